@@ -1,0 +1,119 @@
+"""Frozen tf_efficientnet_lite0 with adapters parallel to its residual blocks, for laptops."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from ktb.config import LiteConfig
+from ktb.layers import StreamAdapters, require_matching
+
+TIMM_NAME = "tf_efficientnet_lite0.in1k"
+
+
+class LiteStage(nn.Module):
+    """The strided entry of a stage and its further inverted residual blocks with adapters."""
+
+    def __init__(self, entry: nn.Module, blocks: list[nn.Module], rank: int):
+        super().__init__()
+        self.downsample = entry
+        self.frozen = nn.ModuleList(blocks)
+        # A block that changes the number of channels has no residual path for an adapter to run beside.
+        self.adapters = nn.ModuleDict(
+            {
+                str(index): StreamAdapters(block.conv_pwl.out_channels, rank)
+                for index, block in enumerate(blocks)
+                if block.has_skip
+            }
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        for index, block in enumerate(self.frozen):
+            after = as_tokens(block(as_image(tokens)))
+            tokens = after + 0.5 * self.adapters[str(index)](tokens) if block.has_skip else after
+        return tokens
+
+
+def as_image(tokens: Tensor) -> Tensor:
+    """(B, h, w, C) → (B, C, h, w), a channels-last view."""
+    return tokens.permute(0, 3, 1, 2)
+
+
+def as_tokens(image: Tensor) -> Tensor:
+    """(B, C, h, w) → (B, h, w, C)."""
+    return image.permute(0, 2, 3, 1)
+
+
+class LiteBackbone(nn.Module):
+    """Frozen tf_efficientnet_lite0 shared by both streams.
+
+    The patch embedding is everything up to stride 4 (24 channels); X has a trainable copy of it.
+    """
+
+    def __init__(self, config: LiteConfig, net: nn.Module | None = None):
+        super().__init__()
+        self.config = config
+        net = net or timm.create_model(TIMM_NAME.split(".")[0], pretrained=False)
+        b = net.blocks
+        self.patch_embed = nn.Sequential(net.conv_stem, net.bn1, b[0][0], b[1][0])
+        self.patch_embed_x = copy.deepcopy(self.patch_embed)
+        layout = [
+            (nn.Identity(), [b[1][1]]),
+            (b[2][0], [b[2][1]]),
+            (b[3][0], [*b[3][1:], *b[4]]),
+            (b[5][0], [*b[5][1:], *b[6]]),
+        ]
+        self.stages = nn.ModuleList(
+            LiteStage(entry, blocks, rank) for (entry, blocks), rank in zip(layout, config.adapter_ranks)
+        )
+        self.requires_grad_(False)
+        self.patch_embed_x.requires_grad_(True)
+        for stage in self.stages:
+            stage.adapters.requires_grad_(True)
+
+    def start_x_from_rgb(self) -> None:
+        """Start the X patch embedding as a copy of the pretrained one."""
+        self.patch_embed_x.load_state_dict(self.patch_embed.state_dict())
+
+    def embed(self, rgb: Tensor, modal_x: Tensor) -> Tensor:
+        images = (image.contiguous(memory_format=torch.channels_last) for image in (rgb, modal_x))
+        embeds = (self.patch_embed, self.patch_embed_x)
+        return torch.cat([as_tokens(embed(image)) for embed, image in zip(embeds, images)])
+
+    def downsample(self, tokens: Tensor, level: int) -> Tensor:
+        return as_tokens(self.stages[level].downsample(as_image(tokens)))
+
+    def blocks(self, tokens: Tensor, level: int) -> Tensor:
+        return self.stages[level](tokens)
+
+    def freeze_statistics(self) -> None:
+        """Keep the frozen batch norms in evaluation mode."""
+        self.patch_embed.eval()
+        for stage in self.stages:
+            stage.downsample.eval()
+            stage.frozen.eval()
+
+    @staticmethod
+    def timm_name(config: LiteConfig) -> str:
+        """The timm model whose weights fit."""
+        return TIMM_NAME
+
+    def load_timm(self, state: Mapping[str, Tensor]) -> None:
+        """Load pretrained tensors in timm's names and start the X patch embedding as a copy.
+
+        Raises:
+            ValueError: naming the first tensors that are missing, left over or of another shape.
+        """
+        net = timm.create_model(TIMM_NAME.split(".")[0], pretrained=False)
+        require_matching(net.state_dict(), state, "the pretrained EfficientNet-Lite0 weights")
+        net.load_state_dict(state)
+        pretrained = LiteBackbone(self.config, net)
+        self.patch_embed.load_state_dict(pretrained.patch_embed.state_dict())
+        for ours, theirs in zip(self.stages, pretrained.stages):
+            ours.downsample.load_state_dict(theirs.downsample.state_dict())
+            ours.frozen.load_state_dict(theirs.frozen.state_dict())
+        self.start_x_from_rgb()

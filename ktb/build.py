@@ -1,0 +1,124 @@
+"""The only place of composition: configurations of the known variants, and networks from configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ktb.backbone import LiteBackbone, SwinBackbone
+from ktb.config import FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
+from ktb.dscf import BIAS_TABLE_SIZE, DSCF
+from ktb.heads import SegFormerHead
+from ktb.labels import DATASETS
+from ktb.mapa import ModalityPrompt
+from ktb.model import BRANCHES, KTB
+from ktb.position_bias import distance_prior
+
+BACKBONES = {"swin": SwinBackbone, "lite": LiteBackbone}
+HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class FusionStart:
+    """How prompts and fusion start; the defaults are the released code's.
+
+    Attributes:
+        alpha: weight of the sparse attention per level.
+        qk_gain: factor on the query and key projections' starting weights.
+        bias_sigmas: widths, in turn over the heads, of a distance prior in the bias table; none = near zero.
+        prompt_zero: start MAPA at zero, leaving the pretrained features untouched.
+    """
+
+    alpha: tuple[float, float, float, float] = (1e-3, 1e-3, 1e-3, 1.0)
+    qk_gain: float = 1.0
+    bias_sigmas: tuple[float, ...] = ()
+    prompt_zero: bool = False
+
+
+def swin_config(
+    size: str, dataset: str, inputs: InputConfig | None = None, name: str | None = None
+) -> ModelConfig:
+    """The paper's network on Swin "b" or "l" for one of `ktb.labels.DATASETS`; ValueError otherwise."""
+    sizes = {"b": (128, (4, 8, 16, 32)), "l": (192, (6, 12, 24, 48))}
+    if size not in sizes:
+        raise ValueError(f"Swin size {size!r} is not known; choose one of {', '.join(sizes)}.")
+    dim, heads = sizes[size]
+    dims = [dim * 2**i for i in range(4)]
+    backbone = SwinConfig(embed_dim=dim, num_heads=heads, adapter_ranks=tuple(d // 16 for d in dims))
+    ranks = tuple(d // 8 for d in dims)
+    return ModelConfig(
+        name=name or f"ktb-swin-{size}-{dataset}",
+        backbone=backbone,
+        fusion=FusionConfig(mapa_ranks=ranks, dscf_ranks=ranks),
+        inputs=inputs or InputConfig(),
+        **_label_fields(dataset),
+    )
+
+
+def lite_config(
+    dataset: str = "nyuv2", inputs: InputConfig | None = None, name: str | None = None
+) -> ModelConfig:
+    """The method on tf_efficientnet_lite0, for laptops; every rank is at least 8 and fits the heads."""
+    return ModelConfig(
+        name=name or f"ktb-lite-{dataset}-depth",
+        backbone=LiteConfig(),
+        fusion=FusionConfig(mapa_ranks=(8, 8, 16, 32), dscf_ranks=(16, 32, 64, 128)),
+        head_dims=(256, 128, 128),
+        inputs=inputs
+        or InputConfig(
+            rgb_mean=HALF, rgb_std=HALF, x_mean=HALF, x_std=HALF, modality="depth", encoding="depth"
+        ),
+        **_label_fields(dataset),
+    )
+
+
+def _label_fields(dataset: str) -> dict:
+    if dataset not in DATASETS:
+        raise ValueError(f"dataset {dataset!r} is not known; choose one of {', '.join(DATASETS)}.")
+    labels = DATASETS[dataset]
+    return {
+        "dataset": dataset,
+        "num_classes": len(labels.classes),
+        "classes": labels.classes,
+        "palette": labels.palette,
+    }
+
+
+def build_model(config: ModelConfig, start: FusionStart | None = None) -> KTB:
+    """Compose a network with freshly started weights, in evaluation mode."""
+    start = start or FusionStart()
+    backbone, fusion = config.backbone, config.fusion
+    dims = backbone.feature_dims
+    model = KTB(
+        config=config,
+        backbone=BACKBONES[backbone.kind](backbone),
+        mapa=[
+            ModalityPrompt(dim, rank, start.prompt_zero)
+            for dim, rank in zip(backbone.stage_dims, fusion.mapa_ranks)
+        ],
+        dscf=[
+            DSCF(*widths)
+            for widths in zip(
+                dims, fusion.dscf_ranks, fusion.num_heads, fusion.groups, fusion.strides, start.alpha
+            )
+        ],
+        heads={
+            branch: SegFormerHead(dims, width, config.num_classes)
+            for branch, width in zip(BRANCHES, config.head_dims)
+        },
+    )
+    _start_attention(model.dscf, start.qk_gain, start.bias_sigmas)
+    return model.eval()
+
+
+@torch.no_grad()
+def _start_attention(levels: nn.ModuleList, qk_gain: float, bias_sigmas: Sequence[float]) -> None:
+    for dscf in levels:
+        dscf.proj_q.weight.mul_(qk_gain)
+        dscf.proj_k.weight.mul_(qk_gain)
+        if bias_sigmas:
+            sigmas = torch.tensor([bias_sigmas[m % len(bias_sigmas)] for m in range(dscf.num_heads)])
+            dscf.bias_table.copy_(distance_prior(*BIAS_TABLE_SIZE, sigmas))

@@ -1,0 +1,142 @@
+"""DSCF: dynamic sparse cross-modality fusion, one per level (reference section 4)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ktb.layers import init_linear
+from ktb.position_bias import position_bias, query_positions
+from ktb.trace import FusionTrace
+
+BIAS_TABLE_SIZE = (119, 159)
+MAX_SCORES = 32_000_000  # attention scores held at once; larger maps are fused in blocks of queries
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, H, W)."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def offset_net(channels: int, stride: int) -> nn.Sequential:
+    """Depthwise 9×9 (strided) → LayerNorm → GELU → 1×1 to (Δy, Δx)."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 9, stride, padding=4, groups=channels),
+        ChannelNorm(channels),
+        nn.GELU(),
+        nn.Conv2d(channels, 2, 1, bias=False),
+    )
+
+
+def reference_axis(length: int, device: torch.device) -> Tensor:
+    """Undisplaced point coordinates along one axis, (length,); 0 where the axis has one point."""
+    if length == 1:
+        return torch.zeros(1, device=device)
+    return (torch.arange(length, device=device) + 0.5) / (length - 1) * 2 - 1
+
+
+class DSCF(nn.Module):
+    """Fuse two feature maps of one level through attention to a few points sampled in both.
+
+    Args:
+        dim: channels C of the features.
+        rank: channels c of the fusion.
+        num_heads, groups, stride: M, G and the spacing s of the point grid.
+        alpha: start of α, the weight of the attended features.
+    """
+
+    def __init__(self, dim: int, rank: int, num_heads: int, groups: int, stride: int, alpha: float):
+        super().__init__()
+        self.num_heads, self.groups = num_heads, groups
+        self.down_rgb = nn.Linear(dim, rank)
+        self.down_x = nn.Linear(dim, rank)
+        self.up = nn.Linear(rank, dim)
+        self.context_conv = nn.Conv2d(2 * rank, rank, 3, padding=1)
+        self.context_norm = nn.BatchNorm2d(rank)
+        self.offsets_rgb = offset_net(rank // groups, stride)
+        self.offsets_x = offset_net(rank // groups, stride)
+        self.modality_net = nn.Sequential(nn.Conv2d(rank, rank, 1), nn.ReLU(), nn.Conv2d(rank, 2, 1))
+        self.proj_q, self.proj_k, self.proj_v, self.proj_out = (nn.Conv2d(rank, rank, 1) for _ in range(4))
+        self.bias_table = nn.Parameter(torch.empty(num_heads, *BIAS_TABLE_SIZE))
+        self.alpha = nn.Parameter(torch.full((rank,), float(alpha)))
+        self.iota = nn.Parameter(torch.ones(rank))
+        self.apply(init_linear)
+        nn.init.trunc_normal_(self.bias_table, std=0.01)
+
+    def forward(
+        self, feats_rgb: Tensor, feats_x: Tensor, trace: bool = False
+    ) -> tuple[Tensor, FusionTrace | None]:
+        """feats_rgb, feats_x (B, h, w, C) → fused (B, h, w, C), and what happened if `trace`."""
+        low_rgb = self.down_rgb(feats_rgb).permute(0, 3, 1, 2)  # B, c, h, w
+        low_x = self.down_x(feats_x).permute(0, 3, 1, 2)
+        context = F.gelu(self.context_norm(self.context_conv(torch.cat([low_rgb, low_x], dim=1))))
+        query_map = self.proj_q(context)
+        points, reference, offsets, point_hw = self._sampling_points(low_rgb, low_x)
+        sampled = self._sample(torch.stack([low_rgb, low_x, query_map], dim=1), points)
+        weights = self.modality_net(sampled[:, 2]).softmax(dim=1)  # B, 2, 1, 2n
+        mixed = weights[:, :1] * sampled[:, 0] + weights[:, 1:] * sampled[:, 1]  # B, c, 1, 2n
+        query, key, value = map(self._heads, (query_map, self.proj_k(mixed), self.proj_v(mixed)))
+        attended = self._attend(query, key, value, points, query_map.shape[-2:])
+        sparse = self.alpha[:, None, None] * self.proj_out(attended)
+        dense = self.iota[:, None, None] * context
+        fused = self.up((sparse + dense).permute(0, 2, 3, 1))
+        if not trace:
+            return fused, None
+        return fused, FusionTrace(
+            query=query,
+            key=key,
+            sampling_points=points,
+            reference_points=reference,
+            sampling_offsets=offsets,
+            modality_weights=weights.squeeze(2),
+            bias_table=self.bias_table,
+            query_hw=tuple(query_map.shape[-2:]),
+            point_hw=point_hw,
+            attended_norm=sparse.norm(dim=1),
+            context_norm=dense.norm(dim=1),
+        )
+
+    def _sampling_points(
+        self, low_rgb: Tensor, low_x: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
+        """Points (B, G, 2n, 2), references (2n, 2), offsets (B, G, 2n, 2), rgb-led first, and the grid size."""
+        per_stream = []
+        for low, net in ((low_rgb, self.offsets_rgb), (low_x, self.offsets_x)):
+            grouped = low.unflatten(1, (self.groups, -1)).flatten(0, 1)  # B·G, c/G, h, w
+            offsets = net(grouped).unflatten(0, (-1, self.groups))  # B, G, 2, h', w'
+            per_stream.append(offsets.flatten(3).transpose(2, 3).float())
+        rows, columns = offsets.shape[-2:]
+        axes = reference_axis(rows, low_rgb.device), reference_axis(columns, low_rgb.device)
+        reference = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1).repeat(2, 1)
+        offsets = torch.cat(per_stream, dim=2)
+        return (reference + offsets).clamp(-1, 1), reference, offsets, (rows, columns)
+
+    def _sample(self, maps: Tensor, points: Tensor) -> Tensor:
+        """maps (B, S, c, h, w), each group read at its own points (B, G, 2n, 2) → (B, S, c, 1, 2n)."""
+        batch, count, _, height, width = maps.shape
+        grouped = maps.unflatten(2, (self.groups, -1)).transpose(1, 2)  # B, G, S, c/G, h, w
+        grid = points.flip(-1).flatten(0, 1)[:, None]  # B·G, 1, 2n, (x, y)
+        flat = grouped.reshape(batch * self.groups, -1, height, width)
+        sampled = F.grid_sample(flat.float(), grid, mode="bilinear", align_corners=True).to(maps.dtype)
+        return sampled.view(batch, self.groups, count, -1, 1, sampled.shape[-1]).transpose(1, 2).flatten(2, 3)
+
+    def _heads(self, image: Tensor) -> Tensor:
+        """(B, c, h, w) → (B, M, h·w, c/M)."""
+        return image.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(2, 3)
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, points: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """Attention of all positions to the points, in blocks of queries → (B, c, h, w)."""
+        positions = query_positions(*size, query.device)
+        block = max(1, MAX_SCORES // (query.shape[0] * self.num_heads * key.shape[2]))
+        blocks = []
+        for part, at in zip(query.split(block, dim=2), positions.split(block)):
+            bias = position_bias(self.bias_table, at, points).to(query.dtype)
+            blocks.append(F.scaled_dot_product_attention(part, key, value, attn_mask=bias))
+        return torch.cat(blocks, dim=2).transpose(2, 3).flatten(1, 2).unflatten(2, size)
+
+

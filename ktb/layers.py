@@ -1,0 +1,81 @@
+"""Small parts that backbones, prompts and fusion share: adapters, stream handling, initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def split_streams(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """(2B, …) with the rgb samples first → (B, …) rgb and (B, …) x."""
+    rgb, x = tokens.chunk(2)
+    return rgb, x
+
+
+def init_linear(module: nn.Module) -> None:
+    """Truncated normal 0.02 and zero bias for linear layers and 1×1 convolutions, He (fan out) otherwise."""
+    if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        fan_out = module.weight.shape[0] * module.weight[0, 0].numel() // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def init_down(linear: nn.Linear) -> None:
+    """Kaiming uniform (a = √5) and zero bias: the start of every down-projection."""
+    nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
+    nn.init.zeros_(linear.bias)
+
+
+class Adapter(nn.Module):
+    """Bottleneck Linear → ReLU → Dropout → Linear whose output starts at zero; (…, C) → (…, C)."""
+
+    def __init__(self, dim: int, rank: int, dropout: float = 0.1):
+        super().__init__()
+        self.down = nn.Linear(dim, rank)
+        self.up = nn.Linear(rank, dim)
+        self.dropout = nn.Dropout(dropout)
+        init_down(self.down)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.up(self.dropout(self.down(tokens).relu()))
+
+
+class StreamAdapters(nn.Module):
+    """One adapter for each stream of a (2B, …, C) batch whose first half is rgb (reference section 2)."""
+
+    def __init__(self, dim: int, rank: int):
+        super().__init__()
+        self.rgb = Adapter(dim, rank)
+        self.x = Adapter(dim, rank)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        rgb, x = split_streams(tokens)
+        return torch.cat([self.rgb(rgb), self.x(x)])
+
+
+def require_matching(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
+    """Check names and shapes of a state dict.
+
+    Raises:
+        ValueError: with the first missing, unexpected and wrongly shaped tensors by name.
+    """
+    missing = [name for name in expected if name not in given]
+    extra = [name for name in given if name not in expected]
+    shapes = [
+        f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    found = [("missing", missing), ("unexpected", extra), ("wrong shape", shapes)]
+    if problems := [f"{kind} ({len(names)}): {'; '.join(names[:5])}" for kind, names in found if names]:
+        raise ValueError(f"{what} do not fit the network. " + " | ".join(problems))

