@@ -1,0 +1,1 @@
+"""Training and evaluation of KTB models; imports `ktb`, never `app`."""

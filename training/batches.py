@@ -1,0 +1,101 @@
+"""From samples to network input: a batch loader that can start anywhere in an epoch."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from training.augment import AugmentConfig, augment
+from training.datasets.base import PairDataset, Sample
+
+
+class Batch(NamedTuple):
+    """names: B sample names. rgb: (B, 3, H, W) uint8. modal_x: (B, 1 or 3, H, W) float32 in 0..255.
+    label: (B, H, W) int64, 255 ignored."""
+
+    names: tuple[str, ...]
+    rgb: torch.Tensor
+    modal_x: torch.Tensor
+    label: torch.Tensor
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples of one size."""
+    modal_x = np.stack([s.modal_x if s.modal_x.ndim == 3 else s.modal_x[..., None] for s in samples])
+    return Batch(
+        tuple(s.name for s in samples),
+        torch.from_numpy(np.stack([s.rgb for s in samples])).permute(0, 3, 1, 2),
+        torch.from_numpy(modal_x.astype(np.float32, copy=False)).permute(0, 3, 1, 2),
+        torch.from_numpy(np.stack([s.label for s in samples])).long(),
+    )
+
+
+def network_input(
+    model, batch: Batch, device: torch.device, memory_format: torch.memory_format = torch.contiguous_format
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalise a batch for `model`: rgb and modal_x, both (B, 3, H, W) float32 on `device`."""
+    rgb = batch.rgb.to(device, non_blocking=True).contiguous(memory_format=memory_format)
+    modal_x = batch.modal_x.to(device, non_blocking=True) / 255
+    modal_x = modal_x.expand(-1, 3, -1, -1).contiguous(memory_format=memory_format)
+    return model.normalize_rgb(rgb), model.normalize_x(modal_x)
+
+
+class BatchLoader:
+    """Shuffled, augmented batches of a dataset; the last incomplete batch of an epoch is dropped.
+
+    The order depends on (seed, epoch) and each sample's augmentation on (seed, epoch, index) only, so any position
+    can be resumed exactly, with any number of threads. Threads suffice: cv2 releases the interpreter lock.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        indices: Sequence[int],
+        batch_size: int,
+        config: AugmentConfig,
+        seed: int,
+        workers: int = 1,
+    ):
+        if len(indices) < batch_size:
+            raise ValueError(
+                f"{len(indices)} samples do not fill one batch: lower batch_size ({batch_size})."
+            )
+        self.dataset = dataset
+        self.indices = np.asarray(indices)
+        self.batch_size = batch_size
+        self.config = config
+        self.seed = seed
+        self.workers = workers
+
+    def __len__(self) -> int:
+        return len(self.indices) // self.batch_size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from batch `start` on; with workers, some are prepared ahead in threads."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.indices)
+        chunks = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self))]
+        if self.workers == 0:
+            for chunk in chunks:
+                yield self._load(chunk, epoch)
+            return
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="batches")
+        try:
+            waiting: deque = deque()
+            for chunk in chunks:
+                waiting.append(pool.submit(self._load, chunk, epoch))
+                if len(waiting) > self.workers + 1:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _load(self, chunk: np.ndarray, epoch: int) -> Batch:
+        samples = []
+        for index in chunk.tolist():
+            rng = np.random.default_rng([self.seed, epoch, index])
+            samples.append(augment(self.dataset[index], self.config, rng))
+        return collate(samples)

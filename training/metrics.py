@@ -1,0 +1,61 @@
+"""Segmentation scores from one integer confusion matrix."""
+
+from dataclasses import dataclass
+
+import torch
+
+from training.datasets.base import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores in percent. iou: one value per class, NaN where neither truth nor prediction has the class."""
+
+    miou: float
+    pixel_accuracy: float
+    class_accuracy: float
+    iou: tuple[float, ...]
+
+
+class ConfusionMatrix:
+    """Counts of (true class, predicted class) over all pixels seen, as int64 (K, K)."""
+
+    def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX):
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+
+    def update(self, pred: torch.Tensor, label: torch.Tensor) -> None:
+        """Add pixels: `pred` and `label` are integer tensors of one shape, classes 0..K-1, label may be ignored.
+
+        Raises ValueError for differing shapes or a class outside 0..K-1.
+        """
+        if pred.shape != label.shape:
+            raise ValueError(f"pred {tuple(pred.shape)} and label {tuple(label.shape)} differ in shape.")
+        valid = label != self.ignore_index
+        truth, guess = label[valid].long(), pred[valid].long()
+        if truth.numel() == 0:
+            return
+        if not (int(truth.min()) >= 0 and int(truth.max()) < self.num_classes):
+            raise ValueError(
+                f"A label lies outside 0..{self.num_classes - 1} and is not {self.ignore_index}."
+            )
+        if not (int(guess.min()) >= 0 and int(guess.max()) < self.num_classes):
+            raise ValueError(f"A predicted class lies outside 0..{self.num_classes - 1}.")
+        pairs = torch.bincount(truth * self.num_classes + guess, minlength=self.num_classes**2)
+        self.counts += pairs.view(self.num_classes, self.num_classes).cpu()
+
+    def scores(self, *, absent_as_zero: bool = False) -> Scores:
+        """Score what was counted; means leave out absent classes (`absent_as_zero`: they count as IoU 0)."""
+        counts = self.counts.double()
+        hits, truth, guessed = counts.diag(), counts.sum(1), counts.sum(0)
+        iou = hits / (truth + guessed - hits)  # 0 / 0 = NaN where the class is absent
+        accuracy = hits / truth
+        if absent_as_zero:
+            iou, accuracy = iou.nan_to_num(0.0), accuracy.nan_to_num(0.0)
+        return Scores(
+            miou=100 * iou.nanmean().item(),
+            pixel_accuracy=100 * (hits.sum() / counts.sum()).item(),
+            class_accuracy=100 * accuracy.nanmean().item(),
+            iou=tuple((100 * iou).tolist()),
+        )

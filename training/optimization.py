@@ -1,0 +1,67 @@
+"""Parameter groups, the learning-rate schedule and the averaged weights."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
+    """AdamW groups: no decay for vectors and scalars (norms, biases, gains) and for position-bias tables."""
+    decayed, plain = [], []
+    for name, parameter in named:
+        own_name = name.rsplit(".", 1)[-1]
+        exempt = parameter.ndim <= 1 or "bias" in own_name or "table" in own_name
+        (plain if exempt else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def rate_at(step: int, total: int, warmup: int, start: float, power: float) -> float:
+    """The learning rate of a step as a part of the peak: linear from `start` over `warmup` steps, then poly to 0."""
+    if step < warmup:
+        return start + (1 - start) * step / warmup
+    return max(0.0, 1 - (step - warmup) / max(1, total - warmup)) ** power
+
+
+class WeightAverage:
+    """Exponential moving average of a model's trainable parameters (float32); buffers are not averaged.
+
+    The decay rises as (1 + n) / (10 + n) to its final value, so that early averages forget the start.
+    """
+
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], decay: float):
+        if not 0 < decay < 1:
+            raise ValueError(f"ema must lie between 0 and 1, or be none, got {decay}.")
+        self.decay = decay
+        self._parameters = dict(named)
+        self.values = {name: p.detach().clone() for name, p in self._parameters.items()}
+
+    @torch.no_grad()
+    def update(self, updates: int) -> None:
+        """Move the average towards the current weights; `updates` counts the earlier calls."""
+        decay = min(self.decay, (1 + updates) / (10 + updates))
+        torch._foreach_lerp_(list(self.values.values()), list(self._parameters.values()), 1 - decay)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within the block the model has the averaged weights; afterwards its own, bit for bit."""
+        own = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._copy(self.values)
+        try:
+            yield
+        finally:
+            self._copy(own)
+
+    def load(self, values: dict[str, torch.Tensor]) -> None:
+        """Take over saved averages; ValueError lists names that do not fit."""
+        if values.keys() != self.values.keys():
+            raise ValueError(f"Averaged weights do not fit: {sorted(values.keys() ^ self.values.keys())}.")
+        for name, value in values.items():
+            self.values[name].copy_(value)
+
+    @torch.no_grad()
+    def _copy(self, values: dict[str, torch.Tensor]) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.copy_(values[name])

@@ -1,0 +1,148 @@
+"""What a training run is made of, as one frozen object, and typed overrides from the command line."""
+
+import ast
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ktb.build import FusionStart
+from training.augment import AugmentConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's result besides the data; recipes derive from one another by `replace`.
+
+    Rates are per step, the schedule is counted in epochs; `crop` is (height, width) in pixels.
+    """
+
+    name: str
+    dataset: str
+    model: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # changed configuration, as {"inputs.short_side": 480}
+    pretrained: str | None = None  # file with the frozen backbone's weights; None takes the usual source
+
+    epochs: int = 60
+    batch_size: int = 8
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup_epochs: float = 1.0
+    warmup_start: float = 0.1  # the first step's rate as a part of lr
+    poly_power: float = 0.9
+    grad_clip: float | None = None  # largest gradient norm
+    ema: float | None = 0.999  # decay of the averaged weights that are evaluated and saved
+    bf16: bool = True
+    channels_last: bool = False
+    seed: int = 3407
+    val_fraction: float = 0.0  # part of the training split held out for --eval-every
+
+    crop: tuple[int, int] = (240, 320)
+    scale: tuple[float, float] = (0.5, 2.0)  # 1: the image's short side is the crop's
+    flip: float = 0.5
+    jitter: float = 0.2
+    jitter_range: tuple[float, float] = (0.5, 1.5)
+    blur: float = 0.2
+    dequantise: bool = False
+    x_scale: tuple[float, float] = (1.0, 1.0)
+    holes: int = 0
+
+    mask_rgb: float = 0.25  # part of each batch whose rgb tokens are zeroed
+    mask_x: float = 0.25
+    branch_weight: float = 0.01
+    self_teaching: bool = True
+    label_smoothing: float = 0.0
+
+    # How prompts and fusion start: see ktb.build.FusionStart, whose defaults these are.
+    alpha: tuple[float, float, float, float] = (1e-3, 1e-3, 1e-3, 1.0)
+    qk_gain: float = 1.0
+    bias_sigmas: tuple[float, ...] = ()
+    prompt_zero: bool = False
+
+    def __post_init__(self):
+        for key in ("epochs", "batch_size", "lr"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"Recipe '{self.name}': {key} must be positive, got {getattr(self, key)}.")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"Recipe '{self.name}': warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})."
+            )
+
+    @property
+    def augmentation(self) -> AugmentConfig:
+        """The fields that concern augmentation."""
+        names = [f.name for f in dataclasses.fields(AugmentConfig)]
+        return AugmentConfig(**{name: getattr(self, name) for name in names})
+
+    @property
+    def fusion_start(self) -> FusionStart:
+        """The fields that concern the start of prompts and fusion."""
+        return FusionStart(self.alpha, self.qk_gain, self.bias_sigmas, self.prompt_zero)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as plain values (tuples become lists), for checkpoints and model cards."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            k: list(v) if isinstance(v, tuple) else dict(v) if k == "model" else v for k, v in values.items()
+        }
+
+
+def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """Replace fields by `key=value` texts; `model.PATH=VALUE` changes the model's configuration.
+
+    Values are read by the field's type: numbers, true/false, `none` where allowed, lists as `0.8,2.0`.
+    Raises ValueError for an unknown key (with the nearest one) or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(Recipe)
+    changes: dict[str, Any] = {}
+    for text in assignments:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ValueError(f"--set takes key=value, got '{text}'.")
+        if key.startswith("model."):
+            model = dict(changes.get("model", recipe.model))
+            model[key.removeprefix("model.")] = _literal(value)
+            changes["model"] = model
+            continue
+        if key not in hints or key in ("name", "model"):
+            near = difflib.get_close_matches(key, hints, 1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise ValueError(
+                f"Recipe '{recipe.name}' has no setting '{key}'.{hint} Known: {', '.join(hints)}."
+            )
+        try:
+            changes[key] = _parse(value, hints[key])
+        except ValueError as error:
+            raise ValueError(
+                f"--set {key}: '{value}' is not valid ({error}); now {getattr(recipe, key)!r}."
+            ) from None
+    return dataclasses.replace(recipe, **changes)
+
+
+def _parse(text: str, hint: Any) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in options and text.lower() == "none":
+        return None
+    kind = next(option for option in options if option is not type(None))
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError("expected true or false")
+        return text.lower() == "true"
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)
+        parts = [part for part in text.strip("()[] ").split(",") if part.strip()]
+        if Ellipsis not in items and len(parts) != len(items):
+            raise ValueError(f"expected {len(items)} values separated by commas")
+        return tuple(items[0](part) for part in parts)
+    return kind(text)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,27 @@
+"""The small model on NYUv2, from 8-bit depth, on a CPU.
+
+    python -m training.train nyuv2-lite --data DATA/NYUDepthv2 --out runs/nyuv2-lite
+
+Expected time and score: not measured yet.
+"""
+
+from training.recipes.base import Recipe
+
+NYUV2_LITE = Recipe(
+    name="nyuv2-lite",
+    dataset="nyuv2",
+    epochs=60,
+    batch_size=8,
+    lr=1e-3,
+    crop=(240, 320),
+    scale=(0.8, 2.0),
+    dequantise=True,
+    x_scale=(0.9, 1.1),
+    mask_rgb=0.125,
+    mask_x=0.125,
+    branch_weight=0.3,
+    alpha=(1.0, 1.0, 1.0, 1.0),
+    qk_gain=3.0,
+    bias_sigmas=(0.08, 0.16, 0.32),
+    prompt_zero=True,
+)
