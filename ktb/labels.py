@@ -109,8 +109,8 @@ def _dataset(name: str, title: str, table: str) -> DatasetLabels:
 
 
 _SUNRGBD = """
-wall=#b4bcc6, floor=#e3cfa4, cabinet=#a0571f, bed=#e5383b, chair=#ffb000, sofa=#8b3fd1, table=#1f9e5a,
-door=#5c2e22, window=#63c5f2, bookshelf=#2f4fc4, picture=#f26a1b, counter=#cc7f5a, blinds=#5f83b5,
+wall=#9fb3cd, floor=#e3cfa4, cabinet=#a0571f, bed=#e5383b, chair=#ffb000, sofa=#8b3fd1, table=#1f9e5a,
+door=#5c2e22, window=#63c5f2, bookshelf=#2f4fc4, picture=#f26a1b, counter=#7ea33a, blinds=#5f83b5,
 desk=#0d7f7a, shelves=#1a1f8f, curtain=#c79bf0, dresser=#b8728e, pillow=#ffa596, mirror=#9fe8dc,
 floor mat=#a88a12, clothes=#b8057c, ceiling=#f4f1e6, books=#b5c900, refrigerator=#4fb79a,
 television=#2c3560, paper=#d4f06a, towel=#2f8cff, shower curtain=#641c6b, box=#e3b04f,
