@@ -16,8 +16,9 @@ from training.datasets.base import IGNORE_INDEX, Sample
 class AugmentConfig:
     """Probabilities and ranges; ranges are (low, high), factors are multipliers around 1.
 
-    scale: 1 means that the image's short side becomes the crop's short side. dequantise: add uniform noise of
-    half an 8-bit step to X. x_scale: X is multiplied by one factor per sample. holes: rectangles of X set to 0.
+    scale: 1 means that the image's short side becomes the crop's short side. dequantise: add uniform noise
+    of half an 8-bit step to X. x_scale: X is multiplied by one factor per sample. holes: how many rectangles
+    of X are set to 0.
     """
 
     crop: tuple[int, int] = (480, 640)
@@ -34,8 +35,8 @@ class AugmentConfig:
 def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """Scale, crop, flip and disturb one sample; all randomness comes from `rng`.
 
-    Returns arrays of the crop's size: rgb (H, W, 3) uint8, modal_x (H, W[, 3]) float32 in 0..255, label (H, W)
-    uint8. Area outside the image is 0 in rgb and X and ignored in the label.
+    Returns arrays of the crop's size: rgb (H, W, 3) uint8, modal_x (H, W[, 3]) float32 in 0..255, label
+    (H, W) uint8. Area outside the image is 0 in rgb and X and ignored in the label.
     """
     rgb, modal_x, label = _scale_and_crop(sample, config, rng)
     if rng.random() < config.flip:
@@ -49,7 +50,7 @@ def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> 
 
 
 def jitter_colors(rgb: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:
-    """Multiply brightness, contrast (around the mean grey) and saturation (around grey) of a (H, W, 3) uint8."""
+    """Multiply brightness, contrast (around mean grey), saturation (around grey); (H, W, 3) uint8."""
     rgb = cv2.convertScaleAbs(rgb, alpha=brightness)
     gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     mean = cv2.mean(gray)[0]

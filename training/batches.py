@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ktb.model import KTB
 from training.augment import AugmentConfig, augment
 from training.datasets.base import PairDataset, Sample
 
@@ -34,7 +35,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def network_input(
-    model, batch: Batch, device: torch.device, memory_format: torch.memory_format = torch.contiguous_format
+    model: KTB,
+    batch: Batch,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalise a batch for `model`: rgb and modal_x, both (B, 3, H, W) float32 on `device`."""
     rgb = batch.rgb.to(device, non_blocking=True).contiguous(memory_format=memory_format)
@@ -46,8 +50,9 @@ def network_input(
 class BatchLoader:
     """Shuffled, augmented batches of a dataset; the last incomplete batch of an epoch is dropped.
 
-    The order depends on (seed, epoch) and each sample's augmentation on (seed, epoch, index) only, so any position
-    can be resumed exactly, with any number of threads. Threads suffice: cv2 releases the interpreter lock.
+    The order depends on (seed, epoch) and each sample's augmentation on (seed, epoch, index) only, so any
+    position can be resumed exactly, with any number of threads. Threads suffice: cv2 releases the
+    interpreter lock. Raises ValueError if the indices do not fill one batch.
     """
 
     def __init__(

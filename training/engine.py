@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ktb.model import KTB
 from training.batches import Batch, BatchLoader, network_input
 from training.losses import LossParts, draw_masks, mmst_loss
 from training.optimization import WeightAverage, parameter_groups, rate_at
@@ -30,7 +31,7 @@ STATE_FILE, MODEL_FILE = "last.pt", "model.safetensors"
 LOG_COLUMNS = ("step", "epoch", "lr", "loss", "loss_fused", "loss_rgb", "loss_x", "images_per_s")
 EVAL_COLUMNS = ("step", "epoch", "fused_miou", "rgb_miou", "x_miou", "fused_pixel_accuracy", "images")
 
-Export = Callable[[Path, nn.Module, dict], None]
+Export = Callable[[Path, KTB, dict], None]
 
 
 @dataclass
@@ -43,15 +44,19 @@ class Limits:
     log_every: int = 10
     stop: bool = False
 
+    def check(self, step: int, seconds: float) -> None:
+        """Set `stop` if the run, at `step` and `seconds` old, has reached a limit."""
+        self.stop |= self.wall is not None and seconds >= self.wall
+        self.stop |= self.max_steps is not None and step >= self.max_steps
+
 
 class Trainer:
     """Trains one model by one recipe; `train` can stop at any step and a later run continue it exactly.
 
-    model: see `ktb.model.KTB` (needs `trainable_parameters`, `input_spec` and the masks in `forward`).
-    export: writes the deployable model file from (path, model, card); called with the averaged weights in place.
+    export: writes the deployable model file from (path, model, card), given the averaged weights.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, loader: BatchLoader, out: Path, export: Export):
+    def __init__(self, model: KTB, recipe: Recipe, loader: BatchLoader, out: Path, export: Export):
         self.model = model
         self.recipe = recipe
         self.loader = loader
@@ -84,13 +89,10 @@ class Trainer:
         with tqdm(total=self.total_steps, initial=self.step, unit="step", smoothing=0.05) as bar:
             while self.step < self.total_steps and not limits.stop:
                 for _ in self._epoch(log, bar, limits.log_every):
-                    now = time.monotonic()
-                    if limits.wall is not None and now - started >= limits.wall:
-                        limits.stop = True
-                    limits.stop |= limits.max_steps is not None and self.step >= limits.max_steps
+                    limits.check(self.step, time.monotonic() - started)
                     if limits.stop:
                         break
-                    if now - saved >= limits.save_every:
+                    if time.monotonic() - saved >= limits.save_every:
                         self.save()
                         saved = time.monotonic()
                 if after_epoch is not None and self.step % len(self.loader) == 0:
@@ -101,28 +103,15 @@ class Trainer:
     def _epoch(self, log: CsvLog, bar: tqdm, log_every: int) -> Iterator[int]:
         """Train from the current position to the end of the epoch, yielding after each step."""
         self.model.train()
-        batches = self.loader.epoch(self.epoch, self.step % len(self.loader))
-        sums, count, since = torch.zeros(4), 0, time.monotonic()
-        for batch in batches:
-            parts = self._step(batch)
-            sums += torch.stack(parts).detach().cpu()
-            count += 1
+        meter = _Meter()
+        for batch in self.loader.epoch(self.epoch, self.step % len(self.loader)):
+            meter.add(self._step(batch), len(batch.names))
             bar.update()
             if self.step % log_every == 0 or self.step % len(self.loader) == 0:
-                speed = count * self.recipe.batch_size / max(time.monotonic() - since, 1e-9)
-                loss, fused, rgb, x = (sums / count).tolist()
-                log.add(
-                    step=self.step,
-                    epoch=f"{self.step / len(self.loader):.3f}",
-                    lr=f"{self._rate(self.step - 1):.4e}",
-                    loss=f"{loss:.5f}",
-                    loss_fused=f"{fused:.5f}",
-                    loss_rgb=f"{rgb:.5f}",
-                    loss_x=f"{x:.5f}",
-                    images_per_s=f"{speed:.2f}",
-                )
-                bar.set_postfix(loss=f"{loss:.3f}", fused=f"{fused:.3f}", img_s=f"{speed:.1f}")
-                sums, count, since = torch.zeros(4), 0, time.monotonic()
+                row = meter.take()
+                epoch, rate = self.step / len(self.loader), self._rate(self.step - 1)
+                log.add(step=self.step, epoch=f"{epoch:.3f}", lr=f"{rate:.4e}", **row)
+                bar.set_postfix(row)
             yield self.step
 
     def _step(self, batch: Batch) -> LossParts:
@@ -131,10 +120,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
         rgb, modal_x = network_input(self.model, batch, self.device, self.memory_format)
-        label = batch.label.to(self.device, non_blocking=True)
+        label = batch.label[:, :: recipe.loss_stride, :: recipe.loss_stride]
+        label = label.to(self.device, non_blocking=True)
         masks = self._masks(len(label))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
-            output = self.model(rgb, modal_x, *masks)
+            output = self.model(rgb, modal_x, *masks, logits_hw=tuple(label.shape[-2:]))
         parts = mmst_loss(
             output,
             label,
@@ -144,8 +134,8 @@ class Trainer:
         )
         if not torch.isfinite(parts.total):
             raise ValueError(
-                f"The loss is {parts.total.item()} at step {self.step} for the files {', '.join(batch.names)}. "
-                f"Look at these files, or lower the rate (--set lr=...) or set grad_clip; "
+                f"The loss is {parts.total.item()} at step {self.step} for the files "
+                f"{', '.join(batch.names)}. Look at these, lower the rate (--set lr=...) or set grad_clip; "
                 f"{STATE_FILE} still holds the last good state."
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -173,7 +163,7 @@ class Trainer:
         return mask_rgb.to(self.device), mask_x.to(self.device)
 
     @contextmanager
-    def averaged(self) -> Iterator[nn.Module]:
+    def averaged(self) -> Iterator[KTB]:
         """The model in eval mode with the averaged weights, put back afterwards."""
         training = self.model.training
         self.model.eval()
@@ -217,8 +207,8 @@ class Trainer:
             }
             raise ValueError(
                 f"{path} belongs to another recipe or data set (saved, now): {changed}, steps per epoch "
-                f"({state['steps_per_epoch']}, {len(self.loader)}). Resume with the same settings, or start anew "
-                f"with --init {MODEL_FILE}."
+                f"({state['steps_per_epoch']}, {len(self.loader)}). Resume with the same settings, or start "
+                f"anew with --init {MODEL_FILE}."
             )
         load_model_state(self.model, state["model"])
         if self.average is not None:
@@ -227,3 +217,23 @@ class Trainer:
         set_random_state(state["random"])
         self.step = state["step"]
         logger.info("Resumed at step %d of %d", self.step, self.total_steps)
+
+
+class _Meter:
+    """Mean losses and speed since the last look."""
+
+    def __init__(self):
+        self._parts: list[torch.Tensor] = []
+        self._images, self._since = 0, time.monotonic()
+
+    def add(self, parts: LossParts, images: int) -> None:
+        self._parts.append(torch.stack(parts).detach())
+        self._images += images
+
+    def take(self) -> dict[str, str]:
+        """The columns of the log, and start over."""
+        losses = torch.stack(self._parts).mean(0).tolist()
+        row = {name: f"{value:.5f}" for name, value in zip(LOG_COLUMNS[3:7], losses, strict=True)}
+        row["images_per_s"] = f"{self._images / max(time.monotonic() - self._since, 1e-9):.2f}"
+        self.__init__()
+        return row

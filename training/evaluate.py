@@ -1,7 +1,10 @@
-"""Score a model: `python -m training.evaluate --model FILE --dataset nyuv2 --data DIR --split test --out FILE.json`.
+"""Score a model.
 
-Protocol: the images are resized so that their short side is `size`, both sides up to multiples of 32 (bilinear);
-the logits are brought to the label's own resolution (bilinear) and scored there over the whole split at once.
+    python -m training.evaluate --model FILE --dataset nyuv2 --data DIR --split test --out FILE.json
+
+Protocol: the images are resized so that their short side is `size`, both sides up to multiples of 32
+(bilinear); the logits are brought to the label's own resolution (bilinear) and scored there over the whole
+split at once.
 """
 
 import argparse
@@ -16,10 +19,11 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from tqdm import tqdm
 
 from ktb.checkpoint import load_model
+from ktb.labels import DATASETS
+from ktb.model import BRANCHES, KTB
 from training.batches import collate, network_input
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset, Sample
@@ -28,11 +32,9 @@ from training.state import write_atomically
 
 logger = logging.getLogger(__name__)
 
-BRANCHES = ("fused", "rgb", "x")
-
 
 def evaluate(
-    model: nn.Module,
+    model: KTB,
     dataset: PairDataset,
     *,
     indices: Sequence[int] | None = None,
@@ -42,17 +44,22 @@ def evaluate(
     bf16: bool = False,
     reference: bool = False,
     attention: bool = False,
-    class_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Score all three branches of a model on a dataset (or on `indices` of it), in percent.
 
     size: the short side in pixels that images are resized to (default: the model's, else the image's own).
-    scales, flip: average the softmax over these sizes and the mirrored image; with one scale and no flip the plain
-    logits decide. reference: the released scripts' protocol instead (labels resized with the images, absent
-    classes count as IoU 0). attention: also the fusion's statistics per level.
-    Returns {"fused", "rgb", "x": {"miou", "pixel_accuracy", "class_accuracy", "iou": {class: percent or None}},
-    "images", "protocol"[, "attention"]}. The model is left in eval mode.
+    scales, flip: average the softmax over these sizes and the mirrored image; with one scale and no flip the
+    plain logits decide. reference: the released scripts' protocol instead (labels resized with the images,
+    absent classes count as IoU 0). attention: also the fusion's statistics per level.
+    Returns {"fused", "rgb", "x": {"miou", "pixel_accuracy", "class_accuracy", "iou": {class: percent or
+    None}}, "images", "protocol"[, "attention"]}. The model is left in eval mode. Raises ValueError if it
+    predicts other classes than the dataset's.
     """
+    if model.config.num_classes != dataset.num_classes:
+        raise ValueError(
+            f"The model predicts {model.config.num_classes} classes ({model.config.dataset or 'unnamed'}), "
+            f"{dataset.name} has {dataset.num_classes}: choose the data set that the model was trained for."
+        )
     model.eval()
     device = next(model.parameters()).device
     size = size or model.config.inputs.short_side
@@ -71,7 +78,7 @@ def evaluate(
             matrices[branch].update(pred.cpu(), label)
         if trace is not None:
             statistics.append(attention_statistics(trace))
-    names = class_names or [str(k) for k in range(dataset.num_classes)]
+    names = DATASETS[dataset.name].classes
     result: dict[str, Any] = {
         branch: _report(matrix.scores(absent_as_zero=reference), names) for branch, matrix in matrices.items()
     }
@@ -84,7 +91,7 @@ def evaluate(
 
 
 def attention_statistics(trace: Iterable) -> torch.Tensor:
-    """Per fusion level (mean normalised entropy, std of the balance map over the pixels): (levels, 2) float64."""
+    """(levels, 2) float64: per fusion level mean normalised entropy, std of the balance map's pixels."""
     rows = [(level.entropy().double().mean(), level.balance().double().std()) for level in trace]
     return torch.tensor([[value.item() for value in row] for row in rows], dtype=torch.float64)
 
@@ -103,7 +110,7 @@ def describe(size: int | None, scales: Sequence[float], flip: bool, bf16: bool, 
 
 
 def _predict(
-    model: nn.Module,
+    model: KTB,
     sample: Sample,
     shape: Sequence[int],
     size: int | None,
@@ -193,7 +200,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bf16=options.bf16,
             reference=options.protocol == "reference",
             attention=options.attention,
-            class_names=model.config.classes,
         )
     except ValueError as error:
         parser.error(str(error))

@@ -32,8 +32,8 @@ def draw_masks(
 ) -> tuple[Tensor, Tensor]:
     """Choose the samples whose rgb tokens, and others whose x tokens, are set to zero.
 
-    Returns two disjoint bool tensors (batch,) on the CPU. Each has fraction * batch samples, rounded, at least
-    one if its fraction is positive; the released recipe is 0.25 each of a batch of 4.
+    Returns two disjoint bool tensors (batch,) on the CPU. Each has fraction * batch samples, rounded, at
+    least one if its fraction is positive; the released recipe is 0.25 each of a batch of 4.
     Raises ValueError if the batch is too small for two disjoint sets or a fraction lies outside [0, 0.5].
     """
     fractions = {"mask_rgb": fraction_rgb, "mask_x": fraction_x}
@@ -81,8 +81,8 @@ def mmst_loss(
 ) -> LossParts:
     """CE(fused, label) + branch_weight * (CE(rgb, label*) + CE(x, label*)); ARCHITECTURE section 6.
 
-    label: (B, H, W) int64, 255 ignored. With `self_teaching` off label* is the label itself. Every sample, masked
-    or not, takes part in every term.
+    label: (B, H, W) int64, 255 ignored. With `self_teaching` off label* is the label itself. Every sample,
+    masked or not, takes part in every term.
     """
     fused = mean_cross_entropy(output.fused, label, label_smoothing=label_smoothing)
     taught = teach_labels(output.fused, label) if self_teaching else label

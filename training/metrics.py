@@ -26,7 +26,7 @@ class ConfusionMatrix:
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
 
     def update(self, pred: torch.Tensor, label: torch.Tensor) -> None:
-        """Add pixels: `pred` and `label` are integer tensors of one shape, classes 0..K-1, label may be ignored.
+        """Add pixels: integer tensors of one shape, classes 0..K-1; a label may be ignored.
 
         Raises ValueError for differing shapes or a class outside 0..K-1.
         """

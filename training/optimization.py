@@ -19,7 +19,7 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: fl
 
 
 def rate_at(step: int, total: int, warmup: int, start: float, power: float) -> float:
-    """The learning rate of a step as a part of the peak: linear from `start` over `warmup` steps, then poly to 0."""
+    """A step's rate as a part of the peak: linear from `start` over `warmup` steps, then poly to 0."""
     if step < warmup:
         return start + (1 - start) * step / warmup
     return max(0.0, 1 - (step - warmup) / max(1, total - warmup)) ** power
@@ -42,7 +42,8 @@ class WeightAverage:
     def update(self, updates: int) -> None:
         """Move the average towards the current weights; `updates` counts the earlier calls."""
         decay = min(self.decay, (1 + updates) / (10 + updates))
-        torch._foreach_lerp_(list(self.values.values()), list(self._parameters.values()), 1 - decay)
+        for name, parameter in self._parameters.items():
+            self.values[name].lerp_(parameter, 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+
+from ktb.layers import require_matching
+from ktb.model import KTB
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -21,7 +23,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary.replace(path)
 
 
-def model_state(model: nn.Module) -> dict[str, torch.Tensor]:
+def model_state(model: KTB) -> dict[str, torch.Tensor]:
     """Trainable parameters and all buffers by name; the frozen weights come from the pretraining again."""
     frozen = {name for name, _ in model.named_parameters()} - {
         name for name, _ in model.trainable_parameters()
@@ -29,13 +31,10 @@ def model_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value for name, value in model.state_dict().items() if name not in frozen}
 
 
-def load_model_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """The inverse of `model_state`; ValueError lists missing, unknown and misshapen names."""
+def load_model_state(model: KTB, state: dict[str, torch.Tensor]) -> None:
+    """The inverse of `model_state`; ValueError names what does not fit."""
     own = model_state(model)
-    wrong = sorted(own.keys() ^ state.keys())
-    wrong += [name for name in own.keys() & state.keys() if own[name].shape != state[name].shape]
-    if wrong:
-        raise ValueError(f"The saved state does not fit this model (other recipe or --set?): {wrong[:10]}.")
+    require_matching(own, state, "the saved weights")
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(state[name])
@@ -43,7 +42,7 @@ def load_model_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
 
 def random_state() -> dict[str, Any]:
     """The state of Python's, numpy's and torch's global generators, as plain values and tensors."""
-    kind, keys, *rest = np.random.get_state()
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 (libraries may use it)
     state = {
         "python": random.getstate(),
         "numpy": (kind, keys.tolist(), *rest),
@@ -58,7 +57,7 @@ def set_random_state(state: dict[str, Any]) -> None:
     """The inverse of `random_state`."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, np.asarray(keys, np.uint32), *rest))
+    np.random.set_state((kind, np.asarray(keys, np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])

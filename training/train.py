@@ -12,9 +12,10 @@ from ktb.build import build_model, lite_config
 from ktb.checkpoint import load_model, save_model
 from ktb.config import ModelConfig
 from ktb.layers import require_matching
-from ktb.model import KTB
+from ktb.model import BRANCHES, KTB
 from ktb.pretrained import load_pretrained_backbone
 from training.batches import BatchLoader
+from training.cpu import keep_freed_memory, strided_depthwise_in_float32
 from training.datasets import build_dataset, hold_out
 from training.datasets.base import PairDataset
 from training.engine import EVAL_COLUMNS, MODEL_FILE, STATE_FILE, Limits, Trainer
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train; what the user did wrong ends as one line on stderr and status 2."""
+    keep_freed_memory()
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -53,6 +55,8 @@ def run(options: argparse.Namespace) -> None:
     kept, held = hold_out(len(dataset), recipe.val_fraction, recipe.seed)
     loader = BatchLoader(dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers)
     model = make_model(recipe, options.init).to(options.device)
+    if recipe.bf16 and torch.device(options.device).type == "cpu":
+        strided_depthwise_in_float32(model)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     trainer = Trainer(model, recipe, loader, options.out, save_model)
@@ -73,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def make_model(recipe: Recipe, start: Path | None = None) -> KTB:
-    """Build the recipe's model on pretrained frozen weights; `start`: a saved model whose weights to begin with.
+    """Build the recipe's model on pretrained frozen weights, or begin with those of the saved model `start`.
 
     Images will be resized for it to the short side of the recipe's crop, unless the recipe says otherwise.
     Raises ValueError if `start` does not fit the recipe's model.
@@ -111,7 +115,7 @@ def _evaluator(
         log.add(
             step=trainer.step,
             epoch=trainer.epoch,
-            **{f"{branch}_miou": result[branch]["miou"] for branch in ("fused", "rgb", "x")},
+            **{f"{branch}_miou": result[branch]["miou"] for branch in BRANCHES},
             fused_pixel_accuracy=result["fused"]["pixel_accuracy"],
             images=result["images"],
         )

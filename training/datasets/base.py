@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
+
+from ktb.labels import DATASETS
 
 IGNORE_INDEX = 255
 
@@ -13,8 +15,8 @@ IGNORE_INDEX = 255
 class Sample(NamedTuple):
     """One labelled pair, all of the same H x W.
 
-    name: what the split file calls it. rgb: (H, W, 3) uint8 in RGB order. modal_x: (H, W) or (H, W, 3), values
-    0..255 (uint8, or float32 after augmentation). label: (H, W) uint8, class index or 255 = ignored.
+    name: what the split file calls it. rgb: (H, W, 3) uint8 in RGB order. modal_x: (H, W) or (H, W, 3),
+    values 0..255 (uint8, or float32 after augmentation). label: (H, W) uint8, class or 255 = ignored.
     """
 
     name: str
@@ -26,19 +28,20 @@ class Sample(NamedTuple):
 class PairDataset:
     """A list of samples below a folder; subclasses say where the files lie and how labels are stored.
 
-    Class attributes to set: `name`, `num_classes`, `splits` (split -> list file), `layout` (told in errors),
-    `label_table` (256,) int16: stored value -> class index, 255 for ignore, -1 for a value that must not occur.
+    Class attributes to set: `name` (a key of `ktb.labels.DATASETS`), `splits` (split -> list file), `layout`,
+    `label_table` (256,) int16: stored value -> class, 255 for ignore, -1 for a value that must not occur.
+    The constructor and `[index]` raise ValueError naming the file that is missing or wrong, and the layout.
     """
 
     name: str
-    num_classes: int
-    splits: dict[str, str]
+    splits: ClassVar[dict[str, str]]
     layout: str
     label_table: np.ndarray
 
     def __init__(self, root: str | Path, split: str, *, cache: bool = False):
         self.root = Path(root)
         self.split = split
+        self.num_classes = len(DATASETS[self.name].classes)
         self._cache: dict[int, Sample] | None = {} if cache else None
         if split not in self.splits:
             raise ValueError(f"{self.name} has no split '{split}'; choose from {', '.join(self.splits)}.")
@@ -110,7 +113,7 @@ class PairDataset:
 
 
 def hold_out(count: int, fraction: float, seed: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Split the indices 0..count-1 into (kept, held out) reproducibly; at least one is held out if fraction > 0."""
+    """Split 0..count-1 reproducibly into (kept, held out); at least one is held out if fraction > 0."""
     if not 0 <= fraction < 1:
         raise ValueError(f"val_fraction must be in [0, 1), got {fraction}.")
     held = max(1, round(count * fraction)) if fraction > 0 else 0

@@ -1,6 +1,7 @@
 """NYU Depth V2 with 8-bit depth: 40 classes, 795 training frames."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,8 +12,7 @@ class NYUv2(PairDataset):
     """RGB, 8-bit in-filled depth (255 = 10 m) and labels stored as 0 = void, k = class k-1."""
 
     name = "nyuv2"
-    num_classes = 40
-    splits = {"train": "train.txt", "test": "test.txt"}
+    splits: ClassVar = {"train": "train.txt", "test": "test.txt"}
     layout = (
         "ROOT/{RGB/NAME.jpg, Depth/NAME.png (8-bit, 255 = 10 m), Label/NAME.png (0 = ignored, 1..40)}, "
         "ROOT/train.txt and ROOT/test.txt with one NAME a line."

@@ -55,6 +55,7 @@ class Recipe:
     mask_x: float = 0.25
     branch_weight: float = 0.01
     self_teaching: bool = True
+    loss_stride: int = 1  # compare logits and labels at every n-th pixel: cheaper, at little loss of detail
     label_smoothing: float = 0.0
 
     # How prompts and fusion start: see ktb.build.FusionStart, whose defaults these are.
@@ -69,7 +70,8 @@ class Recipe:
                 raise ValueError(f"Recipe '{self.name}': {key} must be positive, got {getattr(self, key)}.")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"Recipe '{self.name}': warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})."
+                f"Recipe '{self.name}': warmup_epochs ({self.warmup_epochs}) must be below epochs "
+                f"({self.epochs})."
             )
 
     @property

@@ -1,0 +1,99 @@
+"""Augmentation keeps rgb, X and label on each other."""
+
+import time
+
+import numpy as np
+import pytest
+
+from training.augment import AugmentConfig, augment, disturb_x, jitter_colors
+from training.datasets.base import Sample
+
+PLAIN = AugmentConfig(crop=(48, 64), scale=(0.5, 2.0), jitter=0, blur=0)
+
+
+def blocks(height=96, width=128, cell=8) -> Sample:
+    """Every cell has its own label, and rgb and X that tell the label."""
+    rows, columns = np.indices((height, width)) // cell
+    label = (1 + (rows * 5 + columns * 3) % 20).astype(np.uint8)
+    return Sample("blocks", np.stack([label * 10] * 3, -1), label * 10, label)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_three_stay_aligned(seed):
+    rgb, modal_x, label = augment(blocks(), PLAIN, np.random.default_rng(seed))[1:]
+    assert rgb.shape == (48, 64, 3)
+    assert modal_x.shape == label.shape == (48, 64)
+    assert rgb.dtype == label.dtype == np.uint8
+    assert modal_x.dtype == np.float32
+    inside = label != 255
+    assert (rgb[~inside] == 0).all()
+    assert (modal_x[~inside] == 0).all()
+    # inside the cells all three tell the same; at their edges bilinear and nearest differ
+    for values in (rgb[..., 1].astype(float), modal_x):
+        assert (np.abs(values - label * 10.0)[inside] < 1).mean() > 0.6
+    shifted = np.abs(modal_x[:, 4:] - label[:, :-4] * 10.0)[inside[:, :-4] & inside[:, 4:]] < 1
+    assert shifted.mean() < 0.6  # the check above would notice a shift
+
+
+def test_scale_one_is_the_whole_image_resized():
+    config = AugmentConfig(crop=(48, 64), scale=(1, 1), flip=0, jitter=0, blur=0)
+    label = augment(blocks(), config, np.random.default_rng(0)).label
+    assert (label == blocks().label[1::2, 1::2]).all()
+
+
+def test_flip_mirrors_all():
+    kept, flipped = (
+        augment(
+            blocks(),
+            AugmentConfig(crop=(48, 64), scale=(1, 1), flip=p, jitter=0, blur=0),
+            np.random.default_rng(0),
+        )
+        for p in (0, 1)
+    )
+    for a, b in zip(kept[1:], flipped[1:], strict=True):
+        assert (a == b[:, ::-1]).all()
+
+
+def test_same_generator_same_sample():
+    config = AugmentConfig(crop=(48, 64), jitter=1, blur=1, dequantise=True, x_scale=(0.9, 1.1), holes=2)
+    first, again, other = (augment(blocks(), config, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert all((a == b).all() for a, b in zip(first[1:], again[1:], strict=True))
+    assert (first.rgb != other.rgb).any()
+
+
+def test_jitter_of_one_changes_nothing_and_saturation_zero_is_grey():
+    rgb = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.abs(jitter_colors(rgb, 1, 1, 1).astype(int) - rgb).max() <= 1
+    assert np.ptp(jitter_colors(rgb, 1, 1, 0), axis=-1).max() == 0
+    assert jitter_colors(rgb, 0.5, 1, 1).mean() == pytest.approx(rgb.mean() / 2, rel=0.02)
+
+
+def test_depth_disturbance():
+    modal_x = np.full((40, 60), 100, np.float32)
+    modal_x[:10] = 0
+    noisy = disturb_x(modal_x.copy(), AugmentConfig(dequantise=True), np.random.default_rng(0))
+    assert (noisy[:10] == 0).all()
+    assert 99.5 <= noisy[10:].min() < 99.6
+    assert 100.4 < noisy[10:].max() <= 100.5
+    scaled = disturb_x(modal_x.copy(), AugmentConfig(x_scale=(1.1, 1.1)), np.random.default_rng(0))
+    assert scaled[20, 20] == pytest.approx(110)
+    holed = disturb_x(modal_x.copy(), AugmentConfig(holes=3), np.random.default_rng(0))
+    assert (holed[10:] == 0).any()
+    assert (holed[10:] == 100).any()
+
+
+def test_three_channel_x():
+    sample = blocks()
+    sample = sample._replace(modal_x=np.stack([sample.modal_x] * 3, -1))
+    assert augment(sample, PLAIN, np.random.default_rng(3)).modal_x.shape == (48, 64, 3)
+
+
+def test_fast_enough():
+    sample = blocks(480, 640)
+    config = AugmentConfig(crop=(240, 320), jitter=1, blur=1, dequantise=True, x_scale=(0.9, 1.1))
+    times = []
+    for seed in range(15):
+        start = time.perf_counter()
+        augment(sample, config, np.random.default_rng(seed))
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.01

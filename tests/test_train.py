@@ -1,0 +1,220 @@
+"""Recipes, the schedule, and runs that stop and continue."""
+
+import csv
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ktb.build import build_model, lite_config
+from ktb.checkpoint import load_model, save_model
+from training import train
+from training.batches import BatchLoader
+from training.datasets.base import Sample
+from training.engine import MODEL_FILE, STATE_FILE, Limits, Trainer
+from training.optimization import WeightAverage, parameter_groups, rate_at
+from training.recipes import Recipe, get_recipe, override
+
+TINY = override(
+    get_recipe("nyuv2-lite"), ["crop=64,64", "batch_size=2", "epochs=2", "bf16=false", "warmup_epochs=0.5"]
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tiny tensors are slower on several threads, much slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Frames:
+    """Six frames of noise with two classes."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng(index)
+        label = np.zeros((72, 96), np.uint8)
+        label[:, 48:] = 1
+        return Sample(
+            f"frame{index}",
+            rng.integers(0, 256, (72, 96, 3), dtype=np.uint8),
+            rng.integers(1, 256, (72, 96), dtype=np.uint8),
+            label,
+        )
+
+
+def trainer(out, recipe: Recipe = TINY, workers: int = 0) -> Trainer:
+    torch.manual_seed(recipe.seed)
+    model = build_model(lite_config(), recipe.fusion_start)
+    loader = BatchLoader(Frames(), range(6), recipe.batch_size, recipe.augmentation, recipe.seed, workers)
+    return Trainer(model, recipe, loader, out, save_model)
+
+
+def test_resume_is_bit_exact(tmp_path):
+    straight = trainer(tmp_path / "straight")
+    assert straight.train(Limits(log_every=1))
+    assert straight.step == 6
+    first = trainer(tmp_path / "parts")
+    assert not first.train(Limits(max_steps=4, log_every=1))
+    torch.rand(7)  # another state of the global generator than the one saved
+    second = trainer(tmp_path / "parts", workers=2)
+    second.resume()
+    assert second.step == 4
+    assert second.train(Limits(log_every=1))
+    continued = second.model.state_dict()
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, continued[name]), name
+    for name, value in straight.average.values.items():
+        assert torch.equal(value, second.average.values[name]), name
+    logs = [list(csv.DictReader((tmp_path / run / "log.csv").open())) for run in ("straight", "parts")]
+    assert [row["step"] for row in logs[0]] == ["1", "2", "3", "4", "5", "6"]
+    for ours, theirs in zip(*logs, strict=True):
+        assert {**ours, "images_per_s": ""} == {**theirs, "images_per_s": ""}
+
+
+def test_training_moves_what_trains_and_nothing_else(tmp_path):
+    run = trainer(tmp_path)
+    trainable = {name for name, _ in run.named}
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.train(Limits(max_steps=2))
+    after = run.model.state_dict()
+    frozen = {name for name, _ in run.model.named_parameters()} - trainable
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    # the first steps reach nearly everything; what lies behind a zero start may need a second one
+    moved = [name for name in trainable if not torch.equal(before[name], after[name])]
+    assert len(moved) > 0.8 * len(trainable)
+
+
+def test_saved_model_has_the_averaged_weights(tmp_path):
+    run = trainer(tmp_path)
+    run.train(Limits(max_steps=3))
+    saved = load_model(tmp_path / MODEL_FILE)
+    weights = dict(saved.named_parameters())
+    assert all(torch.equal(weights[name], value) for name, value in run.average.values.items())
+    assert any(not torch.equal(weights[name], value) for name, value in run.named)
+    assert saved.card["step"] == 3
+    assert saved.card["recipe"]["name"] == "nyuv2-lite"
+
+
+def test_resume_refuses_another_recipe(tmp_path):
+    with pytest.raises(ValueError, match="nothing to resume"):
+        trainer(tmp_path).resume()
+    trainer(tmp_path).train(Limits(max_steps=1))
+    with pytest.raises(ValueError, match=r"'lr': \(0\.001, 0\.5\)"):
+        trainer(tmp_path, dataclasses.replace(TINY, lr=0.5)).resume()
+
+
+def test_loss_that_is_not_finite_names_the_files_and_saves_nothing(tmp_path):
+    run = trainer(tmp_path)
+    with torch.no_grad():
+        run.named[-1][1].fill_(math.nan)
+    with pytest.raises(ValueError, match=r"frame\d, frame\d"):
+        run.train(Limits())
+    assert not (tmp_path / STATE_FILE).exists()
+
+
+def test_loader_starts_anywhere_and_threads_change_nothing():
+    loaders = [BatchLoader(Frames(), range(6), 2, TINY.augmentation, 1, workers) for workers in (0, 2)]
+    whole, threaded = ([*loader.epoch(3)] for loader in loaders)
+    (last,) = loaders[1].epoch(3, start=2)
+    assert sorted(name for batch in whole for name in batch.names) == [f"frame{i}" for i in range(6)]
+    for a, b in [*zip(whole, threaded, strict=True), (whole[2], last)]:
+        assert a.names == b.names
+        assert all(torch.equal(x, y) for x, y in zip(a[1:], b[1:], strict=True))
+    (other, *_) = loaders[0].epoch(4)
+    assert not torch.equal(other.rgb, whole[0].rgb)
+    assert whole[0].rgb.dtype == torch.uint8
+    assert whole[0].modal_x.shape == (2, 1, 64, 64)
+    with pytest.raises(ValueError, match="batch_size"):
+        BatchLoader(Frames(), range(6), 7, TINY.augmentation, 1)
+
+
+def test_schedule():
+    rates = [rate_at(step, 100, 10, 0.1, 0.9) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[5] == pytest.approx(0.55)
+    assert rates[10] == 1
+    assert rates[55] == pytest.approx(0.5**0.9)
+    assert rates[100] == 0
+    assert all(b > a for a, b in itertools.pairwise(rates[:11]))
+    assert all(b < a for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_no_decay_for_vectors_and_bias_tables():
+    model = build_model(lite_config())
+    decayed, plain = parameter_groups(model.trainable_parameters(), 0.01)
+    assert decayed["weight_decay"] == 0.01
+    assert plain["weight_decay"] == 0
+    exempt = {id(parameter) for parameter in plain["params"]}
+    for name, parameter in model.trainable_parameters():
+        assert (id(parameter) in exempt) == (parameter.ndim < 2 or "bias_table" in name), name
+
+
+def test_average_follows_and_gives_the_own_weights_back():
+    layer = torch.nn.Linear(2, 2)
+    average = WeightAverage(layer.named_parameters(), 0.5)
+    own = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight += 1
+    average.update(100)
+    with average.applied():
+        assert torch.allclose(layer.weight, own + 0.5)
+    assert torch.equal(layer.weight, own + 1)
+    with pytest.raises(ValueError, match="ema"):
+        WeightAverage(layer.named_parameters(), 1.0)
+
+
+def test_overrides():
+    recipe = override(
+        get_recipe("nyuv2-lite"),
+        [
+            "lr=5e-4",
+            "crop=480,640",
+            "bf16=false",
+            "ema=none",
+            "model.inputs.short_side=480",
+            "pretrained=a.pth",
+        ],
+    )
+    assert (recipe.lr, recipe.crop, recipe.bf16, recipe.ema) == (5e-4, (480, 640), False, None)
+    assert recipe.pretrained == "a.pth"
+    assert recipe.model == {"inputs.short_side": 480}
+    assert recipe.augmentation.crop == (480, 640)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize=4", "Did you mean 'batch_size'"),
+        ("epochs=ten", "epochs: 'ten'"),
+        ("bf16=1", "true or false"),
+        ("crop=480", "2 values"),
+        ("lr", "key=value"),
+        ("epochs=1", "warmup_epochs"),
+        ("lr=0", "lr must be positive"),
+    ],
+)
+def test_overrides_that_cannot_be(text, message):
+    with pytest.raises(ValueError, match=message):
+        override(get_recipe("nyuv2-lite"), [text])
+
+
+def test_command_line_messages(tmp_path, capsys):
+    def fails(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            train.main([*arguments, "--data", str(tmp_path / "data"), "--out", str(tmp_path)])
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    assert "Did you mean 'nyuv2-lite'" in fails("nyuv2-light")
+    assert "val_fraction" in fails("nyuv2-lite", "--eval-every", "1")
+    assert "folder is missing" in fails("nyuv2-lite")
+    (tmp_path / STATE_FILE).touch()
+    assert "--resume" in fails("nyuv2-lite")
