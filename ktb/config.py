@@ -41,7 +41,7 @@ class LiteConfig:
     """Frozen timm tf_efficientnet_lite0 with adapters parallel to its residual blocks."""
 
     kind: Literal["lite"] = "lite"
-    adapter_ranks: tuple[int, ...] = (16, 16, 32, 64)
+    adapter_ranks: tuple[int, ...] = (24, 40, 64, 96)
     stage_dims: tuple[int, ...] = (24, 40, 80, 192)
     feature_dims: tuple[int, ...] = (24, 40, 112, 320)
 

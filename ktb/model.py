@@ -68,6 +68,7 @@ class KTB(nn.Module):
         mask_rgb: Tensor | None = None,
         mask_x: Tensor | None = None,
         trace: bool = False,
+        logits_hw: tuple[int, int] | None = None,
     ) -> KTBOutput:
         """Segment a batch of pairs.
 
@@ -75,6 +76,7 @@ class KTB(nn.Module):
             rgb, modal_x: (B, 3, H, W) float, normalised (`normalize_rgb`, `normalize_x`); H, W ≥ 32.
             mask_rgb, mask_x: (B,) bool; True zeroes that sample's tokens after patch embedding (section 6).
             trace: keep what every fusion level did.
+            logits_hw: size of the logits instead of H, W, e.g. smaller for a cheaper training loss.
 
         Raises:
             ValueError: if the two inputs differ in shape, have not three channels, or are too small.
@@ -93,12 +95,9 @@ class KTB(nn.Module):
             fused, level_trace = dscf(feats["rgb"][-1], feats["x"][-1], trace)
             feats["fused"].append(self.norms["fused"][level](fused))
             traces.append(level_trace)
-        logits = {branch: self._upsampled(head(feats[branch]), rgb) for branch, head in self.heads.items()}
+        size = logits_hw or rgb.shape[-2:]
+        logits = {branch: _upsampled(head(feats[branch]), size) for branch, head in self.heads.items()}
         return KTBOutput(**logits, trace=tuple(traces) if trace else None)
-
-    @staticmethod
-    def _upsampled(logits: Tensor, like: Tensor) -> Tensor:
-        return F.interpolate(logits, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
     def normalize_rgb(self, rgb: Tensor) -> Tensor:
         """(B, 3, H, W) RGB uint8, or float on the 0..1 scale → network input."""
@@ -119,6 +118,10 @@ class KTB(nn.Module):
         super().train(mode)
         self.backbone.freeze_statistics()
         return self
+
+
+def _upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 def _check_inputs(rgb: Tensor, modal_x: Tensor) -> None:

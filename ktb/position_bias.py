@@ -33,8 +33,8 @@ def position_bias(table: Tensor, queries: Tensor, points: Tensor) -> Tensor:
     """
     batch, groups, num_points, _ = points.shape
     heads = table.shape[0]
-    displacement = 0.5 * (queries[None, None, :, None] - points[:, :, None])  # B, G, Q, N, (y, x)
-    grid = displacement.flip(-1).flatten(0, 1)
+    half_queries, half_points = 0.5 * queries.flip(-1), 0.5 * points.flip(-1)  # grid_sample wants (x, y)
+    grid = (half_queries[:, None] - half_points[:, :, None]).flatten(0, 1)  # B·G, Q, N, 2
     tables = table.unflatten(0, (groups, heads // groups)).repeat(batch, 1, 1, 1)
     bias = F.grid_sample(tables.float(), grid, mode="bilinear", align_corners=True)
     return bias.view(batch, heads, len(queries), num_points).to(table.dtype)

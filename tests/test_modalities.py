@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ktb import modalities
+from ktb import image_files
 from ktb.modalities import (
     DEPTH_UNITS,
     NEAR_BRIGHT,
@@ -220,7 +220,7 @@ def test_bad_archives_are_named():
 
 
 def test_file_size_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(modalities, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(image_files, "MAX_FILE_BYTES", 2**20)
     (tmp_path / "big.png").write_bytes(bytes(2**20 + 1))
     with pytest.raises(ValueError, match=r"big\.png: larger than 1 MiB"):
         read_x(tmp_path / "big.png")
