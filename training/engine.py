@@ -120,8 +120,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
         rgb, modal_x = network_input(self.model, batch, self.device, self.memory_format)
-        label = batch.label[:, :: recipe.loss_stride, :: recipe.loss_stride]
-        label = label.to(self.device, non_blocking=True)
+        pick = slice((recipe.loss_stride - 1) // 2, None, recipe.loss_stride)  # nearest the cells' centres
+        label = batch.label[:, pick, pick].to(self.device, non_blocking=True)
         masks = self._masks(len(label))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
             output = self.model(rgb, modal_x, *masks, logits_hw=tuple(label.shape[-2:]))
@@ -200,7 +200,8 @@ class Trainer:
         if not path.is_file():
             raise ValueError(f"{path} does not exist: there is nothing to resume, start without --resume.")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        now, then = self.recipe.as_dict(), state["recipe"]
+        now, defaults = self.recipe.as_dict(), Recipe(self.recipe.name, self.recipe.dataset).as_dict()
+        then = defaults | state["recipe"]  # settings that are newer than the file had their default
         if now != then or state["steps_per_epoch"] != len(self.loader):
             changed = {
                 k: (then.get(k), now.get(k)) for k in now.keys() | then.keys() if then.get(k) != now.get(k)

@@ -65,7 +65,7 @@ class Recipe:
     prompt_zero: bool = False
 
     def __post_init__(self):
-        for key in ("epochs", "batch_size", "lr"):
+        for key in ("epochs", "batch_size", "lr", "loss_stride"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"Recipe '{self.name}': {key} must be positive, got {getattr(self, key)}.")
         if self.warmup_epochs >= self.epochs:
