@@ -1,0 +1,28 @@
+"""KTB: RGB+X semantic segmentation that shows how two sensors are combined.
+
+>>> from ktb import Predictor, load_model, read_image_rgb, read_x
+>>> predictor = Predictor(load_model("ktb-lite-nyuv2-depth"))
+>>> prediction = predictor(read_image_rgb("photo.png"), read_x("depth.png"))
+"""
+
+from ktb.checkpoint import built_in_models, load_model, save_model
+from ktb.image_files import read_image_rgb, read_x
+from ktb.model import KTB, KTBOutput
+from ktb.outputs import save_result
+from ktb.predictor import Prediction, Predictor
+from ktb.trace import FusionTrace
+
+__version__ = "0.1.0"
+__all__ = [
+    "KTB",
+    "FusionTrace",
+    "KTBOutput",
+    "Prediction",
+    "Predictor",
+    "built_in_models",
+    "load_model",
+    "read_image_rgb",
+    "read_x",
+    "save_model",
+    "save_result",
+]

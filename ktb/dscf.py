@@ -92,7 +92,7 @@ class DSCF(nn.Module):
             reference_points=reference,
             sampling_offsets=offsets,
             modality_weights=weights.squeeze(2),
-            bias_table=self.bias_table,
+            bias_table=self.bias_table.detach(),
             query_hw=tuple(query_map.shape[-2:]),
             point_hw=point_hw,
             attended_norm=sparse.norm(dim=1),

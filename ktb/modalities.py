@@ -13,10 +13,11 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from ktb.config import Encoding
 from ktb.image_files import check_layout, read_image_rgb, read_x
 from ktb.visualize import scalar_to_colors
 
-Encoding = Literal["depth", "image"]
+
 Confidence = Literal["certain", "likely", "guess"]
 
 ASPECT_TOLERANCE = 0.02

@@ -33,6 +33,7 @@ class FusionTrace:
     attended_norm: Tensor  # (B, h, w): ‖α ⊙ attended‖ per position
     context_norm: Tensor  # (B, h, w): ‖ι ⊙ z‖ per position
 
+    @torch.no_grad()
     def attention(self, query_indices: Tensor) -> Tensor:
         """Attention weights of some queries, (B, M, Q, 2n), each row summing to 1.
 
@@ -54,6 +55,7 @@ class FusionTrace:
         scores = self.query[:, :, indices].float() @ self.key.float().transpose(-1, -2)
         return (scores * self.query.shape[-1] ** -0.5 + bias).softmax(dim=-1)
 
+    @torch.no_grad()
     def balance(self) -> Tensor:
         """Per position, how much of its attention goes to x: Σ a·w_x over the points, mean over the heads.
 
@@ -63,6 +65,7 @@ class FusionTrace:
         weight_x = self.modality_weights[:, 1].float()
         return self._map(lambda a: torch.einsum("bmqn,bn->bmq", a, weight_x)).mean(dim=1)
 
+    @torch.no_grad()
     def entropy(self) -> Tensor:
         """Attention entropy divided by log 2n: (B, M, h, w) in [0, 1], 1 = uniform, no information."""
         log_points = math.log(self.key.shape[2])

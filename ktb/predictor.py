@@ -1,0 +1,256 @@
+"""Arrays in, Prediction out: the only place that knows image sizes, resizing and numpy beside tensors."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ktb.image_files import MAX_PIXELS, MAX_SIDE, MIN_SIDE
+from ktb.modalities import DepthOptions, XReading, read_modal_x
+from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.trace import FusionTrace
+from ktb.visualize import colorize_labels
+
+SIZE_MULTIPLE = 32
+Branch = Literal["fused", "rgb", "x"]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One present class of a prediction: share of the pixels and mean confidence, both 0..1."""
+
+    index: int
+    name: str
+    color: tuple[int, int, int]
+    share: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network said about one pair, at the photograph's own size.
+
+    Attributes:
+        model: name of the checkpoint.
+        labels: per branch (H, W) uint8 class indices.
+        confidences: per branch (H, W) float32, probability of the predicted class.
+        x: the X input as it was read.
+        trace: one FusionTrace per level, or None.
+        network_hw: the size at which the network ran.
+        seconds: time of the network and its pre- and postprocessing.
+        device: where it ran, "cpu" or "cuda".
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    labels: Mapping[Branch, np.ndarray]
+    confidences: Mapping[Branch, np.ndarray]
+    x: XReading
+    trace: tuple[FusionTrace, ...] | None
+    network_hw: tuple[int, int]
+    seconds: float
+    device: str
+
+    def class_table(self, branch: Branch = "fused") -> list[ClassRow]:
+        """The classes that are present, largest share first."""
+        label, confidence = self.labels[branch], self.confidences[branch]
+        counts = np.bincount(label.ravel(), minlength=len(self.classes))
+        sums = np.bincount(label.ravel(), weights=confidence.ravel(), minlength=len(self.classes))
+        order = sorted(np.flatnonzero(counts), key=lambda index: (-counts[index], index))
+        return [
+            ClassRow(
+                index=int(i),
+                name=self.classes[i],
+                color=self.palette[i],
+                share=float(counts[i] / label.size),
+                confidence=float(sums[i] / counts[i]),
+            )
+            for i in order
+        ]
+
+    def colors(self, branch: Branch = "fused") -> np.ndarray:
+        """The mask in the palette's colours, (H, W, 3) uint8 RGB."""
+        return colorize_labels(self.labels[branch], self.palette, ignore_index=-1)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the pictures, as plain values for JSON; shares and confidences are 0..1."""
+        height, width = self.labels["fused"].shape
+        return {
+            "model": self.model,
+            "size": {"height": height, "width": width},
+            "network_size": {"height": self.network_hw[0], "width": self.network_hw[1]},
+            "x": self.x.summary,
+            "device": self.device,
+            "seconds": round(self.seconds, 3),
+            "branches": {
+                branch: [
+                    {
+                        "index": row.index,
+                        "name": row.name,
+                        "color": list(row.color),
+                        "share": row.share,
+                        "confidence": row.confidence,
+                    }
+                    for row in self.class_table(branch)
+                ]
+                for branch in BRANCHES
+            },
+        }
+
+
+class Predictor:
+    """Runs one model on photographs and X inputs of any size.
+
+    Args:
+        model: from `ktb.load_model`; it stays on its device.
+        short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's own
+            setting, or the image's size where it has none.
+    """
+
+    def __init__(self, model: KTB, short_side: int | None = None):
+        if short_side is not None and short_side < MIN_SIDE:
+            raise ValueError(f"short_side is {short_side}; the network needs at least {MIN_SIDE} pixels.")
+        self.model = model.eval()
+        self.short_side = short_side or model.config.inputs.short_side
+
+    def __call__(
+        self, rgb: np.ndarray, x: np.ndarray | XReading, *, unit: str = "auto", trace: bool = True
+    ) -> Prediction:
+        """Segment one pair.
+
+        Args:
+            rgb: (H, W, 3) uint8 photograph.
+            x: raw X array as `ktb.modalities.read_x` gives it, or what `read` made of it.
+            unit: of raw depth; see `ktb.modalities.DEPTH_UNITS`.
+            trace: keep what the fusion did.
+
+        Raises:
+            ValueError: for arrays of another layout or size; says what was found and what to do.
+        """
+        started = time.perf_counter()
+        check_rgb(rgb)
+        reading = x if isinstance(x, XReading) else self.read(x, rgb.shape[:2], unit)
+        if reading.image.shape[:2] != rgb.shape[:2]:
+            raise ValueError(
+                f"X was read for a photograph of {reading.image.shape[:2]} (height, width), but this one is "
+                f"{rgb.shape[:2]}; read X again for this photograph."
+            )
+        network_hw = self.network_size(rgb.shape[:2])
+        with torch.inference_mode():
+            output = self._run(rgb, reading.image, network_hw, trace)
+            labels, confidences = self._postprocess(output, rgb.shape[:2])
+        config = self.model.config
+        return Prediction(
+            model=config.name,
+            classes=config.classes,
+            palette=config.palette,
+            labels=labels,
+            confidences=confidences,
+            x=reading,
+            trace=output.trace,
+            network_hw=network_hw,
+            seconds=time.perf_counter() - started,
+            device=self._device.type,
+        )
+
+    def read(self, x: np.ndarray, size_hw: tuple[int, int], unit: str = "auto") -> XReading:
+        """Make of a raw X array what this model's network gets, at the photograph's size; ValueError if not."""
+        inputs = self.model.config.inputs
+        return read_modal_x(x, inputs.encoding, size_hw, unit, DepthOptions(inputs.max_metres))
+
+    def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """The size at which the network sees an image: shorter side as set, both up to multiples of 32."""
+        scale = self.short_side / min(size_hw) if self.short_side else 1.0
+        height, width = (math.ceil(round(side * scale, 6) / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size_hw)
+        return height, width
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _run(self, rgb: np.ndarray, x: np.ndarray, network_hw: tuple[int, int], trace: bool) -> KTBOutput:
+        rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
+        x_tensor = self._to_network(x, network_hw)
+        return self.model(
+            self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor), trace=trace
+        )
+
+    def _to_network(self, image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
+        resized = resize_for_network(image, network_hw)
+        return torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(self._device)
+
+    def _postprocess(
+        self, output: KTBOutput, size_hw: tuple[int, int]
+    ) -> tuple[dict[Branch, np.ndarray], dict[Branch, np.ndarray]]:
+        labels, confidences = {}, {}
+        for branch in BRANCHES:
+            labels[branch], confidences[branch] = decide(getattr(output, branch), size_hw)
+        return labels, confidences
+
+
+def resize_for_network(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W[, C]) bilinearly; images that shrink by half or more are averaged, so nothing flickers."""
+    if image.shape[:2] == tuple(size_hw):
+        return image
+    averages = image.shape[0] >= 2 * size_hw[0]
+    interpolation = cv2.INTER_AREA if averages else cv2.INTER_LINEAR
+    return cv2.resize(image, (size_hw[1], size_hw[0]), interpolation=interpolation)
+
+
+def decide(logits: Tensor, size_hw: tuple[int, int], rows_at_once: int = 512) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32.
+
+    Upsampling is bilinear; large images are decided in bands of rows, so that K full-size maps never exist.
+    """
+    height, width = size_hw
+    label = np.empty(size_hw, np.uint8)
+    confidence = np.empty(size_hw, np.float32)
+    if logits.shape[-2:] == size_hw:
+        bands = [(0, height, logits)]
+    else:
+        bands = _upsampled_bands(logits.float(), size_hw, rows_at_once)
+    for top, bottom, band in bands:
+        probability, index = band.float().softmax(dim=1).max(dim=1)
+        label[top:bottom] = index[0].to(torch.uint8).cpu().numpy()
+        confidence[top:bottom] = probability[0].cpu().numpy()
+    return label, confidence
+
+
+def _upsampled_bands(logits: Tensor, size_hw: tuple[int, int], rows_at_once: int):
+    """Bands (top, bottom, logits) of `F.interpolate(logits, size_hw, mode="bilinear")`."""
+    height, width = size_hw
+    source = logits.shape[-2]
+    wide = F.interpolate(logits, size=(source, width), mode="bilinear", align_corners=False)
+    centres = ((torch.arange(height, device=logits.device) + 0.5) * (source / height) - 0.5).clamp(min=0)
+    above = centres.floor().long().clamp(max=source - 1)
+    below = (above + 1).clamp(max=source - 1)
+    weight = (centres - above)[:, None]
+    for top in range(0, height, rows_at_once):
+        rows = slice(top, min(height, top + rows_at_once))
+        yield rows.start, rows.stop, torch.lerp(wide[:, :, above[rows]], wide[:, :, below[rows]], weight[rows])
+
+
+def check_rgb(rgb: np.ndarray) -> None:
+    """Refuse anything but an (H, W, 3) uint8 photograph within the limits (ValueError)."""
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        found = f"shape {rgb.shape}, dtype {rgb.dtype}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise ValueError(
+            f"the photograph is {found}; give an (H, W, 3) uint8 array in RGB order "
+            f"(ktb.read_image_rgb reads files)."
+        )
+    height, width = rgb.shape[:2]
+    if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
+        raise ValueError(
+            f"the photograph is {width} x {height} pixels; each side needs {MIN_SIDE} to {MAX_SIDE} and at most "
+            f"{MAX_PIXELS:,} pixels in all. Resize it."
+        )
