@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -11,6 +12,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Modality = Literal["depth", "hha", "thermal", "event", "nir", "dolp", "aolp", "lidar", "other"]
 Encoding = Literal["depth", "image"]
+LEVELS = 4
+MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,16 @@ class SwinConfig:
     adapter_ranks: tuple[int, ...] = (8, 16, 32, 64)
     drop_path: float = 0.3
 
+    def __post_init__(self):
+        _require_levels(self, "depths", "num_heads", "adapter_ranks")
+        _require(self.embed_dim >= 1, f"embed_dim is {self.embed_dim}; it must be at least 1.")
+        _require(self.window_size >= 2, f"window_size is {self.window_size}; it must be at least 2.")
+        _require(0 <= self.drop_path < 1, f"drop_path is {self.drop_path}; it must be in [0, 1).")
+        for level, (dim, heads) in enumerate(zip(self.stage_dims, self.num_heads)):
+            _require(
+                dim % heads == 0, f"Swin stage {level}: {dim} channels do not divide into {heads} heads."
+            )
+
     @property
     def stage_dims(self) -> tuple[int, ...]:
         """Channels of the tokens that enter each stage's blocks."""
@@ -35,6 +48,16 @@ class SwinConfig:
         """Channels of each stage's output."""
         return self.stage_dims
 
+    def weight_count(self) -> int:
+        """Values of the blocks' matrices and tables, a lower bound of the backbone's size."""
+        table = (2 * self.window_size - 1) ** 2
+        return sum(
+            depth * (12 * dim**2 + 4 * dim * rank + heads * table)
+            for depth, dim, rank, heads in zip(
+                self.depths, self.stage_dims, self.adapter_ranks, self.num_heads
+            )
+        )
+
 
 @dataclass(frozen=True)
 class LiteConfig:
@@ -44,6 +67,16 @@ class LiteConfig:
     adapter_ranks: tuple[int, ...] = (24, 40, 64, 96)
     stage_dims: tuple[int, ...] = (24, 40, 80, 192)
     feature_dims: tuple[int, ...] = (24, 40, 112, 320)
+
+    def __post_init__(self):
+        _require_levels(self, "adapter_ranks")
+        for name in ("stage_dims", "feature_dims"):  # given by tf_efficientnet_lite0, kept to be read
+            found, fixed = getattr(self, name), getattr(LiteConfig, name)
+            _require(found == fixed, f"{name} of the lite backbone is {found}; it must be {fixed}.")
+
+    def weight_count(self) -> int:
+        """Values of one adapter pair per stage, a lower bound of what the configuration adds."""
+        return sum(4 * dim * rank for dim, rank in zip(self.stage_dims, self.adapter_ranks))
 
 
 @dataclass(frozen=True)
@@ -57,12 +90,21 @@ class FusionConfig:
     strides: tuple[int, ...] = (8, 4, 2, 1)
 
     def __post_init__(self):
+        _require_levels(self, "mapa_ranks", "dscf_ranks", "num_heads", "groups", "strides")
         for level, (rank, heads, groups) in enumerate(zip(self.dscf_ranks, self.num_heads, self.groups)):
-            if rank % heads or heads % groups:
-                raise ValueError(
-                    f"DSCF level {level}: rank {rank} must be a multiple of num_heads {heads}, "
-                    f"and num_heads a multiple of groups {groups}. Choose a rank such as {heads * 8}."
-                )
+            _require(
+                rank % heads == 0 and heads % groups == 0,
+                f"DSCF level {level}: rank {rank} must be a multiple of num_heads {heads}, "
+                f"and num_heads a multiple of groups {groups}. Choose a rank such as {heads * 8}.",
+            )
+        _require(max(self.strides) <= 64, f"strides are {self.strides}; 64 is the widest point grid.")
+
+    def weight_count(self) -> int:
+        """Values of the matrices between ranks and of the bias tables, a lower bound."""
+        mapa = sum(2 * rank**2 for rank in self.mapa_ranks)
+        return mapa + sum(
+            23 * rank**2 + heads * 119 * 159 for rank, heads in zip(self.dscf_ranks, self.num_heads)
+        )
 
 
 @dataclass(frozen=True)
@@ -77,6 +119,24 @@ class InputConfig:
     encoding: Encoding = "image"
     max_metres: float = 10.0  # depth that becomes 1.0, for encoding "depth"
     short_side: int | None = None  # images are resized so that their shorter side has this many pixels
+
+    def __post_init__(self):
+        for name, kind in (("modality", Modality), ("encoding", Encoding)):
+            value, allowed = getattr(self, name), get_args(kind)
+            _require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+        for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
+            values = getattr(self, name)
+            fits = len(values) == 3 and all(math.isfinite(v) for v in values)
+            fits &= not name.endswith("std") or min(values, default=0) > 0
+            _require(fits, f"{name} is {values}; give three finite numbers, deviations above 0.")
+        _require(
+            math.isfinite(self.max_metres) and self.max_metres > 0,
+            f"max_metres is {self.max_metres}; give a positive distance in metres, such as 10.",
+        )
+        _require(
+            self.short_side is None or 32 <= self.short_side <= 16_384,
+            f"short_side is {self.short_side}; give 32 to 16384 pixels, or none for the images' own size.",
+        )
 
 
 @dataclass(frozen=True)
@@ -94,12 +154,24 @@ class ModelConfig:
     inputs: InputConfig = field(default_factory=InputConfig)
 
     def __post_init__(self):
+        _require(
+            1 <= self.num_classes <= MAX_CLASSES,
+            f"num_classes is {self.num_classes}; allowed: 1..{MAX_CLASSES}.",
+        )
         for what, values in (("classes", self.classes), ("palette", self.palette)):
-            if len(values) != self.num_classes:
-                raise ValueError(
-                    f"{what} has {len(values)} entries, but num_classes is {self.num_classes}; "
-                    f"give one entry per class."
-                )
+            _require(
+                len(values) == self.num_classes,
+                f"{what} has {len(values)} entries, but num_classes is {self.num_classes}; "
+                f"give one entry per class.",
+            )
+        wrong = [c for c in self.palette if len(c) != 3 or not all(0 <= channel <= 255 for channel in c)]
+        _require(not wrong, f"the palette's colour {wrong[:1]} is not three numbers (R, G, B) in 0..255.")
+        _require(min(self.head_dims) >= 1, f"head_dims is {self.head_dims}; every width must be at least 1.")
+
+    def weight_count(self) -> int:
+        """A lower bound of the number of values, to tell an absurd configuration before it takes memory."""
+        heads = sum(4 * width**2 for width in self.head_dims)
+        return self.backbone.weight_count() + self.fusion.weight_count() + heads
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary that JSON can hold; `from_dict` is its inverse."""
@@ -111,12 +183,27 @@ class ModelConfig:
         return _parse(ModelConfig, values, "configuration")
 
 
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _require_levels(config: Any, *names: str) -> None:
+    """Every named tuple has one positive entry per level."""
+    for name in names:
+        values = getattr(config, name)
+        _require(
+            len(values) == LEVELS and min(values) >= 1,
+            f"{name} is {values}; give {LEVELS} numbers of at least 1, one per level.",
+        )
+
+
 def _parse(kind: Any, value: Any, where: str) -> Any:
     """Turn JSON values into the annotated types, with the key's path in every message."""
     if kind == SwinConfig | LiteConfig:
         allowed = {"swin": SwinConfig, "lite": LiteConfig}
         chosen = value.get("kind") if isinstance(value, dict) else None
-        if chosen not in allowed:
+        if not isinstance(chosen, str) or chosen not in allowed:
             raise ValueError(f"{where}.kind is {chosen!r}; allowed: {', '.join(allowed)}.")
         kind = allowed[chosen]
     if dataclasses.is_dataclass(kind):
@@ -134,7 +221,7 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} is {value!r}; allowed: {', '.join(map(str, args))}.")
         return value
     expected = args if origin is types.UnionType else (kind,)
-    if float in expected and isinstance(value, int) and not isinstance(value, bool):
+    if float in expected and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
         return float(value)
     if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
         names = " or ".join(t.__name__ for t in expected)

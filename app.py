@@ -1,0 +1,30 @@
+"""Start the demo: `python app.py`, then open the address that it prints."""
+
+import argparse
+import logging
+
+from app.service import Service
+from app.ui import build_page, launch_options
+
+
+def main() -> None:
+    """Parse the arguments, build the service and the page, launch."""
+    parser = argparse.ArgumentParser(description="The KTB page: RGB+X segmentation and its fusion.")
+    parser.add_argument("--model", action="append", default=[], help="a .safetensors or .pth file to offer too")
+    parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        page = build_page(Service(options.model))
+    except ValueError as error:
+        parser.error(str(error))
+    page.queue(max_size=32).launch(
+        server_name=options.host, server_port=options.port, inbrowser=options.open, **launch_options()
+    )
+
+
+if __name__ == "__main__":
+    main()

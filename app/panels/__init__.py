@@ -1,0 +1,1 @@
+"""One module per tab: a stored result in, HTML out. Everything that is text is escaped."""

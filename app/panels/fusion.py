@@ -1,0 +1,86 @@
+"""The fusion tab: who feeds each pixel, and where the fusion looked."""
+
+from __future__ import annotations
+
+import html
+
+from app.pictures import balance_half_range, balance_picture, display_size, image_tag, points_picture
+from app.service import LevelView, Result
+from ktb.visualize import colorbar
+
+EMPTY = '<div class="ktb-empty"><b>No result yet</b><span>Run a pair to see how it was fused.</span></div>'
+
+
+def fusion_panel(result: Result, level: int) -> str:
+    """One level in detail, and the balance maps of all levels in one colour scale below."""
+    view = result.levels[level]
+    half = balance_half_range(result.levels)
+    labels = display_size(result.prediction.labels["fused"], smooth=False)
+    photo = display_size(result.rgb)
+    x_preview = display_size(result.prediction.x.preview)
+    large = [
+        (balance_picture(view, labels, half), "balance map", "Balance", "who feeds each pixel"),
+        (
+            points_picture(photo, view.points["rgb"], view.weights["rgb"]),
+            "rgb sampling points",
+            "RGB-led points",
+            f"{len(view.points['rgb'])} places that the photograph chose",
+        ),
+        (
+            points_picture(x_preview, view.points["x"], view.weights["x"]),
+            "x sampling points",
+            "X-led points",
+            f"{len(view.points['x'])} places that X chose",
+        ),
+    ]
+    figures = "".join(_figure(*entry) for entry in large)
+    small = "".join(
+        _figure(
+            balance_picture(other, labels, half),
+            f"balance map of level {index}",
+            f"Level {index}",
+            f"every {other.stride} px; mean {other.balance.mean():.2f}, spread {other.balance.std():.3f}",
+        )
+        for index, other in enumerate(result.levels)
+    )
+    bar = colorbar(
+        "diverging",
+        0.5 - half,
+        0.5 + half,
+        height=52,
+        width=560,
+        ticks=[0.5 - half, 0.5, 0.5 + half],
+        labels=[f"{0.5 - half:.2f}  photograph", "0.50 balanced", f"X  {0.5 + half:.2f}"],
+    )
+    return f"""<p class="ktb-words">{html.escape(describe(view, level))}</p>
+<div class="ktb-grid ktb-three">{figures}</div>
+<div class="ktb-bar">{image_tag(bar, "colour bar from photograph to X")}</div>
+<h4>Balance at all levels</h4><div class="ktb-grid ktb-four">{small}</div>
+<p class="ktb-note">Balance is Σ attention × weight of X over the sampled points, averaged over the heads.
+Points are coloured by the weight of X at that point (0 blue, 1 orange). Colour range: the 99th percentile of
+all levels, at least ±0.1, so that flat maps look flat. Checkpoint:
+{html.escape(result.prediction.model)}.</p>"""
+
+
+def describe(view: LevelView, level: int) -> str:
+    """In words: how informative the attention is, and which sensor it prefers."""
+    height, width = view.balance.shape
+    start = (
+        f"Level {level}: {width}×{height} positions, one every {view.stride} pixels of the network's input. "
+        f"Attention entropy {view.entropy:.2f} of 1: "
+    )
+    if view.is_uniform:
+        return start + "attention is uniform at this level, so its balance map carries no information."
+    mean, spread = float(view.balance.mean()), float(view.balance.std())
+    side = "X" if mean > 0.52 else "the photograph" if mean < 0.48 else "neither sensor"
+    return start + (
+        f"it looks at some points more than at others. On average it leans to {side} ({mean:.2f} of the "
+        f"attention goes to X), with a spread of {spread:.3f} over the image."
+    )
+
+
+def _figure(image, alt: str, title: str, note: str) -> str:
+    return (
+        f"<figure>{image_tag(image, alt)}<figcaption><b>{html.escape(title)}</b> "
+        f"<span>{html.escape(note)}</span></figcaption></figure>"
+    )

@@ -1,0 +1,68 @@
+"""Pictures for the page: sent inside the HTML, so that no picture of a user's data is written to disk."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from app.service import LevelView
+from ktb.visualize import draw_points, outline_boundaries, scalar_to_colors
+
+MAX_DISPLAY_SIDE = 1280
+MIN_BALANCE_RANGE = 0.1  # maps flatter than ±this around 0.5 look flat, as they are
+
+
+def display_size(image: np.ndarray, smooth: bool = True) -> np.ndarray:
+    """Shrink a picture that is larger than a screen; labels and masks with smooth=False."""
+    scale = MAX_DISPLAY_SIDE / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST_EXACT)
+
+
+def image_tag(image: np.ndarray, alt: str, photo: bool = False, css_class: str = "") -> str:
+    """An <img> that carries its pixels: lossless PNG, or JPEG for photographs."""
+    buffer = io.BytesIO()
+    kind, options = ("jpeg", {"quality": 92}) if photo else ("png", {})
+    Image.fromarray(image).save(buffer, format=kind, **options)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f'<img class="{html.escape(css_class)}" alt="{html.escape(alt)}" width="{image.shape[1]}" '
+        f'height="{image.shape[0]}" src="data:image/{kind};base64,{data}">'
+    )
+
+
+def balance_half_range(levels: Sequence[LevelView]) -> float:
+    """The colour range of all balance maps, symmetric around 0.5: their 99th percentile deviation."""
+    deviation = max(float(np.percentile(np.abs(level.balance - 0.5), 99)) for level in levels)
+    return float(np.clip(deviation, MIN_BALANCE_RANGE, 0.5))
+
+
+def balance_picture(level: LevelView, labels: np.ndarray, half_range: float) -> np.ndarray:
+    """The balance map at the labels' size, blue = rgb, orange = x, with the mask's borders for orientation."""
+    height, width = labels.shape
+    balance = cv2.resize(level.balance, (width, height), interpolation=cv2.INTER_LINEAR)
+    colors = scalar_to_colors(balance, 0.5 - half_range, 0.5 + half_range, "diverging")
+    return outline_boundaries(labels, colors, (70, 70, 76))
+
+
+def points_picture(image: np.ndarray, points: np.ndarray, weight_x: np.ndarray) -> np.ndarray:
+    """Sampling points over an image, coloured by the weight that x has there.
+
+    Args:
+        points: (N, 2) as (y, x) in [-1, 1], align-corners.
+        weight_x: (N,) in 0..1.
+    """
+    height, width = image.shape[:2]
+    xy = (points[:, ::-1] + 1) / 2 * (np.array([width, height]) - 1)
+    radius = np.clip(0.35 * np.sqrt(height * width / max(1, len(points))) / 2, 1.6, 0.012 * width)
+    colors = scalar_to_colors(weight_x, 0.0, 1.0, "diverging")
+    muted = cv2.addWeighted(image, 0.75, np.full_like(image, 255), 0.25, 0)
+    return draw_points(muted, xy, radius, colors)

@@ -1,0 +1,226 @@
+"""The page: layout and events. Inference happens once per Run; every other control only draws again."""
+
+from __future__ import annotations
+
+import base64
+import html
+import logging
+import tempfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.panels.branches import branches_panel
+from app.panels.fusion import EMPTY as EMPTY_FUSION
+from app.panels.fusion import fusion_panel
+from app.panels.result import EMPTY, footer, result_panel
+from app.pictures import display_size, image_tag
+from app.service import Service
+from app.sessions import SessionStore
+from ktb.modalities import DEPTH_UNITS
+from ktb.outputs import result_files
+
+log = logging.getLogger(__name__)
+
+EXAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
+CSS = (Path(__file__).parent / "style.css").read_text()
+MAX_UPLOAD = "64mb"
+CLEANUP_SECONDS = (600, 7200)  # how often leftovers are looked for, and how old they must be
+SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
+MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
+SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
+HEAD = """<h1>KTB: see how <span class="rgb">RGB</span> and <span class="x">X</span> are combined</h1>
+<p>A photograph and its depth image go in; a mask comes out, with what each sensor would have said alone and
+where the network's sparse fusion looked. After <i>Keep the Balance</i> (CVPR 2025).</p>"""
+
+from gradio.events import Dependency
+
+class Upload(gr.Image):
+    """An image drop zone that hands over the file as it was uploaded: reading and refusing is ours."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        return None if payload is None else payload.path
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def examples() -> list[tuple[Path, Path, str]]:
+    """RGB file, depth file and name of every example pair that ships with the project."""
+    pairs = []
+    for rgb in sorted(EXAMPLES_FOLDER.glob("*_rgb.png")):
+        name = rgb.name.removesuffix("_rgb.png")
+        depth = rgb.with_name(f"{name}_depth.png")
+        if depth.is_file():
+            pairs.append((rgb, depth, name.replace("_", " ").capitalize()))
+    return pairs
+
+
+def shows_errors(handler: Callable) -> Callable:
+    """Turn a ValueError, which has a text for people, into the page's message."""
+
+    @wraps(handler)
+    def wrapped(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except ValueError as error:
+            raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from error
+
+    return wrapped
+
+
+def card_text(service: Service, model: str) -> str:
+    """A model's card as Markdown: data, protocol, figures per branch, limits."""
+    card = service.card(model)
+    rows = [
+        f"- **{html.escape(key.replace('_', ' '))}**: {html.escape(str(value))}"
+        for key, value in card.items()
+        if isinstance(value, str | int | float)
+    ]
+    figures = card.get("figures")
+    if isinstance(figures, dict):
+        named = [
+            f"{branch} {values['miou']:.1f} mIoU, {values['pixel_accuracy']:.1f} % of pixels"
+            for branch, values in figures.items()
+            if isinstance(values, dict) and "miou" in values
+        ]
+        rows.append(f"- **figures**: {html.escape('; '.join(named))}")
+    return "\n".join(rows) or "This checkpoint has no card."
+
+
+def build_page(service: Service) -> gr.Blocks:
+    """Lay out the page on a service; `launch_options` has what belongs to its launch."""
+    store = SessionStore(Path(tempfile.gettempdir()) / "gradio")
+    pairs = examples()
+    with gr.Blocks(title="KTB", delete_cache=CLEANUP_SECONDS, analytics_enabled=False) as page:
+        gr.HTML(HEAD, elem_id="ktb-head")
+        with gr.Row():
+            with gr.Column(scale=1, min_width=300):
+                model = gr.Dropdown(service.models, value=service.models[0], label="Checkpoint")
+                with gr.Accordion("About this checkpoint", open=False):
+                    card = gr.Markdown(card_text(service, service.models[0]))
+                rgb = Upload(
+                    label="Photograph (RGB)",
+                    type="filepath",
+                    image_mode=None,
+                    sources=["upload", "clipboard"],
+                    height=220,
+                    elem_id="ktb-rgb",
+                )
+                x = gr.File(
+                    label="X: depth (16-bit PNG, TIFF, .npy, .npz)", type="filepath", height=120, elem_id="ktb-x"
+                )
+                unit = gr.Dropdown(
+                    [("guess the unit", "auto"), *((title, key) for key, title in DEPTH_UNITS.items())],
+                    value="auto",
+                    label="Depth unit",
+                )
+                x_read = gr.HTML(elem_classes="ktb-read")
+                run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
+                gallery = gr.Gallery(
+                    [(str(photo), name) for photo, _, name in pairs],
+                    label="Examples (rendered by us): click one",
+                    columns=2,
+                    height="auto",
+                    allow_preview=False,
+                    object_fit="cover",
+                    interactive=False,
+                    visible=bool(pairs),
+                    buttons=[],
+                    elem_id="ktb-examples",
+                )
+            with gr.Column(scale=3, min_width=320):
+                with gr.Tabs():
+                    with gr.Tab("Result"):
+                        opacity = gr.Slider(0, 1, 0.6, step=0.01, label="Mask opacity", elem_id="ktb-opacity")
+                        stage = gr.HTML(EMPTY, elem_id="ktb-stage")
+                    with gr.Tab("Branches"):
+                        branches = gr.HTML(EMPTY, elem_id="ktb-branches")
+                    with gr.Tab("Fusion"):
+                        level = gr.Radio(
+                            [("0 (fine)", 0), ("1", 1), ("2", 2), ("3 (coarse)", 3)],
+                            value=0,
+                            label="Level",
+                            elem_id="ktb-level",
+                        )
+                        fusion = gr.HTML(EMPTY_FUSION, elem_id="ktb-fusion")
+                foot = gr.HTML(elem_id="ktb-foot")
+
+        def remember(rgb_path, x_path, request: gr.Request):
+            store.remember_uploads(request.session_hash, [rgb_path, x_path])
+
+        @shows_errors
+        def read(rgb_path, x_path, model_name, unit_name, request: gr.Request):
+            remember(rgb_path, x_path, request)
+            if not x_path:
+                return ""
+            reading = service.read_x(x_path, rgb_path, model_name, unit_name)
+            return f"{image_tag(display_size(reading.preview), 'x as it was read')}{html.escape(reading.summary)}"
+
+        @shows_errors
+        def segment(rgb_path, x_path, model_name, unit_name, level_number, request: gr.Request, progress=PROGRESS):
+            remember(rgb_path, x_path, request)
+            progress(0.1, desc="Reading the pair and running the network")
+            result = service.segment(rgb_path, x_path, model_name, unit_name)
+            store.keep_result(request.session_hash, result)
+            progress(0.8, desc="Drawing")
+            return (
+                result_panel(result),
+                branches_panel(result),
+                fusion_panel(result, level_number),
+                footer(result),
+            )
+
+        def show_level(level_number, request: gr.Request):
+            result = store.result(request.session_hash)
+            return fusion_panel(result, level_number) if result else EMPTY_FUSION
+
+        def choose_example(selected: gr.SelectData):
+            photo, depth, _ = pairs[selected.index]
+            return str(photo), str(depth), "auto"
+
+        @shows_errors
+        def segment_api(rgb_path: str, x_path: str, model_name: str, unit_name: str):
+            result = service.segment(rgb_path, x_path, model_name, unit_name)
+            files = result_files(result.rgb, result.prediction)
+            return result.prediction.summary() | {
+                "files": {name: base64.b64encode(data).decode() for name, data in files.items()}
+            }
+
+        inputs, shown = [rgb, x, model, unit], [stage, branches, fusion, foot]
+        hidden: dict[str, Any] = {"api_visibility": "private"}
+        running: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", **hidden}
+        gr.on([rgb.upload, x.upload, x.clear, unit.input], read, inputs, x_read, show_progress="hidden", **hidden)
+        run.click(segment, [*inputs, level], shown, **running)
+        gallery.select(choose_example, None, [rgb, x, unit], **hidden).then(
+            read, inputs, x_read, show_progress="hidden", **hidden
+        ).then(segment, [*inputs, level], shown, **running)
+        level.input(show_level, level, fusion, show_progress="hidden", **hidden)
+        opacity.input(None, opacity, None, js=SET_OPACITY, **hidden)
+        model.input(lambda name: card_text(service, name), model, card, **hidden)
+        answer = gr.JSON(visible=False)
+        gr.Button(visible=False).click(
+            segment_api, inputs, answer, api_name="segment", concurrency_limit=1, concurrency_id="network"
+        )
+        page.unload(lambda request: store.close(request.session_hash))
+    return page
+
+
+def launch_options() -> dict[str, Any]:
+    """Keyword arguments for the page's `launch`: looks, limits and what may be served."""
+    theme = gr.themes.Soft(primary_hue="blue", neutral_hue="slate", font=SYSTEM_FONTS, font_mono=MONO_FONTS)
+    return {
+        "theme": theme,
+        "css": CSS,
+        "max_file_size": MAX_UPLOAD,
+        "allowed_paths": [str(EXAMPLES_FOLDER)],
+        "footer_links": ["api", "settings"],
+    }
