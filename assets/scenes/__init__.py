@@ -1,0 +1,1 @@
+"""Procedural indoor scenes for the example inputs (needs Blender's `bpy`)."""
