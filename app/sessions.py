@@ -60,8 +60,10 @@ class SessionStore:
         """Forget a session and delete its uploads."""
         with self._lock:
             session = self._sessions.pop(session_hash, None)
-        if session is not None:
-            self._delete(session)
+            # Equal uploads of two users are one file: it goes with the last of them.
+            in_use = set().union(*(other.uploads for other in self._sessions.values()))
+            if session is not None:
+                self._delete(session.uploads - in_use)
 
     def forget_stale(self) -> None:
         """Close sessions that are too old or too many."""
@@ -79,8 +81,8 @@ class SessionStore:
         self._sessions.move_to_end(session_hash)
         return session
 
-    def _delete(self, session: Session) -> None:
-        for path in session.uploads:
+    def _delete(self, uploads: set[Path]) -> None:
+        for path in uploads:
             resolved = path.resolve()
             if self._upload_root in resolved.parents:
                 resolved.unlink(missing_ok=True)

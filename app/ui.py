@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-import logging
-import tempfile
+import uuid
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -22,8 +21,6 @@ from app.service import Service
 from app.sessions import SessionStore
 from ktb.modalities import DEPTH_UNITS
 from ktb.outputs import result_files
-
-log = logging.getLogger(__name__)
 
 EXAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
 CSS = (Path(__file__).parent / "style.css").read_text()
@@ -94,9 +91,10 @@ def card_text(service: Service, model: str) -> str:
 
 def build_page(service: Service) -> gr.Blocks:
     """Lay out the page on a service; `launch_options` has what belongs to its launch."""
-    store = SessionStore(Path(tempfile.gettempdir()) / "gradio")
     pairs = examples()
+    gr.set_static_paths([EXAMPLES_FOLDER])  # served where they lie: never copied among the uploads
     with gr.Blocks(title="KTB", delete_cache=CLEANUP_SECONDS, analytics_enabled=False) as page:
+        store = SessionStore(Path(page.GRADIO_CACHE))
         gr.HTML(HEAD, elem_id="ktb-head")
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
@@ -160,7 +158,9 @@ def build_page(service: Service) -> gr.Blocks:
             return f"{image_tag(display_size(reading.preview), 'x as it was read')}{html.escape(reading.summary)}"
 
         @shows_errors
-        def segment(rgb_path, x_path, model_name, unit_name, level_number, request: gr.Request, progress=PROGRESS):
+        def run_pair(
+            rgb_path, x_path, model_name, unit_name, level_number, request: gr.Request, progress=PROGRESS
+        ):
             remember(rgb_path, x_path, request)
             progress(0.1, desc="Reading the pair and running the network")
             result = service.segment(rgb_path, x_path, model_name, unit_name)
@@ -185,8 +185,14 @@ def build_page(service: Service) -> gr.Blocks:
             store.close(request.session_hash)
 
         @shows_errors
-        def segment_api(rgb_path: str, x_path: str, model_name: str, unit_name: str):
-            result = service.segment(rgb_path, x_path, model_name, unit_name)
+        def segment(rgb_path: str, x_path: str, model_name: str, unit_name: str):
+            """Masks of one pair: class tables, and each file of the ZIP as base64 under `files`."""
+            call = uuid.uuid4().hex
+            store.remember_uploads(call, [rgb_path, x_path])
+            try:
+                result = service.segment(rgb_path, x_path, model_name, unit_name)
+            finally:
+                store.close(call)
             files = result_files(result.rgb, result.prediction)
             return result.prediction.summary() | {
                 "files": {name: base64.b64encode(data).decode() for name, data in files.items()}
@@ -196,16 +202,16 @@ def build_page(service: Service) -> gr.Blocks:
         hidden: dict[str, Any] = {"api_visibility": "private"}
         running: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", **hidden}
         gr.on([rgb.upload, x.upload, x.clear, unit.input], read, inputs, x_read, show_progress="hidden", **hidden)
-        run.click(segment, [*inputs, level], shown, **running)
+        run.click(run_pair, [*inputs, level], shown, **running)
         gallery.select(choose_example, None, [rgb, x, unit], **hidden).then(
             read, inputs, x_read, show_progress="hidden", **hidden
-        ).then(segment, [*inputs, level], shown, **running)
+        ).then(run_pair, [*inputs, level], shown, **running)
         level.input(show_level, level, fusion, show_progress="hidden", **hidden)
         opacity.input(None, opacity, None, js=SET_OPACITY, **hidden)
         model.input(lambda name: card_text(service, name), model, card, **hidden)
         answer = gr.JSON(visible=False)
         gr.Button(visible=False).click(
-            segment_api, inputs, answer, api_name="segment", concurrency_limit=1, concurrency_id="network"
+            segment, inputs, answer, api_name="segment", concurrency_limit=1, concurrency_id="network"
         )
         page.unload(leave)
     return page
@@ -220,6 +226,6 @@ def launch_options() -> dict[str, Any]:
         "theme": theme,
         "css": CSS,
         "max_file_size": MAX_UPLOAD,
-        "allowed_paths": [str(EXAMPLES_FOLDER)],
         "footer_links": ["api", "settings"],
+        "run_history": False,
     }

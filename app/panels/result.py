@@ -35,8 +35,12 @@ def _legend_row(row: ClassRow) -> str:
     return (
         f'<tr><td><span class="ktb-chip" style="background:{color}"></span></td>'
         f"<td>{html.escape(row.name)}</td>"
-        f'<td class="num">{100 * row.share:.1f} %</td><td class="num">{row.confidence:.2f}</td></tr>'
+        f'<td class="num">{_percent(row.share)}</td><td class="num">{row.confidence:.2f}</td></tr>'
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 else "&lt; 0.1 %"
 
 
 def footer(result: Result) -> str:
