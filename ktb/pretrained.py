@@ -9,12 +9,13 @@ from pathlib import Path
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ktb.backbone import LiteBackbone
 from ktb.model import KTB
-from ktb.official import our_name, read_pth, to_ours
+from ktb.official import read_pth, to_ours
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +40,33 @@ def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> st
     if source is None and isinstance(backbone, LiteBackbone) and importlib.util.find_spec(LITE_PACKAGE):
         state, origin = _packaged_lite_weights(timm_name.split(".")[0])
     elif source is None:
-        net = timm.create_model(timm_name, pretrained=True)
-        state, origin = net.state_dict(), f"timm {timm_name}"
+        state, origin = _downloaded(timm_name), f"timm {timm_name}"
     else:
         path = Path(source)
-        state = load_file(path) if path.suffix == ".safetensors" else read_pth(path)
+        state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
         state, origin = _in_timm_names(state), f"{path.name} (sha256 {_sha256(path)})"
     backbone.load_timm(state)
     log.info("backbone weights from %s", origin)
     return origin
+
+
+def _downloaded(timm_name: str) -> dict[str, Tensor]:
+    try:
+        return timm.create_model(timm_name, pretrained=True).state_dict()
+    except Exception as error:  # hub and network clients raise many types
+        raise ValueError(
+            f"timm could not provide {timm_name} ({type(error).__name__}: {error}). Connect to the internet, "
+            f"or give a local file with these weights."
+        ) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a safetensors file ({error}). Download it again."
+        ) from error
 
 
 def _packaged_lite_weights(timm_name: str) -> tuple[dict[str, Tensor], str]:
@@ -70,7 +89,7 @@ def _in_timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     if not any(".attn.w_msa." in name for name in plain):
         return plain
     ours = to_ours({f"backbone.{name}": tensor for name, tensor in plain.items()})
-    stages = {our_name(name).removeprefix("backbone."): tensor for name, tensor in ours.items()}
+    stages = {name.removeprefix("backbone."): tensor for name, tensor in ours.items()}
     kept = {n: t for n, t in stages.items() if n.startswith(("patch_embed.", "stages."))}
     return {name.replace("stages.", "layers.", 1): tensor for name, tensor in kept.items()}
 
