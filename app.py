@@ -10,7 +10,7 @@ from app.ui import build_page, launch_options
 def main() -> None:
     """Parse the arguments, build the service and the page, launch."""
     parser = argparse.ArgumentParser(description="The KTB page: RGB+X segmentation and its fusion.")
-    parser.add_argument("--model", action="append", default=[], help="a .safetensors or .pth file to offer too")
+    parser.add_argument("--model", action="append", default=[], help="a .safetensors or .pth file to offer")
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")

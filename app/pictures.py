@@ -46,7 +46,7 @@ def balance_half_range(levels: Sequence[LevelView]) -> float:
 
 
 def balance_picture(level: LevelView, labels: np.ndarray, half_range: float) -> np.ndarray:
-    """The balance map at the labels' size, blue = rgb, orange = x, with the mask's borders for orientation."""
+    """The balance map at the labels' size, blue = rgb, orange = x, with the mask's borders drawn in."""
     height, width = labels.shape
     balance = cv2.resize(level.balance, (width, height), interpolation=cv2.INTER_LINEAR)
     colors = scalar_to_colors(balance, 0.5 - half_range, 0.5 + half_range, "diverging")

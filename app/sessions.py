@@ -1,4 +1,4 @@
-"""What the server keeps for each open page, and how it forgets: by leaving, by age, or when there are many."""
+"""What the server keeps for each open page, and how it forgets: on leaving, by age, or when too many."""
 
 from __future__ import annotations
 

@@ -31,19 +31,20 @@ PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
 HEAD = """<h1>KTB: see how <span class="rgb">RGB</span> and <span class="x">X</span> are combined</h1>
-<p>A photograph and its depth image go in; a mask comes out, with what each sensor would have said alone and
-where the network's sparse fusion looked. After <i>Keep the Balance</i> (CVPR 2025).</p>"""
+<p>A photograph and its depth image go in; a mask comes out, with what each sensor's own head says and where
+the network's sparse fusion looked. After <i>Keep the Balance</i> (CVPR 2025).</p>"""
 
 X_HINT = "Depth as 16-bit PNG or TIFF, .npy or .npz; nothing is lost on the way in."
 
 
-class Upload(gr.Image):
-    """An image drop zone that hands over the file as it was uploaded: reading and refusing is ours."""
+def hands_over_file(image: gr.Image) -> gr.Image:
+    """Make an image drop zone hand over the path of the upload itself: reading and refusing is ours.
 
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        return None if payload is None else payload.path
+    Gradio would open the picture first and fail on a bad one without a message for people. (A subclass
+    would do, but Gradio writes a stub file beside the module of every subclass.)
+    """
+    image.preprocess = lambda payload: None if payload is None else payload.path
+    return image
 
 
 def examples() -> list[tuple[Path, Path, str]]:
@@ -101,8 +102,8 @@ def build_page(service: Service) -> gr.Blocks:
                 gallery = gr.Gallery(
                     [(str(photo), name) for photo, _, name in pairs],
                     label="Try an example",
-                    columns=max(2, len(pairs)),
-                    height="auto",
+                    columns=2,
+                    height=262,
                     allow_preview=False,
                     object_fit="cover",
                     interactive=False,
@@ -110,22 +111,24 @@ def build_page(service: Service) -> gr.Blocks:
                     buttons=[],
                     elem_id="ktb-examples",
                 )
-                rgb = Upload(
-                    label="Photograph (RGB)",
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard"],
-                    height=210,
-                    elem_id="ktb-rgb",
+                rgb = hands_over_file(
+                    gr.Image(
+                        label="Photograph (RGB)",
+                        type="filepath",
+                        image_mode=None,
+                        sources=["upload", "clipboard"],
+                        height=210,
+                        elem_id="ktb-rgb",
+                    )
                 )
-                x = gr.File(label="X: its depth image", type="filepath", height=110, elem_id="ktb-x")
+                x = gr.File(label="X: its depth image", type="filepath", height=140, elem_id="ktb-x")
                 run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
                 x_read = gr.HTML(X_HINT, elem_classes="ktb-read", elem_id="ktb-x-read")
                 with gr.Accordion("Checkpoint and depth unit", open=False):
                     model = gr.Dropdown(service.models, value=service.models[0], label="Checkpoint")
                     card = gr.Markdown(card_text(service, service.models[0]), elem_classes="ktb-card")
                     unit = gr.Dropdown(
-                        [("guess from the file", "auto"), *((title, key) for key, title in DEPTH_UNITS.items())],
+                        [("guess from the file", "auto"), *((t, key) for key, t in DEPTH_UNITS.items())],
                         value="auto",
                         label="Depth unit",
                     )
@@ -155,7 +158,7 @@ def build_page(service: Service) -> gr.Blocks:
             if not x_path:
                 return X_HINT
             reading = service.read_x(x_path, rgb_path, model_name, unit_name)
-            return f"{image_tag(display_size(reading.preview), 'x as it was read')}{html.escape(reading.summary)}"
+            return image_tag(display_size(reading.preview), "x as it was read") + html.escape(reading.summary)
 
         @shows_errors
         def run_pair(
@@ -201,12 +204,13 @@ def build_page(service: Service) -> gr.Blocks:
         inputs, shown = [rgb, x, model, unit], [stage, branches, fusion, foot]
         hidden: dict[str, Any] = {"api_visibility": "private"}
         running: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", **hidden}
-        gr.on([rgb.upload, x.upload, x.clear, unit.input], read, inputs, x_read, show_progress="hidden", **hidden)
+        quiet: dict[str, Any] = {"show_progress": "hidden", **hidden}
+        gr.on([rgb.upload, x.upload, x.clear, unit.input], read, inputs, x_read, **quiet)
         run.click(run_pair, [*inputs, level], shown, **running)
         gallery.select(choose_example, None, [rgb, x, unit], **hidden).then(
-            read, inputs, x_read, show_progress="hidden", **hidden
+            read, inputs, x_read, **quiet
         ).then(run_pair, [*inputs, level], shown, **running)
-        level.input(show_level, level, fusion, show_progress="hidden", **hidden)
+        level.input(show_level, level, fusion, **quiet)
         opacity.input(None, opacity, None, js=SET_OPACITY, **hidden)
         model.input(lambda name: card_text(service, name), model, card, **hidden)
         answer = gr.JSON(visible=False)

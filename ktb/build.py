@@ -72,7 +72,12 @@ def lite_config(
         head_dims=(256, 128, 128),
         inputs=inputs
         or InputConfig(
-            rgb_mean=HALF, rgb_std=HALF, x_mean=DEPTH_MEAN, x_std=DEPTH_STD, modality="depth", encoding="depth"
+            rgb_mean=HALF,
+            rgb_std=HALF,
+            x_mean=DEPTH_MEAN,
+            x_std=DEPTH_STD,
+            modality="depth",
+            encoding="depth",
         ),
         **_label_fields(dataset),
     )

@@ -102,7 +102,7 @@ class DSCF(nn.Module):
     def _sampling_points(
         self, low_rgb: Tensor, low_x: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
-        """Points (B, G, 2n, 2), references (2n, 2), offsets (B, G, 2n, 2), rgb-led first, and the grid size."""
+        """Points and offsets (B, G, 2n, 2), references (2n, 2), all rgb-led first; and the grid size."""
         per_stream = []
         for low, net in ((low_rgb, self.offsets_rgb), (low_x, self.offsets_x)):
             grouped = low.unflatten(1, (self.groups, -1)).flatten(0, 1)  # B·G, c/G, h, w
@@ -138,5 +138,3 @@ class DSCF(nn.Module):
             bias = position_bias(self.bias_table, at, points).to(query.dtype)
             blocks.append(F.scaled_dot_product_attention(part, key, value, attn_mask=bias))
         return torch.cat(blocks, dim=2).transpose(2, 3).flatten(1, 2).unflatten(2, size)
-
-

@@ -17,7 +17,6 @@ from ktb.config import Encoding
 from ktb.image_files import check_layout, read_image_rgb, read_x
 from ktb.visualize import scalar_to_colors
 
-
 Confidence = Literal["certain", "likely", "guess"]
 
 ASPECT_TOLERANCE = 0.02

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from ktb.model import BRANCHES
 from ktb.predictor import Prediction
-from ktb.visualize import overlay
+from ktb.visualize import Color, overlay
 
 OVERLAY_OPACITY = 0.6
 
 
-def png_bytes(image: np.ndarray, model: str, palette: tuple[tuple[int, int, int], ...] | None = None) -> bytes:
+def png_bytes(image: np.ndarray, model: str, palette: Sequence[Color] | None = None) -> bytes:
     """Lossless PNG with the checkpoint's name in its text chunk.
 
     Args:

@@ -41,7 +41,7 @@ def position_bias(table: Tensor, queries: Tensor, points: Tensor) -> Tensor:
 
 
 def distance_prior(height: int, width: int, sigmas: Tensor, floor: float = -6.0) -> Tensor:
-    """Tables (M, height, width) that favour near points: max(−d²/2σ², floor), d in table coordinates [-1, 1]."""
+    """Tables (M, height, width) that favour near points: max(−d²/2σ², floor), d in coordinates of [-1, 1]."""
     y = torch.linspace(-1, 1, height)[:, None]
     x = torch.linspace(-1, 1, width)[None]
     return (-(y**2 + x**2) / (2 * sigmas[:, None, None] ** 2)).clamp(min=floor)

@@ -113,8 +113,8 @@ class Predictor:
 
     Args:
         model: from `ktb.load_model`; it stays on its device.
-        short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's own
-            setting, or the image's size where it has none.
+        short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's
+            own setting, or the image's size where it has none.
     """
 
     def __init__(self, model: KTB, short_side: int | None = None):
@@ -164,15 +164,13 @@ class Predictor:
         )
 
     def read(self, x: np.ndarray, size_hw: tuple[int, int], unit: str = "auto") -> XReading:
-        """Make of a raw X array what this model's network gets, at the photograph's size; ValueError if not."""
+        """What the network gets of a raw X array, at the photograph's size; errors as in `read_modal_x`."""
         inputs = self.model.config.inputs
         return read_modal_x(x, inputs.encoding, size_hw, unit, DepthOptions(inputs.max_metres))
 
     def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """The size at which the network sees an image: shorter side as set, both up to multiples of 32."""
-        scale = self.short_side / min(size_hw) if self.short_side else 1.0
-        height, width = (math.ceil(round(side * scale, 6) / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size_hw)
-        return height, width
+        return network_size(size_hw, self.short_side)
 
     @property
     def _device(self) -> torch.device:
@@ -181,9 +179,7 @@ class Predictor:
     def _run(self, rgb: np.ndarray, x: np.ndarray, network_hw: tuple[int, int], trace: bool) -> KTBOutput:
         rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
         x_tensor = self._to_network(x, network_hw)
-        return self.model(
-            self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor), trace=trace
-        )
+        return self.model(self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor), trace=trace)
 
     def _to_network(self, image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
         resized = resize_for_network(image, network_hw)
@@ -198,6 +194,13 @@ class Predictor:
         return labels, confidences
 
 
+def network_size(size_hw: tuple[int, int], short_side: float | None) -> tuple[int, int]:
+    """(height, width) for the network: the shorter side as given, then both up to multiples of 32."""
+    scale = short_side / min(size_hw) if short_side else 1.0
+    height, width = (SIZE_MULTIPLE * math.ceil(round(side * scale) / SIZE_MULTIPLE) for side in size_hw)
+    return height, width
+
+
 def resize_for_network(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     """Resize (H, W[, C]) bilinearly; images that shrink by half or more are averaged, so nothing flickers."""
     if image.shape[:2] == tuple(size_hw):
@@ -207,16 +210,17 @@ def resize_for_network(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarra
     return cv2.resize(image, (size_hw[1], size_hw[0]), interpolation=interpolation)
 
 
-def decide(logits: Tensor, size_hw: tuple[int, int], rows_at_once: int = 512) -> tuple[np.ndarray, np.ndarray]:
+def decide(
+    logits: Tensor, size_hw: tuple[int, int], rows_at_once: int = 512
+) -> tuple[np.ndarray, np.ndarray]:
     """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32.
 
     Upsampling is bilinear; large images are decided in bands of rows, so that K full-size maps never exist.
     """
-    height, width = size_hw
     label = np.empty(size_hw, np.uint8)
     confidence = np.empty(size_hw, np.float32)
     if logits.shape[-2:] == size_hw:
-        bands = [(0, height, logits)]
+        bands = [(0, size_hw[0], logits)]
     else:
         bands = _upsampled_bands(logits.float(), size_hw, rows_at_once)
     for top, bottom, band in bands:
@@ -237,7 +241,8 @@ def _upsampled_bands(logits: Tensor, size_hw: tuple[int, int], rows_at_once: int
     weight = (centres - above)[:, None]
     for top in range(0, height, rows_at_once):
         rows = slice(top, min(height, top + rows_at_once))
-        yield rows.start, rows.stop, torch.lerp(wide[:, :, above[rows]], wide[:, :, below[rows]], weight[rows])
+        band = torch.lerp(wide[:, :, above[rows]], wide[:, :, below[rows]], weight[rows])
+        yield rows.start, rows.stop, band
 
 
 def check_rgb(rgb: np.ndarray) -> None:
@@ -251,6 +256,6 @@ def check_rgb(rgb: np.ndarray) -> None:
     height, width = rgb.shape[:2]
     if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise ValueError(
-            f"the photograph is {width} x {height} pixels; each side needs {MIN_SIDE} to {MAX_SIDE} and at most "
-            f"{MAX_PIXELS:,} pixels in all. Resize it."
+            f"the photograph is {width} x {height} pixels; each side needs {MIN_SIDE} to {MAX_SIDE}, and at "
+            f"most {MAX_PIXELS:,} pixels in all. Resize it."
         )

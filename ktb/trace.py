@@ -18,7 +18,8 @@ MAX_ATTENTION_ENTRIES = 16_000_000  # scores held at once while a whole map is b
 class FusionTrace:
     """Tensors of one DSCF level; B batch, M heads, G groups, n points per stream, d channels per head.
 
-    Coordinates are (y, x) in [-1, 1], align-corners. The first n of the 2n points are rgb-led, the rest x-led.
+    Coordinates are (y, x) in [-1, 1], align-corners. The first n of the 2n points are rgb-led, the others
+    x-led.
     """
 
     query: Tensor  # (B, M, h·w, d)

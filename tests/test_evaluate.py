@@ -11,10 +11,13 @@ import torch
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 from ktb.labels import DATASETS
+from ktb.modalities import NEAR_DARK
 from ktb.model import KTBOutput
+from ktb.predictor import Predictor
 from training import evaluate as evaluation
 from training.datasets import build_dataset
 from training.evaluate import evaluate
+from training.metrics import ConfusionMatrix
 
 HEIGHT, WIDTH = 60, 90
 
@@ -119,3 +122,25 @@ def test_command_line_messages(root, tmp_path, capsys):
     with pytest.raises(SystemExit):
         evaluation.main(f"--model none --dataset nyuv2 --data {root} --split val --out {tmp_path}/o".split())
     assert "train, test" in capsys.readouterr().err
+
+
+def test_evaluation_scores_exactly_what_the_predictor_shows(root):
+    rng = np.random.default_rng(0)
+    for name in ("0001", "0002"):
+        photo = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / "RGB" / f"{name}.jpg"), photo)
+        cv2.imwrite(
+            str(root / "Depth" / f"{name}.png"), rng.integers(20, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+        )
+    torch.manual_seed(0)
+    model = build_model(lite_config())
+    dataset = build_dataset("nyuv2", root, "test")
+    result = evaluate(model, dataset, size=64)
+    matrix = ConfusionMatrix(40)
+    predictor = Predictor(model, short_side=64)
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        labels = predictor(sample.rgb, sample.modal_x, unit=NEAR_DARK).labels["fused"]
+        matrix.update(torch.from_numpy(labels), torch.from_numpy(sample.label))
+    assert result["fused"]["pixel_accuracy"] == pytest.approx(matrix.scores().pixel_accuracy, abs=1e-9)
+    assert result["fused"]["miou"] == pytest.approx(matrix.scores().miou, abs=1e-9)

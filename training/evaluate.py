@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from ktb.checkpoint import load_model
 from ktb.labels import DATASETS
 from ktb.model import BRANCHES, KTB
-from training.batches import collate, network_input
+from ktb.predictor import network_size, resize_for_network
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset, Sample
 from training.metrics import ConfusionMatrix, Scores
@@ -70,7 +69,7 @@ def evaluate(
         sample = dataset[index]
         label = torch.from_numpy(sample.label).long()
         if reference:
-            height, width = _input_size(sample.label.shape, size, 1.0)
+            height, width = network_size(sample.label.shape, _short_side(sample, size))
             label = F.interpolate(label[None, None].float(), (height, width)).long()[0, 0]
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             preds, trace = _predict(model, sample, label.shape, size, scales, flip, attention)
@@ -124,7 +123,8 @@ def _predict(
     sums: list[torch.Tensor] | None = None
     trace = None
     for number, (scale, mirrored) in enumerate(views):
-        rgb, modal_x = network_input(model, collate([_resized(sample, size, scale)]), device)
+        size_hw = network_size(sample.label.shape, _short_side(sample, size) * scale)
+        rgb, modal_x = _network_input(model, sample, size_hw, device)
         if mirrored:
             rgb, modal_x = rgb.flip(-1), modal_x.flip(-1)
         if attention and number == 0:
@@ -140,17 +140,20 @@ def _predict(
     return [v.argmax(1)[0] for v in sums], trace
 
 
-def _resized(sample: Sample, size: int | None, scale: float) -> Sample:
-    height, width = _input_size(sample.label.shape, size, scale)
-    rgb = cv2.resize(sample.rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-    modal_x = cv2.resize(sample.modal_x.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return Sample(sample.name, rgb, modal_x, sample.label)
+def _network_input(
+    model: KTB, sample: Sample, size_hw: tuple[int, int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both images as `ktb.Predictor` prepares them: (1, 3, h, w) float32, normalised."""
+    images = []
+    for image in (sample.rgb, sample.modal_x):
+        image = resize_for_network(image.astype(np.float32) / 255, size_hw)
+        image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
+        images.append(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(device))
+    return model.normalize_rgb(images[0]), model.normalize_x(images[1])
 
 
-def _input_size(shape: Sequence[int], size: int | None, scale: float) -> tuple[int, int]:
-    """(height, width) for the network: the short side to size * scale, both sides up to multiples of 32."""
-    factor = (size / min(shape) if size else 1.0) * scale
-    return tuple(32 * math.ceil(round(side * factor) / 32) for side in shape)
+def _short_side(sample: Sample, size: int | None) -> int:
+    return size or min(sample.label.shape)
 
 
 def _report(scores: Scores, names: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The branches tab: what the two sensors say together and each head alone."""
+"""The branches tab: the masks of the fused head and of each stream's own head."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from ktb.model import BRANCHES
 TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
 TEXTS = {
     "fused": "from the fused features: the answer",
-    "rgb": "from the photograph's stream alone",
-    "x": "from the X stream alone",
+    "rgb": "from the photograph's stream",
+    "x": "from the X stream",
 }
+
+NOTE = """<p class="ktb-note">Each head sees one stream only, but the prompts (MAPA) pass hints from one
+stream to the other on the way: a head's mask is not what the network would say without the other
+sensor.</p>"""
 
 
 def branches_panel(result: Result) -> str:
@@ -29,8 +33,9 @@ def branches_panel(result: Result) -> str:
         note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {100 * agreement:.1f} % as fused"
         figures.append(_figure(image_tag(mask, f"{branch} mask"), TITLES[branch], note))
     figures.append(_figure(image_tag(display_size(result.rgb), "photograph", photo=True), "Photograph", ""))
-    figures.append(_figure(image_tag(display_size(prediction.x.preview), "x input"), "X", prediction.x.summary))
-    return f'<div class="ktb-grid ktb-three">{"".join(figures)}</div>'
+    x_image = image_tag(display_size(prediction.x.preview), "x input")
+    figures.append(_figure(x_image, "X", prediction.x.summary))
+    return f'<div class="ktb-grid ktb-three">{"".join(figures)}</div>{NOTE}'
 
 
 def _figure(image: str, title: str, note: str) -> str:

@@ -143,13 +143,13 @@ class SwinBackbone(nn.Module):
     @staticmethod
     def timm_name(config: SwinConfig) -> str:
         """The timm model whose weights fit, ValueError if there is none."""
-        names = {128: "swin_base_patch4_window12_384.ms_in22k", 192: "swin_large_patch4_window12_384.ms_in22k"}
-        if config.embed_dim not in names or config.window_size != 12:
+        sizes = {128: "base", 192: "large"}
+        if config.embed_dim not in sizes or config.window_size != 12:
             raise ValueError(
                 f"timm has no Swin with embed_dim {config.embed_dim} and window {config.window_size} "
                 f"pretrained on ImageNet-22k; give a local file with fitting weights."
             )
-        return names[config.embed_dim]
+        return f"swin_{sizes[config.embed_dim]}_patch4_window12_384.ms_in22k"
 
     def load_timm(self, state: Mapping[str, Tensor]) -> None:
         """Load pretrained tensors in timm's names and start the X patch embedding as a copy.

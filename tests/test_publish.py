@@ -1,0 +1,57 @@
+"""A published checkpoint is small, carries its card, and says what was measured."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from ktb.build import build_model, lite_config
+from ktb.checkpoint import load_model, read_header, save_model
+from training.publish import build_card, main
+
+WRITTEN = {
+    "data": "made up",
+    "split": "none",
+    "commands": ["python -m training.train nothing"],
+    "hours": 0.5,
+    "limits": "everything",
+}
+
+
+def evaluation() -> dict:
+    row = {
+        "miou": 37.96,
+        "pixel_accuracy": 70.0,
+        "class_accuracy": 50.0,
+        "iou": {"wall": 80.09, "other prop": None},
+    }
+    return {"fused": row, "rgb": row, "x": row, "images": 3, "protocol": "as it is"}
+
+
+def test_publish_halves_the_file_and_keeps_the_card(tmp_path):
+    model = build_model(lite_config())
+    trained = tmp_path / "model.safetensors"
+    save_model(trained, model, {"recipe": {"name": "r"}, "step": 7})
+    (tmp_path / "card.json").write_text(json.dumps(WRITTEN))
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
+    out = tmp_path / "small.safetensors"
+    arguments = [trained, "--out", out, "--card", tmp_path / "card.json"]
+    main([str(a) for a in (*arguments, "--evaluation", tmp_path / "evaluation.json")])
+    assert out.stat().st_size < 0.51 * trained.stat().st_size
+    _, card = read_header(out)
+    assert card["figures"]["fused"]["miou"] == 37.96
+    assert card["step"] == 7
+    assert card["limits"] == "everything"
+    loaded = load_model(out).state_dict()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded[name], tensor.half().float() if tensor.is_floating_point() else tensor)
+    text = out.with_suffix(".md").read_text()
+    assert "| fused | 37.9 | 70.0 | 50.0 |" in text  # never rounded up
+    assert "| other prop | not scored | not scored | not scored |" in text
+
+
+def test_a_card_without_limits_is_refused():
+    with pytest.raises(ValueError, match="limits"):
+        build_card({key: value for key, value in WRITTEN.items() if key != "limits"}, {}, None)

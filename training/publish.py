@@ -1,0 +1,103 @@
+"""Make a shippable checkpoint of a trained one: half precision, with its card inside and beside it.
+
+    python -m training.publish runs/NAME/model.safetensors --out NAME.safetensors --card card.json
+    python -m training.evaluate --model NAME.safetensors … --out evaluation.json
+    python -m training.publish runs/NAME/model.safetensors --out NAME.safetensors --card card.json \\
+        --evaluation evaluation.json
+
+The figures belong to the file that is shipped, so it is evaluated after its precision was halved.
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ktb.checkpoint import load_model, save_model
+from ktb.model import BRANCHES
+from training.state import write_atomically
+
+logger = logging.getLogger(__name__)
+
+REQUIRED = ("data", "split", "commands", "hours", "limits")
+
+
+def build_card(
+    written: Mapping[str, Any], trained: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """One card of what a person wrote, what the trainer knows, and what was measured.
+
+    Raises ValueError naming the fields of `REQUIRED` that are not written.
+    """
+    if missing := [key for key in REQUIRED if key not in written]:
+        raise ValueError(f"the card lacks {', '.join(missing)}: write them into the --card file.")
+    card = {**written, "recipe": trained.get("recipe", {}), "step": trained.get("step")}
+    if evaluation is not None:
+        card["protocol"] = evaluation["protocol"]
+        card["images"] = evaluation["images"]
+        card["figures"] = {branch: evaluation[branch] for branch in BRANCHES}
+        if "attention" in evaluation:
+            card["attention"] = evaluation["attention"]
+    return card
+
+
+def card_markdown(name: str, card: Mapping[str, Any]) -> str:
+    """The card for people: text, figures per branch, IoU per class."""
+    lines = [f"# {name}", ""]
+    for key in ("data", "split", "protocol", "hours", "limits"):
+        if key in card:
+            lines += [f"**{key.capitalize()}**: {card[key]}", ""]
+    lines += ["**Commands**:", "", "```", *card["commands"], "```", ""]
+    figures = card.get("figures")
+    if figures:
+        lines += ["| branch | mIoU | pixel accuracy | class accuracy |", "|---|---|---|---|"]
+        for branch, row in figures.items():
+            values = (row[key] for key in ("miou", "pixel_accuracy", "class_accuracy"))
+            lines.append(f"| {branch} | {' | '.join(_down(value) for value in values)} |")
+        lines += ["", "IoU per class in percent:", "", "| class | fused | rgb | x |", "|---|---|---|---|"]
+        for class_name in figures["fused"]["iou"]:
+            values = (figures[branch]["iou"][class_name] for branch in BRANCHES)
+            lines.append(f"| {class_name} | {' | '.join(_down(value) for value in values)} |")
+        lines.append("")
+    if "attention" in card:
+        lines += ["| level | mean normalised attention entropy | deviation of the balance map |"]
+        lines += ["|---|---|---|"]
+        for level in card["attention"]:
+            lines.append(f"| {level['level']} | {level['entropy']:.3f} | {level['balance_std']:.3f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _down(value: float | None) -> str:
+    """One decimal, never rounded up."""
+    return "not scored" if value is None else f"{int(value * 10) / 10:.1f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and write the checkpoint and its card."""
+    parser = argparse.ArgumentParser(prog="python -m training.publish", description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="model.safetensors of a training run")
+    parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument("--card", type=Path, required=True, help=f"JSON with {', '.join(REQUIRED)}")
+    parser.add_argument("--evaluation", type=Path, help="JSON that training.evaluate wrote for --out")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        model = load_model(options.model)
+        written = json.loads(options.card.read_text())
+        evaluation = json.loads(options.evaluation.read_text()) if options.evaluation else None
+        card = build_card(written, model.card, evaluation)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    save_model(options.out, model, card, dtype=torch.float16)
+    text = card_markdown(model.config.name, card)
+    write_atomically(options.out.with_suffix(".md"), lambda path: path.write_text(text))
+    logger.info("%s: %.1f MB", options.out, options.out.stat().st_size / 1e6)
+
+
+if __name__ == "__main__":
+    main()
