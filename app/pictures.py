@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from app.service import LevelView
+from ktb.outputs import png_bytes
 from ktb.visualize import draw_points, outline_boundaries, scalar_to_colors
 
 MAX_DISPLAY_SIDE = 1280
@@ -27,16 +28,24 @@ def display_size(image: np.ndarray, smooth: bool = True) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST_EXACT)
 
 
-def image_tag(image: np.ndarray, alt: str, photo: bool = False, css_class: str = "") -> str:
-    """An <img> that carries its pixels: lossless PNG, or JPEG for photographs."""
-    buffer = io.BytesIO()
-    kind, options = ("jpeg", {"quality": 92}) if photo else ("png", {})
-    Image.fromarray(image).save(buffer, format=kind, **options)
-    data = base64.b64encode(buffer.getvalue()).decode()
+def image_tag(image: np.ndarray, alt: str, checkpoint: str = "", css_class: str = "") -> str:
+    """An <img> with its pixels inside: PNG that names its checkpoint, or JPEG for what no checkpoint made."""
+    if checkpoint:
+        kind, data = "png", png_bytes(image, checkpoint)
+    else:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, format="jpeg", quality=92)
+        kind, data = "jpeg", buffer.getvalue()
     return (
         f'<img class="{html.escape(css_class)}" alt="{html.escape(alt)}" width="{image.shape[1]}" '
-        f'height="{image.shape[0]}" src="data:image/{kind};base64,{data}">'
+        f'height="{image.shape[0]}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
     )
+
+
+def figure_tag(image: str, title: str, note: str) -> str:
+    """An image tag with a caption below it."""
+    caption = f"<b>{html.escape(title)}</b> <span>{html.escape(note)}</span>"
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def balance_half_range(levels: Sequence[LevelView]) -> float:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import html
-
 import numpy as np
 
-from app.pictures import display_size, image_tag
+from app.pictures import display_size, figure_tag, image_tag
 from app.service import Result
 from ktb.model import BRANCHES
 
@@ -31,15 +29,8 @@ def branches_panel(result: Result) -> str:
         mask = display_size(prediction.colors(branch), smooth=False)
         agreement = float(np.mean(prediction.labels[branch] == fused))
         note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {100 * agreement:.1f} % as fused"
-        figures.append(_figure(image_tag(mask, f"{branch} mask"), TITLES[branch], note))
-    figures.append(_figure(image_tag(display_size(result.rgb), "photograph", photo=True), "Photograph", ""))
+        figures.append(figure_tag(image_tag(mask, f"{branch} mask", prediction.model), TITLES[branch], note))
+    figures.append(figure_tag(image_tag(display_size(result.rgb), "photograph"), "Photograph", ""))
     x_image = image_tag(display_size(prediction.x.preview), "x input")
-    figures.append(_figure(x_image, "X", prediction.x.summary))
+    figures.append(figure_tag(x_image, "X", prediction.x.summary))
     return f'<div class="ktb-grid ktb-three">{"".join(figures)}</div>{NOTE}'
-
-
-def _figure(image: str, title: str, note: str) -> str:
-    return (
-        f"<figure>{image}<figcaption><b>{html.escape(title)}</b> <span>{html.escape(note)}</span>"
-        f"</figcaption></figure>"
-    )

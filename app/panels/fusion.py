@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import html
 
-from app.pictures import balance_half_range, balance_picture, display_size, image_tag, points_picture
+from app.pictures import (
+    balance_half_range,
+    balance_picture,
+    display_size,
+    figure_tag,
+    image_tag,
+    points_picture,
+)
 from app.service import LevelView, Result
 from ktb.visualize import colorbar
 
@@ -33,11 +40,13 @@ def fusion_panel(result: Result, level: int) -> str:
             f"{len(view.points['x'])} places that X chose",
         ),
     ]
-    figures = "".join(_figure(*entry) for entry in large)
+    checkpoint = result.prediction.model
+    figures = "".join(
+        figure_tag(image_tag(image, alt, checkpoint), title, note) for image, alt, title, note in large
+    )
     small = "".join(
-        _figure(
-            balance_picture(other, labels, half),
-            f"balance map of level {index}",
+        figure_tag(
+            image_tag(balance_picture(other, labels, half), f"balance map of level {index}", checkpoint),
             f"Level {index}",
             f"every {other.stride} px; mean {other.balance.mean():.2f}, spread {other.balance.std():.3f}",
         )
@@ -54,12 +63,12 @@ def fusion_panel(result: Result, level: int) -> str:
     )
     return f"""<p class="ktb-words">{html.escape(describe(view, level))}</p>
 <div class="ktb-grid ktb-three">{figures}</div>
-<div class="ktb-bar">{image_tag(bar, "colour bar from photograph to X")}</div>
+<div class="ktb-bar">{image_tag(bar, "colour bar from photograph to X", checkpoint)}</div>
 <h4>Balance at all levels</h4><div class="ktb-grid ktb-four">{small}</div>
 <p class="ktb-note">Balance is Σ attention × weight of X over the sampled points, averaged over the heads.
 Points are coloured by the weight of X at that point (0 blue, 1 orange). Colour range: the 99th percentile of
 all levels, at least ±0.1, so that flat maps look flat. Checkpoint:
-{html.escape(result.prediction.model)}.</p>"""
+{html.escape(checkpoint)}.</p>"""
 
 
 def describe(view: LevelView, level: int) -> str:
@@ -76,11 +85,4 @@ def describe(view: LevelView, level: int) -> str:
     return start + (
         f"it looks at some points more than at others. On average it leans to {side} ({mean:.2f} of the "
         f"attention goes to X), with a spread of {spread:.3f} over the image."
-    )
-
-
-def _figure(image, alt: str, title: str, note: str) -> str:
-    return (
-        f"<figure>{image_tag(image, alt)}<figcaption><b>{html.escape(title)}</b> "
-        f"<span>{html.escape(note)}</span></figcaption></figure>"
     )

@@ -18,11 +18,11 @@ EMPTY = """<div class="ktb-empty"><b>No result yet</b>
 
 def result_panel(result: Result) -> str:
     """Photograph and mask as two layers (opacity is CSS), and the legend beside them."""
-    photo = image_tag(display_size(result.rgb), "photograph", photo=True, css_class="ktb-photo")
-    mask = image_tag(
-        display_size(result.prediction.colors("fused"), smooth=False), "fused mask", css_class="ktb-mask"
-    )
-    rows = "".join(_legend_row(row) for row in result.prediction.class_table("fused"))
+    photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-photo")
+    prediction = result.prediction
+    colors = display_size(prediction.colors("fused"), smooth=False)
+    mask = image_tag(colors, "fused mask", prediction.model, css_class="ktb-mask")
+    rows = "".join(_legend_row(row) for row in prediction.class_table("fused"))
     return f"""<div class="ktb-result"><div class="ktb-layers">{photo}{mask}</div>
 <div class="ktb-legend"><h4>Present classes</h4>
 <table><thead><tr><th></th><th>class</th><th class="num">share</th>
