@@ -313,4 +313,4 @@ def photo_frame(loc, seed=0, rot=0, w=0.13):
     """A photograph in a standing frame."""
     with group("photo", loc, rot):
         box(m.plain((0.35, 0.25, 0.12), 0.3, 0.6), (w, 0.015, w * 1.25), (0, 0, 0), (-10, 0, 0), bevel=0.005)
-        panel(m.image(art.portrait(seed), 0.2), (w * 0.8, w * 1.02), (0, -0.005, w * 0.11), (-10, 0, 0))
+        panel(m.image(art.portrait(seed), 0.2), (w * 0.8, w * 1.02), (0, -0.009, w * 0.11), (-10, 0, 0))
