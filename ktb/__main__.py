@@ -82,7 +82,7 @@ def models() -> None:
             config.inputs.modality,
             f"{config.num_classes} classes",
             f"{parameter_count(path):,} parameters",
-            "fused mIoU not measured" if score is None else f"fused mIoU {score:.1f}",
+            "fused mIoU not measured" if score is None else f"fused mIoU {int(score * 10) / 10}",
         ]
         typer.echo("  ".join(columns) + "  (default)" * (name == DEFAULT_MODEL))
     if not built_in_models():
@@ -188,17 +188,27 @@ def _table(facts: Mapping[str, Any]) -> Iterator[str]:
 def _readable(values: Mapping[str, Any], indent: str) -> Iterator[str]:
     """Nested JSON values as indented lines."""
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield f"{indent}{key}"
             yield from _readable(value, indent + "  ")
-        elif isinstance(value, list | tuple):
-            yield f"{indent}{key}: {', '.join(map(str, value))}"
         else:
-            yield f"{indent}{key}: {value}"
+            yield f"{indent}{key}: {_in_one_line(value)}"
+
+
+def _in_one_line(value: Any) -> str:
+    if value is None or value in ({}, []):
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {_in_one_line(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_one_line, value))
+    return str(value)
 
 
 def _fused_miou(card: Mapping[str, Any]) -> float | None:
-    """The figure of a card, whatever else the card may hold in its place."""
+    """The figure of a card in percent, whatever else the card may hold in its place."""
     value: Any = card
     for key in ("figures", "fused", "miou"):
         value = value.get(key) if isinstance(value, Mapping) else None
