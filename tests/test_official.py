@@ -189,6 +189,13 @@ def test_widths_that_no_released_model_has(small, small_pth, shared, tmp_path):
         assert getattr(ours, branch).std() > 0
 
 
+def test_info_reads_an_official_file(small_pth):
+    result = CliRunner().invoke(app, ["info", str(small_pth)])
+    assert result.exit_code == 0, result.output
+    assert "name              small" in result.stdout
+    assert "origin: converted from a checkpoint released by the authors" in result.stdout
+
+
 def test_patch_merging_computes_what_the_official_order_means(small):
     model = build_model(infer_config(small))
     model.load_state_dict(to_ours(small))

@@ -1,0 +1,315 @@
+"""Arrays in, predictions and their files out: sizes, decisions in bands, class tables, messages."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pairs import synthetic_pair
+from PIL import Image
+from test_model import stirred, tiny_swin_config
+
+import ktb.predictor
+from ktb import Predictor, save_result
+from ktb.build import build_model
+from ktb.config import InputConfig
+from ktb.model import BRANCHES
+from ktb.outputs import result_files
+from ktb.predictor import decide, network_size, resize_for_network
+from ktb.visualize import overlay
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Small tensors are slower on several threads, much slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def depth_model(short_side: int | None = 64):
+    torch.manual_seed(0)
+    inputs = InputConfig(modality="depth", encoding="depth", short_side=short_side)
+    return stirred(build_model(dataclasses.replace(tiny_swin_config(), name="tiny µ", inputs=inputs)))
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(depth_model())
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return synthetic_pair(95, 127)
+
+
+@pytest.fixture(scope="module")
+def prediction(predictor, pair):
+    return predictor(*pair, unit="mm")
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (95, 127), (480, 37)])
+def test_results_have_the_size_of_the_photograph(predictor, size):
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    x = rng.integers(500, 5000, size, dtype=np.uint16)
+    prediction = predictor(rgb, x, trace=False)
+    for branch in BRANCHES:
+        assert prediction.labels[branch].shape == prediction.confidences[branch].shape == size
+        assert prediction.labels[branch].dtype == np.uint8
+        assert prediction.labels[branch].max() < 5
+        assert prediction.confidences[branch].min() >= 1 / 5 - 1e-6
+        assert prediction.confidences[branch].max() <= 1 + 1e-6
+        assert prediction.colors(branch).shape == (*size, 3)
+    assert prediction.trace is None
+    assert prediction.x.image.shape == (*size, 3)
+
+
+def test_large_photographs_are_decided_in_bands(predictor, monkeypatch):
+    rgb = np.random.default_rng(1).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
+    x = np.tile(np.linspace(500, 5000, 2000).astype(np.uint16), (1500, 1))
+    heights = []
+    bands = ktb.predictor._upsampled_bands
+    monkeypatch.setattr(
+        ktb.predictor,
+        "_upsampled_bands",
+        lambda *args: (heights.append(band[1] - band[0]) or band for band in bands(*args)),
+    )
+    prediction = predictor(rgb, x, trace=False)
+    assert prediction.labels["fused"].shape == (1500, 2000)
+    assert prediction.network_hw == (64, 96)
+    assert heights == [512, 512, 476] * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "expected"),
+    [
+        ((480, 640), None, (480, 640)),
+        ((481, 640), None, (512, 640)),
+        ((32, 32), None, (32, 32)),
+        ((33, 47), None, (64, 64)),
+        ((480, 640), 240, (256, 320)),
+        ((640, 480), 240, (320, 256)),
+        ((480, 640), 480, (480, 640)),
+        ((100, 100), 256, (256, 256)),
+        ((425, 560), 240, (256, 320)),
+        ((1500, 2000), 64, (64, 96)),
+        ((720, 1280), 720, (736, 1280)),
+    ],
+)
+def test_network_sizes_are_multiples_of_32_no_smaller_than_asked(size, short_side, expected):
+    assert network_size(size, short_side) == expected
+
+
+def test_short_side_of_the_call_wins_over_the_models():
+    model = depth_model(short_side=64)
+    assert Predictor(model).network_size((480, 640)) == (64, 96)
+    assert Predictor(model, 128).network_size((480, 640)) == (128, 192)
+    assert Predictor(depth_model(None)).network_size((480, 640)) == (480, 640)
+    with pytest.raises(ValueError, match="short_side is 16; the network needs at least 32"):
+        Predictor(model, 16)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (50, 77), (200, 130), (24, 31)])
+@pytest.mark.parametrize("rows_at_once", [7, 512])
+def test_decide_equals_interpolation_softmax_and_argmax(size, rows_at_once):
+    logits = 4 * torch.randn(1, 6, 48, 64, generator=torch.Generator().manual_seed(0))
+    label, confidence = decide(logits, size, rows_at_once)
+    full = F.interpolate(logits, size=size, mode="bilinear", align_corners=False).softmax(dim=1)
+    expected, index = full.max(dim=1)
+    np.testing.assert_allclose(confidence, expected[0].numpy(), atol=1e-5)
+    differs = label != index[0].numpy()
+    top_two = full.topk(2, dim=1).values[0]
+    assert ((top_two[0] - top_two[1]).numpy()[differs] < 1e-4).all()  # ties may go either way
+    assert differs.mean() < 0.001
+
+
+def test_decide_takes_half_precision():
+    logits = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    for size in ((32, 32), (64, 64)):
+        label, confidence = decide(logits, size)
+        assert label.shape == size
+        assert np.isfinite(confidence).all()
+
+
+def test_labels_are_what_the_network_says(predictor, pair, prediction):
+    """The whole way by hand: resize, normalise, forward, upsample."""
+    rgb, depth = pair
+    model, hw = predictor.model, (64, 96)
+    assert prediction.network_hw == hw
+    reading = predictor.read(depth, rgb.shape[:2], "mm")
+    photo, x = (
+        torch.from_numpy(cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)[None]
+        for image in (rgb.astype(np.float32) / 255, reading.image)
+    )
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.inference_mode():
+        output = model((photo - mean) / std, x)
+        for branch in BRANCHES:
+            logits = F.interpolate(getattr(output, branch), size=rgb.shape[:2], mode="bilinear")
+            expected, index = logits.softmax(dim=1).max(dim=1)
+            np.testing.assert_allclose(prediction.confidences[branch], expected[0].numpy(), atol=1e-4)
+            assert (prediction.labels[branch] == index[0].numpy()).mean() > 0.999
+
+
+def test_class_table_sums_to_one_and_is_sorted(prediction):
+    for branch in BRANCHES:
+        rows = prediction.class_table(branch)
+        label, confidence = prediction.labels[branch], prediction.confidences[branch]
+        assert {row.index for row in rows} == set(np.unique(label).tolist())
+        assert sum(row.share for row in rows) == pytest.approx(1)
+        assert [row.share for row in rows] == sorted((row.share for row in rows), reverse=True)
+        for row in rows:
+            assert row.name == prediction.classes[row.index]
+            assert row.color == prediction.palette[row.index]
+            assert row.share == pytest.approx((label == row.index).mean())
+            assert row.confidence == pytest.approx(confidence[label == row.index].mean(), rel=1e-4)
+
+
+def test_class_table_of_a_known_map(prediction):
+    label = np.array([[4, 4, 4, 1]], np.uint8)
+    confidence = np.array([[0.5, 0.7, 0.9, 0.25]], np.float32)
+    made = dataclasses.replace(prediction, labels={"fused": label}, confidences={"fused": confidence})
+    first, second = made.class_table()
+    assert (first.index, first.name, first.share) == (4, "survivor", 0.75)
+    assert (second.index, second.name, second.share) == (1, "fire extinguisher", 0.25)
+    assert first.confidence == pytest.approx(0.7)
+    assert second.confidence == pytest.approx(0.25)
+
+
+def test_an_array_and_its_reading_give_the_same(predictor, pair, prediction):
+    rgb, depth = pair
+    again = predictor(rgb, predictor.read(depth, rgb.shape[:2], "mm"))
+    for branch in BRANCHES:
+        np.testing.assert_array_equal(again.labels[branch], prediction.labels[branch])
+        np.testing.assert_array_equal(again.confidences[branch], prediction.confidences[branch])
+    assert again.x.summary == prediction.x.summary
+    assert len(again.trace) == 4
+    assert not again.trace[0].query.requires_grad
+
+
+def test_the_unit_and_the_models_range_reach_the_network(predictor, pair):
+    rgb, depth = pair
+    near, far = (predictor(rgb, depth, unit=unit, trace=False) for unit in ("0.1mm", "mm"))
+    assert near.x.depth.median * 10 == pytest.approx(far.x.depth.median)
+    assert np.abs(near.confidences["fused"] - far.confidences["fused"]).max() > 1e-3
+    config = dataclasses.replace(predictor.model.config.inputs, max_metres=5.0)
+    model = depth_model()
+    model.config = dataclasses.replace(model.config, inputs=config)
+    np.testing.assert_allclose(
+        Predictor(model).read(depth, rgb.shape[:2], "mm").image,
+        np.minimum(2 * predictor.read(depth, rgb.shape[:2], "mm").image, 1),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rgb", "message"),
+    [
+        (np.zeros((64, 64), np.uint8), r"shape \(64, 64\), dtype uint8; give an \(H, W, 3\) uint8 array"),
+        (np.zeros((64, 64, 4), np.uint8), r"shape \(64, 64, 4\)"),
+        (np.zeros((64, 64, 3), np.float32), "dtype float32"),
+        (np.zeros((3, 64, 64), np.uint8), r"shape \(3, 64, 64\)"),
+        (np.zeros((31, 64, 3), np.uint8), "64 x 31 pixels; each side needs 32"),
+        (np.zeros((32, 16_385, 3), np.uint8), "16385 x 32 pixels"),
+        (np.broadcast_to(np.uint8(0), (8000, 8000, 3)), "at most 50,000,000 pixels"),
+        ([[1, 2, 3]], "the photograph is list"),
+    ],
+)
+def test_photographs_that_do_not_fit_are_refused(predictor, rgb, message):
+    with pytest.raises(ValueError, match=message):
+        predictor(rgb, np.ones((64, 64), np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((95, 127), np.uint16), "no measurement"),
+        (np.full((95, 200), 900, np.uint16), "proportions differ"),
+        (np.full((95, 127, 2), 900, np.uint16), r"an array of shape \(95, 127, 2\)"),
+        (np.full((95, 127), "a"), "dtype <U1"),
+    ],
+)
+def test_x_arrays_that_do_not_fit_are_refused(predictor, pair, x, message):
+    with pytest.raises(ValueError, match=message):
+        predictor(pair[0], x)
+
+
+def test_a_reading_for_another_photograph_is_refused(predictor, pair):
+    reading = predictor.read(pair[1], (95, 127))
+    with pytest.raises(ValueError, match=r"read for a photograph of \(95, 127\).*this one is \(96, 127\)"):
+        predictor(np.zeros((96, 127, 3), np.uint8), reading)
+
+
+def test_resize_for_network():
+    image = np.random.default_rng(2).random((64, 96, 3), dtype=np.float32)
+    assert resize_for_network(image, (64, 96)) is image
+    assert resize_for_network(image[..., 0], (32, 64)).shape == (32, 64)
+    halved = resize_for_network(image, (32, 48))
+    np.testing.assert_allclose(halved, image.reshape(32, 2, 48, 2, 3).mean(axis=(1, 3)), atol=1e-5)
+    enlarged = resize_for_network(image, (128, 192))
+    np.testing.assert_allclose(
+        enlarged,
+        F.interpolate(torch.from_numpy(image).permute(2, 0, 1)[None], (128, 192), mode="bilinear")[0]
+        .permute(1, 2, 0)
+        .numpy(),
+        atol=1e-4,
+    )
+
+
+def test_result_files_are_what_they_are_called(pair, prediction):
+    files = result_files(pair[0], prediction)
+    assert set(files) == {
+        *(f"{kind}_{branch}.png" for kind in ("labels", "mask") for branch in BRANCHES),
+        "overlay.png",
+        "prediction.json",
+    }
+    pictures = {}
+    for name, data in files.items():
+        if name.endswith(".png"):
+            picture = Image.open(io.BytesIO(data))
+            picture.load()
+            assert picture.format == "PNG"
+            assert picture.text["Checkpoint"] == "tiny µ"
+            assert picture.size == (127, 95)
+            pictures[name] = picture
+    for branch in BRANCHES:
+        indexed = pictures[f"labels_{branch}.png"]
+        assert indexed.mode == "P"
+        np.testing.assert_array_equal(np.asarray(indexed), prediction.labels[branch])
+        np.testing.assert_array_equal(np.asarray(indexed.convert("RGB")), prediction.colors(branch))
+        np.testing.assert_array_equal(np.asarray(pictures[f"mask_{branch}.png"]), prediction.colors(branch))
+    np.testing.assert_array_equal(
+        np.asarray(pictures["overlay.png"]), overlay(pair[0], prediction.colors("fused"), 0.6)
+    )
+
+
+def test_summary_is_json_with_everything_but_the_pictures(pair, prediction):
+    summary = json.loads(result_files(pair[0], prediction)["prediction.json"])
+    assert summary == prediction.summary()
+    assert summary["model"] == "tiny µ"
+    assert summary["size"] == {"height": 95, "width": 127}
+    assert summary["network_size"] == {"height": 64, "width": 96}
+    assert summary["device"] == "cpu"
+    assert summary["seconds"] >= 0
+    assert "millimetres (certain)" in summary["x"]
+    assert list(summary["branches"]) == ["fused", "rgb", "x"]
+    for rows in summary["branches"].values():
+        assert sum(row["share"] for row in rows) == pytest.approx(1)
+        assert all(0 < row["confidence"] <= 1 for row in rows)
+
+
+def test_save_result_writes_the_files_into_a_new_folder(pair, prediction, tmp_path):
+    folder = tmp_path / "new" / "folder"
+    paths = save_result(folder, pair[0], prediction)
+    expected = result_files(pair[0], prediction)
+    assert [path.name for path in paths] == list(expected)
+    assert sorted(folder.iterdir()) == sorted(paths)
+    assert all(path.read_bytes() == expected[path.name] for path in paths)
