@@ -103,7 +103,7 @@ def build_page(service: Service) -> gr.Blocks:
                     [(str(photo), name) for photo, _, name in pairs],
                     label="Try an example",
                     columns=2,
-                    height=262,
+                    height="auto",
                     allow_preview=False,
                     object_fit="cover",
                     interactive=False,
@@ -142,7 +142,7 @@ def build_page(service: Service) -> gr.Blocks:
                     with gr.Tab("Fusion"):
                         level = gr.Radio(
                             [("0 (fine)", 0), ("1", 1), ("2", 2), ("3 (coarse)", 3)],
-                            value=0,
+                            value=2,
                             label="Level",
                             elem_id="ktb-level",
                         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -16,6 +17,7 @@ from ktb.labels import DATASETS
 from ktb.mapa import ModalityPrompt
 from ktb.model import BRANCHES, KTB
 from ktb.position_bias import distance_prior
+from ktb.pretrained import load_pretrained_backbone
 
 BACKBONES = {"swin": SwinBackbone, "lite": LiteBackbone}
 HALF = (0.5, 0.5, 0.5)
@@ -95,8 +97,16 @@ def _label_fields(dataset: str) -> dict:
     }
 
 
-def build_model(config: ModelConfig, start: FusionStart | None = None) -> KTB:
-    """Compose a network with freshly started weights, in evaluation mode."""
+def build_model(
+    config: ModelConfig, start: FusionStart | None = None, pretrained: bool | str | Path = False
+) -> KTB:
+    """Compose a network with freshly started weights, in evaluation mode.
+
+    Args:
+        start: how prompts and fusion start.
+        pretrained: fill the frozen backbone, from the usual source if True, or from a file; see
+            `ktb.pretrained.load_pretrained_backbone`, also for the errors.
+    """
     start = start or FusionStart()
     backbone, fusion = config.backbone, config.fusion
     dims = backbone.feature_dims
@@ -119,6 +129,8 @@ def build_model(config: ModelConfig, start: FusionStart | None = None) -> KTB:
         },
     )
     _start_attention(model.dscf, start.qk_gain, start.bias_sigmas)
+    if pretrained:
+        load_pretrained_backbone(model, None if pretrained is True else pretrained)
     return model.eval()
 
 

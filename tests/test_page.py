@@ -222,10 +222,11 @@ def test_uploads_are_deleted_when_the_page_is_left(page, tmp_path, uploads):
     assert not [path for path in uploads.rglob("leaving_*")]
 
 
-def test_http_api_gives_the_same_masks(address, tmp_path, expected):
+def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path, uploads, expected):
     from gradio_client import Client, handle_file
 
-    rgb_path, x_path = write_pair(tmp_path)
+    pair = write_pair(tmp_path)
+    rgb_path, x_path = (path.rename(tmp_path / f"api_{path.name}") for path in pair)
     client = Client(address, verbose=False)
     answer = client.predict(
         handle_file(str(rgb_path)),
@@ -239,3 +240,4 @@ def test_http_api_gives_the_same_masks(address, tmp_path, expected):
         data = base64.b64decode(answer["files"][f"labels_{branch}.png"])
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected.labels[branch])
     assert answer["model"] == "ktb-lite-nyuv2-depth"
+    assert not list(uploads.rglob("api_*"))

@@ -13,7 +13,6 @@ from ktb.checkpoint import load_model, save_model
 from ktb.config import ModelConfig
 from ktb.layers import require_matching
 from ktb.model import BRANCHES, KTB
-from ktb.pretrained import load_pretrained_backbone
 from training.batches import BatchLoader
 from training.cpu import keep_freed_memory, strided_depthwise_in_float32
 from training.datasets import build_dataset, hold_out
@@ -66,7 +65,9 @@ def run(options: argparse.Namespace) -> None:
         "%d trainable values, %d steps", sum(p.numel() for _, p in trainer.named), trainer.total_steps
     )
     limits = Limits(
-        save_every=60 * options.save_minutes, wall=60 * options.minutes if options.minutes else None
+        save_every=60 * options.save_minutes,
+        wall=60 * options.minutes if options.minutes else None,
+        max_steps=options.steps,
     )
     signal.signal(signal.SIGTERM, lambda *_: setattr(limits, "stop", True))
     signal.signal(signal.SIGINT, lambda *_: setattr(limits, "stop", True))
@@ -89,10 +90,9 @@ def make_model(recipe: Recipe, start: Path | None = None) -> KTB:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[key] = value
-    model = build_model(ModelConfig.from_dict(config), recipe.fusion_start)
-    if start is None:
-        load_pretrained_backbone(model, recipe.pretrained)
-    else:
+    pretrained = (recipe.pretrained or True) if start is None else False
+    model = build_model(ModelConfig.from_dict(config), recipe.fusion_start, pretrained)
+    if start is not None:
         weights = load_model(start).state_dict()
         require_matching(model.state_dict(), weights, f"the tensors of {start}")
         model.load_state_dict(weights)
@@ -137,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="change the recipe"
     )
     parser.add_argument("--minutes", type=float, help="stop and save after this time; --resume continues")
+    parser.add_argument("--steps", type=int, help="stop and save after this many steps of the run")
     parser.add_argument("--save-minutes", type=float, default=5.0, help="time between saves (default 5)")
     parser.add_argument(
         "--eval-every", type=int, help="score held-out frames every N epochs (needs val_fraction)"

@@ -3,9 +3,9 @@
 import difflib
 
 from training.recipes.base import Recipe, override
-from training.recipes.nyuv2_lite import NYUV2_LITE
+from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_FINE
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (NYUV2_LITE,)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (NYUV2_LITE, NYUV2_LITE_FINE)}
 
 __all__ = ["RECIPES", "Recipe", "get_recipe", "override"]
 
