@@ -1,7 +1,8 @@
-"""The small model on NYUv2, from 8-bit depth, on a CPU; in two steps, as the embedded checkpoint was trained.
+r"""The small model on NYUv2, from 8-bit depth, on a CPU; in two runs, as the embedded one was trained.
 
     python -m training.train nyuv2-lite --data DATA/NYUDepthv2 --out runs/a --steps 1204
-    python -m training.train nyuv2-lite-fine --data DATA/NYUDepthv2 --out runs/b --init runs/a/model.safetensors
+    python -m training.train nyuv2-lite-fine --data DATA/NYUDepthv2 --out runs/b \
+        --init runs/a/model.safetensors
 
 TIME_AND_SCORE
 """
