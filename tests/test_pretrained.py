@@ -10,10 +10,11 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from test_model import tiny_model
+from test_model import tiny_model, tiny_swin_config
 from timm.models.swin_transformer import SwinTransformer
 
 import ktb.pretrained
+from ktb.build import build_model
 from ktb.pretrained import LITE_PACKAGE, load_pretrained_backbone
 
 
@@ -181,6 +182,16 @@ def test_a_local_lite_file_in_timms_layout(tmp_path):
     assert torch.equal(model.backbone.patch_embed[0].weight, net.conv_stem.weight)
     assert torch.equal(model.backbone.stages[3].frozen[-1].conv_pwl.weight, net.blocks[6][0].conv_pwl.weight)
     assert_x_starts_as_rgb(model)
+
+
+def test_a_network_can_be_built_on_pretrained_weights(tmp_path, swin_state):
+    path = written(tmp_path, "mmsegmentation", swin_state)
+    model = build_model(tiny_swin_config(), pretrained=path)
+    expected = swin_state["layers.2.downsample.reduction.weight"]
+    assert torch.equal(model.backbone.stages[2].downsample.reduction.weight, expected)
+    assert not model.training
+    with pytest.raises(ValueError, match=r"absent\.pth does not exist"):
+        build_model(tiny_swin_config(), pretrained=tmp_path / "absent.pth")
 
 
 def test_files_that_do_not_fit_name_the_tensors_and_change_nothing(tmp_path, swin_state):
