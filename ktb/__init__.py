@@ -5,14 +5,26 @@
 >>> prediction = predictor(read_image_rgb("photo.png"), read_x("depth.png"))
 """
 
-from ktb.checkpoint import built_in_models, load_model, save_model
-from ktb.image_files import read_image_rgb, read_x
-from ktb.model import KTB, KTBOutput
-from ktb.outputs import save_result
-from ktb.predictor import Prediction, Predictor
-from ktb.trace import FusionTrace
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ktb.checkpoint import built_in_models, load_model, save_model
+    from ktb.image_files import read_image_rgb, read_x
+    from ktb.model import KTB, KTBOutput
+    from ktb.outputs import save_result
+    from ktb.predictor import Prediction, Predictor
+    from ktb.trace import FusionTrace
 
 __version__ = "0.1.0"
+_HOMES = {  # torch takes seconds to import: a public name's module is imported when the name is first used
+    "checkpoint": ("built_in_models", "load_model", "save_model"),
+    "image_files": ("read_image_rgb", "read_x"),
+    "model": ("KTB", "KTBOutput"),
+    "outputs": ("save_result",),
+    "predictor": ("Prediction", "Predictor"),
+    "trace": ("FusionTrace",),
+}
 __all__ = [
     "KTB",
     "FusionTrace",
@@ -26,3 +38,10 @@ __all__ = [
     "save_model",
     "save_result",
 ]
+
+
+def __getattr__(name: str):
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"ktb.{module}"), name)
+    raise AttributeError(f"module 'ktb' has no attribute {name!r}")

@@ -11,6 +11,7 @@ The figures belong to the file that is shipped, so it is evaluated after its pre
 import argparse
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,17 @@ def card_markdown(name: str, card: Mapping[str, Any]) -> str:
         lines += ["| level | mean normalised attention entropy | deviation of the balance map |"]
         lines += ["|---|---|---|"]
         for level in card["attention"]:
-            lines.append(f"| {level['level']} | {level['entropy']:.3f} | {level['balance_std']:.3f} |")
+            values = (_down(level[key], 3) for key in ("entropy", "balance_std"))
+            lines.append(f"| {level['level']} | {' | '.join(values)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _down(value: float | None) -> str:
-    """One decimal, never rounded up."""
-    return "not scored" if value is None else f"{int(value * 10) / 10:.1f}"
+def _down(value: float | None, decimals: int = 1) -> str:
+    """A figure with so many decimals, never rounded up."""
+    return (
+        "not scored" if value is None else f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,7 +4,8 @@ r"""The small model on NYUv2, from 8-bit depth, on a CPU; in two runs, as the em
     python -m training.train nyuv2-lite-fine --data DATA/NYUDepthv2 --out runs/b \
         --init runs/a/model.safetensors
 
-TIME_AND_SCORE
+Measured on 2 CPU cores that other work shared: 37 and 60 minutes. NYUv2, 39 of 40 classes, 327 test
+frames, from 8-bit depth: 42.9 mIoU fused, 37.1 rgb, 30.2 x (short side 384, single scale, float32).
 """
 
 import dataclasses
