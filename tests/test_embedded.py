@@ -1,0 +1,77 @@
+"""The embedded model: small, described, good on real frames, and its attention says something."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from app.ui import examples
+from ktb import Predictor, load_model, read_image_rgb, read_x
+from ktb.checkpoint import DEFAULT_MODEL, built_in_models, read_header
+from training.datasets import build_dataset
+from training.evaluate import evaluate
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(DEFAULT_MODEL)
+
+
+def test_the_file_is_small_and_its_card_complete():
+    path = built_in_models()[DEFAULT_MODEL]
+    assert path.stat().st_size <= 15e6
+    config, card = read_header(path)
+    assert config.name == DEFAULT_MODEL
+    for key in ("data", "split", "protocol", "commands", "hours", "limits", "recipe"):
+        assert card[key], key
+    assert card["images"] == 327
+    assert path.with_suffix(".md").is_file()
+    figures = {branch: card["figures"][branch]["miou"] for branch in ("fused", "rgb", "x")}
+    assert figures["fused"] >= max(37.0, figures["rgb"] + 3, figures["x"] + 3)
+    assert figures["rgb"] >= 28
+    assert figures["x"] >= 26
+
+
+def test_real_frames_score_as_the_card_says(model, shared):
+    data = shared / "data" / "NYUDepthv2"
+    if not data.is_dir():
+        pytest.skip("the NYUv2 frames are not beside this checkout")
+    indices = range(5, 327, 27)  # twelve frames spread over the test split
+    result = evaluate(model, build_dataset("nyuv2", data, "test"), indices=indices, attention=True)
+    _, card = read_header(built_in_models()[DEFAULT_MODEL])
+    for branch in ("fused", "rgb", "x"):
+        whole = card["figures"][branch]["pixel_accuracy"]
+        assert result[branch]["pixel_accuracy"] == pytest.approx(whole, abs=10), branch
+    entropies = [level["entropy"] for level in result["attention"]]
+    spreads = [level["balance_std"] for level in result["attention"]]
+    assert sum(entropy <= 0.85 for entropy in entropies) >= 3
+    assert sum(spread >= 0.03 for spread in spreads) >= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("Bedroom", "bed"), ("Kitchen", "cabinet"), ("Office", "chair")]
+)
+def test_examples_get_sensible_masks(model, name, expected):
+    rgb, depth, _ = next(pair for pair in examples() if pair[2] == name)
+    raw = read_x(depth)
+    assert raw.dtype == np.uint16
+    prediction = Predictor(model)(read_image_rgb(rgb), raw, trace=False)
+    shares = {row.name: row.share for row in prediction.class_table()}
+    assert shares["wall"] > 0.05
+    assert shares["floor"] > 0.05
+    assert shares.get(expected, 0) > 0.01
+
+
+def test_depth_reaches_the_fused_mask(model):
+    """Without X tokens the answer changes: the fusion is no copy of the photograph's stream."""
+    rgb, depth, _ = examples()[0]
+    predictor = Predictor(model)
+    photo = read_image_rgb(rgb)
+    reading = predictor.read(read_x(depth), photo.shape[:2])
+    tensors = [torch.from_numpy(i).permute(2, 0, 1)[None] for i in (photo / np.float32(255), reading.image)]
+    inputs = model.normalize_rgb(tensors[0]), model.normalize_x(tensors[1])
+    with torch.inference_mode():
+        both = model(*inputs).fused.argmax(1)
+        alone = model(*inputs, mask_x=torch.tensor([True])).fused.argmax(1)
+    assert (both != alone).float().mean() > 0.02
