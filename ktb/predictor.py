@@ -21,6 +21,9 @@ from ktb.trace import FusionTrace
 from ktb.visualize import colorize_labels
 
 SIZE_MULTIPLE = 32
+MAX_ASPECT = 16  # a longer strip would become a huge image once its shorter side fits the network
+MAX_NETWORK_PIXELS = 3840 * 2176
+MAX_BAND_VALUES = 1_000_000  # logits decided at once: few enough for the processor's cache
 Branch = Literal["fused", "rgb", "x"]
 
 
@@ -169,8 +172,20 @@ class Predictor:
         return read_modal_x(x, inputs.encoding, size_hw, unit, DepthOptions(inputs.max_metres))
 
     def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """The size at which the network sees an image: shorter side as set, both up to multiples of 32."""
-        return network_size(size_hw, self.short_side)
+        """The size at which the network sees an image: shorter side as set, both up to multiples of 32.
+
+        Raises:
+            ValueError: if that is larger than a 4K picture, or the image is a long strip.
+        """
+        height, width = network_size(size_hw, self.short_side)
+        longest, shortest = max(size_hw), min(size_hw)
+        if (self.short_side and longest > MAX_ASPECT * shortest) or height * width > MAX_NETWORK_PIXELS:
+            raise ValueError(
+                f"the photograph is {size_hw[1]} x {size_hw[0]} pixels and would be {width} x {height} in "
+                f"the network, which is too much. Crop it to at most {MAX_ASPECT}:1, or choose a smaller "
+                f"short_side."
+            )
+        return height, width
 
     @property
     def _device(self) -> torch.device:
@@ -211,7 +226,7 @@ def resize_for_network(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarra
 
 
 def decide(
-    logits: Tensor, size_hw: tuple[int, int], rows_at_once: int = 512
+    logits: Tensor, size_hw: tuple[int, int], rows_at_once: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32.
 
@@ -222,9 +237,12 @@ def decide(
     if logits.shape[-2:] == size_hw:
         bands = [(0, size_hw[0], logits)]
     else:
-        bands = _upsampled_bands(logits.float(), size_hw, rows_at_once)
+        rows = rows_at_once or max(1, MAX_BAND_VALUES // (logits.shape[1] * size_hw[1]))
+        bands = _upsampled_bands(logits.float(), size_hw, rows)
     for top, bottom, band in bands:
-        probability, index = band.float().softmax(dim=1).max(dim=1)
+        band = band.float()
+        highest, index = band.max(dim=1)
+        probability = (highest - band.logsumexp(dim=1)).exp()
         label[top:bottom] = index[0].to(torch.uint8).cpu().numpy()
         confidence[top:bottom] = probability[0].cpu().numpy()
     return label, confidence

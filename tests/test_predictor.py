@@ -85,7 +85,8 @@ def test_large_photographs_are_decided_in_bands(predictor, monkeypatch):
     prediction = predictor(rgb, x, trace=False)
     assert prediction.labels["fused"].shape == (1500, 2000)
     assert prediction.network_hw == (64, 96)
-    assert heights == [512, 512, 476] * 3
+    assert sum(heights) == 3 * 1500
+    assert max(heights) * 2000 * 5 <= ktb.predictor.MAX_BAND_VALUES
 
 
 @pytest.mark.parametrize(
@@ -313,3 +314,13 @@ def test_save_result_writes_the_files_into_a_new_folder(pair, prediction, tmp_pa
     assert [path.name for path in paths] == list(expected)
     assert sorted(folder.iterdir()) == sorted(paths)
     assert all(path.read_bytes() == expected[path.name] for path in paths)
+
+
+def test_strips_and_images_beyond_4k_are_refused_before_they_take_memory(predictor):
+    with pytest.raises(ValueError, match=r"4096 x 32 pixels .* 16:1"):
+        predictor(np.zeros((32, 4096, 3), np.uint8), np.ones((32, 4096), np.uint16))
+    native = Predictor(predictor.model)
+    native.short_side = None
+    assert native.network_size((2160, 3840)) == (2176, 3840)
+    with pytest.raises(ValueError, match="short_side"):
+        native.network_size((6000, 8000))
