@@ -42,3 +42,12 @@ def official_shapes(shared):
         return json.loads((shared / "reference" / f"official_swin_{size}_40.json").read_text())
 
     return read
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small tensors are slower on several threads, much slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

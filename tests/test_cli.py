@@ -22,6 +22,8 @@ from ktb.__main__ import app
 from ktb.build import build_model
 from ktb.config import InputConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CARD = {
     "data": "five made-up frames",
     "commands": ["train it", "score it"],
@@ -29,15 +31,6 @@ CARD = {
     "attention": [{"level": 0, "entropy": 0.5}],
     "recipe": {"model": {}, "lr": 0.001},
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small tensors are slower on several threads, much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from ktb.config import FusionConfig, ModelConfig, SwinConfig
 from ktb.model import BRANCHES, KTB
 from ktb.trace import FusionTrace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TRAINABLE = ("backbone.patch_embed_x.", "mapa.", "dscf.", "heads.")
 
 
@@ -79,15 +81,6 @@ def stage_features(model: KTB, rgb: torch.Tensor, modal_x: torch.Tensor) -> dict
     for handle in handles:
         handle.remove()
     return features
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny tensors are slower on several threads, much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=["swin", "lite"])

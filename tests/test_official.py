@@ -21,6 +21,8 @@ from ktb.checkpoint import read_header
 from ktb.labels import DATASETS
 from ktb.official import RECOMPUTED, infer_config, merge_order_to_timm, official_names, our_name, to_ours
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 HEADS = ("decode_head", "decode_head_rgb", "decode_head_dte")
 CLASSIFIERS = [f"{head}.linear_pred.{leaf}" for head in HEADS for leaf in ("weight", "bias")]
 FACTS_OF_SWIN_B = (
@@ -49,15 +51,6 @@ EXAMPLES = {  # section 8 of the reference, written down apart from the code: th
     "decode_head_rgb.linear_fuse.bn.running_var": "heads.rgb.norm.running_var",
     "decode_head.linear_pred.weight": "heads.fused.classifier.weight",
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small tensors are slower on several threads, much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

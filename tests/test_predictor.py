@@ -24,14 +24,7 @@ from ktb.outputs import result_files
 from ktb.predictor import decide, network_size, resize_for_network
 from ktb.visualize import overlay
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Small tensors are slower on several threads, much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def depth_model(short_side: int | None = 64):

@@ -18,18 +18,11 @@ from training.engine import MODEL_FILE, STATE_FILE, Limits, Trainer
 from training.optimization import WeightAverage, parameter_groups, rate_at
 from training.recipes import Recipe, get_recipe, override
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = override(
     get_recipe("nyuv2-lite"), ["crop=64,64", "batch_size=2", "epochs=2", "bf16=false", "warmup_epochs=0.5"]
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny tensors are slower on several threads, much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Frames:
