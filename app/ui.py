@@ -19,6 +19,7 @@ from app.panels.result import EMPTY, footer, result_panel
 from app.pictures import display_size, image_tag
 from app.service import Service
 from app.sessions import SessionStore
+from ktb.figures import rounded_down
 from ktb.modalities import DEPTH_UNITS
 from ktb.outputs import result_files
 
@@ -82,7 +83,8 @@ def card_text(service: Service, model: str) -> str:
     figures = card.get("figures")
     if isinstance(figures, dict):
         named = [
-            f"{branch} {values['miou']:.1f} mIoU, {values['pixel_accuracy']:.1f} % of pixels"
+            f"{branch} {rounded_down(values['miou'])} mIoU, "
+            f"{rounded_down(values['pixel_accuracy'])} % of pixels"
             for branch, values in figures.items()
             if isinstance(values, dict) and "miou" in values
         ]

@@ -72,6 +72,7 @@ def predict(
 def models() -> None:
     """List the built-in models."""
     from ktb.checkpoint import DEFAULT_MODEL, built_in_models, parameter_count, read_header
+    from ktb.figures import rounded_down
 
     for name, path in built_in_models().items():
         config, card = read_header(path)
@@ -82,7 +83,7 @@ def models() -> None:
             config.inputs.modality,
             f"{config.num_classes} classes",
             f"{parameter_count(path):,} parameters",
-            "fused mIoU not measured" if score is None else f"fused mIoU {int(score * 10) / 10}",
+            "fused mIoU not measured" if score is None else f"fused mIoU {rounded_down(score)}",
         ]
         typer.echo("  ".join(columns) + "  (default)" * (name == DEFAULT_MODEL))
     if not built_in_models():

@@ -108,3 +108,9 @@ def test_levels_hold_what_the_trace_says(result):
             view.weights["rgb"].reshape(groups, -1), trace.modality_weights[0, 1, :half].numpy()
         )
         assert np.allclose(view.balance, trace.balance()[0].numpy())
+
+
+def test_figures_of_the_card_are_never_rounded_up(service, monkeypatch):
+    row = {"miou": 30.26, "pixel_accuracy": 69.99}
+    monkeypatch.setattr(service, "card", lambda model: {"figures": {"x": row}})
+    assert "x 30.2 mIoU, 69.9 % of pixels" in card_text(service, "random")

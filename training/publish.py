@@ -11,7 +11,6 @@ The figures belong to the file that is shipped, so it is evaluated after its pre
 import argparse
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from ktb.checkpoint import load_model, save_model
+from ktb.figures import rounded_down
 from ktb.model import BRANCHES
 from training.state import write_atomically
 
@@ -75,10 +75,7 @@ def card_markdown(name: str, card: Mapping[str, Any]) -> str:
 
 
 def _down(value: float | None, decimals: int = 1) -> str:
-    """A figure with so many decimals, never rounded up."""
-    return (
-        "not scored" if value is None else f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
-    )
+    return "not scored" if value is None else rounded_down(value, decimals)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
