@@ -48,7 +48,7 @@ def test_cache_reads_each_file_once(root):
     for folder in ("RGB", "Depth", "Label"):
         next((root / folder).glob("0003.*")).unlink()
     assert (cached[0].rgb == first.rgb).all()
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is missing"):
         plain[0]
 
 
@@ -66,7 +66,7 @@ def _write(root, file, image):
         (
             lambda r: _write(r, "Label/0001.png", np.full((4, 6), 41, np.uint8)),
             "0001.png",
-            "41 is outside 0..40",
+            "41 is outside 1..40",
         ),
         (
             lambda r: _write(r, "Label/0001.png", np.zeros((4, 6, 3), np.uint8)),

@@ -1,24 +1,41 @@
-"""The datasets by name."""
+"""The datasets by name, and own data by its YAML file."""
 
-import difflib
 from pathlib import Path
 
-from training.datasets.base import PairDataset, Sample, hold_out
+from training.datasets.base import IGNORE_INDEX, LayoutError, PairDataset, Sample, choose, hold_out
 from training.datasets.nyuv2 import NYUv2
 
 REGISTRY: dict[str, type[PairDataset]] = {"nyuv2": NYUv2}
 
-__all__ = ["REGISTRY", "NYUv2", "PairDataset", "Sample", "build_dataset", "hold_out"]
+__all__ = [
+    "IGNORE_INDEX",
+    "REGISTRY",
+    "LayoutError",
+    "NYUv2",
+    "PairDataset",
+    "Sample",
+    "build_dataset",
+    "hold_out",
+]
 
 
-def build_dataset(name: str, root: str | Path, split: str, *, cache: bool = False) -> PairDataset:
-    """Open the `split` of the dataset `name` below the folder `root`.
+def build_dataset(
+    name: str,
+    root: str | Path | None,
+    split: str,
+    *,
+    modality: str | None = None,
+    cache: bool = False,
+    verify: bool = True,
+) -> PairDataset:
+    """Open the `split` of a dataset below the folder `root`.
 
-    `cache` keeps every decoded sample in memory. Raises ValueError for an unknown name or split, or when the
-    files do not follow the dataset's layout.
+    name: a key of REGISTRY, or the path of a YAML file (`ktb.own_data`), for which `root` may be None.
+    modality: what X is, one of the dataset's (default: its first). `cache` keeps every decoded sample in
+    memory. `verify=False` does not look whether all files are there. Raises ValueError for an unknown name,
+    split or modality, or when the files do not follow the dataset's layout.
     """
-    if name not in REGISTRY:
-        near = difflib.get_close_matches(name, REGISTRY, 1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"Unknown dataset '{name}'; known: {', '.join(REGISTRY)}.{hint}")
-    return REGISTRY[name](root, split, cache=cache)
+    choose("Dataset", name, REGISTRY)
+    if root is None:
+        raise ValueError(f"{name}: give the dataset's folder (--data). Layout: {REGISTRY[name].layout}")
+    return REGISTRY[name](root, split, modality=modality, cache=cache, verify=verify)

@@ -1,22 +1,28 @@
-"""What every RGB+X dataset shares: samples, the memory cache and errors that name the file."""
+"""What every RGB+X dataset shares: samples, lists, label rules, the cache, errors that name the file."""
 
-from collections.abc import Sequence
+import difflib
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from ktb.labels import DATASETS
 
 IGNORE_INDEX = 255
+FORBIDDEN = -1  # in a label table: a stored value that must not occur
+_READ_RGB = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 class Sample(NamedTuple):
     """One labelled pair, all of the same H x W.
 
-    name: what the split file calls it. rgb: (H, W, 3) uint8 in RGB order. modal_x: (H, W) or (H, W, 3),
-    values 0..255 (uint8, or float32 after augmentation). label: (H, W) uint8, class or 255 = ignored.
+    name: what the split file calls it. rgb: (H, W, 3) uint8 in RGB order. modal_x: (H, W) or (H, W, 3) uint8
+    or float32 on the 0..255 scale (-255..255 for AoLP's sine and cosine). label: (H, W) uint8, class or
+    255 = ignored.
     """
 
     name: str
@@ -25,29 +31,93 @@ class Sample(NamedTuple):
     label: np.ndarray
 
 
-class PairDataset:
-    """A list of samples below a folder; subclasses say where the files lie and how labels are stored.
+class LayoutError(ValueError):
+    """A file that is missing or wrong: `path`, `what` is wrong with it, and in the message the layout."""
 
-    Class attributes to set: `name` (a key of `ktb.labels.DATASETS`), `splits` (split -> list file), `layout`,
-    `label_table` (256,) int16: stored value -> class, 255 for ignore, -1 for a value that must not occur.
-    The constructor and `[index]` raise ValueError naming the file that is missing or wrong, and the layout.
+    def __init__(self, path: Path, what: str, dataset: str, layout: str):
+        super().__init__(f"{path}: {what}. Expected layout of {dataset}: {layout}")
+        self.path = path
+        self.what = what
+
+
+def choose(what: str, value: str, allowed: Iterable[str]) -> str:
+    """`value` if it is allowed; else ValueError with the allowed ones and the nearest of them."""
+    allowed = list(allowed)
+    if value in allowed:
+        return value
+    near = difflib.get_close_matches(str(value).lower(), allowed, 1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ValueError(f"{what} '{value}' is not known; choose from {', '.join(allowed)}.{hint}")
+
+
+def label_table(classes: int, first: int = 0, ignored: Sequence[int] = ()) -> np.ndarray:
+    """(256,) int16: stored value -> class, for classes stored from `first` on; 255 for the ignored values."""
+    table = np.full(256, FORBIDDEN, np.int16)
+    table[first : first + classes] = np.arange(classes)
+    table[list(ignored)] = IGNORE_INDEX
+    return table
+
+
+class PairDataset:
+    """A list of samples; subclasses say where the files lie and how they are stored.
+
+    Class attributes to set:
+        name: a key of `ktb.labels.DATASETS`.
+        splits: names of the splits. `list_file` names the text file of each.
+        modalities: what X can be, the default first; keys of `ktb.config.Modality`.
+        layout: where which files lie, one sentence for messages.
+        labels_stored: `label_table` of the stored values.
+        grey, sixteen_bit: modalities of one channel; those that may have 16 bits.
+
+    Attributes: `classes`, `palette`, `num_classes`, `modality`, `split`, `names`, `root`.
+
+    The constructor and `[index]` raise ValueError naming the file that is missing or wrong, what was expected
+    and the layout. `verify=False` leaves missing files to be found when they are read.
     """
 
     name: str
-    splits: ClassVar[dict[str, str]]
+    splits: ClassVar[tuple[str, ...]]
+    modalities: ClassVar[tuple[str, ...]]
     layout: str
-    label_table: np.ndarray
+    labels_stored: ClassVar[np.ndarray]
+    grey: ClassVar[frozenset[str]] = frozenset({"depth", "thermal", "nir"})
+    sixteen_bit: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, root: str | Path, split: str, *, cache: bool = False):
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        *,
+        modality: str | None = None,
+        cache: bool = False,
+        verify: bool = True,
+    ):
         self.root = Path(root)
-        self.split = split
-        self.num_classes = len(DATASETS[self.name].classes)
-        self._cache: dict[int, Sample] | None = {} if cache else None
-        if split not in self.splits:
-            raise ValueError(f"{self.name} has no split '{split}'; choose from {', '.join(self.splits)}.")
+        self.split = choose(f"{self.name}: split", split, self.splits)
+        self.modality = choose(f"{self.name}: modality", modality or self.modalities[0], self.modalities)
+        self.classes = DATASETS[self.name].classes
+        self.palette = DATASETS[self.name].palette
         if not self.root.is_dir():
             raise self._error(self.root, "the dataset's folder is missing")
-        self.names = self._read_names(self.root / self.splits[split])
+        self._open(self._list_names(), cache, verify)
+
+    def _open(self, names: list[str], cache: bool, verify: bool) -> None:
+        self.names = names
+        self._cache: dict[int, Sample] | None = {} if cache else None
+        missing = self.missing_files() if verify else []
+        if missing:
+            more = f" (and {len(missing) - 1} more files)" if len(missing) > 1 else ""
+            raise self._error(missing[0][1], f"sample '{missing[0][0]}' needs this file, it is missing{more}")
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def input_config(self) -> dict[str, str | float]:
+        """Fields of `ktb.config.InputConfig` that a model trained on this dataset gets."""
+        return {"modality": self.modality, "encoding": "image"}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,60 +126,151 @@ class PairDataset:
         """Read sample `index` as stored; arrays may be shared with the cache: do not write into them."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        sample = self._read(self.names[index])
+        sample, problems = self.examine(index)
+        if problems:
+            raise problems[0]
+        assert sample is not None
         if self._cache is not None:
             self._cache[index] = sample
         return sample
 
-    def paths(self, name: str) -> tuple[Path, Path, Path]:
-        """The rgb, X and label files of a sample."""
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The rgb file, the X file or files, and the label file of a sample."""
+        return self._files(self.names[index])
+
+    def condition(self, index: int) -> str | None:
+        """What sample `index` was taken under, for tables per condition; None where nothing is known.
+
+        The values of `conditions`, joined: such as "night" or "night/motionblur".
+        """
+        return "/".join(self.conditions(index).values()) or None
+
+    def conditions(self, index: int) -> dict[str, str]:
+        """The conditions by kind, such as {"weather": "night", "case": "motionblur"}."""
+        return {}
+
+    def missing_files(self) -> list[tuple[str, Path]]:
+        """(sample name, file) of every file that a sample needs and that is not there."""
+        here: dict[Path, set[str]] = {}  # one listing a folder instead of one look-up a file
+        missing = []
+        for index, name in enumerate(self.names):
+            for file in self.files(index):
+                if file.parent not in here:
+                    here[file.parent] = set(os.listdir(file.parent)) if file.parent.is_dir() else set()
+                if file.name not in here[file.parent]:
+                    missing.append((name, file))
+        return missing
+
+    def examine(self, index: int) -> tuple[Sample | None, list[LayoutError]]:
+        """Read sample `index`; what is wrong is collected, one error for each of its files."""
+        rgb_file, *x_files, label_file = self.files(index)
+        parts, problems = [], []
+        for read, argument in (
+            (self._read_rgb, rgb_file),
+            (self._read_x, x_files),
+            (self._read_label, label_file),
+        ):
+            try:
+                parts.append(read(argument))
+            except LayoutError as error:
+                problems.append(error)
+        if problems:
+            return None, problems
+        rgb, modal_x, label = parts
+        modal_x = self._fit_x(modal_x, rgb.shape[:2])
+        for path, image in ((x_files[0], modal_x), (label_file, label)):
+            if image.shape[:2] != rgb.shape[:2]:
+                size = f"size {_size(image)} differs from the RGB image's {_size(rgb)} (width x height)"
+                problems.append(self._error(path, size))
+        if problems:
+            return None, problems
+        return Sample(self.names[index], rgb, modal_x, label), []
+
+    # What subclasses give or change.
+
+    def _files(self, name: str) -> tuple[Path, ...]:
         raise NotImplementedError
 
-    def _read(self, name: str) -> Sample:
-        rgb_path, x_path, label_path = self.paths(name)
-        rgb = cv2.cvtColor(self._image(rgb_path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        modal_x = self._image(x_path, cv2.IMREAD_UNCHANGED)
-        if modal_x.dtype != np.uint8:
-            raise self._error(x_path, f"expected 8-bit values, found {modal_x.dtype}")
-        if modal_x.ndim == 3:
-            modal_x = cv2.cvtColor(modal_x[..., :3], cv2.COLOR_BGR2RGB)
-        stored = self._image(label_path, cv2.IMREAD_UNCHANGED)
-        if stored.ndim != 2 or stored.dtype != np.uint8:
-            raise self._error(label_path, f"expected one 8-bit channel, found {stored.dtype} {stored.shape}")
-        for path, image in ((x_path, modal_x), (label_path, stored)):
-            if image.shape[:2] != rgb.shape[:2]:
-                raise self._error(
-                    path, f"size {image.shape[:2]} differs from the RGB image's {rgb.shape[:2]}"
-                )
-        mapped = self.label_table[stored]
-        if mapped.min() < 0:
-            wrong = int(stored[mapped < 0].max())
-            allowed = np.flatnonzero(self.label_table >= 0)
-            raise self._error(label_path, f"label value {wrong} is outside {allowed[0]}..{allowed[-1]}")
-        return Sample(name, rgb, modal_x, mapped.astype(np.uint8))
+    def _list_file(self) -> Path:
+        return self.root / f"{self.split}.txt"
 
-    def _read_names(self, path: Path) -> list[str]:
+    def _list_names(self) -> list[str]:
+        """The names of the split, from its list file."""
+        path = self._list_file()
         if not path.is_file():
             raise self._error(path, f"the list of the split '{self.split}' is missing")
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [_name(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         if not names:
             raise self._error(path, "the list is empty, expected one sample name a line")
-        for name in names:
-            for file in self.paths(name):
-                if not file.is_file():
-                    raise self._error(
-                        file, f"the list {path.name} names sample '{name}', this file is missing"
-                    )
         return names
 
-    def _image(self, path: Path, flags: int) -> np.ndarray:
-        image = cv2.imread(str(path), flags)
-        if image is None:
-            raise self._error(path, "cannot be read as an image")
+    def _read_rgb(self, path: Path) -> np.ndarray:
+        """(H, W, 3) uint8."""
+        image = self._image(path, _READ_RGB)
+        if image.dtype != np.uint8:
+            raise self._error(path, f"expected 8 bits a channel, found {image.dtype}")
         return image
 
-    def _error(self, path: Path, what: str) -> ValueError:
-        return ValueError(f"{path}: {what}. Expected layout of {self.name}: {self.layout}")
+    def _read_x(self, paths: Sequence[Path]) -> np.ndarray:
+        """(H, W) or (H, W, 3), uint8; float32 in 0..255 if the file has 16 bits."""
+        (path,) = paths
+        image = self._image(path, cv2.IMREAD_UNCHANGED)
+        if self.modality in self.grey and image.ndim == 3:
+            if np.ptp(image, axis=-1).any():
+                raise self._error(path, f"expected one channel of {self.modality}, found a colour picture")
+            image = image[..., 0].copy()
+        if self.modality in ("hha", "event") and image.ndim == 2:
+            raise self._error(path, f"expected 3 channels of {self.modality}, found 1")
+        if image.dtype == np.uint16 and self.modality in self.sixteen_bit:
+            return image.astype(np.float32) * np.float32(255 / 65535)
+        if image.dtype != np.uint8:
+            allowed = "8- or 16-bit" if self.modality in self.sixteen_bit else "8-bit"
+            raise self._error(path, f"expected {allowed} values, found {image.dtype}")
+        return image
+
+    def _read_label(self, path: Path) -> np.ndarray:
+        """(H, W) uint8: classes and 255."""
+        stored = self._stored_label(path)
+        if stored.ndim != 2 or stored.dtype != np.uint8:
+            raise self._error(path, f"expected one 8-bit channel, found {stored.dtype} {stored.shape}")
+        mapped = self.labels_stored[stored]
+        if mapped.min() < 0:
+            wrong = np.unique(stored[mapped < 0])
+            raise self._error(path, f"label value {_some(wrong)} is outside {self._allowed_labels()}")
+        return mapped.astype(np.uint8)
+
+    def _stored_label(self, path: Path) -> np.ndarray:
+        """The label picture as stored; a palette picture gives its indices, not its colours."""
+        try:
+            with Image.open(path) as picture:
+                return np.array(picture)
+        except FileNotFoundError as error:
+            raise self._error(path, "the file is missing") from error
+        except Exception as error:  # decoders raise many types for damaged data
+            raise self._error(path, f"cannot be read as an image ({error})") from error
+
+    def _fit_x(self, modal_x: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        """X at the RGB image's size where the layout has another; as it is by default."""
+        return modal_x
+
+    # Help for messages and files.
+
+    def _allowed_labels(self) -> str:
+        table = self.labels_stored
+        classes = np.flatnonzero((table >= 0) & (table != IGNORE_INDEX))
+        ignored = np.flatnonzero(table == IGNORE_INDEX)
+        text = f"{classes[0]}..{classes[-1]}"
+        return text + (f" (and {', '.join(map(str, ignored))} = ignored)" if len(ignored) else "")
+
+    def _image(self, path: Path, flags: int) -> np.ndarray:
+        """A picture in RGB order without alpha, its own depth of bits."""
+        image = cv2.imread(str(path), flags)
+        if image is None:
+            raise self._error(path, "cannot be read as an image" if path.is_file() else "the file is missing")
+        return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
+
+    def _error(self, path: Path, what: str) -> LayoutError:
+        return LayoutError(path, what, self.name, self.layout)
 
 
 def hold_out(count: int, fraction: float, seed: int) -> tuple[Sequence[int], Sequence[int]]:
@@ -119,3 +280,19 @@ def hold_out(count: int, fraction: float, seed: int) -> tuple[Sequence[int], Seq
     held = max(1, round(count * fraction)) if fraction > 0 else 0
     order = np.random.default_rng([seed, count]).permutation(count)
     return sorted(order[held:].tolist()), sorted(order[:held].tolist())
+
+
+def _name(line: str) -> str:
+    """The sample's name in a line such as "NAME", "NAME.png" or "RGB/NAME.jpg labels/NAME.png"."""
+    name = line.split()[0]
+    stem, suffix = os.path.splitext(name)
+    name = stem if suffix.lower() in (".jpg", ".jpeg", ".png", ".npy") else name
+    return name.rsplit("/", 1)[-1]
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"
+
+
+def _some(values: np.ndarray, limit: int = 5) -> str:
+    return ", ".join(map(str, values[:limit])) + (" ..." if len(values) > limit else "")

@@ -1,30 +1,39 @@
-"""NYU Depth V2 with 8-bit depth: 40 classes, 795 training frames."""
+"""NYU Depth V2: 40 classes, 795 training and 654 test frames."""
 
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
+from training.datasets.base import PairDataset, label_table
 
-from training.datasets.base import IGNORE_INDEX, PairDataset
+_X = {"depth": ("Depth", "png"), "hha": ("HHA", "jpg"), "event": ("Event", "png")}
 
 
 class NYUv2(PairDataset):
-    """RGB, 8-bit in-filled depth (255 = 10 m) and labels stored as 0 = void, k = class k-1."""
+    """Labels stored as 0 = void, k = class k-1. Depth: 8-bit, in-filled, 255 = 10 m.
+
+    Event frames are made by `python -m training.simulate_events`; the dataset itself has none.
+    """
 
     name = "nyuv2"
-    splits: ClassVar = {"train": "train.txt", "test": "test.txt"}
+    splits: ClassVar = ("train", "test")
+    modalities: ClassVar = ("depth", "hha", "event")
     layout = (
-        "ROOT/{RGB/NAME.jpg, Depth/NAME.png (8-bit, 255 = 10 m), Label/NAME.png (0 = ignored, 1..40)}, "
+        "ROOT/{RGB/NAME.jpg, Label/NAME.png (0 = ignored, 1..40)} and, as X, ROOT/{Depth/NAME.png (8-bit, "
+        "255 = 10 m) or HHA/NAME.jpg (3 channels) or Event/NAME.png (3 channels)}, "
         "ROOT/train.txt and ROOT/test.txt with one NAME a line."
     )
-    label_table = np.full(256, -1, np.int16)
-    label_table[0] = IGNORE_INDEX
-    label_table[1:41] = np.arange(40)
+    labels_stored = label_table(40, first=1, ignored=[0])
 
-    def paths(self, name: str) -> tuple[Path, Path, Path]:
-        """The rgb, depth and label files of a sample."""
+    @property
+    def input_config(self) -> dict[str, str | float]:
+        """Depth in metres / 10 (see `ktb.modalities.encode_depth`); HHA and event frames are pictures."""
+        encoding = "depth" if self.modality == "depth" else "image"
+        return {"modality": self.modality, "encoding": encoding, "max_metres": 10.0}
+
+    def _files(self, name: str) -> tuple[Path, ...]:
+        folder, suffix = _X[self.modality]
         return (
             self.root / "RGB" / f"{name}.jpg",
-            self.root / "Depth" / f"{name}.png",
+            self.root / folder / f"{name}.{suffix}",
             self.root / "Label" / f"{name}.png",
         )
