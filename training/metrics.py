@@ -9,12 +9,22 @@ from training.datasets.base import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in percent. iou: one value per class, NaN where neither truth nor prediction has the class."""
+    """Scores in percent; NaN where there is nothing to score.
+
+    miou, class_accuracy, mean_f1: means over the classes below whose value is not NaN.
+    pixel_accuracy: share of the labelled pixels that are right.
+    iou: per class hits / (truth + prediction - hits), NaN where neither truth nor prediction has the class.
+    accuracy: per class hits / truth (recall), NaN where the truth lacks the class.
+    f1: per class 2 hits / (truth + prediction), NaN as for iou.
+    """
 
     miou: float
     pixel_accuracy: float
     class_accuracy: float
+    mean_f1: float
     iou: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    f1: tuple[float, ...]
 
 
 class ConfusionMatrix:
@@ -46,16 +56,20 @@ class ConfusionMatrix:
         self.counts += pairs.view(self.num_classes, self.num_classes).cpu()
 
     def scores(self, *, absent_as_zero: bool = False) -> Scores:
-        """Score what was counted; means leave out absent classes (`absent_as_zero`: they count as IoU 0)."""
+        """Score what was counted; means leave out absent classes (`absent_as_zero`: they count as 0)."""
         counts = self.counts.double()
         hits, truth, guessed = counts.diag(), counts.sum(1), counts.sum(0)
         iou = hits / (truth + guessed - hits)  # 0 / 0 = NaN where the class is absent
         accuracy = hits / truth
+        f1 = 2 * hits / (truth + guessed)
         if absent_as_zero:
-            iou, accuracy = iou.nan_to_num(0.0), accuracy.nan_to_num(0.0)
+            iou, accuracy, f1 = (values.nan_to_num(0.0) for values in (iou, accuracy, f1))
         return Scores(
             miou=100 * iou.nanmean().item(),
             pixel_accuracy=100 * (hits.sum() / counts.sum()).item(),
             class_accuracy=100 * accuracy.nanmean().item(),
+            mean_f1=100 * f1.nanmean().item(),
             iou=tuple((100 * iou).tolist()),
+            accuracy=tuple((100 * accuracy).tolist()),
+            f1=tuple((100 * f1).tolist()),
         )

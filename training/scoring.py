@@ -1,0 +1,273 @@
+"""The evaluation loop: every image through the network as `ktb.Predictor` sends it, counted, then scored.
+
+Protocol: the images are resized so that their short side is `size`, both sides up to multiples of 32
+(bilinear); the logits are brought to the label's own resolution (bilinear) and scored there over the whole
+split at once.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from ktb.config import LEVELS
+from ktb.labels import generic_labels
+from ktb.model import BRANCHES, KTB
+from training.boundary import BoundaryCounts
+from training.datasets.base import PairDataset, Sample
+from training.metrics import ConfusionMatrix
+from training.views import Missing, MissingAs, Views, Window, attention_statistics
+
+__all__ = ["Corruption", "Tally", "attention_statistics", "describe", "evaluate"]
+
+Corruption = Callable[[Sample, np.random.Generator], Sample]
+PART_SEPARATOR = "/"  # of `PairDataset.condition`
+
+
+def evaluate(
+    model: KTB,
+    dataset: PairDataset,
+    *,
+    indices: Sequence[int] | None = None,
+    size: int | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    window: Window | None = None,
+    overlap: float = 0.5,
+    bf16: bool = False,
+    reference: bool = False,
+    attention: bool = False,
+    boundary: bool | float = False,
+    confusion: bool = False,
+    corruption: Corruption | None = None,
+    missing: Missing | None = None,
+    missing_as: MissingAs = "tokens",
+    seed: int = 0,
+    reduce: Callable[[Tensor], Tensor] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Score all three branches of a model on a dataset (or on `indices` of it), in percent.
+
+    Args:
+        size: the short side in pixels that images are resized to (default: the model's, else their own).
+        scales, flip: average the softmax over these sizes and the mirrored image; with one scale and no flip
+            the plain logits decide.
+        window, overlap: run the network on windows (height, width) of the resized image that overlap by at
+            least this share, and average their logits; a side shorter than the window is taken whole.
+        bf16: run the network in bfloat16.
+        reference: the released scripts' protocol instead (labels resized with the images, absent classes
+            count as 0).
+        attention: also the fusion's statistics per level.
+        boundary: also boundary F1; a number is the tolerance in pixels instead of 0.75 % of the diagonal.
+        confusion: also the confusion matrices.
+        corruption: changes each sample as stored, before resizing, with a generator seeded by (seed, index).
+        missing: the modality that is taken away, `missing_as` "tokens" (zeroed after patch embedding, as
+            MMST does) or "image" (a picture of zeros).
+        reduce: sums a CPU tensor over processes of which each has its own `indices`, and returns the sum
+            (int64 counts; float64 with `attention`); then every process returns the scores of all images.
+
+    Returns:
+        {branch: {"miou", "pixel_accuracy", "class_accuracy", "f1", "iou", "accuracy_per_class",
+        "f1_per_class"[, "boundary_f1", "boundary_f1_per_class"]} for "fused", "rgb", "x"; "images";
+        "protocol"; [, "conditions": {condition: {branch: ..., "images"}}][, "attention"]
+        [, "confusion": {branch: K lists of K counts, rows are the truth}]}. A class without a score is None,
+        a mean without any is NaN. Conditions of several parts ("night/event lowres") also appear by part.
+        The model is left in eval mode.
+
+    Raises:
+        ValueError: the model predicts other classes than the dataset's, a setting is out of range, or no
+            image is left to score.
+    """
+    _check_classes(model, dataset)
+    size = model.config.inputs.short_side if size is None else size
+    views = Views(size, tuple(scales), flip, window, overlap, missing, missing_as)
+    model.eval()
+    device = next(model.parameters()).device
+    indices = range(len(dataset)) if indices is None else indices
+    classes = dataset.classes
+    tolerance = None if isinstance(boundary, bool) else boundary
+    conditions = sorted({dataset.condition(index) or "" for index in range(len(dataset))})
+    tallies = {c: Tally(len(classes), boundary is not False, tolerance) for c in conditions}
+    statistics = torch.zeros(LEVELS, 2, dtype=torch.float64)
+    for index in tqdm(indices, unit="image", desc="evaluate", disable=not progress):
+        sample = dataset[index]
+        if corruption is not None:
+            sample = corruption(sample, np.random.default_rng([seed, index]))
+        label = torch.from_numpy(sample.label).long()
+        if reference:
+            size_hw = views.network_size(sample.label.shape)
+            label = F.interpolate(label[None, None].float(), size_hw).long()[0, 0]
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            preds, of_image = views.predict(model, sample, label.shape, attention)
+        tallies[dataset.condition(index) or ""].update(preds, label)
+        if attention:
+            statistics += of_image
+    if reduce is not None:
+        _reduce(list(tallies.values()), reduce)
+        statistics = reduce(statistics) if attention else statistics
+    whole = _sum(list(tallies.values()))
+    if whole.images == 0:
+        raise ValueError("no image is left to score; give at least one index, or leave `indices` away.")
+    result: dict[str, Any] = whole.report(classes, reference)
+    result["protocol"] = describe(
+        size,
+        scales,
+        flip,
+        bf16,
+        reference,
+        window=window,
+        overlap=overlap,
+        boundary=boundary,
+        corrupted=corruption is not None,
+        missing=missing,
+        missing_as=missing_as,
+    )
+    if len(conditions) > 1 or conditions[0]:
+        result["conditions"] = {
+            name: tally.report(classes, reference) for name, tally in _with_parts(tallies).items()
+        }
+    if attention:
+        means = (statistics / whole.images).tolist()
+        result["attention"] = [{"level": i, "entropy": e, "balance_std": s} for i, (e, s) in enumerate(means)]
+    if confusion:
+        result["confusion"] = {b: matrix.counts.tolist() for b, matrix in whole.matrices.items()}
+    return result
+
+
+def describe(
+    size: int | None,
+    scales: Sequence[float],
+    flip: bool,
+    bf16: bool,
+    reference: bool,
+    *,
+    window: Window | None = None,
+    overlap: float = 0.5,
+    boundary: bool | float = False,
+    corrupted: bool = False,
+    missing: Missing | None = None,
+    missing_as: MissingAs = "tokens",
+) -> str:
+    """The protocol in one sentence, to stand beside a figure."""
+    one_view = len(scales) == 1 and not flip and scales[0] == 1
+    views = "single scale" if one_view else f"scales {', '.join(map(str, scales))}"
+    views += ", flip" if flip else ""
+    if window:
+        views += f", windows of {window[0]} x {window[1]} (height x width) overlapping by {overlap:.0%}"
+    where = (
+        "labels resized with the images, absent classes count as 0; the released scripts fill their F1 and "
+        "accuracy columns with IoU, here they are F1 and accuracy"
+        if reference
+        else "scored at the label's own resolution, absent classes left out of the mean"
+    )
+    if boundary is not False:
+        within = "0.75 % of the diagonal" if boundary is True else f"{boundary:g} pixels"
+        where += f"; boundary F1 within {within}"
+    if corrupted:
+        where += "; inputs corrupted"
+    if missing:
+        zeroed = "its tokens zeroed" if missing_as == "tokens" else "a picture of zeros in its place"
+        where += f"; {missing} missing, {zeroed}"
+    side = f"short side {size}" if size else "the images' own size"
+    return f"{side}, sides up to multiples of 32, {views}, {'bfloat16' if bf16 else 'float32'}; {where}"
+
+
+class Tally:
+    """What is counted for one group of images: per branch a confusion matrix and, if wanted, boundaries."""
+
+    def __init__(self, num_classes: int, boundary: bool, tolerance: float | None):
+        self.num_classes, self.boundary, self.tolerance = num_classes, boundary, tolerance
+        self.images = torch.zeros((), dtype=torch.int64)
+        self.matrices = {branch: ConfusionMatrix(num_classes) for branch in BRANCHES}
+        self.boundaries = {
+            branch: BoundaryCounts(num_classes, tolerance) for branch in (BRANCHES if boundary else ())
+        }
+
+    def counts(self) -> list[Tensor]:
+        """The int64 tensors that are all it knows: change them in place to change it."""
+        parts = (*self.matrices.values(), *self.boundaries.values())
+        return [self.images, *(part.counts for part in parts)]
+
+    def update(self, preds: Sequence[Tensor], label: Tensor) -> None:
+        """Add one image: predicted classes (H, W) in the order of BRANCHES, and its labels."""
+        self.images += 1
+        for branch, pred in zip(BRANCHES, preds, strict=True):
+            pred = pred.cpu()
+            self.matrices[branch].update(pred, label)
+            if self.boundary:
+                self.boundaries[branch].update(pred.numpy(), label.numpy())
+
+    def report(self, classes: Sequence[str], absent_as_zero: bool) -> dict[str, Any]:
+        """{branch: its scores, "images": count} in the form that `evaluate` documents."""
+        result: dict[str, Any] = {}
+        for branch, matrix in self.matrices.items():
+            scores = matrix.scores(absent_as_zero=absent_as_zero)
+            result[branch] = {
+                "miou": scores.miou,
+                "pixel_accuracy": scores.pixel_accuracy,
+                "class_accuracy": scores.class_accuracy,
+                "f1": scores.mean_f1,
+                "iou": _by_class(classes, scores.iou),
+                "accuracy_per_class": _by_class(classes, scores.accuracy),
+                "f1_per_class": _by_class(classes, scores.f1),
+            }
+        for branch, counts in self.boundaries.items():
+            result[branch]["boundary_f1"] = counts.mean_f1(absent_as_zero=absent_as_zero)
+            per_class = counts.f1(absent_as_zero=absent_as_zero)
+            result[branch]["boundary_f1_per_class"] = _by_class(classes, per_class)
+        result["images"] = int(self.images)
+        return result
+
+
+def _check_classes(model: KTB, dataset: PairDataset) -> None:
+    config = model.config
+    if config.num_classes != len(dataset.classes):
+        raise ValueError(
+            f"The model predicts {config.num_classes} classes ({config.dataset or 'unnamed'}), "
+            f"{dataset.name} has {len(dataset.classes)}: choose the data set that the model was trained for."
+        )
+    if tuple(config.classes) in (tuple(dataset.classes), generic_labels(config.num_classes).classes):
+        return
+    pairs = enumerate(zip(config.classes, dataset.classes, strict=True))
+    index, (own, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+    raise ValueError(
+        f"Class {index} of the model is '{own}', of {dataset.name} '{other}': choose the data set that the "
+        f"model was trained for, or name its classes as the model does."
+    )
+
+
+def _by_class(classes: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in zip(classes, values, strict=True)}
+
+
+def _sum(tallies: Sequence[Tally]) -> Tally:
+    first = tallies[0]
+    total = Tally(first.num_classes, first.boundary, first.tolerance)
+    for tally in tallies:
+        for into, counts in zip(total.counts(), tally.counts(), strict=True):
+            into += counts
+    return total
+
+
+def _reduce(tallies: Sequence[Tally], reduce: Callable[[Tensor], Tensor]) -> None:
+    """Replace all counts by their sums over the processes, with one call."""
+    counts = [tensor for tally in tallies for tensor in tally.counts()]
+    summed = reduce(torch.cat([tensor.flatten() for tensor in counts]))
+    assert summed.dtype == torch.int64
+    for tensor, values in zip(counts, summed.split([tensor.numel() for tensor in counts]), strict=True):
+        tensor.copy_(values.view_as(tensor))
+
+
+def _with_parts(tallies: dict[str, Tally]) -> dict[str, Tally]:
+    """The conditions that occur, then those of their parts that are no condition by themselves."""
+    seen = {name: tally for name, tally in tallies.items() if name and tally.images > 0}
+    parts: dict[str, list[Tally]] = {}
+    for name, tally in seen.items():
+        for part in dict.fromkeys(name.split(PART_SEPARATOR)):
+            parts.setdefault(part, []).append(tally)
+    return seen | {part: _sum(group) for part, group in sorted(parts.items())}
