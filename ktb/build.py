@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from ktb.backbone import LiteBackbone, SwinBackbone
-from ktb.config import FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
-from ktb.dscf import BIAS_TABLE_SIZE, DSCF
+from ktb.config import LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
+from ktb.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
 from ktb.heads import SegFormerHead
-from ktb.labels import DATASETS
+from ktb.labels import DATASETS, DatasetLabels
 from ktb.mapa import ModalityPrompt
 from ktb.model import BRANCHES, KTB
 from ktb.position_bias import distance_prior
@@ -44,9 +44,16 @@ class FusionStart:
 
 
 def swin_config(
-    size: str, dataset: str, inputs: InputConfig | None = None, name: str | None = None
+    size: str, dataset: str | DatasetLabels, inputs: InputConfig | None = None, name: str | None = None
 ) -> ModelConfig:
-    """The paper's network on Swin "b" or "l" for one of `ktb.labels.DATASETS`; ValueError otherwise."""
+    """The paper's network on Swin "b" or "l"; ValueError for another size.
+
+    Args:
+        dataset: a name in `ktb.labels.DATASETS` (ValueError otherwise), or classes of your own.
+        inputs: the X input's kind and normalisation; by default that of the released models.
+        name: of the model; by default made of size and data set.
+    """
+    labels = _labels(dataset)
     sizes = {"b": (128, (4, 8, 16, 32)), "l": (192, (6, 12, 24, 48))}
     if size not in sizes:
         raise ValueError(f"Swin size {size!r} is not known; choose one of {', '.join(sizes)}.")
@@ -55,20 +62,24 @@ def swin_config(
     backbone = SwinConfig(embed_dim=dim, num_heads=heads, adapter_ranks=tuple(d // 16 for d in dims))
     ranks = tuple(d // 8 for d in dims)
     return ModelConfig(
-        name=name or f"ktb-swin-{size}-{dataset}",
+        name=name or f"ktb-swin-{size}-{labels.name}",
         backbone=backbone,
         fusion=FusionConfig(mapa_ranks=ranks, dscf_ranks=ranks),
         inputs=inputs or InputConfig(),
-        **_label_fields(dataset),
+        **_label_fields(labels),
     )
 
 
 def lite_config(
-    dataset: str = "nyuv2", inputs: InputConfig | None = None, name: str | None = None
+    dataset: str | DatasetLabels = "nyuv2", inputs: InputConfig | None = None, name: str | None = None
 ) -> ModelConfig:
-    """The method on tf_efficientnet_lite0, for laptops; every rank is at least 8 and fits the heads."""
+    """The method on tf_efficientnet_lite0, for laptops; every rank is at least 8 and fits the heads.
+
+    Arguments as for `swin_config`; by default X is metric depth.
+    """
+    labels = _labels(dataset)
     return ModelConfig(
-        name=name or f"ktb-lite-{dataset}-depth",
+        name=name or f"ktb-lite-{labels.name}-depth",
         backbone=LiteConfig(),
         fusion=FusionConfig(mapa_ranks=(8, 8, 16, 32), dscf_ranks=(16, 32, 64, 128)),
         head_dims=(256, 128, 128),
@@ -81,17 +92,22 @@ def lite_config(
             modality="depth",
             encoding="depth",
         ),
-        **_label_fields(dataset),
+        **_label_fields(labels),
     )
 
 
-def _label_fields(dataset: str) -> dict:
+def _labels(dataset: str | DatasetLabels) -> DatasetLabels:
+    if isinstance(dataset, DatasetLabels):
+        return dataset
     if dataset not in DATASETS:
         raise ValueError(f"dataset {dataset!r} is not known; choose one of {', '.join(DATASETS)}.")
-    labels = DATASETS[dataset]
+    return DATASETS[dataset]
+
+
+def _label_fields(labels: DatasetLabels) -> dict:
     return {
-        "dataset": dataset,
-        "num_classes": len(labels.classes),
+        "dataset": labels.name,
+        "num_classes": labels.num_classes,
         "classes": labels.classes,
         "palette": labels.palette,
     }
@@ -108,34 +124,41 @@ def build_model(
             `ktb.pretrained.load_pretrained_backbone`, also for the errors.
     """
     start = start or FusionStart()
-    backbone, fusion = config.backbone, config.fusion
-    dims = backbone.feature_dims
+    backbone = config.backbone
     model = KTB(
         config=config,
         backbone=BACKBONES[backbone.kind](backbone),
-        mapa=[
-            ModalityPrompt(dim, rank, start.prompt_zero)
-            for dim, rank in zip(backbone.stage_dims, fusion.mapa_ranks)
-        ],
-        dscf=[
-            DSCF(*widths)
-            for widths in zip(
-                dims, fusion.dscf_ranks, fusion.num_heads, fusion.groups, fusion.strides, start.alpha
-            )
-        ],
+        mapa=_prompts(config, start),
+        dscf=_fusion(config, start),
         heads={
-            branch: SegFormerHead(dims, width, config.num_classes)
+            branch: SegFormerHead(backbone.feature_dims, width, config.num_classes)
             for branch, width in zip(BRANCHES, config.head_dims)
         },
     )
-    _start_attention(model.dscf, start.qk_gain, start.bias_sigmas)
     if pretrained:
         load_pretrained_backbone(model, None if pretrained is True else pretrained)
     return model.eval()
 
 
+def _prompts(config: ModelConfig, start: FusionStart) -> list[nn.Module]:
+    if not config.fusion.prompts:
+        return [nn.Identity() for _ in range(LEVELS)]
+    widths = zip(config.backbone.stage_dims, config.fusion.mapa_ranks)
+    return [ModalityPrompt(dim, rank, start.prompt_zero) for dim, rank in widths]
+
+
+def _fusion(config: ModelConfig, start: FusionStart) -> list[nn.Module]:
+    fusion, dims = config.fusion, config.backbone.feature_dims
+    if fusion.kind == "mean":
+        return [MeanFusion() for _ in range(LEVELS)]
+    widths = zip(dims, fusion.dscf_ranks, fusion.num_heads, fusion.groups, fusion.strides, start.alpha)
+    levels = [DSCF(*level) for level in widths]
+    _start_attention(levels, start.qk_gain, start.bias_sigmas)
+    return levels
+
+
 @torch.no_grad()
-def _start_attention(levels: nn.ModuleList, qk_gain: float, bias_sigmas: Sequence[float]) -> None:
+def _start_attention(levels: Sequence[DSCF], qk_gain: float, bias_sigmas: Sequence[float]) -> None:
     for dscf in levels:
         dscf.proj_q.weight.mul_(qk_gain)
         dscf.proj_k.weight.mul_(qk_gain)

@@ -12,6 +12,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Modality = Literal["depth", "hha", "thermal", "event", "nir", "dolp", "aolp", "lidar", "other"]
 Encoding = Literal["depth", "image"]
+FusionKind = Literal["dscf", "mean"]
 LEVELS = 4
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
@@ -27,6 +28,7 @@ class SwinConfig:
     window_size: int = 12
     adapter_ranks: tuple[int, ...] = (8, 16, 32, 64)
     drop_path: float = 0.3
+    adapters: bool = True  # False, for ablations: the blocks have no adapters
 
     def __post_init__(self):
         _require_levels(self, "depths", "num_heads", "adapter_ranks")
@@ -52,7 +54,7 @@ class SwinConfig:
         """Values of the blocks' matrices and tables, a lower bound of the backbone's size."""
         table = (2 * self.window_size - 1) ** 2
         return sum(
-            depth * (12 * dim**2 + 4 * dim * rank + heads * table)
+            depth * (12 * dim**2 + 4 * dim * rank * self.adapters + heads * table)
             for depth, dim, rank, heads in zip(
                 self.depths, self.stage_dims, self.adapter_ranks, self.num_heads
             )
@@ -67,6 +69,7 @@ class LiteConfig:
     adapter_ranks: tuple[int, ...] = (24, 40, 64, 96)
     stage_dims: tuple[int, ...] = (24, 40, 80, 192)
     feature_dims: tuple[int, ...] = (24, 40, 112, 320)
+    adapters: bool = True  # False, for ablations: the blocks have no adapters
 
     def __post_init__(self):
         _require_levels(self, "adapter_ranks")
@@ -76,20 +79,28 @@ class LiteConfig:
 
     def weight_count(self) -> int:
         """Values of one adapter pair per stage, a lower bound of what the configuration adds."""
-        return sum(4 * dim * rank for dim, rank in zip(self.stage_dims, self.adapter_ranks))
+        return self.adapters * sum(4 * dim * rank for dim, rank in zip(self.stage_dims, self.adapter_ranks))
 
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """Widths of MAPA and of DSCF per level (reference sections 3 and 4)."""
+    """Widths of MAPA and of DSCF per level (reference sections 3 and 4).
+
+    For ablations, `kind` "mean" fuses a level by the mean of both streams, `prompts` False leaves MAPA out;
+    the widths of what is left out are not used.
+    """
 
     mapa_ranks: tuple[int, ...]
     dscf_ranks: tuple[int, ...]
     num_heads: tuple[int, ...] = (2, 4, 8, 16)
     groups: tuple[int, ...] = (1, 2, 4, 8)
     strides: tuple[int, ...] = (8, 4, 2, 1)
+    kind: FusionKind = "dscf"
+    prompts: bool = True
 
     def __post_init__(self):
+        kinds = get_args(FusionKind)
+        _require(self.kind in kinds, f"fusion kind is {self.kind!r}; allowed: {', '.join(kinds)}.")
         _require_levels(self, "mapa_ranks", "dscf_ranks", "num_heads", "groups", "strides")
         for level, (rank, heads, groups) in enumerate(zip(self.dscf_ranks, self.num_heads, self.groups)):
             _require(
@@ -102,9 +113,8 @@ class FusionConfig:
     def weight_count(self) -> int:
         """Values of the matrices between ranks and of the bias tables, a lower bound."""
         mapa = sum(2 * rank**2 for rank in self.mapa_ranks)
-        return mapa + sum(
-            23 * rank**2 + heads * 119 * 159 for rank, heads in zip(self.dscf_ranks, self.num_heads)
-        )
+        dscf = sum(23 * rank**2 + heads * 119 * 159 for rank, heads in zip(self.dscf_ranks, self.num_heads))
+        return mapa * self.prompts + dscf * (self.kind == "dscf")
 
 
 @dataclass(frozen=True)

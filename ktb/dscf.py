@@ -1,4 +1,4 @@
-"""DSCF: dynamic sparse cross-modality fusion, one per level (reference section 4)."""
+"""Fusion of one level: DSCF, dynamic sparse cross-modality fusion (reference section 4), or a plain mean."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def reference_axis(length: int, device: torch.device) -> Tensor:
     if length == 1:
         return torch.zeros(1, device=device)
     return (torch.arange(length, device=device) + 0.5) / (length - 1) * 2 - 1
+
+
+class MeanFusion(nn.Module):
+    """What DSCF is measured against: the mean of both streams, without weights and without attention."""
+
+    def forward(self, feats_rgb: Tensor, feats_x: Tensor, trace: bool = False) -> tuple[Tensor, None]:
+        """feats_rgb, feats_x (B, h, w, C) → their mean; there is nothing to trace."""
+        return 0.5 * (feats_rgb + feats_x), None
 
 
 class DSCF(nn.Module):

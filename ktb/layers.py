@@ -63,6 +63,18 @@ class StreamAdapters(nn.Module):
         return torch.cat([self.rgb(rgb), self.x(x)])
 
 
+class NoAdapters(nn.Module):
+    """Stands where a configuration leaves the adapters out: a scalar zero, which adds nothing."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens.new_zeros(())
+
+
+def stream_adapters(dim: int, rank: int, wanted: bool) -> StreamAdapters | NoAdapters:
+    """The module beside a frozen block."""
+    return StreamAdapters(dim, rank) if wanted else NoAdapters()
+
+
 def require_matching(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
     """Check names and shapes of a state dict.
 

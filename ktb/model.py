@@ -19,7 +19,10 @@ BRANCHES = ("fused", "rgb", "x")
 
 @dataclass(frozen=True)
 class KTBOutput:
-    """Logits (B, K, H, W) of the three branches; `trace` has one FusionTrace per level when asked for."""
+    """Logits (B, K, H, W) of the three branches.
+
+    `trace` has one FusionTrace per level when asked for; None also where the fusion is a mean.
+    """
 
     fused: Tensor
     rgb: Tensor
@@ -33,7 +36,7 @@ class KTB(nn.Module):
     Args:
         config: what was built; kept for saving and for preparing inputs.
         backbone: frozen stages with `embed`, `downsample`, `blocks` and `trainable_modules`.
-        mapa, dscf: one module per level.
+        mapa, dscf: one module per level: prompts and fusion, or what a configuration puts in their place.
         heads: a head for each of "fused", "rgb", "x".
     """
 
@@ -75,7 +78,7 @@ class KTB(nn.Module):
         Args:
             rgb, modal_x: (B, 3, H, W) float, normalised (`normalize_rgb`, `normalize_x`); H, W ≥ 32.
             mask_rgb, mask_x: (B,) bool; True zeroes that sample's tokens after patch embedding (section 6).
-            trace: keep what every fusion level did.
+            trace: keep what every fusion level did; a mean has nothing to keep.
             logits_hw: size of the logits instead of H, W, e.g. smaller for a cheaper training loss.
 
         Raises:
@@ -97,7 +100,7 @@ class KTB(nn.Module):
             traces.append(level_trace)
         size = logits_hw or rgb.shape[-2:]
         logits = {branch: _upsampled(head(feats[branch]), size) for branch, head in self.heads.items()}
-        return KTBOutput(**logits, trace=tuple(traces) if trace else None)
+        return KTBOutput(**logits, trace=tuple(filter(None, traces)) or None)
 
     def normalize_rgb(self, rgb: Tensor) -> Tensor:
         """(B, 3, H, W) RGB uint8, or float on the 0..1 scale → network input."""

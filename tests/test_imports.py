@@ -21,7 +21,7 @@ LAYERS = (
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads"),
     ("model", "official"),
-    ("pretrained",),
+    ("pretrained", "parts"),
     ("build",),
     ("checkpoint",),
     ("predictor",),

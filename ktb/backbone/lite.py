@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import LiteConfig
-from ktb.layers import StreamAdapters, require_matching
+from ktb.layers import require_matching, stream_adapters
 
 TIMM_NAME = "tf_efficientnet_lite0.in1k"
 
@@ -18,14 +18,14 @@ TIMM_NAME = "tf_efficientnet_lite0.in1k"
 class LiteStage(nn.Module):
     """The strided entry of a stage and its further inverted residual blocks with adapters."""
 
-    def __init__(self, entry: nn.Module, blocks: list[nn.Module], rank: int):
+    def __init__(self, entry: nn.Module, blocks: list[nn.Module], rank: int, adapters: bool):
         super().__init__()
         self.downsample = entry
         self.frozen = nn.ModuleList(blocks)
         # A block that changes the number of channels has no residual path for an adapter to run beside.
         self.adapters = nn.ModuleDict(
             {
-                str(index): StreamAdapters(block.conv_pwl.out_channels, rank)
+                str(index): stream_adapters(block.conv_pwl.out_channels, rank, adapters)
                 for index, block in enumerate(blocks)
                 if block.has_skip
             }
@@ -68,7 +68,8 @@ class LiteBackbone(nn.Module):
             (b[5][0], [*b[5][1:], *b[6]]),
         ]
         self.stages = nn.ModuleList(
-            LiteStage(entry, blocks, rank) for (entry, blocks), rank in zip(layout, config.adapter_ranks)
+            LiteStage(entry, blocks, rank, config.adapters)
+            for (entry, blocks), rank in zip(layout, config.adapter_ranks)
         )
         self.requires_grad_(False)
         self.patch_embed_x.requires_grad_(True)

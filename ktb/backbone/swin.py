@@ -12,7 +12,7 @@ from timm.models.swin_transformer import PatchMerging, WindowAttention, window_p
 from torch import Tensor, nn
 
 from ktb.config import SwinConfig
-from ktb.layers import StreamAdapters, require_matching
+from ktb.layers import require_matching, stream_adapters
 
 SHIFT_PENALTY = -100.0
 UNUSED_TIMM_TENSORS = ("norm.", "head.")
@@ -36,7 +36,9 @@ class PatchEmbed(nn.Module):
 class SwinBlock(nn.Module):
     """Window attention, MLP and one adapter per stream (reference section 2)."""
 
-    def __init__(self, dim: int, num_heads: int, window: int, shift: int, rank: int, drop_path: float):
+    def __init__(
+        self, dim: int, num_heads: int, window: int, shift: int, adapters: nn.Module, drop_path: float
+    ):
         super().__init__()
         self.window, self.shift = window, shift
         self.norm1 = nn.LayerNorm(dim)
@@ -44,7 +46,7 @@ class SwinBlock(nn.Module):
         self.attn.fused_attn = True
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
-        self.adapters = StreamAdapters(dim, rank)
+        self.adapters = adapters
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, shift_mask: Tensor) -> Tensor:
@@ -95,7 +97,7 @@ class SwinStage(nn.Module):
                 num_heads=config.num_heads[level],
                 window=config.window_size,
                 shift=config.window_size // 2 if index % 2 else 0,
-                rank=config.adapter_ranks[level],
+                adapters=stream_adapters(dim, config.adapter_ranks[level], config.adapters),
                 drop_path=drop_path,
             )
             for index, drop_path in enumerate(drop_paths)
@@ -110,7 +112,8 @@ class SwinBackbone(nn.Module):
         self.window = config.window_size
         self.patch_embed = PatchEmbed(config.embed_dim)
         self.patch_embed_x = PatchEmbed(config.embed_dim)
-        rates = torch.linspace(0, config.drop_path, sum(config.depths)).split(list(config.depths))
+        # Always on the CPU, so that the network can be built on "meta", where shapes are all that exists.
+        rates = torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").split(config.depths)
         self.stages = nn.ModuleList(
             SwinStage(config, level, paths.tolist()) for level, paths in enumerate(rates)
         )
