@@ -3,15 +3,21 @@
 from pathlib import Path
 
 from training.datasets.base import IGNORE_INDEX, LayoutError, PairDataset, Sample, choose, hold_out
+from training.datasets.deliver import DELIVER
+from training.datasets.mcubes import MCubeS
+from training.datasets.mfnet import MFNet
 from training.datasets.nyuv2 import NYUv2
+from training.datasets.pst900 import PST900
+from training.datasets.sunrgbd import SUNRGBD
 
-REGISTRY: dict[str, type[PairDataset]] = {"nyuv2": NYUv2}
+REGISTRY: dict[str, type[PairDataset]] = {
+    kind.name: kind for kind in (NYUv2, SUNRGBD, MFNet, PST900, MCubeS, DELIVER)
+}
 
 __all__ = [
     "IGNORE_INDEX",
     "REGISTRY",
     "LayoutError",
-    "NYUv2",
     "PairDataset",
     "Sample",
     "build_dataset",

@@ -14,7 +14,7 @@ from ktb.labels import DATASETS
 
 IGNORE_INDEX = 255
 FORBIDDEN = -1  # in a label table: a stored value that must not occur
-_READ_RGB = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 class Sample(NamedTuple):
@@ -63,7 +63,8 @@ class PairDataset:
 
     Class attributes to set:
         name: a key of `ktb.labels.DATASETS`.
-        splits: names of the splits. `list_file` names the text file of each.
+        splits: names of the splits.
+        published: how many samples each split has in publications, as far as known.
         modalities: what X can be, the default first; keys of `ktb.config.Modality`.
         layout: where which files lie, one sentence for messages.
         labels_stored: `label_table` of the stored values.
@@ -78,6 +79,7 @@ class PairDataset:
     name: str
     splits: ClassVar[tuple[str, ...]]
     modalities: ClassVar[tuple[str, ...]]
+    published: ClassVar[dict[str, int]] = {}
     layout: str
     labels_stored: ClassVar[np.ndarray]
     grey: ClassVar[frozenset[str]] = frozenset({"depth", "thermal", "nir"})
@@ -204,9 +206,18 @@ class PairDataset:
             raise self._error(path, "the list is empty, expected one sample name a line")
         return names
 
+    def _list_folder(self, folder: Path, pattern: str) -> list[Path]:
+        """The files of a split that is a folder, in order; hidden ones left out."""
+        if not folder.is_dir():
+            raise self._error(folder, f"the folder of the split '{self.split}' is missing")
+        found = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+        if not found:
+            raise self._error(folder, f"the folder of the split '{self.split}' has no {pattern}")
+        return found
+
     def _read_rgb(self, path: Path) -> np.ndarray:
         """(H, W, 3) uint8."""
-        image = self._image(path, _READ_RGB)
+        image = self._image(path, READ_COLOR)
         if image.dtype != np.uint8:
             raise self._error(path, f"expected 8 bits a channel, found {image.dtype}")
         return image

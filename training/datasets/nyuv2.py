@@ -17,6 +17,7 @@ class NYUv2(PairDataset):
     name = "nyuv2"
     splits: ClassVar = ("train", "test")
     modalities: ClassVar = ("depth", "hha", "event")
+    published: ClassVar = {"train": 795, "test": 654}
     layout = (
         "ROOT/{RGB/NAME.jpg, Label/NAME.png (0 = ignored, 1..40)} and, as X, ROOT/{Depth/NAME.png (8-bit, "
         "255 = 10 m) or HHA/NAME.jpg (3 channels) or Event/NAME.png (3 channels)}, "

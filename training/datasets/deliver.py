@@ -1,0 +1,102 @@
+"""DELIVER: simulated streets in five kinds of weather with sensor failures, 25 classes."""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from training.datasets.base import PairDataset, label_table
+
+WEATHERS = ("cloud", "fog", "night", "rain", "sun")
+CASES = {
+    "motionblur": "mb",
+    "overexposure": "oe",
+    "underexposure": "ue",
+    "lidarjitter": "lj",
+    "eventlowres": "el",
+}
+# Folder of each X, and the word that stands for "rgb" in its file names.
+_X = {
+    "event": ("event", "event"),
+    "depth": ("depth", "depth"),
+    "hha": ("hha", "depth"),
+    "lidar": ("lidar", "lidar"),
+}
+
+
+class DELIVER(PairDataset):
+    """Labels in channel 0 (red) of the picture: 255 and 0 are ignored, k = class k-1. Published on `val`.
+
+    Event frames are brought to the RGB size by nearest neighbour. Depth with 16 bits goes to the 0..255 scale
+    by 255 / 65535.
+    """
+
+    name = "deliver"
+    splits: ClassVar = ("train", "val", "test")
+    modalities: ClassVar = ("event", "depth", "hha", "lidar")
+    published: ClassVar = {"train": 3983, "val": 2005, "test": 1897}
+    layout = (
+        "ROOT/{img,event,depth,hha,lidar,semantic}/{cloud,fog,night,rain,sun}/{train,val,test}/SCENE/*.png; "
+        "the partner of img/.../000001_rgb_front.png has the same path with another folder for 'img' and "
+        "'_event', '_depth' (depth and hha), '_lidar' or '_semantic' for '_rgb'; labels in channel 0: "
+        "0 and 255 = ignored, 1..25."
+    )
+    labels_stored = label_table(25, first=1, ignored=[0, 255])
+    grey: ClassVar = frozenset()  # depth and lidar may come in one channel or in three
+    sixteen_bit: ClassVar = frozenset({"depth"})
+
+    def conditions(self, index: int) -> dict[str, str]:
+        """{"weather": the weather folder} and, if the scene's or the file's name carries one, {"case": ...}.
+
+        The rule for cases (`corruption_case`) has been tested on a made tree only.
+        """
+        weather, *_, scene, file = self.names[index].split("/")
+        case = corruption_case(scene) or corruption_case(file)
+        return {"weather": weather} | ({"case": case} if case else {})
+
+    def _list_names(self) -> list[str]:
+        """Such as "night/val/SCENE/000001_rgb_front", in order."""
+        images = self.root / "img"
+        found = []
+        for weather in WEATHERS:
+            if (images / weather / self.split).is_dir():
+                found += self._list_folder(images / weather / self.split, "*/*.png")
+        if not found:
+            where = images / WEATHERS[0] / self.split
+            raise self._error(where, f"no weather folder has the split '{self.split}', expected SCENE/*.png")
+        for path in found:
+            if "_rgb" not in path.name:
+                raise self._error(path, "expected '_rgb' in the file's name")
+        return [path.relative_to(images).with_suffix("").as_posix() for path in found]
+
+    def _files(self, name: str) -> tuple[Path, ...]:
+        folder, file = name.rsplit("/", 1)
+        parts = (("img", "rgb"), _X[self.modality], ("semantic", "semantic"))
+        return tuple(
+            self.root / top / folder / (file.replace("_rgb", f"_{word}") + ".png") for top, word in parts
+        )
+
+    def _stored_label(self, path: Path) -> np.ndarray:
+        stored = super()._stored_label(path)
+        return stored[..., 0] if stored.ndim == 3 else stored
+
+    def _fit_x(self, modal_x: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        if self.modality != "event" or modal_x.shape[:2] == size_hw:
+            return modal_x
+        return cv2.resize(modal_x, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def corruption_case(text: str) -> str | None:
+    """The key of CASES that a scene's or file's name carries, or None.
+
+    A full word counts wherever it stands, whatever separates or surrounds it ("MAP_1_Motion-Blur",
+    "point102motionblur"); an abbreviation only as a word of its own between separators ("MAP_1_MB").
+    """
+    words = re.split(r"[^a-z0-9]+", text.lower())
+    joined = "".join(words)
+    for case, abbreviation in CASES.items():
+        if case in joined or abbreviation in words:
+            return case
+    return None

@@ -1,0 +1,32 @@
+"""SUN RGB-D: 37 classes, 5285 training and 5050 test frames."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from training.datasets.base import PairDataset, label_table
+
+
+class SUNRGBD(PairDataset):
+    """Plain depth as X, labels stored as 0 = void, k = class k-1.
+
+    Depth with 8 bits is taken as stored; with 16 bits it is brought to the 0..255 scale by 255 / 65535, as an
+    8-bit reader would, not to metres: the released recipe feeds the stored picture.
+    """
+
+    name = "sunrgbd"
+    splits: ClassVar = ("train", "test")
+    modalities: ClassVar = ("depth",)
+    published: ClassVar = {"train": 5285, "test": 5050}
+    layout = (
+        "ROOT/{RGB/NAME.jpg, Depth/NAME.png (one channel, 8- or 16-bit), labels/NAME.png (0 = ignored, "
+        "1..37)}, ROOT/train.txt and ROOT/test.txt with one NAME or 'RGB/NAME.jpg labels/NAME.png' a line."
+    )
+    labels_stored = label_table(37, first=1, ignored=[0])
+    sixteen_bit: ClassVar = frozenset({"depth"})
+
+    def _files(self, name: str) -> tuple[Path, ...]:
+        return (
+            self.root / "RGB" / f"{name}.jpg",
+            self.root / "Depth" / f"{name}.png",
+            self.root / "labels" / f"{name}.png",
+        )
