@@ -18,7 +18,8 @@ class AugmentConfig:
 
     scale: 1 means that the image's short side becomes the crop's short side. dequantise: add uniform noise
     of half an 8-bit step to X. x_scale: X is multiplied by one factor per sample. holes: how many rectangles
-    of X are set to 0.
+    of X are set to 0. blur_sigma: the range that a Gaussian's width is drawn from; None is a 3 x 3 kernel.
+    blur_x: X is blurred whenever the photograph is.
     """
 
     crop: tuple[int, int] = (480, 640)
@@ -27,6 +28,8 @@ class AugmentConfig:
     jitter: float = 0.2
     jitter_range: tuple[float, float] = (0.5, 1.5)
     blur: float = 0.2
+    blur_sigma: tuple[float, float] | None = None
+    blur_x: bool = False
     dequantise: bool = False
     x_scale: tuple[float, float] = (1.0, 1.0)
     holes: int = 0
@@ -45,8 +48,18 @@ def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> 
     if rng.random() < config.jitter:
         rgb = jitter_colors(rgb, *rng.uniform(*config.jitter_range, size=3))
     if rng.random() < config.blur:
-        rgb = cv2.GaussianBlur(rgb, (3, 3), 0)
+        sigma = None if config.blur_sigma is None else rng.uniform(*config.blur_sigma)
+        rgb = blur(rgb, sigma)
+        modal_x = blur(modal_x, sigma) if config.blur_x else modal_x
     return Sample(sample.name, rgb, disturb_x(modal_x, config, rng), np.ascontiguousarray(label))
+
+
+def blur(image: np.ndarray, sigma: float | None) -> np.ndarray:
+    """Gaussian blur of a width in pixels; None is a 3 x 3 kernel."""
+    size, width = (
+        ((3, 3), 0) if sigma is None else ((0, 0), max(sigma, 0.1))
+    )  # cv2 takes 0 as "from the size"
+    return cv2.GaussianBlur(image, size, width)
 
 
 def jitter_colors(rgb: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:

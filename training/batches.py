@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -47,12 +48,28 @@ def network_input(
     return model.normalize_rgb(rgb), model.normalize_x(modal_x)
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch one process takes: process number `process` of `processes`, in `parts`."""
+
+    process: int = 0
+    processes: int = 1
+    parts: int = 1
+
+    def of(self, batch: Sequence | np.ndarray | torch.Tensor) -> list:
+        """This process's parts of a whole batch, `parts` slices of it."""
+        size = len(batch) // (self.processes * self.parts)
+        first = self.process * self.parts * size
+        return [batch[first + i * size : first + (i + 1) * size] for i in range(self.parts)]
+
+
 class BatchLoader:
     """Shuffled, augmented batches of a dataset; the last incomplete batch of an epoch is dropped.
 
     The order depends on (seed, epoch) and each sample's augmentation on (seed, epoch, index) only, so any
-    position can be resumed exactly, with any number of threads. Threads suffice: cv2 releases the
-    interpreter lock. Raises ValueError if the indices do not fill one batch.
+    position can be resumed exactly, with any number of threads, and several processes together see what one
+    would. Threads suffice: cv2 releases the interpreter lock.
+    Raises ValueError if the indices do not fill one batch, or the batch does not divide into the shares.
     """
 
     def __init__(
@@ -63,10 +80,16 @@ class BatchLoader:
         config: AugmentConfig,
         seed: int,
         workers: int = 1,
+        share: Share = Share(),
     ):
         if len(indices) < batch_size:
             raise ValueError(
                 f"{len(indices)} samples do not fill one batch: lower batch_size ({batch_size})."
+            )
+        if batch_size % (share.processes * share.parts):
+            raise ValueError(
+                f"batch_size {batch_size} does not divide into {share.processes} processes x {share.parts} "
+                f"accumulated parts: change batch_size or accumulate."
             )
         self.dataset = dataset
         self.indices = np.asarray(indices)
@@ -74,12 +97,13 @@ class BatchLoader:
         self.config = config
         self.seed = seed
         self.workers = workers
+        self.share = share
 
     def __len__(self) -> int:
         return len(self.indices) // self.batch_size
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from batch `start` on; with workers, some are prepared ahead in threads."""
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
+        """This process's parts of an epoch's batches from batch `start` on; threads prepare some ahead."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.indices)
         chunks = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self))]
         if self.workers == 0:
@@ -98,9 +122,13 @@ class BatchLoader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _load(self, chunk: np.ndarray, epoch: int) -> Batch:
-        samples = []
-        for index in chunk.tolist():
-            rng = np.random.default_rng([self.seed, epoch, index])
-            samples.append(augment(self.dataset[index], self.config, rng))
-        return collate(samples)
+    def _load(self, chunk: np.ndarray, epoch: int) -> list[Batch]:
+        batches = []
+        for part in self.share.of(chunk):
+            rngs = (np.random.default_rng([self.seed, epoch, index]) for index in part.tolist())
+            batches.append(
+                collate(
+                    [augment(self.dataset[i], self.config, rng) for i, rng in zip(part, rngs, strict=True)]
+                )
+            )
+        return batches

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from accelerate import Accelerator
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ktb.model import KTB
 from training.batches import Batch, BatchLoader, network_input
-from training.losses import LossParts, draw_masks, mmst_loss
+from training.distributed import gathered, shared_mean, summed, synchronise_batch_norms, world
+from training.losses import LossParts, PixelLoss, draw_masks, mmst_loss
 from training.optimization import WeightAverage, parameter_groups, rate_at
 from training.recipes import Recipe
 from training.state import (
-    CsvLog,
+    RunLog,
     load_model_state,
     model_state,
     random_state,
@@ -27,9 +29,9 @@ from training.state import (
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE, MODEL_FILE = "last.pt", "model.safetensors"
+STATE_FILE, MODEL_FILE, BEST_FILE = "last.pt", "model.safetensors", "best.safetensors"
 LOG_COLUMNS = ("step", "epoch", "lr", "loss", "loss_fused", "loss_rgb", "loss_x", "images_per_s")
-EVAL_COLUMNS = ("step", "epoch", "fused_miou", "rgb_miou", "x_miou", "fused_pixel_accuracy", "images")
+AUTOCAST_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Export = Callable[[Path, KTB, dict], None]
 
@@ -53,30 +55,66 @@ class Limits:
 class Trainer:
     """Trains one model by one recipe; `train` can stop at any step and a later run continue it exactly.
 
-    export: writes the deployable model file from (path, model, card), given the averaged weights.
+    Every process of a distributed run has its own Trainer and calls the same methods.
+
+    Args:
+        loader: with this process's share of every batch.
+        export: writes a deployable model file from (path, model, card), given the averaged weights.
+        pixel_loss: the loss of a branch; its means are shared over the processes here.
     """
 
-    def __init__(self, model: KTB, recipe: Recipe, loader: BatchLoader, out: Path, export: Export):
-        self.model = model
+    def __init__(
+        self,
+        model: KTB,
+        recipe: Recipe,
+        loader: BatchLoader,
+        out: Path,
+        export: Export,
+        accelerator: Accelerator,
+        class_weights: Tensor | None = None,
+    ):
+        self.process, self.processes = world()
+        if self.processes > 1:
+            synchronise_batch_norms(model)
+        self.accelerator = accelerator
+        self.device = accelerator.device
+        self.model = model.to(self.device)
         self.recipe = recipe
         self.loader = loader
         self.out = out
         self.export = export
-        self.device = next(model.parameters()).device
         self.named = list(model.trainable_parameters())
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.named, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.999), fused=True
         )
+        self.network = accelerator.prepare_model(self.model)  # the model, or DDP around it
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.average = WeightAverage(self.named, recipe.ema) if recipe.ema is not None else None
+        self.pixel_loss = PixelLoss(
+            recipe.loss,
+            recipe.ohem_threshold,
+            recipe.ohem_min_kept,
+            recipe.label_smoothing,
+            None if class_weights is None else class_weights.to(self.device),
+            shared_mean,
+        )
         self.memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.step = 0
         self.total_steps = recipe.epochs * len(loader)
         self.warmup_steps = round(recipe.warmup_epochs * len(loader))
+        self.seconds = 0.0  # spent in training over all sittings
+        self.best: dict = {}  # the row of the best validation so far
+        self.log_listener: Callable[[dict], None] | None = None  # gets every row of the log
 
     @property
     def epoch(self) -> int:
         """Epochs finished."""
         return self.step // len(self.loader)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.process == 0
 
     def train(self, limits: Limits, after_epoch: Callable[["Trainer"], None] | None = None) -> bool:
         """Train to the end or to a limit, saving on the way and at the end; True if the schedule is finished.
@@ -84,15 +122,23 @@ class Trainer:
         Raises ValueError naming the files of the batch whose loss is not finite; nothing is saved then.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        log = CsvLog(self.out / "log.csv", LOG_COLUMNS, self.step)
+        log = RunLog(
+            self.out / "log.csv", LOG_COLUMNS, self.step, active=self.is_main, listener=self.log_listener
+        )
         started = saved = time.monotonic()
-        with tqdm(total=self.total_steps, initial=self.step, unit="step", smoothing=0.05) as bar:
+        before = self.seconds
+        with tqdm(
+            total=self.total_steps, initial=self.step, unit="step", smoothing=0.05, disable=not self.is_main
+        ) as bar:
             while self.step < self.total_steps and not limits.stop:
                 for _ in self._epoch(log, bar, limits.log_every):
-                    limits.check(self.step, time.monotonic() - started)
+                    now = time.monotonic()
+                    self.seconds = before + now - started
+                    limits.check(self.step, now - started)
+                    limits.stop, due = self._agree(limits.stop, now - saved >= limits.save_every)
                     if limits.stop:
                         break
-                    if time.monotonic() - saved >= limits.save_every:
+                    if due:
                         self.save()
                         saved = time.monotonic()
                 if after_epoch is not None and self.step % len(self.loader) == 0:
@@ -100,67 +146,88 @@ class Trainer:
         self.save()
         return self.step >= self.total_steps
 
-    def _epoch(self, log: CsvLog, bar: tqdm, log_every: int) -> Iterator[int]:
+    def _agree(self, *flags: bool) -> list[bool]:
+        """Flags that any process has set, the same on all of them."""
+        if self.processes == 1:
+            return list(flags)
+        return (summed(torch.tensor(flags, dtype=torch.float32, device=self.device)) > 0).tolist()
+
+    def _epoch(self, log: RunLog, bar: tqdm, log_every: int) -> Iterator[int]:
         """Train from the current position to the end of the epoch, yielding after each step."""
-        self.model.train()
+        self.network.train()
         meter = _Meter()
-        for batch in self.loader.epoch(self.epoch, self.step % len(self.loader)):
-            meter.add(self._step(batch), len(batch.names))
+        for batches in self.loader.epoch(self.epoch, self.step % len(self.loader)):
+            meter.add(self._step(batches), self.recipe.batch_size)
             bar.update()
             if self.step % log_every == 0 or self.step % len(self.loader) == 0:
                 row = meter.take()
                 epoch, rate = self.step / len(self.loader), self._rate(self.step - 1)
-                log.add(step=self.step, epoch=f"{epoch:.3f}", lr=f"{rate:.4e}", **row)
+                log.add(step=self.step, epoch=round(epoch, 3), lr=float(f"{rate:.4e}"), **row)
                 bar.set_postfix(row)
             yield self.step
 
-    def _step(self, batch: Batch) -> LossParts:
-        """One update of the weights."""
+    def _step(self, batches: list[Batch]) -> Tensor:
+        """One update of the weights from this process's parts of a batch; the four losses, (4,)."""
         recipe = self.recipe
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
-        rgb, modal_x = network_input(self.model, batch, self.device, self.memory_format)
-        pick = slice((recipe.loss_stride - 1) // 2, None, recipe.loss_stride)  # nearest the cells' centres
-        label = batch.label[:, pick, pick].to(self.device, non_blocking=True)
-        masks = self._masks(len(label))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.bf16):
-            output = self.model(rgb, modal_x, *masks, logits_hw=tuple(label.shape[-2:]))
-        parts = mmst_loss(
-            output,
-            label,
-            recipe.branch_weight,
-            self_teaching=recipe.self_teaching,
-            label_smoothing=recipe.label_smoothing,
-        )
-        if not torch.isfinite(parts.total):
-            raise ValueError(
-                f"The loss is {parts.total.item()} at step {self.step} for the files "
-                f"{', '.join(batch.names)}. Look at these, lower the rate (--set lr=...) or set grad_clip; "
-                f"{STATE_FILE} still holds the last good state."
-            )
         self.optimizer.zero_grad(set_to_none=True)
-        parts.total.backward()
+        losses = []
+        for number, (batch, masks) in enumerate(zip(batches, self._masks(), strict=True), start=1):
+            last = number == len(batches)
+            with nullcontext() if last else self.accelerator.no_sync(self.network):
+                parts = self._losses(batch, masks)
+                self._require_finite(parts.total, batch)
+                self.scaler.scale(parts.total / len(batches)).backward()
+            losses.append(torch.stack(parts).detach())
         if recipe.grad_clip is not None:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_([p for _, p in self.named], recipe.grad_clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         if self.average is not None:
             self.average.update(self.step)
         self.step += 1
-        return parts
+        return torch.stack(losses).mean(0)
+
+    def _losses(self, batch: Batch, masks: tuple[Tensor | None, Tensor | None]) -> LossParts:
+        recipe = self.recipe
+        rgb, modal_x = network_input(self.model, batch, self.device, self.memory_format)
+        pick = slice((recipe.loss_stride - 1) // 2, None, recipe.loss_stride)  # nearest the cells' centres
+        label = batch.label[:, pick, pick].to(self.device, non_blocking=True)
+        kind = AUTOCAST_TYPES[recipe.precision]
+        with torch.autocast(self.device.type, kind, enabled=recipe.precision != "fp32"):
+            output = self.network(rgb, modal_x, *masks, logits_hw=tuple(label.shape[-2:]))
+        weight = recipe.branch_weight if recipe.self_teaching else 0.0
+        return mmst_loss(output, label, weight, mask_labels=recipe.mask_labels, pixel_loss=self.pixel_loss)
+
+    def _require_finite(self, loss: Tensor, batch: Batch) -> None:
+        bad = not bool(torch.isfinite(loss))
+        if not self._agree(bad)[0]:
+            return
+        whose = (
+            f"for the files {', '.join(batch.names)}" if bad else "in another process, which names the files"
+        )
+        raise ValueError(
+            f"The loss is not finite ({loss.item()}) at step {self.step} {whose}. Look at these, lower "
+            f"the rate (--set lr=...) or set grad_clip; {STATE_FILE} still holds the last saved state."
+        )
 
     def _rate(self, step: int) -> float:
         recipe = self.recipe
         part = rate_at(step, self.total_steps, self.warmup_steps, recipe.warmup_start, recipe.poly_power)
         return recipe.lr * part
 
-    def _masks(self, batch: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        recipe = self.recipe
-        if recipe.mask_rgb == 0 and recipe.mask_x == 0:
-            return None, None
-        # seeded by the step: the same masks whether or not the run was interrupted
+    def _masks(self) -> list[tuple[Tensor | None, Tensor | None]]:
+        """For each part of this process's share of the batch: which samples lose rgb, which lose X."""
+        recipe, share = self.recipe, self.loader.share
+        if not recipe.masking or (recipe.mask_rgb == 0 and recipe.mask_x == 0):
+            return [(None, None)] * share.parts
+        # seeded by the step and drawn for the whole batch: the same masks on any number of processes,
+        # whether or not the run was interrupted
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
-        mask_rgb, mask_x = draw_masks(batch, recipe.mask_rgb, recipe.mask_x, generator)
-        return mask_rgb.to(self.device), mask_x.to(self.device)
+        masks = draw_masks(recipe.batch_size, recipe.mask_rgb, recipe.mask_x, generator)
+        return list(zip(*(share.of(mask.to(self.device)) for mask in masks), strict=True))
 
     @contextmanager
     def averaged(self) -> Iterator[KTB]:
@@ -171,27 +238,36 @@ class Trainer:
             yield self.model
         self.model.train(training)
 
-    def save(self) -> None:
-        """Write the resumable state and the model file."""
-        state = {
-            "recipe": self.recipe.as_dict(),
-            "step": self.step,
-            "steps_per_epoch": len(self.loader),
-            "model": model_state(self.model),
-            "average": self.average.values if self.average is not None else None,
-            "optimizer": self.optimizer.state_dict(),
-            "random": random_state(),
-        }
-        write_atomically(self.out / STATE_FILE, lambda path: torch.save(state, path))
-        card = {
+    def card(self) -> dict:
+        """What a model file says about how it came about."""
+        return {
             "recipe": self.recipe.as_dict(),
             "step": self.step,
             "total_steps": self.total_steps,
             "epoch": self.step / len(self.loader),
             "weights": "averaged" if self.average is not None else "last",
         }
+
+    def save(self) -> None:
+        """Write the resumable state and the model file; every process calls it, the first one writes."""
+        random = gathered(random_state())
+        if not self.is_main:
+            return
+        state = {
+            "recipe": self.recipe.as_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "steps_per_epoch": len(self.loader),
+            "model": model_state(self.model),
+            "average": self.average.values if self.average is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random,
+        }
+        write_atomically(self.out / STATE_FILE, lambda path: torch.save(state, path))
         with self.averaged() as model:
-            self.export(self.out / MODEL_FILE, model, card)
+            self.export(self.out / MODEL_FILE, model, self.card())
         logger.info("Saved step %d of %d in %s", self.step, self.total_steps, self.out)
 
     def resume(self) -> None:
@@ -215,8 +291,12 @@ class Trainer:
         if self.average is not None:
             self.average.load(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        set_random_state(state["random"])
-        self.step = state["step"]
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        if len(state["random"]) == self.processes:
+            set_random_state(state["random"][self.process])
+        else:  # dropout will differ from the uninterrupted run's, nothing else
+            logger.warning("Saved by %d processes, resumed by %d.", len(state["random"]), self.processes)
         logger.info("Resumed at step %d of %d", self.step, self.total_steps)
 
 
@@ -224,17 +304,17 @@ class _Meter:
     """Mean losses and speed since the last look."""
 
     def __init__(self):
-        self._parts: list[torch.Tensor] = []
+        self._losses: list[Tensor] = []
         self._images, self._since = 0, time.monotonic()
 
-    def add(self, parts: LossParts, images: int) -> None:
-        self._parts.append(torch.stack(parts).detach())
+    def add(self, losses: Tensor, images: int) -> None:
+        self._losses.append(losses)
         self._images += images
 
-    def take(self) -> dict[str, str]:
+    def take(self) -> dict[str, float]:
         """The columns of the log, and start over."""
-        losses = torch.stack(self._parts).mean(0).tolist()
-        row = {name: f"{value:.5f}" for name, value in zip(LOG_COLUMNS[3:7], losses, strict=True)}
-        row["images_per_s"] = f"{self._images / max(time.monotonic() - self._since, 1e-9):.2f}"
+        losses = shared_mean(torch.stack(self._losses).mean(0)).tolist()
+        row = {name: round(value, 5) for name, value in zip(LOG_COLUMNS[3:7], losses, strict=True)}
+        row["images_per_s"] = round(self._images / max(time.monotonic() - self._since, 1e-9), 2)
         self.__init__()
         return row

@@ -1,8 +1,11 @@
 """Masked-modality self-teaching: which samples lose a stream, and the loss over the three branches."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from training.datasets.base import IGNORE_INDEX
@@ -53,15 +56,76 @@ def draw_masks(
     return mask_rgb, mask_x
 
 
-def mean_cross_entropy(
-    logits: Tensor, label: Tensor, *, label_smoothing: float = 0.0, ignore_index: int = IGNORE_INDEX
-) -> Tensor:
-    """Cross entropy of float logits (B, K, H, W) against int64 labels (B, H, W), mean over labelled pixels.
+@dataclass(frozen=True)
+class PixelLoss:
+    """The loss of one branch: a weighted mean over the pixels that count.
 
-    Computed in float32; 0 (not NaN) where every pixel is ignored.
+    Attributes:
+        kind: "ce" or "ohem" (only hard pixels count).
+        threshold, min_kept: for "ohem", see `hard_pixels`.
+        label_smoothing: part of each label spread evenly over the classes.
+        class_weights: (K,) float32, or None for equal ones.
+        shared: turns this process's sum of weights into the mean over all processes; the mean of the
+            processes' losses is then the loss of the whole batch.
     """
-    total = _SummedCrossEntropy.apply(_pixel_rows(logits), label.flatten(), label_smoothing, ignore_index)
-    return total / (label != ignore_index).sum().clamp(min=1)
+
+    kind: Literal["ce", "ohem"] = "ce"
+    threshold: float = 0.7
+    min_kept: float = 1 / 16
+    label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
+    shared: Callable[[Tensor], Tensor] = lambda total: total
+    ignore_index: int = IGNORE_INDEX
+
+    def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Float logits (B, K, H, W) against int64 labels (B, H, W): a float32 scalar.
+
+        0 (not NaN) where every pixel is ignored.
+        """
+        rows, label = _pixel_rows(logits), label.flatten()
+        valid = label != self.ignore_index
+        safe = label.where(valid, 0)
+        weight = valid.float()
+        if self.kind == "ohem":
+            weight = weight * hard_pixels(rows, safe, valid, self.threshold, self.min_kept)
+        if self.class_weights is not None:
+            weight = weight * self.class_weights.to(weight.device)[safe]
+        total = _SummedCrossEntropy.apply(rows, safe, weight, self.label_smoothing)
+        return total / self.shared(weight.sum()).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+@torch.no_grad()
+def hard_pixels(rows: Tensor, label: Tensor, valid: Tensor, threshold: float, min_kept: float) -> Tensor:
+    """Online hard example mining: the valid pixels whose true class is less probable than `threshold`.
+
+    Where these are fewer than `min_kept` of the valid ones, that many of the least probable ones instead.
+    rows: (N, K) logits; label: (N,) int64; valid: (N,) bool → (N,) bool.
+    """
+    chosen = valid.nonzero().flatten()
+    if not len(chosen):
+        return valid
+    parts = zip(rows[chosen].split(ROWS_AT_ONCE), label[chosen].split(ROWS_AT_ONCE), strict=True)
+    loss = torch.cat([F.cross_entropy(part.float(), index, reduction="none") for part, index in parts])
+    probability = (-loss).exp()
+    kept = max(1, int(min_kept * len(chosen)))
+    limit = probability.kthvalue(kept).values.clamp(min=threshold)
+    hard = torch.zeros_like(valid)
+    hard[chosen] = (probability <= limit) if limit > threshold else (probability < threshold)
+    return hard
+
+
+def class_weights(counts: Tensor, power: float) -> Tensor:
+    """Weights (K,) float32 of classes with `counts` (K,) training pixels: share ** -power, of mean 1.
+
+    A class without a pixel weighs 0. Raises ValueError if there is no labelled pixel at all.
+    """
+    if counts.sum() == 0:
+        raise ValueError(
+            "The training labels hold no class at all: every pixel is ignored. Check the labels."
+        )
+    share = counts.double() / counts.sum()
+    weights = torch.where(counts > 0, share.clamp(min=1e-5) ** -power, 0.0)
+    return (weights / (weights * share).sum()).float()
 
 
 @torch.no_grad()
@@ -76,18 +140,17 @@ def mmst_loss(
     label: Tensor,
     branch_weight: float,
     *,
-    self_teaching: bool = True,
-    label_smoothing: float = 0.0,
+    mask_labels: bool = True,
+    pixel_loss: PixelLoss = PixelLoss(),
 ) -> LossParts:
     """CE(fused, label) + branch_weight * (CE(rgb, label*) + CE(x, label*)); ARCHITECTURE section 6.
 
-    label: (B, H, W) int64, 255 ignored. With `self_teaching` off label* is the label itself. Every sample,
+    label: (B, H, W) int64, 255 ignored. With `mask_labels` off label* is the label itself. Every sample,
     masked or not, takes part in every term.
     """
-    fused = mean_cross_entropy(output.fused, label, label_smoothing=label_smoothing)
-    taught = teach_labels(output.fused, label) if self_teaching else label
-    rgb = mean_cross_entropy(output.rgb, taught, label_smoothing=label_smoothing)
-    x = mean_cross_entropy(output.x, taught, label_smoothing=label_smoothing)
+    fused = pixel_loss(output.fused, label)
+    taught = teach_labels(output.fused, label) if mask_labels else label
+    rgb, x = pixel_loss(output.rgb, taught), pixel_loss(output.x, taught)
     return LossParts(fused + branch_weight * (rgb + x), fused.detach(), rgb.detach(), x.detach())
 
 
@@ -97,28 +160,26 @@ def _pixel_rows(logits: Tensor) -> Tensor:
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Cross entropy summed over rows, with its gradient made in the same pass over the logits.
+    """Weighted cross entropy summed over rows, with its gradient made in the same pass over the logits.
 
     On a CPU about half the time of `F.cross_entropy`, which walks the full-resolution logits five times.
     """
 
     @staticmethod
-    def forward(ctx, rows: Tensor, label: Tensor, smoothing: float, ignore_index: int) -> Tensor:
-        valid = label != ignore_index
-        safe = label.where(valid, 0)[:, None]
+    def forward(ctx, rows: Tensor, label: Tensor, weight: Tensor, smoothing: float) -> Tensor:
         gradient = torch.empty_like(rows)
         total = torch.zeros((), device=rows.device)
         on, off = 1 - smoothing, smoothing / rows.shape[1]
-        parts = (tensor.split(ROWS_AT_ONCE) for tensor in (rows, safe, valid[:, None], gradient))
-        for part, index, used, out in zip(*parts, strict=True):
+        parts = (tensor.split(ROWS_AT_ONCE) for tensor in (rows, label[:, None], weight[:, None], gradient))
+        for part, index, scale, out in zip(*parts, strict=True):
             log_probs = part.float().log_softmax(1)
             loss = on * log_probs.gather(1, index)
             if smoothing:
                 loss = loss + off * log_probs.sum(1, keepdim=True)
-            total -= loss.masked_fill(~used, 0).sum()
+            total -= (loss * scale).sum()
             probs = log_probs.exp_().sub_(off) if smoothing else log_probs.exp_()
             probs.scatter_add_(1, index, torch.full_like(loss, -on))
-            out.copy_(probs.mul_(used))
+            out.copy_(probs.mul_(scale))
         ctx.save_for_backward(gradient)
         return total
 

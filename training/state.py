@@ -1,6 +1,8 @@
 """The resumable state of a run: what it holds, and writing it without ever leaving a broken file."""
 
 import csv
+import io
+import json
 import os
 import random
 from collections.abc import Callable
@@ -21,6 +23,11 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself, too
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def model_state(model: KTB) -> dict[str, torch.Tensor]:
@@ -63,22 +70,45 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-class CsvLog:
-    """Rows appended to a CSV file; rows after `step` are dropped when a run resumes from an earlier point."""
+class RunLog:
+    """Rows appended to a CSV file and, as objects, to a JSON lines file beside it.
 
-    def __init__(self, path: Path, columns: tuple[str, ...], step: int = 0):
-        self.path = path
-        self.columns = columns
+    Rows after `step` are dropped when a run resumes from an earlier point. `listener` gets every row, too. A
+    log that is not `active` (that of a second process) writes nothing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        columns: tuple[str, ...],
+        step: int = 0,
+        *,
+        active: bool = True,
+        listener: Callable[[dict[str, Any]], None] | None = None,
+    ):
+        self.path, self.columns, self.active, self.listener = path, columns, active, listener
+        self._lines = path.with_suffix(".jsonl")
+        if not active:
+            return
         rows = []
-        if step and path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        if step and self._lines.exists():
+            lines = self._lines.read_text(encoding="utf-8").splitlines(keepends=True)
+            rows = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may cut the last line
+        rows = [row for row in rows if row["step"] <= step]
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_atomically(path, lambda file: file.write_text(table.getvalue(), encoding="utf-8"))
+        write_atomically(self._lines, lambda file: file.write_text(lines, encoding="utf-8"))
 
     def add(self, **row: Any) -> None:
         """Append one row and flush it."""
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
+        if self.active:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+            with self._lines.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            if self.listener is not None:
+                self.listener(row)

@@ -1,28 +1,40 @@
-"""Train a model by a recipe: `python -m training.train RECIPE --data DIR --out DIR`."""
+"""Train a model by a recipe: `python -m training.train RECIPE --data DIR --out DIR`.
+
+On several processes or machines: `accelerate launch [its options] -m training.train RECIPE ...` for GPUs,
+`torchrun --nproc_per_node N -m training.train RECIPE ... --device cpu` for CPUs.
+"""
 
 import argparse
+import json
 import logging
+import platform
+import resource
+import shlex
 import signal
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
+from ktb.adapters import save_adapter
 
-from ktb.build import build_model, lite_config
-from ktb.checkpoint import load_model, save_model
-from ktb.config import ModelConfig
-from ktb.layers import require_matching
-from ktb.model import BRANCHES, KTB
-from training.batches import BatchLoader
+from ktb.checkpoint import save_model
+from training.assemble import label_counts, make_model
+from training.batches import BatchLoader, Share
 from training.cpu import keep_freed_memory, strided_depthwise_in_float32
-from training.datasets import build_dataset, hold_out
-from training.datasets.base import PairDataset
-from training.engine import EVAL_COLUMNS, MODEL_FILE, STATE_FILE, Limits, Trainer
-from training.evaluate import evaluate
+from training.datasets import REGISTRY, PairDataset, build_dataset, hold_out
+from training.distributed import world
+from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE, Limits, Trainer
+from training.losses import class_weights
 from training.recipes import RECIPES, Recipe, get_recipe, override
-from training.state import CsvLog
+from training.state import RunLog, write_atomically
+from training.validation import EVAL_COLUMNS, Validation, require_metric
 
 logger = logging.getLogger(__name__)
+
+SUMMARY_FILE, COUNTS_FILE = "run.json", "class_counts.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,93 +54,185 @@ def run(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = override(get_recipe(options.recipe), options.set)
+    if options.dry_run:
+        from training.dry_run import report  # what only this needs is imported only here
+
+        report(recipe, options)
+        return
+    if options.out is None:
+        raise ValueError("Give --out, the folder for the log, the state and the model (or --dry-run).")
     if (options.out / STATE_FILE).exists() and not options.resume:
         raise ValueError(f"{options.out} already holds a run: add --resume, or choose another --out.")
-    if options.eval_every and not recipe.val_fraction:
-        raise ValueError(
-            "--eval-every needs frames held out from the training split: add --set val_fraction=0.1. "
-            "The test split is never used to choose a model."
-        )
-    torch.manual_seed(recipe.seed)
-    dataset = build_dataset(recipe.dataset, options.data, "train", cache=not options.no_cache)
-    kept, held = hold_out(len(dataset), recipe.val_fraction, recipe.seed)
-    loader = BatchLoader(dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers)
-    model = make_model(recipe, options.init).to(options.device)
-    if recipe.bf16 and torch.device(options.device).type == "cpu":
+    require_metric(recipe)
+    accelerator = _accelerator(options.device, recipe)
+    if not accelerator.is_main_process:
+        logging.getLogger().setLevel(logging.WARNING)
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)  # the same start on all processes
+    dataset, kept, validation = open_data(recipe, options)
+    share = Share(accelerator.process_index, accelerator.num_processes, recipe.accumulate)
+    loader = BatchLoader(
+        dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers, share
+    )
+    model = make_model(recipe, dataset, options.init)
+    if recipe.precision != "fp32" and accelerator.device.type == "cpu":
         strided_depthwise_in_float32(model)
-    if recipe.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    trainer = Trainer(model, recipe, loader, options.out, save_model)
+    weights = _class_weights(recipe, loader, options.out)
+    export = save_adapter if options.adapters_only else save_model
+    trainer = Trainer(model, recipe, loader, options.out, export, accelerator, weights)
+    torch.manual_seed(recipe.seed + trainer.process)  # but another dropout on each
     if options.resume:
         trainer.resume()
+    if validation is not None:
+        listener = _tensorboard(options, "validation") if trainer.is_main else None
+        validation.log = RunLog(
+            options.out / "eval.csv", EVAL_COLUMNS, trainer.step, active=trainer.is_main, listener=listener
+        )
     logger.info(
-        "%d trainable values, %d steps", sum(p.numel() for _, p in trainer.named), trainer.total_steps
+        "%d trainable values, %d steps, %d process(es) on %s",
+        sum(p.numel() for _, p in trainer.named),
+        trainer.total_steps,
+        trainer.processes,
+        trainer.device,
     )
     limits = Limits(
         save_every=60 * options.save_minutes,
         wall=60 * options.minutes if options.minutes else None,
         max_steps=options.steps,
     )
-    signal.signal(signal.SIGTERM, lambda *_: setattr(limits, "stop", True))
-    signal.signal(signal.SIGINT, lambda *_: setattr(limits, "stop", True))
-    finished = trainer.train(
-        limits, _evaluator(trainer, dataset, held, options) if options.eval_every else None
-    )
-    logger.info("%s; model: %s", "Finished" if finished else "Stopped early", options.out / MODEL_FILE)
-
-
-def make_model(recipe: Recipe, start: Path | None = None) -> KTB:
-    """Build the recipe's model on pretrained frozen weights, or begin with those of the saved model `start`.
-
-    Images will be resized for it to the short side of the recipe's crop, unless the recipe says otherwise.
-    Raises ValueError if `start` does not fit the recipe's model.
-    """
-    config = lite_config(recipe.dataset).to_dict()
-    for path, value in {"inputs.short_side": min(recipe.crop), **recipe.model}.items():
-        *parents, key = path.split(".")
-        node = config
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[key] = value
-    pretrained = (recipe.pretrained or True) if start is None else False
-    model = build_model(ModelConfig.from_dict(config), recipe.fusion_start, pretrained)
-    if start is not None:
-        weights = load_model(start).state_dict()
-        require_matching(model.state_dict(), weights, f"the tensors of {start}")
-        model.load_state_dict(weights)
-    return model
-
-
-def _evaluator(
-    trainer: Trainer, dataset: PairDataset, held: Sequence[int], options: argparse.Namespace
-) -> Callable[[Trainer], None]:
-    """A function that scores the averaged weights on the held-out frames every `eval_every` epochs."""
-    log = CsvLog(options.out / "eval.csv", EVAL_COLUMNS, trainer.step)
-
-    def after_epoch(trainer: Trainer) -> None:
-        if trainer.epoch % options.eval_every:
-            return
-        with trainer.averaged() as model:
-            result = evaluate(
-                model, dataset, indices=held, bf16=trainer.recipe.bf16, size=min(trainer.recipe.crop)
-            )
-        log.add(
-            step=trainer.step,
-            epoch=trainer.epoch,
-            **{f"{branch}_miou": result[branch]["miou"] for branch in BRANCHES},
-            fused_pixel_accuracy=result["fused"]["pixel_accuracy"],
-            images=result["images"],
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(limits, "stop", True))
+    trainer.log_listener = _tensorboard(options, "train") if trainer.is_main else None
+    finished = trainer.train(limits, validation)
+    if trainer.is_main:
+        summary = _summary(trainer, options, finished)
+        text = json.dumps(summary, indent=1)
+        write_atomically(options.out / SUMMARY_FILE, lambda path: path.write_text(text + "\n"))
+        logger.info(
+            "%s; model: %s", "Finished" if finished else "Stopped early", options.out / summary["model"]
         )
-        logger.info("Held out, epoch %d: fused mIoU %.2f", trainer.epoch, result["fused"]["miou"])
+    accelerator.end_training()
 
-    return after_epoch
+
+def open_data(
+    recipe: Recipe, options: argparse.Namespace
+) -> tuple[PairDataset, Sequence[int], Validation | None]:
+    """The training split, the indices of it to train on, and what validates (None: nothing does).
+
+    Validation frames are the dataset's split "val", else a fraction of train; "test" only if asked for.
+    """
+    cache = not options.no_cache
+
+    def split(name: str) -> PairDataset:
+        return build_dataset(recipe.dataset, options.data, name, modality=recipe.modality, cache=cache)
+
+    dataset = split("train")
+    everything = range(len(dataset))
+    if not recipe.eval_every:
+        if options.select_on_test:
+            raise ValueError("--select-on-test needs --set eval_every=N, the epochs between two looks.")
+        return dataset, everything, None
+    if options.select_on_test:
+        test = split("test")
+        found = test, range(len(test)), f"the test split ({len(test)} frames)", True
+    elif "val" in dataset.splits:
+        val = split("val")
+        reported = dataset.name in REGISTRY  # DELIVER's published figures are on its val split
+        found = val, range(len(val)), f"the split val ({len(val)} frames)", reported
+    elif recipe.val_fraction:
+        everything, held = hold_out(len(dataset), recipe.val_fraction, recipe.seed)
+        found = dataset, held, f"{len(held)} frames held out from train (seed {recipe.seed})", False
+    else:
+        raise ValueError(
+            f"{dataset.name} has no split 'val' and eval_every is {recipe.eval_every}: hold frames out with "
+            f"--set val_fraction=0.1. (--select-on-test chooses on the test split, and the card will say so.)"
+        )
+    frames, indices, description, reported = found
+    return dataset, everything, Validation(frames, list(indices), description, reported, options.out)
+
+
+def _accelerator(device: str, recipe: Recipe) -> Accelerator:
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(
+            f"--device is '{device}'; choose auto, cpu or cuda (CUDA_VISIBLE_DEVICES picks cards)."
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: PyTorch sees no CUDA device here. Use --device cpu.")
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")  # the engine casts by the recipe
+    if recipe.precision == "fp16" and accelerator.device.type != "cuda":
+        raise ValueError("precision=fp16 needs a CUDA device; use --set precision=bf16 or fp32.")
+    return accelerator
+
+
+def _class_weights(recipe: Recipe, loader: BatchLoader, out: Path) -> torch.Tensor | None:
+    """The recipe's class weights; the counts are kept beside the run, so that resuming is quick."""
+    if not recipe.class_weight_power:
+        return None
+    path = out / COUNTS_FILE
+    names = list(loader.dataset.classes)
+    counts = json.loads(path.read_text()) if path.is_file() else {}
+    if list(counts) != names:
+        counts = dict(zip(names, label_counts(loader).tolist(), strict=True))
+        if world()[0] == 0:
+            text = json.dumps(counts, indent=1)
+            write_atomically(path, lambda file: file.write_text(text))
+    return class_weights(torch.tensor(list(counts.values())), recipe.class_weight_power)
+
+
+def _tensorboard(options: argparse.Namespace, name: str) -> Callable[[dict], None] | None:
+    """A function that shows a log row in TensorBoard, if asked for."""
+    if not options.tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError("--tensorboard needs the package tensorboard: pip install tensorboard.") from error
+    writer = SummaryWriter(str(options.out / "tensorboard"))
+
+    def show(row: dict) -> None:
+        for key, value in row.items():
+            if key not in ("step", "epoch"):
+                writer.add_scalar(f"{name}/{key}", value, row["step"])
+        writer.flush()
+
+    return show
+
+
+def _summary(trainer: Trainer, options: argparse.Namespace, finished: bool) -> dict:
+    """What a reader of the run's folder wants to know."""
+    cuda = trainer.device.type == "cuda"
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if cuda
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    return {
+        "command": shlex.join(["python", "-m", "training.train", *sys.argv[1:]]),
+        "finished": finished,
+        "step": trainer.step,
+        "total_steps": trainer.total_steps,
+        "model": BEST_FILE if trainer.best else MODEL_FILE,
+        "best": trainer.best,
+        "trainable_values": sum(p.numel() for _, p in trainer.named),
+        "training_hours": round(trainer.seconds / 3600, 3),
+        "peak_memory_gib": round(peak / 2**30, 2),
+        "device": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} thread(s)",
+        "processes": trainer.processes,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "written": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "recipe": trainer.recipe.as_dict(),
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("recipe", help=f"one of: {', '.join(RECIPES)}")
-    parser.add_argument("--data", type=Path, required=True, help="the dataset's folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the log, the state and the model")
+    parser.add_argument("--data", type=Path, help="the dataset's folder (not needed with an own-data YAML)")
+    parser.add_argument("--out", type=Path, help="folder for the log, the state and the model")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out exactly where it stopped"
     )
@@ -136,20 +240,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="change the recipe"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the resolved recipe, sizes, cost and memory, draw one batch, and stop",
+    )
+    parser.add_argument(
+        "--adapters-only",
+        action="store_true",
+        help="save what trains and a reference to the backbone; `python -m ktb merge` completes it",
+    )
+    parser.add_argument(
+        "--select-on-test",
+        action="store_true",
+        help="choose the best weights on the TEST split; the card will say so",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="also log for TensorBoard, to OUT/tensorboard"
+    )
     parser.add_argument("--minutes", type=float, help="stop and save after this time; --resume continues")
     parser.add_argument("--steps", type=int, help="stop and save after this many steps of the run")
     parser.add_argument("--save-minutes", type=float, default=5.0, help="time between saves (default 5)")
-    parser.add_argument(
-        "--eval-every", type=int, help="score held-out frames every N epochs (needs val_fraction)"
-    )
     parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches ahead (0: none)")
     parser.add_argument("--threads", type=int, help="torch's CPU threads (default: torch's choice)")
     parser.add_argument(
         "--no-cache", action="store_true", help="decode images each time instead of keeping them"
     )
-    parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ..."
-    )
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     return parser
 
 

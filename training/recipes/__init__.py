@@ -3,9 +3,11 @@
 import difflib
 
 from training.recipes.base import Recipe, override
-from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_FINE
+from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_FINE, NYUV2_LITE_LONG
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (NYUV2_LITE, NYUV2_LITE_FINE)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (NYUV2_LITE, NYUV2_LITE_FINE, NYUV2_LITE_LONG)
+}
 
 __all__ = ["RECIPES", "Recipe", "get_recipe", "override"]
 

@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ktb.build import FusionStart
 from training.augment import AugmentConfig
@@ -17,11 +17,15 @@ from training.augment import AugmentConfig
 class Recipe:
     """Everything that decides a run's result besides the data; recipes derive from one another by `replace`.
 
-    Rates are per step, the schedule is counted in epochs; `crop` is (height, width) in pixels.
+    Rates are per step, the schedule is counted in epochs; `crop` is (height, width) in pixels. A step is one
+    update of the weights: `batch_size` pairs, over all processes and all parts of an accumulated gradient, so
+    that a recipe means the same on one machine and on many.
     """
 
     name: str
-    dataset: str
+    dataset: str  # one of training.datasets.REGISTRY, or the path of an own-data YAML
+    modality: str | None = None  # None: the dataset's first
+    backbone: Literal["lite", "swin-b", "swin-l"] = "lite"
     model: Mapping[str, Any] = field(
         default_factory=dict
     )  # changed configuration, as {"inputs.short_side": 480}
@@ -29,6 +33,7 @@ class Recipe:
 
     epochs: int = 60
     batch_size: int = 8
+    accumulate: int = 1  # parts that a process's share of the batch is cut into, to save memory
     lr: float = 1e-3
     weight_decay: float = 0.01
     warmup_epochs: float = 1.0
@@ -36,10 +41,15 @@ class Recipe:
     poly_power: float = 0.9
     grad_clip: float | None = None  # largest gradient norm
     ema: float | None = 0.999  # decay of the averaged weights that are evaluated and saved
-    bf16: bool = True
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"  # fp16 needs CUDA
     channels_last: bool = False
+    gradient_checkpointing: bool = False  # blocks are computed again in the backward pass: less memory
+    dropout: float | None = None  # of adapters and heads; None: the network's own, 0.1
     seed: int = 3407
-    val_fraction: float = 0.0  # part of the training split held out for --eval-every
+
+    eval_every: int = 0  # epochs between scores on the validation frames; 0: never, the last weights count
+    val_fraction: float = 0.0  # part of the training split held out where the dataset has no split "val"
+    select: str = "fused_miou"  # column of eval.csv whose highest value chooses best.safetensors
 
     crop: tuple[int, int] = (240, 320)
     scale: tuple[float, float] = (0.5, 2.0)  # 1: the image's short side is the crop's
@@ -47,14 +57,23 @@ class Recipe:
     jitter: float = 0.2
     jitter_range: tuple[float, float] = (0.5, 1.5)
     blur: float = 0.2
+    blur_sigma: tuple[float, float] | None = None  # None: a 3 x 3 kernel
+    blur_x: bool = False  # blur X together with the photograph
     dequantise: bool = False
     x_scale: tuple[float, float] = (1.0, 1.0)
     holes: int = 0
 
+    masking: bool = True  # MMST: some samples of a batch lose their rgb tokens, others their x tokens
     mask_rgb: float = 0.25  # part of each batch whose rgb tokens are zeroed
     mask_x: float = 0.25
+    self_teaching: bool = True  # MMST: the branches learn as well
     branch_weight: float = 0.01
-    self_teaching: bool = True
+    mask_labels: bool = True  # MMST: the branches learn only where the fused prediction is right
+
+    loss: Literal["ce", "ohem"] = "ce"
+    ohem_threshold: float = 0.7  # pixels whose true class is less probable than this count as hard
+    ohem_min_kept: float = 1 / 16  # at least this part of the valid pixels is kept
+    class_weight_power: float = 0.0  # a class weighs (its share of the labelled pixels) ** -power
     loss_stride: int = 1  # compare logits and labels at every n-th pixel: cheaper, at little loss of detail
     label_smoothing: float = 0.0
 
@@ -65,7 +84,7 @@ class Recipe:
     prompt_zero: bool = False
 
     def __post_init__(self):
-        for key in ("epochs", "batch_size", "lr", "loss_stride"):
+        for key in ("epochs", "batch_size", "accumulate", "lr", "loss_stride"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"Recipe '{self.name}': {key} must be positive, got {getattr(self, key)}.")
         if self.warmup_epochs >= self.epochs:
@@ -73,6 +92,10 @@ class Recipe:
                 f"Recipe '{self.name}': warmup_epochs ({self.warmup_epochs}) must be below epochs "
                 f"({self.epochs})."
             )
+        for key in ("dropout", "ohem_threshold", "ohem_min_kept", "label_smoothing", "val_fraction"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value < 1:
+                raise ValueError(f"Recipe '{self.name}': {key} must be in [0, 1), got {value}.")
 
     @property
     def augmentation(self) -> AugmentConfig:
@@ -130,6 +153,10 @@ def _parse(text: str, hint: Any) -> Any:
     if type(None) in options and text.lower() == "none":
         return None
     kind = next(option for option in options if option is not type(None))
+    if typing.get_origin(kind) is Literal:
+        if text not in typing.get_args(kind):
+            raise ValueError(f"expected one of {', '.join(typing.get_args(kind))}")
+        return text
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError("expected true or false")

@@ -15,6 +15,7 @@ from training.recipes.base import Recipe
 NYUV2_LITE = Recipe(
     name="nyuv2-lite",
     dataset="nyuv2",
+    modality="depth",
     epochs=30,
     batch_size=8,
     lr=1e-3,
@@ -45,4 +46,9 @@ NYUV2_LITE_FINE = dataclasses.replace(
     scale=(0.8, 1.6),
     branch_weight=0.7,
     model={"inputs.short_side": 384},
+)
+
+# A third run with mild class weights: rare classes count more.
+NYUV2_LITE_LONG = dataclasses.replace(
+    NYUV2_LITE_FINE, name="nyuv2-lite-long", epochs=14, lr=7e-4, warmup_epochs=0.2, class_weight_power=0.25
 )

@@ -1,0 +1,104 @@
+"""From a recipe and a dataset to the model that is trained."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from tqdm import tqdm
+
+from ktb.build import DEPTH_MEAN, DEPTH_STD, HALF, build_model, lite_config, swin_config
+from ktb.checkpoint import load_model
+from ktb.config import InputConfig, ModelConfig
+from ktb.labels import DATASETS, DatasetLabels
+from ktb.layers import require_matching
+from ktb.model import KTB
+from training.batches import BatchLoader
+from training.datasets import PairDataset
+from training.recipes import Recipe
+
+# Event frames: mean and twice the deviation over simulated frames of the NYUv2 training photographs.
+EVENT_MEAN, EVENT_STD = (0.1, 0.1, 0.1), (0.4, 0.4, 0.4)
+LITE_X_SCALES = {"depth": (DEPTH_MEAN, DEPTH_STD), "event": (EVENT_MEAN, EVENT_STD)}
+
+
+def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
+    """The configuration that a recipe describes for a dataset's classes and X.
+
+    Images will be resized for it to the short side of the recipe's crop, unless the recipe says otherwise.
+    Raises ValueError for a changed configuration (`recipe.model`) that is none.
+    """
+    labels = DATASETS.get(dataset.name) or DatasetLabels(
+        dataset.name, dataset.name, tuple(dataset.classes), tuple(dataset.palette)
+    )
+    inputs = {"short_side": min(recipe.crop), **dataset.input_config}
+    if recipe.backbone == "lite":
+        mean, std = LITE_X_SCALES.get(dataset.modality, (HALF, HALF))
+        inputs |= {"rgb_mean": HALF, "rgb_std": HALF, "x_mean": mean, "x_std": std}
+        name = f"ktb-lite-{dataset.name}-{dataset.modality}"
+        config = lite_config(labels, InputConfig(**inputs), name)
+    else:
+        name = f"ktb-{recipe.backbone}-{dataset.name}-{dataset.modality}"
+        config = swin_config(recipe.backbone.removeprefix("swin-"), labels, InputConfig(**inputs), name)
+    values = config.to_dict()
+    for path, value in recipe.model.items():
+        *parents, key = path.split(".")
+        node = values
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[key] = value
+    return ModelConfig.from_dict(values)
+
+
+def make_model(
+    recipe: Recipe, dataset: PairDataset, start: Path | None = None, pretrained: bool = True
+) -> KTB:
+    """The recipe's model on pretrained frozen weights, or with those of the saved model `start`.
+
+    `pretrained=False` leaves the frozen weights at random: for counting and for tests.
+    Raises ValueError if `start` does not fit the recipe's model, or no pretrained weights are at hand.
+    """
+    source = (recipe.pretrained or True) if pretrained and start is None else False
+    model = build_model(model_config(recipe, dataset), recipe.fusion_start, source)
+    if start is not None:
+        weights = load_model(start).state_dict()
+        require_matching(model.state_dict(), weights, f"the tensors of {start}")
+        model.load_state_dict(weights)
+    if recipe.dropout is not None:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout | nn.Dropout2d):
+                module.p = recipe.dropout
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    if recipe.gradient_checkpointing:
+        checkpoint_blocks(model)
+    return model
+
+
+def checkpoint_blocks(model: KTB) -> None:
+    """Let every backbone block keep its input only and compute the rest again in the backward pass."""
+    for stage in model.backbone.stages:
+        for block in stage.blocks if hasattr(stage, "blocks") else stage.frozen:
+            block.forward = _Recomputed(block.forward)
+
+
+class _Recomputed:
+    """A forward under gradient checkpointing while gradients are wanted."""
+
+    def __init__(self, forward):
+        self.forward = forward
+
+    def __call__(self, tokens: Tensor, *args: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and tokens.requires_grad:
+            return checkpoint(self.forward, tokens, *args, use_reentrant=False)
+        return self.forward(tokens, *args)
+
+
+def label_counts(loader: BatchLoader) -> Tensor:
+    """Labelled pixels of each class (K,) over a loader's samples, as stored, int64."""
+    dataset = loader.dataset
+    counts = torch.zeros(dataset.num_classes, dtype=torch.int64)
+    for index in tqdm(loader.indices.tolist(), unit="label", desc="class weights"):
+        label = torch.from_numpy(dataset[index].label).flatten().long()
+        counts += torch.bincount(label, minlength=256)[: dataset.num_classes]
+    return counts
