@@ -17,7 +17,7 @@ FILES = {
 
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
-    ("config", "figures", "visualize", "layers", "position_bias", "image_files"),
+    ("config", "figures", "visualize", "layers", "position_bias", "image_files", "events"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads"),
     ("model", "official"),
