@@ -7,8 +7,9 @@ score is their harmonic mean; the tolerance is 0.75 % of the image diagonal. Her
 counted together before the score is taken (the paper averages the scores of the images), as for the IoU.
 
 A boundary pixel of a class is one with a 4-neighbour of another class; the image's border is no boundary.
-Where labels are ignored the truth is unknown: a true boundary lies between two labelled pixels, and predicted
-boundary pixels with an ignored label within the tolerance count neither as right nor as wrong.
+Ignored labels are often thin seams between objects, where the boundary is: ignored pixels within the
+tolerance of a labelled one take the nearest label. What then remains ignored is unknown, and within twice the
+tolerance of it no boundary pixel is scored, neither of the truth nor of the prediction.
 """
 
 import cv2
@@ -46,20 +47,19 @@ class BoundaryCounts:
         if pred.shape != label.shape:
             raise ValueError(f"pred {pred.shape} and label {label.shape} differ in shape.")
         tolerance = TOLERANCE * np.hypot(*label.shape) if self.tolerance is None else self.tolerance
-        known = label != self.ignore_index
-        true_edge = _edges(label, known)
-        pred_edge = _edges(pred, np.ones_like(known))
-        judged = pred_edge & ~_near(~known, tolerance)
+        label, known = _close_gaps(label, label != self.ignore_index, tolerance)
+        judged = ~_near(~known, 2 * tolerance)
+        true_edge, pred_edge = _edges(label, known), _edges(pred, np.ones_like(known))
         rows = np.zeros((self.num_classes, 4), np.int64)
-        for index in np.union1d(label[true_edge], pred[judged]):
-            truth = true_edge & (label == index)
-            guess = pred_edge & (pred == index)
-            guess_judged = guess & judged
+        for index in np.union1d(label[true_edge], pred[pred_edge]):
+            truth, guess = true_edge & (label == index), pred_edge & (pred == index)
+            box = _bounding_box(truth | guess)
+            truth, guess, counted = truth[box], guess[box], judged[box]
             rows[index] = (
-                truth.sum(),
-                (truth & _near(guess, tolerance)).sum(),
-                guess_judged.sum(),
-                (guess_judged & _near(truth, tolerance)).sum(),
+                (truth & counted).sum(),
+                (truth & counted & _near(guess, tolerance)).sum(),
+                (guess & counted).sum(),
+                (guess & counted & _near(truth, tolerance)).sum(),
             )
         self.counts += torch.from_numpy(rows)
 
@@ -76,6 +76,23 @@ class BoundaryCounts:
     def mean_f1(self, *, absent_as_zero: bool = False) -> float:
         """The mean over classes, absent ones left out (or counted as 0)."""
         return torch.tensor(self.f1(absent_as_zero=absent_as_zero), dtype=torch.float64).nanmean().item()
+
+
+def _close_gaps(label: np.ndarray, known: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, unknown pixels filled from the nearest one within the tolerance; and what is known then."""
+    if known.all() or not known.any():
+        return label, known
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    classes = np.zeros(nearest.max() + 1, label.dtype)
+    classes[nearest[known]] = label[known]
+    return classes[nearest], _near(known, tolerance)
+
+
+def _bounding_box(points: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(points.any(1)), np.flatnonzero(points.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _edges(classes: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -1,25 +1,30 @@
-"""Score a model.
+"""Score a model: one JSON file, its tables beside it in Markdown.
 
     python -m training.evaluate --model FILE --dataset nyuv2 --data DIR --split test --out FILE.json
+    python -m training.evaluate … --msf                       # multi-scale + flip
+    python -m training.evaluate … --window 480 480            # sliding window
+    python -m training.evaluate … --boundary --confusion      # boundary F1, confusion matrices
+    python -m training.evaluate … --robustness                # missing, shifted and damaged inputs
 
-Protocol: the images are resized so that their short side is `size`, both sides up to multiples of 32
-(bilinear); the logits are brought to the label's own resolution (bilinear) and scored there over the whole
-split at once.
+The protocol is that of `training.scoring` and stands in every file.
 """
 
 import argparse
-import json
 import logging
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from ktb.checkpoint import load_model
-from ktb.model import BRANCHES
+from ktb.model import KTB
 from training.datasets import REGISTRY, build_dataset
+from training.datasets.base import PairDataset
+from training.reports import branch_table, condition_table, text_table, write_report
 from training.scoring import attention_statistics, describe, evaluate
-from training.state import write_atomically
+from training.views import MSF_SCALES
 
 __all__ = ["attention_statistics", "describe", "evaluate", "main"]
 
@@ -27,49 +32,140 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, evaluate and write the JSON file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate", description="Score a model on a dataset."
-    )
-    parser.add_argument("--model", required=True, help="a model's name or its .safetensors file")
-    parser.add_argument("--dataset", required=True, help=f"one of: {', '.join(REGISTRY)}")
-    parser.add_argument("--data", type=Path, required=True, help="the dataset's folder")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--size", type=int, help="short side in pixels (default: the model's own)")
-    parser.add_argument(
-        "--scales", type=float, nargs="+", default=[1.0], help="e.g. 0.5 0.75 1 1.25 1.5 1.75"
-    )
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
-    parser.add_argument("--bf16", action="store_true", help="run the network in bfloat16")
-    parser.add_argument("--limit", type=int, help="only the first N images")
-    parser.add_argument("--protocol", choices=("ours", "reference"), default="ours")
-    parser.add_argument("--attention", action="store_true", help="report the fusion's entropy and balance")
-    parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ..."
-    )
+    """Read the command line, evaluate, print and write; a user's mistake is one line on stderr, status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        dataset = build_dataset(options.dataset, options.data, options.split)
-        model = load_model(options.model).to(options.device)
-        result = evaluate(
-            model,
-            dataset,
-            indices=range(min(options.limit or len(dataset), len(dataset))),
-            size=options.size,
-            scales=options.scales,
-            flip=options.flip,
-            bf16=options.bf16,
-            reference=options.protocol == "reference",
-            attention=options.attention,
-        )
+        run(options, shlex.join(["python", "-m", "training.evaluate", *arguments]))
     except ValueError as error:
         parser.error(str(error))
-    result |= {"model": options.model, "dataset": options.dataset, "split": options.split}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.out, lambda path: path.write_text(json.dumps(result, indent=1) + "\n"))
-    logger.info("mIoU: %s", ", ".join(f"{branch} {result[branch]['miou']:.2f}" for branch in BRANCHES))
+
+
+def run(options: argparse.Namespace, command: str) -> None:
+    """Evaluate with parsed options; ValueError for anything that the user can mend."""
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"--limit is {options.limit}; give at least 1, or leave it away for all images.")
+    if options.msf and (options.scales or options.flip):
+        raise ValueError("--msf sets scales and flip itself; leave --scales and --flip away, or --msf.")
+    if options.robustness is not None:
+        _refuse_beside_robustness(options)
+    model = load_model(options.model).to(options.device)
+    dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
+    indices = range(min(options.limit or len(dataset), len(dataset)))
+    if options.robustness is not None:
+        from training import robustness  # it builds on this evaluation
+
+        robustness.run(
+            model,
+            dataset,
+            options.out.with_name(f"{options.out.stem}_robustness"),
+            indices=indices,
+            size=options.size,
+            bf16=options.bf16,
+            conditions=options.robustness or None,
+        )
+        return
+    result = evaluate(
+        model,
+        dataset,
+        indices=indices,
+        size=options.size,
+        scales=MSF_SCALES if options.msf else options.scales or (1.0,),
+        flip=options.flip or options.msf,
+        window=options.window and tuple(options.window),
+        overlap=options.overlap,
+        bf16=options.bf16,
+        reference=options.protocol == "reference",
+        attention=options.attention,
+        boundary=options.boundary,
+        confusion=options.confusion,
+    )
+    source = {"model": options.model, "dataset": options.dataset, "split": options.split}
+    source |= {"modality": dataset.modality, "command": command}
+    title = f"{model.config.name} on {dataset.name} ({dataset.modality}), {options.split} split"
+    files = write_report(options.out, result | source, title, command)
+    tables = [branch_table(result, decimals=2)]
+    tables += [condition_table(result["conditions"], decimals=2)] if "conditions" in result else []
+    logger.info(
+        "%s\n%s; %d images, in percent, rounded down\n\n%s\n",
+        title,
+        result["protocol"],
+        result["images"],
+        "\n\n".join(text_table(table) for table in tables),
+    )
+    logger.info("Written: %s", ", ".join(map(str, files)))
+
+
+def _refuse_beside_robustness(options: argparse.Namespace) -> None:
+    unused = [
+        f"--{name}"
+        for name in ("scales", "flip", "msf", "window", "attention", "boundary", "confusion")
+        if getattr(options, name) not in (None, False)
+    ]
+    unused += ["--protocol reference"] if options.protocol == "reference" else []
+    if unused:
+        raise ValueError(
+            f"--robustness runs single scale under its own protocol; leave {', '.join(unused)} away."
+        )
+
+
+def open_dataset(
+    model: KTB, name: str, data: Path | None, split: str, modality: str | None = None
+) -> PairDataset:
+    """The dataset with the X that the model was trained on, if it offers that, unless `modality` says which.
+
+    Raises ValueError as `build_dataset` does; logs a warning if the model was trained on another X.
+    """
+    trained = model.config.inputs.modality
+    if modality is None and name in REGISTRY and trained in REGISTRY[name].modalities:
+        modality = trained
+    dataset = build_dataset(name, data, split, modality=modality)
+    if trained not in ("other", dataset.modality):
+        logger.warning("The model was trained on %s and is given %s as X.", trained, dataset.modality)
+    return dataset
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description="Score a model on a dataset."
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="a model's name or its .safetensors file")
+    add("--dataset", required=True, help=f"one of: {', '.join(REGISTRY)}; or your own YAML file")
+    add("--data", type=Path, help="the dataset's folder")
+    add("--split", default="test", help="which list of images (default: test)")
+    add("--modality", help="what X is (default: what the model was trained on)")
+    add("--out", type=Path, required=True, help="the JSON file to write; the tables come beside it")
+    add("--size", type=int, help="short side in pixels (default: the model's own)")
+    add("--scales", type=float, nargs="+", help="average over these scales of the size (default: 1)")
+    add("--flip", action="store_true", help="average with the mirrored image")
+    add("--msf", action="store_true", help=f"--scales {' '.join(map(str, MSF_SCALES))} --flip")
+    add("--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window of this size, in pixels")
+    add("--overlap", type=float, default=0.5, help="share by which windows overlap (default: 0.5)")
+    add("--bf16", action="store_true", help="run the network in bfloat16")
+    add("--limit", type=int, metavar="N", help="only the first N images")
+    add("--protocol", choices=("ours", "reference"), default="ours", help="reference: the released scripts'")
+    add("--attention", action="store_true", help="report the fusion's entropy and balance")
+    add(
+        "--boundary",
+        type=float,
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="PIXELS",
+        help="report boundary F1, within so many pixels (default: 0.75 %% of the diagonal)",
+    )
+    add("--confusion", action="store_true", help="write confusion matrices as CSV and as pictures")
+    add(
+        "--robustness",
+        nargs="*",
+        metavar="FAMILY",
+        help="score missing and damaged inputs instead (all, or these families), into OUT_robustness/",
+    )
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ...")
+    return parser
 
 
 if __name__ == "__main__":

@@ -68,15 +68,16 @@ def evaluate(
         corruption: changes each sample as stored, before resizing, with a generator seeded by (seed, index).
         missing: the modality that is taken away, `missing_as` "tokens" (zeroed after patch embedding, as
             MMST does) or "image" (a picture of zeros).
-        reduce: sums a CPU tensor over processes of which each has its own `indices`, and returns the sum
-            (int64 counts; float64 with `attention`); then every process returns the scores of all images.
+        reduce: sums a tensor on the model's device over processes, of which each has its own `indices`
+            (int64 counts; also float64 with `attention`), and returns the sum: `training.distributed.summed`.
+            Every process then returns the scores of all images.
 
     Returns:
         {branch: {"miou", "pixel_accuracy", "class_accuracy", "f1", "iou", "accuracy_per_class",
         "f1_per_class"[, "boundary_f1", "boundary_f1_per_class"]} for "fused", "rgb", "x"; "images";
         "protocol"; [, "conditions": {condition: {branch: ..., "images"}}][, "attention"]
         [, "confusion": {branch: K lists of K counts, rows are the truth}]}. A class without a score is None,
-        a mean without any is NaN. Conditions of several parts ("night/event lowres") also appear by part.
+        a mean without any is NaN. Conditions of several parts ("night/motionblur") also appear by part.
         The model is left in eval mode.
 
     Raises:
@@ -108,8 +109,8 @@ def evaluate(
         if attention:
             statistics += of_image
     if reduce is not None:
-        _reduce(list(tallies.values()), reduce)
-        statistics = reduce(statistics) if attention else statistics
+        _reduce(list(tallies.values()), reduce, device)
+        statistics = reduce(statistics.to(device)).cpu() if attention else statistics
     whole = _sum(list(tallies.values()))
     if whole.images == 0:
         raise ValueError("no image is left to score; give at least one index, or leave `indices` away.")
@@ -254,10 +255,10 @@ def _sum(tallies: Sequence[Tally]) -> Tally:
     return total
 
 
-def _reduce(tallies: Sequence[Tally], reduce: Callable[[Tensor], Tensor]) -> None:
+def _reduce(tallies: Sequence[Tally], reduce: Callable[[Tensor], Tensor], device: torch.device) -> None:
     """Replace all counts by their sums over the processes, with one call."""
     counts = [tensor for tally in tallies for tensor in tally.counts()]
-    summed = reduce(torch.cat([tensor.flatten() for tensor in counts]))
+    summed = reduce(torch.cat([tensor.flatten() for tensor in counts]).to(device)).cpu()
     assert summed.dtype == torch.int64
     for tensor, values in zip(counts, summed.split([tensor.numel() for tensor in counts]), strict=True):
         tensor.copy_(values.view_as(tensor))
