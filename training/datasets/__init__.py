@@ -7,6 +7,7 @@ from training.datasets.deliver import DELIVER
 from training.datasets.mcubes import MCubeS
 from training.datasets.mfnet import MFNet
 from training.datasets.nyuv2 import NYUv2
+from training.datasets.own import OwnDataset
 from training.datasets.pst900 import PST900
 from training.datasets.sunrgbd import SUNRGBD
 
@@ -18,6 +19,7 @@ __all__ = [
     "IGNORE_INDEX",
     "REGISTRY",
     "LayoutError",
+    "OwnDataset",
     "PairDataset",
     "Sample",
     "build_dataset",
@@ -36,11 +38,14 @@ def build_dataset(
 ) -> PairDataset:
     """Open the `split` of a dataset below the folder `root`.
 
-    name: a key of REGISTRY, or the path of a YAML file (`ktb.own_data`), for which `root` may be None.
+    name: a key of REGISTRY, or the path of a .yaml or .yml file (`ktb.own_data`), for which `root` may be
+    None: then the file says where the data lie.
     modality: what X is, one of the dataset's (default: its first). `cache` keeps every decoded sample in
     memory. `verify=False` does not look whether all files are there. Raises ValueError for an unknown name,
     split or modality, or when the files do not follow the dataset's layout.
     """
+    if str(name).lower().endswith((".yaml", ".yml")):
+        return OwnDataset(name, split, root=root, modality=modality, cache=cache, verify=verify)
     choose("Dataset", name, REGISTRY)
     if root is None:
         raise ValueError(f"{name}: give the dataset's folder (--data). Layout: {REGISTRY[name].layout}")

@@ -179,7 +179,10 @@ class PairDataset:
         if problems:
             return None, problems
         rgb, modal_x, label = parts
-        modal_x = self._fit_x(modal_x, rgb.shape[:2])
+        try:
+            modal_x = self._fit_x(modal_x, x_files[0], rgb.shape[:2])
+        except LayoutError as error:
+            return None, [error]
         for path, image in ((x_files[0], modal_x), (label_file, label)):
             if image.shape[:2] != rgb.shape[:2]:
                 size = f"size {_size(image)} differs from the RGB image's {_size(rgb)} (width x height)"
@@ -260,8 +263,8 @@ class PairDataset:
         except Exception as error:  # decoders raise many types for damaged data
             raise self._error(path, f"cannot be read as an image ({error})") from error
 
-    def _fit_x(self, modal_x: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-        """X at the RGB image's size where the layout has another; as it is by default."""
+    def _fit_x(self, modal_x: np.ndarray, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+        """X at the RGB image's size (height, width) where the layout has another; as it is by default."""
         return modal_x
 
     # Help for messages and files.

@@ -82,7 +82,7 @@ class DELIVER(PairDataset):
         stored = super()._stored_label(path)
         return stored[..., 0] if stored.ndim == 3 else stored
 
-    def _fit_x(self, modal_x: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    def _fit_x(self, modal_x: np.ndarray, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
         if self.modality != "event" or modal_x.shape[:2] == size_hw:
             return modal_x
         return cv2.resize(modal_x, size_hw[::-1], interpolation=cv2.INTER_NEAREST)

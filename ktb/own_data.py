@@ -1,0 +1,243 @@
+"""Your own image pairs, described by a YAML file: read by training, evaluation, the check and the page.
+
+    name: orchard
+    root: recordings                  # relative to this file; default: the folder of this file
+    rgb: photos                       # a folder, a glob (photos/*.jpg), or a pattern with {name}
+    x: thermal/{name}_ir.png          # the file of photo NAME; {name} may contain subfolders
+    labels: labels                    # may be left out: then only the page can use the data
+    modality: thermal                 # depth, hha, thermal, event, nir, dolp, aolp, lidar or other
+    classes: [soil, {name: tree, color: "#2f8f3f"}, {name: fruit, color: [230, 60, 40]}]
+    label_offset: 1                   # stored value - offset = class; default 0
+    ignore: [0, 255]                  # stored values that are not scored; default [255]
+    split: {train: 0.8, val: 0.1, test: 0.1}      # or files with names: {train: train.txt, test: test.txt}
+    seed: 0                           # of the fractions; a new file moves at most a few others
+
+For depth also `unit` (a key of `ktb.modalities.DEPTH_UNITS`, default auto: guessed once for all files) and
+`max_metres` (the distance that becomes 1.0, default 10); `encoding: image` takes depth as a plain picture.
+Files belong together by their name: the path below the folder without its suffix, or what {name} stands for.
+
+A YAML file may name any folder that this process can read: do not open one that a stranger sent.
+"""
+
+import hashlib
+import os
+import re
+import reprlib
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ktb.config import Encoding
+from ktb.image_files import read_x
+from ktb.modalities import DepthOptions, XReading, read_depth_metres, read_modal_x
+from ktb.own_keys import IGNORE_INDEX, class_labels, near, read_keys
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".npy", ".npz")
+_ARRAYS = (".npy", ".npz")
+_WILD = re.compile(r"[*?]|\{name\}")
+_NAME = re.escape("{name}")
+_GUESSES = 8  # depth files that "auto" looks at
+
+
+class OwnPair(NamedTuple):
+    """The files of one pair; label is None if the data has none."""
+
+    name: str
+    rgb: Path
+    x: Path
+    label: Path | None
+
+
+class OwnData:
+    """The data that a YAML file describes.
+
+    Attributes: `file`, `keys` (OwnDataKeys), `name`, `root`, `labels` (ktb.labels.DatasetLabels), `splits`.
+    Every mistake in the file, or in what it names, raises ValueError with the file, the key and the remedy.
+    `root` may be given to use another folder than the file says.
+    """
+
+    def __init__(self, file: str | Path, root: str | Path | None = None):
+        self.file = Path(file)
+        self.keys = read_keys(self.file)
+        self.name = self.keys.name or self.file.stem
+        self.root = Path(root) if root is not None else self.file.parent / self.keys.root
+        if not self.root.is_dir():
+            raise self.error("root", f"the folder {self.root} does not exist")
+        self.splits = tuple(self.keys.split)
+        try:
+            self.labels = class_labels(self.name, self.keys.classes)
+        except ValueError as error:
+            raise self.error("classes", str(error)) from error
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the file names label pictures."""
+        return self.keys.labels is not None
+
+    @property
+    def encoding(self) -> Encoding:
+        """How X becomes network input: "depth" for depth, unless the file asks for "image"."""
+        return self.keys.encoding or ("depth" if self.keys.modality == "depth" else "image")
+
+    @property
+    def input_config(self) -> dict[str, str | float]:
+        """Fields of `ktb.config.InputConfig` that a model trained on this data gets."""
+        keys = self.keys
+        return {"modality": keys.modality, "encoding": self.encoding, "max_metres": keys.max_metres}
+
+    @cached_property
+    def depth_unit(self) -> str:
+        """The unit of all depth files. "auto" looks at a few of them, which must agree (else ValueError)."""
+        if self.keys.unit != "auto" or self.encoding != "depth":
+            return self.keys.unit
+        files = list(self._files["x"].values())
+        guesses: dict[str, Path] = {}
+        for file in files[:: -(-len(files) // _GUESSES)]:
+            try:
+                guesses.setdefault(read_depth_metres(read_x(file)).unit, file)
+            except ValueError as error:
+                raise self.error("x", f"{file}: {error}") from error
+        if len(guesses) > 1:
+            found = ", ".join(f"'{unit}' for {file}" for unit, file in guesses.items())
+            raise self.error("unit", f"auto guesses different units: {found}; name the unit")
+        return next(iter(guesses))
+
+    def pairs(self, split: str, *, verify: bool = True) -> list[OwnPair]:
+        """The pairs of a split, by name, or in the order of the split's file.
+
+        Raises ValueError for an unknown split and, unless `verify` is False, for a missing X or label file;
+        otherwise a missing file is given by the path where it is expected.
+        """
+        if split not in self.splits:
+            has = f"the file has {', '.join(self.splits)}"
+            raise self.error("split", f"there is no '{split}', {has}{near(split, self.splits)}")
+        given = self.keys.split[split]
+        names = self._listed(split, given) if isinstance(given, str) else self._shares[split]
+        if not names:
+            raise self.error("split", f"'{split}' has no pair, of {len(self._files['rgb'])} photos in all")
+        if verify:
+            self._require_partners(names)
+        return [OwnPair(n, *(self._file(key, n) for key in ("rgb", "x", "labels"))) for n in names]
+
+    def encode_x(self, raw: np.ndarray, size_hw: tuple[int, int]) -> XReading:
+        """An X array as `ktb.image_files.read_x` gives it -> what the network gets, at the photo's size.
+
+        size_hw: height, width. Raises ValueError for what `ktb.modalities.read_modal_x` refuses.
+        """
+        return read_modal_x(raw, self.encoding, size_hw, self.depth_unit, DepthOptions(self.keys.max_metres))
+
+    def read_label(self, file: Path) -> np.ndarray:
+        """(H, W) uint8, class or 255 = ignored. Raises ValueError for a colour picture or a value outside."""
+        try:
+            if file.suffix.lower() in _ARRAYS:
+                stored = read_x(file)
+            else:
+                with Image.open(file) as picture:
+                    stored = np.array(picture)  # a palette picture gives its indices
+        except Exception as error:  # decoders raise many types for damaged data
+            raise ValueError(f"{file.name}: cannot be read as labels ({error})") from error
+        if stored.ndim != 2 or stored.dtype.kind not in "uib":
+            found = f"{stored.dtype} {stored.shape}"
+            raise ValueError(f"{file.name}: {found}; a label picture has one channel of class numbers")
+        stored, offset, count = stored.astype(np.int64), self.keys.label_offset, self.labels.num_classes
+        ignored = np.isin(stored, self.keys.ignore)
+        wrong = np.unique(stored[~ignored & ((stored < offset) | (stored >= offset + count))])
+        if len(wrong):
+            raise ValueError(
+                f"{file.name}: label value {reprlib.repr(wrong.tolist())[1:-1]} is outside {offset}.."
+                f"{offset + count - 1} and not in 'ignore' {list(self.keys.ignore)}"
+            )
+        return np.where(ignored, IGNORE_INDEX, stored - offset).astype(np.uint8)
+
+    def error(self, key: str, what: str) -> ValueError:
+        """An error that names the file and the key."""
+        return ValueError(f"{self.file}: key '{key}': {what}.")
+
+    @cached_property
+    def _files(self) -> dict[str, dict[str, Path]]:
+        """Name -> file for rgb, x and labels."""
+        places = {key: getattr(self.keys, key) for key in ("rgb", "x", "labels")}
+        return {key: self._scan(key, place) for key, place in places.items() if place is not None}
+
+    @cached_property
+    def _shares(self) -> dict[str, list[str]]:
+        """The names of splits given as fractions: cuts of the names ordered by a hash of (seed, name)."""
+        digest = {n: hashlib.sha256(f"{self.keys.seed}:{n}".encode()).digest() for n in self._files["rgb"]}
+        order = sorted(digest, key=digest.__getitem__)
+        shares, start, total = {}, 0, 0.0
+        for split, share in self.keys.split.items():
+            total += share
+            end = round(total * len(order))
+            shares[split], start = sorted(order[start:end]), end
+        return shares
+
+    def _listed(self, split: str, file: str) -> list[str]:
+        """The names in a split's file; a line is a name, a photo's file name, or its path below the root."""
+        path = self.root / file
+        if not path.is_file():
+            raise self.error(f"split.{split}", f"there is no file {path}; list one name a line there")
+        photos = self._files["rgb"]
+        known = {Path(os.path.relpath(p, self.root)).as_posix(): name for name, p in photos.items()}
+        known |= {p.name: name for name, p in photos.items()} | {name: name for name in photos}
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        for line in lines:
+            if line not in known:
+                raise self.error(
+                    f"split.{split}", f"{path} names '{line}', no photo does{near(line, photos)}"
+                )
+        return [known[line] for line in lines]
+
+    def _file(self, key: str, name: str) -> Path | None:
+        """The file of a name; where it is expected if there is none; None without labels."""
+        if key not in self._files:
+            return None
+        place = getattr(self.keys, key)
+        if "{name}" not in place and not _WILD.search(place):
+            place += "/{name}.*"
+        return self._files[key].get(name) or self.root / place.replace("{name}", name)
+
+    def _require_partners(self, names: list[str]) -> None:
+        for key, files in self._files.items():
+            lacking = [name for name in names if name not in files]
+            if lacking:
+                some, there = (", ".join(list(n)[:3]) for n in (lacking, files))
+                raise self.error(
+                    key,
+                    f"no file for {len(lacking)} of {len(names)} photos (such as {some}), expected "
+                    f"{self._file(key, lacking[0])}; found are {there}. If the names differ at the beginning "
+                    "or the end, write what differs around {name}",
+                )
+
+    def _scan(self, key: str, place: str) -> dict[str, Path]:
+        """Name -> file, in order of the names."""
+        folder, pattern = _split_place(self.root, place)
+        if not folder.is_dir():
+            parent = folder.parent if folder.parent.is_dir() else self.root
+            raise self.error(key, f"there is no folder {folder}{near(folder.name, os.listdir(parent))}")
+        found: dict[str, Path] = {}
+        for path in folder.rglob("*"):
+            match = pattern.fullmatch(path.relative_to(folder).as_posix())
+            if not match or path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+                continue
+            name = match["name"] if "name" in pattern.groupindex else path.stem
+            if name in found:
+                both = f"{found[name]} and {path} are both '{name}'"
+                raise self.error(key, f"{both}; tell them apart by a pattern with {{name}}")
+            found[name] = path
+        if not found:
+            raise self.error(key, f"'{place}' finds no picture or array ({', '.join(SUFFIXES)}) in {folder}")
+        return dict(sorted(found.items()))
+
+
+def _split_place(root: Path, place: str) -> tuple[Path, re.Pattern]:
+    """The folder to look in, and what the path of a file below it must match."""
+    parts = Path(place).parts
+    fixed = next((i for i, part in enumerate(parts) if _WILD.search(part)), len(parts))
+    rest = "/".join(parts[fixed:]) or "{name}.*"
+    codes = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    pattern = "".join(codes.get(piece, re.escape(piece)) for piece in re.split(r"(\*\*/|[*?])", rest))
+    pattern = pattern.replace(_NAME, "(?P<name>.+)", 1).replace(_NAME, "(?P=name)")
+    return root.joinpath(*parts[:fixed]), re.compile(pattern)

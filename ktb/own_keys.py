@@ -1,0 +1,154 @@
+"""The keys of the YAML file that describes own data (`ktb.own_data`), and the messages for wrong ones."""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator
+
+from ktb.config import Encoding, Modality
+from ktb.labels import DATASETS, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
+from ktb.modalities import DEPTH_UNITS
+
+IGNORE_INDEX = 255
+_MAX_FILE_BYTES = 2**20
+_MAX_PROBLEMS = 5
+
+Split = Literal["train", "val", "test"]
+_PLACE = "a folder, a glob such as photos/*.png, or a pattern such as photos/{name}_rgb.png"
+
+
+class OwnClass(BaseModel):
+    """One class with its colour: "#rrggbb" or three numbers 0..255; without one it gets a free colour."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(min_length=1)
+    color: RGB | None = None
+
+    @field_validator("color", mode="before")
+    @classmethod
+    def _from_text(cls, value):
+        if value is None:
+            raise ValueError('empty; write "#rrggbb" in quotes, without them # begins a comment')
+        if not isinstance(value, str):
+            return value
+        if not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+            raise ValueError('give "#rrggbb" in quotes, or three numbers 0..255')
+        return tuple(int(value[i : i + 2], 16) for i in (1, 3, 5))
+
+
+class OwnDataKeys(BaseModel):
+    """The keys of the YAML file; `ktb.own_data` says what they mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field("", description="a text")
+    root: str = Field(".", description="a folder, relative to the YAML file")
+    rgb: str = Field(min_length=1, description=_PLACE)
+    x: str = Field(min_length=1, description=_PLACE)
+    labels: str | None = Field(None, min_length=1, description=_PLACE)
+    modality: Modality = Field(description=", ".join(get_args(Modality)))
+    encoding: Encoding | None = Field(None, description=", ".join(get_args(Encoding)))
+    unit: str = Field("auto", description=", ".join(["auto", *DEPTH_UNITS]))
+    max_metres: float = Field(10.0, gt=0, allow_inf_nan=False, description="a positive distance in metres")
+    classes: tuple[OwnClass, ...] = Field(
+        min_length=1, max_length=MAX_GENERIC_CLASSES, description="a list of names or of {name, color}"
+    )
+    label_offset: StrictInt = Field(0, description="a whole number")
+    ignore: tuple[StrictInt, ...] = Field((IGNORE_INDEX,), description="a list of stored label values")
+    split: dict[Split, float | str] = Field(
+        {"train": 1.0}, min_length=1, description="train, val, test, each a fraction or each a file of names"
+    )
+    seed: StrictInt = Field(0, description="a whole number")
+
+    @field_validator("name")
+    @classmethod
+    def _free_name(cls, value):
+        if value in DATASETS:
+            raise ValueError("this is the name of a benchmark, choose another")
+        return value
+
+    @field_validator("unit")
+    @classmethod
+    def _known_unit(cls, value):
+        if value != "auto" and value not in DEPTH_UNITS:
+            raise ValueError("no such unit")
+        return value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _named(cls, value):
+        return [{"name": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
+
+    @field_validator("split")
+    @classmethod
+    def _one_kind(cls, value):
+        shares = [v for v in value.values() if isinstance(v, float)]
+        if shares and len(shares) < len(value):
+            raise ValueError("fractions and files cannot be mixed")
+        if shares and not (min(shares) > 0 and sum(shares) <= 1 + 1e-6):
+            raise ValueError("fractions must be above 0 and add up to at most 1")
+        return value
+
+
+def read_keys(file: Path) -> OwnDataKeys:
+    """Read and check a YAML file; ValueError naming the file and every wrong key."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{file}: cannot be read ({error.strerror}); give the path of a YAML file"
+        ) from error
+    if len(text) > _MAX_FILE_BYTES:
+        raise ValueError(f"{file}: {len(text):,} bytes are too many for a description of data")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{file}: expected 'key: value' lines; needed are rgb, x, modality and classes")
+    try:
+        return OwnDataKeys.model_validate({str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        raise ValueError("\n".join(f"{file}: {line}" for line in _explain(error))) from error
+
+
+def class_labels(name: str, classes: Iterable[OwnClass]) -> DatasetLabels:
+    """Names and colours; who has none gets one that is easy to tell apart and not given to another.
+
+    Raises ValueError for a name or colour that is used twice, or a colour outside 0..255.
+    """
+    classes = tuple(classes)
+    given = {c.color for c in classes if c.color}
+    free = (color for color in distinct_palette(min(256, len(classes) + len(given))) if color not in given)
+    return DatasetLabels(
+        name, name, tuple(c.name for c in classes), tuple(c.color or next(free) for c in classes)
+    )
+
+
+def near(value: str, allowed: Iterable[str]) -> str:
+    """ ". Did you mean '...'?", or "" if nothing is near."""
+    found = difflib.get_close_matches(value, list(allowed), 1)
+    return f". Did you mean '{found[0]}'?" if found else ""
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """One line for each key that is wrong: its value, what is allowed, and the nearest of that."""
+    problems = {problem["loc"][:2]: problem for problem in reversed(error.errors())}
+    for problem in list(problems.values())[::-1][:_MAX_PROBLEMS]:
+        where, last = ".".join(map(str, problem["loc"])), str(problem["loc"][-1])
+        fields = OwnDataKeys.model_fields
+        if problem["type"] == "extra_forbidden":
+            allowed = fields if len(problem["loc"]) == 1 else OwnClass.model_fields
+            yield f"key '{where}' is not known; allowed: {', '.join(allowed)}{near(last, allowed)}"
+            continue
+        description = fields[problem["loc"][0]].description
+        if problem["type"] == "missing":
+            yield f"key '{where}' is missing; allowed: {description}"
+            continue
+        value, what = problem["input"], problem["msg"].removeprefix("Value error, ")
+        hint = near(value, description.split(", ")) if isinstance(value, str) else ""
+        yield f"key '{where}' is {reprlib.repr(value)[:80]}: {what}; allowed: {description}{hint}"

@@ -1,0 +1,374 @@
+"""Own data from YAML files: forms of places, splits, classes, label rules, units and every message."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from ktb.config import InputConfig
+from ktb.image_files import read_image_rgb, read_x
+from ktb.modalities import DepthOptions, read_modal_x
+from ktb.own_data import OwnData
+from training.datasets import OwnDataset, build_dataset
+
+SIZE = (32, 40)
+BASE = {"rgb": "rgb", "x": "x", "labels": "labels", "modality": "thermal", "classes": ["soil", "tree"]}
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, image)
+    else:
+        assert cv2.imwrite(str(path), image)
+
+
+def fill(
+    root: Path,
+    names=tuple("abcdefghij"),
+    x="x/{}.png",
+    rgb="rgb/{}.jpg",
+    label="labels/{}.png",
+    kind=np.uint8,
+):
+    rng = np.random.default_rng(0)
+    for name in names:
+        save(root / rgb.format(name), rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8))
+        save(root / x.format(name), rng.integers(500, 9000, SIZE).astype(kind))
+        save(root / label.format(name), np.resize(np.array([0, 1, 255], np.uint8), SIZE))
+
+
+def describe(folder: Path, **changes) -> Path:
+    """Write BASE with changes (None removes a key) as farm.yaml in the folder."""
+    keys = {key: value for key, value in (BASE | changes).items() if value is not None}
+    file = folder / "farm.yaml"
+    file.write_text(yaml.safe_dump(keys))
+    return file
+
+
+def names(file: Path, split: str = "train") -> list[str]:
+    return [pair.name for pair in OwnData(file).pairs(split)]
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    fill(tmp_path)
+    return tmp_path
+
+
+def test_defaults(root):
+    data = OwnData(describe(root))
+    assert (data.name, data.splits, data.has_labels, data.encoding) == ("farm", ("train",), True, "image")
+    assert data.labels.classes == ("soil", "tree")
+    assert data.input_config == {"modality": "thermal", "encoding": "image", "max_metres": 10.0}
+    pairs = data.pairs("train")
+    assert [pair.name for pair in pairs] == list("abcdefghij")
+    assert pairs[0] == ("a", root / "rgb/a.jpg", root / "x/a.png", root / "labels/a.png")
+
+
+def test_the_example_of_the_docstring(tmp_path):
+    import ktb.own_data
+
+    text = "\n".join(line[4:] for line in ktb.own_data.__doc__.splitlines() if line.startswith("    "))
+    (tmp_path / "orchard.yaml").write_text(text)
+    fill(tmp_path / "recordings", x="thermal/{}_ir.png", rgb="photos/{}.jpg")
+    data = OwnData(tmp_path / "orchard.yaml")
+    assert data.labels.palette[1:] == ((0x2F, 0x8F, 0x3F), (230, 60, 40))
+    assert [len(data.pairs(split)) for split in data.splits] == [8, 1, 1]
+    assert {p.x.name for s in data.splits for p in data.pairs(s)} == {f"{n}_ir.png" for n in "abcdefghij"}
+
+
+@pytest.mark.parametrize(
+    ("files", "places"),
+    [
+        ({"rgb": "rgb/{}.jpg", "x": "x/{}.png"}, {"rgb": "rgb/*.jpg", "x": "x/*"}),
+        ({"rgb": "a/{}_c.png", "x": "a/{}_t.png"}, {"rgb": "a/{name}_c.png", "x": "a/{name}_t.png"}),
+        ({"rgb": "in/{}/rgb.png", "x": "in/{}/ir.png"}, {"rgb": "in/{name}/rgb.png", "x": "in/{name}/ir.*"}),
+        ({"rgb": "s/{0}/{0}_c.png", "x": "s/{0}/{0}_t.png"},
+         {"rgb": "s/{name}/{name}_c.png", "x": "s/{name}/{name}_t.png"}),
+        ({"rgb": "d/1/rgb/{}.png", "x": "d/1/x/{}.npy"}, {"rgb": "d/**/rgb/*.png", "x": "d/?/x/{name}.npy"}),
+    ],
+)  # fmt: skip
+def test_places(tmp_path, files, places):
+    fill(tmp_path, names="ab", **files)
+    pairs = OwnData(describe(tmp_path, **places)).pairs("train")
+    assert [pair.name for pair in pairs] == ["a", "b"]
+    assert [pair.x for pair in pairs] == [tmp_path / files["x"].format(n) for n in "ab"]
+
+
+def test_folders_are_read_with_their_subfolders(tmp_path):
+    fill(tmp_path, names=["day/1", "night/1"])
+    (tmp_path / "rgb/.day.jpg").write_bytes(b"hidden")
+    (tmp_path / "rgb/notes.txt").write_text("no picture")
+    assert names(describe(tmp_path)) == ["day/1", "night/1"]
+    assert names(describe(tmp_path, rgb="rgb/{name}.jpg", x="x/{name}.png")) == ["day/1", "night/1"]
+    with pytest.raises(
+        ValueError, match=r"key 'rgb': .*1.jpg and .*1.jpg are both '1'; .*pattern with \{name\}"
+    ):
+        names(describe(tmp_path, rgb="rgb/**/*.jpg"))
+
+
+def test_root_is_relative_to_the_file_or_given(root, tmp_path):
+    elsewhere = root / "lists"
+    elsewhere.mkdir()
+    assert len(names(describe(elsewhere, root=".."))) == 10
+    assert len(OwnData(describe(elsewhere), root).pairs("train")) == 10
+    assert len(build_dataset(str(describe(elsewhere)), root, "train")) == 10
+
+
+def test_fractions_are_disjoint_seeded_and_stable(tmp_path):
+    fill(tmp_path, names=[f"{i:03d}" for i in range(40)])
+    split = {"train": 0.5, "val": 0.25, "test": 0.25}
+    first, again, other = (
+        {s: names(describe(tmp_path, split=split, seed=seed), s) for s in split} for seed in (1, 1, 2)
+    )
+    assert {s: len(n) for s, n in first.items()} == {"train": 20, "val": 10, "test": 10}
+    assert len({n for part in first.values() for n in part}) == 40
+    assert first == again != other
+    fill(tmp_path, names=["new"])
+    more = {s: names(describe(tmp_path, split=split, seed=1), s) for s in split}
+    assert sum(len(set(first[s]) - set(more[s])) for s in split) <= 2
+
+
+def test_part_of_the_data(root):
+    assert len(names(describe(root, split={"train": 0.3}))) == 3
+
+
+def test_split_files_keep_their_order_and_take_names_or_paths(root):
+    (root / "train.txt").write_text("c\nrgb/a.jpg\n\nb.jpg\n")
+    (root / "test.txt").write_text("\ufeffd\r\n")
+    file = describe(root, split={"train": "train.txt", "test": "test.txt"})
+    assert names(file) == ["c", "a", "b"]
+    assert names(file, "test") == ["d"]
+
+
+def test_without_labels_only_the_page_can_use_it(root):
+    file = describe(root, labels=None)
+    data = OwnData(file)
+    assert not data.has_labels
+    assert data.pairs("train")[0].label is None
+    with pytest.raises(
+        ValueError, match=r"farm.yaml: key 'labels': missing, and training and evaluation need"
+    ):
+        build_dataset(str(file), None, "train")
+
+
+def test_colours_given_mixed_and_chosen(root):
+    first = OwnData(describe(root)).labels.palette[0]
+    classes = [{"name": "soil"}, {"name": "tree", "color": list(first)}, {"name": "sky", "color": "#00FF80"}]
+    palette = OwnData(describe(root, classes=classes)).labels.palette
+    assert palette[1:] == (first, (0, 255, 128))
+    assert len(set(palette)) == 3
+
+
+def test_label_offset_ignore_and_palette_pictures(root):
+    data = OwnData(describe(root, label_offset=1, ignore=[0, 9]))
+    label = Image.fromarray(np.resize(np.array([0, 1, 2, 9], np.uint8), SIZE), "P")
+    label.putpalette(list(range(256)) * 3)
+    label.save(root / "label.png")
+    assert np.array_equal(data.read_label(root / "label.png")[0, :4], [255, 0, 1, 255])
+    save(root / "label.npy", np.full(SIZE, 2, np.int64))
+    assert (data.read_label(root / "label.npy") == 1).all()
+    save(root / "deep.png", np.full(SIZE, 1000, np.uint16))
+    with pytest.raises(
+        ValueError, match=r"deep.png: label value 1000 is outside 1..2 and not in 'ignore' \[0, 9\]"
+    ):
+        data.read_label(root / "deep.png")
+    save(root / "colour.png", np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"colour.png: uint8 \(32, 40, 3\); a label picture has one channel"):
+        data.read_label(root / "colour.png")
+
+
+def test_dataset_equals_what_the_page_reads(tmp_path):
+    fill(tmp_path, kind=np.uint16)
+    file = describe(tmp_path, modality="depth", unit="mm", max_metres=8)
+    dataset = build_dataset(str(file), None, "train")
+    assert isinstance(dataset, OwnDataset)
+    assert (dataset.name, dataset.modality, dataset.modalities) == ("farm", "depth", ("depth",))
+    assert (dataset.num_classes, dataset.classes) == (2, ("soil", "tree"))
+    assert InputConfig(**dataset.input_config).max_metres == 8
+    sample, (rgb, x, _) = dataset[3], dataset.files(3)
+    page = read_modal_x(read_x(x), "depth", SIZE, "mm", DepthOptions(8.0))
+    assert np.array_equal(sample.modal_x[..., None].repeat(3, axis=-1), page.image * np.float32(255))
+    assert np.array_equal(sample.rgb, read_image_rgb(rgb))
+    assert sorted(np.unique(sample.label).tolist()) == [0, 1, 255]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_images_of_either_depth(tmp_path, kind):
+    fill(tmp_path, kind=kind)
+    dataset = build_dataset(str(describe(tmp_path)), None, "train")
+    modal_x = dataset[0].modal_x
+    page = read_modal_x(read_x(dataset.files(0)[1]), "image", SIZE)
+    assert modal_x.shape == (*SIZE, 3)
+    assert modal_x.dtype == (np.uint8 if kind == np.uint8 else np.float32)
+    assert np.array_equal(modal_x.astype(np.float32) / 255, page.image)
+
+
+def test_x_of_another_size_but_the_same_view_is_fitted(root):
+    save(root / "x/a.png", np.full((64, 80), 100, np.uint8))
+    assert (build_dataset(str(describe(root)), None, "train")[0].modal_x == 100).all()
+    save(root / "x/a.png", np.full((80, 64), 100, np.uint8))
+    with pytest.raises(ValueError, match=r"x/a.png: .*proportions differ.*Expected layout of farm: .*x 'x'"):
+        build_dataset(str(describe(root)), None, "train")[0]
+
+
+def test_depth_unit_is_guessed_once_for_all_files(tmp_path):
+    fill(tmp_path, kind=np.uint16)
+    assert OwnData(describe(tmp_path, modality="depth")).depth_unit == "mm"
+    assert OwnData(describe(tmp_path, modality="depth", encoding="image")).encoding == "image"
+    save(tmp_path / "x/a.png", np.full(SIZE, 40_000, np.uint16))
+    with pytest.raises(
+        ValueError, match=r"key 'unit': auto guesses different units: '0.1mm' for .*a.png, 'mm' for"
+    ):
+        _ = OwnData(describe(tmp_path, modality="depth")).depth_unit
+    assert OwnData(describe(tmp_path, modality="depth", unit="mm")).depth_unit == "mm"
+    save(tmp_path / "x/a.png", np.zeros(SIZE, np.uint16))
+    with pytest.raises(ValueError, match=r"key 'x': .*a.png: the depth map has no measurement"):
+        _ = OwnData(describe(tmp_path, modality="depth")).depth_unit
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"thermals": "x"}, "key 'thermals' is not known; allowed: name, root, rgb, x, labels"),
+        ({"labelz": "x"}, "key 'labelz' is not known; .*Did you mean 'labels'"),
+        ({"rgb": None}, "key 'rgb' is missing; allowed: a folder, a glob"),
+        ({"modality": "thermic"}, "key 'modality' is 'thermic'.*allowed: depth, hha.*Did you mean 'thermal'"),
+        ({"encoding": "picture"}, "key 'encoding' is 'picture'.*allowed: depth, image"),
+        ({"unit": "mms"}, "key 'unit' is 'mms': no such unit; allowed: auto, mm, .*Did you mean 'mm'"),
+        ({"max_metres": -1}, "key 'max_metres' is -1: .*greater than 0; allowed: a positive distance"),
+        ({"classes": []}, "key 'classes' is .*allowed: a list of names"),
+        ({"classes": "soil"}, "key 'classes' is 'soil'.*allowed: a list of names"),
+        ({"classes": ["soil", 7]}, "key 'classes.1' is 7.*allowed: a list of names"),
+        (
+            {"classes": [{"name": "soil", "colour": "#00ff00"}]},
+            "'classes.0.colour' is not .*name, color. Did you",
+        ),
+        ({"classes": [{"name": "soil", "color": "green"}]}, "'classes.0.color' is 'green': give \"#rrggbb\""),
+        (
+            {"classes": [{"name": "soil", "color": None}]},
+            "'classes.0.color' is None: empty; write .* in quotes",
+        ),
+        (
+            {"classes": [{"name": "soil", "color": [0, 0, 300]}]},
+            "key 'classes': .*300.* is not three numbers",
+        ),
+        ({"classes": ["soil", "soil"]}, "key 'classes': .*class name soil is used twice"),
+        ({"label_offset": 0.5}, "key 'label_offset' is 0.5.*allowed: a whole number"),
+        ({"ignore": ["void"]}, "key 'ignore.0' is 'void'.*allowed: a list of stored label values"),
+        (
+            {"split": {"train": 0.9, "test": 0.2}},
+            "'split' .*fractions must be above 0 and add up to at most 1",
+        ),
+        ({"split": {"train": 0.9, "test": "t.txt"}}, "'split' .*fractions and files cannot be mixed"),
+        ({"split": {"training": 0.9}}, "key 'split.training.*allowed: train, val, test"),
+        ({"split": {"train": [1]}}, r"key 'split.train.float' is \[1\].*allowed: train, val, test"),
+        ({"name": "nyuv2"}, "key 'name' is 'nyuv2': this is the name of a benchmark"),
+        ({"root": "nowhere"}, "key 'root': the folder .*nowhere does not exist"),
+    ],
+)
+def test_messages_of_the_file(root, changes, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        OwnData(describe(root, **changes))
+    assert str(caught.value).startswith(f"{root / 'farm.yaml'}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rgb: [", "not valid YAML: .*line 1"),
+        ("- rgb", "expected 'key: value' lines; needed are rgb, x, modality and classes"),
+        ("3: x", "key '3' is not known"),
+        ("", "expected 'key: value' lines"),
+        ("!!python/object/apply:os.getcwd []", "not valid YAML: could not determine a constructor"),
+        ("#" * (2**20 + 1), "are too many"),
+    ],
+)
+def test_files_that_are_no_description(tmp_path, text, message):
+    (tmp_path / "farm.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        OwnData(tmp_path / "farm.yaml")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere.yaml: cannot be read \(No such file"):
+        OwnData(tmp_path / "nowhere.yaml")
+
+
+def test_all_wrong_keys_are_named_at_once(root):
+    with pytest.raises(ValueError) as caught:
+        OwnData(describe(root, unit="x", modality="y", zzz=1))
+    assert str(caught.value).count("farm.yaml: key") == 3
+
+
+def test_nested_aliases_do_no_harm(root):
+    """A "billion laughs" file is refused at once."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    (root / "farm.yaml").write_text("\n".join([*lines, "classes: *a29"]))
+    with pytest.raises(ValueError) as caught:
+        OwnData(root / "farm.yaml")
+    assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rgb": "rbg"}, r"key 'rgb': there is no folder .*rbg. Did you mean 'rgb'\?"),
+        ({"x": "x/*.tif"}, r"key 'x': 'x/\*.tif' finds no picture or array .*in .*x"),
+        ({"x": "x/{name}_ir.png"}, r"key 'x': 'x/\{name\}_ir.png' finds no picture"),
+        ({"split": {"train": "t.txt"}}, r"key 'split.train': there is no file .*t.txt; list one name a line"),
+        ({"split": {"train": "bad.txt"}}, r"key 'split.train': .*bad.txt names 'photo_q', no photo does"),
+        ({"split": {"train": "empty.txt"}}, r"key 'split': 'train' has no pair, of 10 photos in all"),
+    ],
+)
+def test_messages_of_what_the_file_names(root, changes, message):
+    (root / "bad.txt").write_text("a\nphoto_q\n")
+    (root / "empty.txt").write_text("\n")
+    with pytest.raises(ValueError, match=message) as caught:
+        OwnData(describe(root, **changes)).pairs("train")
+    assert str(caught.value).startswith(f"{root / 'farm.yaml'}: ")
+
+
+def test_unknown_split_and_modality(root):
+    file = describe(root)
+    with pytest.raises(
+        ValueError, match=r"key 'split': there is no 'trian', the file has train. Did you mean 'train'"
+    ):
+        OwnData(file).pairs("trian")
+    with pytest.raises(ValueError, match=r"farm.yaml: modality 'depth' is not known; choose from thermal"):
+        build_dataset(str(file), None, "train", modality="depth")
+    assert build_dataset(str(file), None, "train", modality="thermal").modality == "thermal"
+
+
+def test_missing_partners(root):
+    for name in "ab":
+        (root / f"labels/{name}.png").unlink()
+    file = describe(root)
+    message = (
+        r"key 'labels': no file for 2 of 10 photos \(such as a, b\), expected .*a\.\*; found are c, d, e"
+    )
+    with pytest.raises(ValueError, match=message):
+        OwnData(file).pairs("train")
+    with pytest.raises(ValueError, match=message):
+        build_dataset(str(file), None, "train")
+    dataset = build_dataset(str(file), None, "train", verify=False)
+    assert [name for name, _ in dataset.missing_files()] == ["a", "b"]
+    with pytest.raises(ValueError, match=r"a.\*: .*cannot be read as labels"):
+        dataset[0]
+
+
+def test_wrong_files_are_named_with_the_layout(root):
+    save(root / "labels/b.png", np.full(SIZE, 2, np.uint8))
+    (root / "rgb/c.jpg").write_bytes(b"no picture")
+    dataset = build_dataset(str(describe(root)), None, "train")
+    with pytest.raises(
+        ValueError, match=r"labels/b.png: .*value 2 is outside 0..1 .*Expected layout of farm: .*labels"
+    ):
+        dataset[1]
+    with pytest.raises(ValueError, match=r"rgb/c.jpg: .*no picture that can be read"):
+        dataset[2]

@@ -1,0 +1,81 @@
+"""Own data, described by a YAML file (`ktb.own_data`), as a dataset."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ktb.image_files import read_image_rgb, read_x
+from ktb.own_data import OwnData
+from training.datasets.base import PairDataset, choose
+
+T = TypeVar("T")
+
+
+class OwnDataset(PairDataset):
+    """The pairs of a YAML file; X is what `ktb.modalities.read_modal_x` gives the page, times 255.
+
+    modal_x: (H, W) float32 for depth, (H, W, 3) otherwise: uint8 if the file has 8 bits and the photo's size,
+    else float32. root: instead of the one in the file.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        split: str,
+        *,
+        root: str | Path | None = None,
+        modality: str | None = None,
+        cache: bool = False,
+        verify: bool = True,
+    ):
+        self.data = OwnData(file, root)
+        keys = self.data.keys
+        if not self.data.has_labels:
+            raise self.data.error("labels", "missing, and training and evaluation need them")
+        self.name, self.root, self.split = self.data.name, self.data.root, split
+        self.splits, self.modalities = self.data.splits, (keys.modality,)
+        self.modality = choose(f"{self.data.file}: modality", modality or keys.modality, self.modalities)
+        self.classes, self.palette = self.data.labels.classes, self.data.labels.palette
+        self.layout = (
+            f"{self.data.file}: rgb '{keys.rgb}', x '{keys.x}', labels '{keys.labels}' in {self.root}"
+        )
+        pairs = self.data.pairs(split, verify=verify)
+        self._pairs = {pair.name: pair for pair in pairs}
+        self._open([pair.name for pair in pairs], cache, verify)
+
+    @property
+    def input_config(self) -> dict[str, str | float]:
+        """Fields of `ktb.config.InputConfig` that a model trained on this data gets."""
+        return self.data.input_config
+
+    def _files(self, name: str) -> tuple[Path, ...]:
+        pair = self._pairs[name]
+        assert pair.label is not None
+        return pair.rgb, pair.x, pair.label
+
+    def _read_rgb(self, path: Path) -> np.ndarray:
+        return self._checked(path, lambda: read_image_rgb(path))
+
+    def _read_x(self, paths: Sequence[Path]) -> np.ndarray:
+        """As stored; `_fit_x` makes the network's values of it."""
+        return self._checked(paths[0], lambda: read_x(paths[0]))
+
+    def _fit_x(self, modal_x: np.ndarray, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+        image = self._checked(path, lambda: self.data.encode_x(modal_x, size_hw)).image
+        if self.data.encoding == "depth":
+            return image[..., 0] * np.float32(255)
+        if modal_x.dtype == np.uint8 and modal_x.shape[:2] == size_hw:
+            return np.round(image * 255).astype(np.uint8)  # a quarter of the memory, the same values
+        return image * np.float32(255)
+
+    def _read_label(self, path: Path) -> np.ndarray:
+        return self._checked(path, lambda: self.data.read_label(path))
+
+    def _checked(self, path: Path, read: Callable[[], T]) -> T:
+        """What `read` gives; its ValueError with the file and the layout."""
+        try:
+            return read()
+        except ValueError as error:
+            raise self._error(path, str(error)) from error
