@@ -135,13 +135,13 @@ def simulate_folder(
 
 
 def _claim(out: Path, photographs: dict[str, Path], description: dict[str, Any], overwrite: bool) -> None:
-    """Write simulation.json, refusing to mix with pictures of another origin; `overwrite` drops old frames."""
+    """Write simulation.json; refuse pictures of another origin; with `overwrite` drop the old frames."""
     record = out / "simulation.json"
     present = {path.stem for path in out.glob("*.png")}
     if not record.exists() and present:
         raise ValueError(
-            f"--out {out} holds {len(present)} PNG files but no {record.name}, so they are not of this command: "
-            "give another folder"
+            f"--out {out} holds {len(present)} PNG files but no {record.name}, so this command did not "
+            "write them: give another folder"
         )
     if record.exists() and _read(record) != description:
         if not overwrite:
@@ -151,8 +151,8 @@ def _claim(out: Path, photographs: dict[str, Path], description: dict[str, Any],
             )
         if others := present - set(photographs):
             raise ValueError(
-                f"{out} also holds {len(others)} frames of photographs outside --rgb, with another seed or other "
-                f"options (such as {min(others)}.png): give another --out"
+                f"{out} also holds {len(others)} frames of photographs outside --rgb, of another seed or "
+                f"other options (such as {min(others)}.png): give another --out"
             )
     if overwrite:  # before the record, so that an interruption leaves no old frame under a new record
         for name in present & set(photographs):
