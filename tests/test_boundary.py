@@ -40,8 +40,8 @@ def test_a_shift_within_the_tolerance_is_no_mistake(tolerance):
 
 def test_a_shift_beyond_the_tolerance_by_hand():
     truth, met, guessed, guessed_met = counted(square(left=24), square(), 3).counts[1].tolist()
-    # 4 away from the shifted rim: the left side (20 pixels), and the right side but for the 4 pixels at either
-    # end that are near the shifted top and bottom (12); the same the other way round
+    # 4 away from the shifted rim: the left side (20 pixels), and the right side but for 4 pixels at both ends
+    # that are near the shifted top and bottom (12); the same the other way round
     assert (truth, guessed) == (76, 76)
     assert met == guessed_met == 76 - 20 - 12
     assert counted(square(left=24), square(), 3).f1()[1] == pytest.approx(100 * 44 / 76)

@@ -169,7 +169,8 @@ def draw_confusion(
         share = shares[row, column]
         text = rounded_down(100 * share, 0)
         color = "white" if share > 0.55 else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=5.5, color=color)
+        cell = axes.text(column, row, text, ha="center", va="center", fontsize=5.5, color=color)
+        cell.set_in_layout(False)  # a thousand of them would slow the layout down
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
 
 
