@@ -1,5 +1,6 @@
 """Masks and the self-teaching loss."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from training import losses
-from training.losses import draw_masks, mean_cross_entropy, mmst_loss, teach_labels
+from training.losses import PixelLoss, class_weights, draw_masks, hard_pixels, mmst_loss, teach_labels
 
 
 @pytest.mark.parametrize("batch", range(2, 10))
@@ -50,7 +51,7 @@ def test_cross_entropy_is_torchs(smoothing, rows_at_once, monkeypatch):
     theirs = ours.detach().clone().requires_grad_()
     label = torch.randint(0, 5, (2, 4, 6))
     label[:, 0] = 255
-    loss = mean_cross_entropy(ours, label, label_smoothing=smoothing)
+    loss = PixelLoss(label_smoothing=smoothing)(ours, label)
     expected = F.cross_entropy(theirs, label, ignore_index=255, label_smoothing=smoothing)
     (3 * loss).backward()
     (3 * expected).backward()
@@ -69,7 +70,7 @@ def test_branches_learn_only_where_the_fused_head_is_right():
     parts.total.backward()
     assert (rgb.grad.abs().sum(1)[0, 0] > 0).tolist() == [True, False, False, True]
     rgb.grad = None
-    mmst_loss(output, label, 0.3, self_teaching=False).total.backward()
+    mmst_loss(output, label, 0.3, mask_labels=False).total.backward()
     assert (rgb.grad.abs().sum(1)[0, 0] > 0).tolist() == [True, True, False, True]
 
 
@@ -84,5 +85,60 @@ def test_all_ignored_is_zero_and_finite():
 
 def test_bfloat16_logits_are_scored_in_float32():
     logits = torch.randn(1, 40, 8, 8).bfloat16()
-    loss = mean_cross_entropy(logits, torch.randint(0, 40, (1, 8, 8)))
+    loss = PixelLoss()(logits, torch.randint(0, 40, (1, 8, 8)))
     assert loss.dtype == torch.float32
+
+
+def test_weighted_cross_entropy_is_torchs():
+    torch.manual_seed(0)
+    ours = torch.randn(2, 5, 4, 6, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    label = torch.randint(0, 5, (2, 4, 6))
+    label[:, 0] = 255
+    weights = torch.tensor([0.2, 1.0, 3.0, 0.0, 1.5])
+    loss = PixelLoss(class_weights=weights)(ours, label)
+    expected = F.cross_entropy(theirs, label, weights, ignore_index=255)
+    loss.backward()
+    expected.backward()
+    assert torch.allclose(loss, expected, atol=1e-6)
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-7)
+
+
+def test_class_weights_favour_the_rare_and_average_one():
+    counts = torch.tensor([900, 90, 10, 0])
+    weights = class_weights(counts, 0.5)
+    assert weights[3] == 0
+    assert weights[2] / weights[0] == pytest.approx(90**0.5)
+    assert (weights * counts / counts.sum()).sum().item() == pytest.approx(1)
+    assert class_weights(counts, 0.0)[:3].tolist() == pytest.approx([1, 1, 1])
+    with pytest.raises(ValueError, match="every pixel is ignored"):
+        class_weights(torch.zeros(3), 0.5)
+
+
+def probabilities(*values: float) -> torch.Tensor:
+    """Two-class logits (N, 2) that give class 0 these probabilities."""
+    p = torch.tensor(values)
+    return torch.stack([p.log(), (1 - p).log()], dim=1)
+
+
+def test_hard_pixels_are_those_below_the_threshold():
+    rows = probabilities(0.95, 0.6, 0.2, 0.1, 0.69, 0.71)
+    valid = torch.tensor([True, True, True, False, True, True])
+    found = hard_pixels(rows, torch.zeros(6, dtype=torch.int64), valid, 0.7, 1 / 16)
+    assert found.tolist() == [False, True, True, False, True, False]
+
+
+def test_enough_pixels_are_kept_when_all_are_easy():
+    rows = probabilities(0.99, 0.98, 0.97, 0.96)
+    label, valid = torch.zeros(4, dtype=torch.int64), torch.ones(4, dtype=torch.bool)
+    assert hard_pixels(rows, label, valid, 0.7, 0.5).tolist() == [False, False, True, True]
+    assert hard_pixels(rows, label, valid, 0.7, 1 / 16).tolist() == [False, False, False, True]
+    nothing = torch.zeros(4, dtype=torch.bool)
+    assert not hard_pixels(rows, label, nothing, 0.7, 0.5).any()
+
+
+def test_ohem_is_the_mean_over_hard_pixels():
+    rows = probabilities(0.95, 0.6, 0.2, 0.9)
+    logits = rows.T.reshape(1, 2, 2, 2)
+    loss = PixelLoss("ohem")(logits, torch.zeros(1, 2, 2, dtype=torch.int64))
+    assert loss.item() == pytest.approx(-(math.log(0.6) + math.log(0.2)) / 2, rel=1e-5)

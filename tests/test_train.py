@@ -3,16 +3,20 @@
 import csv
 import dataclasses
 import itertools
+import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import load_model, save_model
 from training import train
-from training.batches import BatchLoader
+from training.assemble import checkpoint_blocks, model_config
+from training.batches import BatchLoader, Share
 from training.datasets.base import Sample
 from training.engine import MODEL_FILE, STATE_FILE, Limits, Trainer
 from training.optimization import WeightAverage, parameter_groups, rate_at
@@ -21,12 +25,15 @@ from training.recipes import Recipe, get_recipe, override
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = override(
-    get_recipe("nyuv2-lite"), ["crop=64,64", "batch_size=2", "epochs=2", "bf16=false", "warmup_epochs=0.5"]
+    get_recipe("nyuv2-lite"),
+    ["crop=64,64", "batch_size=2", "epochs=2", "precision=fp32", "warmup_epochs=0.5"],
 )
 
 
 class Frames:
     """Six frames of noise with two classes."""
+
+    num_classes = 40
 
     def __len__(self) -> int:
         return 6
@@ -46,8 +53,11 @@ class Frames:
 def trainer(out, recipe: Recipe = TINY, workers: int = 0) -> Trainer:
     torch.manual_seed(recipe.seed)
     model = build_model(lite_config(), recipe.fusion_start)
-    loader = BatchLoader(Frames(), range(6), recipe.batch_size, recipe.augmentation, recipe.seed, workers)
-    return Trainer(model, recipe, loader, out, save_model)
+    share = Share(parts=recipe.accumulate)
+    loader = BatchLoader(
+        Frames(), range(6), recipe.batch_size, recipe.augmentation, recipe.seed, workers, share
+    )
+    return Trainer(model, recipe, loader, out, save_model, Accelerator(cpu=True))
 
 
 def test_resume_is_bit_exact(tmp_path):
@@ -70,6 +80,8 @@ def test_resume_is_bit_exact(tmp_path):
     assert [row["step"] for row in logs[0]] == ["1", "2", "3", "4", "5", "6"]
     for ours, theirs in zip(*logs, strict=True):
         assert {**ours, "images_per_s": ""} == {**theirs, "images_per_s": ""}
+    lines = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["loss"] for line in lines] == [float(row["loss"]) for row in logs[0]]
 
 
 def test_training_moves_what_trains_and_nothing_else(tmp_path):
@@ -115,13 +127,13 @@ def test_loss_that_is_not_finite_names_the_files_and_saves_nothing(tmp_path):
 
 def test_loader_starts_anywhere_and_threads_change_nothing():
     loaders = [BatchLoader(Frames(), range(6), 2, TINY.augmentation, 1, workers) for workers in (0, 2)]
-    whole, threaded = ([*loader.epoch(3)] for loader in loaders)
-    (last,) = loaders[1].epoch(3, start=2)
+    whole, threaded = ([batch for (batch,) in loader.epoch(3)] for loader in loaders)
+    ((last,),) = loaders[1].epoch(3, start=2)
     assert sorted(name for batch in whole for name in batch.names) == [f"frame{i}" for i in range(6)]
     for a, b in [*zip(whole, threaded, strict=True), (whole[2], last)]:
         assert a.names == b.names
         assert all(torch.equal(x, y) for x, y in zip(a[1:], b[1:], strict=True))
-    (other, *_) = loaders[0].epoch(4)
+    ((other,), *_) = loaders[0].epoch(4)
     assert not torch.equal(other.rgb, whole[0].rgb)
     assert whole[0].rgb.dtype == torch.uint8
     assert whole[0].modal_x.shape == (2, 1, 64, 64)
@@ -170,13 +182,13 @@ def test_overrides():
         [
             "lr=5e-4",
             "crop=480,640",
-            "bf16=false",
+            "precision=fp32",
             "ema=none",
             "model.inputs.short_side=480",
             "pretrained=a.pth",
         ],
     )
-    assert (recipe.lr, recipe.crop, recipe.bf16, recipe.ema) == (5e-4, (480, 640), False, None)
+    assert (recipe.lr, recipe.crop, recipe.precision, recipe.ema) == (5e-4, (480, 640), "fp32", None)
     assert recipe.pretrained == "a.pth"
     assert recipe.model == {"inputs.short_side": 480}
     assert recipe.augmentation.crop == (480, 640)
@@ -187,7 +199,9 @@ def test_overrides():
     [
         ("batchsize=4", "Did you mean 'batch_size'"),
         ("epochs=ten", "epochs: 'ten'"),
-        ("bf16=1", "true or false"),
+        ("masking=1", "true or false"),
+        ("precision=fp8", "fp32, bf16, fp16"),
+        ("dropout=1.0", r"dropout must be in \[0, 1\)"),
         ("crop=480", "2 values"),
         ("lr", "key=value"),
         ("epochs=1", "warmup_epochs"),
@@ -207,7 +221,107 @@ def test_command_line_messages(tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "Did you mean 'nyuv2-lite'" in fails("nyuv2-light")
-    assert "val_fraction" in fails("nyuv2-lite", "--eval-every", "1")
     assert "folder is missing" in fails("nyuv2-lite")
+    assert "choose one of fused_miou" in fails("nyuv2-lite", "--set", "select=miou")
+    assert "choose auto, cpu or cuda" in fails("nyuv2-lite", "--device", "cuda:7")
+    assert "needs a CUDA device" in fails("nyuv2-lite", "--device", "cpu", "--set", "precision=fp16")
     (tmp_path / STATE_FILE).touch()
     assert "--resume" in fails("nyuv2-lite")
+
+
+def test_several_processes_and_parts_see_what_one_sees():
+    whole = BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0)
+    shared = [
+        BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0, Share(process, 2, 2))
+        for process in (0, 1)
+    ]
+    ((batch,),) = whole.epoch(2)
+    parts = [part for loader in shared for (*parts,) in loader.epoch(2) for part in parts]
+    assert [part.names for part in parts] == [(name,) for name in batch.names]
+    assert torch.equal(torch.cat([part.rgb for part in parts]), batch.rgb)
+    with pytest.raises(ValueError, match="2 processes x 3"):
+        BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0, Share(0, 2, 3))
+
+
+def test_masks_are_drawn_for_the_whole_batch(tmp_path):
+    recipe = dataclasses.replace(TINY, batch_size=6, accumulate=3)
+    parts = trainer(tmp_path, recipe)._masks()
+    whole = trainer(tmp_path, dataclasses.replace(recipe, accumulate=1))._masks()
+    assert len(parts) == 3
+    for stream in (0, 1):
+        assert torch.equal(torch.cat([part[stream] for part in parts]), whole[0][stream])
+    assert trainer(tmp_path, dataclasses.replace(recipe, masking=False))._masks() == [(None, None)] * 3
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path, monkeypatch):
+    """Batch norm sees one part at a time, so its statistics are held still; labels are all valid."""
+    recipe = dataclasses.replace(
+        TINY,
+        batch_size=4,
+        dropout=0.0,
+        mask_labels=False,
+        ema=None,
+        scale=(1.0, 1.0),
+        crop=(72, 96),
+        dataset="nyuv2",
+    )
+    monkeypatch.setattr(
+        torch.nn.BatchNorm2d, "train", lambda self, mode=True: torch.nn.Module.train(self, False)
+    )
+    gradients = []
+    for accumulate in (1, 2):
+        run = trainer(tmp_path, dataclasses.replace(recipe, accumulate=accumulate))
+        for module in run.model.modules():
+            if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d):
+                module.p = 0.0
+        run.model.train()
+        run._step(next(iter(run.loader.epoch(0))))
+        gradients.append({name: p.grad for name, p in run.named})
+    for name, whole in gradients[0].items():
+        assert torch.allclose(whole, gradients[1][name], atol=1e-5 + 1e-3 * whole.abs().max()), name
+
+
+def test_self_teaching_off_leaves_the_branches_alone(tmp_path):
+    run = trainer(tmp_path, dataclasses.replace(TINY, self_teaching=False, weight_decay=0.0, ema=None))
+    before = run.model.heads["rgb"].classifier.weight.clone()
+    fused = run.model.heads["fused"].classifier.weight.clone()
+    run.train(Limits(max_steps=2))
+    assert torch.equal(run.model.heads["rgb"].classifier.weight, before)
+    assert not torch.equal(run.model.heads["fused"].classifier.weight, fused)
+
+
+def test_checkpointed_blocks_give_the_same_gradients():
+    torch.manual_seed(0)
+    model = build_model(lite_config()).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d):
+            module.p = 0.0
+    rgb, modal_x = torch.randn(2, 2, 3, 64, 64)
+    found = []
+    for _ in range(2):
+        model.zero_grad()
+        model(rgb, modal_x).fused.square().mean().backward()
+        found.append({name: p.grad.clone() for name, p in model.trainable_parameters() if p.grad is not None})
+        checkpoint_blocks(model)
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.allclose(value, found[1][name], atol=1e-6) for name, value in found[0].items())
+
+
+def test_own_class_lists_reach_the_model():
+    dataset = SimpleNamespace(
+        name="bolts",
+        classes=("bolt", "nut"),
+        palette=((1, 2, 3), (4, 5, 6)),
+        modality="thermal",
+        input_config={"modality": "thermal", "encoding": "image"},
+    )
+    config = model_config(TINY, dataset)
+    assert (config.classes, config.dataset, config.name) == (
+        ("bolt", "nut"),
+        "bolts",
+        "ktb-lite-bolts-thermal",
+    )
+    assert config.inputs.short_side == 64
+    changed = dataclasses.replace(TINY, model={"fusion.kind": "mean", "inputs.short_side": 96})
+    config = model_config(changed, dataset)
+    assert (config.fusion.kind, config.inputs.short_side) == ("mean", 96)

@@ -18,7 +18,7 @@ from training.datasets import PairDataset
 from training.recipes import Recipe
 
 # Event frames: mean and twice the deviation over simulated frames of the NYUv2 training photographs.
-EVENT_MEAN, EVENT_STD = (0.1, 0.1, 0.1), (0.4, 0.4, 0.4)
+EVENT_MEAN, EVENT_STD = (0.08, 0.08, 0.23), (0.37, 0.37, 0.72)
 LITE_X_SCALES = {"depth": (DEPTH_MEAN, DEPTH_STD), "event": (EVENT_MEAN, EVENT_STD)}
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from ktb.adapters import save_adapter
 
+from ktb.adapter_files import save_adapter
 from ktb.checkpoint import save_model
 from training.assemble import label_counts, make_model
 from training.batches import BatchLoader, Share
@@ -99,6 +99,7 @@ def run(options: argparse.Namespace) -> None:
         save_every=60 * options.save_minutes,
         wall=60 * options.minutes if options.minutes else None,
         max_steps=options.steps,
+        log_every=options.log_every,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(limits, "stop", True))
@@ -261,6 +262,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="stop and save after this time; --resume continues")
     parser.add_argument("--steps", type=int, help="stop and save after this many steps of the run")
     parser.add_argument("--save-minutes", type=float, default=5.0, help="time between saves (default 5)")
+    parser.add_argument(
+        "--log-every", type=int, default=10, help="steps between rows of the log (default 10)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches ahead (0: none)")
     parser.add_argument("--threads", type=int, help="torch's CPU threads (default: torch's choice)")
     parser.add_argument(
