@@ -15,7 +15,7 @@ from ktb.layers import require_matching
 from ktb.model import KTB
 from training.batches import BatchLoader
 from training.datasets import PairDataset
-from training.recipes import Recipe
+from training.recipes import Recipe, changed_model
 
 # Event frames: mean and twice the deviation over simulated frames of the NYUv2 training photographs.
 EVENT_MEAN, EVENT_STD = (0.08, 0.08, 0.23), (0.37, 0.37, 0.72)
@@ -40,14 +40,7 @@ def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
     else:
         name = f"ktb-{recipe.backbone}-{dataset.name}-{dataset.modality}"
         config = swin_config(recipe.backbone.removeprefix("swin-"), labels, InputConfig(**inputs), name)
-    values = config.to_dict()
-    for path, value in recipe.model.items():
-        *parents, key = path.split(".")
-        node = values
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[key] = value
-    return ModelConfig.from_dict(values)
+    return changed_model(config, recipe.model)
 
 
 def make_model(

@@ -2,14 +2,49 @@
 
 import difflib
 
-from training.recipes.base import Recipe, override
+from training.recipes.ablations import ABLATIONS
+from training.recipes.base import Recipe
+from training.recipes.deliver import DELIVER_LITE_EVENT, DELIVER_SWIN_B_EVENT
+from training.recipes.mcubes import MCUBES_LITE, MCUBES_SWIN_B
+from training.recipes.mfnet import MFNET_LITE, MFNET_SWIN_B, MFNET_SWIN_L
+from training.recipes.nyuv2 import NYUV2_SWIN_B, NYUV2_SWIN_L
+from training.recipes.nyuv2_event import NYUV2_LITE_EVENT
 from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_FINE, NYUV2_LITE_LONG
+from training.recipes.own import OWN_LITE, OWN_SWIN_B, OWN_SWIN_L
+from training.recipes.pst900 import PST900_LITE, PST900_SWIN_B, PST900_SWIN_L
+from training.recipes.settings import changed_model, override
+from training.recipes.sunrgbd import SUNRGBD_LITE, SUNRGBD_SWIN_B, SUNRGBD_SWIN_L
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (NYUV2_LITE, NYUV2_LITE_FINE, NYUV2_LITE_LONG)
+GROUPS: dict[str, tuple[Recipe, ...]] = {
+    "as published": (
+        NYUV2_SWIN_B,
+        NYUV2_SWIN_L,
+        SUNRGBD_SWIN_B,
+        SUNRGBD_SWIN_L,
+        MFNET_SWIN_B,
+        MFNET_SWIN_L,
+        PST900_SWIN_B,
+        PST900_SWIN_L,
+        *MCUBES_SWIN_B,
+        DELIVER_SWIN_B_EVENT,
+    ),
+    "small": (
+        NYUV2_LITE,
+        NYUV2_LITE_FINE,
+        NYUV2_LITE_LONG,
+        NYUV2_LITE_EVENT,
+        SUNRGBD_LITE,
+        MFNET_LITE,
+        PST900_LITE,
+        *MCUBES_LITE,
+        DELIVER_LITE_EVENT,
+    ),
+    "ablations": ABLATIONS,
+    "your own data": (OWN_LITE, OWN_SWIN_B, OWN_SWIN_L),
 }
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for group in GROUPS.values() for recipe in group}
 
-__all__ = ["RECIPES", "Recipe", "get_recipe", "override"]
+__all__ = ["GROUPS", "RECIPES", "Recipe", "changed_model", "get_recipe", "override"]
 
 
 def get_recipe(name: str) -> Recipe:
@@ -17,5 +52,8 @@ def get_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"Unknown recipe '{name}'; known: {', '.join(RECIPES)}.{hint}")
+        known = "; ".join(
+            f"{title}: {', '.join(recipe.name for recipe in group)}" for title, group in GROUPS.items()
+        )
+        raise ValueError(f"Unknown recipe '{name}'.{hint} Known: {known}.")
     return RECIPES[name]

@@ -1,21 +1,21 @@
-"""What a training run is made of, as one frozen object, and typed overrides from the command line."""
+"""What a training run is made of, as one frozen object."""
 
-import ast
 import dataclasses
-import difflib
-import types
-import typing
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ktb.build import FusionStart
+from ktb.model import MIN_SIDE
 from training.augment import AugmentConfig
+
+NO_SETTINGS = ("parent", "published")  # fields that say something about a recipe
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a run's result besides the data; recipes derive from one another by `replace`.
+    """Everything that decides a run's result besides the data; recipes derive from one another by `derive`.
 
     Rates are per step, the schedule is counted in epochs; `crop` is (height, width) in pixels. A step is one
     update of the weights: `batch_size` pairs, over all processes and all parts of an accumulated gradient, so
@@ -23,7 +23,7 @@ class Recipe:
     """
 
     name: str
-    dataset: str  # one of training.datasets.REGISTRY, or the path of an own-data YAML
+    dataset: str  # one of training.datasets.REGISTRY, or the path of an own-data YAML; "" leaves it to --set
     modality: str | None = None  # None: the dataset's first
     backbone: Literal["lite", "swin-b", "swin-l"] = "lite"
     model: Mapping[str, Any] = field(
@@ -83,8 +83,12 @@ class Recipe:
     bias_sigmas: tuple[float, ...] = ()
     prompt_zero: bool = False
 
+    # About the recipe: no settings, and not saved with a run.
+    parent: "Recipe | None" = field(default=None, compare=False, repr=False)
+    published: float | None = field(default=None, compare=False, repr=False)  # mIoU of the released model
+
     def __post_init__(self):
-        for key in ("epochs", "batch_size", "accumulate", "lr", "loss_stride"):
+        for key in ("epochs", "batch_size", "accumulate", "lr", "loss_stride", "poly_power"):
             if getattr(self, key) <= 0:
                 raise ValueError(f"Recipe '{self.name}': {key} must be positive, got {getattr(self, key)}.")
         if self.warmup_epochs >= self.epochs:
@@ -96,6 +100,25 @@ class Recipe:
             value = getattr(self, key)
             if value is not None and not 0 <= value < 1:
                 raise ValueError(f"Recipe '{self.name}': {key} must be in [0, 1), got {value}.")
+        for key in ("flip", "jitter", "blur", "warmup_start"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"Recipe '{self.name}': {key} must be in [0, 1], got {getattr(self, key)}.")
+        for key in ("weight_decay", "warmup_epochs", "eval_every", "branch_weight", "holes"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"Recipe '{self.name}': {key} must not be negative.")
+        for key in ("scale", "jitter_range", "x_scale", "blur_sigma"):
+            low, high = getattr(self, key) or (0, 0)
+            lowest = math.ulp(0) if key == "scale" else 0
+            if not lowest <= low <= high:
+                raise ValueError(
+                    f"Recipe '{self.name}': {key} is ({low}, {high}); give the lower end first, not negative."
+                )
+        if min(self.crop) < MIN_SIDE:
+            raise ValueError(f"Recipe '{self.name}': crop is {self.crop}; give at least {MIN_SIDE} pixels.")
+
+    def derive(self, name: str, **changes: Any) -> "Recipe":
+        """A recipe called `name` that differs from this one in `changes`; what was published stays behind."""
+        return dataclasses.replace(self, **{"name": name, "parent": self, "published": None} | changes)
 
     @property
     def augmentation(self) -> AugmentConfig:
@@ -109,69 +132,10 @@ class Recipe:
         return FusionStart(self.alpha, self.qk_gain, self.bias_sigmas, self.prompt_zero)
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as plain values (tuples become lists), for checkpoints and model cards."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """The settings as plain values (tuples become lists), for checkpoints and model cards."""
+        values = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in NO_SETTINGS
+        }
         return {
             k: list(v) if isinstance(v, tuple) else dict(v) if k == "model" else v for k, v in values.items()
         }
-
-
-def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """Replace fields by `key=value` texts; `model.PATH=VALUE` changes the model's configuration.
-
-    Values are read by the field's type: numbers, true/false, `none` where allowed, lists as `0.8,2.0`.
-    Raises ValueError for an unknown key (with the nearest one) or a value of the wrong type.
-    """
-    hints = typing.get_type_hints(Recipe)
-    changes: dict[str, Any] = {}
-    for text in assignments:
-        key, separator, value = text.partition("=")
-        if not separator:
-            raise ValueError(f"--set takes key=value, got '{text}'.")
-        if key.startswith("model."):
-            model = dict(changes.get("model", recipe.model))
-            model[key.removeprefix("model.")] = _literal(value)
-            changes["model"] = model
-            continue
-        if key not in hints or key in ("name", "model"):
-            near = difflib.get_close_matches(key, hints, 1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise ValueError(
-                f"Recipe '{recipe.name}' has no setting '{key}'.{hint} Known: {', '.join(hints)}."
-            )
-        try:
-            changes[key] = _parse(value, hints[key])
-        except ValueError as error:
-            raise ValueError(
-                f"--set {key}: '{value}' is not valid ({error}); now {getattr(recipe, key)!r}."
-            ) from None
-    return dataclasses.replace(recipe, **changes)
-
-
-def _parse(text: str, hint: Any) -> Any:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if type(None) in options and text.lower() == "none":
-        return None
-    kind = next(option for option in options if option is not type(None))
-    if typing.get_origin(kind) is Literal:
-        if text not in typing.get_args(kind):
-            raise ValueError(f"expected one of {', '.join(typing.get_args(kind))}")
-        return text
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise ValueError("expected true or false")
-        return text.lower() == "true"
-    if typing.get_origin(kind) is tuple:
-        items = typing.get_args(kind)
-        parts = [part for part in text.strip("()[] ").split(",") if part.strip()]
-        if Ellipsis not in items and len(parts) != len(items):
-            raise ValueError(f"expected {len(items)} values separated by commas")
-        return tuple(items[0](part) for part in parts)
-    return kind(text)
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

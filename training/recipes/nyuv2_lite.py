@@ -8,8 +8,6 @@ Measured on 2 CPU cores that other work shared: 37 and 60 minutes. NYUv2, 39 of 
 frames, from 8-bit depth: 42.9 mIoU fused, 37.1 rgb, 30.2 x (short side 384, single scale, float32).
 """
 
-import dataclasses
-
 from training.recipes.base import Recipe
 
 NYUV2_LITE = Recipe(
@@ -36,9 +34,8 @@ NYUV2_LITE = Recipe(
 )
 
 # Larger crops, a fresh schedule and more weight on the branches; to be started with --init.
-NYUV2_LITE_FINE = dataclasses.replace(
-    NYUV2_LITE,
-    name="nyuv2-lite-fine",
+NYUV2_LITE_FINE = NYUV2_LITE.derive(
+    "nyuv2-lite-fine",
     epochs=17,
     lr=8e-4,
     warmup_epochs=0.3,
@@ -49,6 +46,6 @@ NYUV2_LITE_FINE = dataclasses.replace(
 )
 
 # A third run with mild class weights: rare classes count more.
-NYUV2_LITE_LONG = dataclasses.replace(
-    NYUV2_LITE_FINE, name="nyuv2-lite-long", epochs=14, lr=7e-4, warmup_epochs=0.2, class_weight_power=0.25
+NYUV2_LITE_LONG = NYUV2_LITE_FINE.derive(
+    "nyuv2-lite-long", epochs=14, lr=7e-4, warmup_epochs=0.2, class_weight_power=0.25
 )

@@ -1,0 +1,39 @@
+"""PST900's tunnels, X is thermal: as published, and small.
+
+    python -m training.train pst900-swin-b --data DATA/PST900 --out runs/pst900-swin-b
+    python -m training.train pst900-swin-l --data DATA/PST900 --out runs/pst900-swin-l
+    python -m training.train pst900-lite --data DATA/PST900 --out runs/pst900-lite
+
+Published mIoU (5 classes with "background", probably several scales with flip): B 87.6, L 88.7. The small
+one was never run.
+"""
+
+from training.recipes.nyuv2 import NYUV2_SWIN_B
+from training.recipes.nyuv2_lite import NYUV2_LITE
+
+PST900_SWIN_B = NYUV2_SWIN_B.derive(
+    "pst900-swin-b",
+    dataset="pst900",
+    modality="thermal",
+    model={"inputs.short_side": 720},
+    epochs=200,
+    lr=6e-4,
+    scale=(
+        0.5 * 720 / 480,
+        2.0 * 720 / 480,
+    ),  # 0.5 to 2 of the stored 720 x 1280; 1 means the crop's 480 here
+    published=87.6,
+)
+PST900_SWIN_L = PST900_SWIN_B.derive("pst900-swin-l", backbone="swin-l", published=88.7)
+
+# Nearly all pixels are "background", and the objects are small.
+PST900_LITE = NYUV2_LITE.derive(
+    "pst900-lite",
+    dataset="pst900",
+    modality="thermal",
+    model={"inputs.short_side": 360},
+    crop=(288, 384),
+    scale=(1.0, 2.5),
+    loss_stride=1,
+    class_weight_power=0.25,
+)
