@@ -1,6 +1,8 @@
 """A picture of samples side by side: photo, X and coloured label with names, and the classes below."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -136,10 +138,10 @@ def _shortened(text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
     """The text, or as much of its end as there is room for."""
     if font.getlength(text) <= room:
         return text
-    while text and font.getlength("…" + text) > room:
-        text = text[1:]
-    return "…" + text
+    start = bisect_left(range(len(text)), True, key=lambda i: font.getlength("…" + text[i:]) <= room)
+    return "…" + text[start:]
 
 
+@lru_cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
