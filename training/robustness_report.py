@@ -252,9 +252,8 @@ def _figure(record: Mapping[str, Any], title: str, width: float = 7.2) -> tuple[
 
 def _finish(axes: Axes) -> None:
     axes.set_ylabel("mIoU in %")
-    axes.margins(y=0.08)
-    axes.autoscale_view()
-    axes.set_ylim(bottom=0)
+    highest = axes.dataLim.y1  # not finite where nothing is scored
+    axes.set_ylim(0, 1.06 * highest if np.isfinite(highest) and highest > 0 else 1)
     axes.grid(axis="y", color="#e4e6ea", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
