@@ -1,7 +1,6 @@
 """What a training run is made of, as one frozen object."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +9,35 @@ from ktb.build import FusionStart
 from ktb.model import MIN_SIDE
 from training.augment import AugmentConfig
 
+# What values must be: (the end of the message, the test, the fields).
+RULES = (
+    (
+        "be positive",
+        lambda v: v > 0,
+        ("epochs", "batch_size", "accumulate", "lr", "poly_power", "loss_stride"),
+    ),
+    (
+        "not be negative",
+        lambda v: v >= 0,
+        ("weight_decay", "warmup_epochs", "eval_every", "branch_weight", "class_weight_power", "holes"),
+    ),
+    ("be in [0, 1]", lambda v: 0 <= v <= 1, ("flip", "jitter", "blur", "warmup_start")),
+    (
+        "be in [0, 1)",
+        lambda v: v is None or 0 <= v < 1,
+        ("dropout", "ohem_threshold", "ohem_min_kept", "label_smoothing", "val_fraction"),
+    ),
+    ("lie between 0 and 1, or be none", lambda v: v is None or 0 < v < 1, ("ema",)),
+    ("be positive, or none", lambda v: v is None or v > 0, ("grad_clip",)),
+    ("be in [0, 0.5]: no sample loses both streams", lambda v: 0 <= v <= 0.5, ("mask_rgb", "mask_x")),
+    ("have its two numbers above 0, the lower one first", lambda v: 0 < v[0] <= v[1], ("scale",)),
+    (
+        "have its two numbers in order, not negative",
+        lambda v: v is None or 0 <= v[0] <= v[1],
+        ("jitter_range", "x_scale", "blur_sigma"),
+    ),
+    (f"have at least {MIN_SIDE} pixels a side", lambda v: min(v) >= MIN_SIDE, ("crop",)),
+)
 NO_SETTINGS = ("parent", "published")  # fields that say something about a recipe
 
 
@@ -88,33 +116,15 @@ class Recipe:
     published: float | None = field(default=None, compare=False, repr=False)  # mIoU of the released model
 
     def __post_init__(self):
-        for key in ("epochs", "batch_size", "accumulate", "lr", "loss_stride", "poly_power"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"Recipe '{self.name}': {key} must be positive, got {getattr(self, key)}.")
+        for what, fits, keys in RULES:
+            for key in keys:
+                if not fits(value := getattr(self, key)):
+                    raise ValueError(f"Recipe '{self.name}': {key} must {what}, got {value}.")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"Recipe '{self.name}': warmup_epochs ({self.warmup_epochs}) must be below epochs "
                 f"({self.epochs})."
             )
-        for key in ("dropout", "ohem_threshold", "ohem_min_kept", "label_smoothing", "val_fraction"):
-            value = getattr(self, key)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"Recipe '{self.name}': {key} must be in [0, 1), got {value}.")
-        for key in ("flip", "jitter", "blur", "warmup_start"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"Recipe '{self.name}': {key} must be in [0, 1], got {getattr(self, key)}.")
-        for key in ("weight_decay", "warmup_epochs", "eval_every", "branch_weight", "holes"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"Recipe '{self.name}': {key} must not be negative.")
-        for key in ("scale", "jitter_range", "x_scale", "blur_sigma"):
-            low, high = getattr(self, key) or (0, 0)
-            lowest = math.ulp(0) if key == "scale" else 0
-            if not lowest <= low <= high:
-                raise ValueError(
-                    f"Recipe '{self.name}': {key} is ({low}, {high}); give the lower end first, not negative."
-                )
-        if min(self.crop) < MIN_SIDE:
-            raise ValueError(f"Recipe '{self.name}': crop is {self.crop}; give at least {MIN_SIDE} pixels.")
 
     def derive(self, name: str, **changes: Any) -> "Recipe":
         """A recipe called `name` that differs from this one in `changes`; what was published stays behind."""

@@ -1,4 +1,4 @@
-"""MCubeS's materials, X is near infrared, or the degree or the angle of polarisation: as published, and small.
+"""MCubeS's materials, X is near infrared, degree or angle of polarisation: as published, and small.
 
     python -m training.train mcubes-swin-b-nir --data DATA/MCubeS --out runs/mcubes-swin-b-nir
     python -m training.train mcubes-swin-b-dolp --data DATA/MCubeS --out runs/mcubes-swin-b-dolp

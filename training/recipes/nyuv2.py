@@ -20,7 +20,7 @@ NYUV2_SWIN_B = Recipe(
     batch_size=4,
     lr=4e-4,
     weight_decay=0.01,
-    # The released schedule reaches 0 one epoch after the last; here at its end. The last epoch's rates differ.
+    # The released schedule reaches 0 one epoch after the last, this one at its end: the last rates differ.
     warmup_epochs=10,
     warmup_start=0.1,
     poly_power=0.9,

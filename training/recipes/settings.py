@@ -1,4 +1,4 @@
-"""Changing a recipe from the command line: `--set key=value` and `--set model.PATH=VALUE`, typed and checked."""
+"""Changing a recipe from the command line: `--set key=value` and `--set model.PATH=VALUE`."""
 
 import ast
 import dataclasses
@@ -77,8 +77,8 @@ def template(recipe: Recipe) -> ModelConfig:
 def changed_model(config: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
     """A model's configuration with values replaced by path, such as {"inputs.short_side": 480}.
 
-    Raises ValueError for a path that the configuration does not have (with the nearest one and what is allowed
-    there), for a value of the wrong type, and for values that do not go together.
+    Raises ValueError for a path that the configuration does not have (with the nearest one and what is
+    allowed there), for a value of the wrong type, and for values that do not go together.
     """
     values = config.to_dict()
     allowed = _settable(values)

@@ -16,7 +16,7 @@ SUNRGBD_SWIN_B = NYUV2_SWIN_B.derive(
 )
 SUNRGBD_SWIN_L = SUNRGBD_SWIN_B.derive("sunrgbd-swin-l", backbone="swin-l", published=55.0)
 
-# Seven times NYUv2's frames: fewer passes, three times the steps. This depth may have 16 bits and other units.
+# Seven times NYUv2's frames: fewer passes, three times the steps. This depth may have 16 bits.
 SUNRGBD_LITE = NYUV2_LITE.derive(
     "sunrgbd-lite", dataset="sunrgbd", modality="depth", epochs=15, dequantise=False
 )
