@@ -304,7 +304,7 @@ def test_contact_sheet_has_a_row_a_kind(dataset):
 def test_command(root, tmp_path, capsys, one_thread):
     torch.manual_seed(0)
     save_model(tmp_path / "m.safetensors", build_model(lite_config()), {})
-    common = f"--dataset nyuv2 --modality depth --data {root} --out {tmp_path}/out"
+    common = f"--dataset nyuv2 --data {root} --out {tmp_path}/out"
     command = f"{common} --model {tmp_path}/m.safetensors --limit 1 --size 64 --bf16 --device cpu"
     robustness.main([*command.split(), "--families", "missing", "x-shift/2"])
     record = json.loads((tmp_path / "out" / "robustness.json").read_text())
@@ -314,12 +314,13 @@ def test_command(root, tmp_path, capsys, one_thread):
         "x-shift/2",
     ]
     assert record["settings"]["images"] == 1
+    assert record["settings"]["modality"] == "depth"  # what the model was made for, not the data set's first
     assert "bfloat16" in record["protocol"]
-    robustness.main([*common.split(), "--show", "1"])
+    robustness.main([*common.split(), "--show", "1", "--modality", "depth"])
     assert cv2.imread(f"{tmp_path}/out/corruptions.png").shape[1] == 6 * 228
     for bad, message in (
         (common, "give --model, or --show"),
-        (f"{common} --show 2", "--show 2: choose a sample in 0..1"),
+        (f"{common} --modality depth --show 2", "--show 2: choose a sample in 0..1"),
         (f"{command} --limit 0", "--limit 0: give at least 1"),
         (f"{command} --families rain", "Family 'rain' is not known"),
         (f"{command} --seed 3 --families missing", "holds figures of another seed"),

@@ -29,6 +29,7 @@ from ktb.checkpoint import load_model
 from ktb.model import BRANCHES, KTB
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset
+from training.evaluate import open_dataset
 from training.robustness_conditions import CLEAN, FAMILIES, MISSING, ONLY, VERSION, WAYS, Condition, select
 from training.robustness_report import contact_sheet, write_curves, write_tables
 from training.scoring import evaluate
@@ -204,9 +205,11 @@ def _shown(value: float | None) -> str:
     return "not scored" if value is None else f"{value:.2f}"
 
 
-def _cached(dataset: PairDataset, frames: int) -> bool:
-    """Whether so many decoded frames may stay in memory."""
-    return frames * sum(array.nbytes for array in dataset[0][1:]) <= CACHE_BYTES
+def _cached(dataset: PairDataset, frames: int, name: str, data: Path | None) -> PairDataset:
+    """The same dataset keeping its decoded frames in memory, if so many of them fit."""
+    if frames * sum(array.nbytes for array in dataset[0][1:]) > CACHE_BYTES:
+        return dataset
+    return build_dataset(name, data, dataset.split, modality=dataset.modality, cache=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -218,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dataset", required=True, help=f"{', '.join(REGISTRY)}, or the YAML of own data")
     parser.add_argument("--data", type=Path, help="the dataset's folder")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--modality", help="what X is (default: the dataset's first)")
+    parser.add_argument("--modality", help="what X is (default: what the model was trained on)")
     parser.add_argument("--out", type=Path, required=True, help="the folder to write into, and to go on in")
     parser.add_argument(
         "--families", nargs="+", help=f"only these of {', '.join(FAMILIES)}, or conditions such as x-shift/4"
@@ -241,16 +244,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.limit is not None and options.limit < 1:
         parser.error(f"--limit {options.limit}: give at least 1 image")
     try:
-        opened = {"root": options.data, "split": options.split, "modality": options.modality}
-        dataset = build_dataset(options.dataset, **opened)
         if options.show is not None:
+            dataset = build_dataset(options.dataset, options.data, options.split, modality=options.modality)
             _show(dataset, options.show, options.out, options.seed)
             return
+        model = load_model(options.model).to(options.device)
+        dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
         frames = min(options.limit or len(dataset), len(dataset))
-        dataset = build_dataset(options.dataset, **opened, cache=_cached(dataset, frames))
         record = run(
-            load_model(options.model).to(options.device),
-            dataset,
+            model,
+            _cached(dataset, frames, options.dataset, options.data),
             options.out,
             indices=range(frames),
             size=options.size,
