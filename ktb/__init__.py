@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ktb.adapter_files import load_adapter, save_adapter
     from ktb.checkpoint import built_in_models, load_model, save_model
     from ktb.image_files import read_image_rgb, read_x
     from ktb.model import KTB, KTBOutput
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOMES = {  # torch takes seconds to import: a public name's module is imported when the name is first used
+    "adapter_files": ("load_adapter", "save_adapter"),
     "checkpoint": ("built_in_models", "load_model", "save_model"),
     "image_files": ("read_image_rgb", "read_x"),
     "model": ("KTB", "KTBOutput"),
@@ -32,9 +34,11 @@ __all__ = [
     "Prediction",
     "Predictor",
     "built_in_models",
+    "load_adapter",
     "load_model",
     "read_image_rgb",
     "read_x",
+    "save_adapter",
     "save_model",
     "save_result",
 ]

@@ -96,15 +96,65 @@ def models() -> None:
 @_user_errors
 def info(model: ModelArgument) -> None:
     """Show the configuration and the card of a built-in model, one of our files, or an official .pth."""
+    from ktb.checkpoint import load_model, read_header, resolve
+    from ktb.describe import adapter_lines, config_lines, model_lines, value_lines
+    from ktb.storage import is_adapter_file
+
+    if is_adapter_file(path := resolve(model)):
+        config, card = read_header(path)
+        contents = adapter_lines(path)
+    else:
+        loaded = load_model(path)
+        config, card, contents = loaded.config, loaded.card, model_lines(loaded)
+    _echo_all(config_lines(config))
+    _echo_all(contents)
+    typer.echo("inputs")
+    _echo_all(value_lines(config.to_dict()["inputs"], indent="  "))
+    typer.echo(f"class names       {', '.join(config.classes)}")
+    typer.echo("card" if card else "card              none")
+    _echo_all(value_lines(card, indent="  "))
+
+
+@app.command()
+@_user_errors
+def extract(
+    source: ModelArgument,
+    target: Annotated[Path, typer.Argument(metavar="OUT_ADAPTER.safetensors", help="The file to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Store float16, half the size.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT_ADAPTER if it exists.")] = False,
+) -> None:
+    """Write a model without its pretrained backbone, which the new file names by its SHA-256."""
+    _require_new_file(target, force)
+
+    from ktb.adapter_files import save_adapter
     from ktb.checkpoint import load_model
 
-    loaded = load_model(model)
-    _echo_all(_described(loaded))
-    typer.echo("inputs")
-    _echo_all(_readable(loaded.config.to_dict()["inputs"], indent="  "))
-    typer.echo(f"class names       {', '.join(loaded.config.classes)}")
-    typer.echo("card" if loaded.card else "card              none")
-    _echo_all(_readable(loaded.card, indent="  "))
+    model = load_model(source)
+    save_adapter(target, model, model.card, _stored_type(half))
+    _echo_written(target)
+
+
+@app.command()
+@_user_errors
+def merge(
+    source: Annotated[Path, typer.Argument(metavar="IN_ADAPTER.safetensors", help="An adapter file.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.")],
+    backbone: Annotated[
+        Path | None,
+        typer.Option(help="Whole model on the same backbone, or pretrained weights; by default timm's."),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store float16, half the size.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
+) -> None:
+    """Complete an adapter file with its pretrained backbone to a whole model."""
+    _require_new_file(target, force)
+
+    from ktb.adapter_files import load_adapter
+    from ktb.checkpoint import save_model
+
+    model = load_adapter(source, backbone or True)
+    save_model(target, model, model.card, _stored_type(half))
+    _echo_written(target)
 
 
 @app.command()
@@ -118,6 +168,22 @@ def import_official(
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> None:
     """Convert an official checkpoint to our format: strictly, with configuration and card."""
+    _require_new_file(target, force)
+
+    from ktb.checkpoint import load_official, save_model
+    from ktb.describe import config_lines, model_lines
+
+    model = load_official(source, name, dataset=dataset, modality=modality)
+    _echo_all(config_lines(model.config))
+    _echo_all(model_lines(model))
+    if dataset is None or modality is None:
+        typer.echo("The data set and the modality of X are guessed from the number of classes; the options")
+        typer.echo("--dataset and --modality override them.")
+    save_model(target, model, model.card)
+    _echo_written(target)
+
+
+def _require_new_file(target: Path, force: bool) -> None:
     if target.suffix != ".safetensors":
         raise ValueError(f"{target}: the name of the new file must end in .safetensors.")
     if not target.parent.is_dir():
@@ -126,15 +192,15 @@ def import_official(
         remedy = "choose another name" if target.is_dir() else "add --force to replace it"
         raise ValueError(f"{target} exists already; {remedy}.")
 
-    from ktb.checkpoint import load_official, save_model
 
-    model = load_official(source, name, dataset=dataset, modality=modality)
-    _echo_all(_described(model))
-    if dataset is None or modality is None:
-        typer.echo("The data set and the modality of X are guessed from the number of classes; the options")
-        typer.echo("--dataset and --modality override them.")
-    save_model(target, model, model.card)
-    typer.echo(f"wrote {target}")
+def _stored_type(half: bool) -> Any:
+    import torch
+
+    return torch.float16 if half else torch.float32
+
+
+def _echo_written(target: Path) -> None:
+    typer.echo(f"wrote {target} ({target.stat().st_size / 1e6:,.1f} MB)")
 
 
 def _require_device(device: str) -> None:
@@ -145,67 +211,6 @@ def _require_device(device: str) -> None:
     except Exception as error:  # torch raises many types for unknown and absent devices
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {device!r} cannot be used here ({reason}); use cpu.") from error
-
-
-def _described(model: Any) -> Iterator[str]:
-    """What was built, a line per fact."""
-    config = model.config
-    backbone, fusion = config.backbone, config.fusion
-    total = sum(p.numel() for p in model.parameters())
-    trainable = sum(p.numel() for _, p in model.trainable_parameters())
-    yield from _table(
-        {
-            "name": config.name,
-            "data set": f"{config.dataset or 'unnamed'}, {config.num_classes} classes",
-            "modality of X": config.inputs.modality,
-            "backbone": {"swin": "Swin", "lite": "tf_efficientnet_lite0"}[backbone.kind],
-            "feature widths": backbone.feature_dims,
-        }
-    )
-    if backbone.kind == "swin":
-        yield from _table(
-            {"depths": backbone.depths, "heads": backbone.num_heads, "window": backbone.window_size}
-        )
-    yield from _table(
-        {
-            "adapter ranks": backbone.adapter_ranks,
-            "MAPA ranks": fusion.mapa_ranks,
-            "DSCF ranks": fusion.dscf_ranks,
-            "DSCF heads M": fusion.num_heads,
-            "DSCF groups G": fusion.groups,
-            "head widths": f"{config.head_dims[0]} fused, {config.head_dims[1]} rgb, {config.head_dims[2]} x",
-            "parameters": f"{total:,}, of which {trainable:,} train",
-            "tensors": len(model.state_dict()),
-        }
-    )
-
-
-def _table(facts: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in facts.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-        yield f"{key:<17} {shown}"
-
-
-def _readable(values: Mapping[str, Any], indent: str) -> Iterator[str]:
-    """Nested JSON values as indented lines."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield f"{indent}{key}"
-            yield from _readable(value, indent + "  ")
-        else:
-            yield f"{indent}{key}: {_in_one_line(value)}"
-
-
-def _in_one_line(value: Any) -> str:
-    if value is None or value in ({}, []):
-        return "none"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Mapping):
-        return " ".join(f"{key} {_in_one_line(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_in_one_line, value))
-    return str(value)
 
 
 def _fused_miou(card: Mapping[str, Any]) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ktb.backbone import LiteBackbone, SwinBackbone
+from ktb.backbone import BACKBONES
 from ktb.config import LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
 from ktb.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
 from ktb.heads import SegFormerHead
@@ -19,7 +19,6 @@ from ktb.model import BRANCHES, KTB
 from ktb.position_bias import distance_prior
 from ktb.pretrained import load_pretrained_backbone
 
-BACKBONES = {"swin": SwinBackbone, "lite": LiteBackbone}
 HALF = (0.5, 0.5, 0.5)
 # Indoor depth / 10 m over the NYUv2 training frames has mean 0.277 and deviation 0.146; twice the deviation
 # gives X the same spread as RGB has around 0.5.

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
-from ktb.build import build_model
+from ktb.adapter_files import load_adapter
 from ktb.config import ModelConfig
 from ktb.layers import require_matching
 from ktb.model import KTB
 from ktb.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
+from ktb.storage import FORMAT, OFFICIAL_SUFFIXES, built, fill, is_adapter_file, opened, parse_metadata, write
 
-FORMAT = "ktb-1"
 DEFAULT_MODEL = "ktb-lite-nyuv2-depth"
 BUILT_IN_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints"
 
@@ -55,41 +50,20 @@ def save_model(
     Raises:
         ValueError: naming a tensor that holds no finite numbers, or none in this type.
     """
-    path = Path(path)
-    tensors = {
-        name: (t.to(dtype) if t.is_floating_point() else t).contiguous().cpu()
-        for name, t in model.state_dict().items()
-    }
-    _require_finite(tensors, f"the tensors as {dtype}")
-    metadata = {
-        "format": FORMAT,
-        "config": json.dumps(model.config.to_dict()),
-        "card": json.dumps(dict(card)),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    metadata = {"format": FORMAT, "config": model.config.to_dict(), "card": dict(card)}
+    write(path, model.state_dict(), metadata, dtype)
 
 
 def read_header(path: str | Path) -> tuple[ModelConfig, dict[str, Any]]:
     """Configuration and card of one of our files, its tensors unread; ValueError if it is not ours."""
-    with _opened(path) as file:
-        return _parse_metadata(path, file.metadata())
+    with opened(path) as file:
+        return parse_metadata(path, file.metadata())
 
 
 def parameter_count(path: str | Path) -> int:
     """Number of parameters in one of our files, without reading them; ValueError if it is damaged."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
-    with _opened(path) as file:
+    with opened(path) as file:
         shapes = [file.get_slice(n).get_shape() for n in file.keys() if not n.endswith(statistics)]  # noqa: SIM118
     return sum(math.prod(shape) for shape in shapes)
 
@@ -97,20 +71,22 @@ def parameter_count(path: str | Path) -> int:
 def load_model(name_or_file: str | Path, device: str | torch.device = "cpu") -> KTB:
     """Load a built-in model, one of our `.safetensors` files or an official `.pth`, in evaluation mode.
 
-    The card is on the result as `.card`. Weights become float32.
+    An adapter file is completed with its pretrained backbone if that is on this machine; see
+    `ktb.adapter_files.load_adapter`. The card is on the result as `.card`. Weights become float32.
 
     Raises:
         ValueError: for an unknown name, a damaged or foreign file, or tensors that do not fit, by name.
     """
     path = resolve(name_or_file)
-    if path.suffix in (".pth", ".pt", ".bin"):
+    if path.suffix in OFFICIAL_SUFFIXES:
         return load_official(path).to(device)
-    with _opened(path) as file:
-        config, card = _parse_metadata(path, file.metadata())
+    if is_adapter_file(path):
+        return load_adapter(path, device=device)
+    with opened(path) as file:
+        config, card = parse_metadata(path, file.metadata())
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    model = _built(config, state, path)
-    require_matching(model.state_dict(), state, f"the tensors of {path.name}")
-    _fill(model, state, path)
+    model = built(config, state, path)
+    fill(model, state, path)
     model.card = card
     return model.to(device)
 
@@ -120,12 +96,12 @@ def load_official(path: str | Path, name: str | None = None, **overrides: Any) -
     path = Path(path)
     official = {n: t for n, t in read_pth(path).items() if not n.endswith(RECOMPUTED)}
     config = infer_config(official, name=name or path.stem, **overrides)
-    model = _built(config, official, path)
+    model = built(config, official, path)
     own = model.state_dict()
     require_matching(
         {name: own[our_name(name)] for name in official}, official, f"the tensors of {path.name}"
     )
-    _fill(model, to_ours(official), path)
+    fill(model, to_ours(official), path)
     model.card = {
         "name": config.name,
         "origin": "converted from a checkpoint released by the authors of Keep the Balance (CVPR 2025)",
@@ -134,72 +110,3 @@ def load_official(path: str | Path, name: str | None = None, **overrides: Any) -
         "figures": "not measured by us; see the paper for published ones",
     }
     return model
-
-
-def _built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
-    """The network of a configuration; ValueError, before it takes memory, if the file is too small for it."""
-    least, found = config.weight_count(), sum(tensor.numel() for tensor in state.values())
-    if found < least:
-        raise ValueError(
-            f"the tensors of {path.name} do not fit the network: it has more than {least:,} weights, "
-            f"the file {found:,} values."
-        )
-    return build_model(config)
-
-
-def _fill(model: KTB, state: Mapping[str, Tensor], path: Path) -> None:
-    """Copy tensors whose names and shapes fit; ValueError if they are of another kind or not finite."""
-    own = model.state_dict()
-    wrong = [
-        f"{n} is {t.dtype}" for n, t in state.items() if t.is_floating_point() != own[n].is_floating_point()
-    ]
-    if wrong:
-        raise ValueError(f"the tensors of {path.name} are of another kind: {'; '.join(wrong[:5])}.")
-    _require_finite(state, f"the tensors of {path.name}")
-    model.load_state_dict(state)
-
-
-def _require_finite(state: Mapping[str, Tensor], what: str) -> None:
-    if infinite := [name for name, tensor in state.items() if not _finite(tensor)]:
-        raise ValueError(f"{what} are not all finite numbers: {'; '.join(infinite[:5])}.")
-
-
-def _finite(tensor: Tensor) -> bool:
-    if not tensor.is_floating_point():
-        return True
-    tensor = tensor.float()
-    return bool(tensor.sum().isfinite()) or bool(
-        tensor.isfinite().all()
-    )  # the sum alone is many times faster
-
-
-def _opened(path: str | Path):
-    if not os.path.isfile(path):
-        found = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise ValueError(f"{path} {found}. Give the path of a .safetensors file.")
-    try:
-        return safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a safetensors file ({error}). It is damaged, cut short or of another "
-            f"format: download or write it again."
-        ) from error
-
-
-def _parse_metadata(
-    path: str | Path, metadata: Mapping[str, str] | None
-) -> tuple[ModelConfig, dict[str, Any]]:
-    found = metadata or {}
-    if found.get("format") != FORMAT or "config" not in found:
-        raise ValueError(
-            f"{path} is a safetensors file, but not a KTB model: its metadata has format "
-            f"{found.get('format')!r}, expected {FORMAT!r}. Convert official files with "
-            f"`python -m ktb import-official IN.pth OUT.safetensors`."
-        )
-    try:
-        config, card = ModelConfig.from_dict(json.loads(found["config"])), json.loads(found.get("card", "{}"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} has damaged metadata ({error}); write the file again.") from error
-    if not isinstance(card, dict):
-        raise ValueError(f"{path} has damaged metadata (the card is no object); write the file again.")
-    return config, card

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from ktb.model import KTB
 
-# The first that fits; "backbone" is what never trains: the frozen stages and the output norms.
-_PREFIXES = {
-    "backbone.patch_embed_x.": "x embedding",
-    "backbone.": "backbone",
-    "norms.": "backbone",
-    "mapa.": "prompts",
-    "dscf.": "fusion",
-    "heads.": "heads",
-}
 PARTS = ("backbone", "x embedding", "adapters", "prompts", "fusion", "heads")
+_OUTSIDE_THE_BACKBONE = {"norms": "backbone", "mapa": "prompts", "dscf": "fusion", "heads": "heads"}
 
 
 def part_of(name: str) -> str:
-    """The one of `PARTS` that a parameter or buffer of `KTB.state_dict()` belongs to."""
-    if name.startswith("backbone.") and ".adapters." in name:
-        return "adapters"
-    parts = [part for prefix, part in _PREFIXES.items() if name.startswith(prefix)]
-    assert parts, f"{name} belongs to no part"
-    return parts[0]
+    """The one of `PARTS` that a parameter or buffer of `KTB.state_dict()` belongs to.
+
+    "backbone" is all that never trains: the pretrained network and the output norms.
+    """
+    if is_pretrained(name):
+        return "backbone"
+    if name.startswith("backbone."):
+        return "adapters" if ".adapters." in name else "x embedding"
+    return _OUTSIDE_THE_BACKBONE[name.split(".")[0]]
+
+
+def is_pretrained(name: str) -> bool:
+    """Whether a tensor is one of the pretrained network's, which models on the same backbone share."""
+    ours = ".adapters." in name or name.startswith("backbone.patch_embed_x.")
+    return name.startswith("backbone.") and not ours
 
 
 def count_parameters(model: KTB) -> dict[str, tuple[int, int]]:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import timm
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ktb.backbone import LiteBackbone
+from ktb.backbone import BACKBONES
+from ktb.config import LiteConfig, SwinConfig
 from ktb.model import KTB
 from ktb.official import read_pth, to_ours
 
@@ -35,19 +37,45 @@ def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> st
     Raises:
         ValueError: for a file that cannot be read or does not fit, naming tensors.
     """
-    backbone = model.backbone
-    timm_name = None if source else backbone.timm_name(model.config.backbone)
-    if source is None and isinstance(backbone, LiteBackbone) and importlib.util.find_spec(LITE_PACKAGE):
-        state, origin = _packaged_lite_weights(timm_name.split(".")[0])
-    elif source is None:
-        state, origin = _downloaded(timm_name), f"timm {timm_name}"
-    else:
-        path = Path(source)
-        state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
-        state, origin = _in_timm_names(state), f"{path.name} (sha256 {_sha256(path)})"
-    backbone.load_timm(state)
+    state, origin = read_pretrained(model.config.backbone, source)
+    model.backbone.load_timm(state)
     log.info("backbone weights from %s", origin)
     return origin
+
+
+def read_pretrained(
+    config: SwinConfig | LiteConfig, source: str | Path | None = None
+) -> tuple[dict[str, Tensor], str]:
+    """Pretrained tensors in timm's names and the line about their origin; see `load_pretrained_backbone`."""
+    if source is not None:
+        path = Path(source)
+        state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
+        return _in_timm_names(state), f"{path.name} (sha256 {_sha256(path)})"
+    timm_name = BACKBONES[config.kind].timm_name(config)
+    if _packaged(config):
+        return _packaged_lite_weights(timm_name.split(".")[0])
+    return _downloaded(timm_name), f"timm {timm_name}"
+
+
+def usual_name(config: SwinConfig | LiteConfig) -> str | None:
+    """timm's name of the weights that fit a backbone; None for widths that nobody pretrained."""
+    try:
+        return BACKBONES[config.kind].timm_name(config)
+    except ValueError:
+        return None
+
+
+def is_at_hand(config: SwinConfig | LiteConfig) -> bool:
+    """Whether the usual source is on this machine, so that `read_pretrained(config)` works offline."""
+    timm_name = usual_name(config)
+    if timm_name is None or _packaged(config):
+        return timm_name is not None
+    hub_name = timm.get_pretrained_cfg(timm_name).hf_hub_id
+    return isinstance(try_to_load_from_cache(hub_name, "model.safetensors"), str)
+
+
+def _packaged(config: SwinConfig | LiteConfig) -> bool:
+    return config.kind == "lite" and importlib.util.find_spec(LITE_PACKAGE) is not None
 
 
 def _downloaded(timm_name: str) -> dict[str, Tensor]:

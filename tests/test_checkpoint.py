@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 
-from ktb import built_in_models, checkpoint, load_model, save_model
+from ktb import built_in_models, checkpoint, load_model, save_model, storage
 from ktb.checkpoint import parameter_count, read_header
 from ktb.config import InputConfig, ModelConfig, SwinConfig
 
@@ -78,7 +78,7 @@ def test_a_failed_save_leaves_no_file_and_keeps_the_old_one(model, saved, tmp_pa
             file.write(b"half a file")
         raise OSError("no space left")
 
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr(storage, "save_file", fail)
     for path in (old, tmp_path / "new.safetensors"):
         with pytest.raises(OSError, match="no space left"):
             save_model(path, model, CARD)
@@ -262,7 +262,7 @@ def test_tensors_that_do_not_fit_are_named(saved, tmp_path):
     ids=str,
 )
 def test_a_configuration_far_larger_than_its_file_takes_no_memory(saved, tmp_path, change, monkeypatch):
-    monkeypatch.setattr(checkpoint, "build_model", lambda config: pytest.fail("built"))
+    monkeypatch.setattr(storage, "build_model", lambda config: pytest.fail("built"))
     config = json.dumps(changed(tiny_swin_config().to_dict(), change))
     with pytest.raises(ValueError, match=r"do not fit the network: it has more than [\d,]+ weights"):
         load_model(rewritten(saved, tmp_path / "file.safetensors", config=config))

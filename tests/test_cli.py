@@ -73,7 +73,7 @@ finally:
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    for command in ("predict", "models", "info", "import-official"):
+    for command in ("predict", "models", "info", "extract", "merge", "import-official"):
         assert command in result.stdout
 
 
@@ -227,6 +227,6 @@ def test_info_of_the_lite_backbone_and_of_damaged_files(tmp_path):
 
 
 def test_errors_that_are_not_the_users_are_not_hidden(monkeypatch):
-    monkeypatch.setattr(checkpoint, "load_model", lambda name: 1 / 0)
+    monkeypatch.setattr(checkpoint, "resolve", lambda name: 1 / 0)
     result = run("info", "anything")
     assert isinstance(result.exception, ZeroDivisionError)

@@ -27,7 +27,7 @@ LAYERS = (
     ("adapter_files",),
     ("checkpoint",),
     ("predictor",),
-    ("outputs",),
+    ("outputs", "describe"),
     ("__init__",),
     ("__main__",),
 )

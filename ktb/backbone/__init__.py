@@ -8,4 +8,6 @@ A backbone takes both streams as one (2B, …) batch, rgb samples first. It offe
 from ktb.backbone.lite import LiteBackbone
 from ktb.backbone.swin import SwinBackbone
 
-__all__ = ["LiteBackbone", "SwinBackbone"]
+BACKBONES = {"swin": SwinBackbone, "lite": LiteBackbone}  # by the configuration's kind
+
+__all__ = ["BACKBONES", "LiteBackbone", "SwinBackbone"]

@@ -1,0 +1,148 @@
+"""What our files have in common: safetensors with metadata, written whole or not at all, read strictly."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ktb.build import build_model
+from ktb.config import ModelConfig
+from ktb.layers import require_matching
+from ktb.model import KTB
+
+FORMAT = "ktb-1"
+ADAPTER_FORMAT = "ktb-adapter-1"
+FORMATS = (FORMAT, ADAPTER_FORMAT)
+OFFICIAL_SUFFIXES = (".pth", ".pt", ".bin")  # every other name is taken for safetensors
+
+
+def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dtype: torch.dtype) -> None:
+    """Write a file that appears whole or not at all.
+
+    Args:
+        metadata: text stays as it is, everything else becomes JSON.
+        dtype: floating-point tensors are stored in this type.
+
+    Raises:
+        ValueError: naming a tensor that holds no finite numbers, or none in this type.
+    """
+    path = Path(path)
+    stored = {
+        name: (t.to(dtype) if t.is_floating_point() else t).contiguous().cpu() for name, t in tensors.items()
+    }
+    _require_finite(stored, f"the tensors as {dtype}")
+    texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in metadata.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    os.close(handle)
+    try:
+        save_file(stored, temporary, metadata=texts)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def opened(path: str | Path):
+    """A safetensors file, to be used in `with`; ValueError if it cannot be read as one."""
+    if not os.path.isfile(path):
+        found = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise ValueError(f"{path} {found}. Give the path of a .safetensors file.")
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a safetensors file ({error}). It is damaged, cut short or of another "
+            f"format: download or write it again."
+        ) from error
+
+
+def file_format(path: str | Path) -> str | None:
+    """The one of `FORMATS` that a safetensors file has, None if foreign; ValueError if it is damaged."""
+    with opened(path) as file:
+        found = (file.metadata() or {}).get("format")
+    return found if found in FORMATS else None
+
+
+def is_adapter_file(path: Path) -> bool:
+    """Whether a model file is of the adapter format; ValueError if it is damaged."""
+    return path.suffix not in OFFICIAL_SUFFIXES and file_format(path) == ADAPTER_FORMAT
+
+
+def parse_metadata(
+    path: str | Path, metadata: Mapping[str, str] | None
+) -> tuple[ModelConfig, dict[str, Any]]:
+    """Configuration and card of one of our files; ValueError for a foreign or damaged one."""
+    found = metadata or {}
+    if found.get("format") not in FORMATS or "config" not in found:
+        raise ValueError(
+            f"{path} is a safetensors file, but not a KTB model: its metadata has format "
+            f"{found.get('format')!r}, expected {' or '.join(map(repr, FORMATS))}. Convert official files "
+            f"with `python -m ktb import-official IN.pth OUT.safetensors`."
+        )
+    try:
+        config, card = ModelConfig.from_dict(json.loads(found["config"])), json.loads(found.get("card", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} has damaged metadata ({error}); write the file again.") from error
+    if not isinstance(card, dict):
+        raise ValueError(f"{path} has damaged metadata (the card is no object); write the file again.")
+    return config, card
+
+
+def built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
+    """The network of a configuration; ValueError, before it takes memory, if the tensors are too few."""
+    least, found = config.weight_count(), sum(tensor.numel() for tensor in state.values())
+    if found < least:
+        raise ValueError(
+            f"the tensors of {path.name} do not fit the network: it has more than {least:,} weights, "
+            f"the file {found:,} values."
+        )
+    return build_model(config)
+
+
+@torch.no_grad()
+def fill(
+    model: KTB, state: Mapping[str, Tensor], path: Path, part: Callable[[str], bool] = lambda name: True
+) -> None:
+    """Copy a file's tensors into the network, or into the part of it whose names `part` accepts.
+
+    Raises:
+        ValueError: naming tensors that are missing, left over, misshapen, of another kind or not finite.
+    """
+    what = f"the tensors of {path.name}"
+    own = {name: tensor for name, tensor in model.state_dict().items() if part(name)}
+    require_matching(own, state, what)
+    wrong = [
+        f"{n} is {t.dtype}" for n, t in state.items() if t.is_floating_point() != own[n].is_floating_point()
+    ]
+    if wrong:
+        raise ValueError(f"{what} are of another kind: {'; '.join(wrong[:5])}.")
+    _require_finite(state, what)
+    for name, tensor in own.items():
+        tensor.copy_(state[name])
+
+
+def _require_finite(state: Mapping[str, Tensor], what: str) -> None:
+    if infinite := [name for name, tensor in state.items() if not _finite(tensor)]:
+        raise ValueError(f"{what} are not all finite numbers: {'; '.join(infinite[:5])}.")
+
+
+def _finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    tensor = tensor.float()
+    return bool(tensor.sum().isfinite()) or bool(
+        tensor.isfinite().all()
+    )  # the sum alone is many times faster
