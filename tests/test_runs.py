@@ -17,13 +17,16 @@ from ktb.checkpoint import load_model
 from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ["crop=64,64", "batch_size=4", "epochs=2", "precision=fp32", "warmup_epochs=0.5", "dropout=0.0"]
+SMALL = [
+    *("crop=64,64", "batch_size=4", "epochs=2", "precision=fp32", "warmup_epochs=0.5", "dropout=0.0"),
+    *("eval_every=2", "val_fraction=0.34"),
+]
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> Path:
-    """A NYUv2 tree of 8 training and 8 test frames."""
-    return make_tree("nyuv2", tmp_path_factory.mktemp("nyuv2"), size=(72, 96), count=8)
+    """A NYUv2 tree of 12 training frames, of which 4 will be held out, and 12 test frames."""
+    return make_tree("nyuv2", tmp_path_factory.mktemp("nyuv2"), size=(72, 96), count=12)
 
 
 def command(
@@ -75,6 +78,11 @@ def losses(out: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
+def validations(out: Path) -> list[dict[str, str]]:
+    with (out / "eval.csv").open() as file:
+        return [*csv.DictReader(file)]
+
+
 def saved_step(out: Path) -> int:
     """The step in the state file, 0 while there is none; the file must be whole whenever it is there."""
     path = out / STATE_FILE
@@ -108,7 +116,7 @@ def test_killed_and_resumed_equals_uninterrupted(tree, straight, tmp_path):
 def test_sigterm_saves_first(tree, tmp_path):
     out = tmp_path / "run"
     process = start_and_wait(
-        command(tree, out, "--save-minutes", "60", settings=("epochs=500",)),
+        command(tree, out, "--save-minutes", "60", settings=("epochs=500", "eval_every=0")),
         until=lambda: (out / "log.csv").is_file() and len(losses(out)) >= 1,
     )
     assert not (out / STATE_FILE).exists()
@@ -121,60 +129,35 @@ def test_sigterm_saves_first(tree, tmp_path):
 
 
 def test_two_processes_give_the_loss_curve_of_one(tree, straight, tmp_path):
-    """Two processes with two samples each, synchronised batch norms and shared means: one with four."""
-    launcher = (
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        "-m",
-    )
+    """Two processes with two samples each, synchronised batch norms and shared means: one with four.
+
+    Equal to rounding until the first full update. Then AdamW turns the rounding of gradients that should be
+    zero (biases in front of a batch norm) into steps, and ties of an untrained fused prediction move label*.
+    """
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
     run(command(tree, tmp_path, launcher=launcher))
-    assert losses(tmp_path) == pytest.approx(losses(straight), rel=1e-4)
+    assert losses(tmp_path)[:2] == pytest.approx(losses(straight)[:2], rel=1e-5)
+    assert losses(tmp_path) == pytest.approx(losses(straight), rel=2e-3)
     ours, theirs = (load_model(out / MODEL_FILE).state_dict() for out in (tmp_path, straight))
     for name in ("heads.fused.norm.running_mean", "backbone.patch_embed_x.1.running_var"):
-        assert torch.allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-5), name
+        assert torch.allclose(ours[name], theirs[name], rtol=1e-2, atol=1e-3), name
     assert json.loads((tmp_path / "run.json").read_text())["processes"] == 2
-
-
-def test_two_processes_validate_like_one(tree, tmp_path):
-    settings = ("eval_every=1", "val_fraction=0.5", "batch_size=2", "epochs=1", "warmup_epochs=0")
-    launcher = (
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--standalone",
-        "-m",
-    )
-    rows = []
-    for name, how in (("one", ()), ("two", launcher)):
-        run(command(tree, tmp_path / name, settings=settings, launcher=how))
-        with (tmp_path / name / "eval.csv").open() as file:
-            rows.append(next(csv.DictReader(file)))
-    assert rows[0]["images"] == rows[1]["images"] == "4"
-    assert float(rows[0]["fused_pixel_accuracy"]) == pytest.approx(
-        float(rows[1]["fused_pixel_accuracy"]), abs=1.0
-    )
+    ((one,), (two,)) = (validations(out) for out in (straight, tmp_path))
+    assert one["images"] == two["images"] == "4"  # each frame once, whichever process scored it
+    assert float(one["fused_pixel_accuracy"]) == pytest.approx(float(two["fused_pixel_accuracy"]), abs=2)
 
 
 def test_the_best_weights_are_chosen_on_held_out_frames(tree, tmp_path):
     out = tmp_path / "run"
-    run(
-        command(tree, out, "--tensorboard", "--adapters-only", settings=("eval_every=1", "val_fraction=0.25"))
-    )
-    with (out / "eval.csv").open() as file:
-        rows = [*csv.DictReader(file)]
+    run(command(tree, out, "--tensorboard", "--adapters-only", settings=("eval_every=1",)))
+    rows = validations(out)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     summary = json.loads((out / "run.json").read_text())
     assert summary["model"] == BEST_FILE
     assert summary["best"]["fused_miou"] == max(float(row["fused_miou"]) for row in rows)
     assert [*(out / "tensorboard").glob("events.*")]
     best = load_model(out / BEST_FILE)  # adapters only: completed from the installed pretrained weights
-    assert "2 frames held out from train" in best.card["selection"]
+    assert "4 frames held out from train" in best.card["selection"]
     assert (out / BEST_FILE).stat().st_size < 12_000_000
 
 
@@ -183,15 +166,15 @@ def test_choosing_on_test_is_written_into_the_card(tree, tmp_path):
     settings = ("eval_every=1", "epochs=1", "warmup_epochs=0")
     run(command(tree, out, "--select-on-test", settings=settings))
     card = load_model(out / BEST_FILE).card
-    assert "the test split (8 frames)" in card["selection"]
+    assert "the test split (12 frames)" in card["selection"]
     assert "TOO GOOD" in card["selection"].upper()
 
 
 @pytest.mark.parametrize(
     ("settings", "more", "message"),
     [
-        (("eval_every=1",), (), "val_fraction=0.1"),
-        ((), ("--select-on-test",), "eval_every"),
+        (("val_fraction=0",), (), "val_fraction=0.1"),
+        (("eval_every=0",), ("--select-on-test",), "eval_every"),
         (("batch_size=3", "accumulate=2"), (), "does not divide"),
         (("pretrained=nowhere.pth",), (), "nowhere.pth"),
     ],

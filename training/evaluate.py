@@ -20,6 +20,7 @@ import torch
 
 from ktb.checkpoint import load_model
 from ktb.model import KTB
+from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset
 from training.reports import branch_table, condition_table, text_table, write_report
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, evaluate, print and write; a user's mistake is one line on stderr, status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    keep_freed_memory()
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -27,6 +27,7 @@ import torch
 
 from ktb.checkpoint import load_model
 from ktb.model import BRANCHES, KTB
+from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset
 from training.evaluate import open_dataset
@@ -214,6 +215,7 @@ def _cached(dataset: PairDataset, frames: int, name: str, data: Path | None) -> 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run the suite, or draw what its corruptions look like."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(
         prog="python -m training.robustness", description=__doc__.splitlines()[0]
     )
