@@ -8,7 +8,7 @@ several seeds each. The times are in the training README beside the figures.
 
 from training.recipes.nyuv2_lite import NYUV2_LITE
 
-FULL = NYUV2_LITE.derive("ablation-full", epochs=6, batch_size=8, crop=(160, 224))
+FULL = NYUV2_LITE.derive("ablation-full", epochs=4, batch_size=8, crop=(160, 224), warmup_epochs=0.5)
 
 # The prompts at the stages' entries; the adapters, MAPA's second half, are taken out by the next one.
 NO_MAPA = FULL.derive("ablation-no-mapa", model={"fusion.prompts": False})

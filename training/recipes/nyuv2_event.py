@@ -12,9 +12,12 @@ from training.recipes.nyuv2_lite import NYUV2_LITE_FINE
 NYUV2_LITE_EVENT = NYUV2_LITE_FINE.derive(
     "nyuv2-lite-event",
     modality="event",
-    jitter=0.5,
-    jitter_range=(0.3, 1.5),
+    epochs=7,
+    jitter=0.6,
+    jitter_range=(0.2, 1.5),
     blur=0.5,
+    blur_sigma=(0.3, 4.0),
+    class_weight_power=0.25,
     dequantise=False,  # 0 means no event, and stays 0
     x_scale=(1.0, 1.0),
 )
