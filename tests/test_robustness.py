@@ -305,7 +305,7 @@ def test_command(root, tmp_path, capsys, one_thread):
     torch.manual_seed(0)
     save_model(tmp_path / "m.safetensors", build_model(lite_config()), {})
     common = f"--dataset nyuv2 --data {root} --out {tmp_path}/out"
-    command = f"{common} --model {tmp_path}/m.safetensors --limit 1 --size 64 --bf16 --device cpu"
+    command = f"{common} --model {tmp_path}/m.safetensors --every 2 --size 64 --bf16 --device cpu"
     robustness.main([*command.split(), "--families", "missing", "x-shift/2"])
     record = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert list(record["conditions"]) == [
@@ -322,6 +322,7 @@ def test_command(root, tmp_path, capsys, one_thread):
         (common, "give --model, or --show"),
         (f"{common} --modality depth --show 2", "--show 2: choose a sample in 0..1"),
         (f"{command} --limit 0", "--limit 0: give at least 1"),
+        (f"{command} --every 0", "--every 0: give 1 for all"),
         (f"{command} --families rain", "Family 'rain' is not known"),
         (f"{command} --seed 3 --families missing", "holds figures of another seed"),
     ):

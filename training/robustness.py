@@ -229,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--families", nargs="+", help=f"only these of {', '.join(FAMILIES)}, or conditions such as x-shift/4"
     )
     parser.add_argument("--limit", type=int, help="only the first N images")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th image")
     parser.add_argument("--size", type=int, help="short side in pixels (default: the model's own)")
     parser.add_argument("--bf16", action="store_true", help="run the network in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
@@ -245,6 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("give --model, or --show to look at the corruptions")
     if options.limit is not None and options.limit < 1:
         parser.error(f"--limit {options.limit}: give at least 1 image")
+    if options.every < 1:
+        parser.error(f"--every {options.every}: give 1 for all images, 2 for every other one, ...")
     try:
         if options.show is not None:
             dataset = build_dataset(options.dataset, options.data, options.split, modality=options.modality)
@@ -252,12 +255,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         model = load_model(options.model).to(options.device)
         dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
-        frames = min(options.limit or len(dataset), len(dataset))
+        indices = range(0, len(dataset), options.every)[: options.limit]
         record = run(
             model,
-            _cached(dataset, frames, options.dataset, options.data),
+            _cached(dataset, len(indices), options.dataset, options.data),
             options.out,
-            indices=range(frames),
+            indices=indices,
             size=options.size,
             bf16=options.bf16,
             conditions=options.families,
