@@ -23,7 +23,7 @@ from ktb.model import KTB
 from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset
-from training.reports import branch_table, condition_table, text_table, write_report
+from training.reports import branch_table, condition_table, image_count, text_table, write_report
 from training.scoring import attention_statistics, describe, evaluate
 from training.views import MSF_SCALES
 
@@ -91,10 +91,10 @@ def run(options: argparse.Namespace, command: str) -> None:
     tables = [branch_table(result, decimals=2)]
     tables += [condition_table(result["conditions"], decimals=2)] if "conditions" in result else []
     logger.info(
-        "%s\n%s; %d images, in percent, rounded down\n\n%s\n",
+        "%s\n%s; %s, in percent, rounded down\n\n%s\n",
         title,
         result["protocol"],
-        result["images"],
+        image_count(result["images"]),
         "\n\n".join(text_table(table) for table in tables),
     )
     logger.info("Written: %s", ", ".join(map(str, files)))

@@ -63,7 +63,11 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def markdown(result: Mapping[str, Any], title: str, command: str) -> str:
     """All tables of a result of `training.scoring.evaluate`, under its protocol and command."""
-    lines = [f"# {title}", "", f"**Protocol**: {result['protocol']}; {_images(result['images'])}, in percent"]
+    lines = [
+        f"# {title}",
+        "",
+        f"**Protocol**: {result['protocol']}; {image_count(result['images'])}, in percent",
+    ]
     lines += ["", "**Command**:", "", "```", command, "```", "", *_markdown_table(branch_table(result))]
     if "conditions" in result:
         lines += ["", "Per condition:", "", *_markdown_table(condition_table(result["conditions"]))]
@@ -174,7 +178,8 @@ def draw_confusion(
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
 
 
-def _images(count: int) -> str:
+def image_count(count: int) -> str:
+    """Such as "1 image" or "12 images"."""
     return "1 image" if count == 1 else f"{count} images"
 
 
