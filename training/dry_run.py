@@ -147,12 +147,12 @@ def _schedule(recipe: Recipe, cost: Cost, pairs: int | None, where: str) -> Iter
         yield "\nThe number of training pairs is not known: give --data for steps and time."
         return
     steps = pairs // recipe.batch_size
-    rate = ASSUMED_RATES[recipe.precision] / 1e12
+    rate, shortest = ASSUMED_RATES[recipe.precision] / 1e12, SHORTEST_STEP
     total = steps * recipe.epochs
     seconds = total * cost.seconds_per_step(recipe)
     yield f"\nSchedule: {pairs:,} training pairs {where}, {steps:,} steps an epoch, {total:,} in all"
-    yield f"Time on one GPU: {_duration(seconds)} (estimated, not measured: the counted operations at an"
-    yield f"   A100-class card's assumed {rate:.0f} TFLOP/s in {recipe.precision}, at least {SHORTEST_STEP} s a step)"
+    yield f"Time on one GPU: {_duration(seconds)} (estimated, not measured: the counted operations at"
+    yield f"   {rate:.0f} TFLOP/s, assumed for an A100 in {recipe.precision}, at least {shortest} s a step)"
 
 
 def _duration(seconds: float) -> str:

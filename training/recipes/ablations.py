@@ -1,9 +1,12 @@
 """What each part of the method adds, on the small model, NYUv2 and depth; short runs with small crops.
 
-    python -m training.train ablation-full --data DATA/NYUDepthv2 --out runs/ablation-full-0 --set seed=0
+    python -m training.train ablation-full --data DATA/NYUDepthv2 --out runs/full-0 --set seed=0
+    python -m training.train ablation-no-mapa --data DATA/NYUDepthv2 --out runs/no-mapa-0 --set seed=0
+    python -m training.train ablation-no-adapters --data DATA/NYUDepthv2 --out runs/no-adapters-0 --set seed=0
+    python -m training.train ablation-mean-fusion --data DATA/NYUDepthv2 --out runs/mean-fusion-0 --set seed=0
+    python -m training.train ablation-no-mmst --data DATA/NYUDepthv2 --out runs/no-mmst-0 --set seed=0
 
-and the same for ablation-no-mapa, ablation-no-adapters, ablation-mean-fusion and ablation-no-mmst, with
-several seeds each. The times are in the training README beside the figures.
+with several seeds each. Figures, with their times, are in training/README.md.
 """
 
 from training.recipes.nyuv2_lite import NYUV2_LITE

@@ -1,4 +1,4 @@
-"""The small model on NYUv2 with simulated event frames as X, started from the one that was trained on depth.
+r"""The small model on NYUv2 with simulated event frames as X, started from the one that was trained on depth.
 
     python -m training.simulate_events --help    # makes DATA/NYUDepthv2/Event from the photographs
     python -m training.train nyuv2-lite-event --data DATA/NYUDepthv2 --out runs/event \

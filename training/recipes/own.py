@@ -2,6 +2,7 @@
 
     python -m training.train lite --set dataset=FILE.yaml --out runs/mine
     python -m training.train swin-b --set dataset=FILE.yaml --out runs/mine
+    python -m training.train swin-l --set dataset=FILE.yaml --out runs/mine
 
 The folders, the classes and what X is come from the file. Worth a look with `--dry-run` first:
 `crop` and `model.inputs.short_side` for the size of your images and objects, `epochs` for their number
