@@ -156,6 +156,8 @@ def _schedule(recipe: Recipe, cost: Cost, pairs: int | None, where: str) -> Iter
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return "a minute or less"
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.0f} hours" if seconds < 72 * 3600 else f"{seconds / 86400:.1f} days"
