@@ -500,6 +500,7 @@ def test_x_is_what_the_model_was_trained_on(root, fake_model, caplog):
         ("--split val", "train, test"),
         ("--modality thermal", "modality 'thermal' is not known; choose from depth"),
         ("--limit 0", "--limit is 0; give at least 1"),
+        ("--every 0", "--every is 0; give 1 for all images"),
         ("--msf --flip", "--msf sets scales and flip itself"),
         ("--size 8", "size is 8"),
         ("--scales 0", "scale 0.0 is out of range"),
@@ -536,3 +537,11 @@ def test_evaluation_scores_exactly_what_the_predictor_shows(root):
         matrix.update(torch.from_numpy(labels), torch.from_numpy(sample.label))
     assert result["fused"]["pixel_accuracy"] == pytest.approx(matrix.scores().pixel_accuracy, abs=1e-9)
     assert result["fused"]["miou"] == pytest.approx(matrix.scores().miou, abs=1e-9)
+
+
+def test_a_mean_has_no_attention_to_report(root):
+    model = Reader()
+    fusion = dataclasses.replace(model.config.fusion, kind="mean")
+    model.config = dataclasses.replace(model.config, fusion=fusion)
+    with pytest.raises(ValueError, match="fuses by a mean and has no attention"):
+        evaluate(model, build_dataset("nyuv2", root, "test"), attention=True)

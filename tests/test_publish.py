@@ -33,7 +33,7 @@ def evaluation() -> dict:
 def test_publish_halves_the_file_and_keeps_the_card(tmp_path):
     model = build_model(lite_config())
     trained = tmp_path / "model.safetensors"
-    save_model(trained, model, {"recipe": {"name": "r"}, "step": 7})
+    save_model(trained, model, {"recipe": {"name": "r"}, "step": 7, "selection": "best of five looks"})
     (tmp_path / "card.json").write_text(json.dumps(WRITTEN))
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
     out = tmp_path / "small.safetensors"
@@ -43,11 +43,13 @@ def test_publish_halves_the_file_and_keeps_the_card(tmp_path):
     _, card = read_header(out)
     assert card["figures"]["fused"]["miou"] == 37.96
     assert card["step"] == 7
+    assert card["selection"] == "best of five looks"
     assert card["limits"] == "everything"
     loaded = load_model(out).state_dict()
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded[name], tensor.half().float() if tensor.is_floating_point() else tensor)
     text = out.with_suffix(".md").read_text()
+    assert "**Selection**: best of five looks" in text
     assert "| fused | 37.9 | 70.0 | 50.0 |" in text  # never rounded up
     assert "| other prop | not scored | not scored | not scored |" in text
 

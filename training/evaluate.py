@@ -49,13 +49,15 @@ def run(options: argparse.Namespace, command: str) -> None:
     """Evaluate with parsed options; ValueError for anything that the user can mend."""
     if options.limit is not None and options.limit < 1:
         raise ValueError(f"--limit is {options.limit}; give at least 1, or leave it away for all images.")
+    if options.every < 1:
+        raise ValueError(f"--every is {options.every}; give 1 for all images, 2 for every other one, ...")
     if options.msf and (options.scales or options.flip):
         raise ValueError("--msf sets scales and flip itself; leave --scales and --flip away, or --msf.")
     if options.robustness is not None:
         _refuse_beside_robustness(options)
     model = load_model(options.model).to(options.device)
     dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
-    indices = range(min(options.limit or len(dataset), len(dataset)))
+    indices = range(0, len(dataset), options.every)[: options.limit]
     if options.robustness is not None:
         from training import robustness  # it builds on this evaluation
 
@@ -148,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--overlap", type=float, default=0.5, help="share by which windows overlap (default: 0.5)")
     add("--bf16", action="store_true", help="run the network in bfloat16")
     add("--limit", type=int, metavar="N", help="only the first N images")
+    add("--every", type=int, default=1, metavar="N", help="only every N-th image")
     add("--protocol", choices=("ours", "reference"), default="ours", help="reference: the released scripts'")
     add("--attention", action="store_true", help="report the fusion's entropy and balance")
     add(

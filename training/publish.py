@@ -37,6 +37,8 @@ def build_card(
     if missing := [key for key in REQUIRED if key not in written]:
         raise ValueError(f"the card lacks {', '.join(missing)}: write them into the --card file.")
     card = {**written, "recipe": trained.get("recipe", {}), "step": trained.get("step")}
+    if "selection" in trained:  # how the weights were chosen must not get lost
+        card["selection"] = trained["selection"]
     if evaluation is not None:
         card["protocol"] = evaluation["protocol"]
         card["images"] = evaluation["images"]
@@ -49,7 +51,7 @@ def build_card(
 def card_markdown(name: str, card: Mapping[str, Any]) -> str:
     """The card for people: text, figures per branch, IoU per class."""
     lines = [f"# {name}", ""]
-    for key in ("data", "split", "protocol", "hours", "limits"):
+    for key in ("data", "split", "selection", "protocol", "hours", "limits"):
         if key in card:
             lines += [f"**{key.capitalize()}**: {card[key]}", ""]
     lines += ["**Commands**:", "", "```", *card["commands"], "```", ""]

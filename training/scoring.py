@@ -93,6 +93,8 @@ def evaluate(
     classes = dataset.classes
     tolerance = None if isinstance(boundary, bool) else boundary
     conditions = sorted({dataset.condition(index) or "" for index in range(len(dataset))})
+    if attention and model.config.fusion.kind == "mean":
+        raise ValueError(f"{model.config.name} fuses by a mean and has no attention: leave --attention away.")
     tallies = {c: Tally(len(classes), boundary is not False, tolerance) for c in conditions}
     statistics = torch.zeros(LEVELS, 2, dtype=torch.float64)
     for index in tqdm(indices, unit="image", desc="evaluate", disable=not progress):
