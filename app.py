@@ -3,6 +3,7 @@
 import argparse
 import logging
 
+from app.examples import OwnExamples
 from app.service import Service
 from app.ui import build_page, launch_options
 
@@ -11,14 +12,21 @@ def main() -> None:
     """Parse the arguments, build the service and the page, launch."""
     parser = argparse.ArgumentParser(description="The KTB page: RGB+X segmentation and its fusion.")
     parser.add_argument("--model", action="append", default=[], help="a .safetensors or .pth file to offer")
+    parser.add_argument("--own-data", metavar="FILE.yaml", help="offer these pairs of yours as the examples")
+    parser.add_argument(
+        "--own-split", metavar="SPLIT", help="the split to offer (default: test, else the first)"
+    )
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if options.own_split and not options.own_data:
+        parser.error("--own-split needs --own-data FILE.yaml")
     try:
-        page = build_page(Service(options.model))
+        own = OwnExamples(options.own_data, options.own_split) if options.own_data else None
+        page = build_page(Service(options.model), own)
     except ValueError as error:
         parser.error(str(error))
     page.queue(max_size=32).launch(

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from app.words import x_name
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve
+from ktb.config import InputConfig, ModelConfig
 from ktb.modalities import XReading
+from ktb.storage import OFFICIAL_SUFFIXES
 
 UNIFORM_ENTROPY = 0.97  # attention above this normalised entropy says next to nothing about where it looked
 
@@ -43,9 +46,10 @@ class LevelView:
 
 @dataclass(frozen=True)
 class Result:
-    """One run: the photograph, what the network said, and the fusion per level."""
+    """One run: the photograph, what X is called, what the network said, and the fusion per level."""
 
     rgb: np.ndarray
+    x_name: str
     prediction: Prediction
     levels: tuple[LevelView, ...]
 
@@ -54,14 +58,16 @@ class Service:
     """Models that are loaded when first used, and the runs on them.
 
     Args:
-        extra_models: files to offer beside the built-in models.
+        extra_models: names or files to offer before the built-in models.
     """
 
     def __init__(self, extra_models: list[str] | None = None):
-        self._files: dict[str, Path] = dict(built_in_models())
-        for model in extra_models or []:
-            path = resolve(model)
-            self._files.setdefault(path.stem, path)
+        self._files: dict[str, Path] = {}
+        for path in map(resolve, extra_models or []):
+            known = self._files.setdefault(path.stem, path)
+            if known != path:
+                raise ValueError(f"{known} and {path} would both be called {path.stem!r}; rename one of them")
+        self._files |= {name: path for name, path in built_in_models().items() if name not in self._files}
         if not self._files:
             raise ValueError("there is no model to show; give one with --model FILE.safetensors")
         self._predictors: dict[str, Predictor] = {}
@@ -74,17 +80,23 @@ class Service:
 
     def predictor(self, model: str) -> Predictor:
         """The predictor of a model, loaded once; ValueError for a name that is not offered."""
-        if model not in self._files:
-            raise ValueError(f"there is no model {model!r}; choose one of {', '.join(self._files)}")
+        path = self._path(model)
         with self._lock:
             if model not in self._predictors:
-                self._predictors[model] = Predictor(load_model(self._files[model]))
+                self._predictors[model] = Predictor(load_model(path))
             return self._predictors[model]
 
     def card(self, model: str) -> Mapping[str, Any]:
-        """The card of a model, read without loading its weights where the format allows."""
-        path = self._files[model]
-        return read_header(path)[1] if path.suffix == ".safetensors" else self.predictor(model).model.card
+        """The card of a model."""
+        return self._header(model)[1]
+
+    def config(self, model: str) -> ModelConfig:
+        """The configuration of a model; ValueError for a name that is not offered."""
+        return self._header(model)[0]
+
+    def inputs(self, model: str) -> InputConfig:
+        """What a model takes; ValueError for a name that is not offered."""
+        return self.config(model).inputs
 
     def read_x(self, x_path: str, rgb_path: str | None, model: str, unit: str) -> XReading:
         """What this model would get from an X file, at the photograph's size if there is one yet."""
@@ -95,16 +107,27 @@ class Service:
     def segment(self, rgb_path: str | None, x_path: str | None, model: str, unit: str) -> Result:
         """Run a model on two uploaded files; ValueError for anything that the user can mend."""
         if not rgb_path:
-            raise ValueError("the photograph is missing. Upload an RGB image, or click an example.")
-        if not x_path:
-            raise ValueError(
-                "the X image is missing. Upload the depth image that belongs to the photograph (16-bit PNG "
-                "or .npy), or click an example."
-            )
+            raise ValueError("the photograph is missing. Upload an RGB image.")
         predictor = self.predictor(model)
+        name = x_name(predictor.model.config.inputs)
+        if not x_path:
+            raise ValueError(f"the X image is missing. Upload the {name} that belongs to the photograph.")
         rgb = read_image_rgb(rgb_path)
         prediction = predictor(rgb, read_x(x_path), unit=unit)
-        return Result(rgb, prediction, _level_views(prediction))
+        return Result(rgb, name, prediction, _level_views(prediction))
+
+    def _path(self, model: str) -> Path:
+        if model not in self._files:
+            raise ValueError(f"there is no model {model!r}; choose one of {', '.join(self._files)}")
+        return self._files[model]
+
+    def _header(self, model: str) -> tuple[ModelConfig, Mapping[str, Any]]:
+        """Configuration and card, read without loading the weights where the format allows."""
+        path = self._path(model)
+        if path.suffix not in OFFICIAL_SUFFIXES:
+            return read_header(path)
+        loaded = self.predictor(model).model
+        return loaded.config, loaded.card
 
 
 def _level_views(prediction: Prediction) -> tuple[LevelView, ...]:

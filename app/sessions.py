@@ -28,11 +28,19 @@ class SessionStore:
         upload_root: only files below this folder are ever deleted.
         max_sessions: when more are open, the longest unused is forgotten.
         max_age: seconds after which an unused session is forgotten.
+        keep: files that are never deleted, wherever they lie.
     """
 
-    def __init__(self, upload_root: Path, max_sessions: int = 64, max_age: float = 3600.0):
+    def __init__(
+        self,
+        upload_root: Path,
+        max_sessions: int = 64,
+        max_age: float = 3600.0,
+        keep: Iterable[Path] = (),
+    ):
         self._upload_root = upload_root.resolve()
         self._max_sessions, self._max_age = max_sessions, max_age
+        self._keep = {path.resolve() for path in keep}
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,5 +92,5 @@ class SessionStore:
     def _delete(self, uploads: set[Path]) -> None:
         for path in uploads:
             resolved = path.resolve()
-            if self._upload_root in resolved.parents:
+            if self._upload_root in resolved.parents and resolved not in self._keep:
                 resolved.unlink(missing_ok=True)

@@ -12,18 +12,20 @@ from typing import Any
 
 import gradio as gr
 
+from app.examples import EXAMPLES_FOLDER, Offer, OwnExamples, examples
 from app.panels.branches import branches_panel
 from app.panels.fusion import EMPTY as EMPTY_FUSION
 from app.panels.fusion import fusion_panel
-from app.panels.result import EMPTY, footer, result_panel
+from app.panels.result import footer, result_panel
 from app.pictures import display_size, image_tag
 from app.service import Service
 from app.sessions import SessionStore
+from app.words import head, no_result, x_hint, x_label, x_name
+from ktb.config import InputConfig
 from ktb.figures import rounded_down
 from ktb.modalities import DEPTH_UNITS
 from ktb.outputs import result_files
 
-EXAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
 CSS = (Path(__file__).parent / "style.css").read_text()
 MAX_UPLOAD = "64mb"
 CLEANUP_SECONDS = (600, 7200)  # how often leftovers are looked for, and how old they must be
@@ -31,11 +33,6 @@ SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"
 PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
-HEAD = """<h1>KTB: see how <span class="rgb">RGB</span> and <span class="x">X</span> are combined</h1>
-<p>A photograph and its depth image go in; a mask comes out, with what each sensor's own head says and where
-the network's sparse fusion looked. After <i>Keep the Balance</i> (CVPR 2025).</p>"""
-
-X_HINT = "Depth as 16-bit PNG or TIFF, .npy or .npz; nothing is lost on the way in."
 
 
 def hands_over_file(image: gr.Image) -> gr.Image:
@@ -48,15 +45,21 @@ def hands_over_file(image: gr.Image) -> gr.Image:
     return image
 
 
-def examples() -> list[tuple[Path, Path, str]]:
-    """RGB file, depth file and name of every example pair that ships with the project."""
-    pairs = []
-    for rgb in sorted(EXAMPLES_FOLDER.glob("*_rgb.png")):
-        name = rgb.name.removesuffix("_rgb.png")
-        depth = rgb.with_name(f"{name}_depth.png")
-        if depth.is_file():
-            pairs.append((rgb, depth, name.replace("_", " ").capitalize()))
-    return pairs
+def offered(inputs: InputConfig, own: OwnExamples | None) -> Offer:
+    """What to click on: own data, or the project's examples of what a model takes.
+
+    Ours are depth in millimetres: there is none for a model that takes depth as a plain picture.
+    """
+    if own:
+        return own.offer
+    fits = (inputs.modality == "depth") == (inputs.encoding == "depth")
+    pairs = examples(inputs.modality) if fits else []
+    return Offer("Try an example", pairs, [pair.rgb for pair in pairs])
+
+
+def tiles(offer: Offer) -> list[tuple[str, str]]:
+    """Picture and caption of each pair, for the gallery."""
+    return [(str(tile), pair.name) for tile, pair in zip(offer.tiles, offer.pairs)]
 
 
 def shows_errors(handler: Callable) -> Callable:
@@ -92,26 +95,49 @@ def card_text(service: Service, model: str) -> str:
     return "\n".join(rows) or "This checkpoint has no card."
 
 
-def build_page(service: Service) -> gr.Blocks:
-    """Lay out the page on a service; `launch_options` has what belongs to its launch."""
-    pairs = examples()
-    gr.set_static_paths([EXAMPLES_FOLDER])  # served where they lie: never copied among the uploads
+def warning_text(service: Service, own: OwnExamples | None, model: str) -> str:
+    """A line for what makes a model unfit for the own data, "" if nothing does."""
+    lines = own.differences(service.config(model)) if own else []
+    return f"<p>{html.escape(' '.join(lines))}</p>" if lines else ""
+
+
+def settings_label(inputs: InputConfig) -> str:
+    """The label of the folded settings, by what there is to set."""
+    return "Checkpoint and depth unit" if inputs.encoding == "depth" else "Checkpoint"
+
+
+def build_page(service: Service, own: OwnExamples | None = None) -> gr.Blocks:
+    """Lay out the page on a service; `launch_options` has what belongs to its launch.
+
+    own: pairs to offer in place of the project's examples.
+    """
+    first = service.models[0]
+    takes = service.inputs(first)
+    offer = offered(takes, own)
+    warning = warning_text(service, own, first)
+    # Served where they lie, never copied among the uploads; of own data nothing but the pairs on offer.
+    gr.set_static_paths([*own.files] if own else [EXAMPLES_FOLDER])
     with gr.Blocks(title="KTB", delete_cache=CLEANUP_SECONDS, analytics_enabled=False) as page:
-        store = SessionStore(Path(page.GRADIO_CACHE))
-        gr.HTML(HEAD, elem_id="ktb-head")
+        uploads = Path(page.GRADIO_CACHE)
+        uploads.mkdir(parents=True, exist_ok=True)  # Gradio's file zone needs it before the first upload
+        store = SessionStore(uploads, keep=own.files if own else ())
+        title = gr.HTML(head(takes), elem_id="ktb-head")
+        unfit = gr.HTML(warning, visible=bool(warning), elem_id="ktb-warning")
+        x_kind = gr.State(x_name(takes))
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
                 gallery = gr.Gallery(
-                    [(str(photo), name) for photo, _, name in pairs],
-                    label="Try an example",
+                    tiles(offer),
+                    label=offer.title,
                     columns=2,
                     height="auto",
                     allow_preview=False,
                     object_fit="cover",
                     interactive=False,
-                    visible=bool(pairs),
+                    visible=bool(offer.pairs),
                     buttons=[],
                     elem_id="ktb-examples",
+                    elem_classes="ktb-many" if len(offer.pairs) > 4 else None,
                 )
                 rgb = hands_over_file(
                     gr.Image(
@@ -123,24 +149,26 @@ def build_page(service: Service) -> gr.Blocks:
                         elem_id="ktb-rgb",
                     )
                 )
-                x = gr.File(label="X: its depth image", type="filepath", height=140, elem_id="ktb-x")
+                x = gr.File(label=x_label(takes), type="filepath", height=140, elem_id="ktb-x")
                 run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
-                x_read = gr.HTML(X_HINT, elem_classes="ktb-read", elem_id="ktb-x-read")
-                with gr.Accordion("Checkpoint and depth unit", open=False):
-                    model = gr.Dropdown(service.models, value=service.models[0], label="Checkpoint")
-                    card = gr.Markdown(card_text(service, service.models[0]), elem_classes="ktb-card")
+                x_read = gr.HTML(x_hint(takes), elem_classes="ktb-read", elem_id="ktb-x-read")
+                with gr.Accordion(settings_label(takes), open=False, elem_id="ktb-settings") as settings:
+                    model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
+                    card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
                     unit = gr.Dropdown(
                         [("guess from the file", "auto"), *((t, key) for key, t in DEPTH_UNITS.items())],
-                        value="auto",
+                        value=offer.unit,
                         label="Depth unit",
+                        visible=takes.encoding == "depth",
+                        elem_id="ktb-unit",
                     )
             with gr.Column(scale=3, min_width=320):
                 with gr.Tabs():
                     with gr.Tab("Result"):
                         opacity = gr.Slider(0, 1, 0.6, step=0.01, label="Mask opacity", elem_id="ktb-opacity")
-                        stage = gr.HTML(EMPTY, elem_id="ktb-stage")
+                        stage = gr.HTML(no_result(takes, bool(offer.pairs)), elem_id="ktb-stage")
                     with gr.Tab("Branches"):
-                        branches = gr.HTML(EMPTY, elem_id="ktb-branches")
+                        branches = gr.HTML(no_result(takes, bool(offer.pairs)), elem_id="ktb-branches")
                     with gr.Tab("Fusion"):
                         level = gr.Radio(
                             [("0 (fine)", 0), ("1", 1), ("2", 2), ("3 (coarse)", 3)],
@@ -157,10 +185,12 @@ def build_page(service: Service) -> gr.Blocks:
         @shows_errors
         def read(rgb_path, x_path, model_name, unit_name, request: gr.Request):
             remember(rgb_path, x_path, request)
+            inputs = service.inputs(model_name)
             if not x_path:
-                return X_HINT
+                return x_hint(inputs)
             reading = service.read_x(x_path, rgb_path, model_name, unit_name)
-            return image_tag(display_size(reading.preview), "x as it was read") + html.escape(reading.summary)
+            alt = f"x as it was read: {x_name(inputs)}"
+            return image_tag(display_size(reading.preview), alt) + html.escape(reading.summary)
 
         @shows_errors
         def run_pair(
@@ -182,9 +212,32 @@ def build_page(service: Service) -> gr.Blocks:
             result = store.result(request.session_hash)
             return fusion_panel(result, level_number) if result else EMPTY_FUSION
 
-        def choose_example(selected: gr.SelectData):
-            photo, depth, _ = pairs[selected.index]
-            return str(photo), str(depth), "auto"
+        def choose_example(model_name, selected: gr.SelectData):
+            offer = offered(service.inputs(model_name), own)
+            pair = offer.pairs[selected.index]
+            return str(pair.rgb), str(pair.x), offer.unit
+
+        @shows_errors
+        def choose_model(model_name, kind_before, request: gr.Request):
+            inputs = service.inputs(model_name)
+            offer = offered(inputs, own)
+            warning, kind = warning_text(service, own, model_name), x_name(inputs)
+            place: dict[str, Any] = {"label": x_label(inputs)}
+            if kind != kind_before:
+                place["value"] = None  # X of another kind would be misread
+            empty = gr.skip() if store.result(request.session_hash) else no_result(inputs, bool(offer.pairs))
+            return {
+                title: head(inputs),
+                unfit: gr.update(value=warning, visible=bool(warning)),
+                gallery: gr.update(value=tiles(offer), label=offer.title, visible=bool(offer.pairs)),
+                x: gr.update(**place),
+                x_kind: kind,
+                settings: gr.update(label=settings_label(inputs)),
+                card: card_text(service, model_name),
+                unit: gr.update(visible=inputs.encoding == "depth"),
+                stage: empty,
+                branches: empty,
+            }
 
         def leave(request: gr.Request):
             store.close(request.session_hash)
@@ -209,12 +262,13 @@ def build_page(service: Service) -> gr.Blocks:
         quiet: dict[str, Any] = {"show_progress": "hidden", **hidden}
         gr.on([rgb.upload, x.upload, x.clear, unit.input], read, inputs, x_read, **quiet)
         run.click(run_pair, [*inputs, level], shown, **running)
-        gallery.select(choose_example, None, [rgb, x, unit], **hidden).then(
+        gallery.select(choose_example, model, [rgb, x, unit], **hidden).then(
             read, inputs, x_read, **quiet
         ).then(run_pair, [*inputs, level], shown, **running)
         level.input(show_level, level, fusion, **quiet)
         opacity.input(None, opacity, None, js=SET_OPACITY, **hidden)
-        model.input(lambda name: card_text(service, name), model, card, **hidden)
+        follows = [title, unfit, gallery, x, x_kind, settings, card, unit, stage, branches]
+        model.input(choose_model, [model, x_kind], follows, **quiet).then(read, inputs, x_read, **quiet)
         answer = gr.JSON(visible=False)
         gr.Button(visible=False).click(
             segment, inputs, answer, api_name="segment", concurrency_limit=1, concurrency_id="network"

@@ -5,7 +5,7 @@
 
 Everything is modelled and textured in code (assets/scenes), so the pictures are free to use.
 Each scene gives NAME_rgb.png (8-bit) and NAME_depth.png (16-bit millimetres, 0 = no measurement).
-NAME_event.png beside them are event frames, simulated from NAME_rgb.png (its frame, renamed, no margin, seed 0):
+NAME_event.png beside them is an event frame, simulated from NAME_rgb.png (seed 0, no margin) and renamed:
 
     python -m training.simulate_events --rgb "assets/examples/*_rgb.png" --out events
 """

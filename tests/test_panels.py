@@ -57,6 +57,11 @@ def test_names_from_a_checkpoint_are_escaped_everywhere(service, result):
     assert "&lt;script&gt;" in pages[0]
 
 
+def test_x_is_called_what_it_is(result):
+    assert 'alt="x input: depth image"' in branches_panel(result)
+    assert "X: event frame" in branches_panel(dataclasses.replace(result, x_name="event frame"))
+
+
 def test_pictures_name_their_checkpoint(result):
     sources = re.findall(r'src="data:image/png;base64,([^"]+)"', fusion_panel(result, 1))
     assert len(sources) >= 7

@@ -31,6 +31,6 @@ def branches_panel(result: Result) -> str:
         note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {100 * agreement:.1f} % as fused"
         figures.append(figure_tag(image_tag(mask, f"{branch} mask", prediction.model), TITLES[branch], note))
     figures.append(figure_tag(image_tag(display_size(result.rgb), "photograph"), "Photograph", ""))
-    x_image = image_tag(display_size(prediction.x.preview), "x input")
-    figures.append(figure_tag(x_image, "X", prediction.x.summary))
+    x_image = image_tag(display_size(prediction.x.preview), f"x input: {result.x_name}")
+    figures.append(figure_tag(x_image, f"X: {result.x_name}", prediction.x.summary))
     return f'<div class="ktb-grid ktb-three">{"".join(figures)}</div>{NOTE}'

@@ -12,9 +12,6 @@ from app.service import Result
 from ktb.outputs import result_files
 from ktb.predictor import ClassRow
 
-EMPTY = """<div class="ktb-empty"><b>No result yet</b>
-<span>Click an example, or upload a photograph and its depth image and press <i>Run</i>.</span></div>"""
-
 
 def result_panel(result: Result) -> str:
     """Photograph and mask as two layers (opacity is CSS), and the legend beside them."""

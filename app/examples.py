@@ -1,0 +1,128 @@
+"""The pairs that the page offers to click on: the project's own, or those of an operator's YAML file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from PIL import Image
+
+from ktb.config import Modality, ModelConfig
+from ktb.image_files import read_image_rgb, read_x
+from ktb.own_data import OwnData, OwnPair
+
+EXAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
+MAX_OWN_PAIRS = 8
+TILE_SIDE = 400  # pixels of an own pair's tile
+T = TypeVar("T")
+
+
+class Example(NamedTuple):
+    """The files of one pair, and its name as it is shown."""
+
+    rgb: Path
+    x: Path
+    name: str
+
+
+class Offer(NamedTuple):
+    """Pairs to click on, the picture that stands for each, what is written above, and the depth unit."""
+
+    title: str
+    pairs: list[Example]
+    tiles: list[Path]
+    unit: str = "auto"
+
+
+def examples(modality: Modality = "depth") -> list[Example]:
+    """Every pair SCENE_rgb.png, SCENE_MODALITY.png that ships with the project, by name."""
+    pairs = []
+    for rgb in sorted(EXAMPLES_FOLDER.glob("*_rgb.png")):
+        scene = rgb.name.removesuffix("_rgb.png")
+        x = rgb.with_name(f"{scene}_{modality}.png")
+        if x.is_file():
+            pairs.append(Example(rgb, x, scene.replace("_", " ").capitalize()))
+    return pairs
+
+
+class OwnExamples:
+    """The first pairs of a split of own data (`ktb.own_data`), read once at the start as training reads them.
+
+    Args:
+        file: the YAML file.
+        split: by default "test" if the file has it, else its first one.
+
+    Attributes: `data` (OwnData), `offer` (Offer). Tiles lie in a temporary folder that goes with the object.
+
+    Raises ValueError naming the YAML file for a mistake in it, a missing file, or a pair that cannot be read.
+    """
+
+    def __init__(self, file: str | Path, split: str | None = None):
+        self.data = OwnData(file)
+        split = split or ("test" if "test" in self.data.splits else self.data.splits[0])
+        found = self.data.pairs(split)
+        unit = self.data.depth_unit if self.data.encoding == "depth" else "auto"
+        self._folder = tempfile.TemporaryDirectory(prefix="ktb-tiles-")
+        # Resolved: links to files are served only by the file's own path.
+        pairs = [Example(p.rgb.resolve(), p.x.resolve(), p.name) for p in found[:MAX_OWN_PAIRS]]
+        tiles = [self._tile(pair, Path(self._folder.name)) for pair in found[:MAX_OWN_PAIRS]]
+        shown = f"{len(pairs)} of {len(found)}" if len(pairs) < len(found) else str(len(found))
+        title = f"{self.data.name}: {shown} pair{'s' * (len(found) > 1)} of {split}"
+        self.offer = Offer(title, pairs, tiles, unit)
+
+    @property
+    def files(self) -> list[Path]:
+        """What visitors may fetch: the offered pairs and their tiles."""
+        return [*(path for pair in self.offer.pairs for path in pair[:2]), *self.offer.tiles]
+
+    def differences(self, config: ModelConfig) -> list[str]:
+        """A sentence for each thing in which a model does not fit the data."""
+        file, inputs, given = self.data.file.name, config.inputs, self.data.input_config
+        found = _other_classes(config.classes, self.data.labels.classes, file)
+        if inputs.modality != given["modality"]:
+            found.append(f"This model takes X for {inputs.modality}, {file} says {given['modality']}.")
+        elif inputs.encoding != given["encoding"]:
+            kinds = {"depth": "depth in metres", "image": "a plain picture"}
+            found.append(
+                f"This model takes X as {kinds[inputs.encoding]}, {file} as {kinds[str(given['encoding'])]}."
+            )
+        elif inputs.encoding == "depth" and inputs.max_metres != given["max_metres"]:
+            found.append(
+                f"This model cuts depth at {inputs.max_metres:g} m, {file} at {given['max_metres']:g} m."
+            )
+        return found
+
+    def _tile(self, pair: OwnPair, folder: Path) -> Path:
+        """Write a small copy of the photograph, which any browser shows; reads X too, to know that it can."""
+        rgb = self._checked(pair.rgb, lambda: read_image_rgb(pair.rgb))
+        self._checked(pair.x, lambda: self.data.encode_x(read_x(pair.x), rgb.shape[:2]))
+        picture = Image.fromarray(rgb)
+        picture.thumbnail((TILE_SIDE, TILE_SIDE))
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".jpg", delete=False) as file:
+            picture.save(file, format="jpeg", quality=88)
+        return Path(file.name)
+
+    def _checked(self, path: Path, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{self.data.file}: {path}: {error}") from error
+
+
+def _other_classes(predicted: tuple[str, ...], named: tuple[str, ...], file: str) -> list[str]:
+    """At most one sentence; it names classes that only one of both has."""
+    if predicted == named:
+        return []
+    lacking, extra = (tuple(c for c in a if c not in b) for a, b in ((named, predicted), (predicted, named)))
+    if not lacking and not extra:
+        return [f"This model predicts the classes that {file} names, but in another order."]
+    which = f"not {_some(lacking)}" if lacking else f"also {_some(extra)}"
+    return [f"This model predicts other classes than {file} names: {which}."]
+
+
+def _some(classes: tuple[str, ...]) -> str:
+    """The first three names, and how many there are more."""
+    more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
+    return ", ".join(classes[:3]) + more
