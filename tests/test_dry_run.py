@@ -1,7 +1,6 @@
 """The dry run: what it prints, what it counts, the picture it draws."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,11 +14,10 @@ from ktb.checkpoint import save_model
 from ktb.parts import count_parameters
 from training import train
 from training.batch_picture import CELL, MAX_ROWS, draw_batch
-from training.batches import Batch, Share
+from training.batches import Batch
 from training.cost import ASSUMED_RATES, Cost, measure, shapes_only
 from training.datasets import build_dataset
-from training.dry_run import _first_masks, _without_files
-from training.engine import Trainer
+from training.dry_run import _without_files
 from training.recipes import get_recipe, override, sunrgbd
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -155,16 +153,6 @@ def test_time_follows_from_operations():
     recipe = dataclasses.replace(get_recipe("nyuv2-swin-b"), batch_size=4)
     assert Cost(1e12, 3e12, {}).seconds_per_step(recipe) == pytest.approx(4 * 3e12 / ASSUMED_RATES["fp32"])
     assert Cost(1e6, 3e6, {}).seconds_per_step(recipe) == 0.1
-
-
-def test_masks_are_those_of_the_trainers_first_step():
-    for settings in (["batch_size=8"], ["masking=false"], ["mask_rgb=0", "mask_x=0"]):
-        recipe = override(get_recipe("nyuv2-lite"), settings)
-        trainer = SimpleNamespace(
-            recipe=recipe, loader=SimpleNamespace(share=Share()), step=0, device=torch.device("cpu")
-        )
-        for ours, theirs in zip(_first_masks(recipe), Trainer._masks(trainer)[0], strict=True):
-            assert ours is theirs is None or torch.equal(ours, theirs)
 
 
 def noise_batch(count: int, channels: int, low: int = 0) -> Batch:

@@ -2,7 +2,6 @@
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as differentiable
 from torch import Tensor, nn
 
 
@@ -28,7 +27,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
         values = image.float()
         count = values.new_tensor([values.numel() / values.shape[1]])
         sums = torch.cat([values.sum((0, 2, 3)), values.square().sum((0, 2, 3)), count])
-        sums = differentiable.all_reduce(sums)
+        sums = _Summed.apply(sums)
         count = sums[-1].detach()
         mean, square = (sums[:-1] / count).chunk(2)
         variance = (square - mean.square()).clamp(min=0)
@@ -40,6 +39,18 @@ class SyncBatchNorm(nn.BatchNorm2d):
         shift = self.bias - mean * scale
         shape = (1, -1, 1, 1)
         return self.activation((values * scale.view(shape) + shift.view(shape)).to(image.dtype))
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over all processes; the loss of each depends on it, so the gradients add up as well."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        return summed(values)
+
+    @staticmethod
+    def backward(ctx, upstream: Tensor) -> Tensor:
+        return summed(upstream.contiguous())
 
 
 def synchronise_batch_norms(model: nn.Module) -> None:

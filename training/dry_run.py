@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
 
 from ktb.checkpoint import load_model
 from ktb.labels import DATASETS
@@ -20,7 +19,7 @@ from training.batches import BatchLoader
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
 from training.datasets import REGISTRY
 from training.datasets.base import choose
-from training.losses import draw_masks
+from training.engine import batch_masks
 from training.recipes import RECIPES, Recipe
 from training.recipes.base import NO_SETTINGS
 
@@ -60,7 +59,7 @@ def report(recipe: Recipe, options: argparse.Namespace) -> None:
         return
     path = (options.out or Path()) / PICTURE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = draw_batch(next(loader.epoch(0))[0], _first_masks(recipe), data)
+    picture = draw_batch(next(loader.epoch(0))[0], batch_masks(recipe, 0) or (None, None), data)
     if not cv2.imwrite(str(path), picture[..., ::-1]):
         raise ValueError(f"{path} cannot be written; choose another --out.")
     print(f"\nThe first batch, augmented: {path}")
@@ -161,11 +160,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} minutes"
     return f"{seconds / 3600:.0f} hours" if seconds < 72 * 3600 else f"{seconds / 86400:.1f} days"
-
-
-def _first_masks(recipe: Recipe) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The masks that the trainer draws for step 0."""
-    if not recipe.masking or (recipe.mask_rgb == 0 and recipe.mask_x == 0):
-        return None, None
-    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003)
-    return draw_masks(recipe.batch_size, recipe.mask_rgb, recipe.mask_x, generator)

@@ -52,6 +52,17 @@ class Limits:
         self.stop |= self.max_steps is not None and step >= self.max_steps
 
 
+def batch_masks(recipe: Recipe, step: int) -> tuple[Tensor, Tensor] | None:
+    """Which samples of a step's whole batch lose their rgb, and which their x tokens; None: none does.
+
+    Seeded by the step: the same on any number of processes, whether or not the run was interrupted.
+    """
+    if not recipe.masking or (recipe.mask_rgb == 0 and recipe.mask_x == 0):
+        return None
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    return draw_masks(recipe.batch_size, recipe.mask_rgb, recipe.mask_x, generator)
+
+
 class Trainer:
     """Trains one model by one recipe; `train` can stop at any step and a later run continue it exactly.
 
@@ -220,13 +231,10 @@ class Trainer:
 
     def _masks(self) -> list[tuple[Tensor | None, Tensor | None]]:
         """For each part of this process's share of the batch: which samples lose rgb, which lose X."""
-        recipe, share = self.recipe, self.loader.share
-        if not recipe.masking or (recipe.mask_rgb == 0 and recipe.mask_x == 0):
+        share = self.loader.share
+        masks = batch_masks(self.recipe, self.step)
+        if masks is None:
             return [(None, None)] * share.parts
-        # seeded by the step and drawn for the whole batch: the same masks on any number of processes,
-        # whether or not the run was interrupted
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.step)
-        masks = draw_masks(recipe.batch_size, recipe.mask_rgb, recipe.mask_x, generator)
         return list(zip(*(share.of(mask.to(self.device)) for mask in masks), strict=True))
 
     @contextmanager
