@@ -132,7 +132,7 @@ class Service:
 
 def _level_views(prediction: Prediction) -> tuple[LevelView, ...]:
     views = []
-    for trace in prediction.trace:
+    for trace in prediction.trace or ():  # a mean has no attention
         half = trace.sampling_points.shape[2] // 2
         points = trace.sampling_points[0].float().cpu().numpy()  # G, 2n, 2
         weight_x = trace.modality_weights[0, 1].float().cpu().numpy()

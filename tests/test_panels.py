@@ -119,3 +119,15 @@ def test_figures_of_the_card_are_never_rounded_up(service, monkeypatch):
     row = {"miou": 30.26, "pixel_accuracy": 69.99}
     monkeypatch.setattr(service, "card", lambda model: {"figures": {"x": row}})
     assert "x 30.2 mIoU, 69.9 % of pixels" in card_text(service, "random")
+
+
+def test_a_model_that_fuses_by_a_mean_says_so_instead_of_showing_attention(tmp_path):
+    config = lite_config(name="mean")
+    config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, kind="mean"))
+    save_model(tmp_path / "mean.safetensors", build_model(config), {})
+    rgb_path, x_path = write_pair(tmp_path, 64, 96)
+    found = Service([str(tmp_path / "mean.safetensors")]).segment(str(rgb_path), str(x_path), "mean", "auto")
+    assert found.levels == ()
+    assert "No attention to show" in fusion_panel(found, 2)
+    assert "data:image/png" in result_panel(found)
+    assert "data:image/png" in branches_panel(found)

@@ -16,10 +16,14 @@ from app.service import LevelView, Result
 from ktb.visualize import colorbar
 
 EMPTY = '<div class="ktb-empty"><b>No result yet</b><span>Run a pair to see how it was fused.</span></div>'
+NO_ATTENTION = """<div class="ktb-empty"><b>No attention to show</b>
+<span>This checkpoint fuses the two streams by a plain mean: every pixel gets half of each.</span></div>"""
 
 
 def fusion_panel(result: Result, level: int) -> str:
     """One level in detail, and the balance maps of all levels in one colour scale below."""
+    if not result.levels:
+        return NO_ATTENTION
     view = result.levels[level]
     half = balance_half_range(result.levels)
     labels = display_size(result.prediction.labels["fused"], smooth=False)
