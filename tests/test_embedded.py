@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.ui import examples
+from app.examples import examples
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import DEFAULT_MODEL, built_in_models, read_header
 from training.corruptions import Corruption
