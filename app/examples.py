@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from ktb.config import Modality, ModelConfig
-from ktb.image_files import read_image_rgb, read_x
+from ktb.modalities import read_image_rgb, read_x
 from ktb.own_data import OwnData, OwnPair
 
 EXAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"

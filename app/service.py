@@ -14,7 +14,7 @@ from app.words import x_name
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve
 from ktb.config import InputConfig, ModelConfig
-from ktb.modalities import XReading
+from ktb.modalities import XOptions, XReading
 from ktb.storage import OFFICIAL_SUFFIXES
 
 UNIFORM_ENTROPY = 0.97  # attention above this normalised entropy says next to nothing about where it looked
@@ -101,8 +101,8 @@ class Service:
     def read_x(self, x_path: str, rgb_path: str | None, model: str, unit: str) -> XReading:
         """What this model would get from an X file, at the photograph's size if there is one yet."""
         raw = read_x(x_path)
-        size = read_image_rgb(rgb_path).shape[:2] if rgb_path else raw.shape[:2]
-        return self.predictor(model).read(raw, size, unit)
+        size = read_image_rgb(rgb_path).shape[:2] if rgb_path else None
+        return self.predictor(model).read(raw, size, XOptions(unit=unit))
 
     def segment(self, rgb_path: str | None, x_path: str | None, model: str, unit: str) -> Result:
         """Run a model on two uploaded files; ValueError for anything that the user can mend."""
@@ -113,7 +113,7 @@ class Service:
         if not x_path:
             raise ValueError(f"the X image is missing. Upload the {name} that belongs to the photograph.")
         rgb = read_image_rgb(rgb_path)
-        prediction = predictor(rgb, read_x(x_path), unit=unit)
+        prediction = predictor(rgb, read_x(x_path), options=XOptions(unit=unit))
         return Result(rgb, name, prediction, _level_views(prediction))
 
     def _path(self, model: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ktb.adapter_files import load_adapter, save_adapter
     from ktb.checkpoint import built_in_models, load_model, save_model
-    from ktb.image_files import read_image_rgb, read_x
+    from ktb.modalities import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
     from ktb.model import KTB, KTBOutput
     from ktb.outputs import save_result
     from ktb.predictor import Prediction, Predictor
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 _HOMES = {  # torch takes seconds to import: a public name's module is imported when the name is first used
     "adapter_files": ("load_adapter", "save_adapter"),
     "checkpoint": ("built_in_models", "load_model", "save_model"),
-    "image_files": ("read_image_rgb", "read_x"),
+    "modalities": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
     "model": ("KTB", "KTBOutput"),
     "outputs": ("save_result",),
     "predictor": ("Prediction", "Predictor"),
@@ -29,11 +29,15 @@ _HOMES = {  # torch takes seconds to import: a public name's module is imported 
 }
 __all__ = [
     "KTB",
+    "EventStream",
     "FusionTrace",
+    "InputError",
     "KTBOutput",
     "Prediction",
     "Predictor",
+    "XOptions",
     "built_in_models",
+    "encode_x",
     "load_adapter",
     "load_model",
     "read_image_rgb",

@@ -46,7 +46,7 @@ def predict(
 ) -> None:
     """Segment one pair of images; print its classes and write the result's files."""
     from ktb.checkpoint import DEFAULT_MODEL, load_model
-    from ktb.image_files import read_image_rgb, read_x
+    from ktb.modalities import XOptions, read_image_rgb, read_x
     from ktb.outputs import save_result
     from ktb.predictor import Predictor
 
@@ -55,7 +55,7 @@ def predict(
     _require_device(device)
     photo, modal_x = read_image_rgb(rgb), read_x(x)
     predictor = Predictor(load_model(model or DEFAULT_MODEL, device), short_side)
-    prediction = predictor(photo, modal_x, unit=unit, trace=False)
+    prediction = predictor(photo, modal_x, options=XOptions(unit=unit), trace=False)
     typer.echo(f"{prediction.model}, {prediction.seconds:.2f} s on {prediction.device}")
     typer.echo(f"X: {prediction.x.summary}")
     rows = prediction.class_table()

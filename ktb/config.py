@@ -5,14 +5,32 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Modality = Literal["depth", "hha", "thermal", "event", "nir", "dolp", "aolp", "lidar", "other"]
-Encoding = Literal["depth", "image"]
+Encoding = Literal[
+    "depth", "image", "hha", "thermal", "event_frame", "event_voxel", "event_surface", "nir", "dolp", "aolp"
+]
+Polarity = Literal["white", "black"]
 FusionKind = Literal["dscf", "mean"]
+DEFAULT_ENCODINGS: Mapping[Modality, Encoding] = types.MappingProxyType(
+    {
+        "depth": "depth",
+        "hha": "hha",
+        "thermal": "thermal",
+        "event": "event_frame",
+        "nir": "nir",
+        "dolp": "dolp",
+        "aolp": "aolp",
+        "lidar": "image",
+        "other": "image",
+    }
+)
+"""The encoder of each modality, unless a checkpoint names another."""
 LEVELS = 4
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
@@ -119,7 +137,14 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """How arrays become network inputs; values are on the 0..1 scale, in RGB order."""
+    """How arrays become network inputs; values are on the 0..1 scale, in RGB order.
+
+    `encoding` names the encoder of `ktb.modalities` that made the X images of the training; the fields after
+    it are its options. `range_low` and `range_high` are thermal values that become 0 and 1 (degrees Celsius
+    where the file's unit is known, else as stored); without them, 16-bit and float pictures are stretched
+    between two percentiles and 8-bit ones taken as they are. `hot`: how the training pictures show heat.
+    `event_window_ms`: the time that one event image spans; None takes the whole stream.
+    """
 
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
     rgb_std: tuple[float, ...] = IMAGENET_STD
@@ -128,10 +153,15 @@ class InputConfig:
     modality: Modality = "other"
     encoding: Encoding = "image"
     max_metres: float = 10.0  # depth that becomes 1.0, for encoding "depth"
+    range_low: float | None = None
+    range_high: float | None = None
+    percentiles: tuple[float, ...] = (1.0, 99.0)
+    hot: Polarity = "white"
+    event_window_ms: float | None = None
     short_side: int | None = None  # images are resized so that their shorter side has this many pixels
 
     def __post_init__(self):
-        for name, kind in (("modality", Modality), ("encoding", Encoding)):
+        for name, kind in (("modality", Modality), ("encoding", Encoding), ("hot", Polarity)):
             value, allowed = getattr(self, name), get_args(kind)
             _require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
         for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
@@ -142,6 +172,18 @@ class InputConfig:
         _require(
             math.isfinite(self.max_metres) and self.max_metres > 0,
             f"max_metres is {self.max_metres}; give a positive distance in metres, such as 10.",
+        )
+        low, high = self.range_low, self.range_high
+        _require(
+            (low is None) == (high is None) and (low is None or low < high),
+            f"range_low is {low} and range_high {high}; give both, the lower one first, or none.",
+        )
+        fits = len(self.percentiles) == 2 and 0 <= self.percentiles[0] < self.percentiles[1] <= 100
+        _require(fits, f"percentiles are {self.percentiles}; give two in 0..100, the lower one first.")
+        _require(
+            self.event_window_ms is None
+            or (math.isfinite(self.event_window_ms) and self.event_window_ms > 0),
+            f"event_window_ms is {self.event_window_ms}; give a positive time, or none for whole streams.",
         )
         _require(
             self.short_side is None or 32 <= self.short_side <= 16_384,

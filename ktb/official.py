@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ktb.config import LEVELS, FusionConfig, InputConfig, Modality, ModelConfig, SwinConfig
+from ktb.config import DEFAULT_ENCODINGS, LEVELS, FusionConfig, InputConfig, Modality, ModelConfig, SwinConfig
 from ktb.labels import DATASETS, DatasetLabels, generic_labels
 
 # Every tensor of a released file but the blocks', with its alternatives in braces.
@@ -232,7 +232,10 @@ def infer_config(
     labels = _labels(num_classes, dataset)
     dataset = labels.name if labels.name in DATASETS else ""
     _, released_modality, short_side = RELEASED[num_classes] if dataset else UNNAMED
-    inputs = InputConfig(modality=modality or released_modality, short_side=short_side)
+    modality = modality or released_modality
+    # The released SUN RGB-D models were trained on depth as a plain picture.
+    encoding = "image" if modality == "depth" else DEFAULT_ENCODINGS[modality]
+    inputs = InputConfig(modality=modality, encoding=encoding, short_side=short_side)
     try:
         return ModelConfig(
             name=name,

@@ -30,9 +30,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ktb.config import Encoding
-from ktb.image_files import read_x
-from ktb.modalities import DepthOptions, XReading, read_depth_metres, read_modal_x
+from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
+from ktb.modalities import RawX, XOptions, XReading, encode_x, read_depth_metres, read_x
 from ktb.own_keys import IGNORE_INDEX, class_labels, near, read_keys
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".npy", ".npz")
@@ -79,8 +78,8 @@ class OwnData:
 
     @property
     def encoding(self) -> Encoding:
-        """How X becomes network input: "depth" for depth, unless the file asks for "image"."""
-        return self.keys.encoding or ("depth" if self.keys.modality == "depth" else "image")
+        """How X becomes network input: the encoder of its modality, unless the file names another."""
+        return self.keys.encoding or DEFAULT_ENCODINGS[self.keys.modality]
 
     @property
     def input_config(self) -> dict[str, str | float]:
@@ -97,7 +96,7 @@ class OwnData:
         guesses: dict[str, Path] = {}
         for file in files[:: -(-len(files) // _GUESSES)]:
             try:
-                guesses.setdefault(read_depth_metres(read_x(file)).unit, file)
+                guesses.setdefault(read_depth_metres(read_x(file).data).unit, file)
             except ValueError as error:
                 raise self.error("x", f"{file}: {error}") from error
         if len(guesses) > 1:
@@ -122,18 +121,19 @@ class OwnData:
             self._require_partners(names)
         return [OwnPair(n, *(self._file(key, n) for key in ("rgb", "x", "labels"))) for n in names]
 
-    def encode_x(self, raw: np.ndarray, size_hw: tuple[int, int]) -> XReading:
-        """An X array as `ktb.image_files.read_x` gives it -> what the network gets, at the photo's size.
+    def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> XReading:
+        """An X input as `ktb.modalities.read_x` gives it -> what the network gets, at the photo's size.
 
-        size_hw: height, width. Raises ValueError for what `ktb.modalities.read_modal_x` refuses.
+        size_hw: height, width. Raises ValueError for what `ktb.modalities.encode_x` refuses.
         """
-        return read_modal_x(raw, self.encoding, size_hw, self.depth_unit, DepthOptions(self.keys.max_metres))
+        options = XOptions(modality=self.keys.modality, unit=self.depth_unit)
+        return encode_x(raw, InputConfig(**self.input_config), size_hw, options)
 
     def read_label(self, file: Path) -> np.ndarray:
         """(H, W) uint8, class or 255 = ignored. Raises ValueError for a colour picture or a value outside."""
         try:
             if file.suffix.lower() in _ARRAYS:
-                stored = read_x(file)
+                stored = read_x(file).data
             else:
                 with Image.open(file) as picture:
                     stored = np.array(picture)  # a palette picture gives its indices

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ktb.image_files import MAX_PIXELS, MAX_SIDE, MIN_SIDE
-from ktb.modalities import DepthOptions, XReading, read_modal_x
+from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
+from ktb.modalities.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 from ktb.model import BRANCHES, KTB, KTBOutput
 from ktb.trace import FusionTrace
 from ktb.visualize import colorize_labels
@@ -92,7 +92,14 @@ class Prediction:
             "model": self.model,
             "size": {"height": height, "width": width},
             "network_size": {"height": self.network_hw[0], "width": self.network_hw[1]},
-            "x": self.x.summary,
+            "x": {
+                "origin": self.x.origin,
+                "modality": self.x.modality,
+                "encoding": self.x.encoding,
+                "summary": self.x.summary,
+                "facts": dict(self.x.facts),
+            },
+            "warnings": list(self.x.warnings),
             "device": self.device,
             "seconds": round(self.seconds, 3),
             "branches": {
@@ -127,14 +134,20 @@ class Predictor:
         self.short_side = short_side or model.config.inputs.short_side
 
     def __call__(
-        self, rgb: np.ndarray, x: np.ndarray | XReading, *, unit: str = "auto", trace: bool = True
+        self,
+        rgb: np.ndarray,
+        x: np.ndarray | EventStream | RawX | XReading | None,
+        *,
+        options: XOptions = AUTO,
+        trace: bool = True,
     ) -> Prediction:
         """Segment one pair.
 
         Args:
             rgb: (H, W, 3) uint8 photograph.
-            x: raw X array as `ktb.modalities.read_x` gives it, or what `read` made of it.
-            unit: of raw depth; see `ktb.modalities.DEPTH_UNITS`.
+            x: what `ktb.read_x` gave, an array, an event stream, or what `read` made of one of them; None
+                runs on the photograph alone, with zero tokens in the X stream.
+            options: what is known about X; not used if x was read already.
             trace: keep what the fusion did.
 
         Raises:
@@ -142,7 +155,7 @@ class Predictor:
         """
         started = time.perf_counter()
         check_rgb(rgb)
-        reading = x if isinstance(x, XReading) else self.read(x, rgb.shape[:2], unit)
+        reading = x if isinstance(x, XReading) else self.read(x, rgb.shape[:2], options)
         if reading.image.shape[:2] != rgb.shape[:2]:
             raise ValueError(
                 f"X was read for a photograph of {reading.image.shape[:2]} (height, width), but this one is "
@@ -150,7 +163,7 @@ class Predictor:
             )
         network_hw = self.network_size(rgb.shape[:2])
         with torch.inference_mode():
-            output = self._run(rgb, reading.image, network_hw, trace)
+            output = self._run(rgb, reading, network_hw, trace)
             labels, confidences = self._postprocess(output, rgb.shape[:2])
         config = self.model.config
         return Prediction(
@@ -166,10 +179,23 @@ class Predictor:
             device=self._device.type,
         )
 
-    def read(self, x: np.ndarray, size_hw: tuple[int, int], unit: str = "auto") -> XReading:
-        """What the network gets of a raw X array, at the photograph's size; errors as in `read_modal_x`."""
+    def read(
+        self,
+        x: np.ndarray | EventStream | RawX | None,
+        size_hw: tuple[int, int] | None = None,
+        options: XOptions = AUTO,
+    ) -> XReading:
+        """What the network gets of an X input, at the photograph's size (height, width) or X's own.
+
+        Raises:
+            ValueError: as `ktb.modalities.encode_x`, or for no X without a size.
+        """
         inputs = self.model.config.inputs
-        return read_modal_x(x, inputs.encoding, size_hw, unit, DepthOptions(inputs.max_metres))
+        if x is not None:
+            return encode_x(x, inputs, size_hw, options)
+        if size_hw is None:
+            raise ValueError("without X the size of the photograph is needed; give size_hw")
+        return missing_x(inputs, size_hw)
 
     def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """The size at which the network sees an image: shorter side as set, both up to multiples of 32.
@@ -191,10 +217,13 @@ class Predictor:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _run(self, rgb: np.ndarray, x: np.ndarray, network_hw: tuple[int, int], trace: bool) -> KTBOutput:
+    def _run(self, rgb: np.ndarray, reading: XReading, network_hw: tuple[int, int], trace: bool) -> KTBOutput:
         rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
-        x_tensor = self._to_network(x, network_hw)
-        return self.model(self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor), trace=trace)
+        x_tensor = self._to_network(reading.image, network_hw)
+        mask_x = torch.tensor([True], device=self._device) if reading.origin == "missing" else None
+        return self.model(
+            self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor), mask_x=mask_x, trace=trace
+        )
 
     def _to_network(self, image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
         resized = resize_for_network(image, network_hw)

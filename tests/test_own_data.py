@@ -9,8 +9,7 @@ import yaml
 from PIL import Image
 
 from ktb.config import InputConfig
-from ktb.image_files import read_image_rgb, read_x
-from ktb.modalities import DepthOptions, read_modal_x
+from ktb.modalities import DepthOptions, read_image_rgb, read_modal_x, read_x
 from ktb.own_data import OwnData
 from training.datasets import OwnDataset, build_dataset
 

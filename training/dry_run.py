@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 
 from ktb.checkpoint import load_model
+from ktb.config import DEFAULT_ENCODINGS
 from ktb.labels import DATASETS
 from ktb.layers import require_matching
 from ktb.model import KTB
@@ -82,7 +83,7 @@ class _Described:
 
     @property
     def input_config(self) -> dict[str, Any]:
-        return {"modality": self.modality, "encoding": "image"}
+        return {"modality": self.modality, "encoding": DEFAULT_ENCODINGS[self.modality]}
 
 
 def _without_files(recipe: Recipe) -> _Described:

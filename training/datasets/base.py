@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ktb.config import DEFAULT_ENCODINGS
 from ktb.labels import DATASETS
 
 IGNORE_INDEX = 255
@@ -118,8 +119,9 @@ class PairDataset:
 
     @property
     def input_config(self) -> dict[str, str | float]:
-        """Fields of `ktb.config.InputConfig` that a model trained on this dataset gets."""
-        return {"modality": self.modality, "encoding": "image"}
+        """Fields of `ktb.config.InputConfig` of a model trained on this dataset; depth is a picture."""
+        encoding = "image" if self.modality == "depth" else DEFAULT_ENCODINGS[self.modality]
+        return {"modality": self.modality, "encoding": encoding}
 
     def __len__(self) -> int:
         return len(self.names)

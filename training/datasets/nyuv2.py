@@ -28,8 +28,8 @@ class NYUv2(PairDataset):
     @property
     def input_config(self) -> dict[str, str | float]:
         """Depth in metres / 10 (see `ktb.modalities.encode_depth`); HHA and event frames are pictures."""
-        encoding = "depth" if self.modality == "depth" else "image"
-        return {"modality": self.modality, "encoding": encoding, "max_metres": 10.0}
+        depth = {"encoding": "depth"} if self.modality == "depth" else {}
+        return super().input_config | depth | {"max_metres": 10.0}
 
     def _files(self, name: str) -> tuple[Path, ...]:
         folder, suffix = _X[self.modality]

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ktb.image_files import read_image_rgb, read_x
+from ktb.modalities import RawX, read_image_rgb, read_x
 from ktb.own_data import OwnData
 from training.datasets.base import PairDataset, choose
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class OwnDataset(PairDataset):
-    """The pairs of a YAML file; X is what `ktb.modalities.read_modal_x` gives the page, times 255.
+    """The pairs of a YAML file; X is what `ktb.modalities.encode_x` gives the page, times 255.
 
     modal_x: (H, W) float32 for depth, (H, W, 3) otherwise: uint8 if the file has 8 bits and the photo's size,
     else float32. root: instead of the one in the file.
@@ -58,15 +58,15 @@ class OwnDataset(PairDataset):
     def _read_rgb(self, path: Path) -> np.ndarray:
         return self._checked(path, lambda: read_image_rgb(path))
 
-    def _read_x(self, paths: Sequence[Path]) -> np.ndarray:
+    def _read_x(self, paths: Sequence[Path]) -> RawX:
         """As stored; `_fit_x` makes the network's values of it."""
         return self._checked(paths[0], lambda: read_x(paths[0]))
 
-    def _fit_x(self, modal_x: np.ndarray, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
+    def _fit_x(self, modal_x: RawX, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
         image = self._checked(path, lambda: self.data.encode_x(modal_x, size_hw)).image
         if self.data.encoding == "depth":
             return image[..., 0] * np.float32(255)
-        if modal_x.dtype == np.uint8 and modal_x.shape[:2] == size_hw:
+        if np.array_equal(image, np.round(image * 255) / np.float32(255)):
             return np.round(image * 255).astype(np.uint8)  # a quarter of the memory, the same values
         return image * np.float32(255)
 

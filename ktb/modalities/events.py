@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ktb.modalities.limits import InputError
+
 COUNT_SATURATION = 15
 """Events of one polarity in a pixel that make its channel 255."""
 
@@ -31,14 +33,14 @@ class EventStream:
     def __post_init__(self):
         size = tuple(self.size_hw)
         if len(size) != 2 or any(not isinstance(side, int | np.integer) or side < 1 for side in size):
-            raise ValueError(f"event size {self.size_hw}: give the sensor's (height, width) in pixels")
+            raise InputError(f"event size {self.size_hw}: give the sensor's (height, width) in pixels")
         object.__setattr__(self, "size_hw", (int(size[0]), int(size[1])))
         for name in ("x", "y", "t", "polarity"):
             object.__setattr__(self, name, np.asarray(getattr(self, name)))
         shapes = {name: getattr(self, name).shape for name in ("x", "y", "t", "polarity")}
         if len(set(shapes.values())) != 1 or self.t.ndim != 1:
             found = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise ValueError(f"event arrays of shapes {found}: give four arrays of one length (N,)")
+            raise InputError(f"event arrays of shapes {found}: give four arrays of one length (N,)")
         self._check_coordinates("x", size[1], "width")
         self._check_coordinates("y", size[0], "height")
         object.__setattr__(self, "t", _times(self.t))
@@ -53,10 +55,10 @@ class EventStream:
             object.__setattr__(self, name, values.astype(np.int32))
             return
         if values.dtype.kind not in "ui":
-            raise ValueError(f"event {name} has dtype {values.dtype}: round the coordinates to integers")
+            raise InputError(f"event {name} has dtype {values.dtype}: round the coordinates to integers")
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= side:
-            raise ValueError(
+            raise InputError(
                 f"event {name} runs from {low} to {high}, outside 0..{side - 1}: give the sensor's true "
                 f"{side_name} in size_hw, or drop the events outside"
             )
@@ -87,7 +89,7 @@ def event_frame(stream: EventStream, window_us: tuple[float, float] | None = Non
         window_us = stream.t.min(), stream.t.max()
     start, end = window_us
     if not (math.isfinite(start) and math.isfinite(end)) or start > end:
-        raise ValueError(f"event window ({start}, {end}): give (start, end) in microseconds, start first")
+        raise InputError(f"event window ({start}, {end}): give (start, end) in microseconds, start first")
     inside = (stream.t >= start) & (stream.t <= end)
     x, y, t, polarity = stream.x, stream.y, stream.t, stream.polarity
     if not inside.all():
@@ -109,10 +111,10 @@ def event_frame(stream: EventStream, window_us: tuple[float, float] | None = Non
 def _times(t: np.ndarray) -> np.ndarray:
     """Times as int64 or float64, finite."""
     if t.size and t.dtype.kind not in "uif":
-        raise ValueError(f"event times have dtype {t.dtype}: give numbers in microseconds")
+        raise InputError(f"event times have dtype {t.dtype}: give numbers in microseconds")
     if t.dtype.kind == "f":
         if not np.isfinite(t).all():
-            raise ValueError(
+            raise InputError(
                 f"{np.count_nonzero(~np.isfinite(t))} event times are NaN or infinite: drop them"
             )
         return t.astype(np.float64, copy=False)
@@ -129,4 +131,4 @@ def _polarity(polarity: np.ndarray) -> np.ndarray:
         if (positive | (polarity == low)).all() and low in (-1, 0, 1) and high in (-1, 0, 1):
             return positive
     found = np.unique(polarity[:10_000])[:5].tolist()
-    raise ValueError(f"event polarities such as {found}: give booleans, 0 and 1, or -1 and 1")
+    raise InputError(f"event polarities such as {found}: give booleans, 0 and 1, or -1 and 1")

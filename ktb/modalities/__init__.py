@@ -1,0 +1,47 @@
+"""Everything that people bring as an RGB or X input: read without loss, encoded as a checkpoint expects it.
+
+Readers (`read_image_rgb`, `read_x`) turn a file into arrays and say what they found; encoders (`encode_x`)
+turn that into the three-channel image that a checkpoint was trained on. What a user can get wrong raises
+InputError, a ValueError, with the remedy.
+"""
+
+from ktb.modalities.depth import (
+    DEPTH_UNITS,
+    NEAR_BRIGHT,
+    NEAR_DARK,
+    DepthReading,
+    encode_depth,
+    fill_holes,
+    read_depth_metres,
+)
+from ktb.modalities.encode import XReading, encode_x, missing_x, place
+from ktb.modalities.events import COUNT_SATURATION, EventStream, event_frame
+from ktb.modalities.limits import InputError
+from ktb.modalities.options import AUTO, Intrinsics, XOptions
+from ktb.modalities.pictures import read_image_rgb
+from ktb.modalities.raw import RawX
+from ktb.modalities.read import read_x
+
+__all__ = [
+    "AUTO",
+    "COUNT_SATURATION",
+    "DEPTH_UNITS",
+    "NEAR_BRIGHT",
+    "NEAR_DARK",
+    "DepthReading",
+    "EventStream",
+    "InputError",
+    "Intrinsics",
+    "RawX",
+    "XOptions",
+    "XReading",
+    "encode_depth",
+    "encode_x",
+    "event_frame",
+    "fill_holes",
+    "missing_x",
+    "place",
+    "read_depth_metres",
+    "read_image_rgb",
+    "read_x",
+]

@@ -1,0 +1,225 @@
+"""A raw X input -> what a checkpoint's X stream gets, at the photograph's size, and what to tell the user."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import get_args
+
+import cv2
+import numpy as np
+
+from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
+from ktb.modalities import depth, event_images, hha, image, polarization, thermal
+from ktb.modalities.depth import DepthReading, fill_holes
+from ktb.modalities.encoded import Encoded, Histogram, Interpolation
+from ktb.modalities.events import EventStream
+from ktb.modalities.limits import InputError
+from ktb.modalities.options import AUTO, XOptions
+from ktb.modalities.raw import Origin, RawX, as_raw
+from ktb.visualize import scalar_to_colors
+
+ASPECT_TOLERANCE = 0.02
+ENCODERS: Mapping[Encoding, Callable[[RawX, InputConfig, XOptions], Encoded]] = MappingProxyType(
+    {
+        "depth": depth.encode,
+        "hha": hha.encode,
+        "thermal": thermal.encode,
+        "event_frame": event_images.encode,
+        "event_voxel": event_images.encode,
+        "event_surface": event_images.encode,
+        "nir": image.encode,
+        "dolp": polarization.encode_dolp,
+        "aolp": polarization.encode_aolp,
+        "image": image.encode,
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class XReading:
+    """An X input at the size of the photograph.
+
+    Attributes:
+        image: (H, W, 3) float32, what the network gets before its normalisation; 0..1 (aolp -1..1).
+        preview: (H, W, 3) uint8 RGB for display; depth is bright where near, grey where not measured.
+        summary: one line.
+        modality, encoding: what X was taken for, and the encoder that made the image.
+        facts: title -> text for display: file, format, unit, range, holes, ...
+        histogram: of the physical values, None if there are none.
+        holes: (H, W) bool where nothing was measured, None if there is no such place.
+        depth: its metres at the photograph's size, its figures as measured at its own size; None if no depth.
+        warnings: sentences that every interface shows.
+        origin: "measured", "estimated" by a network, or "missing": the network runs without X.
+    """
+
+    image: np.ndarray
+    preview: np.ndarray
+    summary: str
+    modality: Modality
+    encoding: Encoding
+    facts: Mapping[str, str]
+    histogram: Histogram | None
+    holes: np.ndarray | None
+    depth: DepthReading | None
+    warnings: tuple[str, ...] = ()
+    origin: Origin = "measured"
+
+
+def encode_x(
+    x: np.ndarray | EventStream | RawX,
+    inputs: InputConfig,
+    size_hw: tuple[int, int] | None = None,
+    options: XOptions = AUTO,
+) -> XReading:
+    """What a checkpoint with these inputs gets of an X input.
+
+    Args:
+        x: from `ktb.modalities.read_x`, or an array, or a stream.
+        inputs: of the checkpoint: its encoder and the encoder's options.
+        size_hw: height and width of the photograph; X's own size by default.
+        options: what the user says about X.
+
+    Raises:
+        InputError: proportions that do not match, and what the encoders refuse.
+    """
+    raw = as_raw(x)
+    modality, warnings = taken_for(raw, inputs.modality, options)
+    encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
+    encoded = ENCODERS[encoding](raw, inputs, options)
+    size_hw = tuple(size_hw or raw.size_hw)
+    scaled, shown = (
+        place(part, size_hw, encoded.interpolation, options) for part in (encoded.image, encoded.display)
+    )
+    holes = np.isnan(scaled) if scaled.ndim == 2 else np.isnan(scaled).any(axis=-1)
+    if holes.any():
+        if holes.all():
+            raise InputError(f"{raw.name}: no measurement lies within the photograph; check the alignment")
+        scaled = fill_holes(scaled)
+    if scaled.ndim == 2:
+        scaled = np.repeat(scaled[..., None], 3, axis=-1)
+    own = {"file": raw.name, "format": raw.format, "size": f"{raw.size_hw[1]} x {raw.size_hw[0]}"}
+    facts = own | dict(raw.facts) | dict(encoded.facts)
+    mark = "ESTIMATED " if raw.origin == "estimated" else ""
+    return XReading(
+        image=np.ascontiguousarray(scaled, np.float32),
+        preview=_preview(shown, encoded.far_is_bright),
+        summary=f"{mark}{modality}, {raw.format}, {encoded.summary}",
+        modality=modality,
+        encoding=encoding,
+        facts=facts,
+        histogram=encoded.histogram,
+        holes=holes if holes.any() or modality == "depth" else None,
+        depth=replace(encoded.depth, metres=shown) if encoded.depth else None,
+        warnings=(*warnings, *raw.notes, *encoded.notes),
+        origin=raw.origin,
+    )
+
+
+def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:
+    """No X: the network runs with zero tokens in its X stream, as masked-modality training showed it."""
+    blank = np.zeros((*size_hw, 3), np.float32)
+    return XReading(
+        image=blank,
+        preview=np.full((*size_hw, 3), 128, np.uint8),
+        summary="no X: zero tokens in the X stream",
+        modality=inputs.modality,
+        encoding=inputs.encoding,
+        facts={"file": "none"},
+        histogram=None,
+        holes=None,
+        depth=None,
+        warnings=("There is no X: this result comes from the photograph alone. The X head saw nothing.",),
+        origin="missing",
+    )
+
+
+def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modality, tuple[str, ...]]:
+    """What X is taken for, and a warning if that is not what the checkpoint was trained on."""
+    if options.modality != "auto":
+        found, why = options.modality, "was said to be"
+    else:
+        found, why = _appears(raw, expected), "looks like"
+    if found == expected or expected == "other":
+        return found, ()
+    assert found in get_args(Modality)
+    return found, (
+        f"X {why} {_NOUNS[found]}, but this checkpoint was trained with {_NOUNS[expected]}. It runs, but "
+        "what it makes of this X was never trained: trust the RGB head more.",
+    )
+
+
+_NOUNS = {
+    "depth": "depth",
+    "hha": "HHA",
+    "thermal": "thermal",
+    "event": "events",
+    "nir": "near infrared",
+    "dolp": "degree of polarization",
+    "aolp": "angle of polarization",
+    "lidar": "LiDAR",
+    "other": "a plain picture",
+}
+
+
+def _appears(raw: RawX, expected: Modality) -> Modality:
+    """What X is by its contents: `expected` unless that is impossible."""
+    if raw.kind == "events":
+        return "event"
+    if raw.kind == "angles":
+        return expected if expected in ("dolp", "aolp") else "dolp"
+    if raw.kind == "sin_cos":
+        return "aolp"
+    if raw.origin == "estimated":
+        return "hha" if expected == "hha" else "depth"
+    if expected == "depth" and is_colour(raw.data):
+        return "other"
+    if expected == "event" and not is_colour(raw.data) and raw.data.dtype != np.uint8:
+        return "depth" if raw.data.dtype.kind == "f" or raw.data.dtype == np.uint16 else "other"
+    return expected
+
+
+def is_colour(data: np.ndarray) -> bool:
+    """Whether a picture's channels differ by more than JPEG makes them."""
+    if data.ndim == 2:
+        return False
+    tolerance = 4 if data.dtype == np.uint8 else 0
+    return not np.quantile(np.ptp(data[..., :3].astype(np.float32), axis=-1), 0.999) <= tolerance
+
+
+def place(
+    image: np.ndarray, size_hw: tuple[int, int], interpolation: Interpolation, options: XOptions = AUTO
+) -> np.ndarray:
+    """Bring X to the photograph's size: by the user's matrix, else by resizing.
+
+    Raises:
+        InputError: without a matrix, if the aspect ratios differ by more than 2 %.
+    """
+    if options.matrix is not None:
+        return _warp(image, np.array(options.matrix), size_hw, interpolation)
+    (height, width), (to_height, to_width) = image.shape[:2], size_hw
+    if abs(width * to_height / (height * to_width) - 1) > ASPECT_TOLERANCE:
+        raise InputError(
+            f"the X input is {width} x {height} and the RGB image {to_width} x {to_height} (width x height): "
+            "their proportions differ, so they cannot show the same view; crop both to the same view, give "
+            "an alignment matrix, or use an aligned pair"
+        )
+    if (height, width) == tuple(size_hw):
+        return image
+    mode = cv2.INTER_NEAREST_EXACT if interpolation == "nearest" else cv2.INTER_LINEAR
+    return cv2.resize(image, (to_width, to_height), interpolation=mode)
+
+
+def _warp(
+    image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int], interpolation: Interpolation
+) -> np.ndarray:
+    """Move pixels by a matrix from X to the photograph; what X does not reach is NaN, or 0 in 8 bits."""
+    outside = (0, 0, 0) if image.dtype == np.uint8 else (np.nan,) * 3
+    mode = cv2.INTER_NEAREST if interpolation == "nearest" else cv2.INTER_LINEAR
+    return cv2.warpPerspective(image, matrix, size_hw[::-1], flags=mode, borderValue=outside)
+
+
+def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:
+    if display.ndim == 3:
+        return display
+    near, far = np.nanpercentile(display, (2, 98))
+    return scalar_to_colors(display, near, far) if far_is_bright else scalar_to_colors(display, far, near)
