@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ktb.modalities import Origin
 from ktb.model import BRANCHES
 from ktb.predictor import Prediction
-from ktb.visualize import Color, overlay
+from ktb.visualize import Color, draw_tag, overlay
 
 OVERLAY_OPACITY = 0.6
+TAGS: Mapping[Origin, str] = MappingProxyType({"estimated": "X: estimated", "missing": "without X"})
 
 
-def png_bytes(image: np.ndarray, model: str, palette: Sequence[Color] | None = None) -> bytes:
-    """Lossless PNG with the checkpoint's name in its text chunk.
+def png_bytes(
+    image: np.ndarray, model: str, palette: Sequence[Color] | None = None, origin: Origin = "measured"
+) -> bytes:
+    """Lossless PNG with the checkpoint's name, and where X came from, in its text chunks.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) uint8 which becomes an indexed PNG if there is a palette.
+        origin: of X: "measured", "estimated" or "missing".
     """
     picture = Image.fromarray(image)
     if palette is not None:
@@ -30,25 +36,35 @@ def png_bytes(image: np.ndarray, model: str, palette: Sequence[Color] | None = N
     info = PngInfo()
     info.add_text("Software", "KTB")
     info.add_text("Checkpoint", model)
+    info.add_text("X", origin)
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", pnginfo=info)
     return buffer.getvalue()
+
+
+def tagged(image: np.ndarray, origin: Origin) -> np.ndarray:
+    """(H, W, 3) uint8 with a line that says so in the lower left corner, if X was not measured."""
+    return image if origin == "measured" else draw_tag(image, TAGS[origin])
 
 
 def result_files(rgb: np.ndarray, prediction: Prediction) -> dict[str, bytes]:
     """Name → contents of every file that a result consists of.
 
     `labels_BRANCH.png` are indexed PNGs whose pixel values are class indices, `mask_BRANCH.png` show the
-    same in colour, `overlay.png` the fused mask over the photograph, `prediction.json` the class tables.
+    same in colour, `overlay.png` the fused mask over the photograph, `x.png` what was given as X, as people
+    see it, `prediction.json` the class tables. Every picture says in its text which checkpoint made it, and
+    whether X was measured; overlay and `x.png` show it if X was not.
     """
     files = {}
+    model, origin = prediction.model, prediction.x.origin
     for branch in BRANCHES:
         files[f"labels_{branch}.png"] = png_bytes(
-            prediction.labels[branch], prediction.model, prediction.palette
+            prediction.labels[branch], model, prediction.palette, origin
         )
-        files[f"mask_{branch}.png"] = png_bytes(prediction.colors(branch), prediction.model)
+        files[f"mask_{branch}.png"] = png_bytes(prediction.colors(branch), model, origin=origin)
     blended = overlay(rgb, prediction.colors("fused"), OVERLAY_OPACITY)
-    files["overlay.png"] = png_bytes(blended, prediction.model)
+    files["overlay.png"] = png_bytes(tagged(blended, origin), model, origin=origin)
+    files["x.png"] = png_bytes(tagged(prediction.x.preview, origin), model, origin=origin)
     files["prediction.json"] = (json.dumps(prediction.summary(), indent=2) + "\n").encode()
     return files
 

@@ -270,3 +270,16 @@ def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255
     out = image.copy()
     out[border.astype(bool)] = color
     return out
+
+
+def draw_tag(image: np.ndarray, text: str) -> np.ndarray:
+    """A line of text on a dark plate in the lower left corner; (H, W, 3) uint8 RGB, a new array."""
+    _check_rgb(image, "image")
+    picture = Image.fromarray(image)
+    pen, size = ImageDraw.Draw(picture), max(10, min(image.shape[:2]) // 24)
+    font, pad = ImageFont.load_default(size=size), size // 2
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    start = image.shape[0] - (bottom - top) - 2 * pad
+    pen.rectangle((0, start, right - left + 2 * pad, image.shape[0]), fill=(24, 24, 28))
+    pen.text((pad - left, start + pad - top), text, font=font, fill=(255, 190, 110))
+    return np.asarray(picture)

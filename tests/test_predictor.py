@@ -16,7 +16,7 @@ from PIL import Image
 from test_model import stirred, tiny_swin_config
 
 import ktb.predictor
-from ktb import Predictor, save_result
+from ktb import Predictor, XOptions, save_result
 from ktb.build import build_model
 from ktb.config import InputConfig
 from ktb.model import BRANCHES
@@ -24,6 +24,7 @@ from ktb.outputs import result_files
 from ktb.predictor import decide, network_size, resize_for_network
 from ktb.visualize import overlay
 
+MM = XOptions(unit="mm")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -45,7 +46,7 @@ def pair():
 
 @pytest.fixture(scope="module")
 def prediction(predictor, pair):
-    return predictor(*pair, unit="mm")
+    return predictor(*pair, options=MM)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (95, 127), (480, 37)])
@@ -138,7 +139,7 @@ def test_labels_are_what_the_network_says(predictor, pair, prediction):
     rgb, depth = pair
     model, hw = predictor.model, (64, 96)
     assert prediction.network_hw == hw
-    reading = predictor.read(depth, rgb.shape[:2], "mm")
+    reading = predictor.read(depth, rgb.shape[:2], MM)
     photo, x = (
         torch.from_numpy(cv2.resize(image, hw[::-1], interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)[None]
         for image in (rgb.astype(np.float32) / 255, reading.image)
@@ -180,7 +181,7 @@ def test_class_table_of_a_known_map(prediction):
 
 def test_an_array_and_its_reading_give_the_same(predictor, pair, prediction):
     rgb, depth = pair
-    again = predictor(rgb, predictor.read(depth, rgb.shape[:2], "mm"))
+    again = predictor(rgb, predictor.read(depth, rgb.shape[:2], MM))
     for branch in BRANCHES:
         np.testing.assert_array_equal(again.labels[branch], prediction.labels[branch])
         np.testing.assert_array_equal(again.confidences[branch], prediction.confidences[branch])
@@ -191,15 +192,15 @@ def test_an_array_and_its_reading_give_the_same(predictor, pair, prediction):
 
 def test_the_unit_and_the_models_range_reach_the_network(predictor, pair):
     rgb, depth = pair
-    near, far = (predictor(rgb, depth, unit=unit, trace=False) for unit in ("0.1mm", "mm"))
+    near, far = (predictor(rgb, depth, options=XOptions(unit=unit), trace=False) for unit in ("0.1mm", "mm"))
     assert near.x.depth.median * 10 == pytest.approx(far.x.depth.median)
     assert np.abs(near.confidences["fused"] - far.confidences["fused"]).max() > 1e-3
     config = dataclasses.replace(predictor.model.config.inputs, max_metres=5.0)
     model = depth_model()
     model.config = dataclasses.replace(model.config, inputs=config)
     np.testing.assert_allclose(
-        Predictor(model).read(depth, rgb.shape[:2], "mm").image,
-        np.minimum(2 * predictor.read(depth, rgb.shape[:2], "mm").image, 1),
+        Predictor(model).read(depth, rgb.shape[:2], MM).image,
+        np.minimum(2 * predictor.read(depth, rgb.shape[:2], MM).image, 1),
         atol=1e-6,
     )
 
@@ -263,6 +264,7 @@ def test_result_files_are_what_they_are_called(pair, prediction):
     assert set(files) == {
         *(f"{kind}_{branch}.png" for kind in ("labels", "mask") for branch in BRANCHES),
         "overlay.png",
+        "x.png",
         "prediction.json",
     }
     pictures = {}
@@ -272,6 +274,7 @@ def test_result_files_are_what_they_are_called(pair, prediction):
             picture.load()
             assert picture.format == "PNG"
             assert picture.text["Checkpoint"] == "tiny µ"
+            assert picture.text["X"] == "measured"
             assert picture.size == (127, 95)
             pictures[name] = picture
     for branch in BRANCHES:
@@ -283,6 +286,47 @@ def test_result_files_are_what_they_are_called(pair, prediction):
     np.testing.assert_array_equal(
         np.asarray(pictures["overlay.png"]), overlay(pair[0], prediction.colors("fused"), 0.6)
     )
+    np.testing.assert_array_equal(np.asarray(pictures["x.png"]), prediction.x.preview)
+
+
+@pytest.fixture(scope="module")
+def without_x(predictor, pair):
+    return predictor(pair[0], None)
+
+
+def test_without_x_the_x_stream_runs_on_zero_tokens(predictor, pair, prediction, without_x):
+    """The fused labels are those of the network with x masked, whatever X holds; the rgb tokens stay."""
+    model, hw = predictor.model, without_x.network_hw
+    resized = resize_for_network(pair[0].astype(np.float32) / 255, hw)
+    rgb = model.normalize_rgb(torch.from_numpy(resized).permute(2, 0, 1)[None])
+    with torch.inference_mode():
+        output = model(rgb, torch.rand_like(rgb), mask_x=torch.tensor([True]))
+    for branch in BRANCHES:
+        np.testing.assert_array_equal(
+            without_x.labels[branch], decide(getattr(output, branch), pair[0].shape[:2])[0]
+        )
+    assert any((without_x.labels[b] != prediction.labels[b]).any() for b in BRANCHES)
+
+
+def test_a_result_without_x_says_so_in_every_file(pair, without_x):
+    assert without_x.x.origin == "missing"
+    files = result_files(pair[0], without_x)
+    summary = json.loads(files["prediction.json"])
+    assert summary["x"]["origin"] == "missing"
+    assert "photograph alone" in summary["warnings"][0]
+    for name, data in files.items():
+        if name.endswith(".png"):
+            assert Image.open(io.BytesIO(data)).text["X"] == "missing", name
+    shown = np.asarray(Image.open(io.BytesIO(files["overlay.png"])))
+    changed = (shown != overlay(pair[0], without_x.colors("fused"), 0.6)).any(axis=-1)
+    assert changed[-1, 0]
+    assert not changed[:40].any()
+
+
+def test_reading_no_x_needs_a_size(predictor):
+    assert predictor.read(None, (95, 127)).image.shape == (95, 127, 3)
+    with pytest.raises(ValueError, match="size_hw"):
+        predictor.read(None)
 
 
 def test_summary_is_json_with_everything_but_the_pictures(pair, prediction):
@@ -293,7 +337,10 @@ def test_summary_is_json_with_everything_but_the_pictures(pair, prediction):
     assert summary["network_size"] == {"height": 64, "width": 96}
     assert summary["device"] == "cpu"
     assert summary["seconds"] >= 0
-    assert "millimetres (certain)" in summary["x"]
+    assert "millimetres (certain)" in summary["x"]["summary"]
+    assert summary["x"]["origin"] == "measured"
+    assert summary["x"]["facts"]["format"] == "uint16 array"
+    assert summary["warnings"] == []
     assert list(summary["branches"]) == ["fused", "rgb", "x"]
     for rows in summary["branches"].values():
         assert sum(row["share"] for row in rows) == pytest.approx(1)

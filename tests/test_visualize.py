@@ -8,6 +8,7 @@ from ktb.visualize import (
     colorbar,
     colorize_labels,
     draw_points,
+    draw_tag,
     outline_boundaries,
     overlay,
     scalar_to_colors,
@@ -179,3 +180,13 @@ def test_boundaries_lie_between_labels_only():
     assert tuple(drawn[5, 29]) == (9, 8, 7)
     with pytest.raises(ValueError, match="use one size"):
         outline_boundaries(label, np.zeros((41, 60, 3), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (480, 640)])
+def test_tag_covers_the_lower_left_corner_only(size):
+    image = np.full((*size, 3), 200, np.uint8)
+    tagged = draw_tag(image, "X: estimated")
+    changed = (tagged != image).any(axis=-1)
+    assert changed[-1, 0]
+    assert not changed[: size[0] // 2].any()
+    assert (image == 200).all()

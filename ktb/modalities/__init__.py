@@ -19,7 +19,7 @@ from ktb.modalities.events import COUNT_SATURATION, EventStream, event_frame
 from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, Intrinsics, XOptions
 from ktb.modalities.pictures import read_image_rgb
-from ktb.modalities.raw import RawX
+from ktb.modalities.raw import Origin, RawX
 from ktb.modalities.read import read_x
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "EventStream",
     "InputError",
     "Intrinsics",
+    "Origin",
     "RawX",
     "XOptions",
     "XReading",

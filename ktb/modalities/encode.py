@@ -83,6 +83,8 @@ def encode_x(
         InputError: proportions that do not match, and what the encoders refuse.
     """
     raw = as_raw(x)
+    if raw.origin == "estimated":  # in metres, aligned: what is said about a camera's file does not hold
+        options = XOptions(field_of_view=options.field_of_view, intrinsics=options.intrinsics, unit="m")
     modality, warnings = taken_for(raw, inputs.modality, options)
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
     encoded = ENCODERS[encoding](raw, inputs, options)
