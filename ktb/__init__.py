@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ktb.modalities import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
     from ktb.model import KTB, KTBOutput
     from ktb.outputs import save_result
-    from ktb.predictor import Prediction, Predictor
+    from ktb.prediction import Prediction
+    from ktb.predictor import Predictor
     from ktb.trace import FusionTrace
 
 __version__ = "0.1.0"
@@ -24,7 +25,8 @@ _HOMES = {  # torch takes seconds to import: a public name's module is imported 
     "modalities": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
     "model": ("KTB", "KTBOutput"),
     "outputs": ("save_result",),
-    "predictor": ("Prediction", "Predictor"),
+    "prediction": ("Prediction",),
+    "predictor": ("Predictor",),
     "trace": ("FusionTrace",),
 }
 __all__ = [

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ktb.modalities import Origin
 from ktb.model import BRANCHES
-from ktb.predictor import Prediction
+from ktb.prediction import Prediction
 from ktb.visualize import Color, draw_tag, overlay
 
 OVERLAY_OPACITY = 0.6

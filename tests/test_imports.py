@@ -26,6 +26,7 @@ LAYERS = (
     ("storage",),
     ("adapter_files",),
     ("checkpoint",),
+    ("prediction",),
     ("predictor",),
     ("outputs", "describe"),
     ("__init__",),

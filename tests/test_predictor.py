@@ -228,7 +228,7 @@ def test_photographs_that_do_not_fit_are_refused(predictor, rgb, message):
     [
         (np.zeros((95, 127), np.uint16), "no measurement"),
         (np.full((95, 200), 900, np.uint16), "proportions differ"),
-        (np.full((95, 127, 2), 900, np.uint16), r"an array of shape \(95, 127, 2\)"),
+        (np.full((95, 127, 5), 900, np.uint16), r"an array of shape \(95, 127, 5\)"),
         (np.full((95, 127), "a"), "dtype <U1"),
     ],
 )

@@ -182,7 +182,7 @@ def test_boundaries_lie_between_labels_only():
         outline_boundaries(label, np.zeros((41, 60, 3), np.uint8))
 
 
-@pytest.mark.parametrize("size", [(32, 32), (480, 640)])
+@pytest.mark.parametrize("size", [(64, 96), (480, 640)])
 def test_tag_covers_the_lower_left_corner_only(size):
     image = np.full((*size, 3), 200, np.uint8)
     tagged = draw_tag(image, "X: estimated")

@@ -10,7 +10,7 @@ import zipfile
 from app.pictures import display_size, image_tag
 from app.service import Result
 from ktb.outputs import result_files
-from ktb.predictor import ClassRow
+from ktb.prediction import ClassRow
 
 
 def result_panel(result: Result) -> str:

@@ -1,0 +1,107 @@
+"""What a network said about one pair: masks, class tables and the fusion's trace, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ktb.modalities import XReading
+from ktb.model import BRANCHES
+from ktb.trace import FusionTrace
+from ktb.visualize import colorize_labels
+
+Branch = Literal["fused", "rgb", "x"]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One present class of a prediction: share of the pixels and mean confidence, both 0..1."""
+
+    index: int
+    name: str
+    color: tuple[int, int, int]
+    share: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network said about one pair, at the photograph's own size.
+
+    Attributes:
+        model: name of the checkpoint.
+        labels: per branch (H, W) uint8 class indices.
+        confidences: per branch (H, W) float32, probability of the predicted class.
+        x: the X input as it was read.
+        trace: one FusionTrace per level, or None.
+        network_hw: the size at which the network ran.
+        seconds: time of the network and its pre- and postprocessing.
+        device: where it ran, "cpu" or "cuda".
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    labels: Mapping[Branch, np.ndarray]
+    confidences: Mapping[Branch, np.ndarray]
+    x: XReading
+    trace: tuple[FusionTrace, ...] | None
+    network_hw: tuple[int, int]
+    seconds: float
+    device: str
+
+    def class_table(self, branch: Branch = "fused") -> list[ClassRow]:
+        """The classes that are present, largest share first."""
+        label, confidence = self.labels[branch], self.confidences[branch]
+        counts = np.bincount(label.ravel(), minlength=len(self.classes))
+        sums = np.bincount(label.ravel(), weights=confidence.ravel(), minlength=len(self.classes))
+        order = sorted(np.flatnonzero(counts), key=lambda index: (-counts[index], index))
+        return [
+            ClassRow(
+                index=int(i),
+                name=self.classes[i],
+                color=self.palette[i],
+                share=float(counts[i] / label.size),
+                confidence=float(sums[i] / counts[i]),
+            )
+            for i in order
+        ]
+
+    def colors(self, branch: Branch = "fused") -> np.ndarray:
+        """The mask in the palette's colours, (H, W, 3) uint8 RGB."""
+        return colorize_labels(self.labels[branch], self.palette, ignore_index=-1)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the pictures, as plain values for JSON; shares and confidences are 0..1."""
+        height, width = self.labels["fused"].shape
+        return {
+            "model": self.model,
+            "size": {"height": height, "width": width},
+            "network_size": {"height": self.network_hw[0], "width": self.network_hw[1]},
+            "x": {
+                "origin": self.x.origin,
+                "modality": self.x.modality,
+                "encoding": self.x.encoding,
+                "summary": self.x.summary,
+                "facts": dict(self.x.facts),
+            },
+            "warnings": list(self.x.warnings),
+            "device": self.device,
+            "seconds": round(self.seconds, 3),
+            "branches": {
+                branch: [
+                    {
+                        "index": row.index,
+                        "name": row.name,
+                        "color": list(row.color),
+                        "share": row.share,
+                        "confidence": row.confidence,
+                    }
+                    for row in self.class_table(branch)
+                ]
+                for branch in BRANCHES
+            },
+        }
