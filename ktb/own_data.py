@@ -21,7 +21,6 @@ A YAML file may name any folder that this process can read: do not open one that
 
 import hashlib
 import os
-import re
 import reprlib
 from functools import cached_property
 from pathlib import Path
@@ -31,13 +30,11 @@ import numpy as np
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
+from ktb.file_pairs import ARRAYS, PICTURES, WILD, scan
 from ktb.modalities import RawX, XOptions, XReading, encode_x, read_depth_metres, read_x
 from ktb.own_keys import IGNORE_INDEX, class_labels, near, read_keys
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".npy", ".npz")
-_ARRAYS = (".npy", ".npz")
-_WILD = re.compile(r"[*?]|\{name\}")
-_NAME = re.escape("{name}")
+SUFFIXES = (*PICTURES, *ARRAYS)
 _GUESSES = 8  # depth files that "auto" looks at
 
 
@@ -132,7 +129,7 @@ class OwnData:
     def read_label(self, file: Path) -> np.ndarray:
         """(H, W) uint8, class or 255 = ignored. Raises ValueError for a colour picture or a value outside."""
         try:
-            if file.suffix.lower() in _ARRAYS:
+            if file.suffix.lower() in ARRAYS:
                 stored = read_x(file).data
             else:
                 with Image.open(file) as picture:
@@ -195,7 +192,7 @@ class OwnData:
         if key not in self._files:
             return None
         place = getattr(self.keys, key)
-        if "{name}" not in place and not _WILD.search(place):
+        if not WILD.search(place):
             place += "/{name}.*"
         return self._files[key].get(name) or self.root / place.replace("{name}", name)
 
@@ -213,31 +210,7 @@ class OwnData:
 
     def _scan(self, key: str, place: str) -> dict[str, Path]:
         """Name -> file, in order of the names."""
-        folder, pattern = _split_place(self.root, place)
-        if not folder.is_dir():
-            parent = folder.parent if folder.parent.is_dir() else self.root
-            raise self.error(key, f"there is no folder {folder}{near(folder.name, os.listdir(parent))}")
-        found: dict[str, Path] = {}
-        for path in folder.rglob("*"):
-            match = pattern.fullmatch(path.relative_to(folder).as_posix())
-            if not match or path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-                continue
-            name = match["name"] if "name" in pattern.groupindex else path.stem
-            if name in found:
-                both = f"{found[name]} and {path} are both '{name}'"
-                raise self.error(key, f"{both}; tell them apart by a pattern with {{name}}")
-            found[name] = path
-        if not found:
-            raise self.error(key, f"'{place}' finds no picture or array ({', '.join(SUFFIXES)}) in {folder}")
-        return dict(sorted(found.items()))
-
-
-def _split_place(root: Path, place: str) -> tuple[Path, re.Pattern]:
-    """The folder to look in, and what the path of a file below it must match."""
-    parts = Path(place).parts
-    fixed = next((i for i, part in enumerate(parts) if _WILD.search(part)), len(parts))
-    rest = "/".join(parts[fixed:]) or "{name}.*"
-    codes = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    pattern = "".join(codes.get(piece, re.escape(piece)) for piece in re.split(r"(\*\*/|[*?])", rest))
-    pattern = pattern.replace(_NAME, "(?P<name>.+)", 1).replace(_NAME, "(?P=name)")
-    return root.joinpath(*parts[:fixed]), re.compile(pattern)
+        try:
+            return scan(self.root, place, SUFFIXES)
+        except ValueError as error:
+            raise self.error(key, str(error)) from error

@@ -20,6 +20,7 @@ LAYERS = (
     ("config", "figures", "visualize", "layers", "position_bias"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),
+    ("file_pairs",),
     ("model", "official", "own_data"),
     ("pretrained", "parts"),
     ("build",),
