@@ -125,6 +125,14 @@ def test_missing_package_is_named(monkeypatch):
 
 @needs_transformers
 def test_weights_that_are_nowhere_are_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="neither in the cache nor reachable"):
         DepthEstimator(tmp_path / "no-such-folder")
+
+
+@needs_transformers
+def test_a_hub_that_does_not_answer_is_given_up_soon(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(InputError, match="hf download nobody/no-model"):
+        DepthEstimator("nobody/no-model")

@@ -7,8 +7,8 @@ estimate is marked as such wherever it appears: it holds nothing that the photog
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,9 @@ import numpy as np
 from ktb.modalities.limits import InputError
 from ktb.modalities.raw import RawX
 
-logger = logging.getLogger(__name__)
-
 METRIC = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
 RELATIVE = "depth-anything/Depth-Anything-V2-Small-hf"
+PROBE_SECONDS = 5
 ASSUMED_METRES = (1.0, 6.0)
 """Distances that the 1st and 99th percentile of an estimate without scale are taken to have."""
 
@@ -116,17 +115,36 @@ def _load(name: str):
     """Processor and network, from the cache if they are there."""
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-    for local in (True, False):
+    def pretrained(local: bool):
+        return (
+            AutoImageProcessor.from_pretrained(name, local_files_only=local),
+            AutoModelForDepthEstimation.from_pretrained(name, local_files_only=local, use_safetensors=True),
+        )
+
+    try:
+        return pretrained(local=True)
+    except (OSError, ValueError) as error:  # not cached, or not such a model
+        reason = str(error).strip().splitlines()[0]
+    if not Path(name).exists() and (reason := _unreachable(name)) == "":
         try:
-            processor = AutoImageProcessor.from_pretrained(name, local_files_only=local)
-            network = AutoModelForDepthEstimation.from_pretrained(
-                name, local_files_only=local, use_safetensors=True
-            )
-            return processor, network
-        except (OSError, ValueError) as error:  # not cached, not reachable, or not such a model
-            logger.info("%s (local files only: %s): %s", name, local, error)
+            return pretrained(local=False)
+        except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
     raise InputError(
         f"the weights of {name} are neither in the cache nor reachable ({reason}); fetch them once with a "
         f"network: hf download {name}"
     )
+
+
+def _unreachable(name: str) -> str:
+    """Why the hub does not have a model for us, "" if it does; the hub's own client tries for minutes."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/config.json", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+            return ""
+    except OSError as error:
+        return str(getattr(error, "reason", error))
