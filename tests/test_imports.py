@@ -17,10 +17,10 @@ FILES = {
 
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
-    ("config", "figures", "visualize", "layers", "position_bias"),
+    ("atomic", "config", "figures", "visualize", "layers", "position_bias"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),
-    ("file_pairs",),
+    ("file_pairs", "journal", "x_files"),
     ("model", "official", "own_data"),
     ("pretrained", "parts"),
     ("build",),
@@ -30,7 +30,11 @@ LAYERS = (
     ("prediction",),
     ("predictor",),
     ("outputs", "describe"),
+    ("batch",),
+    ("batch_predict", "batch_encode"),
     ("__init__",),
+    ("cli_options", "cli_progress"),
+    ("cli_predict", "cli_encode"),
     ("__main__",),
 )
 DEPTH_ESTIMATION = "ktb/modalities/estimate.py"
