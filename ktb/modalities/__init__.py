@@ -5,6 +5,7 @@ turn that into the three-channel image that a checkpoint was trained on. What a 
 InputError, a ValueError, with the remedy.
 """
 
+from ktb.modalities.cameras import Calibration, Intrinsics
 from ktb.modalities.depth import (
     DEPTH_UNITS,
     NEAR_BRIGHT,
@@ -17,7 +18,7 @@ from ktb.modalities.depth import (
 from ktb.modalities.encode import XReading, encode_x, missing_x, place
 from ktb.modalities.events import COUNT_SATURATION, EventStream, event_frame
 from ktb.modalities.limits import InputError
-from ktb.modalities.options import AUTO, Intrinsics, XOptions
+from ktb.modalities.options import AUTO, XOptions
 from ktb.modalities.pictures import read_image_rgb
 from ktb.modalities.raw import Origin, RawX
 from ktb.modalities.read import read_x
@@ -28,6 +29,7 @@ __all__ = [
     "DEPTH_UNITS",
     "NEAR_BRIGHT",
     "NEAR_DARK",
+    "Calibration",
     "DepthReading",
     "EventStream",
     "InputError",
