@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -47,26 +48,30 @@ def tagged(image: np.ndarray, origin: Origin) -> np.ndarray:
     return image if origin == "measured" else draw_tag(image, TAGS[origin])
 
 
-def result_files(rgb: np.ndarray, prediction: Prediction) -> dict[str, bytes]:
-    """Name → contents of every file that a result consists of.
+def result_files(
+    rgb: np.ndarray, prediction: Prediction, names: Collection[str] | None = None
+) -> dict[str, bytes]:
+    """Name → contents of every file that a result consists of, or of those named.
 
     `labels_BRANCH.png` are indexed PNGs whose pixel values are class indices, `mask_BRANCH.png` show the
     same in colour, `overlay.png` the fused mask over the photograph, `x.png` what was given as X, as people
     see it, `prediction.json` the class tables. Every picture says in its text which checkpoint made it, and
     whether X was measured; overlay and `x.png` show it if X was not.
     """
-    files = {}
-    model, origin = prediction.model, prediction.x.origin
+    model, origin, palette = prediction.model, prediction.x.origin, prediction.palette
+    makers: dict[str, Callable[[], bytes]] = {}
     for branch in BRANCHES:
-        files[f"labels_{branch}.png"] = png_bytes(
-            prediction.labels[branch], model, prediction.palette, origin
-        )
-        files[f"mask_{branch}.png"] = png_bytes(prediction.colors(branch), model, origin=origin)
-    blended = overlay(rgb, prediction.colors("fused"), OVERLAY_OPACITY)
-    files["overlay.png"] = png_bytes(tagged(blended, origin), model, origin=origin)
-    files["x.png"] = png_bytes(tagged(prediction.x.preview, origin), model, origin=origin)
-    files["prediction.json"] = (json.dumps(prediction.summary(), indent=2) + "\n").encode()
-    return files
+        label, color = prediction.labels[branch], partial(prediction.colors, branch)
+        makers[f"labels_{branch}.png"] = partial(png_bytes, label, model, palette, origin)
+        makers[f"mask_{branch}.png"] = lambda color=color: png_bytes(color(), model, origin=origin)
+
+    def blended() -> np.ndarray:
+        return overlay(rgb, prediction.colors("fused"), OVERLAY_OPACITY)
+
+    makers["overlay.png"] = lambda: png_bytes(tagged(blended(), origin), model, origin=origin)
+    makers["x.png"] = lambda: png_bytes(tagged(prediction.x.preview, origin), model, origin=origin)
+    makers["prediction.json"] = lambda: (json.dumps(prediction.summary(), indent=2) + "\n").encode()
+    return {name: make() for name, make in makers.items() if names is None or name in names}
 
 
 def save_result(folder: str | Path, rgb: np.ndarray, prediction: Prediction) -> list[Path]:

@@ -1,0 +1,73 @@
+"""Many X files to network images, such as HHA from a folder of depth maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
+from ktb.config import DEFAULT_ENCODINGS, InputConfig
+from ktb.file_pairs import FilePair
+from ktb.modalities import AUTO, InputError, RawX, XOptions, XReading, encode_x, read_image_rgb, read_x
+from ktb.modalities.encode import taken_for
+from ktb.x_files import Format, x_file, x_report
+
+
+def encode_pairs(
+    pairs: Sequence[FilePair],
+    folder: Path,
+    inputs: InputConfig | None = None,
+    *,
+    kind: Format = "png",
+    options: XOptions = AUTO,
+    settings: Mapping[str, Any] | None = None,
+    running: Running = DEFAULTS,
+) -> Outcome:
+    """Write the network's image of every X input as NAME.png (or .npy), and results.jsonl.
+
+    Args:
+        pairs: from `ktb.file_pairs.match`; photographs give the size, without them X keeps its own.
+        inputs: see `encode_file`.
+        running: how; errors as `ktb.batch.run_batch`.
+    """
+    suffix = ".npy" if kind == "npy" else ".png"
+
+    def read(pair: FilePair) -> XReading:
+        raw = read_x(pair.x[0] if len(pair.x) == 1 else pair.x, options=options)
+        return encode_file(
+            raw, inputs, None if pair.rgb is None else read_image_rgb(pair.rgb).shape[:2], options
+        )
+
+    def pack(pair: FilePair, reading: XReading) -> Made:
+        contents, rule = x_file(reading, kind)
+        return Made({"image": (pair.name + suffix, contents)}, {"encoded": x_report(reading, rule)})
+
+    everything = {
+        "inputs": None if inputs is None else asdict(inputs),
+        "options": options.to_dict(),
+        "format": kind,
+        **(settings or {}),
+    }
+    steps = Steps(read, lambda _, reading: reading, pack)
+    return run_batch(pairs, folder, steps, everything, running)
+
+
+def encode_file(
+    raw: RawX, inputs: InputConfig | None, size_hw: tuple[int, int] | None, options: XOptions
+) -> XReading:
+    """What a network of these inputs gets of X; without inputs, by the encoder that the data call for.
+
+    Raises:
+        InputError: a picture without inputs, as it does not say what it shows; and as `encode_x`.
+    """
+    if inputs is None:
+        if raw.kind == "picture" and raw.origin == "measured":
+            raise InputError(
+                f"{raw.name}: a picture does not say what it shows; give --modality depth, hha, thermal, "
+                "..., or name the checkpoint that it is for with --for"
+            )
+        modality, _ = taken_for(raw, "other", options)
+        inputs = InputConfig(modality=modality, encoding=DEFAULT_ENCODINGS[modality])
+    return encode_x(raw, inputs, size_hw, options)

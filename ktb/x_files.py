@@ -1,0 +1,70 @@
+"""The network's image of an X input as a file: PNG of 8 or 16 bits, or .npy with the exact values."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from ktb.modalities import XReading
+
+Format = Literal["png", "png16", "npy"]
+_HEADER_END = 33
+"""Bytes of a PNG's signature and IHDR chunk."""
+
+
+def x_file(reading: XReading, kind: Format = "png") -> tuple[bytes, str]:
+    """Contents of a file with the network's image, and the rule by which its values are read.
+
+    A PNG keeps values of 0..1 as value * 255 or 65535; of the angle of polarization, -1..1, it keeps
+    (value + 1) / 2. Its text says the encoder, the rule, and whether X was measured. .npy is (H, W, 3)
+    float32.
+    """
+    if kind == "npy":
+        buffer = io.BytesIO()
+        np.save(buffer, reading.image)
+        return buffer.getvalue(), "value"
+    top = 65535 if kind == "png16" else 255
+    signed = reading.encoding == "aolp"
+    unit = (reading.image + 1) / 2 if signed else reading.image
+    pixels = np.rint(np.clip(unit, 0, 1) * top).astype(np.uint16 if kind == "png16" else np.uint8)
+    rule = f"pixel / {top} * 2 - 1" if signed else f"pixel / {top}"
+    done, png = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
+    assert done
+    texts = {"Software": "KTB", "X": reading.origin, "Encoding": reading.encoding, "Values": rule}
+    return _with_texts(png.tobytes(), texts), rule
+
+
+def x_report(reading: XReading, rule: str) -> dict[str, Any]:
+    """What is known about a network image, for JSON: facts, warnings, and each channel's values."""
+    height, width, channels = reading.image.shape
+    values = [reading.image[..., channel] for channel in range(channels)]
+    return {
+        "origin": reading.origin,
+        "modality": reading.modality,
+        "encoding": reading.encoding,
+        "summary": reading.summary,
+        "facts": dict(reading.facts),
+        "warnings": list(reading.warnings),
+        "size": {"height": height, "width": width},
+        "values": rule,
+        "filled_share": 0.0 if reading.holes is None else float(reading.holes.mean()),
+        "channels": [
+            {"min": float(v.min()), "mean": float(v.mean(dtype=np.float64)), "max": float(v.max())}
+            for v in values
+        ],
+    }
+
+
+def _with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
+    """A PNG with text chunks behind its header; OpenCV writes 16 bits a channel but no text."""
+    chunks = b""
+    for key, text in texts.items():
+        body = b"tEXt" + key.encode("latin-1") + b"\0" + text.encode("latin-1", "replace")
+        chunks += struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:_HEADER_END] + chunks + png[_HEADER_END:]
