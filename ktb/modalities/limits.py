@@ -1,14 +1,26 @@
 """What is too much or too little, in one place, and the one error of everything that reads a user's file."""
 
+import math
+
 import numpy as np
 
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 16_384
 MIN_SIDE = 32
 MAX_FILE_BYTES = 512 * 2**20
+MAX_DECODED_BYTES = 640 * 2**20
+"""Of one picture or array in memory: 50 million pixels of three float32."""
+MAX_EXPANSION = 1100
+"""Decoded bytes for one stored byte, beyond FREE_EXPANSION; deflate cannot reach 1033."""
+FREE_EXPANSION = 64 * 2**20
+MAX_JPEG_WORK = 1_000_000_000
+"""Pixels times passes of a JPEG; encoders write about ten passes, and each takes time."""
+MAX_TIFF_PARTS = 1_000_000
+MAX_TEXT_PICTURE = 64 * 2**20
+"""Bytes of a picture whose values are written as text."""
 MAX_EVENTS = 20_000_000
 MAX_ENTRIES = 256
-"""Members of an archive, datasets of a HDF5 file."""
+"""Members of an archive, datasets of a HDF5 file, channels of an OpenEXR file."""
 
 
 class InputError(ValueError):
@@ -26,6 +38,20 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
+def check_bytes(decoded: int, name: str, stored: int | None = None) -> None:
+    """Refuse what takes too much memory, or promises more than `stored` bytes can hold (InputError)."""
+    if decoded > MAX_DECODED_BYTES:
+        raise InputError(
+            f"{name}: takes {decoded >> 20:,} MiB in memory, at most {MAX_DECODED_BYTES >> 20} are given; "
+            "make it smaller, or store fewer channels or bits"
+        )
+    if stored is not None and decoded > max(FREE_EXPANSION, MAX_EXPANSION * stored):
+        raise InputError(
+            f"{name}: the header promises {decoded >> 20:,} MiB in a file of {stored:,} bytes; it is damaged "
+            "or cut off, save or send it again"
+        )
+
+
 def check_layout(shape: tuple[int, ...], dtype: np.dtype, name: str = "the X array") -> None:
     """Refuse an array that is no picture of numbers, before it takes memory (InputError)."""
     if dtype.kind not in "uif":
@@ -35,3 +61,4 @@ def check_layout(shape: tuple[int, ...], dtype: np.dtype, name: str = "the X arr
     if len(sides) not in (2, 3) or (len(sides) == 3 and sides[2] not in (2, 3, 4)):
         raise InputError(f"{name}: an array of shape {shape}; give (H, W) or (H, W, 3)")
     check_size(sides[1], sides[0], name)
+    check_bytes(math.prod(shape) * dtype.itemsize, name)

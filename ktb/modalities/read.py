@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from ktb.modalities.arrays import read_npy, read_npz
+from ktb.modalities.exr import EXR_MAGIC, read_exr
 from ktb.modalities.files import Source, load
 from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
-from ktb.modalities.pictures import decode_picture
+from ktb.modalities.pictures import read_picture
 from ktb.modalities.polarization import join_files
 from ktb.modalities.raw import RawX
 
@@ -51,8 +52,9 @@ def _read_one(source: Source, filename: str | None, options: XOptions) -> RawX:
         return _raster(read_npy(data, name), "NPY", name)
     if data.startswith(b"PK\x03\x04"):
         return _raster(read_npz(data, name), "NPZ", name)
-    picture, kind = decode_picture(data, name)
-    return RawX(picture, kind, name)
+    if data.startswith(EXR_MAGIC):
+        return read_exr(data, name)
+    return read_picture(data, name)
 
 
 def _raster(array: np.ndarray, container: str, name: str) -> RawX:
