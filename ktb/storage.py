@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ktb.atomic import write_atomically
 from ktb.build import build_model
 from ktb.config import ModelConfig
 from ktb.layers import require_matching
@@ -42,17 +42,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dt
     _require_finite(stored, f"the tensors as {dtype}")
     texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in metadata.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(stored, temporary, metadata=texts)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, lambda temporary: save_file(stored, temporary, metadata=texts))
 
 
 def opened(path: str | Path):

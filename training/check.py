@@ -20,12 +20,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ktb.atomic import write_atomically
 from ktb.labels import DATASETS
 from ktb.own_data import OwnData
 from training.contact_sheet import Card, contact_sheet
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import IGNORE_INDEX, LayoutError, PairDataset, Sample, choose
-from training.state import write_atomically
 
 MAX_PROBLEMS = 50
 

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ktb.atomic import write_atomically
 from ktb.model import KTB
 from training.batches import Batch, BatchLoader, network_input
 from training.distributed import gathered, shared_mean, summed, synchronise_batch_norms, world
@@ -24,7 +25,6 @@ from training.state import (
     model_state,
     random_state,
     set_random_state,
-    write_atomically,
 )
 
 logger = logging.getLogger(__name__)

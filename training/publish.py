@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
+from ktb.atomic import write_atomically
 from ktb.checkpoint import load_model, save_model
 from ktb.figures import rounded_down
 from ktb.model import BRANCHES
-from training.state import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ktb.atomic import write_atomically
 from ktb.figures import rounded_down
 from ktb.model import BRANCHES
-from training.state import write_atomically
 
 SCORES = {
     "miou": "mIoU",

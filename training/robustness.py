@@ -25,6 +25,7 @@ from typing import Any
 import cv2
 import torch
 
+from ktb.atomic import write_atomically
 from ktb.checkpoint import load_model
 from ktb.model import BRANCHES, KTB
 from training.cpu import keep_freed_memory
@@ -34,7 +35,6 @@ from training.evaluate import open_dataset
 from training.robustness_conditions import CLEAN, FAMILIES, MISSING, ONLY, VERSION, WAYS, Condition, select
 from training.robustness_report import contact_sheet, write_curves, write_tables
 from training.scoring import evaluate
-from training.state import write_atomically
 
 logger = logging.getLogger(__name__)
 

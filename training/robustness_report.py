@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ktb.atomic import write_atomically
 from ktb.figures import rounded_down
 from ktb.model import BRANCHES
 from training.corruptions import KINDS, Corruption
@@ -27,7 +28,6 @@ from training.robustness_conditions import (
     Family,
     all_conditions,
 )
-from training.state import write_atomically
 
 COLORS = {"fused": "#1c1f26", "rgb": "#2f74c0", "x": "#d9701f"}
 """The branches' colours; rgb and x as on the page."""

@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ktb.atomic import write_atomically
 from ktb.modalities import COUNT_SATURATION, EventStream, read_image_rgb
 from training.event_simulator import EventOptions, simulate_frame
-from training.state import write_atomically
 
 logger = logging.getLogger(__name__)
 

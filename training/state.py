@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ktb.atomic import write_atomically
 from ktb.layers import require_matching
 from ktb.model import KTB
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, bring it to the disk and only then put it in place of `path`."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    write(temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)  # the rename itself, too
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def model_state(model: KTB) -> dict[str, torch.Tensor]:

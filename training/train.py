@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 
 from ktb.adapter_files import save_adapter
+from ktb.atomic import write_atomically
 from ktb.checkpoint import save_model
 from training.assemble import label_counts, make_model
 from training.batches import BatchLoader, Share
@@ -29,7 +30,7 @@ from training.distributed import world
 from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE, Limits, Trainer
 from training.losses import class_weights
 from training.recipes import RECIPES, Recipe, get_recipe, override
-from training.state import RunLog, write_atomically
+from training.state import RunLog
 from training.validation import EVAL_COLUMNS, Validation, require_metric
 
 logger = logging.getLogger(__name__)
