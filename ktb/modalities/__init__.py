@@ -15,11 +15,12 @@ from ktb.modalities.depth import (
     fill_holes,
     read_depth_metres,
 )
-from ktb.modalities.encode import XReading, encode_x, missing_x, place
+from ktb.modalities.encode import XReading, encode_x, missing_x
 from ktb.modalities.events import COUNT_SATURATION, EventStream, event_frame
 from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
 from ktb.modalities.pictures import read_image_rgb
+from ktb.modalities.placement import place
 from ktb.modalities.raw import Origin, RawX
 from ktb.modalities.read import read_x
 

@@ -5,20 +5,18 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import get_args
 
-import cv2
 import numpy as np
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
 from ktb.modalities import depth, event_images, hha, image, polarization, thermal
 from ktb.modalities.depth import DepthReading, fill_holes
-from ktb.modalities.encoded import Encoded, Histogram, Interpolation
+from ktb.modalities.encoded import Encoded, Histogram
 from ktb.modalities.events import EventStream
-from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
+from ktb.modalities.placement import place_encoded
 from ktb.modalities.raw import Origin, RawX, as_raw
 from ktb.visualize import scalar_to_colors
 
-ASPECT_TOLERANCE = 0.02
 ENCODERS: Mapping[Encoding, Callable[[RawX, InputConfig, XOptions], Encoded]] = MappingProxyType(
     {
         "depth": depth.encode,
@@ -76,11 +74,11 @@ def encode_x(
     Args:
         x: from `ktb.modalities.read_x`, or an array, or a stream.
         inputs: of the checkpoint: its encoder and the encoder's options.
-        size_hw: height and width of the photograph; X's own size by default.
+        size_hw: height and width of the photograph; by default X's own size, or the calibration's.
         options: what the user says about X.
 
     Raises:
-        InputError: proportions that do not match, and what the encoders refuse.
+        InputError: proportions that do not match, an alignment that cannot be, and what encoders refuse.
     """
     raw = as_raw(x)
     if raw.origin == "estimated":  # in metres, aligned: what is said about a camera's file does not hold
@@ -88,31 +86,28 @@ def encode_x(
     modality, warnings = taken_for(raw, inputs.modality, options)
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
     encoded = ENCODERS[encoding](raw, inputs, options)
-    size_hw = tuple(size_hw or raw.size_hw)
-    scaled, shown = (
-        place(part, size_hw, encoded.interpolation, options) for part in (encoded.image, encoded.display)
-    )
-    holes = np.isnan(scaled) if scaled.ndim == 2 else np.isnan(scaled).any(axis=-1)
-    if holes.any():
-        if holes.all():
-            raise InputError(f"{raw.name}: no measurement lies within the photograph; check the alignment")
-        scaled = fill_holes(scaled)
+    own_size = options.calibration.rgb.size_hw if options.calibration is not None else raw.size_hw
+    size_hw = tuple(size_hw or own_size)
+    placed = place_encoded(encoded, size_hw, options, raw.name)
+    scaled, holes = placed.image, placed.holes
+    if encoding == "depth" and options.calibration is not None:  # the other camera measures other distances
+        scaled = np.clip(fill_holes(placed.metres) / inputs.max_metres, 0, 1)
     if scaled.ndim == 2:
         scaled = np.repeat(scaled[..., None], 3, axis=-1)
     own = {"file": raw.name, "format": raw.format, "size": f"{raw.size_hw[1]} x {raw.size_hw[0]}"}
-    facts = own | dict(raw.facts) | dict(encoded.facts)
+    facts = own | dict(raw.facts) | dict(encoded.facts) | placed.facts
     mark = "ESTIMATED " if raw.origin == "estimated" else ""
     return XReading(
         image=np.ascontiguousarray(scaled, np.float32),
-        preview=_preview(shown, encoded.far_is_bright),
+        preview=_preview(placed.display, encoded.far_is_bright),
         summary=f"{mark}{modality}, {raw.format}, {encoded.summary}",
         modality=modality,
         encoding=encoding,
         facts=facts,
         histogram=encoded.histogram,
         holes=holes if holes.any() or modality == "depth" else None,
-        depth=replace(encoded.depth, metres=shown) if encoded.depth else None,
-        warnings=(*warnings, *raw.notes, *encoded.notes),
+        depth=replace(encoded.depth, metres=placed.metres) if encoded.depth else None,
+        warnings=(*warnings, *raw.notes, *encoded.notes, *placed.notes),
         origin=raw.origin,
     )
 
@@ -186,38 +181,6 @@ def is_colour(data: np.ndarray) -> bool:
         return False
     tolerance = 4 if data.dtype == np.uint8 else 0
     return not np.quantile(np.ptp(data[..., :3].astype(np.float32), axis=-1), 0.999) <= tolerance
-
-
-def place(
-    image: np.ndarray, size_hw: tuple[int, int], interpolation: Interpolation, options: XOptions = AUTO
-) -> np.ndarray:
-    """Bring X to the photograph's size: by the user's matrix, else by resizing.
-
-    Raises:
-        InputError: without a matrix, if the aspect ratios differ by more than 2 %.
-    """
-    if options.matrix is not None:
-        return _warp(image, np.array(options.matrix), size_hw, interpolation)
-    (height, width), (to_height, to_width) = image.shape[:2], size_hw
-    if abs(width * to_height / (height * to_width) - 1) > ASPECT_TOLERANCE:
-        raise InputError(
-            f"the X input is {width} x {height} and the RGB image {to_width} x {to_height} (width x height): "
-            "their proportions differ, so they cannot show the same view; crop both to the same view, give "
-            "an alignment matrix, or use an aligned pair"
-        )
-    if (height, width) == tuple(size_hw):
-        return image
-    mode = cv2.INTER_NEAREST_EXACT if interpolation == "nearest" else cv2.INTER_LINEAR
-    return cv2.resize(image, (to_width, to_height), interpolation=mode)
-
-
-def _warp(
-    image: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int], interpolation: Interpolation
-) -> np.ndarray:
-    """Move pixels by a matrix from X to the photograph; what X does not reach is NaN, or 0 in 8 bits."""
-    outside = (0, 0, 0) if image.dtype == np.uint8 else (np.nan,) * 3
-    mode = cv2.INTER_NEAREST if interpolation == "nearest" else cv2.INTER_LINEAR
-    return cv2.warpPerspective(image, matrix, size_hw[::-1], flags=mode, borderValue=outside)
 
 
 def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:

@@ -1,0 +1,254 @@
+"""Moving X onto the photograph: by a matrix, by the calibration of both cameras, and by an estimate."""
+
+import math
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pairs import synthetic_pair
+
+from ktb.config import InputConfig
+from ktb.modalities import Calibration, InputError, Intrinsics, XOptions, encode_x, place
+from ktb.modalities.register import reached, register_depth, resize, stretch, warp
+
+NAN = float("nan")
+RNG = np.random.default_rng(0)
+EXAMPLES = Path(__file__).resolve().parents[1] / "assets" / "examples"
+DEPTH, NIR = InputConfig(modality="depth", encoding="depth"), InputConfig(modality="nir", encoding="nir")
+
+
+def shift(x: float, y: float) -> np.ndarray:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
+
+
+# Warping
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_whole_pixels_move_exactly(interpolation, dtype):
+    image = (RNG.random((40, 50, 3)) * 255).astype(dtype)
+    moved = warp(image, shift(7, -3), (40, 50), interpolation)
+    assert np.array_equal(moved[:37, 7:], image[3:, :43])
+    outside = ~reached(shift(7, -3), (40, 50), (40, 50))
+    assert outside.sum() == 40 * 7 + 43 * 3
+    assert (np.isnan(moved[outside]) if dtype == np.float32 else moved[outside] == 0).all()
+
+
+def test_bilinear_matches_opencv_inside():
+    image = RNG.random((60, 80)).astype(np.float32)
+    matrix = np.array([[1.1, 0.05, -4], [-0.03, 0.95, 2], [1e-4, -2e-4, 1]])
+    expected = cv2.warpPerspective(image, matrix, (90, 70), borderValue=NAN)
+    moved = warp(image, matrix, (70, 90))
+    assert np.isfinite(expected).mean() > 0.5
+    assert np.nanmax(abs(moved - expected)) < 0.05  # OpenCV rounds positions to 1/32 pixel
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_holes_stay_holes_and_never_mix(interpolation):
+    image = np.full((60, 60), 2.0, np.float32)
+    image[20:30, 20:30] = NAN
+    moved = warp(image, shift(0.4, 0.4) @ np.diag([1.5, 1.5, 1]), (90, 90), interpolation)
+    hole = np.isnan(moved[5:85, 5:85])
+    assert hole.sum() == pytest.approx(15 * 15, abs=2 * 15)
+    assert np.allclose(moved[5:85, 5:85][~hole], 2)
+    for size in ((60, 60), (90, 90), (47, 47)):
+        resized = resize(image, size, interpolation)
+        share = np.isnan(resized).mean()
+        assert share == pytest.approx(100 / 3600, abs=0.01)
+        assert np.allclose(resized[~np.isnan(resized)], 2)
+
+
+def test_one_measured_pixel_survives_and_one_hole_does_not_grow():
+    image = np.full((33, 33), NAN, np.float32)
+    image[16, 16] = 5
+    moved = warp(image, shift(0.3, -0.2), (33, 33))
+    assert np.argwhere(np.isfinite(moved)).tolist() == [[16, 16]]
+    assert moved[16, 16] == pytest.approx(5)
+    image = np.where(np.isnan(image), np.float32(1), np.float32(NAN))
+    moved = warp(image, shift(0.3, -0.2), (33, 33))
+    assert np.isnan(moved[3:-3, 3:-3]).sum() == 1
+
+
+def test_resizing_as_a_matrix_is_resizing():
+    image = cv2.GaussianBlur(RNG.random((40, 60)).astype(np.float32), (0, 0), 2)
+    for size in ((80, 120), (60, 90)):
+        by_matrix = warp(image, stretch((40, 60), size), size)
+        assert np.abs(by_matrix - resize(image, size, "bilinear")).max() < 0.01
+
+
+def test_what_lies_behind_the_horizon_is_not_seen():
+    matrix = np.array([[1, 0, 0], [0, 1, 0], [0, -0.05, 1]])  # rows of X below 20 lie beyond the horizon
+    moved = warp(np.ones((100, 60), np.float32), matrix, (100, 60))
+    seen = reached(matrix, (100, 60), (100, 60))
+    rows, columns = np.nonzero(seen)
+    back = np.linalg.inv(matrix) @ [columns, rows, np.ones(len(rows))]
+    assert (back[2] > 0).all()
+    assert (back[1] / back[2] <= 20).all()
+    assert np.array_equal(seen, np.isfinite(moved))
+
+
+@pytest.mark.parametrize("scale", [2e-4, 5e3])
+def test_extreme_matrices_are_bounded(scale):
+    options = XOptions(matrix=np.diag([scale, scale, 1.0]))
+    start = time.perf_counter()
+    moved = place(np.ones((480, 640), np.float32), (1000, 1500), "bilinear", options)
+    assert time.perf_counter() - start < 3
+    assert moved.shape == (1000, 1500)
+    assert np.isfinite(moved).sum() == (1 if scale < 1 else 1500 * 1000)
+
+
+# What the network gets
+
+
+def test_a_picture_is_zero_where_it_does_not_reach():
+    picture = np.full((60, 80), 200, np.uint8)
+    reading = encode_x(picture, NIR, (60, 80), XOptions(matrix=shift(20, 0)))
+    assert (reading.image[:, :20] == 0).all()
+    assert np.allclose(reading.image[:, 20:], 200 / 255)
+    assert reading.holes[:, :20].all()
+    assert not reading.holes[:, 20:].any()
+    assert (reading.preview[:, :20] == 128).all()
+    assert (reading.preview[:, 20:] == 200).all()
+    assert reading.facts["alignment"] == "warped by a matrix; X covers 75 % of the photograph"
+    assert not any("covers" in text or "cover " in text for text in reading.warnings)
+
+
+def test_depth_is_filled_from_the_nearest_where_it_does_not_reach():
+    _, depth = synthetic_pair()
+    reading = encode_x(depth, DEPTH, (120, 160), XOptions(matrix=shift(100, 0), unit="mm"))
+    assert np.isnan(reading.depth.metres[:, :100]).all()
+    assert np.isfinite(reading.image).all()
+    assert np.array_equal(reading.image[60:, 99], reading.image[60:, 100])
+    assert reading.image[:, :100].min() > 0.1
+    assert any("cover only 38 % of the photograph; the rest is filled" in text for text in reading.warnings)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (shift(500, 0), "beside the photograph: x 500 to 660, y 0 to 120"),
+        (shift(0, -121), "perhaps it is inverted"),
+        (shift(0, 0) + [[0, 0, -100], [0, 0, 0], [-0.05, 0, 0]], "behind the camera"),
+    ],
+)
+def test_no_overlap_is_an_error(matrix, message):
+    with pytest.raises(InputError, match=message):
+        encode_x(synthetic_pair()[1], DEPTH, (120, 160), XOptions(matrix=matrix))
+
+
+def test_a_matrix_replaces_the_rule_of_equal_proportions():
+    depth = synthetic_pair()[1]
+    with pytest.raises(InputError, match="proportions differ"):
+        encode_x(depth, DEPTH, (120, 240))
+    reading = encode_x(depth, DEPTH, (120, 240), XOptions(matrix=shift(40, 0)))
+    assert reading.image.shape == (120, 240, 3)
+    assert reading.holes[:, 200:].all()
+
+
+# Registration of depth
+
+CAMERA = Intrinsics(200, 200, 79.5, 59.5, (120, 160))
+
+
+def calibration(
+    rgb: Intrinsics = CAMERA, translation=(0, 0, 0), rotation=((1, 0, 0), (0, 1, 0), (0, 0, 1))
+) -> Calibration:
+    return Calibration(CAMERA, rgb, rotation, translation)
+
+
+def test_the_same_camera_gives_the_same_map():
+    metres = np.where((depth := synthetic_pair()[1]) == 0, NAN, depth / 1000).astype(np.float32)
+    registration = register_depth(metres, calibration(), (120, 160))
+    assert np.array_equal(registration.metres, metres, equal_nan=True)
+    assert np.array_equal(registration.take(metres), metres, equal_nan=True)
+    own = np.arange(metres.size).reshape(metres.shape)
+    assert np.array_equal(registration.index, np.where(np.isnan(metres), -1, own))
+
+
+def test_a_plane_lands_where_geometry_says():
+    metres = np.full((120, 160), NAN, np.float32)
+    metres[40:80, 50:90] = 2
+    found = register_depth(metres, calibration(translation=(0.1, -0.05, 0)), (120, 160)).metres
+    assert np.isfinite(found[35:75, 60:100]).all()  # 200 * 0.1 / 2 = 10 pixels right, 5 up
+    assert np.isfinite(found).sum() == 40 * 40
+    assert np.nanmin(found) == np.nanmax(found) == 2
+    nearer = register_depth(metres, calibration(translation=(0, 0, -1)), (120, 160)).metres
+    assert np.nanmax(nearer) == 1
+    rows, columns = np.nonzero(np.isfinite(nearer))  # twice as large around the centre
+    assert abs(rows.min() - (40 - 59.5) * 2 - 59.5) <= 1.5
+    assert abs(columns.max() - (89 - 79.5) * 2 - 79.5) <= 1.5
+    assert np.isfinite(nearer[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]).all()
+
+
+def test_the_nearest_surface_hides_the_others():
+    metres = np.full((120, 160), 4.0, np.float32)
+    metres[40:80, 60:100] = 1
+    found = register_depth(metres, calibration(translation=(0.05, 0, 0)), (120, 160))
+    assert (found.metres[40:80, 70:110] == 1).all()  # moved by 10, the wall by 2.5
+    assert np.isnan(found.metres[50:70, 64:69]).all()  # wall that the depth camera could not see
+    assert (found.metres[:30, 5:] == 4).all()
+    assert (found.index[40:80, 70:110] == np.arange(metres.size).reshape(120, 160)[40:80, 60:100]).all()
+
+
+@pytest.mark.parametrize("factor", [0.37, 1, 2.5, 6])
+@pytest.mark.parametrize("degrees", [0, 20])
+def test_surfaces_keep_no_cracks_at_any_scale(factor, degrees):
+    size = round(120 * factor), round(160 * factor)
+    rays = (np.arange(160) - 79.5) / 200
+    metres = np.broadcast_to(2 / (1 - 0.6 * rays), (120, 160)).astype(np.float32)  # a slanted wall
+    turn = math.radians(degrees)
+    rotation = [[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1]]
+    found = register_depth(metres, calibration(CAMERA.scaled(size), (0.02, 0, 0), rotation), size).metres
+    top, left = size[0] // 4, size[1] // 4
+    assert np.isfinite(found[top:-top, left:-left]).all()
+
+
+def test_sizes_may_be_a_pure_scale_of_the_calibration():
+    metres = np.full((60, 80), 2.0, np.float32)
+    found = register_depth(metres, calibration(), (240, 320)).metres
+    assert (found == 2).all()
+    with pytest.raises(InputError, match="no pure scale"):
+        register_depth(metres, calibration(), (240, 300))
+    with pytest.raises(InputError, match="no depth lies within the photograph; check the translation"):
+        register_depth(metres, calibration(translation=(9, 0, 0)), (240, 320))
+
+
+def test_absurd_cameras_are_bounded_in_time():
+    metres = (5 + RNG.random((480, 640))).astype(np.float32)
+    strange = Intrinsics(1e6, 0.1, 319.5, 240, (480, 640))  # each point would cover the whole photograph
+    turn = [[math.sqrt(0.5), -math.sqrt(0.5), 0], [math.sqrt(0.5), math.sqrt(0.5), 0], [0, 0, 1]]
+    photo = Intrinsics(500, 500, 999.5, 749.5, (1500, 2000))
+    start = time.perf_counter()
+    found = register_depth(metres, Calibration(strange, photo, turn), (1500, 2000)).metres
+    assert time.perf_counter() - start < 10
+    assert np.isfinite(found).any()
+
+
+def test_the_network_gets_registered_depth_and_only_depth():
+    depth = np.full((120, 160), 3000, np.uint16)
+    options = XOptions(calibration=calibration(translation=(0, 0, -1)), unit="mm")
+    reading = encode_x(depth, DEPTH, (240, 320), options)
+    assert np.allclose(reading.depth.metres, 2)
+    assert np.allclose(reading.image, 0.2)
+    assert reading.depth.median == 3  # as measured
+    assert "registered" in reading.facts["alignment"]
+    assert encode_x(depth, DEPTH, None, options).image.shape == (120, 160, 3)
+    with pytest.raises(InputError, match=r"a calibration moves depth, .* give an alignment matrix"):
+        encode_x(np.full((120, 160), 90, np.uint8), NIR, (120, 160), XOptions(calibration=calibration()))
+
+
+def test_hha_is_registered_too():
+    _, depth = synthetic_pair(240, 320)
+    camera = Intrinsics(260, 260, 159.5, 119.5, (240, 320))
+    inputs = InputConfig(modality="hha", encoding="hha")
+    same = XOptions(calibration=Calibration(camera, camera), unit="mm")
+    plain = encode_x(depth, inputs, (240, 320), XOptions(intrinsics=(260, 260, 159.5, 119.5), unit="mm"))
+    assert np.array_equal(encode_x(depth, inputs, (240, 320), same).image, plain.image)
+    moved = encode_x(
+        depth, inputs, (240, 320), XOptions(calibration=Calibration(camera, camera, translation=(0.1, 0, 0)))
+    )
+    assert np.isfinite(moved.image).all()
+    assert moved.holes.mean() > plain.holes.mean()
