@@ -1,11 +1,14 @@
 """Command line: `python -m ktb --help`."""
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ktb.cli_encode import encode
+from ktb.cli_options import takes_x_flags, user_errors
+from ktb.cli_predict import predict
 
 # torch and timm take seconds to import, so everything of the library is imported inside the commands.
 
@@ -19,56 +22,12 @@ app = typer.Typer(
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="Built-in name, or a model file.")]
 
 
-def _user_errors(command: Callable) -> Callable:
-    """What the user can mend ends as one message on stderr and exit code 2."""
-
-    @functools.wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (ValueError, OSError) as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(2) from None
-
-    return guarded
+app.command()(user_errors(takes_x_flags(predict)))
+app.command()(user_errors(takes_x_flags(encode)))
 
 
 @app.command()
-@_user_errors
-def predict(
-    rgb: Annotated[Path, typer.Option(help="The photograph.")],
-    x: Annotated[Path, typer.Option(help="The X input: depth, thermal, ..., aligned with the photograph.")],
-    out: Annotated[Path, typer.Option(help="Folder for the label maps, masks, overlay and summary.")],
-    model: Annotated[str | None, typer.Option(help="Built-in name or model file; see `models`.")] = None,
-    unit: Annotated[str, typer.Option(help="Unit of a depth map: auto, mm, m, ...")] = "auto",
-    short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
-) -> None:
-    """Segment one pair of images; print its classes and write the result's files."""
-    from ktb.checkpoint import DEFAULT_MODEL, load_model
-    from ktb.modalities import XOptions, read_image_rgb, read_x
-    from ktb.outputs import save_result
-    from ktb.predictor import Predictor
-
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder.")
-    _require_device(device)
-    photo, modal_x = read_image_rgb(rgb), read_x(x)
-    predictor = Predictor(load_model(model or DEFAULT_MODEL, device), short_side)
-    prediction = predictor(photo, modal_x, options=XOptions(unit=unit), trace=False)
-    typer.echo(f"{prediction.model}, {prediction.seconds:.2f} s on {prediction.device}")
-    typer.echo(f"X: {prediction.x.summary}")
-    rows = prediction.class_table()
-    width = max(len("class"), *(len(row.name) for row in rows))
-    typer.echo(f"{'class':<{width}}  share  confidence")
-    for row in rows:
-        typer.echo(f"{row.name:<{width}} {row.share:6.1%} {row.confidence:11.2f}")
-    for path in save_result(out, photo, prediction):
-        typer.echo(f"wrote {path}")
-
-
-@app.command()
-@_user_errors
+@user_errors
 def models() -> None:
     """List the built-in models."""
     from ktb.checkpoint import DEFAULT_MODEL, built_in_models, parameter_count, read_header
@@ -93,7 +52,7 @@ def models() -> None:
 
 
 @app.command()
-@_user_errors
+@user_errors
 def info(model: ModelArgument) -> None:
     """Show the configuration and the card of a built-in model, one of our files, or an official .pth."""
     from ktb.checkpoint import load_model, read_header, resolve
@@ -116,7 +75,7 @@ def info(model: ModelArgument) -> None:
 
 
 @app.command()
-@_user_errors
+@user_errors
 def extract(
     source: ModelArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT_ADAPTER.safetensors", help="The file to write.")],
@@ -135,7 +94,7 @@ def extract(
 
 
 @app.command()
-@_user_errors
+@user_errors
 def merge(
     source: Annotated[Path, typer.Argument(metavar="IN_ADAPTER.safetensors", help="An adapter file.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.")],
@@ -158,7 +117,7 @@ def merge(
 
 
 @app.command()
-@_user_errors
+@user_errors
 def import_official(
     source: Annotated[Path, typer.Argument(metavar="IN.pth", help="A checkpoint released by the authors.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.")],
@@ -201,16 +160,6 @@ def _stored_type(half: bool) -> Any:
 
 def _echo_written(target: Path) -> None:
     typer.echo(f"wrote {target} ({target.stat().st_size / 1e6:,.1f} MB)")
-
-
-def _require_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except Exception as error:  # torch raises many types for unknown and absent devices
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here ({reason}); use cpu.") from error
 
 
 def _fused_miou(card: Mapping[str, Any]) -> float | None:

@@ -57,12 +57,14 @@ class Running:
         workers: threads that read ahead and write; `default_workers()` if None.
         resume: False does every pair again.
         notes: for JSON; what run.json shall say beside the settings.
+        on_start: called with the number of pairs that are not complete.
         on_record: called with each pair's record, from any of the threads.
     """
 
     workers: int | None = None
     resume: bool = True
     notes: Mapping[str, Any] = field(default_factory=dict)
+    on_start: Callable[[int], None] = lambda count: None
     on_record: Callable[[Record], None] = lambda record: None
 
 
@@ -127,6 +129,7 @@ def run_batch(
     batch = _Batch(folder, steps, settings, journal, running.on_record)
     with journal:
         todo = [pair for pair in pairs if not (running.resume and batch.is_done(pair))]
+        running.on_start(len(todo))
         batch.run(todo, workers)
     try:
         journal.rewrite()

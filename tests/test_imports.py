@@ -34,6 +34,7 @@ LAYERS = (
     ("batch_predict", "batch_encode"),
     ("__init__",),
     ("cli_options", "cli_progress"),
+    ("cli_batch",),
     ("cli_predict", "cli_encode"),
     ("__main__",),
 )

@@ -1,0 +1,113 @@
+"""What the commands share about many pairs: their flags, what is told before, and what after."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ktb.cli_options import echo_warnings
+from ktb.cli_progress import Progress
+
+if TYPE_CHECKING:
+    from ktb.batch import Outcome
+    from ktb.file_pairs import Matched
+
+MANY = "Many pairs, matched by name"
+_SHOWN = 5
+
+RgbPlace = Annotated[
+    str | None,
+    typer.Option(
+        "--rgb-dir",
+        metavar="PLACE",
+        help="Photographs: a folder, a glob, or a pattern such as 'photos/{name}_rgb.png'.",
+        rich_help_panel=MANY,
+    ),
+]
+XPlaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--x-dir",
+        metavar="PLACE",
+        help="X files, as --rgb-dir; several times if an X input has several files.",
+        rich_help_panel=MANY,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Threads that read ahead and write; by default up to 4.", rich_help_panel=MANY),
+]
+Resume = Annotated[
+    bool, typer.Option(help="Skip what an earlier run completed, or do it again.", rich_help_panel=MANY)
+]
+
+
+def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "Matched":
+    """The pairs of these places; names that one place lacks are told on stderr."""
+    from ktb.file_pairs import match
+
+    matched = match(rgb, x, results)
+    for place, names in matched.lacking.items():
+        some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        echo_warnings([f"'{place}' has no file for {len(names)} names, which are left out: {some}"])
+    return matched
+
+
+@contextmanager
+def shown(matched: "Matched", workers: int | None, resume: bool):
+    """Gives the `Running` of a batch whose progress is shown."""
+    from ktb.batch import Running
+
+    progress = Progress()
+    running: Running = Running(workers, resume, {"left_out": matched.lacking}, progress.start, progress.count)
+    try:
+        yield running
+    except KeyboardInterrupt:
+        progress.close()
+        typer.echo("Stopped: what is written is complete; run the same command again to go on.", err=True)
+        raise typer.Exit(130) from None
+    else:
+        progress.close()
+
+
+def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
+    """What became of a batch; exit code 1 if a pair failed. part: of the records, holds X's facts."""
+    from ktb.batch import RESULTS
+
+    done = [record[part] for record in outcome.records if record["status"] == "done"]
+    failed, skipped = len(outcome.failed), outcome.skipped
+    warnings = Counter(warning for report in done for warning in report["warnings"])
+    for warning, count in warnings.most_common(_SHOWN):
+        echo_warnings([f"({count} of {len(done)}) {warning}"])
+    echo_warnings(_different_units(outcome, part))
+    parts = [f"{len(done) - skipped} done", *([f"{skipped} were done before"] if skipped else [])]
+    typer.echo(f"{', '.join(parts)}, {failed} failed; see {folder / RESULTS}")
+    if failed:
+        typer.echo(f"{failed} failed and are tried again by the same command.", err=True)
+        raise typer.Exit(1)
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _different_units(outcome: "Outcome", part: str) -> list[str]:
+    """A warning if the files of one folder were taken for different units: most often a wrong guess."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for record in outcome.records:
+        if record["status"] == "done" and (unit := _facts(record[part]).get("unit")):
+            names[unit].append(record["name"])
+    if len(names) < 2:
+        return []
+    found = "; ".join(f"{unit} for {len(some)}, such as {some[0]}" for unit, some in names.items())
+    return [f"the files were taken for different units: {found}. If that is wrong, give --unit"]
+
+
+def _facts(report: dict[str, Any]) -> dict[str, str]:
+    return report.get("x", report).get("facts", {})

@@ -1,0 +1,208 @@
+"""`python -m ktb encode`: an X input of any kind as the image that a network gets."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ktb.cli_batch import Resume, Workers, find_pairs, shown, tell_outcome
+from ktb.cli_options import XFlags, echo_warnings, require_none, require_one
+
+if TYPE_CHECKING:
+    from ktb.config import InputConfig
+    from ktb.modalities import XOptions, XReading
+    from ktb.x_files import Format
+
+_FOR = "What the image is for"
+_OUTPUT = "What is written"
+_MANY = "Many files"
+
+
+def encode(
+    x: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="X", help="The X input: a file, or several that make one input."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .png or .npy to write.", rich_help_panel=_OUTPUT)
+    ] = None,
+    sixteen_bit: Annotated[
+        bool, typer.Option("--sixteen-bit", help="PNG of 16 bits.", rich_help_panel=_OUTPUT)
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write the report, too.", rich_help_panel=_OUTPUT),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Write X as people see it, too.", rich_help_panel=_OUTPUT),
+    ] = None,
+    for_model: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="NAME_OR_FILE", help="Encode as this checkpoint expects.", rich_help_panel=_FOR
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Encoder, if not the usual one of --modality.", rich_help_panel=_FOR
+        ),
+    ] = None,
+    max_metres: Annotated[
+        float | None, typer.Option(help="Depth that becomes 1, by default 10.", rich_help_panel=_FOR)
+    ] = None,
+    rgb: Annotated[
+        Path | None,
+        typer.Option(help="The photograph: X is brought to its size.", rich_help_panel=_FOR),
+    ] = None,
+    x_dir: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE",
+            help="X files: a folder, a glob, or a pattern with {name}; several times if an X input has "
+            "several files.",
+            rich_help_panel=_MANY,
+        ),
+    ] = None,
+    rgb_dir: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Their photographs, for the size.", rich_help_panel=_MANY),
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="For NAME.png of each and results.jsonl.", rich_help_panel=_MANY),
+    ] = None,
+    npy: Annotated[
+        bool, typer.Option("--npy", help="Write NAME.npy instead.", rich_help_panel=_MANY)
+    ] = False,
+    workers: Workers = None,
+    resume: Resume = True,
+    *,
+    flags: XFlags,
+) -> None:
+    """Write an X input of any kind as the 3-channel image that a network gets, and report what was found.
+
+    A picture does not say what it shows: name the checkpoint (--for) or the modality.
+
+    One input: encode depth.png --modality hha --out hha.png
+
+    Many: encode --x-dir depth --modality hha --out-dir hha
+    """
+    places = {"X": bool(x), "--x-dir": bool(x_dir)}
+    if require_one(places, "the X input") == "X":
+        single = {"--rgb-dir": rgb_dir is not None, "--out-dir": out_dir is not None, "--npy": npy}
+        require_none(single, "is for --x-dir; with X give --rgb and --out FILE")
+        if out is None or out.suffix.lower() not in (".png", ".npy"):
+            raise ValueError(
+                f"--out {'is missing' if out is None else out}: give a file ending in .png or .npy."
+            )
+        kind = _kind(out.suffix.lower() == ".npy", sixteen_bit)
+        options = flags.to_options()
+        inputs = _inputs(for_model, encoding, max_metres, options)
+        _encode_one(x, rgb, inputs, options, {"out": out, "report": report, "preview": preview}, kind)
+        return
+    single = {"--out": out, "--report": report, "--preview": preview, "--rgb": rgb}
+    require_none({flag: value is not None for flag, value in single.items()}, "is for one X, not for --x-dir")
+    if out_dir is None:
+        raise ValueError("--x-dir: give --out-dir DIR, the folder for the images.")
+    kind = _kind(npy, sixteen_bit)
+    options = flags.to_options()
+    inputs = _inputs(for_model, encoding, max_metres, options)
+
+    from ktb.batch_encode import encode_pairs
+
+    matched = find_pairs(rgb_dir, x_dir, [out_dir])
+    with shown(matched, workers, resume) as running:
+        outcome = encode_pairs(matched.pairs, out_dir, inputs, kind=kind, options=options, running=running)
+    tell_outcome(outcome, out_dir, "encoded")
+
+
+def _kind(npy: bool, sixteen_bit: bool) -> "Format":
+    if npy and sixteen_bit:
+        raise ValueError("--sixteen-bit is for PNG; .npy keeps the exact values.")
+    return "npy" if npy else "png16" if sixteen_bit else "png"
+
+
+def _inputs(
+    for_model: str | None, encoding: str | None, max_metres: float | None, options: "XOptions"
+) -> "InputConfig | None":
+    """What the image is for; None if nothing says it."""
+    if for_model is not None:
+        require_none(
+            {"--encoding": encoding is not None, "--max-metres": max_metres is not None},
+            "the checkpoint of --for says that",
+        )
+        from ktb.checkpoint import load_official, read_header, resolve
+        from ktb.storage import OFFICIAL_SUFFIXES
+
+        path = resolve(for_model)
+        is_official = path.suffix in OFFICIAL_SUFFIXES
+        return (load_official(path).config if is_official else read_header(path)[0]).inputs
+
+    from ktb.config import DEFAULT_ENCODINGS, InputConfig
+
+    modality = None if options.modality == "auto" else options.modality
+    if modality is None and encoding is not None:
+        owners = [name for name, usual in DEFAULT_ENCODINGS.items() if usual == encoding]
+        modality = {"event_voxel": "event", "event_surface": "event", "image": "other"}.get(
+            encoding, owners[0] if owners else "other"
+        )
+    if modality is None:
+        require_none({"--max-metres": max_metres is not None}, "needs --modality depth")
+        return None
+    more = {} if max_metres is None else {"max_metres": max_metres}
+    return InputConfig(modality=modality, encoding=encoding or DEFAULT_ENCODINGS[modality], **more)
+
+
+def _encode_one(
+    x: list[Path],
+    rgb: Path | None,
+    inputs: "InputConfig | None",
+    options: "XOptions",
+    targets: dict[str, Path | None],
+    kind: "Format",
+) -> None:
+    from PIL import Image
+
+    from ktb.atomic import write_atomically
+    from ktb.batch_encode import encode_file
+    from ktb.modalities import read_image_rgb, read_x
+    from ktb.x_files import x_file, x_report
+
+    for target in filter(None, targets.values()):
+        if not target.parent.is_dir():
+            raise ValueError(f"the folder {target.parent} does not exist; make it first.")
+    raw = read_x(x, options=options)
+    reading = encode_file(raw, inputs, None if rgb is None else read_image_rgb(rgb).shape[:2], options)
+    contents, rule = x_file(reading, kind)
+    report = x_report(reading, rule)
+    _tell(reading, report)
+    write_atomically(targets["out"], lambda path: path.write_bytes(contents))
+    typer.echo(f"wrote {targets['out']} (value = {rule})")
+    if targets["report"]:
+        text = json.dumps({"x": [str(path) for path in x], **report}, indent=2) + "\n"
+        write_atomically(targets["report"], lambda path: path.write_text(text, encoding="utf-8"))
+        typer.echo(f"wrote {targets['report']}")
+    if targets["preview"]:
+        picture = Image.fromarray(reading.preview)
+        write_atomically(targets["preview"], lambda path: picture.save(path, "PNG"))
+        typer.echo(f"wrote {targets['preview']}")
+
+
+def _tell(reading: "XReading", report: dict) -> None:
+    """The report on stdout, warnings on stderr."""
+    typer.echo(f"X: {reading.summary}")
+    width = max(map(len, [*reading.facts, "encoded as", "channel 1"]))
+    for title, text in reading.facts.items():
+        typer.echo(f"  {title:<{width}}  {text}")
+    echo_warnings(reading.warnings)
+    rows = {"encoded as": f"{reading.encoding}, for {reading.modality}"}
+    rows["image"] = "{width} x {height}".format_map(report["size"])
+    if report["filled_share"]:
+        rows["filled"] = f"{report['filled_share']:.1%} of the pixels, from the nearest measurement"
+    for number, values in enumerate(report["channels"], 1):
+        rows[f"channel {number}"] = "{min:.3f} / {mean:.3f} / {max:.3f} (min / mean / max)".format_map(values)
+    for title, text in rows.items():
+        typer.echo(f"  {title:<{width}}  {text}")

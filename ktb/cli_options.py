@@ -1,0 +1,171 @@
+"""What the commands share: the flags that say what X is, and how errors and warnings are shown."""
+
+import functools
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from ktb.modalities import XOptions
+
+_ABOUT_X = "What X is, where the guess would be wrong"
+_ALIGNMENT = "How X lies on the photograph"
+
+
+def _said(text: str, metavar: str, *names: str, panel: str = _ABOUT_X) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel)
+
+
+@dataclass(frozen=True)
+class XFlags:
+    """The flags of an X input; None where nothing was said. `takes_x_flags` gives them to a command."""
+
+    modality: Annotated[
+        str | None,
+        _said("depth, hha, thermal, event, nir, dolp, aolp, lidar or other.", "NAME"),
+    ] = None
+    unit: Annotated[
+        str | None, _said("Of depth (mm, m, 0.1mm, 1/5000m, 1/256m, sun, ...) or temperature.", "UNIT")
+    ] = None
+    hot: Annotated[str | None, _said("Which end of a thermal picture is hot.", "white|black")] = None
+    value_range: Annotated[
+        tuple[float, float] | None, _said("Thermal values that become 0 and 1.", "LOW HIGH", "--range")
+    ] = None
+    field_of_view: Annotated[
+        float | None, _said("Of the depth camera, horizontally, for HHA.", "DEGREES", "--fov")
+    ] = None
+    intrinsics: Annotated[
+        tuple[float, float, float, float] | None, _said("Of the depth camera, for HHA.", "FX FY CX CY")
+    ] = None
+    window_ms: Annotated[
+        tuple[float, float] | None,
+        _said("Events that are used, in milliseconds from the first one.", "START END"),
+    ] = None
+    columns: Annotated[str | None, _said("Order of an event table, such as txyp.", "LETTERS")] = None
+    time_unit: Annotated[str | None, _said("Of events.", "s|ms|us|ns")] = None
+    sensor: Annotated[str | None, _said("Size of the event sensor, such as 346x260.", "WIDTHxHEIGHT")] = None
+    align: Annotated[
+        Path | None,
+        _said(
+            "A 2 x 3 or 3 x 3 matrix from X's pixels to the photograph's, or both cameras: JSON, npy, txt.",
+            "FILE",
+            panel=_ALIGNMENT,
+        ),
+    ] = None
+    options: Annotated[
+        Path | None, _said("All of this as a JSON object; flags come before it.", "FILE.json")
+    ] = None
+
+    def to_options(self) -> "XOptions":
+        """The options of X that the flags say (InputError, and OSError for a file that is not readable)."""
+        from ktb.modalities import XOptions
+
+        values = {} if self.options is None else _json_object(self.options)
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        sensor, align = given.pop("sensor"), given.pop("align")
+        given.pop("options")
+        values |= {name: value for name, value in given.items() if value is not None}
+        if sensor is not None:
+            values["sensor_hw"] = _height_width(sensor)
+        if align is not None:
+            values |= _alignment(align)
+        return XOptions.from_dict(values)
+
+
+def takes_x_flags(command: Callable) -> Callable:
+    """Give a command the flags of `XFlags` in place of its keyword parameter `flags`."""
+    hints = get_type_hints(XFlags, include_extras=True)
+    more = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+        for f in fields(XFlags)
+    ]
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for name, p in signature.parameters.items() if name != "flags"]
+
+    @functools.wraps(command)
+    def expanded(**arguments: Any) -> None:
+        said = {parameter.name: arguments.pop(parameter.name) for parameter in more}
+        command(**arguments, flags=XFlags(**said))
+
+    expanded.__signature__ = signature.replace(parameters=[*own, *more])
+    expanded.__annotations__ = {p.name: p.annotation for p in [*own, *more]}
+    return expanded
+
+
+def user_errors(command: Callable) -> Callable:
+    """What the user can mend ends as one message on stderr and exit code 2; Ctrl-C ends with 130."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("Stopped.", err=True)
+            raise typer.Exit(130) from None
+
+    return guarded
+
+
+def require_device(device: str) -> None:
+    """ValueError if torch cannot compute there."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises many types for unknown and absent devices
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used here ({reason}); use cpu.") from error
+
+
+def require_one(given: dict[str, bool], what: str) -> str:
+    """The one flag that was given; ValueError for none or several."""
+    chosen = [flag for flag, is_given in given.items() if is_given]
+    if len(chosen) == 1:
+        return chosen[0]
+    found = " and ".join(chosen) if chosen else "none of them"
+    raise ValueError(f"{what}: give one of {', '.join(given)}; found {found}.")
+
+
+def require_none(given: dict[str, bool], reason: str) -> None:
+    """ValueError if one of these flags was given."""
+    if chosen := [flag for flag, is_given in given.items() if is_given]:
+        raise ValueError(f"{', '.join(chosen)}: {reason}.")
+
+
+def echo_warnings(warnings: Iterable[str]) -> None:
+    """Each as a line on stderr."""
+    for warning in warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--options {file}: no JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f'--options {file}: give an object such as {{"unit": "mm"}}')
+    return values
+
+
+def _height_width(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})\s*[xX]\s*(\d{1,5})", text.strip())
+    if not match:
+        raise ValueError(f"--sensor {text!r}: give width and height in pixels, such as 346x260")
+    return int(match[2]), int(match[1])
+
+
+def _alignment(file: Path) -> dict[str, Any]:
+    from ktb.modalities import read_alignment
+
+    found = read_alignment(file)
+    return {"matrix": found.matrix, "calibration": found.calibration}

@@ -1,0 +1,128 @@
+"""`python -m ktb predict`: one pair, or many."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ktb.cli_batch import (
+    MANY,
+    Resume,
+    RgbPlace,
+    Workers,
+    XPlaces,
+    file_sha256,
+    find_pairs,
+    shown,
+    tell_outcome,
+)
+from ktb.cli_options import XFlags, echo_warnings, require_device, require_none, require_one
+
+if TYPE_CHECKING:
+    from ktb.prediction import Prediction
+
+_ESTIMATE = "Without an X input"
+
+
+def predict(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    rgb: Annotated[Path | None, typer.Option(help="The photograph.")] = None,
+    x: Annotated[
+        list[Path] | None,
+        typer.Option(help="The X input; four times for the pictures behind a polarizer at 0, 45, 90, 135."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Built-in name or model file; see `models`.")] = None,
+    short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    no_x: Annotated[
+        bool, typer.Option("--no-x", help="Run on the photograph alone.", rich_help_panel=_ESTIMATE)
+    ] = False,
+    estimate_depth: Annotated[
+        bool,
+        typer.Option(
+            "--estimate-depth",
+            help="Let a network estimate depth from the photograph; needs transformers.",
+            rich_help_panel=_ESTIMATE,
+        ),
+    ] = False,
+    depth_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of the estimating network, or its folder.", rich_help_panel=_ESTIMATE
+        ),
+    ] = None,
+    rgb_dir: RgbPlace = None,
+    x_dir: XPlaces = None,
+    branches: Annotated[
+        Literal["fused", "all"],
+        typer.Option(help="Heads whose masks are written, of many pairs.", rich_help_panel=MANY),
+    ] = "fused",
+    workers: Workers = None,
+    resume: Resume = True,
+    *,
+    flags: XFlags,
+) -> None:
+    """Segment a pair of images, or many, and write label maps, masks and overlays.
+
+    One pair: predict --rgb photo.jpg --x depth.png --out result
+
+    Many: predict --rgb-dir photos --x-dir depth --out results
+
+    Many give labels/NAME.png, masks/NAME.png, overlays/NAME.png, and results.jsonl with a line for each.
+
+    Without an X input: --no-x or --estimate-depth in place of --x or --x-dir.
+    """
+    require_one({"--rgb": rgb is not None, "--rgb-dir": rgb_dir is not None}, "the photographs")
+    x_flag, other = ("--x", "--x-dir") if rgb_dir is None else ("--x-dir", "--x")
+    given = {
+        x_flag: bool(x if rgb_dir is None else x_dir),
+        "--no-x": no_x,
+        "--estimate-depth": estimate_depth,
+    }
+    require_none({other: bool(x_dir if rgb_dir is None else x)}, f"the photographs call for {x_flag} here")
+    require_one(given, "X")
+    require_none({"--depth-model": depth_model is not None and not estimate_depth}, "needs --estimate-depth")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder.")
+    options = flags.to_options()
+
+    from ktb.batch_predict import KINDS, predict_pairs
+    from ktb.checkpoint import DEFAULT_MODEL, load_model, resolve
+    from ktb.modalities import read_image_rgb, read_x
+    from ktb.modalities.estimate import DepthEstimator
+    from ktb.outputs import save_result
+    from ktb.predictor import Predictor
+
+    require_device(device)
+    name = model or DEFAULT_MODEL
+    if rgb_dir is None:
+        photo, modal_x = read_image_rgb(rgb), read_x(x, options=options) if x else None
+        predictor = Predictor(load_model(name, device), short_side)
+        modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
+        prediction = predictor(photo, modal_x, options=options, trace=False)
+        _tell(prediction)
+        for path in save_result(out, photo, prediction):
+            typer.echo(f"wrote {path}")
+        return
+    matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()])
+    predictor = Predictor(load_model(name, device), short_side)
+    estimator = DepthEstimator(depth_model, device) if estimate_depth else None
+    settings = {"model_sha256": file_sha256(resolve(name))}
+    with shown(matched, workers, resume) as running:
+        outcome = predict_pairs(
+            predictor, matched.pairs, out, options=options, estimate=estimator, branches=branches,
+            settings=settings, running=running,
+        )  # fmt: skip
+    tell_outcome(outcome, out, "prediction")
+
+
+def _tell(prediction: "Prediction") -> None:
+    """The classes on stdout, warnings on stderr."""
+    typer.echo(f"{prediction.model}, {prediction.seconds:.2f} s on {prediction.device}")
+    typer.echo(f"X: {prediction.x.summary}")
+    echo_warnings(prediction.x.warnings)
+    rows = prediction.class_table()
+    width = max(len("class"), *(len(row.name) for row in rows))
+    typer.echo(f"{'class':<{width}}  share  confidence")
+    for row in rows:
+        typer.echo(f"{row.name:<{width}} {row.share:6.1%} {row.confidence:11.2f}")
