@@ -19,9 +19,9 @@ MAX_DISPLAY_SIDE = 1280
 MIN_BALANCE_RANGE = 0.1  # maps flatter than ±this around 0.5 look flat, as they are
 
 
-def display_size(image: np.ndarray, smooth: bool = True) -> np.ndarray:
-    """Shrink a picture that is larger than a screen; labels and masks with smooth=False."""
-    scale = MAX_DISPLAY_SIDE / max(image.shape[:2])
+def display_size(image: np.ndarray, smooth: bool = True, side: int = MAX_DISPLAY_SIDE) -> np.ndarray:
+    """Shrink a picture that is larger than a screen, or than `side`; labels and masks with smooth=False."""
+    scale = side / max(image.shape[:2])
     if scale >= 1:
         return image
     size = round(image.shape[1] * scale), round(image.shape[0] * scale)

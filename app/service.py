@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from app.words import x_name
+from app.words import x_called, x_missing
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve
 from ktb.config import InputConfig, ModelConfig
-from ktb.modalities import XOptions, XReading
+from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading
+from ktb.modalities.estimate import DepthEstimator
 from ktb.storage import OFFICIAL_SUFFIXES
 
 UNIFORM_ENTROPY = 0.97  # attention above this normalised entropy says next to nothing about where it looked
+XSource = Literal["file", "none", "estimate"]
+XFiles = str | Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,30 @@ class Result:
     prediction: Prediction
     levels: tuple[LevelView, ...]
 
+    @property
+    def x_is_missing(self) -> bool:
+        """Whether the network ran on the photograph alone."""
+        return self.prediction.x.origin == "missing"
+
+
+@dataclass(frozen=True)
+class XView:
+    """An X input as it was read, and what of the raw input decides which corrections make sense.
+
+    Attributes:
+        reading: what the network gets, and what is said about it.
+        span_ms: length of an event stream, None if X is no stream.
+        is_one_channel: a picture of one channel, from which HHA has to be computed.
+    """
+
+    reading: XReading
+    span_ms: float | None
+    is_one_channel: bool
+
+
+class MissingX(ValueError):
+    """A run lacks its X; it can go on without."""
+
 
 class Service:
     """Models that are loaded when first used, and the runs on them.
@@ -71,6 +98,7 @@ class Service:
         if not self._files:
             raise ValueError("there is no model to show; give one with --model FILE.safetensors")
         self._predictors: dict[str, Predictor] = {}
+        self._estimator: DepthEstimator | None = None
         self._lock = threading.Lock()
 
     @property
@@ -98,23 +126,61 @@ class Service:
         """What a model takes; ValueError for a name that is not offered."""
         return self.config(model).inputs
 
-    def read_x(self, x_path: str, rgb_path: str | None, model: str, unit: str) -> XReading:
-        """What this model would get from an X file, at the photograph's size if there is one yet."""
-        raw = read_x(x_path)
+    def read_x(self, x_files: XFiles, rgb_path: str | None, model: str, options: XOptions = AUTO) -> XView:
+        """What this model would get of X, at the photograph's size if there is one yet."""
+        raw = read_x(_files(x_files), options=options)
         size = read_image_rgb(rgb_path).shape[:2] if rgb_path else None
-        return self.predictor(model).read(raw, size, XOptions(unit=unit))
+        reading = self.predictor(model).read(raw, size, options)
+        if not isinstance(raw.data, EventStream):
+            return XView(reading, None, raw.data.ndim == 2)
+        t = raw.data.t
+        return XView(reading, float(t.max() - t.min()) / 1e3 if len(t) else 0.0, False)
 
-    def segment(self, rgb_path: str | None, x_path: str | None, model: str, unit: str) -> Result:
-        """Run a model on two uploaded files; ValueError for anything that the user can mend."""
+    def raw_pair(self, rgb_path: str | None, x_files: XFiles, options: XOptions) -> tuple[np.ndarray, RawX]:
+        """Photograph and X as they are, for the alignment."""
+        if not rgb_path or not _files(x_files):
+            raise ValueError("an alignment needs both: upload the photograph and its X first.")
+        return read_image_rgb(rgb_path), read_x(_files(x_files), options=options)
+
+    def segment(
+        self,
+        rgb_path: str | None,
+        x_files: XFiles,
+        model: str,
+        options: XOptions = AUTO,
+        source: XSource = "file",
+    ) -> Result:
+        """Run a model on uploaded files; ValueError for anything that the user can mend.
+
+        Args:
+            x_files: one file, or those that make up one X; not used unless source is "file".
+            options: what the user says about X.
+            source: "none" runs on the photograph alone, "estimate" on depth estimated from it.
+        """
+        if source not in get_args(XSource):
+            raise ValueError(f"x_source {source!r}: choose one of {', '.join(get_args(XSource))}")
         if not rgb_path:
             raise ValueError("the photograph is missing. Upload an RGB image.")
         predictor = self.predictor(model)
-        name = x_name(predictor.model.config.inputs)
-        if not x_path:
-            raise ValueError(f"the X image is missing. Upload the {name} that belongs to the photograph.")
+        files = _files(x_files)
+        if source == "file" and not files:
+            raise MissingX(x_missing(predictor.model.config.inputs))
         rgb = read_image_rgb(rgb_path)
-        prediction = predictor(rgb, read_x(x_path), options=XOptions(unit=unit))
+        raw = None
+        if source == "file":
+            raw = read_x(files, options=options)
+        elif source == "estimate":
+            raw = self._estimate(rgb)
+            options = AUTO  # they were said about a file
+        prediction = predictor(rgb, raw, options=options)
+        name = x_called(prediction.x.modality, prediction.x.origin)
         return Result(rgb, name, prediction, _level_views(prediction))
+
+    def _estimate(self, rgb: np.ndarray) -> RawX:
+        with self._lock:
+            if self._estimator is None:
+                self._estimator = DepthEstimator()
+        return self._estimator(rgb)
 
     def _path(self, model: str) -> Path:
         if model not in self._files:
@@ -128,6 +194,12 @@ class Service:
             return read_header(path)
         loaded = self.predictor(model).model
         return loaded.config, loaded.card
+
+
+def _files(x_files: XFiles) -> list[str]:
+    if x_files is None:
+        return []
+    return [x_files] if isinstance(x_files, str) else list(x_files)
 
 
 def _level_views(prediction: Prediction) -> tuple[LevelView, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ktb.config import InputConfig
+from ktb.config import InputConfig, Modality
+from ktb.modalities.raw import Origin
 
 _NAMES = {
     "depth": "depth image",
@@ -15,15 +16,41 @@ _NAMES = {
     "lidar": "LiDAR image",
     "other": "X image",
 }
-_CHANNELS = {
-    "hha": "HHA as 8-bit colour PNG: disparity, height, angle.",
-    "event": "Events as 8-bit colour PNG: positive events, negative events, recency.",
+MODALITIES = {
+    "depth": "depth",
+    "hha": "HHA",
+    "thermal": "thermal",
+    "event": "events",
+    "nir": "near infrared",
+    "dolp": "degree of polarization",
+    "aolp": "angle of polarization",
+    "lidar": "LiDAR, projected",
+    "other": "a plain picture",
+}
+_POLARIZATION = (
+    "The map as picture or .npy, or the four pictures behind a polarizer at once "
+    "(0, 45, 90, 135 in their names)."
+)
+_HINTS = {
+    "hha": "HHA as 8-bit colour picture, or metric depth, from which it is computed.",
+    "event": "A stream (.npz, .npy, .txt, .csv, .h5, .aedat4), or a frame: 8-bit colour picture of positive "
+    "events, negative events, recency.",
+    "thermal": "8- or 16-bit picture, or .npy of temperatures.",
+    "dolp": _POLARIZATION,
+    "aolp": _POLARIZATION,
 }
 
 
 def x_name(inputs: InputConfig) -> str:
     """A noun for X, such as "depth image"."""
     return _NAMES[inputs.modality]
+
+
+def x_called(modality: Modality, origin: Origin) -> str:
+    """What X of a result is called: what it was taken for, and whether it was measured."""
+    if origin == "missing":
+        return "none"
+    return f"ESTIMATED {_NAMES[modality]}" if origin == "estimated" else _NAMES[modality]
 
 
 def x_label(inputs: InputConfig) -> str:
@@ -34,9 +61,14 @@ def x_label(inputs: InputConfig) -> str:
 def x_hint(inputs: InputConfig) -> str:
     """Which files are taken as X."""
     if inputs.encoding == "depth":
-        return "Depth as 16-bit PNG or TIFF, .npy or .npz; nothing is lost on the way in."
-    found = _CHANNELS.get(inputs.modality)
+        return "Depth as 16-bit PNG or TIFF, .npy, .npz or .exr; nothing is lost on the way in."
+    found = _HINTS.get(inputs.modality)
     return found or f"The {x_name(inputs)} as 8- or 16-bit picture, or as .npy or .npz with values in 0 to 1."
+
+
+def modality_choices(inputs: InputConfig) -> list[tuple[str, str]]:
+    """What a user may say that X is; "auto" first."""
+    return [("find out (automatic)", "auto"), *((text, key) for key, text in MODALITIES.items())]
 
 
 def head(inputs: InputConfig) -> str:
@@ -51,3 +83,17 @@ def no_result(inputs: InputConfig, has_examples: bool) -> str:
     example = "Click an example, or upload" if has_examples else "Upload"
     return f"""<div class="ktb-empty"><b>No result yet</b>
 <span>{example} a photograph and its {x_name(inputs)} and press <i>Run</i>.</span></div>"""
+
+
+def no_x(inputs: InputConfig) -> str:
+    """What stands in the tab of X before there is one."""
+    return f"""<div class="ktb-empty"><b>No X yet</b>
+<span>Here you see how the {x_name(inputs)} was read, and what the network gets of it.</span></div>"""
+
+
+def x_missing(inputs: InputConfig) -> str:
+    """The message of a run that lacks X, with the ways out."""
+    return (
+        f"the X image is missing. Upload the {x_name(inputs)} that belongs to the photograph, or press "
+        "“Run on the photograph alone”."
+    )

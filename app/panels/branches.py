@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import Result
 from ktb.model import BRANCHES
@@ -15,6 +16,7 @@ TEXTS = {
     "x": "from the X stream",
 }
 
+BLIND = "there was no X: this stream saw zero tokens and hints from the photograph only"
 NOTE = """<p class="ktb-note">Each head sees one stream only, but the prompts (MAPA) pass hints from one
 stream to the other on the way: a head's mask is not what the network would say without the other
 sensor.</p>"""
@@ -29,8 +31,12 @@ def branches_panel(result: Result) -> str:
         mask = display_size(prediction.colors(branch), smooth=False)
         agreement = float(np.mean(prediction.labels[branch] == fused))
         note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {100 * agreement:.1f} % as fused"
+        if branch == "x" and result.x_is_missing:
+            note = BLIND
         figures.append(figure_tag(image_tag(mask, f"{branch} mask", prediction.model), TITLES[branch], note))
     figures.append(figure_tag(image_tag(display_size(result.rgb), "photograph"), "Photograph", ""))
-    x_image = image_tag(display_size(prediction.x.preview), f"x input: {result.x_name}")
-    figures.append(figure_tag(x_image, f"X: {result.x_name}", prediction.x.summary))
-    return f'<div class="ktb-grid ktb-three">{"".join(figures)}</div>{NOTE}'
+    if not result.x_is_missing:
+        x_image = image_tag(display_size(prediction.x.preview), f"x input: {result.x_name}")
+        figures.append(figure_tag(x_image, f"X: {result.x_name}", prediction.x.summary))
+    said = warnings_box(prediction.x.warnings)
+    return f'{said}<div class="ktb-grid ktb-three">{"".join(figures)}</div>{NOTE}'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from app.panels.x_input import warnings_box
 from app.pictures import (
     balance_half_range,
     balance_picture,
@@ -41,7 +42,8 @@ def fusion_panel(result: Result, level: int) -> str:
             points_picture(x_preview, view.points["x"], view.weights["x"]),
             "x sampling points",
             "X-led points",
-            f"{len(view.points['x'])} places that X chose",
+            f"{len(view.points['x'])} places that X chose"
+            + ("; X was missing, so they mean nothing" if result.x_is_missing else ""),
         ),
     ]
     checkpoint = result.prediction.model
@@ -65,7 +67,8 @@ def fusion_panel(result: Result, level: int) -> str:
         ticks=[0.5 - half, 0.5, 0.5 + half],
         labels=[f"{0.5 - half:.2f}  photograph", "0.50 balanced", f"X  {0.5 + half:.2f}"],
     )
-    return f"""<p class="ktb-words">{html.escape(describe(view, level))}</p>
+    said = warnings_box(result.prediction.x.warnings)
+    return f"""{said}<p class="ktb-words">{html.escape(describe(view, level))}</p>
 <div class="ktb-grid ktb-three">{figures}</div>
 <div class="ktb-bar">{image_tag(bar, "colour bar from photograph to X", checkpoint)}</div>
 <h4>Balance at all levels</h4><div class="ktb-grid ktb-four">{small}</div>

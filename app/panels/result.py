@@ -7,6 +7,7 @@ import html
 import io
 import zipfile
 
+from app.panels.x_input import warnings_box
 from app.pictures import display_size, image_tag
 from app.service import Result
 from ktb.outputs import result_files
@@ -20,7 +21,8 @@ def result_panel(result: Result) -> str:
     colors = display_size(prediction.colors("fused"), smooth=False)
     mask = image_tag(colors, "fused mask", prediction.model, css_class="ktb-mask")
     rows = "".join(_legend_row(row) for row in prediction.class_table("fused"))
-    return f"""<div class="ktb-result"><div class="ktb-layers">{photo}{mask}</div>
+    said = warnings_box(prediction.x.warnings)
+    return f"""{said}<div class="ktb-result"><div class="ktb-layers">{photo}{mask}</div>
 <div class="ktb-legend"><h4>Present classes</h4>
 <table><thead><tr><th></th><th>class</th><th class="num">share</th>
 <th class="num" title="mean probability that the network gave this class">confidence</th></tr></thead>

@@ -1,0 +1,214 @@
+"""What happens when something on the page is used: component values in, updates of components out."""
+
+from __future__ import annotations
+
+import base64
+import html
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.alignment import AlignmentControls
+from app.examples import OwnExamples
+from app.layout import card_text, offered, tiles, warning_text
+from app.panels.branches import branches_panel
+from app.panels.fusion import EMPTY as EMPTY_FUSION
+from app.panels.fusion import fusion_panel
+from app.panels.result import footer, result_panel
+from app.panels.x_input import error_box, small_x_panel, x_panel
+from app.photo import shown_photo
+from app.service import MissingX, Service
+from app.sessions import SessionStore
+from app.words import head, modality_choices, no_result, no_x, x_label, x_name
+from app.x_form import XForm, fields_for, x_options
+from app.x_input import XControls, hint, source_choices, source_note
+from ktb.modalities import XOptions
+from ktb.outputs import result_files
+
+PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
+
+
+def shows_errors(handler: Callable) -> Callable:
+    """Turn a ValueError, which has a text for people, into the page's message."""
+
+    @wraps(handler)
+    def wrapped(*args, **kwargs):
+        try:
+            return handler(*args, **kwargs)
+        except ValueError as error:
+            stays = 8 if isinstance(error, MissingX) else None  # seconds; a button offers the way on
+            raise gr.Error(html.escape(str(error)), duration=stays, print_exception=False) from error
+
+    return wrapped
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that handlers change."""
+
+    title: gr.HTML
+    unfit: gr.HTML
+    gallery: gr.Gallery
+    rgb: gr.Image
+    model: gr.Dropdown
+    card: gr.Markdown
+    x: XControls
+    x_note: gr.HTML
+    x_kind: gr.State
+    alone: gr.Button
+    alignment: AlignmentControls
+    stage: gr.HTML
+    branches: gr.HTML
+    fusion: gr.HTML
+    x_tab: gr.HTML
+    foot: gr.HTML
+    level: gr.Radio
+
+
+class Handlers:
+    """The page's handlers on a service; every upload that they get is remembered in the store."""
+
+    def __init__(
+        self, service: Service, store: SessionStore, own: OwnExamples | None, folder: Path, p: Parts
+    ):
+        self.service, self.store, self.own, self.folder, self.p = service, store, own, folder, p
+
+    def remember(self, request: gr.Request, *files: str | list[str] | None) -> None:
+        """Note uploads, so that they go with the session."""
+        flat = [path for given in files for path in ([given] if isinstance(given, str) else given or ())]
+        self.store.remember_uploads(request.session_hash, flat)
+
+    def show_photo(self, request: gr.Request, rgb_path: str | None):
+        """Replace a photograph that the browser cannot show by one that it can."""
+        self.remember(request, rgb_path)
+        shown = shown_photo(rgb_path, self.folder) if rgb_path else None
+        if shown is None:
+            return gr.skip()
+        self.remember(request, str(shown))
+        return str(shown)
+
+    def read_new_pair(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
+        """Forget what was said of the pair before (window, an estimated alignment), then read."""
+        form = XForm(*values)
+        kept = form.alignment if form.alignment and not form.alignment.is_estimate else None
+        form = form._replace(window=None, alignment=kept)
+        answer = self.read(request, rgb_path, x_files, source, model_name, *form)
+        return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept}
+
+    def read(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
+        """Read X without running the network; what is wrong stands where X would be shown."""
+        self.remember(request, rgb_path, x_files)
+        x, form, inputs = self.p.x, XForm(*values), self.service.inputs(model_name)
+        is_file, view, wrong = source == "file", None, ""
+        if is_file and x_files:
+            try:
+                view = self.service.read_x(x_files, rgb_path, model_name, x_options(form))
+            except ValueError as error:
+                wrong = error_box(str(error))
+        fields = fields_for(form, inputs, view)
+        answer = {
+            x.files: gr.update(visible=is_file),
+            x.read: small_x_panel(view.reading) if view else wrong or hint(inputs, source),
+            self.p.x_tab: x_panel(view.reading) if view else wrong or no_x(inputs),
+            self.p.alone: gr.update(visible=False),
+        }
+        return answer | x.updates(fields, bool(is_file and x_files), form.unit)
+
+    @shows_errors
+    def run_pair(
+        self, request: gr.Request, rgb_path, x_files, source, model_name, level, *values, progress=PROGRESS
+    ):
+        """Run the network, keep the result for this session, draw all tabs."""
+        self.remember(request, rgb_path, x_files)
+        progress(0.1, desc="Reading the pair and running the network")
+        options = x_options(XForm(*values))
+        result = self.service.segment(rgb_path, x_files, model_name, options, source)
+        self.store.keep_result(request.session_hash, result)
+        progress(0.8, desc="Drawing")
+        return {
+            self.p.stage: result_panel(result),
+            self.p.branches: branches_panel(result),
+            self.p.fusion: fusion_panel(result, level),
+            self.p.x_tab: x_panel(result.prediction.x),
+            self.p.foot: footer(result),
+            self.p.alone: gr.update(visible=False),
+        }
+
+    def offer_alone(self, rgb_path, x_files, source):
+        """After a failed run: the way on, if all that lacks is X."""
+        return gr.update(visible=bool(rgb_path and not x_files and source == "file"))
+
+    def show_level(self, request: gr.Request, level):
+        """Draw another fusion level of the session's result."""
+        result = self.store.result(request.session_hash)
+        return fusion_panel(result, level) if result else EMPTY_FUSION
+
+    def defaults(self, unit: str = "auto") -> list[Any]:
+        """The fields of X as they are at the start."""
+        return list(XForm(unit=unit))
+
+    def choose_example(self, model_name, selected: gr.SelectData):
+        """Put an example's files in their places, with nothing said about X."""
+        offer = offered(self.service.inputs(model_name), self.own)
+        pair = offer.pairs[selected.index]
+        return [str(pair.rgb), [str(pair.x)], "file", *self.defaults(offer.unit)]
+
+    @shows_errors
+    def choose_model(self, request: gr.Request, model_name, kind_before, source, *values):
+        """Let the page speak of what another checkpoint takes."""
+        p, inputs = self.p, self.service.inputs(model_name)
+        offer = offered(inputs, self.own)
+        warning, kind = warning_text(self.service, self.own, model_name), x_name(inputs)
+        place: dict[str, Any] = {"label": x_label(inputs)}
+        sources = source_choices(inputs)
+        form = dict(zip(p.x.values, values))
+        if kind != kind_before:
+            place["value"] = None  # X of another kind would be misread
+            form = dict(zip(p.x.values, self.defaults(offer.unit)))
+            form[p.x.form.modality] = gr.update(choices=modality_choices(inputs), value="auto")
+        empty = gr.skip() if self.store.result(request.session_hash) else no_result(inputs, bool(offer.pairs))
+        return form | {
+            p.title: head(inputs),
+            p.unfit: gr.update(value=warning, visible=bool(warning)),
+            p.gallery: gr.update(value=tiles(offer), label=offer.title, visible=bool(offer.pairs)),
+            p.x.files: gr.update(**place),
+            p.x.source: gr.update(
+                choices=sources, value=source if source in [key for _, key in sources] else "file"
+            ),
+            p.x_note: gr.update(value=source_note(inputs), visible=bool(source_note(inputs))),
+            p.x_kind: kind,
+            p.card: card_text(self.service, model_name),
+            p.stage: empty,
+            p.branches: empty,
+        }
+
+    def leave(self, request: gr.Request):
+        """Forget the session and its files."""
+        self.store.close(request.session_hash)
+
+    @shows_errors
+    def segment(
+        self,
+        rgb_path: str | None,
+        x_files: list[str] | None,
+        model_name: str,
+        options: dict | None,
+        x_source: str,
+    ):
+        """Masks of one pair: class tables, and each file of the ZIP as base64 under `files`."""
+        call = uuid.uuid4().hex
+        self.store.remember_uploads(call, [rgb_path, *(x_files or [])])
+        try:
+            given = XOptions.from_dict({} if options is None else options)
+            result = self.service.segment(rgb_path, x_files, model_name, given, x_source)
+        finally:
+            self.store.close(call)
+        files = result_files(result.rgb, result.prediction)
+        return result.prediction.summary() | {
+            "files": {name: base64.b64encode(data).decode() for name, data in files.items()}
+        }

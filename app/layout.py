@@ -1,0 +1,97 @@
+"""Parts of the page that need no events of their own: the gallery, the photograph's place, a model's card."""
+
+from __future__ import annotations
+
+import html
+
+import gradio as gr
+
+from app.examples import Offer, OwnExamples, examples
+from app.service import Service
+from ktb.config import InputConfig
+from ktb.figures import rounded_down
+
+
+def hands_over_file(image: gr.Image) -> gr.Image:
+    """Make an image drop zone hand over the path of the upload itself: reading and refusing is ours.
+
+    Gradio would open the picture first and fail on a bad one without a message for people. (A subclass
+    would do, but Gradio writes a stub file beside the module of every subclass.)
+    """
+    image.preprocess = lambda payload: None if payload is None else payload.path
+    return image
+
+
+def photo_zone() -> gr.Image:
+    """Where the photograph is put: a file, the camera, or the clipboard."""
+    return hands_over_file(
+        gr.Image(
+            label="Photograph (RGB)",
+            type="filepath",
+            image_mode=None,
+            sources=["upload", "webcam", "clipboard"],
+            webcam_options=gr.WebcamOptions(mirror=False),
+            height=200,
+            elem_id="ktb-rgb",
+        )
+    )
+
+
+def examples_gallery(offer: Offer) -> gr.Gallery:
+    """Pairs to click on."""
+    return gr.Gallery(
+        tiles(offer),
+        label=offer.title,
+        columns=2,
+        height="auto",
+        allow_preview=False,
+        object_fit="cover",
+        interactive=False,
+        visible=bool(offer.pairs),
+        buttons=[],
+        elem_id="ktb-examples",
+        elem_classes="ktb-many" if len(offer.pairs) > 4 else None,
+    )
+
+
+def offered(inputs: InputConfig, own: OwnExamples | None) -> Offer:
+    """What to click on: own data, or the project's examples of what a model takes.
+
+    Ours are depth in millimetres: there is none for a model that takes depth as a plain picture.
+    """
+    if own:
+        return own.offer
+    fits = (inputs.modality == "depth") == (inputs.encoding == "depth")
+    pairs = examples(inputs.modality) if fits else []
+    return Offer("Try an example", pairs, [pair.rgb for pair in pairs])
+
+
+def tiles(offer: Offer) -> list[tuple[str, str]]:
+    """Picture and caption of each pair, for the gallery."""
+    return [(str(tile), pair.name) for tile, pair in zip(offer.tiles, offer.pairs)]
+
+
+def card_text(service: Service, model: str) -> str:
+    """A model's card as Markdown: data, protocol, figures per branch, limits."""
+    card = service.card(model)
+    rows = [
+        f"- **{html.escape(key.replace('_', ' '))}**: {html.escape(str(value))}"
+        for key, value in card.items()
+        if isinstance(value, str | int | float)
+    ]
+    figures = card.get("figures")
+    if isinstance(figures, dict):
+        named = [
+            f"{branch} {rounded_down(values['miou'])} mIoU, "
+            f"{rounded_down(values['pixel_accuracy'])} % of pixels"
+            for branch, values in figures.items()
+            if isinstance(values, dict) and "miou" in values
+        ]
+        rows.append(f"- **figures**: {html.escape('; '.join(named))}")
+    return "\n".join(rows) or "This checkpoint has no card."
+
+
+def warning_text(service: Service, own: OwnExamples | None, model: str) -> str:
+    """A line for what makes a model unfit for the own data, "" if nothing does."""
+    lines = own.differences(service.config(model)) if own else []
+    return f"<p>{html.escape(' '.join(lines))}</p>" if lines else ""

@@ -1,0 +1,78 @@
+"""What was read of X: the large view of its tab, and the small one below the file zone."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.panels.histogram import histogram_tag
+from app.pictures import display_size, figure_tag, image_tag
+from app.words import x_called
+from ktb.modalities import XReading
+
+SMALL_SIDE = 480
+HIDDEN_FACTS = ("file",)  # it stands in the title
+
+
+def warnings_box(warnings: Sequence[str]) -> str:
+    """Each warning as a paragraph in an orange box, "" for none."""
+    lines = "".join(f"<p>{html.escape(text)}</p>" for text in dict.fromkeys(warnings))
+    return f'<div class="ktb-warn" role="status">{lines}</div>' if lines else ""
+
+
+def error_box(message: str) -> str:
+    """Why X could not be read."""
+    return f'<div class="ktb-warn ktb-wrong" role="alert"><p>{html.escape(message)}</p></div>'
+
+
+def network_picture(reading: XReading) -> np.ndarray:
+    """(H, W, 3) uint8: the values that the network gets, 0..1 as black to white (-1..1 for angles)."""
+    image = (reading.image + 1) / 2 if reading.encoding == "aolp" else reading.image
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def small_x_panel(reading: XReading) -> str:
+    """A preview, one line and the warnings, for the narrow column."""
+    name = x_called(reading.modality, reading.origin)
+    preview = image_tag(display_size(reading.preview, side=SMALL_SIDE), f"x as it was read: {name}")
+    return f"{warnings_box(reading.warnings)}{preview}<p>{html.escape(reading.summary)}</p>"
+
+
+def x_panel(reading: XReading) -> str:
+    """Preview, network input, histogram and facts, for the tab."""
+    if reading.origin == "missing":
+        return (
+            '<div class="ktb-empty"><b>There is no X</b><span>The network ran on the photograph alone, with '
+            "zero tokens in place of X.</span></div>"
+        )
+    name = x_called(reading.modality, reading.origin)
+    title = reading.facts.get("file", name)
+    size = f"{reading.image.shape[1]}×{reading.image.shape[0]}"
+    holes = "" if reading.holes is None or not reading.holes.any() else "; holes are filled"
+    figures = figure_tag(
+        image_tag(display_size(reading.preview), f"x preview: {name}"), "For people", f"{name}, {size}"
+    ) + figure_tag(
+        image_tag(display_size(network_picture(reading)), "x as the network sees it"),
+        "As the network sees it",
+        f"encoding {reading.encoding}{holes}",
+    )
+    facts = "".join(
+        f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>"
+        for key, value in reading.facts.items()
+        if key not in HIDDEN_FACTS
+    )
+    drawn = _histogram(reading)
+    return f"""<div class="ktb-x">{warnings_box(reading.warnings)}
+<h4>{html.escape(str(title))}</h4>
+<div class="ktb-grid ktb-two">{figures}</div>
+<div class="ktb-grid ktb-two ktb-read-facts"><dl class="ktb-facts">{facts}</dl>{drawn}</div></div>"""
+
+
+def _histogram(reading: XReading) -> str:
+    if reading.histogram is None:
+        return ""
+    if reading.histogram.unit != "ms":
+        return histogram_tag(reading.histogram, "How often each value occurs")
+    return histogram_tag(reading.histogram, "Events over time")

@@ -1,0 +1,35 @@
+"""A photograph that browsers cannot show is shown as PNG, so that nobody looks at a broken picture."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from ktb.modalities import InputError, read_image_rgb
+
+_SHOWN = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
+
+
+def browser_shows(path: Path) -> bool:
+    """Whether the file's contents are of a kind that every browser shows."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start.startswith(_SHOWN) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+
+
+def shown_photo(path: str, folder: Path) -> Path | None:
+    """A PNG of the photograph, with equal pixels, in a new folder below `folder`.
+
+    None if the browser shows the file itself, or if it cannot be read: the run says why.
+    """
+    if browser_shows(Path(path)):
+        return None
+    try:
+        rgb = read_image_rgb(path)
+    except InputError:
+        return None
+    png = Path(tempfile.mkdtemp(dir=folder)) / f"{Path(path).stem}.png"
+    Image.fromarray(rgb).save(png, compress_level=1)
+    return png

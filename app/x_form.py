@@ -1,0 +1,141 @@
+"""What a visitor says about X in the page's fields, as `XOptions`; and which fields make sense for an X."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from app.service import XView
+from ktb.config import InputConfig, Modality
+from ktb.modalities import DEPTH_UNITS, XOptions, thermal
+
+MIN_SPAN_MS = 1e-3
+
+
+class Proposal(NamedTuple):
+    """An alignment: the fields of XOptions that apply it, and where it comes from."""
+
+    options: Mapping[str, Any]
+    origin: str
+    is_estimate: bool
+
+
+class XForm(NamedTuple):
+    """The fields' values in the order of the components; "" is an empty text field.
+
+    `value_range`, `intrinsics` and `sensor` (width x height) hold several numbers. `window` is the (start,
+    length) in milliseconds that the sliders were set to, None while nobody did; `alignment` is what the
+    visitor applied.
+    """
+
+    modality: str = "auto"
+    unit: str = "auto"
+    hot: str = "auto"
+    value_range: str = ""
+    field_of_view: str = ""
+    intrinsics: str = ""
+    columns: str = "auto"
+    time_unit: str = "auto"
+    sensor: str = ""
+    window: tuple[float, float] | None = None
+    alignment: Proposal | None = None
+
+
+def x_options(form: XForm) -> XOptions:
+    """The options that a form says (ValueError with the remedy where numbers are missing or wrong)."""
+    window = None
+    if form.window is not None:
+        start, length = form.window
+        window = (start, start + max(length, MIN_SPAN_MS))
+    unit = form.unit or "auto"
+    if form.modality != "auto" and unit not in units_of(form.modality):
+        unit = "auto"  # of what X was taken for before
+    angle = numbers("field of view", form.field_of_view, ("degrees",))
+    sensor = numbers("sensor", form.sensor, ("width", "height"))
+    if sensor and any(side != int(side) for side in sensor):
+        raise ValueError(f"sensor {form.sensor!r}: give whole pixels, such as 346 x 260")
+    return XOptions(
+        modality=form.modality or "auto",
+        unit=unit,
+        hot=form.hot or "auto",
+        value_range=numbers("fixed range", form.value_range, ("lowest", "highest")),
+        field_of_view=angle and angle[0],
+        intrinsics=numbers("camera", form.intrinsics, ("fx", "fy", "cx", "cy")),
+        window_ms=window,
+        columns=(form.columns or "auto").replace(" ", "") or "auto",
+        time_unit=form.time_unit or "auto",
+        sensor_hw=sensor and (int(sensor[1]), int(sensor[0])),
+        **(dict(form.alignment.options) if form.alignment else {}),
+    )
+
+
+def numbers(what: str, text: str | None, names: Sequence[str]) -> tuple[float, ...] | None:
+    """The numbers of a text field, None if it is empty; ValueError that names what is expected."""
+    parts = [part for part in re.split(r"[\s,;x×]+", (text or "").strip()) if part]
+    if not parts:
+        return None
+    try:
+        found = tuple(float(part) for part in parts)
+    except ValueError:
+        found = ()
+    if len(found) != len(names) or not all(map(math.isfinite, found)):
+        count = "one number" if len(names) == 1 else f"{len(names)} numbers"
+        raise ValueError(f"{what} {(text or '').strip()!r}: give {count} ({', '.join(names)}), or nothing")
+    return found
+
+
+def units_of(modality: Modality | str) -> dict[str, str]:
+    """The units that X of a modality may have, key → text; "auto" first."""
+    units = (
+        DEPTH_UNITS
+        if modality in ("depth", "hha")
+        else getattr(thermal, "THERMAL_UNITS", {})
+        if modality == "thermal"
+        else {}
+    )
+    return {"auto": "guess from the file", **units} if units else {}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which groups of fields matter, and what the changing ones offer.
+
+    Attributes:
+        units: key → text, empty if there is no unit to choose.
+        span_ms: length of the event stream, for the sliders; None hides them.
+        window_ms: (start, length) that the sliders show.
+    """
+
+    units: Mapping[str, str]
+    is_thermal: bool
+    needs_camera: bool
+    is_table: bool
+    span_ms: float | None
+    window_ms: tuple[float, float]
+
+
+def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
+    """The fields for an X as it was read; before that, or if it could not be read, for what is expected."""
+    if view is not None:
+        modality = view.reading.modality
+    else:
+        modality = form.modality if form.modality != "auto" else inputs.modality
+    span = view.span_ms if view else None
+    window = (0.0, span or 0.0)
+    if form.window is not None and span:
+        start = min(max(form.window[0], 0.0), span)
+        window = (start, min(form.window[1], span))
+    elif span and inputs.event_window_ms:
+        length = min(inputs.event_window_ms, span)
+        window = (span - length, length)
+    return Fields(
+        units=units_of(modality),
+        is_thermal=modality == "thermal",
+        needs_camera=modality == "hha" and (view is None or view.is_one_channel),
+        is_table=modality == "event" and (view is None or span is not None),
+        span_ms=span if span and span > MIN_SPAN_MS else None,
+        window_ms=window,
+    )
