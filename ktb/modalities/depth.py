@@ -1,32 +1,31 @@
 """Depth of any unit as metres, its holes, and the network's image of it."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
 
 import cv2
 import numpy as np
 
 from ktb.config import InputConfig
+from ktb.modalities.depth_units import (
+    DEPTH_UNITS,
+    NEAR_BRIGHT,
+    NEAR_DARK,
+    PER_METRE,
+    Confidence,
+    below_to_above,
+    guess_unit,
+)
 from ktb.modalities.encoded import Encoded, histogram
 from ktb.modalities.limits import InputError, check_layout
 from ktb.modalities.options import XOptions
 from ktb.modalities.raw import RawX
 
-Confidence = Literal["certain", "likely", "guess"]
-
-NEAR_DARK, NEAR_BRIGHT = "8-bit near dark (255 = 10 m)", "8-bit near bright"
-
-DEPTH_UNITS: Mapping[str, str] = MappingProxyType({
-    "mm": "millimetres", "0.1mm": "tenths of a millimetre", "1/5000m": "1/5000 m (TUM)",
-    "1/256m": "1/256 m (KITTI)", "m": "metres", NEAR_DARK: "8-bit, near dark, 255 = 10 m",
-    NEAR_BRIGHT: "8-bit, near bright, 1 = 10 m", "sun": "bit-rotated millimetres (SUN RGB-D)",
-})  # fmt: skip
-"""Units of a depth file and their names for display; "auto" guesses among them."""
-
-_PER_METRE = {"mm": 1000.0, "0.1mm": 10_000.0, "1/5000m": 5000.0, "1/256m": 256.0, "m": 1.0, NEAR_DARK: 25.5}
+_LEVELS_PER_METRE = 25.5  # of 8-bit depth: 255 = 10 m
+_BACKGROUND = 1e9  # renderers write such floats where a ray meets nothing
+_USUAL_MEDIANS = (0.2, 200.0)
+_MANY_HOLES = 0.95
+_LOSSY = ("JPEG", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class DepthReading:
         unit: a key of DEPTH_UNITS.
         minimum, median, maximum: of the measured pixels, in metres.
         hole_share: 0..1.
+        why: what a guessed unit rests on, "" for a chosen one.
+        notes: sentences that ask to check the unit, where the result is unusual.
     """
 
     metres: np.ndarray
@@ -47,15 +48,20 @@ class DepthReading:
     median: float
     maximum: float
     hole_share: float
+    why: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def read_depth_metres(raw: np.ndarray, unit: str = "auto") -> DepthReading:
-    """Depth values as metres. 0, negative, 65535, NaN and infinite values are holes.
+def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the depth map") -> DepthReading:
+    """Depth values as metres.
+
+    Holes: 0, negative, NaN and infinite values; the largest value of an integer type of 16 bits or more;
+    65535 in wider types and floats, if nothing is larger; floats of 1e9 and more (a renderer's background).
 
     unit "auto" guesses, first rule that fits:
-        Values up to 255: near dark; near bright if the lower third of the picture (the near floor) is 1.25
-        times as bright as the upper one.
         Float: metres, or mm if the median is above 100.
+        Values up to 255, also times 256 or 257 in 16 bits: near dark; near bright if the lowest fifth of the
+        picture (the near floor) is brighter than the uppermost one.
         16-bit: all levels multiples of 8 -> "sun"; of exactly 5 -> "1/5000m" (TUM scales millimetres by 5);
         at least 2.5 times as wide as high -> "1/256m"; median up to 10 000 -> "mm"; above -> "0.1mm". The
         multiples count only among 32 levels or more.
@@ -63,50 +69,56 @@ def read_depth_metres(raw: np.ndarray, unit: str = "auto") -> DepthReading:
     Args:
         raw: (H, W), or (H, W, C) with equal channels; integers or floats.
         unit: "auto" or a key of DEPTH_UNITS.
+        name: of the file, for messages.
 
     Raises:
-        InputError: unknown unit, a unit that does not fit the dtype, a colour picture, or no measurement.
+        InputError: unknown unit, a unit that does not fit the values, a colour picture, or no measurement.
     """
-    raw = _one_channel(_check_array(raw))
     if unit != "auto" and unit not in DEPTH_UNITS:
-        raise InputError(f"depth unit {unit!r}: choose auto or one of {', '.join(DEPTH_UNITS)}")
-    values = raw.astype(np.float32)
-    valid = np.isfinite(values) & (values > 0) & (values != 65535)
+        raise InputError(f"{name}: depth unit {unit!r}: choose auto or one of {', '.join(DEPTH_UNITS)}")
+    check_layout(raw.shape, raw.dtype, name)
+    values = _one_channel(raw.squeeze(), name)
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    values, levels, stored = _eight_bits_in_sixteen(values, unit)
+    valid = _measured(values)
     if not valid.any():
-        raise InputError("the depth map has no measurement: all is 0, 65535, NaN or negative; check the file")
-    unit, confidence = _guess_unit(raw, valid) if unit == "auto" else (unit, "certain")
-    if unit in (NEAR_DARK, NEAR_BRIGHT) and values[valid].max() > 255:
-        found = f"{values[valid].max():g}"
-        raise InputError(f"unit {unit!r} is for values up to 255, found {found}; choose mm or auto")
-    if unit == "sun":
-        if raw.dtype.kind == "f" or values[valid].max() > 65535:
-            raise InputError(f"unit 'sun' is for 16-bit integers, found {raw.dtype}; choose m, mm or auto")
-        bits = np.where(valid, raw, 0).astype(np.uint16)
-        metres = ((bits >> 3) | (bits << 13)).astype(np.float32) / 1000
+        raise InputError(f"{name}: {_nothing_measured(values)}")
+    if levels is not None:
+        levels = levels[(levels > 0) & (levels < 65535)]
+    if unit == "auto":
+        unit, confidence, why = guess_unit(values, valid, levels)
+        why = "; ".join(filter(None, (stored, why)))
     else:
-        # Near bright: 255 is at least half a level away from the camera, so that it stays a measurement.
-        metres = np.maximum(256 - values, 0.5) / 25.5 if unit == NEAR_BRIGHT else values / _PER_METRE[unit]
-    metres = np.where(valid, metres, np.nan).astype(np.float32)
-    low, middle, high = (float(f(metres[valid])) for f in (np.min, np.median, np.max))
-    return DepthReading(metres, unit, confidence, low, middle, high, 1 - float(valid.mean()))
+        confidence, why = "certain", ""
+    metres = np.full(values.shape, np.nan, np.float32)
+    metres[valid] = measured = _to_metres(values[valid], unit, name)
+    low, middle, high = float(measured.min()), float(np.median(measured)), float(measured.max())
+    hole_share = 1 - measured.size / valid.size
+    notes = _doubts(middle, hole_share)
+    if confidence != "certain":
+        notes += _guess_doubts(values, valid, unit)
+    return DepthReading(metres, unit, confidence, low, middle, high, hole_share, why, notes)
 
 
-def fill_holes(metres: np.ndarray) -> np.ndarray:
+def fill_holes(values: np.ndarray) -> np.ndarray:
     """Give every NaN the value of the nearest measured pixel.
 
-    metres: (H, W) or (H, W, C) float32, stays as it is; returns a new array.
+    values: (H, W) or (H, W, C) float32, stays as it is; returns a new array.
 
     Raises:
         InputError: no pixel has a value.
     """
-    hole = np.isnan(metres) if metres.ndim == 2 else np.isnan(metres).any(axis=-1)
+    hole = np.isnan(values) if values.ndim == 2 else np.isnan(values).any(axis=-1)
     if hole.all():
-        raise InputError("the depth map has only holes, nothing to fill from; check the file and its unit")
+        raise InputError("X has only holes, nothing to fill from; check the file and its unit")
+    if not hole.any():
+        return values.copy()
     _, nearest = cv2.distanceTransformWithLabels(
         hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    value_of = np.zeros((int(nearest.max()) + 1, *metres.shape[2:]), np.float32)
-    value_of[nearest[~hole]] = metres[~hole]
+    value_of = np.zeros((int(nearest.max()) + 1, *values.shape[2:]), np.float32)
+    value_of[nearest[~hole]] = values[~hole]
     return value_of[nearest]
 
 
@@ -125,69 +137,158 @@ def encode_depth(metres: np.ndarray, max_metres: float = 10.0) -> np.ndarray:
     return np.repeat(np.clip(metres / max_metres, 0, 1).astype(np.float32)[..., None], 3, axis=-1)
 
 
-def _check_array(raw: np.ndarray) -> np.ndarray:
-    check_layout(raw.shape, raw.dtype)
-    return raw.squeeze()
-
-
-def _one_channel(raw: np.ndarray) -> np.ndarray:
-    if raw.ndim == 2:
-        return raw
-    tolerance = 4 if raw.dtype == np.uint8 else 0  # JPEG does not keep equal channels equal
-    if not np.quantile(np.ptp(raw[..., :3], axis=-1), 0.999) <= tolerance:
-        raise InputError(
-            "this depth map is in colour: it looks like a colourised depth map or an HHA picture. Give the "
-            "measured depth (16-bit PNG, or .npy in metres), or say that X is HHA or a plain picture"
-        )
-    return raw[..., 0]
-
-
-def _guess_unit(raw: np.ndarray, valid: np.ndarray) -> tuple[str, Confidence]:
-    """The rule in read_depth_metres; bounds are medians of rooms and streets, 0.3 to 20 m."""
-    values = raw[valid]
-    median, top = float(np.median(values)), float(values.max())
-    if raw.dtype.kind == "f":
-        # A maximum of exactly 1 may as well be a normalised map.
-        return ("mm", "likely") if median > 100 else ("m", "guess" if top == 1 else "likely")
-    if top <= 255:
-        third = raw.shape[0] // 3
-        upper, lower = (part[part > 0] for part in (raw[:third], raw[-third:]))
-        bright_below = upper.size and lower.size and np.median(lower) >= 1.25 * np.median(upper)
-        return (NEAR_BRIGHT if bright_below else NEAR_DARK), "guess"
-    if top < 65536:
-        levels = np.flatnonzero(np.bincount(values.astype(np.uint16)))
-        if len(levels) >= 32 and np.mean(levels % 8 == 0) >= 0.99:
-            return "sun", "likely"
-        if len(levels) >= 32 and np.gcd.reduce(levels) == 5 and median >= 1500:
-            return "1/5000m", "likely"
-        if raw.shape[1] >= 2.5 * raw.shape[0] and 77 <= median <= 25_600:
-            return "1/256m", "guess"
-    if median > 10_000:
-        return "0.1mm", "guess"
-    return "mm", ("likely" if median >= 300 else "guess")
-
-
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """Depth for a checkpoint of encoding "depth"; holes stay NaN, they are filled at the photograph's size.
 
     Raises:
-        InputError: as `read_depth_metres`.
+        InputError: as `read_depth_metres`, and for anything but a picture.
     """
-    depth = read_depth_metres(raw.data, options.unit)
-    image = np.clip(depth.metres / inputs.max_metres, 0, 1)
-    facts = {
-        "unit": f"{DEPTH_UNITS[depth.unit]} ({depth.confidence})",
-        "range": f"{depth.minimum:.2f} / {depth.median:.2f} / {depth.maximum:.2f} m (min / median / max)",
-        "holes": f"{100 * depth.hole_share:.1f} %",
-    }
-    summary = f"{facts['unit']}: {facts['range']}, {facts['holes']} holes"
+    depth = depth_of(raw, options)
+    facts = depth_facts(depth, raw)
     return Encoded(
-        image,
+        np.clip(depth.metres / inputs.max_metres, 0, 1),
         depth.metres,
-        summary,
+        f"{facts['unit']}: {facts['range']}, {facts['holes']} holes",
         facts,
         histogram(depth.metres, "m"),
         interpolation="nearest",
+        notes=depth_notes(depth, raw),
         depth=depth,
         far_is_bright=False,
     )
+
+
+def depth_of(raw: RawX, options: XOptions) -> DepthReading:
+    """The depth that a raw X holds, by the unit that the user chose (InputError as `encode`)."""
+    require_picture(raw, "depth")
+    return read_depth_metres(raw.data, options.unit, raw.name)
+
+
+def require_picture(raw: RawX, wanted: str) -> None:
+    """InputError for events and polarization, which no depth can be read from."""
+    if raw.kind != "picture":
+        found = {"events": "an event stream", "angles": "pictures behind a polarizer"}.get(raw.kind)
+        found = found or "an angle of polarization"
+        raise InputError(f"{raw.name}: this is {found}, not {wanted}; choose another modality for X")
+
+
+def depth_facts(depth: DepthReading, raw: RawX) -> dict[str, str]:
+    """Title -> text: unit, what it rests on, range, holes."""
+    sure = "estimated" if raw.origin == "estimated" else depth.confidence
+    return {
+        "unit": f"{DEPTH_UNITS[depth.unit]} ({sure})",
+        **({"unit guessed from": depth.why} if depth.why else {}),
+        "range": f"{depth.minimum:.2f} / {depth.median:.2f} / {depth.maximum:.2f} m (min / median / max)",
+        "holes": f"{100 * depth.hole_share:.1f} %",
+    }
+
+
+def depth_notes(depth: DepthReading, raw: RawX) -> tuple[str, ...]:
+    """The reading's own notes, and one on formats that change levels."""
+    lossy = [kind for kind in _LOSSY if kind in raw.format]
+    if not lossy:
+        return depth.notes
+    note = f"Depth stored as {lossy[0]} has lost levels and has false ones along edges; a PNG keeps them all."
+    return (*depth.notes, note)
+
+
+def is_colour(data: np.ndarray) -> bool:
+    """Whether the channels, without alpha, differ by more than JPEG makes them; NaN does not count."""
+    if data.ndim == 2:
+        return False
+    tolerance = 4 if data.dtype == np.uint8 else 0
+    first, *others = np.moveaxis(data[..., :3], -1, 0)
+    lowest, highest = first, first
+    for channel in others:
+        lowest, highest = np.minimum(lowest, channel), np.maximum(highest, channel)
+    differs = highest - lowest > tolerance if tolerance else highest > lowest
+    return bool(differs.mean() > 0.001)
+
+
+def _one_channel(raw: np.ndarray, name: str) -> np.ndarray:
+    if is_colour(raw):
+        raise InputError(
+            f"{name}: this depth map is in colour: it looks like a colourised depth map or an HHA picture. "
+            "Give the measured depth (16-bit PNG, or .npy in metres), or say that X is HHA or a plain picture"
+        )
+    return raw if raw.ndim == 2 else raw[..., 0]
+
+
+def _eight_bits_in_sixteen(values: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Values, the levels of 16-bit integers, and a remark if these were 8-bit ones and are so again."""
+    if values.dtype != np.uint16:
+        return values, None, ""
+    levels = np.flatnonzero(np.bincount(values.ravel(), minlength=65536))
+    if unit in ("auto", NEAR_DARK, NEAR_BRIGHT) and np.count_nonzero(levels) >= 16:
+        for factor in (257, 256):
+            if not (levels % factor).any():
+                remark = f"levels are multiples of {factor}, as 8 bits stored in 16 have them"
+                return (values // factor).astype(np.uint8), None, remark
+    return values, levels, ""
+
+
+def _measured(values: np.ndarray) -> np.ndarray:
+    valid = values > 0
+    if values.dtype.kind == "f":
+        valid &= values < _BACKGROUND
+    elif values.dtype.itemsize > 1:
+        valid &= values != np.iinfo(values.dtype).max
+    if valid.any() and values.max(where=valid, initial=0) == 65535:
+        valid &= values != 65535
+    return valid
+
+
+def _nothing_measured(values: np.ndarray) -> str:
+    if np.any(values < 0):
+        return "the depth map has negative values only; multiply them by -1, distances are positive"
+    return "the depth map has no measurement: all is 0, 65535, NaN or infinite; check the file"
+
+
+def _to_metres(measured: np.ndarray, unit: str, name: str) -> np.ndarray:
+    """Measured values (N,) -> metres (N,) float32."""
+    top = measured.max()
+    if unit in (NEAR_DARK, NEAR_BRIGHT):
+        if top > 255:
+            raise InputError(
+                f"{name}: unit {unit!r} is for values up to 255, found {top:g}; choose mm or auto"
+            )
+        levels = measured.astype(np.float32)
+        # Near bright: 255 is at least half a level away from the camera, so that it stays a measurement.
+        levels = np.maximum(256 - levels, 0.5) if unit == NEAR_BRIGHT else levels
+        return levels / np.float32(_LEVELS_PER_METRE)
+    if unit == "sun":
+        if measured.dtype.kind == "f" or top > 65535:
+            found = f"{measured.dtype} up to {top:g}"
+            raise InputError(
+                f"{name}: unit 'sun' is for 16-bit integers, found {found}; choose m, mm or auto"
+            )
+        bits = measured.astype(np.uint16)
+        return ((bits >> 3) | (bits << 13)).astype(np.float32) / 1000
+    return (measured / PER_METRE[unit]).astype(np.float32)
+
+
+def _doubts(median: float, hole_share: float) -> tuple[str, ...]:
+    notes = []
+    if not _USUAL_MEDIANS[0] <= median <= _USUAL_MEDIANS[1]:
+        notes.append(f"The median depth is {median:.3g} m, which is unusual: check its unit.")
+    if hole_share > _MANY_HOLES:
+        share = f"{100 * hole_share:.1f} %"
+        notes.append(f"{share} of the depth map are holes; what fills them is far away: check file and unit.")
+    return tuple(notes)
+
+
+def _guess_doubts(values: np.ndarray, valid: np.ndarray, unit: str) -> tuple[str, ...]:
+    if unit in (NEAR_DARK, NEAR_BRIGHT):
+        return ()
+    notes = []
+    if below_to_above(values, valid) >= 1.25:
+        notes.append(
+            "The values grow towards the bottom of the picture, where a floor is near: they may be disparity "
+            "or inverse depth. Depth is needed: focal length x baseline / disparity."
+        )
+    if values.dtype == np.uint16 and values.max(where=valid, initial=0) >= 65_000:
+        notes.append(
+            "The values span all 16 bits, as a normalised or relative depth map does: then they are no "
+            "distances, and what is far here is unknown. Check the unit."
+        )
+    return tuple(notes)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
 from ktb.modalities import depth, event_images, hha, image, polarization, thermal
-from ktb.modalities.depth import DepthReading, fill_holes
+from ktb.modalities.depth import DepthReading, fill_holes, is_colour
 from ktb.modalities.encoded import Encoded, Histogram
 from ktb.modalities.events import EventStream
 from ktb.modalities.options import AUTO, XOptions
@@ -136,6 +136,8 @@ def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modalit
         found, why = options.modality, "was said to be"
     else:
         found, why = _appears(raw, expected), "looks like"
+    if found == "depth" and expected == "hha":
+        found = "hha"  # its encoder computes HHA from depth
     if found == expected or expected == "other":
         return found, ()
     assert found in get_args(Modality)
@@ -173,14 +175,6 @@ def _appears(raw: RawX, expected: Modality) -> Modality:
     if expected == "event" and not is_colour(raw.data) and raw.data.dtype != np.uint8:
         return "depth" if raw.data.dtype.kind == "f" or raw.data.dtype == np.uint16 else "other"
     return expected
-
-
-def is_colour(data: np.ndarray) -> bool:
-    """Whether a picture's channels differ by more than JPEG makes them."""
-    if data.ndim == 2:
-        return False
-    tolerance = 4 if data.dtype == np.uint8 else 0
-    return not np.quantile(np.ptp(data[..., :3].astype(np.float32), axis=-1), 0.999) <= tolerance
 
 
 def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:

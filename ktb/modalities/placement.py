@@ -72,6 +72,8 @@ def place_encoded(
     if not covered.any():
         raise InputError(f"{name}: the alignment puts X beside the photograph: {_corners(options, from_hw)}")
     holes = np.isnan(image) if image.ndim == 2 else np.isnan(image).any(axis=-1)
+    if metres is not None:  # HHA computed from depth has values in the depth's holes
+        holes |= np.isnan(metres)
     if holes.all():
         raise InputError(f"{name}: no measurement lies within the photograph; check the alignment")
     if display.dtype == np.uint8 and not covered.all():
