@@ -1,5 +1,7 @@
 """Moving X onto the photograph: by a matrix, by the calibration of both cameras, and by an estimate."""
 
+import io
+import json
 import math
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from pairs import synthetic_pair
 
 from ktb.config import InputConfig
 from ktb.modalities import Calibration, InputError, Intrinsics, XOptions, encode_x, place
+from ktb.modalities.align import read_alignment
 from ktb.modalities.register import reached, register_depth, resize, stretch, warp
 
 NAN = float("nan")
@@ -246,9 +249,101 @@ def test_hha_is_registered_too():
     inputs = InputConfig(modality="hha", encoding="hha")
     same = XOptions(calibration=Calibration(camera, camera), unit="mm")
     plain = encode_x(depth, inputs, (240, 320), XOptions(intrinsics=(260, 260, 159.5, 119.5), unit="mm"))
-    assert np.array_equal(encode_x(depth, inputs, (240, 320), same).image, plain.image)
+    registered = encode_x(depth, inputs, (240, 320), same)
+    assert np.array_equal(registered.image[~plain.holes], plain.image[~plain.holes])
+    assert np.array_equal(registered.holes, plain.holes)
     moved = encode_x(
         depth, inputs, (240, 320), XOptions(calibration=Calibration(camera, camera, translation=(0.1, 0, 0)))
     )
     assert np.isfinite(moved.image).all()
     assert moved.holes.mean() > plain.holes.mean()
+
+
+# Reading
+
+
+FLAT = [[1.5, 0, 8], [0, 1.5, -2]]
+CAMERA_JSON = {"fx": 500, "fy": 500, "cx": 319.5, "cy": 239.5, "width": 640, "height": 480}
+CALIBRATION_JSON = {"x": CAMERA_JSON, "rgb": CAMERA_JSON, "translation": [0.025, 0, 0]}
+
+
+def as_npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        json.dumps(FLAT).encode(),
+        json.dumps({"matrix": [*FLAT, [0, 0, 1]]}, indent=2).encode(),
+        b"\xef\xbb\xbf1.5 0 8\r\n0 1.5 -2\r\n",
+        b"# from my calibration\n1.5, 0.0, 8\n0, 1.5e0, -2 # y\n\n0,0,1\n",
+        b"1.5;0;8\n0;1.5;-2",
+        str(np.array(FLAT)).encode(),
+        as_npy(FLAT),
+        as_npy(np.float32([*FLAT, [0, 0, 1]])),
+        as_npy(np.asfortranarray(FLAT)),
+        as_npy(np.array(FLAT, ">f8")),
+    ],
+)
+def test_a_matrix_in_every_form(data, tmp_path):
+    (tmp_path / "m.anything").write_bytes(data)
+    for alignment in (read_alignment(data), read_alignment(tmp_path / "m.anything")):
+        assert alignment.matrix == ((1.5, 0, 8), (0, 1.5, -2), (0, 0, 1))
+        assert alignment.calibration is None
+        assert "an affine matrix, x' = 1.5 x + 0 y + 8" in alignment.summary
+    assert alignment.name == "m.anything"
+
+
+def test_a_calibration_replaces_a_matrix():
+    alignment = read_alignment(json.dumps(CALIBRATION_JSON).encode(), "rig.json")
+    options = alignment.applied_to(XOptions(unit="mm", matrix=FLAT))
+    assert options == XOptions(unit="mm", calibration=Calibration.from_dict(CALIBRATION_JSON))
+    assert "rig.json: a calibration of two cameras 2.5 cm apart" in alignment.summary
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "m.json: the file is empty"),
+        (b"x" * 70_000, "m.json: 70,000 bytes, at most 65,536 for an alignment"),
+        (b"\x89PNG\r\n\x1a\n\xff", "m.json: neither text nor .npy; give a matrix of 2 x 3"),
+        (b"<html>", "line 1 is '<html>', no row of numbers"),
+        (b"# nothing\n", "holds no numbers"),
+        (b"1 0 0\n0 one 0", "line 2 is '0 one 0'"),
+        (b"1 0 0\n0 nan 0", "contains nan"),
+        (b"1 0 0 0 1 0", "1 rows of 6 numbers; give 2 x 3 or 3 x 3"),
+        (b"[[1, 0, 0], [0, 1", "1 rows of 5 numbers"),
+        (b"{", "m.json: no valid JSON"),
+        (b'{"a":' * 20_000, "at most"),
+        (b"[" * 60_000, "m.json"),
+        (b"{}", "JSON with the keys"),
+        (b'{"K": [[1, 0, 0]]}', r"keys \['K'\]; give a matrix"),
+        (b'{"matrix": 3}', "the matrix is 3, no table"),
+        (b'{"matrix": null}', "give a matrix"),
+        (b'{"matrix": [[1, 0, 0], [0, 1, 0]], "x": {}}', "other keys beside it"),
+        (b'{"x": {}, "rgb": {}, "translation": [0, 0, 0]}', 'm.json: .*"x" lacks "fx"; give'),
+        (b"[[NaN, 0, 0], [0, 1, 0]]", "contains nan"),
+        (b"[[1e999, 0, 0], [0, 1, 0]]", "contains inf"),
+        (b'[["1", 0, 0], [0, 1, 0]]', "contains '1'"),
+        (b"[[0, 0, 0], [0, 0, 0]]", "small, flat or large"),
+        (as_npy(np.eye(4)), r"array of shape \(4, 4\)"),
+        (as_npy(np.array([[1, "a", 2]] * 2)), "<U21"),
+        (as_npy(np.array([[1, None, 2]] * 2)), "object"),
+        (as_npy(FLAT)[:-1], "cut off"),
+        (as_npy(FLAT)[:20], "header is damaged"),
+    ],
+)
+def test_bad_alignments_are_named(data, message):
+    with pytest.raises(InputError, match=message):
+        read_alignment(data, "m.json")
+
+
+def test_a_large_file_is_not_read(tmp_path):
+    (tmp_path / "big.json").write_bytes(b" " * 100_000)
+    with pytest.raises(InputError, match=r"big\.json: 100,000 bytes"):
+        read_alignment(tmp_path / "big.json")
+    with pytest.raises(InputError, match="no such file"):
+        read_alignment(tmp_path / "none.json")

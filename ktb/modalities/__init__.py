@@ -5,6 +5,7 @@ turn that into the three-channel image that a checkpoint was trained on. What a 
 InputError, a ValueError, with the remedy.
 """
 
+from ktb.modalities.align import Alignment, read_alignment
 from ktb.modalities.cameras import Calibration, Intrinsics
 from ktb.modalities.depth import (
     DEPTH_UNITS,
@@ -30,6 +31,7 @@ __all__ = [
     "DEPTH_UNITS",
     "NEAR_BRIGHT",
     "NEAR_DARK",
+    "Alignment",
     "Calibration",
     "DepthReading",
     "EventStream",
@@ -45,6 +47,7 @@ __all__ = [
     "fill_holes",
     "missing_x",
     "place",
+    "read_alignment",
     "read_depth_metres",
     "read_image_rgb",
     "read_x",

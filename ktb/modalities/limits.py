@@ -8,6 +8,7 @@ MAX_PIXELS = 50_000_000
 MAX_SIDE = 16_384
 MIN_SIDE = 32
 MAX_FILE_BYTES = 512 * 2**20
+MAX_ALIGNMENT_BYTES = 64 * 2**10
 MAX_DECODED_BYTES = 640 * 2**20
 """Of one picture or array in memory: 50 million pixels of three float32."""
 MAX_EXPANSION = 1100
@@ -23,8 +24,17 @@ MAX_ENTRIES = 256
 """Members of an archive, datasets of a HDF5 file, channels of an OpenEXR file."""
 
 
+MAX_MESSAGE = 1000
+"""Letters: what was found may be as long as the file."""
+
+
 class InputError(ValueError):
     """A file or an array that cannot be used: the message says what was found and what to do."""
+
+    def __init__(self, message: str):
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 3 :]}"
+        super().__init__(message)
 
 
 def check_size(width: int, height: int, name: str) -> None:

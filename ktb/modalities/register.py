@@ -18,6 +18,7 @@ _OVERSIZE = 1.25
 _WORK, _LARGEST_BOX = 8, 1024
 """Pixels drawn per pixel of both images, beyond which points shrink; the largest side of a point."""
 _NEAREST_METRES = 1e-3
+_BORDER = cv2.BORDER_REPLICATE
 _NOTHING = np.uint64(2**64 - 1)
 
 
@@ -42,8 +43,19 @@ def warp(
     """
     height, width = size_hw
     moved = np.empty((height, width, *image.shape[2:]), image.dtype)
+    layers = (image,)
+    if interpolation == "bilinear" and image.dtype.kind == "f" and not (valid := np.isfinite(image)).all():
+        layers = np.where(valid, image, 0).astype(image.dtype), valid.astype(np.float32)
     for top, x, y, inside in _sources(np.asarray(matrix), image.shape[:2], size_hw):
-        moved[top : top + len(x)] = _sample(image, x, y, inside, interpolation)
+        part = moved[top : top + len(x)]
+        part[:] = _nearest(image, x, y)
+        if interpolation == "bilinear":
+            mixed = [cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=_BORDER) for layer in layers]
+            if len(mixed) == 2:
+                with np.errstate(all="ignore"):  # no measured neighbour: 0 / 0, and the nearest is a hole
+                    mixed = [np.where(np.isfinite(part), mixed[0] / mixed[1], part)]
+            part[:] = mixed[0]
+        part[~inside] = _hole(image)
     return moved
 
 
@@ -86,34 +98,11 @@ def _sources(
         yield top, x, y, inside
 
 
-def _sample(
-    image: np.ndarray, x: np.ndarray, y: np.ndarray, inside: np.ndarray, interpolation: Interpolation
-) -> np.ndarray:
-    if not inside.any():
-        return np.full((*x.shape, *image.shape[2:]), _hole(image), image.dtype)
-    # Nearest by hand: OpenCV rounds halves to even, and maps of whole numbers must stay as they are.
+def _nearest(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    # By hand, as OpenCV rounds halves to even: a pixel reaches from -0.5 to just below 0.5 around its centre.
     column = np.clip(np.floor(x + 0.5).astype(np.int32), 0, image.shape[1] - 1)
     row = np.clip(np.floor(y + 0.5).astype(np.int32), 0, image.shape[0] - 1)
-    nearest = image[row, column]
-    nearest[~inside] = _hole(image)
-    if interpolation == "nearest":
-        return nearest
-    if image.dtype.kind != "f":
-        mixed = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        mixed[~inside] = 0
-        return mixed
-    valid = np.isfinite(image)
-    values = np.where(valid, image, 0).astype(np.float32)
-    if valid.all():
-        mixed = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    else:
-        sums, weights = (
-            cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            for part in (values, valid.astype(np.float32))
-        )
-        with np.errstate(all="ignore"):
-            mixed = sums / weights
-    return np.where(np.isnan(nearest), nearest, mixed)
+    return image[row, column]
 
 
 def _hole(image: np.ndarray) -> float:
