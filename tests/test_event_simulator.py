@@ -338,7 +338,7 @@ def test_command_names_what_is_wrong(folder, capsys):
     assert "would both be written as a.png" in refusal(capsys, folder)
     (folder / "photos" / "a.jpg").unlink()
     (folder / "photos" / "c.jpg").write_bytes(b"no picture")
-    assert "c.jpg: this is no picture" in refusal(capsys, folder)
+    assert "c.jpg: this is a text" in refusal(capsys, folder)
 
     with pytest.raises(SystemExit):
         command.main(["--rgb", str(folder / "nothing*"), "--out", str(folder / "out")])

@@ -20,6 +20,7 @@ class EventStream:
         t: (N,) int64 or float64, finite; any origin.
         polarity: (N,) bool, True where it became brighter; 0 and 1, or -1 and 1, are taken and converted.
         size_hw: height and width of the sensor in pixels.
+        recording_us: times of the recording's first and last event, where the stream holds a part of it.
 
     Raises ValueError for what does not fit, naming the value and the remedy.
     """
@@ -29,6 +30,7 @@ class EventStream:
     t: np.ndarray
     polarity: np.ndarray
     size_hw: tuple[int, int]
+    recording_us: tuple[float, float] | None = None
 
     def __post_init__(self):
         size = tuple(self.size_hw)
@@ -48,6 +50,15 @@ class EventStream:
 
     def __len__(self) -> int:
         return len(self.t)
+
+    @property
+    def span_us(self) -> tuple[float, float]:
+        """Times of the recording's first and last event; InputError if there is none."""
+        if self.recording_us is not None:
+            return self.recording_us
+        if not len(self):
+            raise InputError("the event stream holds no events; record or choose a longer part")
+        return self.t.min().item(), self.t.max().item()
 
     def _check_coordinates(self, name: str, side: int, side_name: str) -> None:
         values = getattr(self, name)

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ktb.modalities.arrays import read_npy, read_npz
+from ktb.modalities import event_aedat, event_hdf5
+from ktb.modalities.arrays import StoredArray, as_picture, stored_npy, stored_npz
+from ktb.modalities.event_build import build_events
+from ktb.modalities.event_files import events_in_arrays, looks_like_table, read_text
 from ktb.modalities.exr import EXR_MAGIC, read_exr
 from ktb.modalities.files import Source, load
 from ktb.modalities.limits import InputError
@@ -13,6 +16,9 @@ from ktb.modalities.options import AUTO, XOptions
 from ktb.modalities.pictures import read_picture
 from ktb.modalities.polarization import join_files
 from ktb.modalities.raw import RawX
+
+_PICTURES_FIRST = ("depth", "x", "image")
+"""Names of arrays in a .npz file that are taken before others."""
 
 
 def read_x(
@@ -26,7 +32,8 @@ def read_x(
         source: a file or its contents; or several: the pictures behind a polarizer at 0, 45, 90 and 135
             degrees, or the sine and cosine maps of an angle of polarization.
         filename: name or names for messages, and to tell several files apart; by default those of the paths.
-        options: `columns`, `time_unit`, `sensor_hw` and `window_ms` matter here, for event streams.
+        options: `columns`, `time_unit`, `sensor_hw` and `window_ms` matter here, for event streams;
+            `modality` "event" prefers the events of a .npz file that holds a depth image too.
 
     Raises:
         InputError: no such file, not readable, pickled, damaged, or outside `ktb.modalities.limits`.
@@ -47,16 +54,53 @@ def read_x(
 
 
 def _read_one(source: Source, filename: str | None, options: XOptions) -> RawX:
+    if _start(source).startswith(event_hdf5.MAGIC):  # before loading: recordings may be larger than memory
+        return build_events(event_hdf5.read_hdf5(source, filename, options), options)
     data, name = load(source, filename)
+    if data.startswith(event_aedat.MAGIC):
+        return build_events(event_aedat.read_aedat4(data, name, options), options)
     if data.startswith(b"\x93NUMPY"):
-        return _raster(read_npy(data, name), "NPY", name)
+        return _of_arrays([stored_npy(data, name)], "NPY", name, options)
     if data.startswith(b"PK\x03\x04"):
-        return _raster(read_npz(data, name), "NPZ", name)
+        return _of_arrays(stored_npz(data, name), "NPZ", name, options)
     if data.startswith(EXR_MAGIC):
         return read_exr(data, name)
+    if looks_like_table(data, name):
+        return build_events(read_text(data, name, options), options)
     return read_picture(data, name)
 
 
-def _raster(array: np.ndarray, container: str, name: str) -> RawX:
-    kind = "sin_cos" if array.ndim == 3 and array.shape[2] == 2 else "picture"
-    return RawX(array, f"{container}, {array.dtype}", name, kind)
+def _start(source: Source) -> bytes:
+    """The first bytes; none of what is no file, which `load` explains."""
+    if isinstance(source, bytes):
+        return source[:16]
+    try:
+        if not Path(source).is_file():
+            return b""
+        with open(source, "rb") as file:
+            return file.read(16)
+    except (OSError, ValueError):
+        return b""
+
+
+def _of_arrays(arrays: Sequence[StoredArray], container: str, name: str, options: XOptions) -> RawX:
+    """Depth first unless X was said to be events, then events, then the other pictures by name and place."""
+    depth = next((array for array in arrays if array.key == "depth"), None)
+    if depth is None or not depth.is_picture or options.modality == "event":
+        events = events_in_arrays(arrays, name, options)
+        if events is not None:
+            return build_events(events, options)
+    pictures = [array for array in arrays if array.is_picture]
+    named = {array.key: array for array in pictures} | ({"depth": depth} if depth else {})
+    first = (pictures or arrays)[0]  # reading it says why it is no picture
+    chosen = next((named[key] for key in _PICTURES_FIRST if key in named), first)
+    picture, notes = as_picture(chosen, name)
+    facts = {"array": chosen.key} if chosen.key else {}
+    if len(pictures) > 1:
+        others = ", ".join(array.key for array in pictures if array is not chosen)
+        notes += (f"The file holds several pictures; {chosen.key} was taken, not {others[:100]}.",)
+    return RawX(picture, f"{container}, {picture.dtype}", name, _kind(picture), facts, notes)
+
+
+def _kind(picture: np.ndarray) -> str:
+    return "sin_cos" if picture.ndim == 3 and picture.shape[2] == 2 else "picture"
