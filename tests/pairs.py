@@ -23,6 +23,12 @@ def synthetic_pair(height: int = 120, width: int = 160) -> tuple[np.ndarray, np.
     return photo, depth
 
 
+def room_mm(height: int = 60, width: int = 80, far: int = 5000) -> np.ndarray:
+    """A floor that comes nearer downwards, (H, W) uint16 mm, all levels coprime to 5 and 8 somewhere."""
+    rows = np.linspace(far, 700, height)[:, None]
+    return (rows + np.arange(width)[None] * 1.3).astype(np.uint16)
+
+
 def write_pair(folder: Path, height: int = 120, width: int = 160) -> tuple[Path, Path]:
     """Write the pair as rgb.png and 16-bit depth.png."""
     photo, depth = synthetic_pair(height, width)
