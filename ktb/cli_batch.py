@@ -87,7 +87,7 @@ def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
     parts = [f"{len(done) - skipped} done", *([f"{skipped} were done before"] if skipped else [])]
     typer.echo(f"{', '.join(parts)}, {failed} failed; see {folder / RESULTS}")
     if failed:
-        typer.echo(f"{failed} failed and are tried again by the same command.", err=True)
+        typer.echo("What failed is tried again by the same command.", err=True)
         raise typer.Exit(1)
 
 
