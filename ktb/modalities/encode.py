@@ -12,6 +12,7 @@ from ktb.modalities import depth, event_images, hha, image, polarization, therma
 from ktb.modalities.depth import DepthReading, fill_holes, is_colour
 from ktb.modalities.encoded import Encoded, Histogram
 from ktb.modalities.events import EventStream
+from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
 from ktb.modalities.placement import place_encoded
 from ktb.modalities.raw import Origin, RawX, as_raw
@@ -84,6 +85,8 @@ def encode_x(
     if raw.origin == "estimated":  # in metres, aligned: what is said about a camera's file does not hold
         options = XOptions(field_of_view=options.field_of_view, intrinsics=options.intrinsics, unit="m")
     modality, warnings = taken_for(raw, inputs.modality, options)
+    if raw.kind == "events" and modality != "event":
+        raise InputError(f"{raw.name}: events cannot be read as {_NOUNS[modality]}; say event or auto")
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
     encoded = ENCODERS[encoding](raw, inputs, options)
     own_size = options.calibration.rgb.size_hw if options.calibration is not None else raw.size_hw

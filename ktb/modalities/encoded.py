@@ -52,9 +52,12 @@ def histogram(values: np.ndarray, unit: str = "", bins: int = HISTOGRAM_BINS) ->
     values = values[np.isfinite(values)]
     if not values.size:
         return None
-    low, high = np.percentile(values, (0.5, 99.5))
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    low, high = np.percentile(values.astype(np.float64), (0.5, 99.5))
+    scale = max(abs(low), abs(high))
+    if high - low <= 1e-12 * scale:  # too narrow for as many edges
+        low, high = low - max(0.5, 1e-6 * scale), high + max(0.5, 1e-6 * scale)
+    if not np.isfinite(high - low):
+        return None
     counts, edges = np.histogram(values, bins, (low, high))
     return Histogram(counts, edges, unit)
 

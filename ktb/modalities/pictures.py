@@ -186,4 +186,4 @@ def _to_8_bits(picture: _Picture, name: str) -> np.ndarray:
         return np.rint(pixels / scale).astype(np.uint8)
     white = white or (65535 if high > 255 else 255)
     levels = (np.arange(white + 1) * 510 + white) // (2 * white)  # rounded v * 255 / white
-    return pixels if white == 255 else levels.astype(np.uint8)[np.minimum(pixels, white)]
+    return pixels.astype(np.uint8) if white == 255 else levels.astype(np.uint8)[np.minimum(pixels, white)]

@@ -1,0 +1,102 @@
+"""Every reader on thousands of damaged files, in a process of its own, so that a crash is seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import fuzz_readers
+import numpy as np
+import pytest
+
+from ktb.modalities import InputError
+
+SECONDS = 20
+WORKER = Path(fuzz_readers.__file__)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> dict:
+    """What the worker found; a crash or a hang fails here, with the case that was in progress."""
+    progress = tmp_path_factory.mktemp("fuzz") / "case"
+    command = [sys.executable, str(WORKER), "--seconds", str(SECONDS), "--progress", str(progress)]
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=600,  # generous: the machine may be busy, and single cases are timed by processor time
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    case = progress.read_text().strip() if progress.exists() else "none"
+    assert result.returncode in (0, 1), f"ended with {result.returncode} in {case}: {result.stderr[-2000:]}"
+    return json.loads(result.stdout)
+
+
+def test_only_input_errors_come_out_and_soon_and_in_little_memory(report):
+    """Exceptions of other types, cases over 2 s and growth over 1 GiB are failures of the worker."""
+    assert report["failures"] == []
+    assert report["grown_mib"] < 1024
+    assert max(count["slowest_s"] for count in report["readers"].values()) <= fuzz_readers.MAX_CASE_SECONDS
+
+
+def test_every_reader_saw_enough_and_took_both_ways(report):
+    assert report["cases"] >= 1000
+    for name, count in report["readers"].items():
+        assert count["accepted"] + count["refused"] >= 20, name
+        assert count["accepted"] >= 1, f"{name} took not even its undamaged seeds"
+        assert count["refused"] >= 1, f"{name} refused nothing"
+
+
+def test_every_format_is_among_the_readers():
+    names = set(fuzz_readers.readers())
+    formats = {"png", "png 16", "jpeg", "tiff", "webp", "bmp", "pnm", "gif"}
+    assert formats | {f"{name} photo" for name in formats} <= names
+    assert {
+        "npy",
+        "npy events",
+        "npz",
+        "npz member",
+        "txt",
+        "csv",
+        "four angles",
+        "options",
+        "encode",
+    } <= names
+    for module, name in (("OpenEXR", "exr"), ("h5py", "h5")):
+        assert (name in names) == bool(find_spec(module)), name
+
+
+def test_the_same_case_damages_alike_and_the_cases_differ():
+    seed = bytes(range(256)) * 4
+    first, again = (fuzz_readers.damage(seed, [seed], False, np.random.default_rng(5)) for _ in range(2))
+    assert first == again
+    others = {fuzz_readers.damage(seed, [seed], False, np.random.default_rng(i)) for i in range(100)}
+    assert len(others) > 90
+
+
+def test_the_worker_sees_what_must_not_happen(monkeypatch, capsys):
+    """A reader that fails in another way, and one that takes long, are reported."""
+
+    def careless(data, rng):
+        if len(data) < 50:
+            raise KeyError("header")
+        raise InputError("x: damaged beyond repair; save it again")
+
+    def slow(data, rng):
+        sum(range(10_000_000))
+
+    found = {
+        "careless": fuzz_readers.Reader([bytes(100)], careless),
+        "slow": fuzz_readers.Reader([b"1"], slow),
+    }
+    monkeypatch.setattr(fuzz_readers, "readers", lambda: found)
+    monkeypatch.setattr(fuzz_readers, "MAX_CASE_SECONDS", 0.01)
+    monkeypatch.setattr(sys, "argv", ["fuzz_readers.py", "--seconds", "1"])
+    assert fuzz_readers.main() == 1
+    failures = json.loads(capsys.readouterr().out)["failures"]
+    assert any("KeyError: 'header'" in failure["trouble"] for failure in failures)
+    assert any("took " in failure["trouble"] for failure in failures)
