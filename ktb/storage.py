@@ -42,7 +42,12 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dt
     _require_finite(stored, f"the tensors as {dtype}")
     texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in metadata.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: save_file(stored, temporary, metadata=texts))
+
+    def fill_file(temporary: Path) -> None:
+        save_file(stored, temporary, metadata=texts)
+        temporary.chmod(0o644)  # safetensors lets only its owner read it
+
+    write_atomically(path, fill_file)
 
 
 def opened(path: str | Path):

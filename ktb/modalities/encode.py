@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
-from ktb.modalities import depth, event_images, hha, image, polarization, thermal
+from ktb.modalities import depth, event_images, hha, image, nir, polarization, thermal
 from ktb.modalities.depth import DepthReading, fill_holes, is_colour
 from ktb.modalities.encoded import Encoded, Histogram
 from ktb.modalities.events import EventStream
@@ -26,7 +26,7 @@ ENCODERS: Mapping[Encoding, Callable[[RawX, InputConfig, XOptions], Encoded]] = 
         "event_frame": event_images.encode,
         "event_voxel": event_images.encode,
         "event_surface": event_images.encode,
-        "nir": image.encode,
+        "nir": nir.encode,
         "dolp": polarization.encode_dolp,
         "aolp": polarization.encode_aolp,
         "image": image.encode,

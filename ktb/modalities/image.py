@@ -1,8 +1,9 @@
-"""X that is a picture already: NIR, projected LiDAR, event frames, anything else of 1 or 3 channels."""
+"""X that is a picture already: projected LiDAR, event frames, anything else of 1 or 3 channels."""
 
 import numpy as np
 
 from ktb.config import InputConfig
+from ktb.modalities.depth import is_colour, require_picture
 from ktb.modalities.encoded import Encoded, histogram, to_bytes
 from ktb.modalities.limits import InputError
 from ktb.modalities.options import XOptions
@@ -28,6 +29,7 @@ def to_unit_scale(data: np.ndarray, name: str = "X") -> np.ndarray:
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """A picture of 1 or 3 channels, scaled to 0..1 by its dtype (InputError as `to_unit_scale`)."""
+    require_picture(raw, "a plain picture")
     image = to_unit_scale(raw.data, raw.name)
     channels = raw.data.shape[2] if raw.data.ndim == 3 else 1
     low, middle, high = image.min(), np.median(image), image.max()
@@ -35,3 +37,40 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     summary = f"{channels} channel{'s' * (channels > 1)}: {extent}"
     facts = {"channels": str(channels), "range": extent}
     return Encoded(image, to_bytes(image), summary, facts, histogram(image, "of full scale"))
+
+
+def one_channel(data: np.ndarray, weights: tuple[float, float, float]) -> tuple[np.ndarray, bool]:
+    """A picture's only channel, as stored, if its channels are equal; else their weighted sum, as float32.
+
+    Args:
+        data: (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped.
+        weights: of the three channels, adding up to 1.
+
+    Returns:
+        (H, W), and whether the picture is plainly in colour: more than JPEG makes of grey.
+    """
+    if data.ndim == 2:
+        return data, False
+    first, second, third = np.moveaxis(data[..., :3], -1, 0)
+    equal_nan = data.dtype.kind == "f"
+    if np.array_equal(first, second, equal_nan) and np.array_equal(first, third, equal_nan):
+        return np.ascontiguousarray(first), False
+    mixed = sum(np.float32(weight) * channel for weight, channel in zip(weights, (first, second, third)))
+    return mixed.astype(np.float32), is_colour(data)
+
+
+def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Values (...) as float32 of which `low` becomes 0 and `high` 1, the rest cut off; NaN stays."""
+    span = np.float32(high) - np.float32(low)
+    return np.clip((values.astype(np.float32) - np.float32(low)) / (span if span > 0 else 1), 0, 1)
+
+
+def cut_off_note(values: np.ndarray, low: float, high: float, unit: str) -> tuple[str, ...]:
+    """A sentence if more than a tenth of the measured values lie outside a fixed range."""
+    outside = np.count_nonzero((values < low) | (values > high)) / max(np.isfinite(values).sum(), 1)
+    if outside <= 0.1:
+        return ()
+    return (
+        f"{100 * outside:.0f} % of the pixels lie outside the range {low:g} to {high:g}{unit} and are cut "
+        "off: check the range and the unit.",
+    )

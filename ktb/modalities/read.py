@@ -14,7 +14,7 @@ from ktb.modalities.files import Source, load
 from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
 from ktb.modalities.pictures import read_picture
-from ktb.modalities.polarization import join_files
+from ktb.modalities.polarizer import join_files
 from ktb.modalities.raw import RawX
 
 _PICTURES_FIRST = ("depth", "x", "image")
