@@ -90,29 +90,29 @@ def encode(
 
     Many: encode --x-dir depth --modality hha --out-dir hha
     """
-    places = {"X": bool(x), "--x-dir": bool(x_dir)}
-    if require_one(places, "the X input") == "X":
-        single = {"--rgb-dir": rgb_dir is not None, "--out-dir": out_dir is not None, "--npy": npy}
-        require_none(single, "is for --x-dir; with X give --rgb and --out FILE")
-        if out is None or out.suffix.lower() not in (".png", ".npy"):
-            raise ValueError(
-                f"--out {'is missing' if out is None else out}: give a file ending in .png or .npy."
-            )
+    is_many = require_one({"X": bool(x), "--x-dir": bool(x_dir)}, "the X input") == "--x-dir"
+    other = {"--out": out, "--report": report, "--preview": preview, "--rgb": rgb}
+    if not is_many:
+        other = {"--out-dir": out_dir, "--rgb-dir": rgb_dir, "--npy": npy or None}
+    remedy = "is for one X; with --x-dir give --out-dir" if is_many else "is for --x-dir; with X give --out"
+    require_none({flag: value is not None for flag, value in other.items()}, remedy)
+    if is_many and out_dir is None:
+        raise ValueError("--x-dir: give --out-dir DIR, the folder for the images.")
+    if not is_many and (out is None or out.suffix.lower() not in (".png", ".npy")):
+        raise ValueError(f"--out {'is missing' if out is None else out}: give a file ending in .png or .npy.")
+    options = flags.to_options()
+    if options.matrix or options.calibration:
+        flag = {"--rgb-dir": rgb_dir} if is_many else {"--rgb": rgb}
+        require_one({name: place is not None for name, place in flag.items()}, "X is to be aligned")
+    inputs = _inputs(for_model, encoding, max_metres, options)
+    if not is_many:
         kind = _kind(out.suffix.lower() == ".npy", sixteen_bit)
-        options = flags.to_options()
-        inputs = _inputs(for_model, encoding, max_metres, options)
         _encode_one(x, rgb, inputs, options, {"out": out, "report": report, "preview": preview}, kind)
         return
-    single = {"--out": out, "--report": report, "--preview": preview, "--rgb": rgb}
-    require_none({flag: value is not None for flag, value in single.items()}, "is for one X, not for --x-dir")
-    if out_dir is None:
-        raise ValueError("--x-dir: give --out-dir DIR, the folder for the images.")
-    kind = _kind(npy, sixteen_bit)
-    options = flags.to_options()
-    inputs = _inputs(for_model, encoding, max_metres, options)
 
     from ktb.batch_encode import encode_pairs
 
+    kind = _kind(npy, sixteen_bit)
     matched = find_pairs(rgb_dir, x_dir, [out_dir])
     with shown(matched, workers, resume) as running:
         outcome = encode_pairs(matched.pairs, out_dir, inputs, kind=kind, options=options, running=running)

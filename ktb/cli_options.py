@@ -64,7 +64,7 @@ class XFlags:
 
     def to_options(self) -> "XOptions":
         """The options of X that the flags say (InputError, and OSError for a file that is not readable)."""
-        from ktb.modalities import XOptions
+        from ktb.modalities import XOptions, read_alignment
 
         values = {} if self.options is None else _json_object(self.options)
         given = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -73,9 +73,8 @@ class XFlags:
         values |= {name: value for name, value in given.items() if value is not None}
         if sensor is not None:
             values["sensor_hw"] = _height_width(sensor)
-        if align is not None:
-            values |= _alignment(align)
-        return XOptions.from_dict(values)
+        options = XOptions.from_dict(values)
+        return options if align is None else read_alignment(align).applied_to(options)
 
 
 def takes_x_flags(command: Callable) -> Callable:
@@ -162,10 +161,3 @@ def _height_width(text: str) -> tuple[int, int]:
     if not match:
         raise ValueError(f"--sensor {text!r}: give width and height in pixels, such as 346x260")
     return int(match[2]), int(match[1])
-
-
-def _alignment(file: Path) -> dict[str, Any]:
-    from ktb.modalities import read_alignment
-
-    found = read_alignment(file)
-    return {"matrix": found.matrix, "calibration": found.calibration}

@@ -14,6 +14,7 @@ import numpy as np
 from ktb.modalities import XReading
 
 Format = Literal["png", "png16", "npy"]
+EXACT = "the stored value"
 _HEADER_END = 33
 """Bytes of a PNG's signature and IHDR chunk."""
 
@@ -28,7 +29,7 @@ def x_file(reading: XReading, kind: Format = "png") -> tuple[bytes, str]:
     if kind == "npy":
         buffer = io.BytesIO()
         np.save(buffer, reading.image)
-        return buffer.getvalue(), "value"
+        return buffer.getvalue(), EXACT
     top = 65535 if kind == "png16" else 255
     signed = reading.encoding == "aolp"
     unit = (reading.image + 1) / 2 if signed else reading.image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import ktb.__main__
 from ktb import checkpoint, save_model
 from ktb.__main__ import app
 from ktb.build import build_model
+from ktb.cli_progress import Progress
 from ktb.config import InputConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -73,7 +75,7 @@ finally:
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    for command in ("predict", "models", "info", "extract", "merge", "import-official"):
+    for command in ("predict", "encode", "models", "info", "extract", "merge", "import-official"):
         assert command in result.stdout
 
 
@@ -111,7 +113,7 @@ def test_predict_prints_the_classes_and_writes_the_files(files, tmp_path):
         assert line.endswith(f"{row['confidence']:.2f}")
     written = [Path(line.removeprefix("wrote ")) for line in lines if line.startswith("wrote ")]
     assert sorted(written) == sorted((tmp_path / "out").iterdir())
-    assert len(written) == 8
+    assert len(written) == 9
     labels = Image.open(tmp_path / "out" / "labels_fused.png")
     assert labels.size == (90, 60)
     assert {row["index"] for row in rows} == set(np.unique(np.asarray(labels)).tolist())
@@ -132,7 +134,7 @@ def test_predict_takes_a_file_and_a_short_side(folder, files, tmp_path):
     [
         ({"--rgb": "absent.png"}, "absent.png: there is no such file"),
         ({"--x": "absent.png"}, "absent.png: there is no such file"),
-        ({"--x": __file__}, "no picture that can be read"),
+        ({"--x": __file__}, "test_cli.py: this is "),
         ({"--model": "nothing"}, "no model or file 'nothing'. Built-in models: plain, tiny-depth"),
         ({"--unit": "yards"}, "depth unit 'yards': choose auto or one of"),
         ({"--short-side": "8"}, "short_side is 8; the network needs at least 32"),
@@ -152,10 +154,70 @@ def test_predict_refuses_with_one_message(files, tmp_path, changes, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_options_that_are_missing_end_with_the_same_exit_code():
-    result = run("predict", "--rgb", "a.png")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--x", "b.png"), "the photographs: give one of --rgb, --rgb-dir; found none of them"),
+        (("--rgb", "a", "--rgb-dir", "b"), "found --rgb and --rgb-dir"),
+        (("--rgb", "a.png"), "X: give one of --x, --no-x, --estimate-depth; found none of them"),
+        (("--rgb", "a.png", "--x", "b.png", "--no-x"), "found --x and --no-x"),
+        (("--rgb", "a.png", "--no-x", "--estimate-depth"), "found --no-x and --estimate-depth"),
+        (("--rgb", "a.png", "--x-dir", "b"), "--x-dir: the photographs call for --x here"),
+        (("--rgb-dir", "a", "--x", "b"), "--x: the photographs call for --x-dir here"),
+        (("--rgb-dir", "a"), "X: give one of --x-dir, --no-x, --estimate-depth; found none"),
+        (("--rgb", "a.png", "--no-x", "--depth-model", "m"), "--depth-model: needs --estimate-depth"),
+        (("--rgb-dir", "nowhere", "--no-x"), "there is no folder nowhere"),
+        (("--rgb", "a.png", "--x", "b.png", "--range", 3, 2), "value_range (3.0, 2.0): give the lower"),
+    ],
+)
+def test_predict_says_which_flags_belong_together(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = run("predict", "--out", "out", *arguments)
     assert result.exit_code == 2
-    assert "--x" in result.stderr
+    assert message in result.stderr
+    assert result.stderr.count("Error: ") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("built_in")
+def test_warnings_go_to_stderr_and_several_files_make_one_x(files, tmp_path):
+    rgb, x = files
+    command = ("predict", "--rgb", rgb, "--model", "tiny-depth", "--out", tmp_path / "out")
+    result = run(*command, "--x", x, "--modality", "thermal")
+    assert result.exit_code == 0, result.output
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    summary = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert warnings == [f"Warning: {text}" for text in summary["warnings"]]
+    assert "thermal" in warnings[0]
+    assert "Warning" not in result.stdout
+    result = run(*command, *(part for _ in range(3) for part in ("--x", x)))
+    assert result.exit_code == 2
+    assert "3 files as X" in result.stderr
+
+
+def test_progress_has_a_line_that_is_written_over_on_a_terminal_only(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    clock = [0.0]
+    monkeypatch.setattr("ktb.cli_progress.time.monotonic", lambda: clock[0])
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        clock[0] = 0.0
+        progress = Progress(stream)
+        progress.start(40)
+        for number in range(1, 21):
+            clock[0] = 1.5 * number
+            failed = {"status": "failed", "name": "seven", "error": "is cut off"}
+            progress.count(failed if number == 7 else {"status": "done"})
+        progress.close()
+    assert terminal.getvalue().endswith("\r\033[K20 of 40, 1 failed, 1.5 s each, 0:30 left\n")
+    assert file.getvalue().splitlines() == [
+        "failed: seven: is cut off",
+        "7 of 40, 1 failed, 1.5 s each, 0:50 left",
+        "14 of 40, 1 failed, 1.5 s each, 0:39 left",
+    ]
 
 
 @pytest.mark.usefixtures("built_in")
