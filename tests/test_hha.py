@@ -11,6 +11,7 @@ from pairs import room_mm
 
 from ktb.config import InputConfig
 from ktb.modalities import AUTO, EventStream, InputError, Intrinsics, RawX, XOptions, fill_holes, read_x
+from ktb.modalities.cameras import assumed_camera
 from ktb.modalities.depth import read_depth_metres
 from ktb.modalities.hha import encode, encode_hha
 
@@ -134,12 +135,15 @@ def test_a_crop_with_a_moved_principal_point_is_the_same_scene():
 
 
 @pytest.mark.parametrize("size", [(240, 320), (960, 1280), (180, 320), (32, 48)])
-def test_the_camera_is_scaled_to_the_depth_image(size):
-    camera = NYU.scaled(size)
+def test_the_camera_fits_the_depth_images_size(size):
+    camera = assumed_camera(size)
+    assert camera.fx / camera.fy == pytest.approx(NYU.fx / NYU.fy), "square pixels"
+    assert (camera.cx + 0.5) / size[1] == pytest.approx((NYU.cx + 0.5) / 640)
     depth, surface = room(18, camera)
     angle = encode_hha(depth)[..., 2].astype(int)
     assert np.abs(angle - surface)[away_from_edges(surface)].max() <= 1
     assert np.array_equal(encode_hha(depth), encode_hha(depth, camera))
+    assert np.array_equal(encode_hha(depth), encode_hha(depth, camera.scaled((720, 720))))
 
 
 def test_the_field_of_view_matters():
@@ -265,7 +269,7 @@ def test_the_camera_is_named_and_an_assumed_one_is_said():
     assumed = encode(RawX(room_mm()), HHA, AUTO)
     assert assumed.facts["camera"].endswith("pixels (ASSUMED: NYU's)")
     assert assumed.facts["camera"].startswith("fx 64.9, fy 64.9, cx 40.1, cy 31.2")
-    assert any("NYU's camera, scaled to this size, was ASSUMED" in note for note in assumed.notes)
+    assert any("NYU's camera, for a picture of this size, was ASSUMED" in note for note in assumed.notes)
     for options in (XOptions(intrinsics=(70, 70, 39.5, 29.5)), XOptions(field_of_view=90)):
         known = encode(RawX(room_mm()), HHA, options)
         assert "ASSUMED" not in known.facts["camera"] + "".join(known.notes)

@@ -79,6 +79,13 @@ class Intrinsics:
         return Intrinsics(values["fx"], values["fy"], values["cx"], values["cy"], size)
 
 
+def assumed_camera(size_hw: tuple[int, int]) -> Intrinsics:
+    """NYU's colour camera for an image of this size; for other proportions its pixels stay square."""
+    scaled = Intrinsics().scaled(size_hw)
+    scale = math.sqrt(math.prod(size_hw) / math.prod(Intrinsics.size_hw))
+    return Intrinsics(Intrinsics.fx * scale, Intrinsics.fy * scale, scaled.cx, scaled.cy, scaled.size_hw)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """X's camera and the photograph's, to move depth from the one to the other.

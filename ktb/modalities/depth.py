@@ -52,7 +52,7 @@ class DepthReading:
     notes: tuple[str, ...] = ()
 
 
-def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the depth map") -> DepthReading:
+def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X array") -> DepthReading:
     """Depth values as metres.
 
     Holes: 0, negative, NaN and infinite values; the largest value of an integer type of 16 bits or more;

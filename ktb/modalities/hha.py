@@ -12,9 +12,10 @@ import numpy as np
 
 from ktb.config import InputConfig
 from ktb.modalities import image
+from ktb.modalities.cameras import Intrinsics, assumed_camera
 from ktb.modalities.depth import depth_facts, depth_notes, depth_of, fill_holes, is_colour, require_picture
 from ktb.modalities.encoded import Encoded, histogram
-from ktb.modalities.options import Intrinsics, XOptions
+from ktb.modalities.options import XOptions
 from ktb.modalities.raw import RawX
 from ktb.visualize import NO_VALUE_RGB
 
@@ -44,12 +45,12 @@ def encode_hha(metres: np.ndarray, camera: Intrinsics | None = None) -> np.ndarr
         metres: (H, W) float, NaN where nothing was measured. Holes are left out of every fit; a hole's own
             values come from the nearest measured depth. (On a raw Kinect frame, against HHA of the in-filled
             depth, angles in holes are 23 degrees off in the mean; those of the nearest HHA pixel 37.)
-        camera: of the depth image, scaled to its size; NYU's colour camera by default.
+        camera: of the depth image, scaled to its size; by default `ktb.modalities.cameras.assumed_camera`.
 
     Raises:
         InputError: nothing was measured.
     """
-    return _encode(metres, camera or Intrinsics()).picture
+    return _encode(metres, camera or assumed_camera(metres.shape)).picture
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
@@ -80,8 +81,8 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     if options.intrinsics is None and options.field_of_view is None and options.calibration is None:
         facts["camera"] += " (ASSUMED: NYU's)"
         notes.append(
-            "The depth camera is not known: NYU's camera, scaled to this size, was ASSUMED for HHA. Give the "
-            "intrinsics or the horizontal field of view if it is another."
+            "The depth camera is not known: NYU's camera, for a picture of this size, was ASSUMED for HHA. "
+            "Give the intrinsics or the horizontal field of view if it is another."
         )
     if hha.tilt > _TILT_TO_DOUBT:
         notes.append(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from ktb.config import Modality
-from ktb.modalities.cameras import Calibration, Intrinsics
+from ktb.modalities.cameras import Calibration, Intrinsics, assumed_camera
 from ktb.modalities.checks import as_matrix, as_numbers, is_number, to_json
 from ktb.modalities.limits import MAX_SIDE, InputError
 
@@ -90,12 +90,12 @@ class XOptions:
                 raise InputError("both a matrix and a calibration align X; give one of them")
 
     def camera(self, size_hw: tuple[int, int]) -> Intrinsics:
-        """The camera of X's image of this size: as given, else NYU's scaled to it."""
+        """The camera of X's image of this size: as given, else NYU's for that size."""
         if self.intrinsics is not None:
             return Intrinsics(*self.intrinsics, tuple(size_hw))
         if self.field_of_view is not None:
             return Intrinsics.from_field_of_view(self.field_of_view, size_hw)
-        return (self.calibration.x if self.calibration else Intrinsics()).scaled(size_hw)
+        return self.calibration.x.scaled(size_hw) if self.calibration else assumed_camera(size_hw)
 
     def to_dict(self) -> dict[str, Any]:
         """What was said, for JSON: only what is not the default; `from_dict` reads it back."""
