@@ -136,6 +136,7 @@ def _what_text_is(data: bytes) -> str | None:
         return "an XML document or a web page, not a picture; download the picture itself"
     if text.startswith((b"{", b"[")):
         return "a JSON text, not a picture; if a download made it, it may hold an error message"
-    if text and not any(byte < 9 or 13 < byte < 32 for byte in text):
+    readable = text[:-4].decode("utf-8", "replace")  # the end may lie within a letter
+    if readable and "\ufffd" not in readable and not any(c < " " and c not in "\t\r\n\f" for c in readable):
         return "a text; save pictures as PNG, arrays as .npy, events as .csv, .txt or .npz"
     return None
