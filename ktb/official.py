@@ -234,7 +234,7 @@ def infer_config(
     _, released_modality, short_side = RELEASED[num_classes] if dataset else UNNAMED
     modality = modality or released_modality
     # The released SUN RGB-D models were trained on depth as a plain picture.
-    encoding = "image" if modality == "depth" else DEFAULT_ENCODINGS[modality]
+    encoding = "image" if modality == "depth" else DEFAULT_ENCODINGS.get(modality, "image")
     inputs = InputConfig(modality=modality, encoding=encoding, short_side=short_side)
     try:
         return ModelConfig(

@@ -12,8 +12,25 @@
     split: {train: 0.8, val: 0.1, test: 0.1}      # or files with names: {train: train.txt, test: test.txt}
     seed: 0                           # of the fractions; a new file moves at most a few others
 
-For depth also `unit` (a key of `ktb.modalities.DEPTH_UNITS`, default auto: guessed once for all files) and
-`max_metres` (the distance that becomes 1.0, default 10); `encoding: image` takes depth as a plain picture.
+How X is read and encoded, by its modality; the model file takes range, percentiles, hot, event_window_ms,
+max_metres and encoding along to the page:
+- unit: of depth and hha (a key of `ktb.modalities.DEPTH_UNITS`), thermal (`thermal.THERMAL_UNITS`), dolp or
+  aolp (`polarization.DOLP_UNITS`, `AOLP_UNITS`); default auto.
+- max_metres: the depth that becomes 1.0, default 10.
+- range: [low, high], what becomes black and white in every thermal or near infrared file.
+- percentiles: [low, high], between which thermal of 16 bits or floats is stretched without a range; default
+  [1, 99].
+- hot: how the thermal pictures show heat, white (default) or black.
+- event_window_ms: the time that one picture of events spans; default the whole recording.
+- columns (such as txyp), time_unit (s, ms, us, ns) and sensor ([height, width]): of event tables, where they
+  are not found out.
+- intrinsics ([fx, fy, cx, cy] of X) or field_of_view (degrees): of the depth camera, for hha.
+- encoding: another encoder than the modality's own (`ktb.config.Encoding`), such as event_voxel; with image,
+  depth is taken as a plain picture.
+
+The unit "auto" is guessed once for all files where it matters, so that no file is read in another one; a
+thermal range is in degrees Celsius where the unit is known, else as stored. Near infrared of 10 or 12 bits
+in 16 is recognised file by file: better name its range.
 Files belong together by their name: the path below the folder without its suffix, or what {name} stands for.
 
 A YAML file may name any folder that this process can read: do not open one that a stranger sent.
@@ -22,20 +39,22 @@ A YAML file may name any folder that this process can read: do not open one that
 import hashlib
 import os
 import reprlib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
-from ktb.file_pairs import ARRAYS, PICTURES, WILD, scan
-from ktb.modalities import RawX, XOptions, XReading, encode_x, read_depth_metres, read_x
+from ktb.file_pairs import ARRAYS, PICTURES, WILD, X_FILES, scan
+from ktb.modalities import RawX, XOptions, XReading, encode_x, read_x
+from ktb.modalities.depth import depth_of, is_colour, require_picture
+from ktb.modalities.thermal import thermal_of
 from ktb.own_keys import IGNORE_INDEX, class_labels, near, read_keys
 
-SUFFIXES = (*PICTURES, *ARRAYS)
-_GUESSES = 8  # depth files that "auto" looks at
+_GUESSES = 8  # files that "auto" looks at
 
 
 class OwnPair(NamedTuple):
@@ -67,6 +86,10 @@ class OwnData:
             self.labels = class_labels(self.name, self.keys.classes)
         except ValueError as error:
             raise self.error("classes", str(error)) from error
+        try:
+            self._inputs, self._said = InputConfig(**self.input_config), self._options()
+        except ValueError as error:
+            raise ValueError(f"{self.file}: {error}") from error
 
     @property
     def has_labels(self) -> bool:
@@ -79,27 +102,70 @@ class OwnData:
         return self.keys.encoding or DEFAULT_ENCODINGS[self.keys.modality]
 
     @property
-    def input_config(self) -> dict[str, str | float]:
+    def input_config(self) -> dict[str, Any]:
         """Fields of `ktb.config.InputConfig` that a model trained on this data gets."""
         keys = self.keys
-        return {"modality": keys.modality, "encoding": self.encoding, "max_metres": keys.max_metres}
+        low, high = keys.range or (None, None)
+        given = {
+            "range_low": low,
+            "range_high": high,
+            "percentiles": keys.percentiles,
+            "hot": keys.hot,
+            "event_window_ms": keys.event_window_ms,
+        }
+        fields = {"modality": keys.modality, "encoding": self.encoding, "max_metres": keys.max_metres}
+        return fields | {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def x_options(self) -> XOptions:
+        """What the file says about every X, its unit found out (ValueError as `unit`)."""
+        return replace(self._said, unit=self.unit)
+
+    def _options(self) -> XOptions:
+        keys = self.keys
+        return XOptions(
+            modality=keys.modality,
+            unit=keys.unit,
+            field_of_view=keys.field_of_view,
+            intrinsics=keys.intrinsics,
+            columns=keys.columns,
+            time_unit=keys.time_unit,
+            sensor_hw=keys.sensor,
+        )
 
     @cached_property
-    def depth_unit(self) -> str:
-        """The unit of all depth files. "auto" looks at a few of them, which must agree (else ValueError)."""
-        if self.keys.unit != "auto" or self.encoding != "depth":
+    def unit(self) -> str:
+        """The unit of all X files, guessed from a few of them, which must agree (else ValueError).
+
+        It stays "auto" where nothing depends on it: for thermal, without a range in degrees and with hot as
+        white; for ready-made HHA.
+        """
+        if self.keys.unit != "auto" or not self._needs_unit:
             return self.keys.unit
         files = list(self._files["x"].values())
         guesses: dict[str, Path] = {}
         for file in files[:: -(-len(files) // _GUESSES)]:
             try:
-                guesses.setdefault(read_depth_metres(read_x(file).data).unit, file)
+                guesses.setdefault(self._guess(self.read_x(file)), file)
             except ValueError as error:
                 raise self.error("x", f"{file}: {error}") from error
         if len(guesses) > 1:
             found = ", ".join(f"'{unit}' for {file}" for unit, file in guesses.items())
             raise self.error("unit", f"auto guesses different units: {found}; name the unit")
         return next(iter(guesses))
+
+    @property
+    def _needs_unit(self) -> bool:
+        fixed = self.keys.range is not None or self.keys.hot == "black"
+        return self.encoding in ("depth", "hha") or (self.encoding == "thermal" and fixed)
+
+    def _guess(self, raw: RawX) -> str:
+        """The unit of one file; "auto" for a ready-made HHA picture, which has none."""
+        require_picture(raw, self.keys.modality)
+        if self.encoding == "thermal":
+            return thermal_of(raw, self._said)[0].unit
+        ready = self.encoding == "hha" and is_colour(raw.data)
+        return "auto" if ready else depth_of(raw, self._said).unit
 
     def pairs(self, split: str, *, verify: bool = True) -> list[OwnPair]:
         """The pairs of a split, by name, or in the order of the split's file.
@@ -118,13 +184,16 @@ class OwnData:
             self._require_partners(names)
         return [OwnPair(n, *(self._file(key, n) for key in ("rgb", "x", "labels"))) for n in names]
 
+    def read_x(self, file: Path) -> RawX:
+        """An X file with what the YAML file says about it; ValueError as `ktb.modalities.read_x`."""
+        return read_x(file, options=self._said)
+
     def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> XReading:
-        """An X input as `ktb.modalities.read_x` gives it -> what the network gets, at the photo's size.
+        """An X input as `read_x` gives it -> what the network gets, at the photo's size.
 
         size_hw: height, width. Raises ValueError for what `ktb.modalities.encode_x` refuses.
         """
-        options = XOptions(modality=self.keys.modality, unit=self.depth_unit)
-        return encode_x(raw, InputConfig(**self.input_config), size_hw, options)
+        return encode_x(raw, self._inputs, size_hw, self.x_options)
 
     def read_label(self, file: Path) -> np.ndarray:
         """(H, W) uint8, class or 255 = ignored. Raises ValueError for a colour picture or a value outside."""
@@ -210,7 +279,10 @@ class OwnData:
 
     def _scan(self, key: str, place: str) -> dict[str, Path]:
         """Name -> file, in order of the names."""
+        suffixes = {"rgb": PICTURES, "x": (*PICTURES, *ARRAYS, ".exr"), "labels": (*PICTURES, *ARRAYS)}[key]
+        if key == "x" and self.keys.modality == "event":
+            suffixes = X_FILES  # of tables and recordings, too; elsewhere a .txt is a note
         try:
-            return scan(self.root, place, SUFFIXES)
+            return scan(self.root, place, suffixes)
         except ValueError as error:
             raise self.error(key, str(error)) from error

@@ -8,17 +8,49 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from ktb.config import Encoding, Modality
+from ktb.config import Encoding, Modality, Polarity
 from ktb.labels import DATASETS, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
 from ktb.modalities import DEPTH_UNITS
+from ktb.modalities.polarization import AOLP_UNITS, DOLP_UNITS
+from ktb.modalities.thermal import THERMAL_UNITS
 
 IGNORE_INDEX = 255
 _MAX_FILE_BYTES = 2**20
 _MAX_PROBLEMS = 5
 
 Split = Literal["train", "val", "test"]
+TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
+UNITS: dict[Modality, tuple[str, ...]] = {
+    "depth": tuple(DEPTH_UNITS),
+    "hha": tuple(DEPTH_UNITS),
+    "thermal": tuple(THERMAL_UNITS),
+    "dolp": tuple(DOLP_UNITS),
+    "aolp": tuple(AOLP_UNITS),
+}
+"""Units of the modalities that have any, besides "auto"."""
+_ALL_UNITS = ("auto", *dict.fromkeys(unit for units in UNITS.values() for unit in units))
+_ONLY_FOR: dict[str, tuple[Modality, ...]] = {
+    "range": ("thermal", "nir"),
+    "percentiles": ("thermal",),
+    "hot": ("thermal",),
+    "event_window_ms": ("event",),
+    "columns": ("event",),
+    "time_unit": ("event",),
+    "sensor": ("event",),
+    "field_of_view": ("hha",),
+    "intrinsics": ("hha",),
+}
+"""Keys that mean something for these modalities only."""
 _PLACE = "a folder, a glob such as photos/*.png, or a pattern such as photos/{name}_rgb.png"
 
 
@@ -52,8 +84,23 @@ class OwnDataKeys(BaseModel):
     labels: str | None = Field(None, min_length=1, description=_PLACE)
     modality: Modality = Field(description=", ".join(get_args(Modality)))
     encoding: Encoding | None = Field(None, description=", ".join(get_args(Encoding)))
-    unit: str = Field("auto", description=", ".join(["auto", *DEPTH_UNITS]))
+    unit: str = Field("auto", description=", ".join(_ALL_UNITS))
     max_metres: float = Field(10.0, gt=0, allow_inf_nan=False, description="a positive distance in metres")
+    range: tuple[float, float] | None = Field(None, description="[low, high], the values of black and white")
+    percentiles: tuple[float, float] | None = Field(
+        None, description="[low, high] in 0..100, such as [1, 99]"
+    )
+    hot: Polarity | None = Field(None, description=", ".join(get_args(Polarity)))
+    event_window_ms: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="a positive time in milliseconds"
+    )
+    columns: str = Field("auto", description="auto, or the order of x, y, t and p, such as txyp")
+    time_unit: TimeUnit = Field("auto", description=", ".join(get_args(TimeUnit)))
+    sensor: tuple[StrictInt, StrictInt] | None = Field(None, description="[height, width] in pixels")
+    field_of_view: float | None = Field(None, description="the horizontal one, in degrees")
+    intrinsics: tuple[float, float, float, float] | None = Field(
+        None, description="[fx, fy, cx, cy] in pixels of X"
+    )
     classes: tuple[OwnClass, ...] = Field(
         min_length=1, max_length=MAX_GENERIC_CLASSES, description="a list of names or of {name, color}"
     )
@@ -73,9 +120,29 @@ class OwnDataKeys(BaseModel):
 
     @field_validator("unit")
     @classmethod
-    def _known_unit(cls, value):
-        if value != "auto" and value not in DEPTH_UNITS:
+    def _known_unit(cls, value, info: ValidationInfo):
+        if value not in _ALL_UNITS:
             raise ValueError("no such unit")
+        modality = info.data.get("modality")  # none if that key is wrong itself
+        units = UNITS.get(modality, ())
+        if modality is not None and value != "auto" and value not in units:
+            has = f"has {', '.join(units)}" if units else "has no unit"
+            raise ValueError(f"no unit of {modality}, which {has}")
+        return value
+
+    @field_validator(*_ONLY_FOR)
+    @classmethod
+    def _fits_the_modality(cls, value, info: ValidationInfo):
+        modality, allowed = info.data.get("modality"), _ONLY_FOR[info.field_name]
+        if value is not None and modality is not None and modality not in allowed:
+            raise ValueError(f"only for modality {' or '.join(allowed)}, not {modality}")
+        return value
+
+    @field_validator("range", "percentiles")
+    @classmethod
+    def _ascending(cls, value):
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("the lower number comes first")
         return value
 
     @field_validator("classes", mode="before")

@@ -115,7 +115,7 @@ def test_swin_b_with_40_classes(official_shapes, deterministic_state, big):
     config, card = read_header(target)
     expected = swin_config("b", "nyuv2", config.inputs, name="ktb-b")
     assert config == expected
-    assert (config.inputs.modality, config.inputs.encoding, config.inputs.short_side) == ("hha", "image", 480)
+    assert (config.inputs.modality, config.inputs.encoding, config.inputs.short_side) == ("hha", "hha", 480)
     assert card["source_file"] == "big.pth"
     tensors = load_file(target)
     assert len(tensors) == len(official)

@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from ktb.config import InputConfig
-from ktb.modalities import DepthOptions, read_image_rgb, read_modal_x, read_x
+from ktb.modalities import XOptions, encode_x, read_image_rgb, read_x
 from ktb.own_data import OwnData
 from training.datasets import OwnDataset, build_dataset
 
@@ -60,9 +60,9 @@ def root(tmp_path) -> Path:
 
 def test_defaults(root):
     data = OwnData(describe(root))
-    assert (data.name, data.splits, data.has_labels, data.encoding) == ("farm", ("train",), True, "image")
+    assert (data.name, data.splits, data.has_labels, data.encoding) == ("farm", ("train",), True, "thermal")
     assert data.labels.classes == ("soil", "tree")
-    assert data.input_config == {"modality": "thermal", "encoding": "image", "max_metres": 10.0}
+    assert data.input_config == {"modality": "thermal", "encoding": "thermal", "max_metres": 10.0}
     pairs = data.pairs("train")
     assert [pair.name for pair in pairs] == list("abcdefghij")
     assert pairs[0] == ("a", root / "rgb/a.jpg", root / "x/a.png", root / "labels/a.png")
@@ -190,7 +190,8 @@ def test_dataset_equals_what_the_page_reads(tmp_path):
     assert (dataset.num_classes, dataset.classes) == (2, ("soil", "tree"))
     assert InputConfig(**dataset.input_config).max_metres == 8
     sample, (rgb, x, _) = dataset[3], dataset.files(3)
-    page = read_modal_x(read_x(x), "depth", SIZE, "mm", DepthOptions(8.0))
+    inputs = InputConfig(modality="depth", encoding="depth", max_metres=8)
+    page = encode_x(read_x(x), inputs, SIZE, XOptions(unit="mm"))
     assert np.array_equal(sample.modal_x[..., None].repeat(3, axis=-1), page.image * np.float32(255))
     assert np.array_equal(sample.rgb, read_image_rgb(rgb))
     assert sorted(np.unique(sample.label).tolist()) == [0, 1, 255]
@@ -201,10 +202,10 @@ def test_images_of_either_depth(tmp_path, kind):
     fill(tmp_path, kind=kind)
     dataset = build_dataset(str(describe(tmp_path)), None, "train")
     modal_x = dataset[0].modal_x
-    page = read_modal_x(read_x(dataset.files(0)[1]), "image", SIZE)
+    page = encode_x(read_x(dataset.files(0)[1]), InputConfig(**dataset.input_config), SIZE)
     assert modal_x.shape == (*SIZE, 3)
     assert modal_x.dtype == (np.uint8 if kind == np.uint8 else np.float32)
-    assert np.array_equal(modal_x.astype(np.float32) / 255, page.image)
+    np.testing.assert_allclose(modal_x.astype(np.float32) / 255, page.image, atol=1e-6)
 
 
 def test_x_of_another_size_but_the_same_view_is_fitted(root):
@@ -217,17 +218,17 @@ def test_x_of_another_size_but_the_same_view_is_fitted(root):
 
 def test_depth_unit_is_guessed_once_for_all_files(tmp_path):
     fill(tmp_path, kind=np.uint16)
-    assert OwnData(describe(tmp_path, modality="depth")).depth_unit == "mm"
+    assert OwnData(describe(tmp_path, modality="depth")).unit == "mm"
     assert OwnData(describe(tmp_path, modality="depth", encoding="image")).encoding == "image"
     save(tmp_path / "x/a.png", np.full(SIZE, 40_000, np.uint16))
     with pytest.raises(
         ValueError, match=r"key 'unit': auto guesses different units: '0.1mm' for .*a.png, 'mm' for"
     ):
-        _ = OwnData(describe(tmp_path, modality="depth")).depth_unit
-    assert OwnData(describe(tmp_path, modality="depth", unit="mm")).depth_unit == "mm"
+        _ = OwnData(describe(tmp_path, modality="depth")).unit
+    assert OwnData(describe(tmp_path, modality="depth", unit="mm")).unit == "mm"
     save(tmp_path / "x/a.png", np.zeros(SIZE, np.uint16))
     with pytest.raises(ValueError, match=r"key 'x': .*a.png: the depth map has no measurement"):
-        _ = OwnData(describe(tmp_path, modality="depth")).depth_unit
+        _ = OwnData(describe(tmp_path, modality="depth")).unit
 
 
 @pytest.mark.parametrize(
@@ -369,5 +370,5 @@ def test_wrong_files_are_named_with_the_layout(root):
         ValueError, match=r"labels/b.png: .*value 2 is outside 0..1 .*Expected layout of farm: .*labels"
     ):
         dataset[1]
-    with pytest.raises(ValueError, match=r"rgb/c.jpg: .*no picture that can be read"):
+    with pytest.raises(ValueError, match=r"rgb/c.jpg: .*this is a text; save pictures as PNG"):
         dataset[2]

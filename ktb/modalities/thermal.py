@@ -95,6 +95,13 @@ def read_temperatures(
     return ThermalReading(values, unit, confidence, why, full_scale if unit == "raw" else None)
 
 
+def thermal_of(raw: RawX, options: XOptions) -> tuple[ThermalReading, bool]:
+    """The temperatures or levels that a raw X holds, and whether it is in colour (InputError as `encode`)."""
+    require_picture(raw, "a thermal picture")
+    data, colour = one_channel(raw.data, _LUMINANCE)
+    return read_temperatures(data, options.unit, raw.name), colour
+
+
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """Thermal on the scale 0..1 with the checkpoint's polarity; holes are NaN.
 
@@ -106,9 +113,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     Raises:
         InputError: as `read_temperatures`, and for anything but a picture.
     """
-    require_picture(raw, "a thermal picture")
-    data, colour = one_channel(raw.data, _LUMINANCE)
-    reading = read_temperatures(data, options.unit, raw.name)
+    reading, colour = thermal_of(raw, options)
     image, stretch, notes = _stretched(reading, inputs, options)
     if colour:
         notes += (

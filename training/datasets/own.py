@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ktb.modalities import RawX, read_image_rgb, read_x
+from ktb.modalities import RawX, read_image_rgb
 from ktb.own_data import OwnData
 from training.datasets.base import PairDataset, choose
 
@@ -46,7 +46,7 @@ class OwnDataset(PairDataset):
         self._open([pair.name for pair in pairs], cache, verify)
 
     @property
-    def input_config(self) -> dict[str, str | float]:
+    def input_config(self) -> dict[str, Any]:
         """Fields of `ktb.config.InputConfig` that a model trained on this data gets."""
         return self.data.input_config
 
@@ -60,13 +60,13 @@ class OwnDataset(PairDataset):
 
     def _read_x(self, paths: Sequence[Path]) -> RawX:
         """As stored; `_fit_x` makes the network's values of it."""
-        return self._checked(paths[0], lambda: read_x(paths[0]))
+        return self._checked(paths[0], lambda: self.data.read_x(paths[0]))
 
     def _fit_x(self, modal_x: RawX, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
         image = self._checked(path, lambda: self.data.encode_x(modal_x, size_hw)).image
         if self.data.encoding == "depth":
             return image[..., 0] * np.float32(255)
-        if np.array_equal(image, np.round(image * 255) / np.float32(255)):
+        if image.min() >= 0 and np.array_equal(image, np.round(image * 255) / np.float32(255)):
             return np.round(image * 255).astype(np.uint8)  # a quarter of the memory, the same values
         return image * np.float32(255)
 
