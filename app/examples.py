@@ -63,7 +63,7 @@ class OwnExamples:
         self.data = OwnData(file)
         split = split or ("test" if "test" in self.data.splits else self.data.splits[0])
         found = self.data.pairs(split)
-        unit = self.data.depth_unit if self.data.encoding == "depth" else "auto"
+        unit = self.data.unit
         self._folder = tempfile.TemporaryDirectory(prefix="ktb-tiles-")
         # Resolved: links to files are served only by the file's own path.
         pairs = [Example(p.rgb.resolve(), p.x.resolve(), p.name) for p in found[:MAX_OWN_PAIRS]]
