@@ -178,31 +178,32 @@ def _encode_one(
     reading = encode_file(raw, inputs, None if rgb is None else read_image_rgb(rgb).shape[:2], options)
     contents, rule = x_file(reading, kind)
     report = x_report(reading, rule)
-    _tell(reading, report)
     write_atomically(targets["out"], lambda path: path.write_bytes(contents))
-    typer.echo(f"wrote {targets['out']} (value = {rule})")
     if targets["report"]:
         text = json.dumps({"x": [str(path) for path in x], **report}, indent=2) + "\n"
         write_atomically(targets["report"], lambda path: path.write_text(text, encoding="utf-8"))
-        typer.echo(f"wrote {targets['report']}")
     if targets["preview"]:
         picture = Image.fromarray(reading.preview)
         write_atomically(targets["preview"], lambda path: picture.save(path, "PNG"))
-        typer.echo(f"wrote {targets['preview']}")
+    _tell(reading, report)
+    for target in filter(None, targets.values()):
+        typer.echo(f"wrote {target}" + f" (value = {rule})" * (target == targets["out"]))
 
 
 def _tell(reading: "XReading", report: dict) -> None:
     """The report on stdout, warnings on stderr."""
-    typer.echo(f"X: {reading.summary}")
-    width = max(map(len, [*reading.facts, "encoded as", "channel 1"]))
-    for title, text in reading.facts.items():
-        typer.echo(f"  {title:<{width}}  {text}")
-    echo_warnings(reading.warnings)
-    rows = {"encoded as": f"{reading.encoding}, for {reading.modality}"}
+    rows = dict(reading.facts)
+    rows["encoded as"] = f"{reading.encoding}, for {reading.modality}"
     rows["image"] = "{width} x {height}".format_map(report["size"])
     if report["filled_share"]:
         rows["filled"] = f"{report['filled_share']:.1%} of the pixels, from the nearest measurement"
-    for number, values in enumerate(report["channels"], 1):
-        rows[f"channel {number}"] = "{min:.3f} / {mean:.3f} / {max:.3f} (min / mean / max)".format_map(values)
+    channels = ["{min:.3f} / {mean:.3f} / {max:.3f}".format_map(values) for values in report["channels"]]
+    if len(set(channels)) == 1:
+        rows["each channel"] = f"{channels[0]} (min / mean / max)"
+    else:
+        rows |= {f"channel {n}": f"{text} (min / mean / max)" for n, text in enumerate(channels, 1)}
+    typer.echo(f"X: {reading.summary}")
+    width = max(map(len, rows))
     for title, text in rows.items():
         typer.echo(f"  {title:<{width}}  {text}")
+    echo_warnings(report["warnings"])

@@ -104,6 +104,8 @@ def user_errors(command: Callable) -> Callable:
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:  # the reader of stdout has read enough, as `head` has: typer ends quietly
+            raise
         except (ValueError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None

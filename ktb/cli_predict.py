@@ -100,8 +100,9 @@ def predict(
         predictor = Predictor(load_model(name, device), short_side)
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
         prediction = predictor(photo, modal_x, options=options, trace=False)
+        written = save_result(out, photo, prediction)
         _tell(prediction)
-        for path in save_result(out, photo, prediction):
+        for path in written:
             typer.echo(f"wrote {path}")
         return
     matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()])

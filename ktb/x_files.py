@@ -15,6 +15,10 @@ from ktb.modalities import XReading
 
 Format = Literal["png", "png16", "npy"]
 EXACT = "the stored value"
+_SIGNED_NOTE = (
+    "A PNG of the angle of polarization can be read again as a plain picture only, by the rule that is told "
+    "here; for training write .npy, which is read as the angle."
+)
 _HEADER_END = 33
 """Bytes of a PNG's signature and IHDR chunk."""
 
@@ -44,6 +48,7 @@ def x_file(reading: XReading, kind: Format = "png") -> tuple[bytes, str]:
 def x_report(reading: XReading, rule: str) -> dict[str, Any]:
     """What is known about a network image, for JSON: facts, warnings, and each channel's values."""
     height, width, channels = reading.image.shape
+    is_signed_png = reading.encoding == "aolp" and rule != EXACT
     values = [reading.image[..., channel] for channel in range(channels)]
     return {
         "origin": reading.origin,
@@ -51,7 +56,7 @@ def x_report(reading: XReading, rule: str) -> dict[str, Any]:
         "encoding": reading.encoding,
         "summary": reading.summary,
         "facts": dict(reading.facts),
-        "warnings": list(reading.warnings),
+        "warnings": [*reading.warnings, *([_SIGNED_NOTE] if is_signed_png else [])],
         "size": {"height": height, "width": width},
         "values": rule,
         "filled_share": 0.0 if reading.holes is None else float(reading.holes.mean()),

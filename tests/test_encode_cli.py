@@ -175,6 +175,21 @@ def test_angles_of_polarization_keep_their_sign(tmp_path):
     assert rule == "the stored value"
 
 
+def test_angles_for_training_are_told_to_be_npy(tmp_path):
+    rng = np.random.default_rng(3)
+    paths = [tmp_path / f"{angle}.png" for angle in (0, 45, 90, 135)]
+    for path in paths:
+        cv2.imwrite(str(path), rng.integers(100, 200, (64, 96)).astype(np.uint8))
+    told = run("encode", *paths, "--modality", "aolp", "--out", tmp_path / "a.png")
+    assert told.exit_code == 0, told.output
+    assert "for training write .npy" in told.stderr
+    told = run("encode", *paths, "--modality", "aolp", "--out", tmp_path / "a.npy")
+    assert "write .npy" not in told.stderr
+    again = encode_x(read_x(tmp_path / "a.npy"), InputConfig(modality="aolp", encoding="aolp"))
+    assert np.array_equal(again.image, np.load(tmp_path / "a.npy"))
+    assert again.image.min() < 0
+
+
 def test_a_folder_of_hha_from_one_of_depth(files, tmp_path):
     depth = cv2.imread(str(files / "depth.png"), cv2.IMREAD_UNCHANGED)
     (tmp_path / "d/room").mkdir(parents=True)
@@ -198,6 +213,8 @@ def test_a_folder_of_hha_from_one_of_depth(files, tmp_path):
         ("room/1", "done"),
     ]
     assert lines[0]["encoded"]["encoding"] == "hha"
+    again = encode_x(read_x(tmp_path / "one.png"), InputConfig(modality="hha", encoding="hha"))
+    assert np.array_equal(np.rint(again.image * 255), np.asarray(Image.open(tmp_path / "one.png")))
     cv2.imwrite(str(tmp_path / "d/3.png"), depth)
     result = run(*many, "--workers", 2)
     assert result.exit_code == 0
