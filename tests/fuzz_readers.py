@@ -354,7 +354,7 @@ def main() -> int:
     parser.add_argument("--progress", default=os.devnull)
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    faulthandler.enable()
+    faulthandler.enable(sys.__stderr__)
     known = readers()
     if args.only:
         name, _, case = args.only.rpartition(":")
@@ -373,7 +373,7 @@ def main() -> int:
                 break
             progress.seek(0)
             progress.write(f"{name}:{case}".ljust(60).encode())
-            faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+            faulthandler.dump_traceback_later(HANG_SECONDS, file=sys.__stderr__, exit=True)
             begun, trouble = time.process_time(), None
             try:
                 with contextlib.redirect_stdout(sys.stderr):  # OpenEXR's package prints

@@ -106,7 +106,7 @@ def test_pickles_are_never_loaded():
     array = np.empty((40, 50), dtype=object)
     array[:] = Trap()
     for data in (_npy(array), _zip({"depth.npy": _npy(array)}), pickle.dumps(array, protocol=4)):
-        with pytest.raises(InputError, match="Python objects|pickle"):
+        with pytest.raises(InputError, match=r"Python objects|pickle"):
             read_x(data)
     assert not Trap.sprung
     pickle.loads(pickle.dumps(Trap()))
@@ -150,16 +150,13 @@ def test_ten_gigabytes_of_zeros_in_an_archive_are_not_unpacked(shape):
     descr = "<f8" if shape == "(16000, 3000, 4)" else "<f4"
     bomb = _raw_member(b"depth.npy", _deflated_zeros(_promise(shape, descr), 10_240), 10 * GIB)
     assert len(bomb) < 16 * 2**20
-    with pytest.raises(InputError, match="^the file: "):
+    with pytest.raises(InputError, match=r"^the file: "):
         read_x(bomb)
 
 
 def test_a_small_array_before_ten_gigabytes_of_zeros_is_all_that_is_unpacked():
     bomb = _raw_member(b"depth.npy", _deflated_zeros(_promise("(40, 50)"), 10_240), 10 * GIB)
-    try:
-        assert read_x(bomb).data.shape == (40, 50)
-    except InputError as error:
-        assert "the file: " in str(error)
+    assert read_x(bomb).data.shape == (40, 50)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +173,7 @@ def test_a_small_array_before_ten_gigabytes_of_zeros_is_all_that_is_unpacked():
         (GOOD[:-30], "damaged"),
         (b"PK\x03\x04" + bytes(40), "damaged"),
         (b"PK\x05\x06" + bytes(18), "the file: "),
-        (_raw_member(b"depth.npy", _npy(DEPTH), 8128, method=99), "damaged|locked"),
+        (_raw_member(b"depth.npy", _npy(DEPTH), 8128, method=99), "packed as NumPy never does"),
         (_raw_member(b"depth.npy", _npy(DEPTH), 8128, method=0, flags=1), "damaged|locked|encrypted"),
         (_raw_member(b"depth.npy", _npy(DEPTH), 8128, method=0), "the file: "),
         (_raw_member(b"depth.npy", b"\xff" * 100, 8128), "damaged|cut off"),
@@ -195,5 +192,5 @@ def test_entries_that_share_their_data_are_refused_or_read_once():
     start, end = data.rindex(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
     central = data[start:end]
     numbers = struct.pack("<HHHHIIH", 0, 0, 1000, 1000, 1000 * len(central), start, 0)
-    with pytest.raises(InputError, match="^the file: "):
+    with pytest.raises(InputError, match=r"^the file: "):
         read_x(data[:start] + 1000 * central + b"PK\x05\x06" + numbers)

@@ -54,6 +54,16 @@ def tiff_tags(data: bytes, name: str) -> dict[int, tuple[int, ...]]:
     return tags
 
 
+def check_png_chunks(data: bytes, name: str) -> None:
+    """Refuse a PNG with a chunk that goes beyond its end: OpenCV makes room for it first (InputError)."""
+    place, kind = 8, b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        place += 12 + length
+        if place > len(data):
+            raise InputError(f"{name}: the PNG is damaged or cut off; save or upload it again")
+
+
 def check_jpeg_work(data: bytes, width: int, height: int, name: str) -> None:
     """Refuse a JPEG of so many passes that decoding would not end in seconds (InputError)."""
     scans, place = 0, 2

@@ -9,7 +9,15 @@ import numpy as np
 from PIL import Image
 
 from ktb.modalities.files import Source, load, what_is
-from ktb.modalities.headers import BITS, SAMPLE_FORMAT, SAMPLES, check_jpeg_work, is_tiff, tiff_tags
+from ktb.modalities.headers import (
+    BITS,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    check_jpeg_work,
+    check_png_chunks,
+    is_tiff,
+    tiff_tags,
+)
 from ktb.modalities.limits import MAX_PIXELS, InputError, check_size
 from ktb.modalities.pnm import is_pnm, read_pnm
 from ktb.modalities.raw import RawX
@@ -150,6 +158,8 @@ def _by_pillow(picture: Image.Image, tags: Mapping[int, tuple[int, ...]]) -> np.
 
 def _by_opencv(data: bytes, name: str) -> np.ndarray:
     """What Pillow cannot hold: colours of 16 bits and floats; grey with alpha comes back as grey."""
+    if data.startswith(b"\x89PNG"):
+        check_png_chunks(data, name)
     try:
         raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Exception as error:  # cv2.error, and MemoryError for absurd headers
@@ -163,7 +173,10 @@ def _by_opencv(data: bytes, name: str) -> np.ndarray:
         raise InputError(f"{name}: {raw.shape[2]} channels; give 1, 3 or 4")
     if data.startswith(b"\x89PNG") and data[25] == 4:
         return raw[..., 0]
-    return raw[..., [2, 1, 0, 3][: raw.shape[2]]]
+    blue = raw[..., 0].copy()  # in place: of large pictures there is room for one
+    raw[..., 0] = raw[..., 2]
+    raw[..., 2] = blue
+    return raw
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -181,9 +194,12 @@ def _to_8_bits(picture: _Picture, name: str) -> np.ndarray:
     low, high = pixels.min(), pixels.max()
     if not (low >= 0 and high <= 65535):  # false for NaN as well
         raise InputError(f"{name}: values {low}..{high}; a photo has 0..255 or 0..65535")
-    if pixels.dtype.kind == "f":
-        scale = 257 if high > 255 else 1 / 255 if high <= 1 else 1
-        return np.rint(pixels / scale).astype(np.uint8)
+    if pixels.dtype == np.uint8 and white in (None, 255):
+        return pixels
+    rgb = np.empty(pixels.shape, np.uint8)
     white = white or (65535 if high > 255 else 255)
-    levels = (np.arange(white + 1) * 510 + white) // (2 * white)  # rounded v * 255 / white
-    return pixels.astype(np.uint8) if white == 255 else levels.astype(np.uint8)[np.minimum(pixels, white)]
+    levels = ((np.arange(white + 1) * 510 + white) // (2 * white)).astype(np.uint8)  # rounded v * 255 / white
+    factor = 1 / 257 if high > 255 else 255 if high <= 1 else 1
+    for row, values in zip(rgb, pixels):  # by rows, for indices and doubles take many times the room
+        row[:] = np.rint(values * factor) if values.dtype.kind == "f" else levels[np.minimum(values, white)]
+    return rgb
