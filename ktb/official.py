@@ -233,8 +233,7 @@ def infer_config(
     dataset = labels.name if labels.name in DATASETS else ""
     _, released_modality, short_side = RELEASED[num_classes] if dataset else UNNAMED
     modality = modality or released_modality
-    # The released SUN RGB-D models were trained on depth as a plain picture.
-    encoding = "image" if modality == "depth" else DEFAULT_ENCODINGS.get(modality, "image")
+    encoding = (DEFAULT_ENCODINGS | {"depth": "image"}).get(modality, "image")  # SUN's depth was a picture
     inputs = InputConfig(modality=modality, encoding=encoding, short_side=short_side)
     try:
         return ModelConfig(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.augment import AugmentConfig, augment, disturb_x, jitter_colors
-from training.datasets.base import Sample
+from training.datasets.parts import Sample
 
 PLAIN = AugmentConfig(crop=(48, 64), scale=(0.5, 2.0), jitter=0, blur=0)
 

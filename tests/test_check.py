@@ -12,7 +12,7 @@ from trees import TREES, codes, make_tree, write, write_list
 from training.check import check, main
 from training.contact_sheet import Card, contact_sheet, x_picture
 from training.datasets import REGISTRY
-from training.datasets.base import Sample
+from training.datasets.parts import Sample
 
 SIZE = (32, 40)
 

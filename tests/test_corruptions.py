@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from training.corruptions import KINDS, Corruption, hole_mask
-from training.datasets.base import Sample
+from training.datasets.parts import Sample
 
 HEIGHT, WIDTH = 96, 128
 LEVELS = [(name, level) for name, kind in KINDS.items() for level in kind.levels]

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from trees import TREES, codes, make_tree, picture, write
 
-from ktb.config import InputConfig
+from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.labels import DATASETS
 from training.datasets import REGISTRY, build_dataset, hold_out
-from training.datasets.base import LayoutError
+from training.datasets.parts import LayoutError
 from training.datasets.deliver import corruption_case
 
 ALL = [(name, modality) for name, kind in REGISTRY.items() for modality in kind.modalities]
@@ -68,7 +68,8 @@ def test_modalities_and_splits_fit_the_library():
 @pytest.mark.parametrize(("name", "modality"), ALL)
 def test_input_fields_are_those_of_the_configuration(trees, name, modality):
     fields = build_dataset(name, trees / name, "train", modality=modality).input_config
-    expected = "depth" if (name, modality) == ("nyuv2", "depth") else "image"
+    as_picture = modality == "depth" and name != "nyuv2"
+    expected = "image" if as_picture else DEFAULT_ENCODINGS[modality]
     assert (InputConfig(**fields).modality, InputConfig(**fields).encoding) == (modality, expected)
 
 

@@ -20,7 +20,7 @@ from training import evaluate as evaluation
 from training import robustness
 from training.boundary import BoundaryCounts
 from training.datasets import build_dataset
-from training.datasets.base import Sample
+from training.datasets.parts import Sample
 from training.metrics import ConfusionMatrix
 from training.scoring import describe, evaluate
 from training.views import MSF_SCALES, Views, average_windows, network_input

@@ -17,9 +17,10 @@ from ktb.checkpoint import load_model, save_model
 from training import train
 from training.assemble import checkpoint_blocks, model_config
 from training.batches import BatchLoader, Share
-from training.datasets.base import Sample
-from training.engine import MODEL_FILE, STATE_FILE, Limits, Trainer
+from training.datasets.parts import Sample
+from training.engine import MODEL_FILE, STATE_FILE, Trainer
 from training.optimization import WeightAverage, parameter_groups, rate_at
+from training.progress import Limits
 from training.recipes import Recipe, get_recipe, override
 
 pytestmark = pytest.mark.usefixtures("one_thread")

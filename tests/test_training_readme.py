@@ -23,7 +23,7 @@ from ktb.own_keys import read_keys
 from ktb.pretrained import usual_name
 from training.corruptions import KINDS
 from training.datasets import REGISTRY
-from training.datasets.base import choose
+from training.datasets.parts import choose
 from training.publish import REQUIRED
 from training.recipes import RECIPES, Recipe, get_recipe, override
 from training.recipes.settings import template

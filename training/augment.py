@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.datasets.base import IGNORE_INDEX, Sample
+from training.datasets.parts import IGNORE_INDEX, Sample
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import torch
 
 from ktb.model import KTB
 from training.augment import AugmentConfig, augment
-from training.datasets.base import PairDataset, Sample
+from training.datasets.base import PairDataset
+from training.datasets.parts import Sample
 
 
 class Batch(NamedTuple):

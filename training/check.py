@@ -25,7 +25,8 @@ from ktb.labels import DATASETS
 from ktb.own_data import OwnData
 from training.contact_sheet import Card, contact_sheet
 from training.datasets import REGISTRY, build_dataset
-from training.datasets.base import IGNORE_INDEX, LayoutError, PairDataset, Sample, choose
+from training.datasets.base import PairDataset
+from training.datasets.parts import IGNORE_INDEX, LayoutError, Sample, choose
 
 MAX_PROBLEMS = 50
 

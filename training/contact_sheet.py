@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ktb.visualize import IGNORE_RGB, NO_VALUE_RGB, colorize_labels, scalar_to_colors
-from training.datasets.base import IGNORE_INDEX, Sample
+from training.datasets.parts import IGNORE_INDEX, Sample
 
 _PAPER, _INK, _FAINT = (250, 250, 248), (32, 32, 36), (118, 118, 124)
 _TILE = 264  # width of one picture

@@ -18,7 +18,7 @@ import numpy as np
 
 from ktb.config import Modality
 from ktb.modalities import fill_holes
-from training.datasets.base import Sample
+from training.datasets.parts import Sample
 
 ELECTRONS = 2000
 """Photoelectrons of a saturated pixel at the photograph's own exposure, for the shot noise of "dark"."""

@@ -19,7 +19,7 @@ from training.batch_picture import draw_batch
 from training.batches import BatchLoader
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
 from training.datasets import REGISTRY
-from training.datasets.base import choose
+from training.datasets.parts import choose
 from training.engine import batch_masks
 from training.recipes import RECIPES, Recipe
 from training.recipes.base import NO_SETTINGS

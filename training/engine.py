@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from training.batches import Batch, BatchLoader, network_input
 from training.distributed import gathered, shared_mean, summed, synchronise_batch_norms, world
 from training.losses import LossParts, PixelLoss, draw_masks, mmst_loss
 from training.optimization import WeightAverage, parameter_groups, rate_at
+from training.progress import LOG_COLUMNS, Limits, Meter
 from training.recipes import Recipe
 from training.state import (
     RunLog,
@@ -30,26 +30,9 @@ from training.state import (
 logger = logging.getLogger(__name__)
 
 STATE_FILE, MODEL_FILE, BEST_FILE = "last.pt", "model.safetensors", "best.safetensors"
-LOG_COLUMNS = ("step", "epoch", "lr", "loss", "loss_fused", "loss_rgb", "loss_x", "images_per_s")
 AUTOCAST_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Export = Callable[[Path, KTB, dict], None]
-
-
-@dataclass
-class Limits:
-    """When a run saves and when it stops; times in seconds. `stop` may be set from a signal handler."""
-
-    save_every: float = 300.0
-    wall: float | None = None
-    max_steps: int | None = None  # stop when the run's total step count reaches this
-    log_every: int = 10
-    stop: bool = False
-
-    def check(self, step: int, seconds: float) -> None:
-        """Set `stop` if the run, at `step` and `seconds` old, has reached a limit."""
-        self.stop |= self.wall is not None and seconds >= self.wall
-        self.stop |= self.max_steps is not None and step >= self.max_steps
 
 
 def batch_masks(recipe: Recipe, step: int) -> tuple[Tensor, Tensor] | None:
@@ -166,7 +149,7 @@ class Trainer:
     def _epoch(self, log: RunLog, bar: tqdm, log_every: int) -> Iterator[int]:
         """Train from the current position to the end of the epoch, yielding after each step."""
         self.network.train()
-        meter = _Meter()
+        meter = Meter()
         for batches in self.loader.epoch(self.epoch, self.step % len(self.loader)):
             meter.add(self._step(batches), self.recipe.batch_size)
             bar.update()
@@ -306,23 +289,3 @@ class Trainer:
         else:  # dropout will differ from the uninterrupted run's, nothing else
             logger.warning("Saved by %d processes, resumed by %d.", len(state["random"]), self.processes)
         logger.info("Resumed at step %d of %d", self.step, self.total_steps)
-
-
-class _Meter:
-    """Mean losses and speed since the last look."""
-
-    def __init__(self):
-        self._losses: list[Tensor] = []
-        self._images, self._since = 0, time.monotonic()
-
-    def add(self, losses: Tensor, images: int) -> None:
-        self._losses.append(losses)
-        self._images += images
-
-    def take(self) -> dict[str, float]:
-        """The columns of the log, and start over."""
-        losses = shared_mean(torch.stack(self._losses).mean(0)).tolist()
-        row = {name: round(value, 5) for name, value in zip(LOG_COLUMNS[3:7], losses, strict=True)}
-        row["images_per_s"] = round(self._images / max(time.monotonic() - self._since, 1e-9), 2)
-        self.__init__()
-        return row

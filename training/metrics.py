@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training.datasets.base import IGNORE_INDEX
+from training.datasets.parts import IGNORE_INDEX
 
 
 @dataclass(frozen=True)

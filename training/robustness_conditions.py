@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from training.corruptions import KINDS, Corruption, Kind
-from training.datasets.base import choose
+from training.datasets.parts import choose
 
 VERSION = 1
 """Raised whenever a condition of an old key comes to mean something else: old figures are then refused."""

@@ -17,7 +17,7 @@ from ktb.atomic import write_atomically
 from ktb.figures import rounded_down
 from ktb.model import BRANCHES
 from training.corruptions import KINDS, Corruption
-from training.datasets.base import Sample
+from training.datasets.parts import Sample
 from training.robustness_conditions import (
     CLEAN,
     CORRUPTED,

@@ -19,7 +19,8 @@ from ktb.config import LEVELS
 from ktb.labels import generic_labels
 from ktb.model import BRANCHES, KTB
 from training.boundary import BoundaryCounts
-from training.datasets.base import PairDataset, Sample
+from training.datasets.base import PairDataset
+from training.datasets.parts import Sample
 from training.metrics import ConfusionMatrix
 from training.views import Missing, MissingAs, Views, Window, attention_statistics
 

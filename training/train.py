@@ -27,8 +27,9 @@ from training.batches import BatchLoader, Share
 from training.cpu import keep_freed_memory, strided_depthwise_in_float32
 from training.datasets import REGISTRY, PairDataset, build_dataset, hold_out
 from training.distributed import world
-from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE, Limits, Trainer
+from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE, Trainer
 from training.losses import class_weights
+from training.progress import Limits
 from training.recipes import RECIPES, Recipe, get_recipe, override
 from training.state import RunLog
 from training.validation import EVAL_COLUMNS, Validation, require_metric
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
     model = make_model(recipe, dataset, options.init)
     if recipe.precision != "fp32" and accelerator.device.type == "cpu":
         strided_depthwise_in_float32(model)
-    weights = _class_weights(recipe, loader, options.out)
+    weights = _class_weights(recipe, loader, options.out, options.resume)
     export = save_adapter if options.adapters_only else save_model
     trainer = Trainer(model, recipe, loader, options.out, export, accelerator, weights)
     torch.manual_seed(recipe.seed + trainer.process)  # but another dropout on each
@@ -160,19 +161,20 @@ def _accelerator(device: str, recipe: Recipe) -> Accelerator:
         )
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch sees no CUDA device here. Use --device cpu.")
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")  # the engine casts by the recipe
+    on_cpu = device == "cpu" or not torch.cuda.is_available()  # else accelerate may choose Apple's MPS
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")  # the engine casts by the recipe
     if recipe.precision == "fp16" and accelerator.device.type != "cuda":
         raise ValueError("precision=fp16 needs a CUDA device; use --set precision=bf16 or fp32.")
     return accelerator
 
 
-def _class_weights(recipe: Recipe, loader: BatchLoader, out: Path) -> torch.Tensor | None:
-    """The recipe's class weights; the counts are kept beside the run, so that resuming is quick."""
+def _class_weights(recipe: Recipe, loader: BatchLoader, out: Path, resume: bool) -> torch.Tensor | None:
+    """The recipe's class weights; the counts are kept beside the run, so that resuming it is quick."""
     if not recipe.class_weight_power:
         return None
     path = out / COUNTS_FILE
     names = list(loader.dataset.classes)
-    counts = json.loads(path.read_text()) if path.is_file() else {}
+    counts = json.loads(path.read_text()) if resume and path.is_file() else {}
     if list(counts) != names:
         counts = dict(zip(names, label_counts(loader).tolist(), strict=True))
         if world()[0] == 0:

@@ -63,7 +63,8 @@ class Validation:
             row[recipe.select],
             trainer.best[recipe.select],
         )
-        trainer.save()  # the best row belongs to the state
+        if trainer.step < trainer.total_steps:  # at the end the trainer saves anyway
+            trainer.save()  # the best row belongs to the state
 
     def selection(self, trainer: Trainer) -> str:
         """How the weights were chosen, for the card."""

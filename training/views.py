@@ -13,7 +13,7 @@ from torch import Tensor
 from ktb.config import LEVELS
 from ktb.model import BRANCHES, KTB, KTBOutput
 from ktb.predictor import MAX_NETWORK_PIXELS, SIZE_MULTIPLE, network_size, resize_for_network
-from training.datasets.base import Sample
+from training.datasets.parts import Sample
 
 MSF_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # the released scripts' EVAL.MSF, used with flip
 MIN_SIZE, MAX_SIZE = 32, 16_384

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from training.datasets.base import IGNORE_INDEX, LayoutError, PairDataset, Sample, choose, hold_out
+from training.datasets.base import PairDataset, hold_out
 from training.datasets.deliver import DELIVER
 from training.datasets.mcubes import MCubeS
 from training.datasets.mfnet import MFNet
 from training.datasets.nyuv2 import NYUv2
 from training.datasets.own import OwnDataset
+from training.datasets.parts import IGNORE_INDEX, LayoutError, Sample, choose
 from training.datasets.pst900 import PST900
 from training.datasets.sunrgbd import SUNRGBD
 

@@ -1,10 +1,9 @@
-"""What every RGB+X dataset shares: samples, lists, label rules, the cache, errors that name the file."""
+"""What every RGB+X dataset shares: lists, reading with checks, the cache, errors that name the file."""
 
-import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -12,51 +11,9 @@ from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS
 from ktb.labels import DATASETS
+from training.datasets.parts import IGNORE_INDEX, LayoutError, Sample, choose, sample_name
 
-IGNORE_INDEX = 255
-FORBIDDEN = -1  # in a label table: a stored value that must not occur
 READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-
-
-class Sample(NamedTuple):
-    """One labelled pair, all of the same H x W.
-
-    name: what the split file calls it. rgb: (H, W, 3) uint8 in RGB order. modal_x: (H, W) or (H, W, 3) uint8
-    or float32 on the 0..255 scale (-255..255 for AoLP's sine and cosine). label: (H, W) uint8, class or
-    255 = ignored.
-    """
-
-    name: str
-    rgb: np.ndarray
-    modal_x: np.ndarray
-    label: np.ndarray
-
-
-class LayoutError(ValueError):
-    """A file that is missing or wrong: `path`, `what` is wrong with it, and in the message the layout."""
-
-    def __init__(self, path: Path, what: str, dataset: str, layout: str):
-        super().__init__(f"{path}: {what}. Expected layout of {dataset}: {layout}")
-        self.path = path
-        self.what = what
-
-
-def choose(what: str, value: str, allowed: Iterable[str]) -> str:
-    """`value` if it is allowed; else ValueError with the allowed ones and the nearest of them."""
-    allowed = list(allowed)
-    if value in allowed:
-        return value
-    near = difflib.get_close_matches(str(value).lower(), allowed, 1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise ValueError(f"{what} '{value}' is not known; choose from {', '.join(allowed)}.{hint}")
-
-
-def label_table(classes: int, first: int = 0, ignored: Sequence[int] = ()) -> np.ndarray:
-    """(256,) int16: stored value -> class, for classes stored from `first` on; 255 for the ignored values."""
-    table = np.full(256, FORBIDDEN, np.int16)
-    table[first : first + classes] = np.arange(classes)
-    table[list(ignored)] = IGNORE_INDEX
-    return table
 
 
 class PairDataset:
@@ -118,7 +75,7 @@ class PairDataset:
         return len(self.classes)
 
     @property
-    def input_config(self) -> dict[str, str | float]:
+    def input_config(self) -> dict[str, Any]:
         """Fields of `ktb.config.InputConfig` of a model trained on this dataset; depth is a picture."""
         encoding = "image" if self.modality == "depth" else DEFAULT_ENCODINGS[self.modality]
         return {"modality": self.modality, "encoding": encoding}
@@ -206,7 +163,9 @@ class PairDataset:
         path = self._list_file()
         if not path.is_file():
             raise self._error(path, f"the list of the split '{self.split}' is missing")
-        names = [_name(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        names = [
+            sample_name(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()
+        ]
         if not names:
             raise self._error(path, "the list is empty, expected one sample name a line")
         return names
@@ -238,11 +197,15 @@ class PairDataset:
         if self.modality in ("hha", "event") and image.ndim == 2:
             raise self._error(path, f"expected 3 channels of {self.modality}, found 1")
         if image.dtype == np.uint16 and self.modality in self.sixteen_bit:
-            return image.astype(np.float32) * np.float32(255 / 65535)
+            return image.astype(np.float32) * np.float32(255 / self._white(image))
         if image.dtype != np.uint8:
             allowed = "8- or 16-bit" if self.modality in self.sixteen_bit else "8-bit"
             raise self._error(path, f"expected {allowed} values, found {image.dtype}")
         return image
+
+    def _white(self, image: np.ndarray) -> int:
+        """The value of a 16-bit X picture that becomes 255, as the encoder of its modality has it."""
+        return 65535
 
     def _read_label(self, path: Path) -> np.ndarray:
         """(H, W) uint8: classes and 255."""
@@ -296,14 +259,6 @@ def hold_out(count: int, fraction: float, seed: int) -> tuple[Sequence[int], Seq
     held = max(1, round(count * fraction)) if fraction > 0 else 0
     order = np.random.default_rng([seed, count]).permutation(count)
     return sorted(order[held:].tolist()), sorted(order[:held].tolist())
-
-
-def _name(line: str) -> str:
-    """The sample's name in a line such as "NAME", "NAME.png" or "RGB/NAME.jpg labels/NAME.png"."""
-    name = line.split()[0]
-    stem, suffix = os.path.splitext(name)
-    name = stem if suffix.lower() in (".jpg", ".jpeg", ".png", ".npy") else name
-    return name.rsplit("/", 1)[-1]
 
 
 def _size(image: np.ndarray) -> str:

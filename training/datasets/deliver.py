@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 
-from training.datasets.base import PairDataset, label_table
+from ktb.modalities import InputError, place
+from training.datasets.base import PairDataset
+from training.datasets.parts import label_table
 
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
 CASES = {
@@ -29,8 +30,8 @@ _X = {
 class DELIVER(PairDataset):
     """Labels in channel 0 (red) of the picture: 255 and 0 are ignored, k = class k-1. Published on `val`.
 
-    Event frames are brought to the RGB size by nearest neighbour. Depth with 16 bits goes to the 0..255 scale
-    by 255 / 65535.
+    Event frames are brought to the RGB size by nearest neighbour, as `ktb.modalities.place` does it. Depth
+    with 16 bits goes to the 0..255 scale by 255 / 65535.
     """
 
     name = "deliver"
@@ -83,9 +84,12 @@ class DELIVER(PairDataset):
         return stored[..., 0] if stored.ndim == 3 else stored
 
     def _fit_x(self, modal_x: np.ndarray, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
-        if self.modality != "event" or modal_x.shape[:2] == size_hw:
+        if self.modality != "event":
             return modal_x
-        return cv2.resize(modal_x, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
+        try:
+            return place(modal_x, size_hw, "nearest")
+        except InputError as error:
+            raise self._error(path, str(error)) from error
 
 
 def corruption_case(text: str) -> str | None:

@@ -7,7 +7,9 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from training.datasets.base import READ_COLOR, PairDataset, label_table
+from ktb.modalities.nir import full_scale
+from training.datasets.base import READ_COLOR, PairDataset
+from training.datasets.parts import label_table
 
 MARGIN = 192  # columns at the left where the cameras do not overlap
 _X = {
@@ -20,7 +22,8 @@ _X = {
 class MCubeS(PairDataset):
     """Labels as stored, 255 ignored. The first 192 columns of every image are dropped.
 
-    Pictures may have 8 or 16 bits: 16-bit RGB is rounded to 8, 16-bit NIR becomes float32 in 0..255. AoLP is
+    Pictures may have 8 or 16 bits: 16-bit RGB is rounded to 8, 16-bit NIR becomes float32 in 0..255
+    by `ktb.modalities.nir.full_scale`. AoLP is
     (sin, cos, sin) * 255, in -255..255; DoLP is the stored value * 255, three times.
     """
 
@@ -61,6 +64,9 @@ class MCubeS(PairDataset):
                 paths[1], f"shape {arrays[1].shape} differs from {paths[0]}'s {arrays[0].shape}"
             )
         return np.ascontiguousarray(np.stack([arrays[0], arrays[-1], arrays[0]], axis=-1))
+
+    def _white(self, image: np.ndarray) -> int:
+        return full_scale(image)
 
     def _read_label(self, path: Path) -> np.ndarray:
         return self._crop(super()._read_label(path), path)

@@ -8,7 +8,8 @@ import numpy as np
 
 from ktb.modalities import RawX, read_image_rgb
 from ktb.own_data import OwnData
-from training.datasets.base import PairDataset, choose
+from training.datasets.base import PairDataset
+from training.datasets.parts import choose
 
 T = TypeVar("T")
 
