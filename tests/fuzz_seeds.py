@@ -7,8 +7,10 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
+import aedat_maker
 import cv2
 import numpy as np
 from PIL import Image
@@ -184,5 +186,17 @@ def angles() -> list[bytes]:
 
 
 def aedat4() -> list[bytes]:
-    """None yet."""
-    return []
+    """Packets as they are, and packed by what is installed."""
+    columns = events()
+    rows = aedat_maker.events_of(columns["x"], columns["y"], columns["t"], columns["p"])
+    seeds = [aedat_maker.aedat4(rows, (44, 60), step=100)]
+    if find_spec("lz4"):
+        import lz4.frame
+
+        seeds.append(aedat_maker.aedat4(rows, (44, 60), aedat_maker.LZ4, lz4.frame.compress, step=100))
+    if find_spec("zstandard"):
+        import zstandard
+
+        pack = zstandard.ZstdCompressor().compress
+        seeds.append(aedat_maker.aedat4(rows, (44, 60), aedat_maker.ZSTD, pack, step=100))
+    return seeds
