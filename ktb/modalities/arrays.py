@@ -132,6 +132,8 @@ def as_picture(array: StoredArray, name: str) -> tuple[np.ndarray, tuple[str, ..
     if array.shape:
         check_layout(last, array.dtype, name)
     picture = array.read().squeeze()
+    if not array.shape:  # a single number; a damaged header was told by read
+        check_layout((), picture.dtype, name)
     if last == array.shape:
         return picture, ()
     note = f"The array has the shape {array.shape}, channels first; it was turned to {last}."
@@ -203,5 +205,7 @@ def _guarded(action: Callable, name: str):
     """Run what unpacks; its errors as InputError."""
     try:
         return action()
-    except _DAMAGED as error:
+    except InputError:
+        raise
+    except (*_DAMAGED, ValueError, struct.error, IndexError) as error:
         raise InputError(f"{name}: the .npz file is damaged or locked ({error}); save it again") from error

@@ -15,12 +15,10 @@ from ktb.modalities.event_columns import (
     time_unit,
 )
 from ktb.modalities.events import EventStream
-from ktb.modalities.limits import MAX_SIDE, InputError, check_size
+from ktb.modalities.limits import MAX_DROPPED, MAX_SENSOR_PIXELS, MAX_SIDE, InputError, check_size
 from ktb.modalities.options import XOptions
 from ktb.modalities.raw import RawX
 
-MAX_DROPPED = 0.01
-"""Share of damaged events that is left out with a note; more is refused."""
 _OUTSIDE = 2**30
 
 
@@ -88,11 +86,12 @@ def build_events(recording: Recording, options: XOptions) -> RawX:
 
     x, y = xy["x"], xy["y"]
     size_hw, how = sensor_size(int(x.max()), int(y.max()), options.sensor_hw, recording.sensor_hw)
-    check_size(size_hw[1], size_hw[0], f"{name}, the event sensor")
+    _check_sensor(size_hw, name)
+    _check_times(t, name)
     unit = time_unit(t, options.time_unit, recording.unit)
     if (t[1:] < t[:-1]).any():
         notes.append("The events are not in the order of their times; each is used at its own time.")
-    t, span = _microseconds(t, unit.value, recording.span, name)
+    t, span = _microseconds(t, unit.value, recording.span)
     stream = EventStream(x, y, t, polarity, size_hw, span)
     first, last = stream.span_us
     facts = {
@@ -184,22 +183,36 @@ def _survivors(
     return ~dropped
 
 
+def _check_sensor(size_hw: tuple[int, int], name: str) -> None:
+    height, width = size_hw
+    check_size(width, height, f"{name}, the event sensor")
+    if height * width > MAX_SENSOR_PIXELS:
+        raise InputError(
+            f"{name}: the events cover {width} x {height} pixels, more than any event camera has; check the "
+            'order of the columns, say it as columns "txyp", and sensor_hw'
+        )
+
+
+def _check_times(t: np.ndarray, name: str) -> None:
+    """Refuse what would overflow in microseconds (InputError)."""
+    low, high = t.min().item(), t.max().item()
+    if high - low >= 2**62 or max(abs(low), abs(high)) >= 2**62:
+        raise InputError(
+            f"{name}: event times run from {low:g} to {high:g}; check the order of the columns, or say it as "
+            'columns "txyp"'
+        )
+
+
 def _microseconds(
-    t: np.ndarray, unit: str, span: tuple[float, float] | None, name: str
+    t: np.ndarray, unit: str, span: tuple[float, float] | None
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
     """Times and the recording's span in microseconds."""
-    low, high = t.min().item(), t.max().item()
     factor = MICROSECONDS[unit]
-    if (high - low) * factor >= 2**62 or max(abs(low), abs(high)) >= 2**63:
-        raise InputError(
-            f"{name}: event times run from {low:g} to {high:g} {UNIT_NAMES[unit]}; check the order of the "
-            'columns, or say it as columns "txyp", and time_unit'
-        )
     if t.dtype.kind == "f":
         t = t.astype(np.float64, copy=False)
     if factor == 1:
         return t, span
     # the origin is taken away first: nanoseconds since 1970 do not fit into a float
-    origin = low if span is None else span[0]
+    origin = t.min().item() if span is None else span[0]
     t = (t - origin if t.dtype.kind == "f" else t.astype(np.int64, copy=False) - int(origin)) * factor
     return t, None if span is None else (0.0, (span[1] - span[0]) * factor)

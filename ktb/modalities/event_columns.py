@@ -82,7 +82,7 @@ def column_order(table: np.ndarray, said: str, name: str) -> Found:
             f"{name}: {table.shape[1]} columns; an event table has four: x, y, time and polarity in any order"
         )
     sample = table[:: max(1, len(table) // SAMPLE)].astype(np.float64)
-    sample = sample[np.isfinite(sample).all(axis=1)]
+    sample = sample[(np.abs(sample) < 2.0**63).all(axis=1)]  # false for NaN as well
     refused = InputError(
         f"{name}: cannot tell which of the four columns are x, y, time and polarity (they run "
         f'{_ranges(sample)}); say the order in columns, such as "txyp", or save named arrays x, y, t, p'
@@ -145,12 +145,12 @@ def time_unit(t: np.ndarray, said: str, known: str | None) -> Found:
     if whole:
         penalty = {"s": 4.0, "ms": 2.0, "us": 1.0 if thousands else 0.0, "ns": 0.0 if thousands else 1.5}
     else:
-        penalty = {"s": 0.0, "ms": 0.3 if fine["ms"] else 0.8, "us": 1.5, "ns": 3.0}
+        penalty = {"s": 0.0, "ms": 0.3 if fine["ms"] else 2.0 if fine["s"] else 1.2, "us": 2.0, "ns": 3.0}
         penalty["s"] += 0.5 if fine["ms"] else 0.0 if fine["s"] else 0.2
     for unit, factor in MICROSECONDS.items():
         seconds = (high - low) * factor / 1e6
-        if seconds > 0:
-            rate = math.log10(len(t) / seconds)
+        if 0 < seconds < math.inf:
+            rate = math.log10(len(t)) - math.log10(seconds)
             penalty[unit] += max(0.0, math.log10(USUAL_RATE[0]) - rate, rate - math.log10(USUAL_RATE[1]))
         if 1e9 <= low * factor / 1e6 <= 4e9:  # years 2001 to 2096
             penalty[unit] -= 2

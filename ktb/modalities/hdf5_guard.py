@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ktb.modalities.limits import MAX_ENTRIES, InputError
+from ktb.modalities.limits import MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_ENTRIES, InputError
 
-MAX_CHUNK_BYTES = 64 * 2**20
-MAX_CHUNKS = 200_000
-"""Pieces that one reading may touch; each costs the time of a look-up."""
 SURE_BYTES = 256 * 2**10
 """Stored bytes of a chunk from which deflate can make 256 MiB at most: larger ones are unpacked in trial."""
 _DEPTH = 4

@@ -28,6 +28,18 @@ MAX_MESSAGE = 1000
 """Letters: what was found may be as long as the file."""
 
 
+MAX_SENSOR_PIXELS = 2**22
+"""Of an event camera; the largest have 1280 x 800."""
+MAX_DROPPED = 0.01
+"""Share of damaged events that is left out with a note; more is refused."""
+MAX_CHUNK_BYTES = 64 * 2**20
+"""Of a separately compressed piece of an event recording, unpacked."""
+MAX_CHUNKS = 200_000
+"""Pieces that one reading may touch; each costs the time of a look-up."""
+MAX_UNPACKED_BYTES = 4 * 2**30
+"""Of all pieces of an event recording that are unpacked one after the other."""
+
+
 class InputError(ValueError):
     """A file or an array that cannot be used: the message says what was found and what to do."""
 
