@@ -12,8 +12,19 @@ import pytest
 from pairs import synthetic_pair
 
 from ktb.config import InputConfig
-from ktb.modalities import Calibration, InputError, Intrinsics, XOptions, encode_x, place
-from ktb.modalities.align import read_alignment
+from ktb.modalities import (
+    Calibration,
+    InputError,
+    Intrinsics,
+    XOptions,
+    alignment_overlay,
+    encode_x,
+    estimate_alignment,
+    place,
+    read_alignment,
+    read_image_rgb,
+    read_x,
+)
 from ktb.modalities.register import reached, register_depth, resize, stretch, warp
 
 NAN = float("nan")
@@ -347,3 +358,138 @@ def test_a_large_file_is_not_read(tmp_path):
         read_alignment(tmp_path / "big.json")
     with pytest.raises(InputError, match="no such file"):
         read_alignment(tmp_path / "none.json")
+
+
+# Estimating
+
+SLIGHTLY_OFF = np.array([[1.02, 0.012, -9], [-0.01, 0.99, 7], [0, 0, 1]])
+
+
+def example(scene: str) -> tuple[np.ndarray, np.ndarray]:
+    """A rendered photograph and its depth, NaN in holes."""
+    depth = read_x(EXAMPLES / f"{scene}_depth.png").data.astype(np.float32)
+    return read_image_rgb(EXAMPLES / f"{scene}_rgb.png"), np.where(depth == 0, np.float32(NAN), depth)
+
+
+def corner_error(matrix, wanted, size_hw: tuple[int, int]) -> float:
+    """The largest distance, in pixels of the photograph, between where two matrices put X's corners."""
+    bottom, right = size_hw[0] - 1, size_hw[1] - 1
+    found, true = (
+        np.asarray(m) @ [[0, right, right, 0], [0, 0, bottom, bottom], [1, 1, 1, 1]] for m in (matrix, wanted)
+    )
+    return float(np.hypot(*(found[:2] / found[2] - true[:2] / true[2])).max())
+
+
+@pytest.mark.parametrize("size", [(480, 640), (300, 400)])
+def test_a_moved_copy_is_found_exactly(size):
+    rgb, _ = example("kitchen")
+    moved = warp(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32), SLIGHTLY_OFF, (480, 640))
+    estimate = estimate_alignment(rgb, resize(moved, size, "bilinear"))
+    wanted = np.linalg.inv(SLIGHTLY_OFF) @ stretch(size, (480, 640))
+    assert corner_error(estimate.start, wanted, size) > 8
+    assert corner_error(estimate.matrix, wanted, size) < 0.5
+    assert estimate.improves
+    assert estimate.score_after > 0.95
+
+
+@pytest.mark.parametrize("scene", ["bedroom", "kitchen", "living_room", "office"])
+def test_depth_is_laid_onto_the_photograph(scene):
+    rgb, depth = example(scene)
+    estimate = estimate_alignment(rgb, warp(depth, SLIGHTLY_OFF, depth.shape, "nearest"))
+    assert corner_error(estimate.matrix, np.linalg.inv(SLIGHTLY_OFF), depth.shape) < 3
+    assert estimate.improves
+    shifted = warp(depth, shift(8, 0), depth.shape, "nearest")
+    estimate = estimate_alignment(rgb, shifted, "translation")
+    assert corner_error(estimate.matrix, shift(-8, 0), depth.shape) < 1.5
+    assert estimate.improves
+    assert "instead of" in estimate.message
+
+
+def test_an_aligned_pair_is_left_alone():
+    rgb, depth = example("kitchen")
+    estimate = estimate_alignment(rgb, depth)
+    assert not estimate.improves
+    assert corner_error(estimate.matrix, np.eye(3), depth.shape) < 3
+
+
+@pytest.mark.parametrize("motion", ["translation", "affine", "homography"])
+def test_pictures_of_different_scenes_are_not_aligned(motion):
+    rgb, (_, depth) = example("kitchen")[0], example("office")
+    estimate = estimate_alignment(rgb, depth, motion)
+    assert not estimate.improves
+    if not estimate.converged:
+        assert estimate.matrix == estimate.start
+        assert estimate.score_after == estimate.score_before
+        assert estimate.message.startswith("No alignment of X and the photograph was found: ")
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.zeros((48, 64), np.float32),
+        np.full((48, 64), NAN, np.float32),
+        RNG.random((48, 64)).astype(np.float32),
+        np.full((480, 64, 3), 7, np.uint8),
+        np.where(np.arange(64) == 9, np.inf, np.zeros((48, 64))),
+    ],
+)
+@pytest.mark.parametrize("motion", ["translation", "affine", "homography"])
+def test_what_cannot_be_aligned_is_said_and_not_raised(x, motion):
+    for rgb in (synthetic_pair()[0], np.zeros((40, 40, 3), np.uint8)):
+        estimate = estimate_alignment(rgb, x, motion)
+        assert not estimate.converged
+        assert estimate.matrix == estimate.start
+        assert "No alignment" in estimate.message
+
+
+def test_another_view_of_other_proportions_is_found():
+    rgb, depth = example("kitchen")
+    crop = depth[:, 60:580]  # 13:12 instead of 4:3, off the centre by 0.5 pixels
+    estimate = estimate_alignment(rgb, crop)
+    assert corner_error(estimate.start, shift(60, 0), crop.shape) < 1
+    estimate = estimate_alignment(rgb, warp(crop, shift(6, -9), crop.shape, "nearest"), "translation")
+    assert corner_error(estimate.matrix, shift(54, 9), crop.shape) < 2
+    assert estimate.improves
+
+
+def test_the_estimate_is_bounded_in_time():
+    rgb, depth = example("bedroom")
+    large = cv2.resize(rgb, (4000, 3000))
+    for photo, x in ((rgb, depth), (large, cv2.resize(depth, (1600, 900), interpolation=cv2.INTER_NEAREST))):
+        start = time.perf_counter()
+        estimate_alignment(photo, x, "homography")
+        assert time.perf_counter() - start < 8  # under 1.5 s on an idle core
+
+
+def test_the_overlay_shows_edges_where_they_lie():
+    rgb = np.full((100, 140, 3), 90, np.uint8)
+    x = np.zeros((100, 140), np.float32)
+    x[:, 70:] = 1
+    for offset in (0, 20):
+        overlay = alignment_overlay(rgb, x, shift(offset, 0))
+        assert overlay.shape == rgb.shape
+        assert overlay.dtype == np.uint8
+        coloured = np.ptp(overlay.astype(int), axis=-1).max(axis=0) > 100
+        columns = np.flatnonzero(coloured)
+        assert 66 + offset <= columns.min() <= columns.max() <= 73 + offset
+    with pytest.raises(InputError, match="holds no measurement"):
+        alignment_overlay(rgb, x * NAN, np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("rgb", "x", "motion", "message"),
+    [
+        (np.zeros((50, 50), np.uint8), np.zeros((50, 50)), "affine", r"the photograph has shape \(50, 50\)"),
+        (
+            np.zeros((50, 50, 3), np.uint8),
+            np.zeros((50, 50, 2)),
+            "affine",
+            "X has shape .* or .H, W. numbers",
+        ),
+        (np.zeros((50, 50, 3), np.uint8), np.zeros((5, 5)), "affine", "each side needs at least 32"),
+        (np.zeros((50, 50, 3), np.uint8), np.zeros((50, 50)), "spline", "choose one of translation, affine"),
+    ],
+)
+def test_wrong_arguments_of_the_estimate(rgb, x, motion, message):
+    with pytest.raises(InputError, match=message):
+        estimate_alignment(rgb, x, motion)

@@ -16,6 +16,8 @@ from ktb.modalities.depth import (
     fill_holes,
     read_depth_metres,
 )
+from ktb.modalities.ecc import AlignmentEstimate, estimate_alignment
+from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.encode import XReading, encode_x, missing_x
 from ktb.modalities.events import COUNT_SATURATION, EventStream, event_frame
 from ktb.modalities.limits import InputError
@@ -32,6 +34,7 @@ __all__ = [
     "NEAR_BRIGHT",
     "NEAR_DARK",
     "Alignment",
+    "AlignmentEstimate",
     "Calibration",
     "DepthReading",
     "EventStream",
@@ -41,8 +44,10 @@ __all__ = [
     "RawX",
     "XOptions",
     "XReading",
+    "alignment_overlay",
     "encode_depth",
     "encode_x",
+    "estimate_alignment",
     "event_frame",
     "fill_holes",
     "missing_x",
