@@ -40,14 +40,15 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
 
 
 def one_channel(data: np.ndarray, weights: tuple[float, float, float]) -> tuple[np.ndarray, bool]:
-    """A picture's only channel, as stored, if its channels are equal; else their weighted sum, as float32.
+    """A picture's only channel, as stored, if its channels are equal; else their weighted sum.
 
     Args:
         data: (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped.
         weights: of the three channels, adding up to 1.
 
     Returns:
-        (H, W), and whether the picture is plainly in colour: more than JPEG makes of grey.
+        (H, W) of the stored type (sums of integers are rounded), and whether the picture is plainly in
+        colour: more than JPEG makes of grey.
     """
     if data.ndim == 2:
         return data, False
@@ -56,7 +57,9 @@ def one_channel(data: np.ndarray, weights: tuple[float, float, float]) -> tuple[
     if np.array_equal(first, second, equal_nan) and np.array_equal(first, third, equal_nan):
         return np.ascontiguousarray(first), False
     mixed = sum(np.float32(weight) * channel for weight, channel in zip(weights, (first, second, third)))
-    return mixed.astype(np.float32), is_colour(data)
+    # Of the stored type, because that says what the values mean: 8 bits are a picture already.
+    mixed = mixed if data.dtype.kind == "f" else np.rint(mixed)
+    return mixed.astype(data.dtype), is_colour(data)
 
 
 def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:

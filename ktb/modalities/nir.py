@@ -50,10 +50,10 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     if given[0] is not None:
         image, used = scaled(data, *given), f"{given[0]:g} to {given[1]:g}, fixed"
         notes += cut_off_note(data, *given, "")
-    elif raw.data.dtype in (np.uint8, np.uint16):
-        white = full_scale(raw.data[..., :3] if raw.data.ndim == 3 else raw.data)
+    elif data.dtype in (np.uint8, np.uint16):
+        white = full_scale(data)
         image, used = data.astype(np.float32) / white, f"0 to {white:,}"
-        if white < np.iinfo(raw.data.dtype).max:
+        if white < np.iinfo(data.dtype).max:
             notes += (
                 f"No value of this 16-bit file is above {white:,}: it is taken for {white.bit_length()}-bit "
                 "data. Give the range 0 to 65535 if it is a dark picture of 16 bits.",
