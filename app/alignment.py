@@ -3,69 +3,72 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import gradio as gr
-import numpy as np
 
 from app.pictures import display_size, figure_tag, image_tag
+from app.service import Overlays
 from app.x_form import Proposal
 
-SIDE = 640
+POINTER = " “Alignment of X” below the Run button estimates one or takes a file."
 
 
 @dataclass(frozen=True)
 class AlignmentControls:
-    """The components of the accordion."""
+    """What starts an alignment (left), and its preview with the decision (in the tab of X)."""
 
-    accordion: gr.Accordion
-    file: gr.File
+    state: gr.HTML
     estimate: gr.Button
+    file: gr.UploadButton
+    remove: gr.Button
     preview: gr.HTML
     use: gr.Button
-    remove: gr.Button
-    state: gr.HTML
     proposal: gr.State
 
 
-def build_alignment() -> AlignmentControls:
-    """Lay the accordion out."""
-    with gr.Accordion("Alignment of X with the photograph", open=False, elem_id="ktb-align") as accordion:
+def build_alignment() -> tuple[gr.HTML, gr.Button, gr.UploadButton, gr.Button]:
+    """The accordion, in the order of `AlignmentControls`."""
+    with gr.Accordion("Alignment of X", open=False, elem_id="ktb-align"):
         state = gr.HTML(applied_note(None), elem_id="ktb-aligned")
         estimate = gr.Button("Estimate an alignment", size="sm", elem_id="ktb-estimate")
-        file = gr.File(
-            label="or a matrix or calibration (.json, .npy, .txt)",
-            type="filepath",
-            height=120,
-            elem_id="ktb-calibration",
-        )
-        preview = gr.HTML("", elem_id="ktb-align-preview")
-        with gr.Row():
-            use = gr.Button("Use this alignment", size="sm", visible=False, elem_id="ktb-align-use")
-            remove = gr.Button("Remove the alignment", size="sm", visible=False, elem_id="ktb-align-remove")
-        proposal = gr.State(None)
-    return AlignmentControls(accordion, file, estimate, preview, use, remove, state, proposal)
+        file = gr.UploadButton("Take a matrix or calibration file", size="sm", elem_id="ktb-calibration")
+        remove = gr.Button("Remove the alignment", size="sm", visible=False, elem_id="ktb-align-remove")
+    return state, estimate, file, remove
+
+
+def build_preview() -> tuple[gr.HTML, gr.Button, gr.State]:
+    """The preview, in the order of `AlignmentControls`."""
+    preview = gr.HTML("", visible=False, elem_id="ktb-align-preview")
+    use = gr.Button("Use this alignment", variant="primary", visible=False, elem_id="ktb-align-use")
+    return preview, use, gr.State(None)
 
 
 def applied_note(proposal: Proposal | None) -> str:
     """Whether an alignment is applied."""
     if proposal is None:
-        return '<p class="ktb-read">No alignment is applied: X is only resized to the photograph.</p>'
-    return f'<div class="ktb-applied"><b>Applied</b>: {html.escape(proposal.origin)}</div>'
+        return '<p class="ktb-read">Nothing is applied: X is only resized to the photograph.</p>'
+    return f'<div class="ktb-applied"><b>Applied</b>: {html.escape(proposal.alignment.summary)}</div>'
 
 
-def preview_html(before: np.ndarray | None, after: np.ndarray, words: Sequence[str]) -> str:
-    """Overlays without and with the alignment, and what is known about it."""
-    pictures = [(after, "alignment after", "With it")]
-    if before is not None:
-        pictures.insert(0, (before, "alignment before", "Without"))
+def preview_html(overlays: Overlays) -> str:
+    """X's edges over the photograph without and with the alignment, and what is known about it."""
+    shown = [
+        (overlays.before, "alignment before", "Without", "edges of X in orange"),
+        (overlays.after, "alignment after", "With", "the same, aligned"),
+    ]
     figures = "".join(
-        figure_tag(image_tag(display_size(image, side=SIDE), alt), title, "")
-        for image, alt, title in pictures
+        figure_tag(image_tag(display_size(image), alt), title, note)
+        for image, alt, title, note in shown
+        if image is not None
     )
-    lines = "".join(f"<p>{html.escape(text)}</p>" for text in words)
+    offer = "" if overlays.after is None else " <b>Nothing is applied yet.</b>"
     return (
-        f'<div class="ktb-grid ktb-overlays">{figures}</div><div class="ktb-read">{lines}'
-        "<p><b>Nothing is applied yet.</b> Do the edges of X lie on those of the photograph?</p></div>"
+        f'<h4>Alignment</h4><p class="ktb-words">{html.escape(overlays.message)}{offer}</p>'
+        f'<div class="ktb-grid ktb-two">{figures}</div>'
     )
+
+
+def pointed(message: str) -> str:
+    """A message that speaks of an alignment, with where on the page that is."""
+    return message + "." + POINTER if "alignment matrix" in message else message

@@ -108,7 +108,8 @@ class OwnExamples:
         try:
             return read()
         except (ValueError, OSError) as error:
-            raise ValueError(f"{self.data.file}: {path}: {error}") from error
+            said = str(error).removeprefix(f"{path.name}: ")
+            raise ValueError(f"{self.data.file}: {path}: {said}") from error
 
 
 def _other_classes(predicted: tuple[str, ...], named: tuple[str, ...], file: str) -> list[str]:

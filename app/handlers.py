@@ -7,13 +7,13 @@ import html
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from app.alignment import AlignmentControls
+from app.alignment import AlignmentControls, applied_note, pointed, preview_html
 from app.examples import OwnExamples
 from app.layout import card_text, offered, tiles, warning_text
 from app.panels.branches import branches_panel
@@ -25,16 +25,17 @@ from app.photo import shown_photo
 from app.service import MissingX, Service
 from app.sessions import SessionStore
 from app.words import head, modality_choices, no_result, no_x, x_label, x_name
-from app.x_form import XForm, fields_for, x_options
+from app.x_form import Proposal, XForm, fields_for, x_options
 from app.x_input import XControls, hint, source_choices, source_note
 from ktb.modalities import XOptions
+from ktb.modalities.align import read_alignment
 from ktb.outputs import result_files
 
 PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
 
 
-def shows_errors(handler: Callable) -> Callable:
-    """Turn a ValueError, which has a text for people, into the page's message."""
+def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
+    """Turn a ValueError, which has a text for people, into the page's message (or a client's, as it is)."""
 
     @wraps(handler)
     def wrapped(*args, **kwargs):
@@ -42,7 +43,8 @@ def shows_errors(handler: Callable) -> Callable:
             return handler(*args, **kwargs)
         except ValueError as error:
             stays = 8 if isinstance(error, MissingX) else None  # seconds; a button offers the way on
-            raise gr.Error(html.escape(str(error)), duration=stays, print_exception=False) from error
+            said = html.escape(pointed(str(error))) if as_html else str(error)
+            raise gr.Error(said, duration=stays, print_exception=False) from error
 
     return wrapped
 
@@ -62,6 +64,7 @@ class Parts:
     x_kind: gr.State
     alone: gr.Button
     alignment: AlignmentControls
+    tabs: gr.Tabs
     stage: gr.HTML
     branches: gr.HTML
     fusion: gr.HTML
@@ -95,10 +98,10 @@ class Handlers:
     def read_new_pair(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Forget what was said of the pair before (window, an estimated alignment), then read."""
         form = XForm(*values)
-        kept = form.alignment if form.alignment and not form.alignment.is_estimate else None
+        kept = None if form.alignment and form.alignment.is_estimate else form.alignment
         form = form._replace(window=None, alignment=kept)
         answer = self.read(request, rgb_path, x_files, source, model_name, *form)
-        return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept}
+        return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept} | self._no_proposal()
 
     def read(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Read X without running the network; what is wrong stands where X would be shown."""
@@ -109,13 +112,15 @@ class Handlers:
             try:
                 view = self.service.read_x(x_files, rgb_path, model_name, x_options(form))
             except ValueError as error:
-                wrong = error_box(str(error))
+                wrong = error_box(pointed(str(error)))
         fields = fields_for(form, inputs, view)
         answer = {
             x.files: gr.update(visible=is_file),
             x.read: small_x_panel(view.reading) if view else wrong or hint(inputs, source),
-            self.p.x_tab: x_panel(view.reading) if view else wrong or no_x(inputs),
+            self.p.x_tab: x_panel(view) if view else wrong or no_x(inputs),
             self.p.alone: gr.update(visible=False),
+            self.p.alignment.state: applied_note(form.alignment),
+            self.p.alignment.remove: gr.update(visible=form.alignment is not None),
         }
         return answer | x.updates(fields, bool(is_file and x_files), form.unit)
 
@@ -134,9 +139,37 @@ class Handlers:
             self.p.stage: result_panel(result),
             self.p.branches: branches_panel(result),
             self.p.fusion: fusion_panel(result, level),
-            self.p.x_tab: x_panel(result.prediction.x),
+            self.p.x_tab: x_panel(result.x),
             self.p.foot: footer(result),
             self.p.alone: gr.update(visible=False),
+        }
+
+    @shows_errors
+    def propose(self, request: gr.Request, file, rgb_path, x_files, source, model_name, *values):
+        """Preview the alignment of a file, or an estimate if there is none; apply nothing."""
+        self.remember(request, file, rgb_path, x_files)
+        given = read_alignment(file) if file else None
+        options = x_options(XForm(*values))
+        found, overlays = self.service.look_at(rgb_path, x_files, model_name, options, given)
+        proposal = Proposal(found, given is None) if found else None
+        a = self.p.alignment
+        return {
+            a.preview: gr.update(value=preview_html(overlays), visible=True),
+            a.proposal: proposal,
+            a.use: gr.update(visible=proposal is not None),
+            self.p.tabs: gr.update(selected="x"),
+        }
+
+    def use_proposal(self, proposal):
+        """Apply what was looked at."""
+        return {self.p.x.form.alignment: proposal} | self._no_proposal()
+
+    def _no_proposal(self) -> dict[Any, Any]:
+        a = self.p.alignment
+        return {
+            a.preview: gr.update(value="", visible=False),
+            a.proposal: None,
+            a.use: gr.update(visible=False),
         }
 
     def offer_alone(self, rgb_path, x_files, source):
@@ -151,6 +184,10 @@ class Handlers:
     def defaults(self, unit: str = "auto") -> list[Any]:
         """The fields of X as they are at the start."""
         return list(XForm(unit=unit))
+
+    def reset(self):
+        """The fields of X at their start; an alignment stays."""
+        return self.defaults()[:-1]
 
     def choose_example(self, model_name, selected: gr.SelectData):
         """Put an example's files in their places, with nothing said about X."""
@@ -191,7 +228,7 @@ class Handlers:
         """Forget the session and its files."""
         self.store.close(request.session_hash)
 
-    @shows_errors
+    @partial(shows_errors, as_html=False)
     def segment(
         self,
         rgb_path: str | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,10 @@ from app.words import x_called, x_missing
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve
 from ktb.config import InputConfig, ModelConfig
-from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading
+from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading
+from ktb.modalities.align import Alignment
+from ktb.modalities.ecc import estimate_alignment
+from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
 from ktb.storage import OFFICIAL_SUFFIXES
 
@@ -48,13 +51,31 @@ class LevelView:
 
 
 @dataclass(frozen=True)
+class XView:
+    """An X input as it was read, and what of the raw input decides which corrections make sense.
+
+    Attributes:
+        reading: what the network gets, and what is said about it.
+        span_ms: length of the recording that an event stream comes from, None if X is no stream.
+        window_ms: (start, end) of the events in the image, from the recording's first one; None as above.
+        is_one_channel: a picture of one channel, from which HHA has to be computed.
+    """
+
+    reading: XReading
+    span_ms: float | None = None
+    window_ms: tuple[float, float] | None = None
+    is_one_channel: bool = False
+
+
+@dataclass(frozen=True)
 class Result:
-    """One run: the photograph, what X is called, what the network said, and the fusion per level."""
+    """One run: the photograph, what X is called, what the network said, the fusion per level, and X."""
 
     rgb: np.ndarray
     x_name: str
     prediction: Prediction
     levels: tuple[LevelView, ...]
+    x: XView
 
     @property
     def x_is_missing(self) -> bool:
@@ -63,18 +84,12 @@ class Result:
 
 
 @dataclass(frozen=True)
-class XView:
-    """An X input as it was read, and what of the raw input decides which corrections make sense.
+class Overlays:
+    """X's edges over the photograph without and with an alignment; None where that cannot be shown."""
 
-    Attributes:
-        reading: what the network gets, and what is said about it.
-        span_ms: length of an event stream, None if X is no stream.
-        is_one_channel: a picture of one channel, from which HHA has to be computed.
-    """
-
-    reading: XReading
-    span_ms: float | None
-    is_one_channel: bool
+    before: np.ndarray | None
+    after: np.ndarray | None
+    message: str
 
 
 class MissingX(ValueError):
@@ -131,16 +146,40 @@ class Service:
         raw = read_x(_files(x_files), options=options)
         size = read_image_rgb(rgb_path).shape[:2] if rgb_path else None
         reading = self.predictor(model).read(raw, size, options)
-        if not isinstance(raw.data, EventStream):
-            return XView(reading, None, raw.data.ndim == 2)
-        t = raw.data.t
-        return XView(reading, float(t.max() - t.min()) / 1e3 if len(t) else 0.0, False)
+        return _view(raw, reading, self.inputs(model), options)
 
-    def raw_pair(self, rgb_path: str | None, x_files: XFiles, options: XOptions) -> tuple[np.ndarray, RawX]:
-        """Photograph and X as they are, for the alignment."""
+    def look_at(
+        self,
+        rgb_path: str | None,
+        x_files: XFiles,
+        model: str,
+        options: XOptions,
+        alignment: Alignment | None,
+    ) -> tuple[Alignment | None, Overlays]:
+        """An alignment to look at: the one given, or an estimate (None if there is no good one)."""
         if not rgb_path or not _files(x_files):
             raise ValueError("an alignment needs both: upload the photograph and its X first.")
-        return read_image_rgb(rgb_path), read_x(_files(x_files), options=options)
+        plain = replace(options, matrix=None, calibration=None)
+        rgb, raw = read_image_rgb(rgb_path), read_x(_files(x_files), options=plain)
+        predictor = self.predictor(model)
+        own = _edges_of(predictor.read(raw, None, plain))
+        size = rgb.shape[:2]
+        if alignment is None:
+            found = estimate_alignment(rgb, own)
+            before = alignment_overlay(rgb, own, found.start)
+            if not found.improves:
+                return None, Overlays(before, None, found.message)
+            after = alignment_overlay(rgb, own, found.matrix)
+            return Alignment(found.matrix, name="estimated"), Overlays(before, after, found.message)
+        aligned = predictor.read(raw, size, alignment.applied_to(plain))  # refuses what cannot be
+        try:
+            before = alignment_overlay(rgb, _edges_of(predictor.read(raw, size, plain)), np.eye(3))
+        except InputError:  # other proportions: there is nothing to compare with
+            before = None
+        after = alignment_overlay(rgb, _edges_of(aligned), np.eye(3))
+        if alignment.matrix is not None:
+            after = alignment_overlay(rgb, own, alignment.matrix)
+        return alignment, Overlays(before, after, alignment.summary)
 
     def segment(
         self,
@@ -171,10 +210,10 @@ class Service:
             raw = read_x(files, options=options)
         elif source == "estimate":
             raw = self._estimate(rgb)
-            options = AUTO  # they were said about a file
         prediction = predictor(rgb, raw, options=options)
+        view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
-        return Result(rgb, name, prediction, _level_views(prediction))
+        return Result(rgb, name, prediction, _level_views(prediction), view)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:
@@ -194,6 +233,22 @@ class Service:
             return read_header(path)
         loaded = self.predictor(model).model
         return loaded.config, loaded.card
+
+
+def _view(raw: RawX | None, reading: XReading, inputs: InputConfig, options: XOptions) -> XView:
+    if raw is None or not isinstance(raw.data, EventStream):
+        return XView(reading, is_one_channel=raw is not None and raw.data.ndim == 2)
+    first, last = raw.data.span_us
+    low, high = (float(t - first) / 1e3 for t in (raw.data.t.min(), raw.data.t.max()))
+    window = options.window_ms
+    if window is None:  # as the encoder chooses it
+        window = low if inputs.event_window_ms is None else max(0.0, high - inputs.event_window_ms), high
+    return XView(reading, float(last - first) / 1e3, window)
+
+
+def _edges_of(reading: XReading) -> np.ndarray:
+    """What an alignment is judged by: metres, where a drawn hole would have edges; else the preview."""
+    return reading.preview if reading.depth is None else reading.depth.metres
 
 
 def _files(x_files: XFiles) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.alignment import build_alignment
+from app.alignment import AlignmentControls, build_alignment, build_preview
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.handlers import Handlers, Parts
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
@@ -68,12 +68,12 @@ def _lay_out(service: Service, own: OwnExamples | None) -> tuple[Parts, gr.Butto
             alone = gr.Button("Run on the photograph alone", visible=False, elem_id="ktb-alone")
             read = gr.HTML(hint(takes, "file"), elem_classes="ktb-read", elem_id="ktb-x-read")
             x = build_corrections(source, files, read, takes, offer.unit)
-            alignment = build_alignment()
+            accordion = build_alignment()
             with gr.Accordion("Checkpoint", open=False, elem_id="ktb-settings"):
                 model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
-            with gr.Tabs(elem_id="ktb-tabs"):
+            with gr.Tabs(elem_id="ktb-tabs") as tabs:
                 with gr.Tab("Result"):
                     opacity = gr.Slider(0, 1, 0.6, step=0.01, label="Mask opacity", elem_id="ktb-opacity")
                     stage = gr.HTML(empty, elem_id="ktb-stage")
@@ -82,12 +82,14 @@ def _lay_out(service: Service, own: OwnExamples | None) -> tuple[Parts, gr.Butto
                 with gr.Tab("Fusion"):
                     level = gr.Radio(LEVELS, value=2, label="Level", elem_id="ktb-level")
                     fusion = gr.HTML(EMPTY_FUSION, elem_id="ktb-fusion")
-                with gr.Tab("X input"):
+                with gr.Tab("X input", id="x"):
+                    preview = build_preview()
                     x_tab = gr.HTML(no_x(takes), elem_id="ktb-x-tab")
             foot = gr.HTML(elem_id="ktb-foot")
     parts = Parts(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
-        x_kind=gr.State(x_name(takes)), alone=alone, alignment=alignment, stage=stage, branches=branches,
+        x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *preview),
+        tabs=tabs, stage=stage, branches=branches,
         fusion=fusion, x_tab=x_tab, foot=foot, level=level,
     )  # fmt: skip
     return parts, run, opacity
@@ -96,8 +98,13 @@ def _lay_out(service: Service, own: OwnExamples | None) -> tuple[Parts, gr.Butto
 def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
     p, x = h.p, h.p.x
     given = [p.rgb, x.files, x.source, p.model]
-    inputs, follows = [*given, *x.values], [x.files, x.read, p.x_tab, p.alone, *x.follow]
+    inputs, follows = [*given, *x.values], [
+        x.files, x.read, p.x_tab, p.alone, p.alignment.state, p.alignment.remove, *x.follow
+    ]  # fmt: skip
     read = (h.read, inputs, follows)
+    a = p.alignment
+    proposed = [a.preview, a.proposal, a.use]
+    new_pair = (h.read_new_pair, inputs, [*follows, x.form.window, x.form.alignment, *proposed])
     shown = [p.stage, p.branches, p.fusion, p.x_tab, p.foot, p.alone]
     run_pair = (h.run_pair, [*given, p.level, *x.values], shown)
     offer_alone = (h.offer_alone, [p.rgb, x.files, x.source], p.alone)
@@ -105,7 +112,7 @@ def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
     p.rgb.input(h.show_photo, p.rgb, p.rgb, **LATEST)
     gr.on(
         [p.rgb.input, x.files.upload, x.files.clear, x.files.delete],
-        h.read_new_pair, inputs, [*follows, x.form.window, x.form.alignment], **LATEST,
+        *new_pair, **LATEST,
     )  # fmt: skip
     fields = [
         event
@@ -117,14 +124,20 @@ def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
         [x.start.release, x.length.release],
         lambda start, length: (start, length), [x.start, x.length], x.form.window, **LATEST,
     ).then(*read, **LATEST)  # fmt: skip
-    x.reset.click(h.defaults, None, x.values, **QUIET).then(*read, **LATEST)
+    x.reset.click(h.reset, None, x.values[:-1], **QUIET).then(*read, **LATEST)
+
+    no_file = gr.State(None)
+    a.estimate.click(h.propose, [no_file, *inputs], [*proposed, p.tabs], **HIDDEN)
+    a.file.upload(h.propose, [a.file, *inputs], [*proposed, p.tabs], **HIDDEN)
+    a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *proposed], **QUIET).then(*read, **LATEST)
+    a.remove.click(lambda: None, None, x.form.alignment, **QUIET).then(*read, **LATEST)
 
     ran = run.click(*run_pair, **RUNNING)
     ran.failure(*offer_alone, **QUIET)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
     p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **RUNNING)
     p.gallery.select(h.choose_example, p.model, [p.rgb, x.files, x.source, *x.values], **HIDDEN).then(
-        *read, **QUIET
+        *new_pair, **QUIET
     ).then(*run_pair, **RUNNING)
     p.level.input(h.show_level, p.level, p.fusion, **QUIET)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)

@@ -6,20 +6,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from app.service import XView
 from ktb.config import InputConfig, Modality
-from ktb.modalities import DEPTH_UNITS, XOptions, thermal
+from ktb.modalities import DEPTH_UNITS, XOptions
+from ktb.modalities.align import Alignment
+from ktb.modalities.thermal import THERMAL_UNITS
 
 MIN_SPAN_MS = 1e-3
 
 
 class Proposal(NamedTuple):
-    """An alignment: the fields of XOptions that apply it, and where it comes from."""
+    """An alignment to look at or to apply; an estimate holds for its pair only."""
 
-    options: Mapping[str, Any]
-    origin: str
+    alignment: Alignment
     is_estimate: bool
 
 
@@ -57,7 +58,7 @@ def x_options(form: XForm) -> XOptions:
     sensor = numbers("sensor", form.sensor, ("width", "height"))
     if sensor and any(side != int(side) for side in sensor):
         raise ValueError(f"sensor {form.sensor!r}: give whole pixels, such as 346 x 260")
-    return XOptions(
+    options = XOptions(
         modality=form.modality or "auto",
         unit=unit,
         hot=form.hot or "auto",
@@ -68,8 +69,8 @@ def x_options(form: XForm) -> XOptions:
         columns=(form.columns or "auto").replace(" ", "") or "auto",
         time_unit=form.time_unit or "auto",
         sensor_hw=sensor and (int(sensor[1]), int(sensor[0])),
-        **(dict(form.alignment.options) if form.alignment else {}),
     )
+    return form.alignment.alignment.applied_to(options) if form.alignment else options
 
 
 def numbers(what: str, text: str | None, names: Sequence[str]) -> tuple[float, ...] | None:
@@ -89,13 +90,11 @@ def numbers(what: str, text: str | None, names: Sequence[str]) -> tuple[float, .
 
 def units_of(modality: Modality | str) -> dict[str, str]:
     """The units that X of a modality may have, key → text; "auto" first."""
-    units = (
-        DEPTH_UNITS
-        if modality in ("depth", "hha")
-        else getattr(thermal, "THERMAL_UNITS", {})
-        if modality == "thermal"
-        else {}
-    )
+    units: Mapping[str, str] = {}
+    if modality in ("depth", "hha"):
+        units = DEPTH_UNITS
+    elif modality == "thermal":
+        units = THERMAL_UNITS
     return {"auto": "guess from the file", **units} if units else {}
 
 
@@ -124,18 +123,13 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
     else:
         modality = form.modality if form.modality != "auto" else inputs.modality
     span = view.span_ms if view else None
-    window = (0.0, span or 0.0)
-    if form.window is not None and span:
-        start = min(max(form.window[0], 0.0), span)
-        window = (start, min(form.window[1], span))
-    elif span and inputs.event_window_ms:
-        length = min(inputs.event_window_ms, span)
-        window = (span - length, length)
+    start, end = (view and view.window_ms) or (0.0, span or 0.0)
+    start = min(max(start, 0.0), span or 0.0)
     return Fields(
         units=units_of(modality),
         is_thermal=modality == "thermal",
         needs_camera=modality == "hha" and (view is None or view.is_one_channel),
         is_table=modality == "event" and (view is None or span is not None),
         span_ms=span if span and span > MIN_SPAN_MS else None,
-        window_ms=window,
+        window_ms=(start, max(0.0, min(end, span or 0.0) - start)),
     )

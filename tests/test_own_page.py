@@ -16,16 +16,17 @@ import yaml
 from test_page import MASK, WAIT, browser  # noqa: F401 (a fixture)
 
 from app.examples import MAX_OWN_PAIRS, OwnExamples, examples
+from app.layout import offered, warning_text
 from app.panels.branches import branches_panel
 from app.service import Service
 from app.sessions import SessionStore
-from app.ui import build_page, launch_options, offered, warning_text
+from app.ui import build_page, launch_options
 from app.words import head, no_result, x_hint, x_label
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 from ktb.config import InputConfig, Modality
 from ktb.labels import DatasetLabels
-from ktb.modalities import read_image_rgb, read_x
+from ktb.modalities import XOptions, read_image_rgb, read_x
 from training.datasets import OwnDataset
 
 SIZE = (64, 96)
@@ -111,9 +112,10 @@ def test_the_network_gets_what_it_gets_in_training(tmp_path, farm, models):
     file = describe(tmp_path, farm)
     own, service = OwnExamples(file), Service([str(models["farm-depth"])])
     pair, sample = own.offer.pairs[0], OwnDataset(file, "test")[0]
-    reading = service.read_x(str(pair.x), str(pair.rgb), "farm-depth", own.offer.unit)
+    said = XOptions(unit=own.offer.unit)
+    reading = service.read_x(str(pair.x), str(pair.rgb), "farm-depth", said).reading
     assert np.array_equal(reading.image[..., 0] * np.float32(255), sample.modal_x)
-    guessed = service.read_x(str(pair.x), str(pair.rgb), "farm-depth", "auto")
+    guessed = service.read_x(str(pair.x), str(pair.rgb), "farm-depth").reading
     assert not np.array_equal(guessed.image, reading.image)
 
 
@@ -189,14 +191,15 @@ def test_wrong_arguments_are_named(tmp_path, farm, monkeypatch, capsys):
         (tmp_path / f"rgb/{name}.png").write_bytes(b"no picture")
     file = describe(tmp_path, tmp_path, labels=None)
     line = run_app(monkeypatch, capsys, "--own-data", str(file))
-    assert ".png: this is no picture that can be read" in line
+    assert "rgb/a.png: this is" in line
     assert "farm.yaml" in line
 
 
 @pytest.mark.parametrize("modality", [m for m in get_args(Modality) if m != "depth"])
 def test_only_depth_is_called_depth(modality):
     inputs = InputConfig(modality=modality)
-    for text in (head(inputs), x_label(inputs), x_hint(inputs), no_result(inputs, True)):
+    hint = "" if modality == "hha" else x_hint(inputs)  # HHA is computed from depth
+    for text in (head(inputs), x_label(inputs), hint, no_result(inputs, True)):
         assert "depth" not in text.lower()
     assert "depth image" in head(METRIC)
     assert "16-bit" in x_hint(METRIC)
@@ -214,7 +217,7 @@ def test_examples_follow_what_the_model_takes():
 
 def test_event_examples_are_frames_of_their_photographs():
     for pair in examples("event"):
-        photo, frame = read_image_rgb(pair.rgb), read_x(pair.x)
+        photo, frame = read_image_rgb(pair.rgb), read_x(pair.x).data
         assert frame.shape == photo.shape
         assert frame.dtype == np.uint8
         happened = frame.max(axis=-1) > 0
@@ -239,8 +242,8 @@ def test_named_models_come_first_and_names_are_told_apart(tmp_path, models):
 def test_messages_and_panels_name_what_the_model_takes(models):
     service, pair = Service([str(models["farm-event"])]), examples("event")[0]
     with pytest.raises(ValueError, match=r"X image is missing\. Upload the event frame that belongs"):
-        service.segment(str(pair.rgb), None, "farm-event", "auto")
-    page = branches_panel(service.segment(str(pair.rgb), str(pair.x), "farm-event", "auto"))
+        service.segment(str(pair.rgb), None, "farm-event")
+    page = branches_panel(service.segment(str(pair.rgb), str(pair.x), "farm-event"))
     assert 'alt="x input: event frame"' in page
     assert "depth" not in page.lower().replace("base64", "").split("src=")[0]
 
@@ -300,7 +303,7 @@ def test_own_pairs_are_on_the_page_and_nothing_else_is_served(tmp_path, farm, mo
     tab.wait_for_selector(MASK)
     assert "tenths of a millimetre (certain)" in tab.inner_text("#ktb-foot")
     assert f"{first.x.stem}" in tab.inner_text("#ktb-x")
-    tab.click("#ktb-settings button")
+    tab.click("#ktb-fix > button")
     assert tab.input_value("#ktb-unit input") == "tenths of a millimetre"
     offered_files = {path for pair in own.offer.pairs for path in pair[:2]}
     assert {fetched(address, path) for path in offered_files} == {200}
@@ -318,13 +321,15 @@ def test_a_page_of_an_event_model_does_not_speak_of_depth(models, opened):
     tab.wait_for_selector(MASK)
     assert "3 channels" in tab.inner_text("#ktb-foot")
     assert "depth" not in tab.inner_text("body").lower()
-    tab.click("#ktb-settings button")
+    tab.click("#ktb-fix > button")
+    tab.wait_for_selector("#ktb-modality")
     assert tab.locator("#ktb-unit").count() == 0
+    tab.click("#ktb-settings button")
     assert "event" in tab.inner_text("#ktb-x")
 
     tab.click("#ktb-model input")
     tab.locator("#ktb-model [role=option]", has_text="ktb-lite-nyuv2-depth").click()
-    tab.wait_for_selector("#ktb-unit")
+    tab.wait_for_selector("#ktb-x >> text=depth image")
     assert "X: its depth image" in tab.inner_text("#ktb-x")
     assert "_event" not in tab.inner_text("#ktb-x")  # a frame of events is no depth
     tab.wait_for_selector("#ktb-x-read >> text=16-bit PNG")

@@ -13,8 +13,9 @@ import pytest
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 
+from app.examples import examples
 from app.service import Service
-from app.ui import build_page, examples, launch_options
+from app.ui import build_page, launch_options
 from ktb import Predictor, load_model
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -26,6 +27,8 @@ CHROMIUM_ARGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 WAIT = 90_000  # ms; a busy machine is slow, a broken page never answers
 MASK = "#ktb-stage img.ktb-mask"
@@ -191,7 +194,6 @@ def bad_inputs(folder: Path) -> list[tuple[Path | None, Path | None, str]]:
         (rgb, cut, "damaged or cut off"),
         (rgb, huge, "50,000,000 pixels"),
         (rgb, pickled, "Python objects"),
-        (rgb, rgb, "in colour"),
         (page_named_png, depth, "web page"),
     ]
 
@@ -230,9 +232,8 @@ def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path
     client = Client(address, verbose=False)
     answer = client.predict(
         handle_file(str(rgb_path)),
-        handle_file(str(x_path)),
+        [handle_file(str(x_path))],
         "ktb-lite-nyuv2-depth",
-        "auto",
         api_name="/segment",
     )
     client.close()

@@ -12,12 +12,12 @@ import pytest
 from pairs import write_pair
 from PIL import Image
 
+from app.layout import card_text
 from app.panels.branches import branches_panel
 from app.panels.fusion import describe, fusion_panel
 from app.panels.result import footer, result_panel
 from app.pictures import balance_half_range, balance_picture, points_picture
 from app.service import LevelView, Service
-from app.ui import card_text
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 
@@ -37,7 +37,7 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(service, tmp_path_factory):
     rgb_path, x_path = write_pair(tmp_path_factory.mktemp("pair"), 64, 96)
-    return service.segment(str(rgb_path), str(x_path), "random", "auto")
+    return service.segment(str(rgb_path), str(x_path), "random")
 
 
 def level(balance: np.ndarray, entropy: float = 0.5) -> LevelView:
@@ -126,7 +126,7 @@ def test_a_model_that_fuses_by_a_mean_says_so_instead_of_showing_attention(tmp_p
     config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, kind="mean"))
     save_model(tmp_path / "mean.safetensors", build_model(config), {})
     rgb_path, x_path = write_pair(tmp_path, 64, 96)
-    found = Service([str(tmp_path / "mean.safetensors")]).segment(str(rgb_path), str(x_path), "mean", "auto")
+    found = Service([str(tmp_path / "mean.safetensors")]).segment(str(rgb_path), [str(x_path)], "mean")
     assert found.levels == ()
     assert "No attention to show" in fusion_panel(found, 2)
     assert "data:image/png" in result_panel(found)

@@ -34,12 +34,14 @@ def histogram_tag(histogram: Histogram, title: str, window: tuple[float, float] 
             f'<rect class="ktb-window" x="{start:.1f}" y="0" width="{max(end - start, 2):.1f}" '
             f'height="{HEIGHT}"/>'
         )
-    unit = f" {html.escape(histogram.unit)}" if histogram.unit else ""
+    is_short = len(histogram.unit) <= 4
+    unit = f" {html.escape(histogram.unit)}" if histogram.unit and is_short else ""
+    caption = title if is_short else f"{title}: {histogram.unit}"
     return (
         f'<figure class="ktb-histogram"><svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" '
         f'role="img" aria-label="{html.escape(title)}">{mark}<path d="{bars}"/></svg>'
         f"<div><span>{number(low)}</span><span>{number((low + high) / 2)}</span>"
-        f"<span>{number(high)}{unit}</span></div><figcaption>{html.escape(title)}</figcaption></figure>"
+        f"<span>{number(high)}{unit}</span></div><figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
 

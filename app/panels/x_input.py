@@ -9,6 +9,7 @@ import numpy as np
 
 from app.panels.histogram import histogram_tag
 from app.pictures import display_size, figure_tag, image_tag
+from app.service import XView
 from app.words import x_called
 from ktb.modalities import XReading
 
@@ -40,8 +41,9 @@ def small_x_panel(reading: XReading) -> str:
     return f"{warnings_box(reading.warnings)}{preview}<p>{html.escape(reading.summary)}</p>"
 
 
-def x_panel(reading: XReading) -> str:
+def x_panel(view: XView) -> str:
     """Preview, network input, histogram and facts, for the tab."""
+    reading = view.reading
     if reading.origin == "missing":
         return (
             '<div class="ktb-empty"><b>There is no X</b><span>The network ran on the photograph alone, with '
@@ -63,16 +65,17 @@ def x_panel(reading: XReading) -> str:
         for key, value in reading.facts.items()
         if key not in HIDDEN_FACTS
     )
-    drawn = _histogram(reading)
+    drawn = _histogram(view)
     return f"""<div class="ktb-x">{warnings_box(reading.warnings)}
 <h4>{html.escape(str(title))}</h4>
 <div class="ktb-grid ktb-two">{figures}</div>
 <div class="ktb-grid ktb-two ktb-read-facts"><dl class="ktb-facts">{facts}</dl>{drawn}</div></div>"""
 
 
-def _histogram(reading: XReading) -> str:
-    if reading.histogram is None:
+def _histogram(view: XView) -> str:
+    found = view.reading.histogram
+    if found is None:
         return ""
-    if reading.histogram.unit != "ms":
-        return histogram_tag(reading.histogram, "How often each value occurs")
-    return histogram_tag(reading.histogram, "Events over time")
+    if view.window_ms is None:
+        return histogram_tag(found, "How often each value occurs")
+    return histogram_tag(found, "Events over time; orange: those in the image", view.window_ms)
