@@ -125,6 +125,27 @@ def test_batch_single_and_api_give_the_same_masks(data, model):
         assert {**told, "seconds": 0} == {**expected, "seconds": 0}
 
 
+def test_what_is_said_about_x_reaches_reader_and_encoder(data, model):
+    """A table whose columns and sensor only the flags tell, and depth of another unit."""
+    rng = np.random.default_rng(4)
+    t, y, x, p = np.sort(rng.uniform(0, 1, 900)), *rng.integers(0, 30, (2, 900)), rng.integers(0, 2, 900)
+    events = data / "events" / "a.txt"
+    events.parent.mkdir()
+    np.savetxt(events, np.column_stack([t, y, x, p]), fmt=("%.6f", "%d", "%d", "%d"))
+    table = ("--columns", "tyxp", "--time-unit", "s", "--sensor", "60x40", "--window-ms", 0, 500)
+    for place, file, flags in (("events", events, table), ("x", data / "x/a.png", ("--unit", "0.1mm"))):
+        common = ("--model", model, *flags)
+        many = run(
+            "predict", "--rgb-dir", data / "rgb/a.*", "--x-dir", data / place, "--out", data / "m", *common
+        )
+        one = run("predict", "--rgb", data / "rgb/a.png", "--x", file, "--out", data / "o", *common)
+        assert (many.exit_code, one.exit_code) == (0, 0), many.output + one.output
+        told = json.loads((data / "o/prediction.json").read_text())
+        assert records(data / "m")["a"]["prediction"]["x"] == told["x"]
+        assert (data / "m/labels/a.png").read_bytes() == (data / "o/labels_fused.png").read_bytes()
+    assert "tenths of a millimetre (certain)" in told["x"]["summary"]
+
+
 def test_results_do_not_depend_on_the_workers(data, model):
     for workers in (1, 4):
         assert batch(data, model, "--workers", workers, out=f"out{workers}").exit_code == 0
