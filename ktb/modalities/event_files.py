@@ -64,6 +64,10 @@ def from_table(
 ) -> Recording:
     """A table (N, 4) of numbers, the order of its columns as said or found."""
     order = column_order(table, options.columns, name)
+    if len(order.value) > table.shape[1]:
+        raise InputError(
+            f"{name}: {table.shape[1]} columns, but {''.join(order.value)} were said; all four are needed"
+        )
     columns = {role: table[:, i] for i, role in enumerate(order.value)}
     return Recording(columns, text, name, order, None, size_hw, notes)
 
