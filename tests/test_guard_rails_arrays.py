@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from ktb.modalities import InputError, limits, read_x
+from ktb.modalities import InputError, XOptions, limits, read_x
 
 GIB = 2**30
 
@@ -194,3 +194,12 @@ def test_entries_that_share_their_data_are_refused_or_read_once():
     numbers = struct.pack("<HHHHIIH", 0, 0, 1000, 1000, 1000 * len(central), start, 0)
     with pytest.raises(InputError, match=r"^the file: "):
         read_x(data[:start] + 1000 * central + b"PK\x05\x06" + numbers)
+
+
+def test_odd_tables_and_times_of_events_are_named():
+    """Found by the fuzz test: fewer columns than were said, and times whose span overflows."""
+    with pytest.raises(InputError, match="3 columns, but xytp were said"):
+        read_x(b"1 2 3\n4 5 6\n", "e.csv", XOptions(columns="xytp"))
+    rows = [f"{i * 1e304} {i % 40} {i % 30} {i % 2}" for i in range(200)]
+    with pytest.raises(InputError, match=r"^e\.txt: "):
+        read_x("\n".join(rows).encode(), "e.txt", XOptions(columns="txyp"))
