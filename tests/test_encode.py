@@ -14,6 +14,7 @@ from ktb.modalities import (
     RawX,
     XOptions,
     encode_x,
+    event_frame,
     fill_holes,
     missing_x,
     place,
@@ -313,3 +314,10 @@ def test_a_real_hha_picture(shared):
     x = encode_x(raw, HHA)
     assert x.warnings == ()
     assert np.array_equal(x.preview, raw.data)
+
+
+def test_stream_for_a_checkpoint_of_event_pictures_is_drawn_with_a_warning():
+    reading = encode_x(STREAM, InputConfig(modality="event", encoding="image"))
+    assert reading.encoding == "event_frame"
+    np.testing.assert_allclose(reading.image, event_frame(STREAM) / 255, atol=1e-6)
+    assert any("unknown making" in warning for warning in reading.warnings)

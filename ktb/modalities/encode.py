@@ -88,6 +88,12 @@ def encode_x(
     if raw.kind == "events" and modality != "event":
         raise InputError(f"{raw.name}: events cannot be read as {_NOUNS[modality]}; say event or auto")
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
+    if raw.kind == "events" and not encoding.startswith("event"):
+        warnings += (
+            "This checkpoint was trained on event pictures of unknown making: the stream was drawn as positive "
+            "events, negative events and recency, which may not be what it knows.",
+        )
+        encoding = "event_frame"
     encoded = ENCODERS[encoding](raw, inputs, options)
     own_size = options.calibration.rgb.size_hw if options.calibration is not None else raw.size_hw
     size_hw = tuple(size_hw or own_size)
