@@ -90,8 +90,8 @@ def encode_x(
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
     if raw.kind == "events" and not encoding.startswith("event"):
         warnings += (
-            "This checkpoint was trained on event pictures of unknown making: the stream was drawn as positive "
-            "events, negative events and recency, which may not be what it knows.",
+            "This checkpoint was trained on event pictures of unknown making: the stream was drawn as "
+            "positive events, negative events and recency, which may not be what it knows.",
         )
         encoding = "event_frame"
     encoded = ENCODERS[encoding](raw, inputs, options)
