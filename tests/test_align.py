@@ -456,9 +456,9 @@ def test_the_estimate_is_bounded_in_time():
     rgb, depth = example("bedroom")
     large = cv2.resize(rgb, (4000, 3000))
     for photo, x in ((rgb, depth), (large, cv2.resize(depth, (1600, 900), interpolation=cv2.INTER_NEAREST))):
-        start = time.perf_counter()
+        start = time.thread_time()
         estimate_alignment(photo, x, "homography")
-        assert time.perf_counter() - start < 8  # under 1.5 s on an idle core
+        assert time.thread_time() - start < 3  # computing, whatever else the machine does
 
 
 def test_the_overlay_shows_edges_where_they_lie():

@@ -39,7 +39,8 @@ _RING, _LEAST_PEAK = 1 / 40, 0.08
 """How far off, as a share of the photograph's side, the edges must agree by how much less: 0.13 to 0.31
 in pairs of one scene, up to 0.05 in pairs of two."""
 _LARGEST_MOVE, _LARGEST_SCALE, _LARGEST_SHEAR = 0.25, 1.4, 1.06
-_WORTH = 0.005
+_WORTH, _FREEDOM = 0.005, 0.01
+"""By how much a homography must beat an affine matrix at each step, and either of them a shift at last."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,12 @@ def estimate_alignment(
         moved = _refine(small, place_layer(x, to_work @ start, work_hw), kind, deadline)
         if moved is not None:
             after = place_layer(x, moved @ to_work @ start, work_hw)
-            found.append((_agreement(small, after), _peak(small, after), to_photo @ moved @ to_work @ start))
-    score_after, peak, matrix = max(found, key=lambda one: one[0], default=(-1.0, 0.0, starts[0]))
+            worth = _agreement(small, after) - _FREEDOM * (kind != "translation")
+            found.append((worth, after, to_photo @ moved @ to_work @ start))
+    if not found:
+        return _not_found(starts[0], "their edges have too little in common", score_before)
+    _, after, matrix = max(found, key=lambda one: one[0])
+    score_after, peak = _agreement(small, after), _peak(small, after)
     if peak < _LEAST_PEAK:
         return _not_found(starts[0], "their edges have too little in common", score_before)
     if score_after <= score_before:
