@@ -69,6 +69,10 @@ def test_header_and_size_are_read_without_the_tensors(model, saved):
     assert parameter_count(saved) == sum(p.numel() for p in model.parameters())
 
 
+def test_others_may_read_a_model_file(saved):
+    assert saved.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_failed_save_leaves_no_file_and_keeps_the_old_one(model, saved, tmp_path, monkeypatch):
     old = tmp_path / "old.safetensors"
     old.write_bytes(saved.read_bytes())

@@ -16,9 +16,9 @@ from training import train
 from training.batch_picture import CELL, MAX_ROWS, draw_batch
 from training.batches import Batch
 from training.cost import ASSUMED_RATES, Cost, measure, shapes_only
-from training.datasets import build_dataset
+from training.datasets import REGISTRY, build_dataset
 from training.dry_run import _without_files
-from training.recipes import get_recipe, override, sunrgbd
+from training.recipes import Recipe, get_recipe, override, sunrgbd
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,3 +190,13 @@ def test_long_batches_are_cut_and_a_batch_may_be_all_ignored(tmp_path):
     assert many.shape == full.shape
     void = noise_batch(1, 1)._replace(label=torch.full((1, 48, 64), 255))
     assert draw_batch(void, (None, None), data).shape[1] == full.shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"), [(n, m) for n, kind in REGISTRY.items() for m in kind.modalities]
+)
+def test_inputs_without_files_are_those_with_files(tmp_path, name, modality):
+    recipe = Recipe("any", name, modality=modality)
+    described = _without_files(recipe).input_config
+    tree = make_tree(name, tmp_path)
+    assert described == build_dataset(name, tree, "train", modality=modality).input_config

@@ -457,3 +457,11 @@ def test_targets_that_do_not_fit(small_pth, tmp_path):
 
 def test_recomputed_buffers_are_never_expected():
     assert not any(name.endswith(RECOMPUTED) for name in official_names((1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("modality", "encoding"),
+    [("depth", "image"), ("hha", "hha"), ("thermal", "thermal"), ("event", "event_frame"), ("aolp", "aolp")],
+)
+def test_the_encoder_follows_from_the_modality(small, modality, encoding):
+    assert infer_config(small, modality=modality).inputs.encoding == encoding

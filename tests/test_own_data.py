@@ -240,6 +240,26 @@ def test_depth_unit_is_guessed_once_for_all_files(tmp_path):
         ({"modality": "thermic"}, "key 'modality' is 'thermic'.*allowed: depth, hha.*Did you mean 'thermal'"),
         ({"encoding": "picture"}, "key 'encoding' is 'picture'.*allowed: depth, image"),
         ({"unit": "mms"}, "key 'unit' is 'mms': no such unit; allowed: auto, mm, .*Did you mean 'mm'"),
+        ({"unit": "mm"}, "key 'unit' is 'mm': no unit of thermal, which has raw, C, K, 0.01K, 0.1K; allowed"),
+        ({"modality": "nir", "unit": "C"}, "key 'unit' is 'C': no unit of nir, which has no unit"),
+        (
+            {"range": [40, 20]},
+            r"key 'range' is \[40, 20\]: the lower number comes first; allowed: \[low, high\]",
+        ),
+        ({"range": [40]}, r"key 'range.1' is .*allowed: \[low, high\]"),
+        ({"modality": "depth", "range": [0, 9]}, "key 'range' .*only for modality thermal or nir, not depth"),
+        ({"modality": "nir", "hot": "black"}, "'hot' is 'black': only for modality thermal, not nir"),
+        ({"hot": "blac"}, "key 'hot' is 'blac'.*allowed: white, black. Did you mean 'black'"),
+        ({"percentiles": [5, 101]}, r"percentiles are \(5.0, 101.0\); give two in 0..100"),
+        ({"event_window_ms": 50}, "'event_window_ms' is 50: only for modality event, not thermal"),
+        ({"modality": "event", "event_window_ms": 0}, "'event_window_ms' is 0.*a positive time"),
+        ({"columns": "txyp"}, "'columns' is 'txyp': only for modality event, not thermal"),
+        ({"modality": "event", "time_unit": "h"}, "'time_unit' is 'h'.*allowed: auto, s, ms, us, ns"),
+        ({"modality": "event", "sensor": [0, 5]}, r"sensor_hw \(0.*give height and width"),
+        ({"modality": "event", "sensor": [480]}, r"key 'sensor.1' .*allowed: \[height, width\]"),
+        ({"field_of_view": 60}, "'field_of_view' is 60: only for modality hha, not thermal"),
+        ({"modality": "hha", "field_of_view": 190}, "farm.yaml: .*field of view"),
+        ({"modality": "hha", "intrinsics": [1, 2]}, r"key 'intrinsics.[23]' .*allowed: \[fx, fy, cx, cy\]"),
         ({"max_metres": -1}, "key 'max_metres' is -1: .*greater than 0; allowed: a positive distance"),
         ({"classes": []}, "key 'classes' is .*allowed: a list of names"),
         ({"classes": "soil"}, "key 'classes' is 'soil'.*allowed: a list of names"),
@@ -292,6 +312,56 @@ def test_files_that_are_no_description(tmp_path, text, message):
     (tmp_path / "farm.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
         OwnData(tmp_path / "farm.yaml")
+
+
+def test_keys_reach_configuration_and_options(root):
+    thermal = OwnData(describe(root, unit="C", range=[0, 50], percentiles=[2, 98], hot="black"))
+    inputs = InputConfig(**thermal.input_config)
+    assert (inputs.range_low, inputs.range_high, inputs.percentiles, inputs.hot) == (0, 50, (2, 98), "black")
+    assert thermal.x_options == XOptions(modality="thermal", unit="C")
+    events = {"modality": "event", "columns": "xytp", "time_unit": "ns", "sensor": [48, 64]}
+    data = OwnData(describe(root, event_window_ms=33, encoding="event_surface", **events))
+    inputs = InputConfig(**data.input_config)
+    assert (inputs.event_window_ms, inputs.encoding) == (33, "event_surface")
+    expected = XOptions(modality="event", columns="xytp", time_unit="ns", sensor_hw=(48, 64))
+    assert data.x_options == expected
+    camera = OwnData(describe(root, modality="hha", unit="mm", intrinsics=[50, 51, 20, 16])).x_options
+    assert (camera.intrinsics, camera.unit) == ((50, 51, 20, 16), "mm")
+
+
+def test_thermal_unit_is_guessed_once_where_a_range_needs_it(tmp_path):
+    fill(tmp_path)
+    for name, low in zip("abcdefghij", [7000] + [28000] * 9):
+        levels = np.random.default_rng(3).integers(low, low + 2000, SIZE).astype(np.uint16)
+        save(tmp_path / f"x/{name}.png", levels)
+    assert OwnData(describe(tmp_path)).unit == "auto"  # a stretch is the same in every unit
+    with pytest.raises(
+        ValueError, match=r"key 'unit': auto guesses different units: 'raw' for .*'0.01K' for"
+    ):
+        _ = OwnData(describe(tmp_path, range=[0, 50])).unit
+    assert OwnData(describe(tmp_path, range=[0, 50], unit="0.01K")).unit == "0.01K"
+    (tmp_path / "x/a.png").unlink()
+    assert OwnData(describe(tmp_path, range=[0, 50])).unit == "0.01K"
+
+
+def test_ready_made_hha_has_no_unit(tmp_path):
+    fill(tmp_path)
+    for name in "abcdefghij":
+        save(
+            tmp_path / f"x/{name}.png", np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+        )
+    assert OwnData(describe(tmp_path, modality="hha")).unit == "auto"
+    fill(tmp_path, kind=np.uint16)
+    assert OwnData(describe(tmp_path, modality="hha")).unit == "mm"
+
+
+def test_a_text_beside_the_pictures_is_x_for_events_only(root):
+    (root / "x/a.txt").write_text("notes")
+    assert OwnData(describe(root)).pairs("train")[0].x == root / "x/a.png"
+    with pytest.raises(ValueError, match=r"a\.(png|txt) are both 'a'"):
+        OwnData(describe(root, modality="event")).pairs("train")
+    places = {"modality": "event", "x": "x/*.txt", "labels": None, "rgb": "rgb/a*.jpg"}
+    assert OwnData(describe(root, **places)).pairs("train")[0].x == root / "x/a.txt"
 
 
 def test_a_missing_file(tmp_path):

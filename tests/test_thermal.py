@@ -162,9 +162,11 @@ def test_jpeg_like_grey_is_no_colour():
 
 
 def test_facts_and_histogram():
-    reading = encode_x(ramp(28315, 31315, np.uint16), inputs())
+    kelvin = ramp(28315, 31315, np.uint16)
+    kelvin[:, 10:38] = 29815
+    reading = encode_x(kelvin, inputs())
     assert reading.facts["unit"] == "hundredths of a kelvin (likely)"
-    assert reading.facts["unit guessed from"] == "a median of 29,814.5 is 25.0 °C then"
+    assert reading.facts["unit guessed from"] == "a median of 29,815 is 25.0 °C then"
     assert reading.facts["range"] == "10 / 25 / 40 °C (min / median / max)"
     assert reading.facts["stretch"].startswith("stretched from 1 % to 99 % (10")
     assert reading.histogram.unit == "°C"

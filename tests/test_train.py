@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import load_model, save_model
+from ktb.model import BRANCHES
 from training import train
 from training.assemble import checkpoint_blocks, model_config
 from training.batches import BatchLoader, Share
@@ -22,6 +23,8 @@ from training.engine import MODEL_FILE, STATE_FILE, Trainer
 from training.optimization import WeightAverage, parameter_groups, rate_at
 from training.progress import Limits
 from training.recipes import Recipe, get_recipe, override
+from training.state import RunLog
+from training.validation import EVAL_COLUMNS, Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -326,3 +329,54 @@ def test_own_class_lists_reach_the_model():
     changed = dataclasses.replace(TINY, model={"fusion.kind": "mean", "inputs.short_side": 96})
     config = model_config(changed, dataset)
     assert (config.fusion.kind, config.inputs.short_side) == ("mean", 96)
+
+
+def class_counts(tmp_path, resume: bool) -> dict[str, int]:
+    """The counts that a run keeps, where a run on other data has left some."""
+    recipe = dataclasses.replace(TINY, class_weight_power=0.5)
+    frames = Frames()
+    frames.classes = tuple(f"class {i}" for i in range(frames.num_classes))
+    loader = BatchLoader(frames, range(6), 2, recipe.augmentation, 0, 0, Share())
+    stale = dict.fromkeys(frames.classes, 7)
+    (tmp_path / train.COUNTS_FILE).write_text(json.dumps(stale))
+    weights = train._class_weights(recipe, loader, tmp_path, resume)
+    assert weights.shape == (frames.num_classes,)
+    return json.loads((tmp_path / train.COUNTS_FILE).read_text())
+
+
+def test_class_counts_are_reused_only_to_resume(tmp_path):
+    assert set(class_counts(tmp_path, resume=True).values()) == {7}
+    counted = class_counts(tmp_path, resume=False)
+    assert counted["class 0"] == counted["class 1"] == 6 * 72 * 48
+    assert counted["class 2"] == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "cuda", "on_cpu"), [("cpu", True, True), ("auto", False, True), ("auto", True, False)]
+)
+def test_the_cpu_is_used_where_cuda_is_absent(monkeypatch, device, cuda, on_cpu):
+    """Accelerate would take Apple's MPS, which nothing here was tried on."""
+    asked = {}
+
+    def accelerator(**options):
+        asked.update(options)
+        return SimpleNamespace(device=torch.device("cpu"))
+
+    monkeypatch.setattr(train, "Accelerator", accelerator)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    train._accelerator(device, TINY)
+    assert asked["cpu"] is on_cpu
+
+
+def test_validation_leaves_the_last_save_to_the_trainer(tmp_path, monkeypatch):
+    recipe = dataclasses.replace(TINY, eval_every=1)
+    run = trainer(tmp_path, recipe)
+    saved = []
+    save = run.save
+    monkeypatch.setattr(run, "save", lambda: (saved.append(run.step), save()))
+    scores = {branch: {"miou": 1.0, "pixel_accuracy": 1.0, "class_accuracy": 1.0} for branch in BRANCHES}
+    monkeypatch.setattr("training.validation.evaluate", lambda *_, **__: scores | {"images": 1})
+    watch = Validation(Frames(), [0], "one frame", False, tmp_path)
+    watch.log = RunLog(tmp_path / "eval.csv", EVAL_COLUMNS)
+    assert run.train(Limits(save_every=math.inf), watch)
+    assert saved == [3, 6]

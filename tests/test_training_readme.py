@@ -243,10 +243,14 @@ def test_the_yaml_example_is_valid(tmp_path):
     file = tmp_path / "orchard.yaml"
     file.write_text(example)
     assert read_keys(file).name == "orchard"
-    uncommented = re.sub(r"^# (\w+: \w+ +#)", r"\1", example, flags=re.MULTILINE)
-    file.write_text(uncommented.replace("modality: thermal", "modality: depth"))
-    keys = read_keys(file)
-    assert (keys.unit, keys.max_metres, keys.encoding) == ("mm", 10, "image")
+    optional = re.findall(r"^# (\w+): (.+?) +# .*?(depth|thermal|event|hha)", example, flags=re.MULTILINE)
+    assert {"unit", "max_metres", "range", "hot", "event_window_ms", "encoding"} <= {
+        row[0] for row in optional
+    }
+    for key, value, modality in optional:
+        text = example.replace("modality: thermal", f"modality: {modality}") + f"{key}: {value}\n"
+        file.write_text(text)
+        assert key in read_keys(file).model_fields_set
 
 
 def test_the_card_example_has_the_required_keys():

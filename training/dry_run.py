@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 
 from ktb.checkpoint import load_model
-from ktb.config import DEFAULT_ENCODINGS
 from ktb.labels import DATASETS
 from ktb.layers import require_matching
 from ktb.model import KTB
@@ -83,7 +82,7 @@ class _Described:
 
     @property
     def input_config(self) -> dict[str, Any]:
-        return {"modality": self.modality, "encoding": DEFAULT_ENCODINGS[self.modality]}
+        return REGISTRY[self.name].inputs_of(self.modality)
 
 
 def _without_files(recipe: Recipe) -> _Described:

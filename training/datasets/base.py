@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.config import DEFAULT_ENCODINGS
+from ktb.config import DEFAULT_ENCODINGS, Modality
 from ktb.labels import DATASETS
 from training.datasets.parts import IGNORE_INDEX, LayoutError, Sample, choose, sample_name
 
@@ -74,11 +74,16 @@ class PairDataset:
         """K."""
         return len(self.classes)
 
+    @classmethod
+    def inputs_of(cls, modality: Modality) -> dict[str, Any]:
+        """Fields of `ktb.config.InputConfig` of a model trained on this modality; depth is a picture."""
+        encoding = "image" if modality == "depth" else DEFAULT_ENCODINGS[modality]
+        return {"modality": modality, "encoding": encoding}
+
     @property
     def input_config(self) -> dict[str, Any]:
-        """Fields of `ktb.config.InputConfig` of a model trained on this dataset; depth is a picture."""
-        encoding = "image" if self.modality == "depth" else DEFAULT_ENCODINGS[self.modality]
-        return {"modality": self.modality, "encoding": encoding}
+        """Fields of `ktb.config.InputConfig` of a model trained on this dataset."""
+        return self.inputs_of(self.modality)
 
     def __len__(self) -> int:
         return len(self.names)

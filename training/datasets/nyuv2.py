@@ -1,8 +1,9 @@
 """NYU Depth V2: 40 classes, 795 training and 654 test frames."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from ktb.config import Modality
 from training.datasets.base import PairDataset
 from training.datasets.parts import label_table
 
@@ -26,11 +27,11 @@ class NYUv2(PairDataset):
     )
     labels_stored = label_table(40, first=1, ignored=[0])
 
-    @property
-    def input_config(self) -> dict[str, str | float]:
+    @classmethod
+    def inputs_of(cls, modality: Modality) -> dict[str, Any]:
         """Depth in metres / 10 (see `ktb.modalities.encode_depth`); HHA and event frames are pictures."""
-        depth = {"encoding": "depth"} if self.modality == "depth" else {}
-        return super().input_config | depth | {"max_metres": 10.0}
+        depth = {"encoding": "depth"} if modality == "depth" else {}
+        return super().inputs_of(modality) | depth | {"max_metres": 10.0}
 
     def _files(self, name: str) -> tuple[Path, ...]:
         folder, suffix = _X[self.modality]
