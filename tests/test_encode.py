@@ -310,7 +310,7 @@ def test_real_depth_with_its_photograph(shared, name, checkpoint):
 
 def test_a_real_hha_picture(shared):
     raw = read_x(shared / "data" / "hha" / "matlab_hha.png")
-    assert encode_x(raw, DEPTH).modality == "other"
+    assert encode_x(raw, DEPTH).modality == "hha"
     x = encode_x(raw, HHA)
     assert x.warnings == ()
     assert np.array_equal(x.preview, raw.data)
@@ -321,3 +321,30 @@ def test_stream_for_a_checkpoint_of_event_pictures_is_drawn_with_a_warning():
     assert reading.encoding == "event_frame"
     np.testing.assert_allclose(reading.image, event_frame(STREAM) / 255, atol=1e-6)
     assert any("unknown making" in warning for warning in reading.warnings)
+
+
+GREY = RNG.integers(0, 256, (60, 80), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected", "found"),
+    [
+        ("FLIR_00060_thermal.jpg", GREY, "depth", "thermal"),
+        ("0002_nir.png", GREY, "depth", "nir"),
+        ("frame_hha.png", COLOUR, "depth", "hha"),
+        ("frame_hha.png", GREY, "depth", "depth"),
+        ("depth.png", MM, "thermal", "depth"),
+        ("depth.png", MM, "hha", "hha"),
+        ("thermal_and_depth.png", GREY, "depth", "depth"),
+        ("events.png", GREY, "depth", "depth"),
+        ("thermal.png", GREY, "other", "other"),
+        ("a_normal_day.png", GREY, "depth", "depth"),
+    ],
+)
+def test_name_tells_what_a_program_cannot_see(name, data, expected, found):
+    raw = RawX(data, "8-bit PNG", name)
+    taken, warnings = taken_for(raw, expected, AUTO)
+    assert taken == found
+    assert bool(warnings) == (found != expected)
+    assert all(name in warning for warning in warnings)
+    assert taken_for(raw, expected, XOptions(modality=expected))[0] == expected

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import get_args
 
 import numpy as np
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
 from ktb.modalities import depth, event_images, hha, image, nir, polarization, thermal
-from ktb.modalities.depth import DepthReading, fill_holes, is_colour
+from ktb.modalities.depth import DepthReading, fill_holes
 from ktb.modalities.encoded import Encoded, Histogram
 from ktb.modalities.events import EventStream
 from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
 from ktb.modalities.placement import place_encoded
 from ktb.modalities.raw import Origin, RawX, as_raw
+from ktb.modalities.recognise import NOUNS, taken_for
 from ktb.visualize import scalar_to_colors
 
 ENCODERS: Mapping[Encoding, Callable[[RawX, InputConfig, XOptions], Encoded]] = MappingProxyType(
@@ -86,7 +86,7 @@ def encode_x(
         options = XOptions(field_of_view=options.field_of_view, intrinsics=options.intrinsics, unit="m")
     modality, warnings = taken_for(raw, inputs.modality, options)
     if raw.kind == "events" and modality != "event":
-        raise InputError(f"{raw.name}: events cannot be read as {_NOUNS[modality]}; say event or auto")
+        raise InputError(f"{raw.name}: events cannot be read as {NOUNS[modality]}; say event or auto")
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
     if raw.kind == "events" and not encoding.startswith("event"):
         warnings += (
@@ -137,53 +137,6 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:
         warnings=("There is no X: this result comes from the photograph alone. The X head saw nothing.",),
         origin="missing",
     )
-
-
-def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modality, tuple[str, ...]]:
-    """What X is taken for, and a warning if that is not what the checkpoint was trained on."""
-    if options.modality != "auto":
-        found, why = options.modality, "was said to be"
-    else:
-        found, why = _appears(raw, expected), "looks like"
-    if found == "depth" and expected == "hha":
-        found = "hha"  # its encoder computes HHA from depth
-    if found == expected or expected == "other":
-        return found, ()
-    assert found in get_args(Modality)
-    return found, (
-        f"X {why} {_NOUNS[found]}, but this checkpoint was trained with {_NOUNS[expected]}. It runs, but "
-        "what it makes of this X was never trained: trust the RGB head more.",
-    )
-
-
-_NOUNS = {
-    "depth": "depth",
-    "hha": "HHA",
-    "thermal": "thermal",
-    "event": "events",
-    "nir": "near infrared",
-    "dolp": "degree of polarization",
-    "aolp": "angle of polarization",
-    "lidar": "LiDAR",
-    "other": "a plain picture",
-}
-
-
-def _appears(raw: RawX, expected: Modality) -> Modality:
-    """What X is by its contents: `expected` unless that is impossible."""
-    if raw.kind == "events":
-        return "event"
-    if raw.kind == "angles":
-        return expected if expected in ("dolp", "aolp") else "dolp"
-    if raw.kind == "sin_cos":
-        return "aolp"
-    if raw.origin == "estimated":
-        return "hha" if expected == "hha" else "depth"
-    if expected == "depth" and is_colour(raw.data):
-        return "other"
-    if expected == "event" and not is_colour(raw.data) and raw.data.dtype != np.uint8:
-        return "depth" if raw.data.dtype.kind == "f" or raw.data.dtype == np.uint16 else "other"
-    return expected
 
 
 def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:
