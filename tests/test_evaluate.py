@@ -13,7 +13,7 @@ import torch
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 from ktb.labels import DATASETS
-from ktb.modalities import NEAR_DARK
+from ktb.modalities import NEAR_DARK, XOptions
 from ktb.model import KTBOutput
 from ktb.predictor import Predictor
 from training import evaluate as evaluation
@@ -533,7 +533,7 @@ def test_evaluation_scores_exactly_what_the_predictor_shows(root):
     predictor = Predictor(model, short_side=64)
     for index in range(len(dataset)):
         sample = dataset[index]
-        labels = predictor(sample.rgb, sample.modal_x, unit=NEAR_DARK).labels["fused"]
+        labels = predictor(sample.rgb, sample.modal_x, options=XOptions(unit=NEAR_DARK)).labels["fused"]
         matrix.update(torch.from_numpy(labels), torch.from_numpy(sample.label))
     assert result["fused"]["pixel_accuracy"] == pytest.approx(matrix.scores().pixel_accuracy, abs=1e-9)
     assert result["fused"]["miou"] == pytest.approx(matrix.scores().miou, abs=1e-9)
