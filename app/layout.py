@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+from abc import ABCMeta
 
 import gradio as gr
+from gradio.data_classes import FileData
 
 from app.examples import Offer, OwnExamples, examples
 from app.service import Service
@@ -12,28 +14,29 @@ from ktb.config import InputConfig
 from ktb.figures import rounded_down
 
 
-def hands_over_file(image: gr.Image) -> gr.Image:
-    """Make an image drop zone hand over the path of the upload itself: reading and refusing is ours.
+def _path_of_upload(self: gr.Image, payload: FileData | None) -> str | None:
+    return None if payload is None else payload.path
 
-    Gradio would open the picture first and fail on a bad one without a message for people. (A subclass
-    would do, but Gradio writes a stub file beside the module of every subclass.)
-    """
-    image.preprocess = lambda payload: None if payload is None else payload.path
-    return image
+
+PhotoFile = ABCMeta.__new__(type(gr.Image), "Image", (gr.Image,), {"preprocess": _path_of_upload})
+"""An image drop zone that hands over the path of the upload itself: reading and refusing is ours.
+
+Gradio would open the picture first and fail on a bad one without a message for people. Made by
+ABCMeta, because Gradio's own metaclass writes a stub file beside the module of every subclass. A method set
+on the object would be lost: Gradio makes a new object of its class when an event updates it.
+"""
 
 
 def photo_zone() -> gr.Image:
     """Where the photograph is put: a file, the camera, or the clipboard."""
-    return hands_over_file(
-        gr.Image(
-            label="Photograph (RGB)",
-            type="filepath",
-            image_mode=None,
-            sources=["upload", "webcam", "clipboard"],
-            webcam_options=gr.WebcamOptions(mirror=False),
-            height=200,
-            elem_id="ktb-rgb",
-        )
+    return PhotoFile(
+        label="Photograph (RGB)",
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        webcam_options=gr.WebcamOptions(mirror=False),
+        height=200,
+        elem_id="ktb-rgb",
     )
 
 

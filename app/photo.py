@@ -24,11 +24,11 @@ def shown_photo(path: str, folder: Path) -> Path | None:
 
     None if the browser shows the file itself, or if it cannot be read: the run says why.
     """
-    if browser_shows(Path(path)):
-        return None
     try:
+        if browser_shows(Path(path)):
+            return None
         rgb = read_image_rgb(path)
-    except InputError:
+    except (InputError, OSError):
         return None
     png = Path(tempfile.mkdtemp(dir=folder)) / f"{Path(path).stem}.png"
     Image.fromarray(rgb).save(png, compress_level=1)
