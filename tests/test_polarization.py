@@ -106,6 +106,14 @@ def test_angles_are_found_in_the_names(names):
     assert raw.facts["angles"].startswith(f"0°: {names[0]}, 45°: {names[1]}")
 
 
+def test_the_light_in_the_names_does_not_hide_the_polarization():
+    degree, angle = maps()
+    names = [f"glass_nir_{angle}.tif" for angle in (0, 45, 90, 135)]
+    reading = encode_x(join_files(parts(behind_polarizer(degree, angle), names)), DOLP)
+    assert reading.modality == "dolp"
+    assert np.allclose(reading.image, degree[..., None], atol=1e-4)
+
+
 def test_sine_and_cosine_by_name_by_order_or_not_at_all():
     _, angle = maps()
     sine, cosine = np.sin(2 * angle), np.cos(2 * angle)

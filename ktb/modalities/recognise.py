@@ -74,6 +74,8 @@ def _named(raw: RawX, expected: Modality) -> Modality:
     if expected == "other" or expected in said or len(said) != 1 or raw.origin != "measured":
         return expected
     (found,) = said
+    if raw.kind in ("angles", "sin_cos"):  # can only be polarization, of whatever light the name speaks of
+        return expected
     if found in ("hha", "event") and (raw.kind != "picture" or not is_colour(raw.data)):
         return expected
     return found
