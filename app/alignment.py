@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.layout import FileButton
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import Overlays
 from app.x_form import Proposal
@@ -32,7 +33,7 @@ def build_alignment() -> tuple[gr.HTML, gr.Button, gr.UploadButton, gr.Button]:
     with gr.Accordion("Alignment of X", open=False, elem_id="ktb-align"):
         state = gr.HTML(applied_note(None), elem_id="ktb-aligned")
         estimate = gr.Button("Estimate an alignment", size="sm", elem_id="ktb-estimate")
-        file = gr.UploadButton("Take a matrix or calibration file", size="sm", elem_id="ktb-calibration")
+        file = FileButton("Take a matrix or calibration file", size="sm", elem_id="ktb-calibration")
         remove = gr.Button("Remove the alignment", size="sm", visible=False, elem_id="ktb-align-remove")
     return state, estimate, file, remove
 

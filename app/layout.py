@@ -6,7 +6,7 @@ import html
 from abc import ABCMeta
 
 import gradio as gr
-from gradio.data_classes import FileData
+from gradio.data_classes import FileData, ListFiles
 
 from app.examples import Offer, OwnExamples, examples
 from app.service import Service
@@ -14,22 +14,28 @@ from ktb.config import InputConfig
 from ktb.figures import rounded_down
 
 
-def _path_of_upload(self: gr.Image, payload: FileData | None) -> str | None:
+def _paths(self: gr.components.Component, payload: FileData | ListFiles | None) -> str | list[str] | None:
+    if isinstance(payload, ListFiles):
+        return [file.path for file in payload]
     return None if payload is None else payload.path
 
 
-PhotoFile = ABCMeta.__new__(type(gr.Image), "Image", (gr.Image,), {"preprocess": _path_of_upload})
-"""An image drop zone that hands over the path of the upload itself: reading and refusing is ours.
+def hands_over_files(kind: type) -> type:
+    """A place for uploads that hands over their paths: reading and refusing is ours.
 
-Gradio would open the picture first and fail on a bad one without a message for people. Made by
-ABCMeta, because Gradio's own metaclass writes a stub file beside the module of every subclass. A method set
-on the object would be lost: Gradio makes a new object of its class when an event updates it.
-"""
+    Gradio's own would open a picture first, and fail on a bad one without a message for people; of other
+    files it leaves an empty copy. Made by ABCMeta, because Gradio's metaclass writes a stub file beside the
+    module of every subclass; a method set on the object would be lost when an event updates it.
+    """
+    return ABCMeta.__new__(type(kind), kind.__name__, (kind,), {"preprocess": _paths})
+
+
+PhotoPlace, FilesPlace, FileButton = map(hands_over_files, (gr.Image, gr.File, gr.UploadButton))
 
 
 def photo_zone() -> gr.Image:
     """Where the photograph is put: a file, the camera, or the clipboard."""
-    return PhotoFile(
+    return PhotoPlace(
         label="Photograph (RGB)",
         type="filepath",
         image_mode=None,

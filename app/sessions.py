@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,3 +95,6 @@ class SessionStore:
             resolved = path.resolve()
             if self._upload_root in resolved.parents and resolved not in self._keep:
                 resolved.unlink(missing_ok=True)
+                if resolved.parent != self._upload_root:
+                    with suppress(OSError):  # another upload lies there
+                        resolved.parent.rmdir()

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.layout import FilesPlace
 from app.service import XSource
 from app.words import modality_choices, x_hint, x_label
 from app.x_form import Fields, XForm, fields_for, units_of
@@ -95,7 +96,9 @@ def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:
         source_choices(takes), value="file", label="X comes from", container=False, elem_id="ktb-source"
     )
     note = gr.HTML(source_note(takes), visible=bool(source_note(takes)), elem_classes="ktb-read")
-    files = gr.File(label=x_label(takes), type="filepath", file_count="multiple", height=128, elem_id="ktb-x")
+    files = FilesPlace(
+        label=x_label(takes), type="filepath", file_count="multiple", height=128, elem_id="ktb-x"
+    )
     return source, note, files
 
 

@@ -28,6 +28,18 @@ def test_closing_a_session_deletes_its_uploads_and_no_other(tmp_path, upload):
     assert theirs.exists()
 
 
+def test_a_folder_goes_with_the_last_upload_in_it(tmp_path, upload):
+    store = SessionStore(tmp_path)  # the uploads lie in a folder below
+    first, second = upload("first.png"), upload("second.png")
+    store.remember_uploads("a", [first])
+    store.remember_uploads("b", [second])
+    store.close("a")
+    assert second.exists()
+    store.close("b")
+    assert not second.parent.exists()
+    assert tmp_path.exists()
+
+
 def test_an_upload_that_another_session_shares_stays_until_both_are_closed(tmp_path, upload):
     store = SessionStore(tmp_path / "gradio")
     same = upload("same.png")
