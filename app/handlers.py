@@ -231,18 +231,18 @@ class Handlers:
     @partial(shows_errors, as_html=False)
     def segment(
         self,
-        rgb_path: str | None,
-        x_files: list[str] | None,
-        model_name: str,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
         options: dict | None,
         x_source: str,
     ):
         """Masks of one pair: class tables, and each file of the ZIP as base64 under `files`."""
         call = uuid.uuid4().hex
-        self.store.remember_uploads(call, [rgb_path, *(x_files or [])])
+        self.store.remember_uploads(call, [rgb, *(x or [])])
         try:
             given = XOptions.from_dict({} if options is None else options)
-            result = self.service.segment(rgb_path, x_files, model_name, given, x_source)
+            result = self.service.segment(rgb, x, model, given, x_source)
         finally:
             self.store.close(call)
         files = result_files(result.rgb, result.prediction)

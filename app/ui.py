@@ -127,8 +127,12 @@ def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
     x.reset.click(h.reset, None, x.values[:-1], **QUIET).then(*read, **LATEST)
 
     no_file = gr.State(None)
-    a.estimate.click(h.propose, [no_file, *inputs], [*proposed, p.tabs], **HIDDEN)
-    a.file.upload(h.propose, [a.file, *inputs], [*proposed, p.tabs], **HIDDEN)
+    looks = [
+        a.estimate.click(h.propose, [no_file, *inputs], [*proposed, p.tabs], **HIDDEN),
+        a.file.upload(h.propose, [a.file, *inputs], [*proposed, p.tabs], **HIDDEN),
+    ]
+    for look in looks:
+        look.success(None, js=SHOW_RESULT, **HIDDEN)
     a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *proposed], **QUIET).then(*read, **LATEST)
     a.remove.click(lambda: None, None, x.form.alignment, **QUIET).then(*read, **LATEST)
 
