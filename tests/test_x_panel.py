@@ -288,7 +288,7 @@ def test_a_bad_estimate_is_no_proposal(service, tmp_path):
     assert overlays.message
 
 
-def test_an_applied_alignment_is_in_the_options_and_an_estimate_goes_with_its_pair():
+def test_an_applied_alignment_is_in_the_options():
     applied = Proposal(Alignment([[1, 0, 6], [0, 1, 0]]), is_estimate=True)
     assert x_options(XForm(alignment=applied)).matrix[0] == (1, 0, 6)
 
