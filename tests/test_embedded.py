@@ -60,7 +60,7 @@ def test_real_frames_score_as_the_card_says(model, shared):
 def test_examples_get_sensible_masks(model, name, expected):
     rgb, depth, _ = next(pair for pair in examples() if pair[2] == name)
     raw = read_x(depth)
-    assert raw.dtype == np.uint16
+    assert raw.data.dtype == np.uint16
     prediction = Predictor(model)(read_image_rgb(rgb), raw, trace=False)
     shares = {row.name: row.share for row in prediction.class_table()}
     assert shares["wall"] > 0.05

@@ -109,7 +109,7 @@ def encode_x(
     return XReading(
         image=np.ascontiguousarray(scaled, np.float32),
         preview=_preview(placed.display, encoded.far_is_bright),
-        summary=f"{mark}{modality}, {raw.format}, {encoded.summary}",
+        summary="; ".join((f"{mark}{modality}, {raw.format}, {encoded.summary}", *placed.facts.values())),
         modality=modality,
         encoding=encoding,
         facts=facts,
@@ -134,7 +134,10 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:
         histogram=None,
         holes=None,
         depth=None,
-        warnings=("There is no X: this result comes from the photograph alone. The X head saw nothing.",),
+        warnings=(
+            "There is no X: this result comes from the photograph alone. The X head has only what the "
+            "prompts pass to it from there.",
+        ),
         origin="missing",
     )
 
