@@ -385,7 +385,7 @@ def test_four_files_are_one_x_and_go_with_the_session(page, tmp_path, uploads): 
         cv2.imwrite(str(file), rng.integers(100, 4000, (120, 160), dtype=np.uint16))
     page.set_input_files("#ktb-rgb input[type=file]", str(rgb))
     page.set_input_files("#ktb-x input[type=file]", [str(file) for file in files])
-    page.wait_for_selector(f"{SAID} .ktb-warn >> text=looks like degree of polarization")
+    page.wait_for_selector(f"{SAID} .ktb-warn >> text=looks like the degree of polarization")
     run(page)
     stored = list(uploads.rglob("pol_*"))
     assert len(stored) >= 4

@@ -19,8 +19,8 @@ NOUNS: Mapping[Modality, str] = MappingProxyType(
         "thermal": "thermal",
         "event": "events",
         "nir": "near infrared",
-        "dolp": "degree of polarization",
-        "aolp": "angle of polarization",
+        "dolp": "the degree of polarization",
+        "aolp": "the angle of polarization",
         "lidar": "LiDAR",
         "other": "a plain picture",
     }
