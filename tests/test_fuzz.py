@@ -6,16 +6,20 @@ import json
 import os
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import fuzz_readers
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ktb.modalities import InputError
 
 SECONDS = 20
+READERS = fuzz_readers.readers()
 WORKER = Path(fuzz_readers.__file__)
 
 
@@ -100,3 +104,45 @@ def test_the_worker_sees_what_must_not_happen(monkeypatch, capsys):
     failures = json.loads(capsys.readouterr().out)["failures"]
     assert any("KeyError: 'header'" in failure["trouble"] for failure in failures)
     assert any("took " in failure["trouble"] for failure in failures)
+
+
+def edited(seed: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
+    """A seed in which, at shares of its length, some bytes are cut out and others put in."""
+    data = bytearray(seed)
+    for share, cut, put in edits:
+        place = int(share * len(data))
+        data[place : place + cut] = put
+    return bytes(data)
+
+
+@given(
+    name=st.sampled_from([name for name, reader in READERS.items() if reader.seeds != [b""]]),
+    number=st.integers(0, 20),
+    edits=st.lists(
+        st.tuples(
+            st.floats(0, 1),
+            st.sampled_from([0, 1, 2, 4, 8, 10_000]),
+            st.one_of(st.binary(max_size=8), st.sampled_from(fuzz_readers.TOKENS)),
+        ),
+        max_size=4,
+    ),
+    choices=st.integers(0, 2**32 - 1),
+)
+@settings(
+    max_examples=1000,
+    deadline=None,  # by the wall clock, which a busy machine spoils
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+def test_hypothesis_finds_no_file_that_does_harm(name, number, edits, choices):
+    """What fails here is the smallest file that does: InputError alone may come out, within 2 seconds."""
+    reader = READERS[name]
+    data = reader.wrap(edited(reader.seeds[number % len(reader.seeds)], edits))
+    begun, said = time.process_time(), "accepted, and encoded"
+    try:
+        reader.feed(data, np.random.default_rng(choices))
+    except InputError as error:
+        said = str(error)
+    assert 10 <= len(said) < 1500
+    assert time.process_time() - begun <= fuzz_readers.MAX_CASE_SECONDS

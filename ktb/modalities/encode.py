@@ -104,7 +104,8 @@ def encode_x(
     if scaled.ndim == 2:
         scaled = np.repeat(scaled[..., None], 3, axis=-1)
     own = {"file": raw.name, "format": raw.format, "size": f"{raw.size_hw[1]} x {raw.size_hw[0]}"}
-    facts = own | dict(raw.facts) | dict(encoded.facts) | placed.facts
+    kind = {"LiDAR": "an image projected already, taken as it is"} if modality == "lidar" else {}
+    facts = own | kind | dict(raw.facts) | dict(encoded.facts) | placed.facts
     mark = "ESTIMATED " if raw.origin == "estimated" else ""
     return XReading(
         image=np.ascontiguousarray(scaled, np.float32),
