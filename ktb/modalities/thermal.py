@@ -193,7 +193,7 @@ def _mark_far_ends(values: np.ndarray) -> None:
     if not others.any():
         return
     low, high = values[others].min(), values[others].max()
-    gap = _GAP * max(high - low, 1)
+    gap = _GAP * max(float(high) - float(low), 1)
     if low > gap:
         values[values == 0] = np.nan
     if 65535 - high > gap:
