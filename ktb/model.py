@@ -14,6 +14,8 @@ from ktb.layers import split_streams
 from ktb.trace import FusionTrace
 
 MIN_SIDE = 32
+HEAD_STRIDE = 4
+"""Pixels of the network's input per position of the heads' own logits."""
 BRANCHES = ("fused", "rgb", "x")
 
 
@@ -21,13 +23,16 @@ BRANCHES = ("fused", "rgb", "x")
 class KTBOutput:
     """Logits (B, K, H, W) of the three branches.
 
-    `trace` has one FusionTrace per level when asked for; None also where the fusion is a mean.
+    `trace` has one FusionTrace per level when asked for; None also where the fusion is a mean. `prompts` has,
+    when asked for, how strongly each level's prompts changed the tokens: (B, 2, h, w), rgb first, the norm of
+    the change divided by that of the token; None without prompts.
     """
 
     fused: Tensor
     rgb: Tensor
     x: Tensor
     trace: tuple[FusionTrace, ...] | None = None
+    prompts: tuple[Tensor, ...] | None = None
 
 
 class KTB(nn.Module):
@@ -87,20 +92,26 @@ class KTB(nn.Module):
         _check_inputs(rgb, modal_x)
         tokens = self.backbone.embed(rgb, modal_x)  # 2B, h, w, C: rgb samples first
         tokens = _mask_streams(tokens, mask_rgb, mask_x)
+        return self.from_tokens(tokens, logits_hw or rgb.shape[-2:], trace)
+
+    def from_tokens(self, tokens: Tensor, logits_hw: tuple[int, int], trace: bool = False) -> KTBOutput:
+        """The network after patch embedding: tokens (2B, h, w, C), rgb samples first; the rest as forward."""
         feats = {branch: [] for branch in BRANCHES}
-        traces = []
+        traces, prompts = [], []
         for level, (mapa, dscf) in enumerate(zip(self.mapa, self.dscf)):
             tokens = self.backbone.downsample(tokens, level)
-            tokens = self.backbone.blocks(mapa(tokens), level)
+            prompted = mapa(tokens)
+            if trace and self.config.fusion.prompts:
+                prompts.append(_relative_change(tokens, prompted))
+            tokens = self.backbone.blocks(prompted, level)
             stage_rgb, stage_x = split_streams(tokens)
             feats["rgb"].append(self.norms["rgb"][level](stage_rgb))
             feats["x"].append(self.norms["x"][level](stage_x))
             fused, level_trace = dscf(feats["rgb"][-1], feats["x"][-1], trace)
             feats["fused"].append(self.norms["fused"][level](fused))
             traces.append(level_trace)
-        size = logits_hw or rgb.shape[-2:]
-        logits = {branch: _upsampled(head(feats[branch]), size) for branch, head in self.heads.items()}
-        return KTBOutput(**logits, trace=tuple(filter(None, traces)) or None)
+        logits = {branch: _upsampled(head(feats[branch]), logits_hw) for branch, head in self.heads.items()}
+        return KTBOutput(**logits, trace=tuple(filter(None, traces)) or None, prompts=tuple(prompts) or None)
 
     def normalize_rgb(self, rgb: Tensor) -> Tensor:
         """(B, 3, H, W) RGB uint8, or float on the 0..1 scale → network input."""
@@ -121,6 +132,12 @@ class KTB(nn.Module):
         super().train(mode)
         self.backbone.freeze_statistics()
         return self
+
+
+def _relative_change(before: Tensor, after: Tensor) -> Tensor:
+    """Tokens (2B, h, w, C) → (B, 2, h, w): ‖after - before‖ / ‖before‖ per stream."""
+    change = (after - before).float().norm(dim=-1) / before.float().norm(dim=-1).clamp(min=1e-12)
+    return torch.stack(split_streams(change), dim=1)
 
 
 def _upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:

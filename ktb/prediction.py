@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 
 from ktb.modalities import XReading
 from ktb.model import BRANCHES
@@ -14,6 +16,18 @@ from ktb.trace import FusionTrace
 from ktb.visualize import colorize_labels
 
 Branch = Literal["fused", "rgb", "x"]
+
+
+def read_bilinear(maps: Tensor, size_hw: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
+    """One pixel (y, x) of maps (K, h, w) upsampled bilinearly to size_hw, as `F.interpolate` does; (K,)."""
+    for axis, (position, size) in enumerate(zip(pixel, size_hw)):
+        source = maps.shape[1]  # the axis that is read next; it vanishes
+        centre = min(max((position + 0.5) * source / size - 0.5, 0.0), source - 1.0)
+        low = int(centre)
+        high, weight = min(low + 1, source - 1), centre - low
+        maps = maps[:, low] * (1 - weight) + maps[:, high] * weight
+        assert maps.ndim == 2 - axis
+    return maps
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,9 @@ class Prediction:
         labels: per branch (H, W) uint8 class indices.
         confidences: per branch (H, W) float32, probability of the predicted class.
         x: the X input as it was read.
+        logits: per branch (1, K, h, w) float32 as the heads made them, at a quarter of the network's size.
         trace: one FusionTrace per level, or None.
+        prompts: per level (1, 2, h, w), how strongly the prompts changed each token, or None.
         network_hw: the size at which the network ran.
         seconds: time of the network and its pre- and postprocessing.
         device: where it ran, "cpu" or "cuda".
@@ -48,10 +64,28 @@ class Prediction:
     labels: Mapping[Branch, np.ndarray]
     confidences: Mapping[Branch, np.ndarray]
     x: XReading
+    logits: Mapping[Branch, Tensor]
     trace: tuple[FusionTrace, ...] | None
+    prompts: tuple[Tensor, ...] | None
     network_hw: tuple[int, int]
     seconds: float
     device: str
+
+    def probabilities_at(self, y: int, x: int) -> dict[Branch, np.ndarray]:
+        """The K class probabilities of each branch at a pixel of the photograph, (K,) float32.
+
+        Raises:
+            ValueError: for a pixel outside the photograph.
+        """
+        height, width = size_hw = self.labels["fused"].shape
+        if not (0 <= y < height and 0 <= x < width):
+            raise ValueError(f"pixel ({y}, {x}) is outside the photograph of {height} x {width} pixels")
+        found = {}
+        for branch, logits in self.logits.items():
+            wide = F.interpolate(logits, self.network_hw, mode="bilinear", align_corners=False)
+            at = read_bilinear(wide[0], size_hw, (y, x))
+            found[branch] = at.softmax(dim=0).numpy()
+        return found
 
     def class_table(self, branch: Branch = "fused") -> list[ClassRow]:
         """The classes that are present, largest share first."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
 from ktb.modalities.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
-from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.model import BRANCHES, HEAD_STRIDE, KTB, KTBOutput
 from ktb.prediction import Branch, Prediction
 
 SIZE_MULTIPLE = 32
@@ -68,7 +68,7 @@ class Predictor:
         network_hw = self.network_size(rgb.shape[:2])
         with torch.inference_mode():
             output = self._run(rgb, reading, network_hw, trace)
-            labels, confidences = self._postprocess(output, rgb.shape[:2])
+            labels, confidences = self._postprocess(output, network_hw, rgb.shape[:2])
         config = self.model.config
         return Prediction(
             model=config.name,
@@ -77,7 +77,9 @@ class Predictor:
             labels=labels,
             confidences=confidences,
             x=reading,
+            logits={branch: getattr(output, branch).float().cpu() for branch in BRANCHES},
             trace=output.trace,
+            prompts=output.prompts,
             network_hw=network_hw,
             seconds=time.perf_counter() - started,
             device=self._device.type,
@@ -125,8 +127,13 @@ class Predictor:
         rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
         x_tensor = self._to_network(reading.image, network_hw)
         mask_x = torch.tensor([True], device=self._device) if reading.origin == "missing" else None
+        height, width = network_hw
         return self.model(
-            self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor), mask_x=mask_x, trace=trace
+            self.model.normalize_rgb(rgb_tensor),
+            self.model.normalize_x(x_tensor),
+            mask_x=mask_x,
+            trace=trace,
+            logits_hw=(height // HEAD_STRIDE, width // HEAD_STRIDE),
         )
 
     def _to_network(self, image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
@@ -134,11 +141,12 @@ class Predictor:
         return torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(self._device)
 
     def _postprocess(
-        self, output: KTBOutput, size_hw: tuple[int, int]
+        self, output: KTBOutput, network_hw: tuple[int, int], size_hw: tuple[int, int]
     ) -> tuple[dict[Branch, np.ndarray], dict[Branch, np.ndarray]]:
         labels, confidences = {}, {}
         for branch in BRANCHES:
-            labels[branch], confidences[branch] = decide(getattr(output, branch), size_hw)
+            logits = F.interpolate(getattr(output, branch), network_hw, mode="bilinear", align_corners=False)
+            labels[branch], confidences[branch] = decide(logits, size_hw)
         return labels, confidences
 
 

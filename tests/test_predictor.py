@@ -364,3 +364,21 @@ def test_strips_and_images_beyond_4k_are_refused_before_they_take_memory(predict
     assert native.network_size((2160, 3840)) == (2176, 3840)
     with pytest.raises(ValueError, match="short_side"):
         native.network_size((6000, 8000))
+
+
+def test_probabilities_at_a_pixel_are_those_that_the_mask_was_decided_by(prediction):
+    height, width = prediction.labels["fused"].shape
+    for y, x in ((0, 0), (height - 1, width - 1), (17, 101), (60, 3)):
+        for branch, probabilities in prediction.probabilities_at(y, x).items():
+            assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+            assert probabilities[prediction.labels[branch][y, x]] == pytest.approx(
+                prediction.confidences[branch][y, x], abs=1e-4
+            )
+    with pytest.raises(ValueError, match="outside the photograph"):
+        prediction.probabilities_at(height, 0)
+
+
+def test_the_trace_tells_how_strongly_prompts_changed_the_tokens(prediction, pair, predictor):
+    assert [tuple(p.shape[:2]) for p in prediction.prompts] == [(1, 2)] * 4
+    assert all((p > 0).all() and p.isfinite().all() for p in prediction.prompts)
+    assert predictor(*pair, options=MM, trace=False).prompts is None
