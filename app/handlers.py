@@ -71,6 +71,8 @@ class Parts:
     x_tab: gr.HTML
     foot: gr.HTML
     level: gr.Radio
+    changed: gr.State
+    pixel: gr.State
 
 
 class Handlers:
@@ -142,6 +144,8 @@ class Handlers:
             self.p.x_tab: x_panel(result.x),
             self.p.foot: footer(result),
             self.p.alone: gr.update(visible=False),
+            self.p.changed: uuid.uuid4().hex,
+            self.p.pixel: None,
         }
 
     @shows_errors

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from app.alignment import AlignmentControls, build_alignment, build_preview
+from app.context import Context
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.handlers import Handlers, Parts
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
@@ -26,6 +28,8 @@ LEVELS = [("0 (fine)", 0), ("1", 1), ("2", 2), ("3 (coarse)", 3)]
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
+TABS: tuple[Callable[[Context], None], ...] = ()
+"""Of modules in `app.tabs`, in the order of the page."""
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 RUNNING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", **HIDDEN}
 QUIET: dict[str, Any] = {"show_progress": "hidden", **HIDDEN}
@@ -43,7 +47,7 @@ def build_page(service: Service, own: OwnExamples | None = None) -> gr.Blocks:
         uploads = Path(page.GRADIO_CACHE)
         uploads.mkdir(parents=True, exist_ok=True)  # Gradio's file zone needs it before the first upload
         store = SessionStore(uploads, keep=own.files if own else ())
-        parts, run, opacity = _lay_out(service, own)
+        parts, run, opacity = _lay_out(service, store, own)
         handlers = Handlers(service, store, own, uploads, parts)
         _wire(handlers, run, opacity)
         _wire_api(handlers)
@@ -51,7 +55,10 @@ def build_page(service: Service, own: OwnExamples | None = None) -> gr.Blocks:
     return page
 
 
-def _lay_out(service: Service, own: OwnExamples | None) -> tuple[Parts, gr.Button, gr.Slider]:
+def _lay_out(
+    service: Service, store: SessionStore, own: OwnExamples | None
+) -> tuple[Parts, gr.Button, gr.Slider]:
+    changed, pixel = gr.State(""), gr.State(None)
     first = service.models[0]
     takes = service.inputs(first)
     offer = offered(takes, own)
@@ -85,12 +92,15 @@ def _lay_out(service: Service, own: OwnExamples | None) -> tuple[Parts, gr.Butto
                 with gr.Tab("X input", id="x"):
                     preview = build_preview()
                     x_tab = gr.HTML(no_x(takes), elem_id="ktb-x-tab")
+                context = Context(service, store, changed, pixel, (rgb, x.files, x.source, model, *x.values))
+                for tab in TABS:
+                    tab(context)
             foot = gr.HTML(elem_id="ktb-foot")
     parts = Parts(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *preview),
         tabs=tabs, stage=stage, branches=branches,
-        fusion=fusion, x_tab=x_tab, foot=foot, level=level,
+        fusion=fusion, x_tab=x_tab, foot=foot, level=level, changed=changed, pixel=pixel,
     )  # fmt: skip
     return parts, run, opacity
 
@@ -105,7 +115,7 @@ def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
     a = p.alignment
     proposed = [a.preview, a.proposal, a.use]
     new_pair = (h.read_new_pair, inputs, [*follows, x.form.window, x.form.alignment, *proposed])
-    shown = [p.stage, p.branches, p.fusion, p.x_tab, p.foot, p.alone]
+    shown = [p.stage, p.branches, p.fusion, p.x_tab, p.foot, p.alone, p.changed, p.pixel]
     run_pair = (h.run_pair, [*given, p.level, *x.values], shown)
     offer_alone = (h.offer_alone, [p.rgb, x.files, x.source], p.alone)
 

@@ -29,6 +29,7 @@ LAYERS = (
     ("checkpoint",),
     ("prediction",),
     ("predictor",),
+    ("inspection",),
     ("outputs", "describe"),
     ("batch",),
     ("batch_predict", "batch_encode"),

@@ -1,0 +1,1 @@
+"""One module per tab: `build(context)` lays out its components and wires their events."""

@@ -1,0 +1,101 @@
+"""What the inspection of one level gives, as plain arrays that can be drawn or stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class PixelView:
+    """Where one position of a level looked, for one head or the mean over all heads.
+
+    Attributes:
+        level, head: head is None for the mean over the heads.
+        position: (row, column) of the level's grid that holds the pixel.
+        points: (P, 2) as (y, x) in [-1, 1], align-corners; of one head the 2n points of its group, else all
+            groups' points, group after group.
+        references: (P, 2), where the points started.
+        attention: (P,), adding up to 1.
+        weight_x: (P,) 0..1, the modality weight of x at the point; that of rgb is the rest.
+        x_led: (P,) bool, whether the x stream chose the point.
+        balance: share of the attention that goes to x, Σ attention · weight_x.
+        entropy: of the attention, 0..1, 1 = uniform; effective_points: its exponential, 1..2n (mean over the
+            heads if head is None).
+        sparse_share: share of the fused feature that came through the attention, ‖α ⊙ attended‖ against
+            ‖ι ⊙ z‖: a / (a + b).
+    """
+
+    level: int
+    head: int | None
+    position: tuple[int, int]
+    points: np.ndarray
+    references: np.ndarray
+    attention: np.ndarray
+    weight_x: np.ndarray
+    x_led: np.ndarray
+    balance: float
+    entropy: float
+    effective_points: float
+    sparse_share: float
+
+
+@dataclass(frozen=True, eq=False)
+class LevelMaps:
+    """Maps of one level; (h, w) is the level's grid, (h', w') its grid of points, M heads, G groups.
+
+    Attributes:
+        balance: (h, w) 0..1, mean over the heads; head_balance: (M, h, w).
+        entropy: (M, h, w) 0..1.
+        sparse_share: (h, w) 0..1, as in `PixelView`.
+        points, references, offsets: (G, 2n, 2) as (y, x); the first n are rgb-led. offsets are those that
+            were used: points - references.
+        weight_x: (2n,) modality weight of x at the points.
+        importance: (G, 2n) attention that a point received, mean over its group's heads and all positions,
+            times 2n: 1 = as much as any.
+        importance_map, density_map: (h, w), importance and number of points splatted bilinearly; density is
+            in points per cell times the cells per point: 1 = evenly spread.
+        prompt_rgb, prompt_x: (h, w) ‖change by the prompt‖ / ‖token‖, None without prompts.
+        is_uniform: attention is so even that maps of it carry no information.
+    """
+
+    level: int
+    stride: int
+    balance: np.ndarray
+    head_balance: np.ndarray
+    entropy: np.ndarray
+    sparse_share: np.ndarray
+    points: np.ndarray
+    references: np.ndarray
+    offsets: np.ndarray
+    weight_x: np.ndarray
+    importance: np.ndarray
+    importance_map: np.ndarray
+    density_map: np.ndarray
+    prompt_rgb: np.ndarray | None
+    prompt_x: np.ndarray | None
+    is_uniform: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """What a score reacts to: gradient × token after patch embedding, summed over the channels.
+
+    Attributes:
+        score: what was differentiated, such as "fused logit of wall at (120, 310)".
+        rgb, x: (h, w) signed, at the token grid; their sums over the map are `total_rgb` and `total_x`.
+        share_x: Σ|x| / (Σ|rgb| + Σ|x|), 0..1.
+        without_x, without_rgb: change of the score when that sensor's tokens are zeroed (score without -
+            score with): what really happens.
+    """
+
+    score: str
+    value: float
+    rgb: np.ndarray
+    x: np.ndarray
+    total_rgb: float
+    total_x: float
+    share_x: float
+    without_x: float
+    without_rgb: float
