@@ -69,13 +69,17 @@ class XView:
 
 @dataclass(frozen=True)
 class Result:
-    """One run: the photograph, what X is called, what the network said, the fusion per level, and X."""
+    """One run: the photograph, what X is called, what the network said, the fusion per level, and X.
+
+    `offered_as` is what `Service` calls the checkpoint; it may differ from the name that the file carries.
+    """
 
     rgb: np.ndarray
     x_name: str
     prediction: Prediction
     levels: tuple[LevelView, ...]
     x: XView
+    offered_as: str = ""
 
     @property
     def x_is_missing(self) -> bool:
@@ -213,7 +217,7 @@ class Service:
         prediction = predictor(rgb, raw, options=options)
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
-        return Result(rgb, name, prediction, _level_views(prediction), view)
+        return Result(rgb, name, prediction, _level_views(prediction), view, model)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:

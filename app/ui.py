@@ -10,6 +10,7 @@ import gradio as gr
 
 from app.alignment import AlignmentControls, build_alignment, build_preview
 from app.context import Context
+from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.handlers import Handlers, Parts
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
@@ -30,10 +31,6 @@ SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
 TABS: tuple[Callable[[Context], None], ...] = ()
 """Of modules in `app.tabs`, in the order of the page."""
-HIDDEN: dict[str, Any] = {"api_visibility": "private"}
-RUNNING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", **HIDDEN}
-QUIET: dict[str, Any] = {"show_progress": "hidden", **HIDDEN}
-LATEST: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
 
 
 def build_page(service: Service, own: OwnExamples | None = None) -> gr.Blocks:
