@@ -14,6 +14,7 @@ from app.words import x_called, x_missing
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve
 from ktb.config import InputConfig, ModelConfig
+from ktb.inspection import UNIFORM_ENTROPY
 from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading
 from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
@@ -21,7 +22,6 @@ from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
 from ktb.storage import OFFICIAL_SUFFIXES
 
-UNIFORM_ENTROPY = 0.97  # attention above this normalised entropy says next to nothing about where it looked
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 

@@ -12,6 +12,16 @@ from torch import Tensor
 from ktb.position_bias import position_bias, query_positions
 
 MAX_ATTENTION_ENTRIES = 16_000_000  # scores held at once while a whole map is being made
+MAX_CPU_ENTRIES = 1_000_000  # few enough for a processor's cache: several times faster
+
+
+@dataclass(frozen=True)
+class AttentionSummary:
+    """What whole attention maps come down to; B batch, M heads, 2n points, (h, w) the level's grid."""
+
+    balance: Tensor  # (B, M, h, w) in [0, 1]: share of the attention that goes to x
+    entropy: Tensor  # (B, M, h, w) in [0, 1]: divided by log 2n, 1 = uniform
+    received: Tensor  # (B, M, 2n): attention that each point gets, mean over the positions; adds up to 1
 
 
 @dataclass(frozen=True)
@@ -51,10 +61,30 @@ class FusionTrace:
                 f"query index {int(indices.min())}..{int(indices.max())} is outside this level's "
                 f"{height}×{width} grid; give y·{width} + x with values 0 to {height * width - 1}."
             )
-        positions = query_positions(height, width, self.query.device)[indices]
-        bias = position_bias(self.bias_table.float(), positions, self.sampling_points.float())
-        scores = self.query[:, :, indices].float() @ self.key.float().transpose(-1, -2)
-        return (scores * self.query.shape[-1] ** -0.5 + bias).softmax(dim=-1)
+        return self._scores(indices).softmax(dim=-1)
+
+    @torch.no_grad()
+    def summary(self) -> AttentionSummary:
+        """Balance and entropy of every head and position and the attention of every point, in one pass.
+
+        Memory is bounded: positions are taken in blocks, and no block's attention is kept.
+        """
+        weight_x = self.modality_weights[:, 1].float()
+        balances, entropies = [], []
+        received = torch.zeros(self.key.shape[:3], device=self.key.device)
+        for indices in self._query_chunks():
+            scores = self._scores(indices)
+            attention = scores.softmax(dim=-1)
+            received += attention.sum(dim=2)
+            balances.append(torch.einsum("bmqn,bn->bmq", attention, weight_x))
+            # −Σ a·log a = log Σ eˢ − Σ a·s: no logarithm of every entry
+            spread = scores.logsumexp(dim=-1) - torch.einsum("bmqn,bmqn->bmq", attention, scores)
+            entropies.append(spread / math.log(self.key.shape[2]))
+        return AttentionSummary(
+            balance=torch.cat(balances, dim=-1).unflatten(-1, self.query_hw),
+            entropy=torch.cat(entropies, dim=-1).clamp(0, 1).unflatten(-1, self.query_hw),
+            received=received / self.query.shape[2],
+        )
 
     @torch.no_grad()
     def balance(self) -> Tensor:
@@ -63,20 +93,23 @@ class FusionTrace:
         Returns:
             (B, h, w) in [0, 1]; 0.5 where both sensors feed a position equally.
         """
-        weight_x = self.modality_weights[:, 1].float()
-        return self._map(lambda a: torch.einsum("bmqn,bn->bmq", a, weight_x)).mean(dim=1)
+        return self.summary().balance.mean(dim=1)
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
         """Attention entropy divided by log 2n: (B, M, h, w) in [0, 1], 1 = uniform, no information."""
-        log_points = math.log(self.key.shape[2])
-        return self._map(lambda a: torch.special.entr(a).sum(dim=-1) / log_points)
+        return self.summary().entropy
 
-    def _map(self, reduce) -> Tensor:
-        rows = [reduce(self.attention(indices)) for indices in self._query_chunks()]
-        return torch.cat(rows, dim=-1).unflatten(-1, self.query_hw)
+    def _scores(self, indices: Tensor) -> Tensor:
+        """What the softmax gets for some queries, (B, M, Q, 2n) float32."""
+        positions = query_positions(*self.query_hw, self.query.device)[indices]
+        bias = position_bias(self.bias_table.float(), positions, self.sampling_points.float())
+        scores = self.query[:, :, indices].float() @ self.key.float().transpose(-1, -2)
+        return torch.add(bias, scores, alpha=self.query.shape[-1] ** -0.5)
 
     def _query_chunks(self) -> Iterator[Tensor]:
         batch, heads, queries, _ = self.query.shape
-        size = max(1, MAX_ATTENTION_ENTRIES // (batch * heads * self.key.shape[2]))
+        on_cpu = self.query.device.type == "cpu"
+        entries = min(MAX_ATTENTION_ENTRIES, MAX_CPU_ENTRIES) if on_cpu else MAX_ATTENTION_ENTRIES
+        size = max(1, entries // (batch * heads * self.key.shape[2]))
         yield from torch.arange(queries, device=self.query.device).split(size)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+UNIFORM_ENTROPY = 0.97
+"""Attention above this normalised entropy says next to nothing about where it looked."""
+
 
 @dataclass(frozen=True, eq=False)
 class PixelView:
@@ -13,7 +16,7 @@ class PixelView:
 
     Attributes:
         level, head: head is None for the mean over the heads.
-        position: (row, column) of the level's grid that holds the pixel.
+        position: (row, column) of the level's grid that holds the pixel; grid_hw: the grid's size.
         points: (P, 2) as (y, x) in [-1, 1], align-corners; of one head the 2n points of its group, else all
             groups' points, group after group.
         references: (P, 2), where the points started.
@@ -30,6 +33,7 @@ class PixelView:
     level: int
     head: int | None
     position: tuple[int, int]
+    grid_hw: tuple[int, int]
     points: np.ndarray
     references: np.ndarray
     attention: np.ndarray
@@ -54,8 +58,9 @@ class LevelMaps:
         weight_x: (2n,) modality weight of x at the points.
         importance: (G, 2n) attention that a point received, mean over its group's heads and all positions,
             times 2n: 1 = as much as any.
-        importance_map, density_map: (h, w), importance and number of points splatted bilinearly; density is
-            in points per cell times the cells per point: 1 = evenly spread.
+        importance_map, density_map: (h, w), importance and number of points splatted bilinearly, as tents
+            as wide as the undisplaced points are apart; in points per cell times the cells per point: both
+            have mean 1, and an even spread is 1 everywhere.
         prompt_rgb, prompt_x: (h, w) ‖change by the prompt‖ / ‖token‖, None without prompts.
         is_uniform: attention is so even that maps of it carry no information.
     """

@@ -1,0 +1,61 @@
+"""The inspection of one prediction: what is costly is computed when first asked for, and kept."""
+
+from __future__ import annotations
+
+import threading
+
+from ktb.inspection.maps import level_maps
+from ktb.inspection.pixel import PixelShares, at_of_pixel, inspect_pixel, pixel_shares
+from ktb.inspection.views import LevelMaps, PixelView
+from ktb.prediction import Prediction
+
+
+class Inspection:
+    """Looks into one prediction; any number of threads may ask at once.
+
+    Args:
+        prediction: made with its trace.
+
+    Raises:
+        ValueError: if there is no trace to look into.
+    """
+
+    def __init__(self, prediction: Prediction):
+        if not prediction.trace:
+            raise ValueError(
+                f"the prediction of {prediction.model!r} has no trace: its fusion is a plain mean, or it ran "
+                f"with trace=False. Run a model with DSCF fusion and trace=True."
+            )
+        self.prediction = prediction
+        self.trace = prediction.trace
+        self._maps: dict[int, LevelMaps] = {}
+        self._locks = tuple(threading.Lock() for _ in self.trace)
+
+    @property
+    def levels(self) -> int:
+        """Number of levels, counted from 0."""
+        return len(self.trace)
+
+    def maps(self, level: int) -> LevelMaps:
+        """All maps of a level; ValueError for a level that is not there."""
+        if not 0 <= level < self.levels:
+            raise ValueError(f"level {level} is not there: the trace has levels 0 to {self.levels - 1}.")
+        with self._locks[level]:
+            if level not in self._maps:
+                prompts = self.prediction.prompts
+                self._maps[level] = level_maps(
+                    self.trace[level], level, self.prediction.network_hw, prompts and prompts[level]
+                )
+            return self._maps[level]
+
+    def pixel(self, level: int, at: tuple[float, float], head: int | None = None) -> PixelView:
+        """`inspect_pixel` of this prediction, at a place (y, x) given as fractions 0..1 of the photograph."""
+        return inspect_pixel(self.trace, level, at, head)
+
+    def shares(self, at: tuple[float, float]) -> list[PixelShares]:
+        """`pixel_shares` of this prediction: per level, where the pixel's fused feature came from."""
+        return pixel_shares(self.trace, at)
+
+    def at(self, pixel: tuple[float, float]) -> tuple[float, float]:
+        """A pixel (y, x) of the photograph as fractions of it."""
+        return at_of_pixel(pixel, self.prediction.labels["fused"].shape)

@@ -1,0 +1,118 @@
+"""Maps of one fusion level: who feeds each position, how sharply, and which points matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ktb.inspection.pixel import as_array, require_single, sparse_share
+from ktb.inspection.views import UNIFORM_ENTROPY, LevelMaps
+from ktb.trace import FusionTrace
+
+MAX_SPLAT_VALUES = 4_000_000  # values of the points' footprints held at once
+
+
+@torch.no_grad()
+def level_maps(
+    trace: FusionTrace, level: int, network_hw: tuple[int, int], prompts: Tensor | None = None
+) -> LevelMaps:
+    """All maps of one level, from one pass over its attention; memory is bounded.
+
+    Args:
+        trace: of a single pair.
+        level: its index, which is only kept.
+        network_hw: size at which the network ran.
+        prompts: this level's entry of `Prediction.prompts`, (1, 2, h, w).
+
+    Raises:
+        ValueError: if the trace holds more than one pair.
+    """
+    require_single(trace)
+    summary = trace.summary()
+    groups, count = trace.sampling_points.shape[1:3]
+    received = summary.received[0].unflatten(0, (groups, -1)).mean(dim=1)  # G, 2n; each group adds up to 1
+    points = trace.sampling_points[0].float()
+    importance = received * count
+    scale = trace.query_hw[0] * trace.query_hw[1] / (groups * count)  # cells per point
+    splat = [_splat(points, values, trace) * scale for values in (importance, torch.ones_like(importance))]
+    prompt_rgb, prompt_x = (None, None) if prompts is None else map(as_array, prompts[0])
+    balance, entropy = summary.balance[0], summary.entropy[0]
+    return LevelMaps(
+        level=level,
+        stride=round(network_hw[0] / trace.query_hw[0]),
+        balance=as_array(balance.mean(dim=0)),
+        head_balance=as_array(balance),
+        entropy=as_array(entropy),
+        sparse_share=as_array(sparse_share(trace)[0]),
+        points=as_array(points),
+        references=as_array(trace.reference_points.expand_as(points)),
+        offsets=as_array(points - trace.reference_points),
+        weight_x=as_array(trace.modality_weights[0, 1]),
+        importance=as_array(importance),
+        importance_map=as_array(splat[0]),
+        density_map=as_array(splat[1]),
+        prompt_rgb=prompt_rgb,
+        prompt_x=prompt_x,
+        is_uniform=float(entropy.mean()) >= UNIFORM_ENTROPY,
+    )
+
+
+def clipped_range(
+    values: np.ndarray, percentiles: tuple[float, float] = (1, 99), centre: float | None = None
+) -> tuple[float, float, float]:
+    """Ends of a colour scale that a few outliers do not stretch.
+
+    Args:
+        values: any shape; what is not finite is left out.
+        percentiles: of the values, lower and upper end.
+        centre: the scale reaches equally far to both sides of it, as far as the farther percentile.
+
+    Returns:
+        low < high, and the share of the finite values outside them, 0..1.
+
+    Raises:
+        ValueError: for percentiles that are not 0 <= low < high <= 100.
+    """
+    lower, upper = percentiles
+    if not 0 <= lower < upper <= 100:
+        raise ValueError(f"percentiles are {percentiles}; give two, the lower first, from 0 to 100.")
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not finite.size:
+        return (0.0, 1.0, 0.0) if centre is None else (centre - 0.5, centre + 0.5, 0.0)
+    low, high = (float(end) for end in np.percentile(finite, (lower, upper)))
+    if centre is not None:
+        reach = max(abs(low - centre), abs(high - centre))
+        low, high = centre - reach, centre + reach
+    if high <= low:  # a scale needs two ends; a constant map lies in the middle
+        margin = max(abs(low), 1.0) * 1e-6
+        low, high = low - margin, high + margin
+    clipped = float(((finite < low) | (finite > high)).mean())
+    return low, high, clipped
+
+
+def _splat(points: Tensor, values: Tensor, trace: FusionTrace) -> Tensor:
+    """Values (G, 2n) spread around their points onto the grid; the map (h, w) adds up to the values.
+
+    Each point is a tent as wide as the undisplaced points are apart, so that evenly spread points give an
+    even map on a grid of any size.
+    """
+    places, weights = points.reshape(-1, 2), values.reshape(-1)
+    height, width = trace.query_hw
+    block = max(1, MAX_SPLAT_VALUES // (height + width))
+    total = torch.zeros(height, width, device=points.device)
+    for place, weight in zip(places.split(block), weights.split(block)):
+        rows = _tents(place[:, 0], height, trace.point_hw[0])
+        columns = _tents(place[:, 1], width, trace.point_hw[1])
+        total += (rows * weight[:, None]).T @ columns
+    return total
+
+
+def _tents(coordinates: Tensor, cells: int, points: int) -> Tensor:
+    """(P,) in [-1, 1] → (P, cells): shares of the cells along one axis, adding up to 1."""
+    spacing = max(1.0, (cells - 1) / (points - 1)) if points > 1 else float(cells)
+    centres = (coordinates + 1) / 2 * (cells - 1)
+    distance = (torch.arange(cells, device=coordinates.device) - centres[:, None]).abs()
+    tent = (1 - distance / spacing).clamp(min=0)
+    return tent / tent.sum(dim=1, keepdim=True)

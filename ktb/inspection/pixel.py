@@ -1,0 +1,172 @@
+"""Where one pixel looked: its sampling points and their attention, and what of its feature came through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ktb.inspection.views import PixelView
+from ktb.trace import FusionTrace
+
+
+@dataclass(frozen=True)
+class PixelShares:
+    """Where one position's fused feature came from, 0..1 each, adding up to 1.
+
+    The fused feature is α ⊙ attended + ι ⊙ z. Its attended part is split between the sensors by the balance
+    of the attention, that is by the weights of the mixture, not by the sizes of what was mixed. z, the
+    context, is convolved from both streams together: nothing in the network splits it.
+    """
+
+    rgb: float
+    x: float
+    context: float
+
+
+def at_of_pixel(pixel: tuple[float, float], size_hw: tuple[int, int]) -> tuple[float, float]:
+    """A pixel (y, x) of an image as fractions of it: the pixel's centre, ((y + ½)/H, (x + ½)/W)."""
+    return (pixel[0] + 0.5) / size_hw[0], (pixel[1] + 0.5) / size_hw[1]
+
+
+def cell_at(grid_hw: tuple[int, int], at: tuple[float, float]) -> tuple[int, int]:
+    """The cell (row, column) of a grid over the whole image that holds a place.
+
+    Args:
+        at: (y, x) as fractions 0..1 of the image; cell i of h covers i/h up to (i + 1)/h, 1 is the last.
+
+    Raises:
+        ValueError: for a place outside the image.
+    """
+    if not all(0 <= fraction <= 1 for fraction in at):
+        raise ValueError(f"place {tuple(at)} is outside the image; give (y, x) as fractions from 0 to 1.")
+    row, column = (min(int(fraction * size), size - 1) for fraction, size in zip(at, grid_hw))
+    return row, column
+
+
+def place_in_image(points: np.ndarray, grid_hw: tuple[int, int]) -> np.ndarray:
+    """Coordinates (…, 2) of a level as (y, x) fractions of the image.
+
+    A level's coordinates are align-corners: -1 and 1 are the centres of its first and last cells, which lie
+    half a cell inside the image. References that start outside give fractions below 0 or above 1.
+    """
+    grid = np.asarray(grid_hw, dtype=np.float32)
+    return ((np.asarray(points) + 1) / 2 * (grid - 1) + 0.5) / grid
+
+
+def inspect_pixel(
+    traces: Sequence[FusionTrace], level: int, at: tuple[float, float], head: int | None = None
+) -> PixelView:
+    """Where one pixel looked at one level; costs one row of attention, not a map.
+
+    Args:
+        traces: one per level, of a single pair.
+        level: index of the level.
+        at: (y, x) as fractions 0..1 of the image, see `at_of_pixel`; the cell of the level's grid that
+            holds it is inspected.
+        head: one head, which has the points of group ⌊head / (M/G)⌋; None for all heads: all groups'
+            points, each with the attention of its group's heads divided by M.
+
+    Raises:
+        ValueError: for a level or head that is not there, a place outside the image, or traces of several
+            pairs.
+    """
+    trace = _trace_of(traces, level)
+    row, column = cell_at(trace.query_hw, at)
+    attention = _attention_at(trace, (row, column))  # M, 2n
+    heads, points = attention.shape
+    groups = trace.sampling_points.shape[1]
+    if head is not None and not 0 <= head < heads:
+        raise ValueError(f"head {head} is not there: level {level} has heads 0 to {heads - 1}.")
+    if head is None:
+        chosen = range(groups)
+        weights = attention.unflatten(0, (groups, heads // groups)).sum(dim=1) / heads  # G, 2n
+        rows = attention
+    else:
+        chosen = [head // (heads // groups)]
+        weights = rows = attention[head : head + 1]
+    entropies = torch.special.entr(rows).sum(dim=-1)
+    weight_x = np.tile(as_array(trace.modality_weights[0, 1]), len(chosen))
+    spread = as_array(weights).reshape(-1)
+    return PixelView(
+        level=level,
+        head=head,
+        position=(row, column),
+        grid_hw=trace.query_hw,
+        points=as_array(trace.sampling_points[0, list(chosen)]).reshape(-1, 2),
+        references=np.tile(as_array(trace.reference_points), (len(chosen), 1)),
+        attention=spread,
+        weight_x=weight_x,
+        x_led=np.tile(np.arange(points) >= points // 2, len(chosen)),
+        balance=float(spread @ weight_x),
+        entropy=min(1.0, float(entropies.mean()) / math.log(points)),
+        effective_points=float(entropies.exp().mean()),
+        sparse_share=_sparse_share_at(trace, (row, column)),
+    )
+
+
+def strongest(view: PixelView, count: int = 15) -> np.ndarray:
+    """Indices of the points with the most attention, largest first; ties in the order of the points."""
+    return np.argsort(-view.attention, kind="stable")[:count]
+
+
+def pixel_balances(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list[float]:
+    """Per level, the share of the pixel's attention that goes to x, 0..1, mean over the heads."""
+    return [_balance_at(trace, cell_at(trace.query_hw, at)) for trace in map(require_single, traces)]
+
+
+def pixel_shares(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list[PixelShares]:
+    """Per level, where the pixel's fused feature came from.
+
+    Raises:
+        ValueError: for a place outside the image, or traces of several pairs.
+    """
+    shares = []
+    for trace, balance in zip(traces, pixel_balances(traces, at)):
+        sparse = _sparse_share_at(trace, cell_at(trace.query_hw, at))
+        shares.append(PixelShares(rgb=sparse * (1 - balance), x=sparse * balance, context=1 - sparse))
+    return shares
+
+
+def sparse_share(trace: FusionTrace) -> Tensor:
+    """‖α ⊙ attended‖ / (‖α ⊙ attended‖ + ‖ι ⊙ z‖), (B, h, w) in [0, 1]; 0 where both are 0."""
+    attended, context = trace.attended_norm.float(), trace.context_norm.float()
+    return attended / (attended + context).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def require_single(trace: FusionTrace) -> FusionTrace:
+    """The trace, if it holds one pair; else ValueError."""
+    if len(trace.query) != 1:
+        raise ValueError(
+            f"the trace holds {len(trace.query)} pairs; run the network on one pair at a time to inspect it."
+        )
+    return trace
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """float32 on the CPU."""
+    return tensor.detach().float().cpu().numpy()
+
+
+def _trace_of(traces: Sequence[FusionTrace], level: int) -> FusionTrace:
+    if not 0 <= level < len(traces):
+        raise ValueError(f"level {level} is not there: the trace has levels 0 to {len(traces) - 1}.")
+    return require_single(traces[level])
+
+
+def _attention_at(trace: FusionTrace, cell: tuple[int, int]) -> Tensor:
+    index = cell[0] * trace.query_hw[1] + cell[1]
+    return trace.attention(torch.tensor([index]))[0, :, 0]
+
+
+def _balance_at(trace: FusionTrace, cell: tuple[int, int]) -> float:
+    return float((_attention_at(trace, cell) @ trace.modality_weights[0, 1].float()).mean())
+
+
+@torch.no_grad()
+def _sparse_share_at(trace: FusionTrace, cell: tuple[int, int]) -> float:
+    return float(sparse_share(trace)[0, cell[0], cell[1]])
