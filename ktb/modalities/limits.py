@@ -38,6 +38,16 @@ MAX_CHUNKS = 200_000
 """Pieces that one reading may touch; each costs the time of a look-up."""
 MAX_UNPACKED_BYTES = 4 * 2**30
 """Of all pieces of an event recording that are unpacked one after the other."""
+MAX_SEQUENCE_MEMBERS = 10_000
+"""Of a zip archive with the frames of a recording."""
+MAX_SEQUENCE_DIRECTORY = 4 * 2**20
+"""Bytes of its list of members."""
+MAX_SEQUENCE_BYTES = 8 * 2**30
+"""Of all its members, unpacked one after the other."""
+MAX_SEQUENCE_FRAMES = 2000
+"""That the page runs of one recording; the command line has no such limit."""
+MAX_SEQUENCE_PIXELS = 4_000_000_000
+"""Of all photographs that the page runs of one recording: 2000 of 1920 x 1080."""
 
 
 class InputError(ValueError):
