@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -16,10 +18,19 @@ from ktb.modalities.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 from ktb.model import BRANCHES, HEAD_STRIDE, KTB, KTBOutput
 from ktb.prediction import Branch, Prediction
 
+Drop = Literal["rgb", "x"]
 SIZE_MULTIPLE = 32
 MAX_ASPECT = 16  # a longer strip would become a huge image once its shorter side fits the network
 MAX_NETWORK_PIXELS = 3840 * 2176
 MAX_BAND_VALUES = 1_000_000  # logits decided at once: few enough for the processor's cache
+NO_X = (
+    "X was switched off (zero tokens in its stream): this result comes from the photograph alone. The X head "
+    "has only what the prompts pass to it from there."
+)
+NO_RGB = (
+    "The photograph was switched off (zero tokens in its stream): this result comes from X alone. The RGB "
+    "head has only what the prompts pass to it from there."
+)
 
 
 class Predictor:
@@ -44,6 +55,7 @@ class Predictor:
         *,
         options: XOptions = AUTO,
         trace: bool = True,
+        drop: Drop | None = None,
     ) -> Prediction:
         """Segment one pair.
 
@@ -53,9 +65,12 @@ class Predictor:
                 runs on the photograph alone, with zero tokens in the X stream.
             options: what is known about X; not used if x was read already.
             trace: keep what the fusion did.
+            drop: switch "rgb" or "x" off: zero tokens in its stream, as in masked-modality training. The
+                prediction's `x` says so in its warnings; without X its origin is "missing".
 
         Raises:
-            ValueError: for arrays of another layout or size; says what was found and what to do.
+            ValueError: for arrays of another layout or size, or if nothing is left to see; says what was
+                found and what to do.
         """
         started = time.perf_counter()
         check_rgb(rgb)
@@ -65,9 +80,10 @@ class Predictor:
                 f"X was read for a photograph of {reading.image.shape[:2]} (height, width), but this one is "
                 f"{rgb.shape[:2]}; read X again for this photograph."
             )
+        reading = self._without(drop, reading)
         network_hw = self.network_size(rgb.shape[:2])
         with torch.inference_mode():
-            output = self._run(rgb, reading, network_hw, trace)
+            output = self._run(rgb, reading, network_hw, trace, drop == "rgb")
             labels, confidences = self._postprocess(output, network_hw, rgb.shape[:2])
         config = self.model.config
         return Prediction(
@@ -123,15 +139,38 @@ class Predictor:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _run(self, rgb: np.ndarray, reading: XReading, network_hw: tuple[int, int], trace: bool) -> KTBOutput:
+    def _without(self, drop: Drop | None, reading: XReading) -> XReading:
+        """The reading of a run with a sensor switched off, which says so."""
+        if drop is None:
+            return reading
+        if drop not in get_args(Drop):
+            raise ValueError(f"drop {drop!r}: choose one of {', '.join(get_args(Drop))}, or None")
+        if reading.origin != "missing":
+            if drop == "rgb":
+                return replace(reading, warnings=(*reading.warnings, NO_RGB))
+            missing = missing_x(self.model.config.inputs, reading.image.shape[:2])
+            return replace(missing, warnings=(*reading.warnings, NO_X))
+        if drop == "rgb":
+            raise ValueError("there is no X: without the photograph nothing would be left to see")
+        return reading
+
+    def _run(
+        self,
+        rgb: np.ndarray,
+        reading: XReading,
+        network_hw: tuple[int, int],
+        trace: bool,
+        without_rgb: bool = False,
+    ) -> KTBOutput:
         rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
         x_tensor = self._to_network(reading.image, network_hw)
-        mask_x = torch.tensor([True], device=self._device) if reading.origin == "missing" else None
+        masked = torch.tensor([True], device=self._device)
         height, width = network_hw
         return self.model(
             self.model.normalize_rgb(rgb_tensor),
             self.model.normalize_x(x_tensor),
-            mask_x=mask_x,
+            mask_rgb=masked if without_rgb else None,
+            mask_x=masked if reading.origin == "missing" else None,
             trace=trace,
             logits_hw=(height // HEAD_STRIDE, width // HEAD_STRIDE),
         )

@@ -29,7 +29,7 @@ LAYERS = (
     ("checkpoint",),
     ("prediction",),
     ("predictor",),
-    ("inspection",),
+    ("inspection", "what_if", "differences"),
     ("outputs", "describe"),
     ("batch",),
     ("batch_predict", "batch_encode"),

@@ -1,0 +1,166 @@
+"""What would the network say of a changed pair: a sensor off, X moved or another one, a darker photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import cv2
+import numpy as np
+
+from ktb.modalities import XReading
+from ktb.modalities.depth import fill_holes
+from ktb.prediction import Prediction
+from ktb.predictor import Drop, Predictor
+from ktb.visualize import NO_VALUE_RGB
+
+MAX_BLUR = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What to change before the network runs; nothing by default. A sensor that is off is not changed else.
+
+    Attributes:
+        drop: the sensor that is switched off (zero tokens), or None.
+        shift_xy: pixels of the photograph by which X moves to the right and down. What leaves the image is
+            gone. Where nothing came in: depth and HHA take the nearest value, as their holes do, pictures
+            and events are 0; both count as not measured.
+        darken: share of the photograph's light that is taken away, 0..1, in linear light (sRGB undone).
+        blur_sigma: of a Gaussian over the photograph, in pixels, 0..100; borders are reflected.
+        swap: another X, read for this photograph; the shift applies to it.
+
+    Raises ValueError for a value outside these ranges.
+    """
+
+    drop: Drop | None = None
+    shift_xy: tuple[int, int] = (0, 0)
+    darken: float = 0.0
+    blur_sigma: float = 0.0
+    swap: XReading | None = None
+
+    def __post_init__(self):
+        if self.drop not in (None, *get_args(Drop)):
+            raise ValueError(f"drop {self.drop!r}: choose one of {', '.join(get_args(Drop))}, or None")
+        if len(self.shift_xy) != 2 or any(part != int(part) for part in self.shift_xy):
+            raise ValueError(f"shift_xy {self.shift_xy}: give whole pixels to the right and down")
+        if not 0 <= self.darken <= 1:
+            raise ValueError(f"darken {self.darken}: give the share of light to take away, 0 to 1")
+        if not 0 <= self.blur_sigma <= MAX_BLUR:
+            raise ValueError(f"blur_sigma {self.blur_sigma}: give pixels, 0 to {MAX_BLUR:g}")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What is changed, a phrase for each part; empty if nothing is."""
+        off = {"x": ("X switched off",), "rgb": ("photograph switched off",)}
+        return (*off.get(self.drop, ()), *self.other_words)
+
+    @property
+    def other_words(self) -> tuple[str, ...]:
+        """The same without what is switched off, which the `Predictor` says itself."""
+        parts = []
+        if self.drop != "x" and self.swap is not None:
+            parts.append(f"another X in its place ({self.swap.facts.get('file') or self.swap.summary})")
+        if self.drop != "x" and any(self.shift_xy):
+            parts.append(f"X moved by {_moved(self.shift_xy)}")
+        if self.drop != "rgb" and self.darken:
+            parts.append(f"photograph darkened by {100 * self.darken:.0f} % of its light")
+        if self.drop != "rgb" and self.blur_sigma:
+            parts.append(f"photograph blurred with a sigma of {self.blur_sigma:g} px")
+        return tuple(parts)
+
+
+def apply(change: Change, rgb: np.ndarray, reading: XReading) -> tuple[np.ndarray, XReading]:
+    """The changed pair; switching a sensor off is left to the `Predictor`.
+
+    Args:
+        rgb: (H, W, 3) uint8; stays as it is.
+        reading: of X for this photograph; its warnings come to say what was changed.
+
+    Raises:
+        ValueError: X is to move but missing, or would leave the image; a swapped X of another size.
+    """
+    if change.drop != "x":
+        reading = change.swap or reading
+        if reading.image.shape[:2] != rgb.shape[:2]:
+            raise ValueError(
+                f"the other X was read for a photograph of {reading.image.shape[:2]} (height, width), but "
+                f"this one is {rgb.shape[:2]}; read it for this photograph"
+            )
+        if any(change.shift_xy):
+            reading = shifted(reading, change.shift_xy)
+    if change.drop != "rgb":
+        rgb = blurred(darkened(rgb, change.darken), change.blur_sigma)
+    if change.other_words:
+        said = f"What if: {'; '.join(change.other_words)}."
+        reading = replace(reading, warnings=(said, *reading.warnings))
+    return rgb, reading
+
+
+def run(predictor: Predictor, change: Change, rgb: np.ndarray, reading: XReading) -> Prediction:
+    """Segment the changed pair, without a trace; its `x.warnings` say what was changed."""
+    changed_rgb, changed_x = apply(change, rgb, reading)
+    return predictor(changed_rgb, changed_x, trace=False, drop=change.drop)
+
+
+def darkened(rgb: np.ndarray, share: float) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB with a share (0..1) of its linear light taken away."""
+    if not share:
+        return rgb
+    value = np.arange(256) / 255
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4) * (1 - share)
+    back = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(255 * back).astype(np.uint8)[rgb]
+
+
+def blurred(rgb: np.ndarray, sigma: float) -> np.ndarray:
+    """(H, W, 3) uint8 blurred by a Gaussian of sigma pixels, borders reflected."""
+    return cv2.GaussianBlur(rgb, (0, 0), sigma) if sigma else rgb
+
+
+def shifted(reading: XReading, shift_xy: tuple[int, int]) -> XReading:
+    """X moved by (right, down) pixels, as `Change` says; also its preview, holes and metres.
+
+    Raises:
+        ValueError: there is no X, or nothing of it would stay in the image.
+    """
+    if reading.origin == "missing":
+        raise ValueError("there is no X that could be moved")
+    height, width = reading.image.shape[:2]
+    right, down = map(int, shift_xy)
+    if abs(right) >= width or abs(down) >= height:
+        raise ValueError(
+            f"moved by {_moved((right, down))}, nothing of X would stay in its {width} x {height} pixels"
+        )
+    is_depth = reading.depth is not None or reading.encoding in ("depth", "hha")
+    image = _moved_array(reading.image, right, down, np.nan if is_depth else 0)
+    holes = np.zeros((height, width), bool) if reading.holes is None else reading.holes
+    depth = reading.depth
+    return replace(
+        reading,
+        image=fill_holes(image) if is_depth else image,
+        preview=_moved_array(reading.preview, right, down, NO_VALUE_RGB),
+        holes=_moved_array(holes, right, down, True),
+        depth=depth and replace(depth, metres=_moved_array(depth.metres, right, down, np.nan)),
+        summary=f"{reading.summary}; moved by {_moved((right, down))}",
+    )
+
+
+def _moved_array(values: np.ndarray, right: int, down: int, fill) -> np.ndarray:
+    height, width = values.shape[:2]
+    out = np.empty_like(values)
+    out[:] = fill
+    out[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = values[
+        max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)
+    ]
+    return out
+
+
+def _moved(shift_xy: tuple[int, int]) -> str:
+    right, down = map(int, shift_xy)
+    parts = [
+        f"{abs(by)} px {names[by < 0]}"
+        for by, names in ((right, ("right", "left")), (down, ("down", "up")))
+        if by
+    ]
+    return " and ".join(parts) or "0 px"
