@@ -1,5 +1,6 @@
 """Looking into the fusion: where a pixel looked, who fed it, what the attention says, what it reacts to."""
 
+from ktb.inspection.attribution import Target, attribute, attribute_prediction
 from ktb.inspection.inspector import Inspection
 from ktb.inspection.maps import clipped_range, level_maps
 from ktb.inspection.pixel import (
@@ -13,6 +14,7 @@ from ktb.inspection.pixel import (
     strongest,
 )
 from ktb.inspection.views import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
+from ktb.inspection.words import describe_attribution, describe_level, describe_pixel
 
 __all__ = [
     "UNIFORM_ENTROPY",
@@ -21,9 +23,15 @@ __all__ = [
     "LevelMaps",
     "PixelShares",
     "PixelView",
+    "Target",
     "at_of_pixel",
+    "attribute",
+    "attribute_prediction",
     "cell_at",
     "clipped_range",
+    "describe_attribution",
+    "describe_level",
+    "describe_pixel",
     "inspect_pixel",
     "level_maps",
     "pixel_balances",

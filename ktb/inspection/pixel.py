@@ -106,6 +106,7 @@ def inspect_pixel(
         entropy=min(1.0, float(entropies.mean()) / math.log(points)),
         effective_points=float(entropies.exp().mean()),
         sparse_share=_sparse_share_at(trace, (row, column)),
+        points_per_head=points,
     )
 
 

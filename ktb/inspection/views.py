@@ -28,6 +28,7 @@ class PixelView:
             heads if head is None).
         sparse_share: share of the fused feature that came through the attention, ‖α ⊙ attended‖ against
             ‖ι ⊙ z‖: a / (a + b).
+        points_per_head: 2n, the most that effective_points can be.
     """
 
     level: int
@@ -43,6 +44,7 @@ class PixelView:
     entropy: float
     effective_points: float
     sparse_share: float
+    points_per_head: int
 
 
 @dataclass(frozen=True, eq=False)

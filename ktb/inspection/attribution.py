@@ -1,0 +1,228 @@
+"""Which sensor decided, by the network's own sensitivity: gradient × token, and what zeroing really does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ktb.inspection.pixel import as_array, at_of_pixel, cell_at
+from ktb.inspection.views import Attribution
+from ktb.layers import split_streams
+from ktb.modalities import XReading
+from ktb.model import KTB
+from ktb.predictor import Predictor, check_rgb, resize_for_network
+
+TargetKind = Literal["pixel", "region", "class"]
+MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 3 GB with their like
+MAX_GPU_ENTRIES = 1_000_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What is differentiated: the mean fused logit of one class over some positions.
+
+    Attributes:
+        kind: "pixel", "region", or "class": all positions where the class is predicted.
+        pixel: (y, x) of the image, for kind "pixel".
+        region: (H, W) bool at the image's size, for kind "region"; a position counts as far as the region
+            covers it.
+        class_index: the class; None takes the one predicted there at the head's size, in a region the most
+            frequent one. Kind "class" needs it.
+
+    Raises:
+        ValueError: if what the kind needs is not given.
+    """
+
+    kind: TargetKind
+    pixel: tuple[int, int] | None = None
+    region: np.ndarray | None = None
+    class_index: int | None = None
+
+    def __post_init__(self):
+        needed = {"pixel": self.pixel, "region": self.region, "class": self.class_index}
+        if self.kind not in needed:
+            raise ValueError(
+                f"kind of target {self.kind!r}: choose one of {', '.join(get_args(TargetKind))}."
+            )
+        if needed[self.kind] is None:
+            field = "class_index" if self.kind == "class" else self.kind
+            raise ValueError(f"a target of kind {self.kind!r} needs its {field}.")
+
+
+def attribute(
+    model: KTB,
+    rgb: Tensor,
+    modal_x: Tensor,
+    target: Target,
+    mask_x: Tensor | None = None,
+    image_hw: tuple[int, int] | None = None,
+) -> Attribution:
+    """What one score of the fused branch reacts to.
+
+    The score is a fused logit as the head makes it, at a quarter of the network's size and before any
+    upsampling: of a pixel, that of the position which holds it. Parameters keep their state and get no
+    gradients; works inside `torch.no_grad` and `torch.inference_mode` too.
+
+    Args:
+        model: in evaluation mode.
+        rgb, modal_x: (1, 3, H, W) float, normalised, as `KTB.forward` takes them.
+        target: which score.
+        mask_x: (1,) bool; True zeroes x's tokens first: its map is 0 then.
+        image_hw: size of the image that the target's pixel or region belongs to; None: H, W.
+
+    Raises:
+        ValueError: for more than one pair, a model in training mode, a target that does not fit the image or
+            the classes, or inputs too large for a backward pass.
+    """
+    _check(model, rgb)
+    # Gradients are needed whatever the caller's mode; inference tensors cannot be part of a graph.
+    with torch.inference_mode(False), torch.enable_grad():
+        with torch.no_grad():
+            tokens = model.backbone.embed(rgb.clone(), modal_x.clone())
+        if mask_x is not None and bool(mask_x.reshape(-1)[0]):
+            tokens = _without(tokens, "x")
+        _check_size(model, tokens)
+        tokens.requires_grad_(True)
+        logits = _fused(model, tokens)
+        index, weights, where = _choose(model, logits.detach()[0], target, image_hw or rgb.shape[-2:])
+        score = (logits[0, index] * weights).sum()
+        (gradient,) = torch.autograd.grad(score, tokens)
+        value = float(score.detach())
+        del logits, score
+    with torch.no_grad():
+        tokens = tokens.detach()
+        maps = [as_array(part[0]) for part in split_streams((gradient * tokens).float().sum(dim=-1))]
+        change = {
+            stream: float((_fused(model, _without(tokens, stream))[0, index] * weights).sum()) - value
+            for stream in ("rgb", "x")
+        }
+    sizes = [float(np.abs(part).sum(dtype=np.float64)) for part in maps]
+    return Attribution(
+        score=f"fused logit of {_class_name(model, index)} {where}",
+        value=value,
+        rgb=maps[0],
+        x=maps[1],
+        total_rgb=float(maps[0].sum(dtype=np.float64)),
+        total_x=float(maps[1].sum(dtype=np.float64)),
+        share_x=sizes[1] / sum(sizes) if sum(sizes) else 0.5,
+        without_x=change["x"],
+        without_rgb=change["rgb"],
+    )
+
+
+def attribute_prediction(
+    predictor: Predictor, rgb: np.ndarray, reading: XReading, target: Target
+) -> Attribution:
+    """`attribute` for a photograph and its X as it was read, at the size at which the predictor ran them.
+
+    Args:
+        rgb: (H, W, 3) uint8 photograph.
+        reading: what was run with it, such as `Prediction.x`; without X its tokens are zero.
+        target: in pixels of the photograph.
+
+    Raises:
+        ValueError: as `attribute`, or for a photograph that the predictor would refuse.
+    """
+    check_rgb(rgb)
+    size = rgb.shape[:2]
+    if reading.image.shape[:2] != size:
+        raise ValueError(f"X was read for a photograph of {reading.image.shape[:2]}, but this one is {size}.")
+    model, network_hw = predictor.model, predictor.network_size(size)
+    device = model.rgb_mean.device
+    rgb_tensor = _as_input(rgb.astype(np.float32) / 255, network_hw).to(device)
+    x_tensor = _as_input(reading.image, network_hw).to(device)
+    mask_x = torch.tensor([reading.origin == "missing"])
+    return attribute(
+        model, model.normalize_rgb(rgb_tensor), model.normalize_x(x_tensor), target, mask_x, size
+    )
+
+
+def _as_input(image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
+    resized = np.ascontiguousarray(resize_for_network(image, network_hw))
+    return torch.from_numpy(resized).permute(2, 0, 1)[None]
+
+
+def _check(model: KTB, rgb: Tensor) -> None:
+    if len(rgb) != 1:
+        raise ValueError(f"rgb holds {len(rgb)} pairs; attribution takes one pair at a time.")
+    if model.training:
+        raise ValueError("the model is in training mode, where dropout is random; call model.eval() first.")
+
+
+def _check_size(model: KTB, tokens: Tensor) -> None:
+    """Refuse what a backward pass, which keeps every attention score, has no memory for."""
+    fusion = model.config.fusion
+    if fusion.kind != "dscf":
+        return
+    tokens_hw, entries = tokens.shape[1:3], 0
+    limit = MAX_GRAPH_ENTRIES if tokens.device.type == "cpu" else MAX_GPU_ENTRIES
+    for level, (heads, stride) in enumerate(zip(fusion.num_heads, fusion.strides)):
+        height, width = (math.ceil(side / 2**level) for side in tokens_hw)
+        entries += heads * height * width * 2 * math.ceil(height / stride) * math.ceil(width / stride)
+    if entries > limit:
+        raise ValueError(
+            f"the network's input of {4 * tokens_hw[0]} x {4 * tokens_hw[1]} pixels is too large for "
+            f"attribution, which keeps {entries / 1e6:.0f} million attention scores (at most "
+            f"{limit / 1e6:.0f}). Crop the photograph, or choose a smaller short_side."
+        )
+
+
+def _without(tokens: Tensor, stream: str) -> Tensor:
+    rgb, x = split_streams(tokens)
+    return torch.cat([torch.zeros_like(rgb), x] if stream == "rgb" else [rgb, torch.zeros_like(x)])
+
+
+def _fused(model: KTB, tokens: Tensor) -> Tensor:
+    """Fused logits (1, K, h, w) at the head's own size."""
+    return model.from_tokens(tokens, tuple(tokens.shape[1:3])).fused
+
+
+def _choose(model: KTB, logits: Tensor, target: Target, image_hw: tuple[int, int]) -> tuple[int, Tensor, str]:
+    """Class, weights (h, w) of the positions adding up to 1, and where that is, in words."""
+    index, labels = target.class_index, logits.argmax(dim=0)
+    if index is not None and not 0 <= index < len(logits):
+        raise ValueError(f"class {index} is not there: the model has classes 0 to {len(logits) - 1}.")
+    if target.kind == "class":
+        covered, where = (labels == index).float(), "where it is predicted"
+        if not covered.any():
+            present = ", ".join(_class_name(model, int(i)) for i in labels.unique())
+            raise ValueError(f"{_class_name(model, index)} is predicted nowhere; choose one of: {present}.")
+    elif target.kind == "pixel":
+        y, x = target.pixel
+        if not (0 <= y < image_hw[0] and 0 <= x < image_hw[1]):
+            raise ValueError(
+                f"pixel ({y}, {x}) is outside the image of {image_hw[0]} x {image_hw[1]} pixels."
+            )
+        covered, where = torch.zeros_like(labels, dtype=torch.float32), f"at ({y}, {x})"
+        covered[cell_at(tuple(labels.shape), at_of_pixel(target.pixel, image_hw))] = 1
+    else:
+        covered, where = _coverage(target.region, image_hw, labels), "over the region"
+    if index is None:
+        votes = torch.zeros(len(logits), device=logits.device)
+        index = int(votes.index_add_(0, labels.flatten(), covered.flatten()).argmax())
+    return index, covered / covered.sum(), where
+
+
+def _coverage(region: np.ndarray, image_hw: tuple[int, int], labels: Tensor) -> Tensor:
+    """Share of each position (h, w) that the region covers."""
+    region = np.asarray(region)
+    if region.dtype != bool or region.shape != tuple(image_hw):
+        raise ValueError(
+            f"the region has shape {region.shape} and dtype {region.dtype}; give a bool array of the image's "
+            f"size, {tuple(image_hw)}."
+        )
+    if not region.any():
+        raise ValueError("the region is empty; mark at least one pixel.")
+    covered = torch.from_numpy(region).float()[None, None].to(labels.device)
+    return F.adaptive_avg_pool2d(covered, tuple(labels.shape))[0, 0]
+
+
+def _class_name(model: KTB, index: int) -> str:
+    classes = model.config.classes
+    return classes[index] if index < len(classes) else f"class {index}"

@@ -1,0 +1,118 @@
+"""What the numbers of an inspection say, in sentences; also when they say nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ktb.inspection.views import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
+
+EVEN = 0.05  # a balance this near to one half prefers no sensor
+FLAT = 0.05  # a map whose middle 98 % span less than this is the same everywhere
+SMALL = 0.05  # a share below this is next to nothing
+
+NO_INFORMATION = "Attention is uniform at this level: its maps carry no information"
+
+
+def describe_level(maps: LevelMaps, x_name: str = "x") -> str:
+    """How much the maps of a level say, which sensor they prefer, and how much comes through them at all.
+
+    Args:
+        maps: of the level.
+        x_name: what x is called.
+
+    Returns:
+        Three or four sentences, plain text.
+    """
+    points, entropy = len(maps.weight_x), float(maps.entropy.mean())
+    mean = float(maps.balance.mean())
+    share = float(maps.sparse_share.mean())
+    if maps.is_uniform:
+        sharpness = [
+            f"{NO_INFORMATION} (normalised entropy {entropy:.2f}, 1 = uniform).",
+            f"The balance is only the mean of the points' modality weights: {percent(mean)} {x_name}.",
+        ]
+    else:
+        effective = float(np.exp(maps.entropy * np.log(points)).mean())
+        sharpness = [_sharpness("a position's attention", entropy, effective, points)]
+        uniform = int((maps.entropy.mean(axis=(1, 2)) >= UNIFORM_ENTROPY).sum())
+        if uniform:
+            sharpness.append(f"{uniform} of its {len(maps.entropy)} heads are uniform and say nothing.")
+        sharpness.append(f"{_preference(mean, x_name)}{_range(maps.balance, x_name)}.")
+    return " ".join([*sharpness, _through(share, "the fused feature")])
+
+
+def describe_pixel(view: PixelView, x_name: str = "x") -> str:
+    """As `describe_level`, of one pixel at one level."""
+    who = "this pixel's attention" if view.head is None else f"head {view.head}'s attention from this pixel"
+    if view.entropy >= UNIFORM_ENTROPY:
+        sharpness = (
+            f"{_capital(who)} is uniform (normalised entropy {view.entropy:.2f}, 1 = uniform): its points "
+            f"and its balance carry no information."
+        )
+    else:
+        sharpness = _sharpness(who, view.entropy, view.effective_points, view.points_per_head)
+        sharpness += f" {_preference(view.balance, x_name)}."
+    return f"{sharpness} {_through(view.sparse_share, 'its fused feature')}"
+
+
+def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
+    """Which sensor the score reacts to, and what really happens without either."""
+    share = attribution.share_x
+    if abs(share - 0.5) <= EVEN:
+        reacts = "reacts to both sensors about equally"
+    else:
+        more, part = ("rgb", 1 - share) if share < 0.5 else (x_name, share)
+        reacts = f"reacts more to {more} ({percent(part)} of the summed sensitivity)"
+    agree = (share > 0.5) == (abs(attribution.without_x) > abs(attribution.without_rgb))
+    text = (
+        f"The {attribution.score} is {attribution.value:.2f}; it {reacts}. Really switching off rgb changes "
+        f"it by {_signed(attribution.without_rgb)}, switching off {x_name} by {_signed(attribution.without_x)}."
+    )
+    if agree or abs(share - 0.5) <= EVEN:
+        return text
+    return f"{text} The two disagree: a gradient sees small changes only, switching off is a large one."
+
+
+def percent(share: float) -> str:
+    """A share 0..1 as whole percent; what is neither none nor all is not written so."""
+    if 0 < share < 0.01:
+        return "under 1 %"
+    if 0.99 < share < 1:
+        return "over 99 %"
+    return f"{100 * share:.0f} %"
+
+
+def _signed(change: float) -> str:
+    return f"{change:+.2f}".replace("-", "−")
+
+
+def _sharpness(who: str, entropy: float, effective: float, points: int) -> str:
+    return (
+        f"{_capital(who)} rests on about {effective:.0f} of {points} points (normalised entropy "
+        f"{entropy:.2f}, 1 = uniform)."
+    )
+
+
+def _preference(balance: float, x_name: str) -> str:
+    if abs(balance - 0.5) <= EVEN:
+        return f"It takes about equally from both sensors ({percent(balance)} {x_name})"
+    more, part = ("rgb", 1 - balance) if balance < 0.5 else (x_name, balance)
+    return f"It prefers {more}: {percent(part)} of the attention"
+
+
+def _range(balance: np.ndarray, x_name: str) -> str:
+    low, high = np.percentile(balance, (1, 99))
+    if high - low < FLAT:
+        return ", nearly the same everywhere"
+    return f"; over the image {percent(low)} to {percent(high)} goes to {x_name}"
+
+
+def _through(share: float, what: str) -> str:
+    context = "the rest is context, convolved from both sensors together, which no map splits"
+    if share < SMALL:
+        return f"Next to nothing of {what} comes through the attention ({percent(share)}); {context}."
+    return f"{_capital(percent(share))} of {what} comes through the attention; {context}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
