@@ -1,0 +1,115 @@
+"""Where the three heads of one prediction differ: maps, overlaps and the largest changes, in numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ktb.prediction import Branch, Prediction
+
+ALL_AGREE, ONLY_RGB, ONLY_X, AGAINST_FUSED, ALL_DIFFER = range(5)
+"""Values of a disagreement map. The second and third: only that head says what the fused head says; the
+fourth: the rgb and the x head say the same, the fused head something else."""
+NUM_KINDS = 5
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """A share (0..1) of the image that one head calls `source` and another one `target`; class indices."""
+
+    share: float
+    source: int
+    target: int
+
+
+def disagreement_map(labels: Mapping[Branch, np.ndarray]) -> np.ndarray:
+    """Which heads say the same at each pixel.
+
+    Args:
+        labels: per branch (H, W) integers, as `Prediction.labels`.
+
+    Returns:
+        (H, W) uint8: ALL_AGREE, ONLY_RGB, ONLY_X, AGAINST_FUSED or ALL_DIFFER.
+    """
+    with_rgb, with_x = labels["rgb"] == labels["fused"], labels["x"] == labels["fused"]
+    found = np.where(labels["rgb"] == labels["x"], AGAINST_FUSED, ALL_DIFFER).astype(np.uint8)
+    found[with_rgb] = ONLY_RGB
+    found[with_x] = ONLY_X
+    found[with_rgb & with_x] = ALL_AGREE
+    return found
+
+
+def kind_shares(kinds: np.ndarray) -> np.ndarray:
+    """(5,) float64 shares, 0..1, of the values of a disagreement map (H, W)."""
+    return np.bincount(kinds.ravel(), minlength=NUM_KINDS) / kinds.size
+
+
+def joint_counts(first: np.ndarray, second: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many pixels have class i in the first and class j in the second map, (K, K) int64.
+
+    Args:
+        first, second: integers 0..K-1 of one shape.
+
+    Raises:
+        ValueError: for differing shapes, or a class outside 0..K-1.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"label maps of {first.shape} and {second.shape}: bring them to one size first")
+    for label in (first, second):
+        if label.size and not 0 <= int(label.min()) <= int(label.max()) < num_classes:
+            raise ValueError(
+                f"a label map has classes {int(label.min())}..{int(label.max())}; it must be "
+                f"0..{num_classes - 1}"
+            )
+    pairs = first.ravel().astype(np.int64) * num_classes + second.ravel()
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_iou(joint: np.ndarray) -> np.ndarray:
+    """Intersection over union per class from `joint_counts`, (K,) float64 0..1, NaN where neither map has it.
+
+    Its `np.nanmean` is the mean over the classes that at least one of the two maps has.
+    """
+    both = np.diag(joint).astype(np.float64)
+    union = joint.sum(axis=0) + joint.sum(axis=1) - both
+    return np.divide(both, union, out=np.full(len(joint), np.nan), where=union > 0)
+
+
+def class_changes(joint: np.ndarray, least: float = 0.001, most: int = 8) -> list[ClassChange]:
+    """The pairs of different classes that cover most pixels, largest first.
+
+    Args:
+        joint: from `joint_counts`; changes go from the first map's class to the second map's.
+        least: smallest share of all pixels that counts.
+        most: length of the list.
+    """
+    counts = joint.copy()
+    np.fill_diagonal(counts, 0)
+    total = max(1, int(joint.sum()))
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    found = [(counts.flat[i] / total, *divmod(int(i), len(joint))) for i in order]
+    return [ClassChange(float(share), *pair) for share, *pair in found if share >= max(least, 1 / total)]
+
+
+def entropy_map(prediction: Prediction, branch: Branch = "fused") -> np.ndarray:
+    """How undecided a head is: entropy of its class probabilities / log K.
+
+    Computed at the size of the head's logits, a quarter of the network's, then upsampled bilinearly.
+
+    Returns:
+        (H, W) float32 0..1 at the photograph's size: 0 = certain, 1 = all classes equally likely.
+    """
+    logits = prediction.logits[branch][0].numpy()
+    size = prediction.labels[branch].shape
+    if len(logits) < 2:
+        return np.zeros(size, np.float32)
+    shifted = logits - logits.max(axis=0)
+    weight = np.exp(shifted)
+    total = weight.sum(axis=0)
+    entropy = np.log(total) - (weight * shifted).sum(axis=0) / total
+    entropy = np.clip(entropy / math.log(len(logits)), 0, 1).astype(np.float32)
+    return cv2.resize(entropy, size[::-1], interpolation=cv2.INTER_LINEAR)

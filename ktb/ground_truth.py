@@ -1,0 +1,206 @@
+"""A label picture beside a prediction: how it is read, scores of the heads, and what fusion changed."""
+
+from __future__ import annotations
+
+import io
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ktb.agreement import class_iou, joint_counts
+from ktb.modalities.files import Source, load, what_is
+from ktb.modalities.limits import InputError, check_size
+from ktb.modalities.placement import ASPECT_TOLERANCE
+
+IGNORE_INDEX = 255
+RIGHT, WRONG = 0, 1
+BOTH_RIGHT, HELPED, HURT, BOTH_WRONG = range(4)
+"""Values of `fusion_effect`: HELPED is fused right and the head wrong, HURT the reverse."""
+_FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # lossless: JPEG and WebP change class numbers
+
+Numbering = Literal["stored", "from_one"]
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """The true classes of one photograph.
+
+    Attributes:
+        labels: (H, W) uint8 at the photograph's size, 0..K-1 or 255 = not labelled.
+        name: of the file.
+        summary: how it was read, in words.
+    """
+
+    labels: np.ndarray
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """One head against the truth; only labelled pixels count. Shares are 0..1.
+
+    Attributes:
+        iou: (K,) hits / (truth + predicted - hits), NaN for classes that neither truth nor head has.
+        mean_iou: mean of the classes that are not NaN.
+        pixel_accuracy: share of the labelled pixels that are right.
+    """
+
+    iou: np.ndarray
+    mean_iou: float
+    pixel_accuracy: float
+
+
+def read_truth(
+    source: Source,
+    size_hw: tuple[int, int],
+    palette: Sequence[tuple[int, int, int]],
+    numbering: Numbering = "stored",
+    name: str | None = None,
+) -> GroundTruth:
+    """Read a label picture for a photograph.
+
+    One channel holds class numbers (a palette picture its indices); a colour picture must be painted in the
+    checkpoint's own palette, with black where nothing is labelled. Other sizes are brought to the
+    photograph's by the nearest pixel.
+
+    Args:
+        size_hw: height and width of the photograph.
+        palette: K colours of the checkpoint's classes.
+        numbering: "stored": value k is class k; "from_one": value k is class k - 1 and 0 is not labelled.
+            255 is never labelled. Colour pictures do not use it.
+
+    Raises:
+        InputError: no label picture, other proportions, or values that are no class of the checkpoint.
+        ValueError: another numbering.
+    """
+    if numbering not in get_args(Numbering):
+        raise ValueError(f"numbering {numbering!r}: choose one of {', '.join(get_args(Numbering))}")
+    stored, name = _stored(source, name)
+    height, width = stored.shape[:2]
+    if abs(width * size_hw[0] / (height * size_hw[1]) - 1) > ASPECT_TOLERANCE:
+        raise InputError(
+            f"{name}: {width} x {height} pixels, but the photograph has {size_hw[1]} x {size_hw[0]}; their "
+            "proportions differ. Give the label picture that belongs to this photograph"
+        )
+    if stored.ndim == 3:
+        labels, how = _from_colors(stored, palette, name), "colours of the checkpoint's palette"
+    else:
+        labels = _from_numbers(stored, len(palette), numbering, name)
+        how = "values as stored" if numbering == "stored" else "value k is class k − 1, 0 is not labelled"
+    if (height, width) != tuple(size_hw):
+        labels = cv2.resize(labels, size_hw[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        how += f", {width}×{height} resized by the nearest pixel"
+    if (labels == IGNORE_INDEX).all():
+        raise InputError(f"{name}: not one pixel is labelled, so there is nothing to score")
+    return GroundTruth(labels, name, how)
+
+
+def score(pred: np.ndarray, truth: np.ndarray, num_classes: int) -> Score:
+    """Score a label map (H, W) of classes 0..K-1 against the truth (H, W), 255 = not labelled.
+
+    Raises:
+        ValueError: for differing shapes or a class outside 0..K-1.
+    """
+    valid = _scored(pred, truth)
+    counts = joint_counts(truth[valid], pred[valid], num_classes)
+    iou, total = class_iou(counts), int(counts.sum())
+    if not total:
+        return Score(iou, float("nan"), float("nan"))
+    return Score(iou, float(np.nanmean(iou)), float(np.trace(counts) / total))
+
+
+def error_map(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(H, W) uint8: RIGHT, WRONG, or 255 where the truth has no label; ValueError for differing shapes."""
+    valid = _scored(pred, truth)
+    return np.where(valid, np.where(pred == truth, RIGHT, WRONG), IGNORE_INDEX).astype(np.uint8)
+
+
+def fusion_effect(fused: np.ndarray, branch: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Where the fused head is better or worse than another head, (H, W) uint8.
+
+    BOTH_RIGHT, HELPED (fused right, the head wrong), HURT (fused wrong, the head right), BOTH_WRONG, or 255
+    where the truth has no label. Raises ValueError for differing shapes.
+    """
+    valid = _scored(fused, truth) & _scored(branch, truth)
+    is_right, was_right = fused == truth, branch == truth
+    found = np.where(is_right, np.where(was_right, BOTH_RIGHT, HELPED), np.where(was_right, HURT, BOTH_WRONG))
+    return np.where(valid, found, IGNORE_INDEX).astype(np.uint8)
+
+
+def scored_shares(kinds: np.ndarray, count: int) -> np.ndarray:
+    """(count,) shares, 0..1, of the values 0..count-1 among all that are not 255; NaN if there are none."""
+    found = np.bincount(kinds.ravel(), minlength=count)[:count]
+    return found / found.sum() if found.sum() else np.full(count, np.nan)
+
+
+def _scored(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    if pred.shape != truth.shape:
+        raise ValueError(f"prediction {pred.shape} and truth {truth.shape} differ in size")
+    return truth != IGNORE_INDEX
+
+
+def _stored(source: Source, name: str | None) -> tuple[np.ndarray, str]:
+    """The picture's own numbers, (H, W) integers, or (H, W, 3) uint8 colours; and its name."""
+    data, name = load(source, name)
+    try:
+        picture = Image.open(io.BytesIO(data))
+    except Exception as error:  # plugins raise many types for damaged headers
+        kind = what_is(data) or "no picture that can be read"
+        raise InputError(f"{name}: this is {kind}. Give the labels as PNG") from error
+    with picture:
+        if picture.format not in _FORMATS:
+            raise InputError(
+                f"{name}: a {picture.format} picture loses class numbers; give the labels as PNG"
+            )
+        check_size(*picture.size, name)
+        try:
+            if picture.mode in ("PA", "LA"):
+                picture = picture.getchannel(0)
+            stored = np.array(picture.convert("RGB") if picture.mode in ("RGBA", "CMYK") else picture)
+        except Exception as error:  # decoders raise many types for damaged data
+            raise InputError(f"{name}: the picture is damaged or cut off ({error})") from error
+    if stored.ndim == 3 and stored.shape[2] == 3 and (stored == stored[..., :1]).all():
+        stored = stored[..., 0]  # class numbers in three equal channels
+    if stored.dtype.kind not in "uib" or stored.ndim not in (2, 3):
+        raise InputError(f"{name}: {stored.dtype} values are no class numbers; give whole numbers, as PNG")
+    return stored, name
+
+
+def _from_numbers(stored: np.ndarray, num_classes: int, numbering: Numbering, name: str) -> np.ndarray:
+    offset = 1 if numbering == "from_one" else 0
+    values = stored.astype(np.int64)
+    ignored = (values == IGNORE_INDEX) | ((values == 0) & bool(offset))
+    wrong = np.unique(values[~ignored & ((values < offset) | (values >= offset + num_classes))])
+    if len(wrong):
+        hint = ""
+        if not offset and wrong.tolist() == [num_classes]:
+            hint = " If the file counts its classes from 1, choose that numbering."
+        raise InputError(
+            f"{name}: label value {reprlib.repr(wrong.tolist())[1:-1]} is no class of this checkpoint, whose "
+            f"{num_classes} classes are {offset}..{offset + num_classes - 1} here; 255 is not labelled.{hint}"
+        )
+    return np.where(ignored, IGNORE_INDEX, values - offset).astype(np.uint8)
+
+
+def _from_colors(stored: np.ndarray, palette: Sequence[tuple[int, int, int]], name: str) -> np.ndarray:
+    def code(colors: np.ndarray) -> np.ndarray:
+        return colors.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+
+    known, found = code(np.asarray(palette).reshape(-1, 3)), code(stored)
+    order = np.argsort(known, kind="stable")
+    place = np.searchsorted(known[order], found).clip(max=len(known) - 1)
+    is_class = known[order][place] == found
+    wrong = np.unique(found[~is_class & (found != 0)])
+    if len(wrong):
+        red, green, blue = (int(wrong[0]) >> shift & 255 for shift in (16, 8, 0))
+        raise InputError(
+            f"{name}: a colour picture with {len(wrong)} colours that are not in the checkpoint's palette, "
+            f"such as ({red}, {green}, {blue}). Give the class numbers (one channel, or a palette PNG)"
+        )
+    return np.where(is_class, order[place], IGNORE_INDEX).astype(np.uint8)
