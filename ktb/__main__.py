@@ -9,6 +9,7 @@ import typer
 from ktb.cli_encode import encode
 from ktb.cli_options import takes_x_flags, user_errors
 from ktb.cli_predict import predict
+from ktb.cli_sequence import sequence
 
 # torch and timm take seconds to import, so everything of the library is imported inside the commands.
 
@@ -24,6 +25,7 @@ ModelArgument = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="Buil
 
 app.command()(user_errors(takes_x_flags(predict)))
 app.command()(user_errors(takes_x_flags(encode)))
+app.command()(user_errors(takes_x_flags(sequence)))
 
 
 @app.command()

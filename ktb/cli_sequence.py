@@ -1,0 +1,95 @@
+"""`python -m ktb sequence`: a recording, frame by frame."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ktb.cli_options import XFlags, echo_warnings, require_device, require_one
+from ktb.cli_progress import Progress
+
+if TYPE_CHECKING:
+    from ktb.sequences import FrameRecord
+
+
+def sequence(
+    rgb: Annotated[
+        str,
+        typer.Option(
+            metavar="PLACE_OR_VIDEO",
+            help="A folder, a glob, a pattern such as 'photos/{name}_rgb.png', a video, or a zip of both.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    x: Annotated[str | None, typer.Option(metavar="PLACE_OR_VIDEO", help="X, likewise.")] = None,
+    no_x: Annotated[bool, typer.Option("--no-x", help="Run on the photographs alone.")] = False,
+    model: Annotated[str | None, typer.Option(help="Built-in name or model file; see `models`.")] = None,
+    short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    fps: Annotated[
+        float | None, typer.Option(help="Of the result video; by default the recording's, or 10.")
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="VIEW,...",
+            help="From left to right, of: photo, x, overlay, mask, balance.",
+        ),
+    ] = "overlay,mask,balance",
+    opacity: Annotated[float, typer.Option(help="Of the mask over the photograph, 0 to 1.")] = 0.6,
+    container: Annotated[
+        Literal["webm", "mp4"],
+        typer.Option(help="webm (VP8) plays in browsers, mp4 (MPEG-4 part 2) in players and editors."),
+    ] = "webm",
+    *,
+    flags: XFlags,
+) -> None:
+    """Segment a recording and write a video, a table with a row per frame, and a report.
+
+    Two folders: sequence --rgb photos --x depth --out result
+
+    Two videos: sequence --rgb day.mp4 --x thermal.mp4 --out result
+
+    The photographs alone: --no-x in place of --x. A zip archive as --rgb holds both: a folder rgb and a
+    folder x. Ctrl-C stops: what was done is a playable video and a complete table.
+    """
+    is_zip = rgb.lower().endswith(".zip")
+    if not (is_zip and x is None and not no_x):
+        require_one({"--x": x is not None, "--no-x": no_x}, "X")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder.")
+    x_options = flags.to_options()
+
+    from ktb.checkpoint import DEFAULT_MODEL, load_model
+    from ktb.predictor import Predictor
+    from ktb.sequences import SequenceOptions, open_frames, run_sequence
+
+    views = tuple(view.strip() for view in layout.split(",") if view.strip())
+    options = SequenceOptions(x_options, fps, views, opacity, container)
+    require_device(device)
+    frames = open_frames(rgb, x, x_options, with_x=not no_x)
+    predictor = Predictor(load_model(model or DEFAULT_MODEL, device), short_side)
+    progress = Progress()
+    progress.start(frames.length or 0)
+
+    def count(record: "FrameRecord") -> None:
+        status = "done" if record.error is None else "failed"
+        progress.total = max(progress.total, record.index + 1)  # a video may not know its length
+        progress.count({"name": record.name, "status": status, "error": record.error})
+
+    try:
+        result = run_sequence(predictor, frames, out, options, count)
+    except KeyboardInterrupt:
+        progress.close()
+        typer.echo(f"Stopped: the video and the table in {out} end with the last frame.", err=True)
+        raise typer.Exit(130) from None
+    progress.close()
+    echo_warnings(result.notes)
+    for warning, times in result.warnings.items():
+        echo_warnings([f"({times} of {result.frames}) {warning}"])
+    typer.echo(f"{result.checkpoint}, {result.frames} frames, {result.failed} failed, {result.seconds:.1f} s")
+    for path in (result.video, result.table, result.report):
+        if path.is_file():
+            typer.echo(f"wrote {path}")
+    if result.failed:
+        raise typer.Exit(1)

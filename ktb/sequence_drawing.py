@@ -1,0 +1,171 @@
+"""The pictures of a result video: views of a frame side by side, all of one size, and the file they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ktb.prediction import Prediction
+from ktb.visualize import NO_VALUE_RGB, overlay, scalar_to_colors
+
+View = Literal["photo", "x", "overlay", "mask", "balance"]
+Container = Literal["webm", "mp4"]
+BALANCE_RANGE = (0.3, 0.7)
+"""Fixed, so that a colour means the same in every frame."""
+PANEL_SIDE = 640
+VIEWS: dict[str, str] = {
+    "photo": "photograph",
+    "x": "X",
+    "overlay": "fused mask over the photograph",
+    "mask": "fused mask",
+    "balance": f"balance: blue photograph {BALANCE_RANGE[0]}, orange X {BALANCE_RANGE[1]}",
+}
+CODECS: dict[str, str] = {"webm": "VP80", "mp4": "mp4v"}
+"""Browsers play VP8 in WebM; OpenCV's wheels have no H.264, and browsers do not play MPEG-4 part 2."""
+_PAPER, _INK, _FAILED = (24, 24, 28), (226, 226, 230), (255, 190, 110)
+_FONT, _LINE = 13, 20
+_DEFAULT_HW = (480, 640)  # of a recording whose first photograph cannot be read
+
+
+class Composer:
+    """Draws frames on a canvas whose size the first photograph decides; others are fitted into it.
+
+    Args:
+        layout: keys of VIEWS, from left to right.
+        checkpoint: is written below the views.
+        opacity: of the mask over the photograph, 0..1.
+    """
+
+    def __init__(self, layout: Sequence[View], checkpoint: str, opacity: float):
+        self._layout, self._checkpoint, self._opacity = tuple(layout), checkpoint, opacity
+        self._panel_hw: tuple[int, int] | None = None
+
+    def draw(
+        self,
+        title: str,
+        rgb: np.ndarray | None,
+        prediction: Prediction | None,
+        error: str | None = None,
+    ) -> np.ndarray:
+        """(H, W, 3) uint8 RGB with even sides, of one size for all frames.
+
+        Args:
+            title: the frame's number and name.
+            rgb: (H, W, 3) uint8; None leaves the views dark.
+            prediction: None for a frame that failed: its photograph is shown with the error.
+        """
+        if self._panel_hw is None:
+            self._panel_hw = _even(rgb.shape[:2] if rgb is not None else _DEFAULT_HW)
+        height, width = self._panel_hw
+        views = len(self._layout)
+        canvas = np.empty((height + 2 * _LINE, width * views, 3), np.uint8)
+        canvas[:] = _PAPER
+        for number, view in enumerate(self._layout):
+            picture = self._view(view, rgb, prediction) if prediction or number == 0 else None
+            if picture is not None:
+                canvas[:height, number * width : (number + 1) * width] = _fitted(picture, self._panel_hw)
+        captions = [VIEWS[view] for view in self._layout]
+        if prediction is None:
+            captions = [f"failed: {error}"]
+        return _written(canvas, height, captions, f"{title}   {self._checkpoint}", prediction is None)
+
+    def _view(self, view: View, rgb: np.ndarray | None, prediction: Prediction | None) -> np.ndarray | None:
+        if prediction is None or rgb is None or view == "photo":
+            return rgb
+        if view == "x":
+            return prediction.x.preview
+        if view == "balance":
+            return balance_picture(prediction)
+        mask = prediction.colors("fused")
+        return mask if view == "mask" else overlay(rgb, mask, self._opacity)
+
+
+def balance_picture(prediction: Prediction) -> np.ndarray:
+    """The mean of all levels' balance at the finest level's size, (h, w, 3) uint8; grey without attention."""
+    if not prediction.trace:
+        return np.full((*prediction.labels["fused"].shape, 3), NO_VALUE_RGB, np.uint8)
+    maps = [trace.balance()[0].cpu().numpy() for trace in prediction.trace]
+    height, width = maps[0].shape
+    mean = np.mean([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in maps], axis=0)
+    return scalar_to_colors(mean, *BALANCE_RANGE, "diverging")
+
+
+class VideoFile:
+    """A video that is written picture by picture; `close` makes it playable.
+
+    Args:
+        path: its suffix is the container, a key of CODECS.
+        fps: pictures a second.
+
+    Raises:
+        OSError: this OpenCV cannot write it, or the place cannot be written to.
+    """
+
+    def __init__(self, path: Path, fps: float):
+        self.path, self._fps = path, fps
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, picture: np.ndarray) -> None:
+        """Append a (H, W, 3) uint8 RGB picture with even sides; all of one size."""
+        if self._writer is None:
+            codec = cv2.VideoWriter_fourcc(*CODECS[self.path.suffix[1:]])
+            size = picture.shape[1], picture.shape[0]
+            self._writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, codec, self._fps, size)
+            if not self._writer.isOpened():
+                raise OSError(f"{self.path} cannot be written by this OpenCV; choose another container")
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+def _even(size_hw: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, PANEL_SIDE / max(size_hw))
+    height, width = (max(2, 2 * round(side * scale / 2)) for side in size_hw)
+    return height, width
+
+
+def _fitted(picture: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """The picture in the middle of a plate of this size, as large as it goes."""
+    if picture.shape[:2] == size_hw:
+        return picture
+    scale = min(size_hw[0] / picture.shape[0], size_hw[1] / picture.shape[1])
+    size = [max(1, min(limit, round(side * scale))) for side, limit in zip(picture.shape[:2], size_hw)]
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(picture, (size[1], size[0]), interpolation=how)
+    plate = np.empty((*size_hw, 3), np.uint8)
+    plate[:] = _PAPER
+    top, left = (size_hw[0] - size[0]) // 2, (size_hw[1] - size[1]) // 2
+    plate[top : top + size[0], left : left + size[1]] = small
+    return plate
+
+
+def _written(
+    canvas: np.ndarray, top: int, captions: Sequence[str], title: str, is_failure: bool
+) -> np.ndarray:
+    """Captions below the views, and the title below those; what is too long is cut off."""
+    picture = Image.fromarray(canvas)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=_FONT)
+    width = canvas.shape[1] // len(captions)
+    for number, caption in enumerate(captions):
+        text = _cut(caption, pen, font, width - 12)
+        pen.text((number * width + 6, top + 3), text, font=font, fill=_FAILED if is_failure else _INK)
+    text = _cut(title, pen, font, canvas.shape[1] - 12)
+    pen.text((6, top + _LINE), text, font=font, fill=(160, 160, 168))
+    return np.asarray(picture)
+
+
+def _cut(text: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, width: int) -> str:
+    text = "".join(letter if letter.isprintable() else " " for letter in text)[:200]
+    if pen.textlength(text, font=font) <= width:
+        return text
+    while text and pen.textlength(f"{text}...", font=font) > width:
+        text = text[:-1]
+    return f"{text}..."

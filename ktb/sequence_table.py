@@ -1,0 +1,79 @@
+"""The table of a recording: a row of figures per frame, written as the frames come."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+FIXED_COLUMNS = ("frame", "name", "status", "error", "seconds", "mean_confidence", "changed_share")
+SHARE, BALANCE = "share: ", "balance_level_"
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """What became of one frame; a row of the table.
+
+    Attributes:
+        error: None if the frame was run; the figures below are None or empty if it was not.
+        seconds: from reading to drawing.
+        shares: (K,) share of each class in the fused mask, adding up to 1.
+        mean_confidence: over all pixels, 0..1.
+        changed_share: of the pixels whose class differs from the frame before; None if that failed, or has
+            another size.
+        balance: mean over each level, 0..1; above 0.5 more comes from X.
+        picture: (H, W, 3) uint8 RGB, as it is in the video.
+    """
+
+    index: int
+    name: str
+    error: str | None
+    seconds: float
+    shares: np.ndarray | None
+    mean_confidence: float | None
+    changed_share: float | None
+    balance: tuple[float, ...]
+    picture: np.ndarray
+
+
+class Table:
+    """The CSV file, a row at a time: FIXED_COLUMNS, balance_level_0 ..., then "share: CLASS" of each class."""
+
+    def __init__(self, file: IO[str], classes: tuple[str, ...], levels: int):
+        self._file, self._writer = file, csv.writer(file)
+        self._levels, self._classes = levels, len(classes)
+        columns = [
+            *FIXED_COLUMNS,
+            *(f"{BALANCE}{i}" for i in range(levels)),
+            *(SHARE + name for name in classes),
+        ]
+        self._writer.writerow(columns)
+        file.flush()
+
+    def write(self, record: FrameRecord) -> None:
+        """Append a frame and hand it to the disk."""
+        shares = [""] * self._classes if record.shares is None else [f"{s:.9g}" for s in record.shares]
+        balance = [f"{value:.6f}" for value in record.balance] or [""] * self._levels
+        figures = [
+            "" if value is None else f"{value:.9g}"
+            for value in (record.mean_confidence, record.changed_share)
+        ]
+        status = "done" if record.error is None else "failed"
+        start = [record.index, record.name, status, record.error or "", f"{record.seconds:.3f}"]
+        self._writer.writerow([*start, *figures, *balance, *shares])
+        self._file.flush()
+
+
+def read_shares(table: Path) -> tuple[list[str], np.ndarray]:
+    """Class names and their shares over time from a table, (frames, K) float32; NaN for failed frames."""
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows)
+        first = next((i for i, name in enumerate(header) if name.startswith(SHARE)), len(header))
+        values = [[float(cell) if cell else math.nan for cell in row[first:]] for row in rows]
+    names = [name.removeprefix(SHARE) for name in header[first:]]
+    return names, np.array(values, np.float32).reshape(-1, len(names))

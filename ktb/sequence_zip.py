@@ -1,0 +1,214 @@
+"""Frames from a zip archive: members are read one by one into memory, never unpacked to the disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from ktb.file_pairs import PICTURES, X_FILES
+from ktb.modalities import AUTO, InputError, XOptions
+from ktb.modalities.limits import (
+    MAX_FILE_BYTES,
+    MAX_SEQUENCE_BYTES,
+    MAX_SEQUENCE_DIRECTORY,
+    MAX_SEQUENCE_MEMBERS,
+    check_bytes,
+)
+from ktb.sequence_frames import Frame, left_out, natural_key, read_frame
+
+RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "photographs", "left")
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+)
+_JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
+_END = 22 + 65535  # bytes of the end record with the longest comment
+
+
+class ZipFrames:
+    """Frames from an archive with a folder of photographs and a folder of X, matched by name.
+
+    The folder of photographs is called rgb (or color, images, photos ...); the other one is X, whatever its
+    name. A single folder is photographs alone. Folders may lie together in another folder.
+
+    Args:
+        path: the archive.
+        with_x: False leaves out X.
+        options: what the reader of X has to know (event streams).
+
+    Raises:
+        InputError: no zip archive; member paths that lead out of it, links, locked or too many members, more
+            bytes than `ktb.modalities.limits` allow; no folder of photographs, or no name in both folders.
+    """
+
+    fps = None
+
+    def __init__(self, path: str | Path, with_x: bool = True, options: XOptions = AUTO):
+        self._path, self._options = Path(path), options
+        folders = _folders(self._members())
+        rgb, x = (
+            _chosen(folders, self._path.name) if with_x else (_photographs(folders, self._path.name), None)
+        )
+        photos = _named(folders[rgb], rgb, PICTURES)
+        modal_x = {} if x is None else _named(folders[x], x, X_FILES)
+        names = [name for name in photos if x is None or name in modal_x]
+        if not names:
+            raise InputError(
+                f"{self._path.name}: no name is found in both folders ('{rgb}': {', '.join([*photos][:3])}; "
+                f"'{x}': {', '.join([*modal_x][:3])}); give the files of a pair the same name"
+            )
+        self._pairs = [(name, photos[name], modal_x.get(name)) for name in sorted(names, key=natural_key)]
+        self.length: int | None = len(self._pairs)
+        self.has_x = x is not None
+        self.notes: list[str] = []
+        if x is not None:
+            for folder, own, other in ((x, modal_x, photos), (rgb, photos, modal_x)):
+                if lacking := [name for name in other if name not in own]:
+                    self.notes.append(left_out(f"'{folder}'", lacking))
+
+    def __iter__(self) -> Iterator[Frame]:
+        with zipfile.ZipFile(self._path) as archive:
+            for name, rgb, x in self._pairs:
+                try:
+                    photo = self._read(archive, rgb)
+                    modal_x = [] if x is None else [self._read(archive, x)]
+                except InputError as error:
+                    yield Frame(name, None, error=str(error))
+                    continue
+                x_names = None if x is None else [PurePosixPath(x.filename).name]
+                yield read_frame(name, photo, modal_x, x_names, self._options)
+
+    def _members(self) -> list[zipfile.ZipInfo]:
+        name = self._path.name
+        _check_directory(self._path)
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                members = archive.infolist()
+        except (*_DAMAGED, ValueError) as error:
+            raise InputError(f"{name}: no readable zip archive ({error}); pack the frames again") from error
+        if len(members) > MAX_SEQUENCE_MEMBERS:
+            raise InputError(f"{name}: {len(members):,} members; at most {MAX_SEQUENCE_MEMBERS:,} are taken")
+        for info in members:
+            _check_member(info, name)
+        if (total := sum(info.file_size for info in members)) > MAX_SEQUENCE_BYTES:
+            raise InputError(
+                f"{name}: {total >> 20:,} MiB unpacked; at most {MAX_SEQUENCE_BYTES >> 20:,} MiB are taken"
+            )
+        return [info for info in members if not info.is_dir()]
+
+    def _read(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+        """A member's contents, never more than its entry says (InputError if it is damaged or too large)."""
+        name = f"{self._path.name}: {info.filename}"
+        if info.file_size > MAX_FILE_BYTES:
+            raise InputError(f"{name}: larger than {MAX_FILE_BYTES >> 20} MiB")
+        check_bytes(info.file_size, name, info.compress_size)
+        try:
+            with archive.open(info) as stream:
+                data = stream.read(info.file_size + 1)  # its end is where the checksum is compared
+        except (*_DAMAGED, ValueError) as error:
+            raise InputError(f"{name}: damaged ({error}); pack the frames again") from error
+        if len(data) != info.file_size:
+            raise InputError(f"{name}: {len(data):,} bytes in place of {info.file_size:,}; pack it again")
+        return data
+
+
+def _check_directory(path: Path) -> None:
+    """Refuse an absurd list of members before that list is read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _END))
+            tail = file.read(_END)
+    except OSError as error:
+        raise InputError(f"{path.name}: cannot be read ({error.strerror or error})") from error
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + 22:
+        raise InputError(f"{path.name}: no zip archive, or its end is missing; pack the frames again")
+    (directory,) = struct.unpack_from("<I", tail, end + 12)
+    if tail[max(0, end - 20) :].startswith(b"PK\x06\x07") and tail[max(0, end - 76) :].startswith(
+        b"PK\x06\x06"
+    ):
+        (directory,) = struct.unpack_from("<Q", tail, end - 36)  # of an archive beyond 4 GiB
+    if directory > MAX_SEQUENCE_DIRECTORY:
+        raise InputError(f"{path.name}: far more than {MAX_SEQUENCE_MEMBERS:,} members; split the recording")
+
+
+def _check_member(info: zipfile.ZipInfo, archive: str) -> None:
+    """InputError for a member that no packer of frames writes."""
+    name = info.filename
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or "\\" in info.orig_filename or name[1:2] == ":":
+        raise InputError(f"{archive}: the member {name!r} leads out of the archive; pack the folders again")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise InputError(f"{archive}: the member {name!r} is a symbolic link; pack the files themselves")
+    if info.flag_bits & 0x1:
+        raise InputError(f"{archive}: the member {name!r} is locked with a password; pack it without one")
+
+
+def _folders(members: list[zipfile.ZipInfo]) -> Mapping[str, dict[str, zipfile.ZipInfo]]:
+    """Folder -> path below it -> member, of the first level at which the archive branches."""
+    paths = [
+        (PurePosixPath(info.filename).parts, info)
+        for info in members
+        if PurePosixPath(info.filename).suffix.lower() in X_FILES
+        and not any(part.startswith(".") or part in _JUNK for part in PurePosixPath(info.filename).parts)
+    ]
+    while paths and len({parts[0] for parts, _ in paths}) == 1 and all(len(p) > 2 for p, _ in paths):
+        paths = [(parts[1:], info) for parts, info in paths]
+    folders: dict[str, dict[str, zipfile.ZipInfo]] = defaultdict(dict)
+    for parts, info in paths:
+        folder, rest = (parts[0], parts[1:]) if len(parts) > 1 else ("", parts)
+        folders[folder]["/".join(rest)] = info
+    return folders
+
+
+def _photographs(folders: Mapping[str, dict], archive: str) -> str:
+    named = [folder for folder in folders if folder.lower() in RGB_FOLDERS]
+    if len(named) == 1:
+        return named[0]
+    if len(folders) == 1:
+        return next(iter(folders))
+    found = ", ".join(f"'{folder}'" for folder in sorted(folders)) or "none"
+    raise InputError(
+        f"{archive}: which folder has the photographs? Call one 'rgb' and the other one 'x'; found {found}"
+    )
+
+
+def _chosen(folders: Mapping[str, dict], archive: str) -> tuple[str, str | None]:
+    """The folder of the photographs and that of X; None if there is no other one."""
+    rgb = _photographs(folders, archive)
+    others = [folder for folder in folders if folder not in (rgb, "")]
+    if len(others) > 1 and "x" in map(str.lower, others):
+        others = [folder for folder in others if folder.lower() == "x"]
+    if len(others) > 1:
+        found = ", ".join(f"'{folder}'" for folder in sorted(others))
+        raise InputError(f"{archive}: which folder is X? Call it 'x', or leave the others out; found {found}")
+    return rgb, others[0] if others else None
+
+
+def _named(
+    files: Mapping[str, zipfile.ZipInfo], folder: str, suffixes: tuple[str, ...]
+) -> dict[str, zipfile.ZipInfo]:
+    """Name -> member; the name is the path below the folder without the suffix."""
+    named: dict[str, zipfile.ZipInfo] = {}
+    for path, info in files.items():
+        if PurePosixPath(path).suffix.lower() not in suffixes:
+            continue
+        name = str(PurePosixPath(path).with_suffix(""))
+        if name in named:
+            raise InputError(f"{named[name].filename} and {info.filename} are both '{name}'; leave one out")
+        named[name] = info
+    if not named:
+        raise InputError(f"the folder '{folder}' of the archive has no file of {', '.join(suffixes)}")
+    return named

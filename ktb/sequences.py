@@ -1,0 +1,259 @@
+"""A recording in, a result video and a table of figures per frame out; memory does not grow with length."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+
+from ktb.config import LEVELS
+from ktb.modalities import AUTO, InputError, XOptions
+from ktb.prediction import Prediction
+from ktb.predictor import Predictor
+from ktb.sequence_drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
+from ktb.sequence_frames import FolderFrames, Frame, Frames
+from ktb.sequence_table import FrameRecord, Table, read_shares
+from ktb.sequence_video import MAX_FPS, VideoFrames, is_video
+from ktb.sequence_zip import ZipFrames
+
+TABLE, REPORT = "sequence.csv", "sequence.json"
+DEFAULT_FPS = 10.0
+_MAX_WARNINGS = 50  # different ones that are counted
+__all__ = [
+    "FrameRecord",
+    "SequenceOptions",
+    "SequenceResult",
+    "SequenceRun",
+    "open_frames",
+    "read_shares",
+    "run_sequence",
+]
+
+
+@dataclass(frozen=True)
+class SequenceOptions:
+    """How a recording is run and shown.
+
+    Attributes:
+        x: what is known about X, the same for all frames.
+        fps: of the result video; None takes the recording's, or 10.
+        layout: keys of `ktb.sequence_drawing.VIEWS`, from left to right.
+        opacity: of the mask over the photograph, 0..1.
+        container: "webm" (VP8), which browsers play, or "mp4" (MPEG-4 part 2), which they do not.
+
+    Raises ValueError for any other value.
+    """
+
+    x: XOptions = AUTO
+    fps: float | None = None
+    layout: tuple[View, ...] = ("overlay", "mask", "balance")
+    opacity: float = 0.6
+    container: Container = "webm"
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not 0 < self.fps <= MAX_FPS:
+            raise ValueError(f"fps = {self.fps}: give pictures a second, above 0, at most {MAX_FPS:g}")
+        if unknown := [view for view in self.layout if view not in VIEWS]:
+            raise ValueError(f"layout: {unknown[0]!r} is no view; choose from {', '.join(VIEWS)}")
+        if not self.layout or len(set(self.layout)) != len(self.layout):
+            raise ValueError(f"layout {self.layout}: give at least one of {', '.join(VIEWS)}, each once")
+        if not 0 <= self.opacity <= 1:
+            raise ValueError(f"opacity = {self.opacity}: choose 0 (only the photograph) .. 1 (only the mask)")
+        if self.container not in CODECS:
+            raise ValueError(f"container {self.container!r}: choose one of {', '.join(get_args(Container))}")
+
+
+@dataclass(frozen=True)
+class SequenceResult:
+    """Where the results lie, and what became of the recording as a whole."""
+
+    checkpoint: str
+    video: Path
+    table: Path
+    report: Path
+    frames: int
+    failed: int
+    stopped: bool
+    fps: float
+    seconds: float
+    notes: tuple[str, ...]
+    warnings: dict[str, int] = field(default_factory=dict)
+
+
+class SequenceRun:
+    """Goes through a recording; iterate over it once, then read `result`.
+
+    Leaving the loop early, by `break` or by an exception, leaves a playable video and a complete table, too.
+
+    Args:
+        predictor, frames: the network and the recording.
+        out: folder for sequence.csv, sequence.json and sequence.webm (or .mp4); made if missing, files of
+            these names are replaced.
+        options: see `SequenceOptions`.
+        should_stop: asked before every frame.
+        turn: a context in which the network runs, so that others can use it between two frames.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        frames: Frames,
+        out: Path,
+        options: SequenceOptions | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        turn: Callable[[], AbstractContextManager] = nullcontext,
+    ):
+        self.options = options or SequenceOptions()
+        self.result: SequenceResult | None = None
+        self._predictor, self._frames, self._out = predictor, frames, Path(out)
+        self._should_stop, self._turn = should_stop, turn
+        self._config = predictor.model.config
+        self._composer = Composer(self.options.layout, self._config.name, self.options.opacity)
+        self._previous: np.ndarray | None = None
+        self._warnings: Counter[str] = Counter()
+        self._units: set[str] = set()
+
+    def __iter__(self) -> Iterator[FrameRecord]:
+        options, started = self.options, time.perf_counter()
+        self._out.mkdir(parents=True, exist_ok=True)
+        fps = options.fps or self._frames.fps or DEFAULT_FPS
+        video = VideoFile(self._out / f"sequence.{options.container}", fps)
+        levels = LEVELS if self._config.fusion.kind == "dscf" else 0
+        count = failed = 0
+        is_complete = False
+        with (self._out / TABLE).open("w", newline="", encoding="utf-8") as file:
+            table = Table(file, self._config.classes, levels)
+            try:
+                recording = iter(self._frames)
+                while not self._should_stop():
+                    begun = time.perf_counter()
+                    frame = next(recording, None)
+                    if frame is None:
+                        is_complete = True
+                        break
+                    record = self._run(count, frame, begun)
+                    video.write(record.picture)
+                    table.write(record)
+                    count += 1
+                    failed += record.error is not None
+                    yield record
+            finally:
+                video.close()
+                self._finish(video, fps, count, failed, not is_complete, time.perf_counter() - started)
+
+    def _run(self, index: int, frame: Frame, begun: float) -> FrameRecord:
+        prediction, error = None, frame.error
+        if error is None:
+            try:
+                with self._turn():
+                    prediction = self._predictor(frame.rgb, frame.x, options=self.options.x)
+            except (ValueError, OSError, RuntimeError, cv2.error) as problem:
+                error = str(problem)
+        title = f"{index}   {frame.name}" if frame.name != f"frame {index}" else frame.name
+        picture = self._composer.draw(title, frame.rgb, prediction, error)
+        figures = self._figures(prediction)
+        return FrameRecord(index, frame.name, error, time.perf_counter() - begun, *figures, picture)
+
+    def _figures(self, prediction: Prediction | None):
+        """Shares, mean confidence, changed share and balance; remembers the mask for the next frame."""
+        if prediction is None:
+            self._previous = None
+            return None, None, None, ()
+        labels, before = prediction.labels["fused"], self._previous
+        self._previous = labels
+        shares = np.bincount(labels.ravel(), minlength=len(prediction.classes)) / labels.size
+        is_alike = before is not None and before.shape == labels.shape
+        changed = float((labels != before).mean()) if is_alike else None
+        confidence = float(prediction.confidences["fused"].mean(dtype=np.float64))
+        balance = tuple(float(trace.balance().mean()) for trace in prediction.trace or ())
+        for warning in prediction.x.warnings:
+            if warning in self._warnings or len(self._warnings) < _MAX_WARNINGS:
+                self._warnings[warning] += 1
+        if (unit := prediction.x.facts.get("unit")) and len(self._units) < _MAX_WARNINGS:
+            self._units.add(unit)
+        return shares, confidence, changed, balance
+
+    def _finish(
+        self, video: VideoFile, fps: float, count: int, failed: int, stopped: bool, seconds: float
+    ) -> None:
+        notes = list(self._frames.notes)
+        if len(self._units) > 1:
+            units = "; ".join(sorted(self._units))
+            notes.append(f"X was taken for different units: {units}. If that is wrong, say the unit.")
+        self.result = SequenceResult(
+            self._config.name, video.path, self._out / TABLE, self._out / REPORT, count, failed, stopped, fps,
+            seconds, tuple(notes), dict(self._warnings),
+        )  # fmt: skip
+        if self._out.is_dir():  # a server may have deleted the folder of a page that was closed
+            text = json.dumps(self._report(self.result), indent=2, ensure_ascii=False)
+            self.result.report.write_text(text + "\n", encoding="utf-8")
+
+    def _report(self, result: SequenceResult) -> dict[str, Any]:
+        options = {name: value for name, value in asdict(self.options).items() if name != "x"}
+        return {
+            "checkpoint": result.checkpoint,
+            "status": "stopped" if result.stopped else "complete",
+            "frames": result.frames,
+            "failed": result.failed,
+            "expected": self._frames.length,
+            "seconds": round(result.seconds, 3),
+            "options": options
+            | {"fps": result.fps, "x": {k: v for k, v in asdict(self.options.x).items() if v}},
+            "has_x": self._frames.has_x,
+            "video": result.video.name,
+            "table": result.table.name,
+            "notes": list(result.notes),
+            "warnings": result.warnings,
+        }
+
+
+def run_sequence(
+    predictor: Predictor,
+    frames: Frames,
+    out: Path,
+    options: SequenceOptions | None = None,
+    on_frame: Callable[[FrameRecord], object] = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> SequenceResult:
+    """Segment a recording frame by frame; arguments as `SequenceRun`.
+
+    Raises:
+        ValueError, OSError: the recording cannot be opened, the results cannot be written. A frame that
+            cannot be run is recorded and shown, and the next one follows.
+    """
+    run = SequenceRun(predictor, frames, out, options, should_stop)
+    for record in run:
+        on_frame(record)
+    assert run.result is not None
+    return run.result
+
+
+def open_frames(
+    rgb: str | Path, x: str | Path | None = None, options: XOptions = AUTO, with_x: bool = True
+) -> Frames:
+    """The recording at these places: a zip archive, one or two videos, or folders (places) matched by name.
+
+    Args:
+        options: what the reader of X has to know (event streams).
+        with_x: False leaves out the X of an archive.
+
+    Raises:
+        ValueError: as `ZipFrames`, `VideoFrames` and `FolderFrames`, or a video beside a folder.
+    """
+    if str(rgb).lower().endswith(".zip"):
+        if x is not None:
+            raise InputError(f"{rgb}: a zip archive holds both folders; leave out {x}")
+        return ZipFrames(rgb, with_x, options)
+    if x is not None and is_video(rgb) != is_video(x):
+        raise InputError(f"{rgb} and {x}: give two videos, or two folders")
+    if is_video(rgb):
+        return VideoFrames(rgb, x)
+    return FolderFrames(str(rgb), [] if x is None else [str(x)], options)
