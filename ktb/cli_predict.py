@@ -1,7 +1,8 @@
 """`python -m ktb predict`: one pair, or many."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,9 +20,12 @@ from ktb.cli_batch import (
 from ktb.cli_options import XFlags, echo_warnings, require_device, require_none, require_one
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ktb.prediction import Prediction
 
 _ESTIMATE = "Without an X input"
+_ALSO = "Also write, of one pair"
 
 
 def predict(
@@ -51,6 +55,17 @@ def predict(
             metavar="NAME", help="Of the estimating network, or its folder.", rich_help_panel=_ESTIMATE
         ),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write report.html: one file.", rich_help_panel=_ALSO)
+    ] = False,
+    figure: Annotated[
+        Literal["svg", "pdf", "png"] | None,
+        typer.Option(help="Also write figure.svg, .pdf or .png for a paper.", rich_help_panel=_ALSO),
+    ] = None,
+    arrays: Annotated[
+        bool,
+        typer.Option("--arrays", help="Also write arrays.npz: logits, maps, points.", rich_help_panel=_ALSO),
+    ] = False,
     rgb_dir: RgbPlace = None,
     x_dir: XPlaces = None,
     branches: Annotated[
@@ -82,6 +97,9 @@ def predict(
     require_none({other: bool(x_dir if rgb_dir is None else x)}, f"the photographs call for {x_flag} here")
     require_one(given, "X")
     require_none({"--depth-model": depth_model is not None and not estimate_depth}, "needs --estimate-depth")
+    also = {"--report": report, "--figure": figure is not None, "--arrays": arrays}
+    if rgb_dir is not None:
+        require_none(also, "only for one pair, --rgb")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder.")
     options = flags.to_options()
@@ -99,8 +117,10 @@ def predict(
         photo, modal_x = read_image_rgb(rgb), read_x(x, options=options) if x else None
         predictor = Predictor(load_model(name, device), short_side)
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
-        prediction = predictor(photo, modal_x, options=options, trace=False)
+        prediction = predictor(photo, modal_x, options=options, trace=any(also.values()))
         written = save_result(out, photo, prediction)
+        settings = {"model": prediction.model, "short_side": short_side, "x": options.to_dict()}
+        written += _save_also(out, photo, prediction, report, figure, arrays, predictor.model.card, settings)
         _tell(prediction)
         for path in written:
             typer.echo(f"wrote {path}")
@@ -115,6 +135,41 @@ def predict(
             settings=settings, running=running,
         )  # fmt: skip
     tell_outcome(outcome, out, "prediction")
+
+
+def _save_also(
+    out: Path,
+    photo: "np.ndarray",
+    prediction: "Prediction",
+    report: bool,
+    figure: Literal["svg", "pdf", "png"] | None,
+    arrays: bool,
+    card: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> list[Path]:
+    """What was asked for beside the masks; returns the paths."""
+    files: dict[str, bytes] = {}
+    look = None
+    if prediction.trace:
+        from ktb.inspection import Inspection
+
+        look = Inspection(prediction)
+    if report:
+        from ktb.report import report_html
+
+        text = report_html(photo, prediction, card=card, settings=settings, inspection=look)
+        files["report.html"] = text.encode()
+    if figure:
+        from ktb.paper_figure import figure_bytes
+
+        files[f"figure.{figure}"] = figure_bytes(photo, prediction, figure, inspection=look)
+    if arrays:
+        from ktb.array_file import arrays_npz
+
+        files["arrays.npz"] = arrays_npz(prediction, inspection=look)
+    for name, data in files.items():
+        (out / name).write_bytes(data)
+    return [out / name for name in files]
 
 
 def _tell(prediction: "Prediction") -> None:

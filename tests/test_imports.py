@@ -34,6 +34,8 @@ LAYERS = (
     ("inspection", "what_if", "differences", "ground_truth"),
     ("outputs", "describe", "sequence_drawing"),
     ("sequences",),
+    ("paper_figure", "array_file"),
+    ("report",),
     ("batch",),
     ("batch_predict", "batch_encode"),
     ("__init__",),

@@ -1,0 +1,83 @@
+"""A prediction's arrays as one .npz that loads without pickle: for papers, plots and other programs."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+
+from ktb.inspection import Inspection
+from ktb.model import BRANCHES
+from ktb.prediction import Prediction
+
+META = "meta"
+"""Name of the entry that holds the summary as a JSON text."""
+
+
+def prediction_arrays(
+    prediction: Prediction, half: bool = True, inspection: Inspection | None = None
+) -> dict[str, np.ndarray]:
+    """Name → array of everything that is known about a run.
+
+    Args:
+        half: logits as float16 (a third of the file's size), else float32.
+        inspection: of this prediction, to share what it has computed already.
+
+    Returns:
+        BRANCH is fused, rgb, x; L the level; K classes; (h, w) a level's grid; n points per stream, G groups,
+        M heads.
+
+        - `labels_BRANCH` (H, W) uint8, `confidence_BRANCH` (H, W) float32 0..1;
+        - `logits_BRANCH` (K, h, w) as the head made them;
+        - with a trace: `balance_L` (h, w), `head_balance_L` and `entropy_L` (M, h, w), `sparse_share_L`
+          (h, w), `importance_L` (G, 2n), `sampling_points_L` and `reference_points_L` (G, 2n, 2) as (y, x)
+          in [-1, 1], `weight_x_L` (2n,): float32, as `ktb.inspection.LevelMaps` describes them; the first n
+          points are rgb-led;
+        - with prompts: `prompt_rgb_L`, `prompt_x_L` (h, w) float32;
+        - `meta`: a JSON text: `Prediction.summary` with the names of all classes.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for branch in BRANCHES:
+        arrays[f"labels_{branch}"] = prediction.labels[branch]
+        arrays[f"confidence_{branch}"] = prediction.confidences[branch]
+        logits = prediction.logits[branch][0].numpy()
+        arrays[f"logits_{branch}"] = logits.astype(np.float16 if half else np.float32)
+    if prediction.trace:
+        inspection = inspection or Inspection(prediction)
+        for level in range(inspection.levels):
+            arrays |= _level_arrays(inspection, level)
+    meta: dict[str, Any] = {
+        **prediction.summary(),
+        "classes": list(prediction.classes),
+        "palette": [list(color) for color in prediction.palette],
+    }
+    return arrays | {META: np.array(json.dumps(meta))}
+
+
+def arrays_npz(prediction: Prediction, half: bool = True, inspection: Inspection | None = None) -> bytes:
+    """`prediction_arrays` as a compressed .npz; `numpy.load(..., allow_pickle=False)` reads it.
+
+    Equal predictions give equal bytes.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **prediction_arrays(prediction, half, inspection))
+    return buffer.getvalue()
+
+
+def _level_arrays(inspection: Inspection, level: int) -> dict[str, np.ndarray]:
+    maps = inspection.maps(level)
+    found = {
+        "balance": maps.balance,
+        "head_balance": maps.head_balance,
+        "entropy": maps.entropy,
+        "sparse_share": maps.sparse_share,
+        "importance": maps.importance,
+        "sampling_points": maps.points,
+        "reference_points": maps.references,
+        "weight_x": maps.weight_x,
+        "prompt_rgb": maps.prompt_rgb,
+        "prompt_x": maps.prompt_x,
+    }
+    return {f"{name}_{level}": array for name, array in found.items() if array is not None}
