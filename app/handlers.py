@@ -19,7 +19,7 @@ from app.layout import card_text, offered, tiles, warning_text
 from app.panels.branches import branches_panel
 from app.panels.fusion import EMPTY as EMPTY_FUSION
 from app.panels.fusion import fusion_panel
-from app.panels.result import footer, result_panel
+from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
 from app.photo import shown_photo
 from app.service import MissingX, Service
@@ -138,7 +138,6 @@ class Handlers:
         self.store.keep_result(request.session_hash, result)
         progress(0.8, desc="Drawing")
         return {
-            self.p.stage: result_panel(result),
             self.p.branches: branches_panel(result),
             self.p.fusion: fusion_panel(result, level),
             self.p.x_tab: x_panel(result.x),

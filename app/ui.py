@@ -17,6 +17,7 @@ from app.layout import card_text, examples_gallery, offered, photo_zone, warning
 from app.panels.fusion import EMPTY as EMPTY_FUSION
 from app.service import Service
 from app.sessions import SessionStore
+from app.tabs import compare, result, truth, what_if
 from app.words import head, no_result, no_x, x_name
 from app.x_input import build_corrections, build_x_input, hint
 from ktb.modalities.limits import MAX_FILE_BYTES
@@ -28,8 +29,7 @@ MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 LEVELS = [("0 (fine)", 0), ("1", 1), ("2", 2), ("3 (coarse)", 3)]
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
-SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
-TABS: tuple[Callable[[Context], None], ...] = ()
+TABS: tuple[Callable[[Context], None], ...] = (what_if.build, compare.build, truth.build)
 """Of modules in `app.tabs`, in the order of the page."""
 
 
@@ -44,17 +44,15 @@ def build_page(service: Service, own: OwnExamples | None = None) -> gr.Blocks:
         uploads = Path(page.GRADIO_CACHE)
         uploads.mkdir(parents=True, exist_ok=True)  # Gradio's file zone needs it before the first upload
         store = SessionStore(uploads, keep=own.files if own else ())
-        parts, run, opacity = _lay_out(service, store, own)
+        parts, run = _lay_out(service, store, own)
         handlers = Handlers(service, store, own, uploads, parts)
-        _wire(handlers, run, opacity)
+        _wire(handlers, run)
         _wire_api(handlers)
         page.unload(handlers.leave)
     return page
 
 
-def _lay_out(
-    service: Service, store: SessionStore, own: OwnExamples | None
-) -> tuple[Parts, gr.Button, gr.Slider]:
+def _lay_out(service: Service, store: SessionStore, own: OwnExamples | None) -> tuple[Parts, gr.Button]:
     changed, pixel = gr.State(""), gr.State(None)
     first = service.models[0]
     takes = service.inputs(first)
@@ -78,9 +76,8 @@ def _lay_out(
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
             with gr.Tabs(elem_id="ktb-tabs") as tabs:
-                with gr.Tab("Result"):
-                    opacity = gr.Slider(0, 1, 0.6, step=0.01, label="Mask opacity", elem_id="ktb-opacity")
-                    stage = gr.HTML(empty, elem_id="ktb-stage")
+                context = Context(service, store, changed, pixel, (rgb, x.files, x.source, model, *x.values))
+                stage = result.build(context, empty)
                 with gr.Tab("Branches"):
                     branches = gr.HTML(empty, elem_id="ktb-branches")
                 with gr.Tab("Fusion"):
@@ -89,7 +86,6 @@ def _lay_out(
                 with gr.Tab("X input", id="x"):
                     preview = build_preview()
                     x_tab = gr.HTML(no_x(takes), elem_id="ktb-x-tab")
-                context = Context(service, store, changed, pixel, (rgb, x.files, x.source, model, *x.values))
                 for tab in TABS:
                     tab(context)
             foot = gr.HTML(elem_id="ktb-foot")
@@ -99,10 +95,10 @@ def _lay_out(
         tabs=tabs, stage=stage, branches=branches,
         fusion=fusion, x_tab=x_tab, foot=foot, level=level, changed=changed, pixel=pixel,
     )  # fmt: skip
-    return parts, run, opacity
+    return parts, run
 
 
-def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
+def _wire(h: Handlers, run: gr.Button) -> None:
     p, x = h.p, h.p.x
     given = [p.rgb, x.files, x.source, p.model]
     inputs, follows = [*given, *x.values], [
@@ -112,7 +108,7 @@ def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
     a = p.alignment
     proposed = [a.preview, a.proposal, a.use]
     new_pair = (h.read_new_pair, inputs, [*follows, x.form.window, x.form.alignment, *proposed])
-    shown = [p.stage, p.branches, p.fusion, p.x_tab, p.foot, p.alone, p.changed, p.pixel]
+    shown = [p.branches, p.fusion, p.x_tab, p.foot, p.alone, p.changed, p.pixel]
     run_pair = (h.run_pair, [*given, p.level, *x.values], shown)
     offer_alone = (h.offer_alone, [p.rgb, x.files, x.source], p.alone)
 
@@ -151,7 +147,6 @@ def _wire(h: Handlers, run: gr.Button, opacity: gr.Slider) -> None:
         *new_pair, **QUIET
     ).then(*run_pair, **RUNNING)
     p.level.input(h.show_level, p.level, p.fusion, **QUIET)
-    opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
     follows = [
         p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.branches,
         *x.values,

@@ -1,12 +1,16 @@
-"""The branches tab: the masks of the fused head and of each stream's own head."""
+"""What each stream's own head says: the masks side by side, and where the heads differ."""
 
 from __future__ import annotations
 
+import html
+
 import numpy as np
 
+from app.panels.legends import chip, kinds_legend, kinds_tag, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import Result
+from ktb.agreement import ClassChange, class_changes, disagreement_map, joint_counts
 from ktb.model import BRANCHES
 
 TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
@@ -20,6 +24,9 @@ BLIND = "there was no X: this stream saw zero tokens and hints from the photogra
 NOTE = """<p class="ktb-note">Each head sees one stream only, but the prompts (MAPA) pass hints from one
 stream to the other on the way: a head's mask is not what the network would say without the other
 sensor.</p>"""
+DIFFER_NOTE = """<p class="ktb-note">These are differences between three heads of one run, not causes: the
+fused head is trained for itself and may differ from both. What a sensor really changes is in
+<i>What if</i>.</p>"""
 
 
 def branches_panel(result: Result) -> str:
@@ -33,10 +40,48 @@ def branches_panel(result: Result) -> str:
         note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {100 * agreement:.1f} % as fused"
         if branch == "x" and result.x_is_missing:
             note = BLIND
-        figures.append(figure_tag(image_tag(mask, f"{branch} mask", prediction.model), TITLES[branch], note))
-    figures.append(figure_tag(image_tag(display_size(result.rgb), "photograph"), "Photograph", ""))
+        tag = image_tag(mask, f"{branch} mask", prediction.model, "ktb-view")
+        figures.append(figure_tag(tag, TITLES[branch], note))
+    photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-view")
+    figures.append(figure_tag(photo, "Photograph", ""))
     if not result.x_is_missing:
-        x_image = image_tag(display_size(prediction.x.preview), f"x input: {result.x_name}")
+        x_alt = f"x input: {result.x_name}"
+        x_image = image_tag(display_size(prediction.x.preview), x_alt, prediction.model, "ktb-view")
         figures.append(figure_tag(x_image, f"X: {result.x_name}", prediction.x.summary))
+    kinds = disagreement_map(prediction.labels)
+    differ = kinds_tag(kinds, "where the heads differ", prediction.model)
+    figures.append(figure_tag(differ, "Where the heads differ", "the colours are explained below"))
     said = warnings_box(prediction.x.warnings)
-    return f'{said}<div class="ktb-grid ktb-three">{"".join(figures)}</div>{NOTE}'
+    return f'{said}<div class="ktb-grid ktb-three">{"".join(figures)}</div>{kinds_legend(kinds)}{NOTE}'
+
+
+def differences_panel(result: Result) -> str:
+    """How much of the image the heads agree on, and the classes that they call differently."""
+    prediction = result.prediction
+    labels, count = prediction.labels, len(prediction.classes)
+    lists = []
+    for branch in ("rgb", "x"):
+        changes = class_changes(joint_counts(labels[branch], labels["fused"], count), most=6)
+        rows = "".join(_change(result, change, TITLES[branch]) for change in changes)
+        rows = rows or "<li>They differ on less than 0.1 % of the image for any pair of classes.</li>"
+        blind = f"<p class='ktb-note'>{BLIND}</p>" if branch == "x" and result.x_is_missing else ""
+        lists.append(f"<div><h5>Fused against the {TITLES[branch]}</h5>{blind}<ol>{rows}</ol></div>")
+    return (
+        f'<div class="ktb-differ"><h4>Where the heads differ</h4>'
+        f'<div class="ktb-grid ktb-three">{kinds_legend(disagreement_map(labels))}{"".join(lists)}</div>'
+        f"{DIFFER_NOTE}</div>"
+    )
+
+
+def _change(result: Result, change: ClassChange, head: str) -> str:
+    """ "4.1 % wall → window", with a full sentence for screen readers and on pointing at it."""
+    prediction = result.prediction
+    before, after = (html.escape(prediction.classes[index]) for index in (change.source, change.target))
+    colors = [prediction.palette[index] for index in (change.source, change.target)]
+    share = percent(change.share)
+    said = f"{share} of the image: {after} for the fused head, {before} for the {head}"
+    return (
+        f'<li title="{said}"><em>{share}</em><span>{chip(colors[0])}{before} '
+        f'<span aria-hidden="true">→</span><span class="ktb-only-read">, but fused says </span> '
+        f"{chip(colors[1])}{after}</span></li>"
+    )

@@ -1,4 +1,4 @@
-"""The result tab: the fused mask over the photograph, its legend, the download and the footer."""
+"""The result tab: pictures to look at and to compare, the classes beside them, and the footer."""
 
 from __future__ import annotations
 
@@ -6,40 +6,169 @@ import base64
 import html
 import io
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
+
+from app.panels.legends import chip, indexed_tag, kinds_legend, kinds_tag, percent, scalar_tag, scale_html
 from app.panels.x_input import warnings_box
-from app.pictures import display_size, image_tag
+from app.pictures import MIN_BALANCE_RANGE, display_size, image_tag
 from app.service import Result
+from ktb.agreement import class_iou, disagreement_map, entropy_map, joint_counts
 from ktb.outputs import result_files
 from ktb.prediction import ClassRow
 
+BALANCE_LEVEL = 2
+NOTHING = "none"
+PICTURES: Mapping[str, str] = {
+    "fused": "Fused mask",
+    "photo": "Photograph",
+    "x": "X",
+    "rgb_head": "RGB head's mask",
+    "x_head": "X head's mask",
+    "differ": "Where the heads differ",
+    "confidence": "Confidence",
+    "entropy": "Entropy",
+    "balance": f"Balance (level {BALANCE_LEVEL})",
+}
+HEADS = {"fused": "fused", "rgb_head": "rgb", "x_head": "x"}
+"""Pictures that are masks, and the branch each shows."""
 
-def result_panel(result: Result) -> str:
-    """Photograph and mask as two layers (opacity is CSS), and the legend beside them."""
-    photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-photo")
+
+@dataclass(frozen=True)
+class _Layer:
+    """An <img> over the photograph ("" for the photograph itself), and what is said of it."""
+
+    image: str
+    note: str
+    legend: str = ""
+
+
+def offered_pictures(result: Result) -> list[str]:
+    """Keys of PICTURES that this result has."""
+    lacking = set()
+    if result.x_is_missing:
+        lacking.add("x")
+    if not result.prediction.trace:  # fused by a plain mean: there is no balance
+        lacking.add("balance")
+    return [key for key in PICTURES if key not in lacking]
+
+
+def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> str:
+    """One picture over the photograph, or two with a border that can be moved.
+
+    Args:
+        left, right: keys of PICTURES that `offered_pictures` has; right may be NOTHING.
+    """
     prediction = result.prediction
-    colors = display_size(prediction.colors("fused"), smooth=False)
-    mask = image_tag(colors, "fused mask", prediction.model, css_class="ktb-mask")
-    rows = "".join(_legend_row(row) for row in prediction.class_table("fused"))
-    said = warnings_box(prediction.x.warnings)
-    return f"""{said}<div class="ktb-result"><div class="ktb-layers">{photo}{mask}</div>
-<div class="ktb-legend"><h4>Present classes</h4>
-<table><thead><tr><th></th><th>class</th><th class="num">share</th>
-<th class="num" title="mean probability that the network gave this class">confidence</th></tr></thead>
-<tbody>{rows}</tbody></table></div></div>"""
-
-
-def _legend_row(row: ClassRow) -> str:
-    color = "#{:02x}{:02x}{:02x}".format(*row.color)
+    photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-photo ktb-view")
+    numbers = display_size(prediction.labels["fused"], smooth=False)
+    grey = [(level,) * 3 for level in range(256)]  # the red channel is the class: the legend reads it
+    numbers_tag = indexed_tag(numbers, grey, "", prediction.model, "ktb-numbers")
+    compares = right != NOTHING
+    shown = [("left", left), ("right", right)] if compares else [("whole", left)]
+    layers, captions = "", ""
+    for side, key in shown:
+        layer = _layer(result, key)
+        layers += f'<div class="ktb-side ktb-{side}">{layer.image}</div>' if layer.image else ""
+        before = f"{side}: " if compares else ""
+        captions += (
+            f"<div><b>{before}{html.escape(_title(result, key))}</b> <span>{html.escape(layer.note)}</span>"
+            f"{layer.legend}</div>"
+        )
+    handle = (
+        '<div class="ktb-split" role="slider" tabindex="0" aria-label="Border between the two pictures" '
+        'aria-valuemin="0" aria-valuemax="100" aria-valuenow="50"><i aria-hidden="true">↔</i></div>'
+        if compares
+        else ""
+    )
     return (
-        f'<tr><td><span class="ktb-chip" style="background:{color}"></span></td>'
-        f"<td>{html.escape(row.name)}</td>"
-        f'<td class="num">{_percent(row.share)}</td><td class="num">{row.confidence:.2f}</td></tr>'
+        f'{warnings_box(prediction.x.warnings)}<div class="ktb-layers">{photo}{layers}{numbers_tag}{handle}'
+        f'</div><div class="ktb-captions{" ktb-pair" if compares else ""}">{captions}</div>'
+        f'<p class="ktb-note ktb-model">Checkpoint {html.escape(prediction.model)}</p>'
     )
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share >= 0.001 else "&lt; 0.1 %"
+def _title(result: Result, key: str) -> str:
+    return f"X: {result.x_name}" if key == "x" else PICTURES[key]
+
+
+def _layer(result: Result, key: str) -> _Layer:
+    prediction, name = result.prediction, result.prediction.model
+    labels = prediction.labels
+    if key == "photo":
+        return _Layer("", "as it was uploaded")
+    if key == "x":
+        alt = f"x input: {result.x_name}"
+        shown = image_tag(display_size(prediction.x.preview), alt, name, "ktb-view")
+        return _Layer(shown, prediction.x.summary)
+    if key in HEADS:
+        branch = HEADS[key]
+        colors = display_size(prediction.colors(branch), smooth=False)
+        note = "the answer" if branch == "fused" else _same_as_fused(labels[branch], labels["fused"])
+        if branch == "x" and result.x_is_missing:
+            note = "there was no X: this head saw zero tokens and hints from the photograph only"
+        return _Layer(image_tag(colors, f"{branch} mask", name, "ktb-mask ktb-view"), note)
+    if key == "differ":
+        kinds = disagreement_map(labels)
+        shown = kinds_tag(kinds, "where the heads differ", name, "ktb-mask ktb-view")
+        return _Layer(shown, "compared pixel by pixel with the fused head", kinds_legend(kinds))
+    if key == "confidence":
+        shown = scalar_tag(prediction.confidences["fused"], (0, 1), "sequential", "confidence", name)
+        note = "probability that the network gave the fused class; it is not calibrated"
+        return _Layer(shown, note, scale_html("sequential", "0", "1 certain"))
+    if key == "entropy":
+        shown = scalar_tag(entropy_map(prediction), (0, 1), "sequential", "entropy", name)
+        note = "of the fused class probabilities, divided by its maximum"
+        return _Layer(shown, note, scale_html("sequential", "0 certain", "1 every class equally likely"))
+    if key == "balance":
+        return _balance(result)
+    raise ValueError(f"picture {key!r}: choose one of {', '.join(PICTURES)}")
+
+
+def _same_as_fused(label: np.ndarray, fused: np.ndarray) -> str:
+    return f"{100 * float(np.mean(label == fused)):.1f} % as fused"
+
+
+def _balance(result: Result) -> _Layer:
+    prediction = result.prediction
+    balance = prediction.trace[BALANCE_LEVEL].balance()[0].cpu().numpy()
+    half = float(np.clip(np.percentile(np.abs(balance - 0.5), 99), MIN_BALANCE_RANGE, 0.5))
+    shown = scalar_tag(
+        balance, (0.5 - half, 0.5 + half), "diverging", "balance map", prediction.model,
+        labels=prediction.labels["fused"],
+    )  # fmt: skip
+    note = "share of the sparse attention that goes to X; the Fusion tab says what it is worth"
+    scale = scale_html("diverging", f"{0.5 - half:.2f} photograph", f"X {0.5 + half:.2f}")
+    return _Layer(shown, note, scale)
+
+
+def classes_panel(result: Result) -> str:
+    """The legend and table of the fused mask's classes; a row's button marks its class in the picture."""
+    prediction = result.prediction
+    labels, count = prediction.labels, len(prediction.classes)
+    overlaps = [class_iou(joint_counts(labels[branch], labels["fused"], count)) for branch in ("rgb", "x")]
+    table = prediction.class_table("fused")
+    rows = "".join(_row(row, [float(iou[row.index]) for iou in overlaps]) for row in table)
+    means = "".join(f'<td class="num">{np.nanmean(iou):.2f}</td>' for iou in overlaps)
+    return f"""<div class="ktb-legend"><h4>Classes of the fused mask</h4>
+<table><thead><tr><th>class</th><th class="num">share</th>
+<th class="num" title="mean probability that the network gave this class where it chose it">conf.</th>
+<th class="num" title="the RGB head's and the fused region: intersection / union">IoU RGB</th>
+<th class="num" title="the X head's and the fused region: intersection / union">IoU X</th>
+</tr></thead><tbody>{rows}</tbody><tfoot><tr><td>mean over classes</td><td></td><td></td>{means}</tr></tfoot>
+</table><p class="ktb-note">Point at a class to see where it is; click to keep it marked. IoU: how far a
+head's region and the fused one overlap, 1 = the same. That is agreement, not accuracy.</p></div>"""
+
+
+def _row(row: ClassRow, overlaps: list[float]) -> str:
+    cells = "".join(f'<td class="num">{value:.2f}</td>' for value in overlaps)
+    return (
+        f'<tr><td><button type="button" class="ktb-class" data-class="{row.index}" aria-pressed="false">'
+        f"{chip(row.color, str(row.index))}<span>{html.escape(row.name)}</span></button></td>"
+        f'<td class="num">{percent(row.share)}</td><td class="num">{row.confidence:.2f}</td>{cells}</tr>'
+    )
 
 
 def footer(result: Result) -> str:

@@ -1,0 +1,74 @@
+"""The result tab: one picture or two under a movable border, the classes, and where the heads differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+from app.context import Context
+from app.events import HIDDEN, LATEST, QUIET
+from app.panels.branches import differences_panel
+from app.panels.result import NOTHING, PICTURES, classes_panel, offered_pictures, result_panel
+
+VIEWER = (Path(__file__).parents[1] / "viewer.js").read_text()
+SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
+
+
+def build(context: Context, empty: str) -> gr.HTML:
+    """Lay out and wire the tab.
+
+    Args:
+        empty: what stands in it before the first run.
+
+    Returns:
+        The viewer, to which another text can be given while there is no result.
+    """
+    store = context.store
+    with gr.Tab("Result", id="result"):
+        with gr.Row(visible=False, elem_id="ktb-choose") as controls:
+            left = gr.Dropdown(_choices(PICTURES), value="fused", label="Picture", elem_id="ktb-left")
+            right = gr.Dropdown(
+                [("nothing", NOTHING), *_choices(PICTURES)],
+                value=NOTHING,
+                label="Compare with",
+                elem_id="ktb-right",
+            )
+            opacity = gr.Slider(0, 1, 0.6, step=0.01, label="Mask opacity", elem_id="ktb-opacity")
+        with gr.Row(elem_id="ktb-result"):
+            with gr.Column(scale=5, min_width=300):
+                stage = gr.HTML(empty, elem_id="ktb-stage", js_on_load=VIEWER)
+            with gr.Column(scale=3, min_width=300, visible=False) as side:
+                classes = gr.HTML(elem_id="ktb-classes")
+        differ = gr.HTML(elem_id="ktb-differ")
+
+    def draw(request: gr.Request, left_key: str, right_key: str):
+        result = store.result(request.session_hash)
+        if result is None:
+            return gr.skip()
+        keys = offered_pictures(result)
+        left_key = left_key if left_key in keys else "fused"
+        right_key = right_key if right_key in keys else NOTHING
+        return {
+            controls: gr.update(visible=True),
+            side: gr.update(visible=True),
+            left: gr.update(choices=_choices(keys), value=left_key),
+            right: gr.update(choices=[("nothing", NOTHING), *_choices(keys)], value=right_key),
+            stage: result_panel(result, left_key, right_key),
+            classes: classes_panel(result),
+            differ: differences_panel(result),
+        }
+
+    def show(request: gr.Request, left_key: str, right_key: str):
+        result = store.result(request.session_hash)
+        return gr.skip() if result is None else result_panel(result, left_key, right_key)
+
+    chosen = [left, right]
+    context.changed.change(draw, chosen, [controls, side, left, right, stage, classes, differ], **QUIET)
+    gr.on([left.input, right.input], show, chosen, stage, **LATEST)
+    opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
+    return stage
+
+
+def _choices(keys) -> list[tuple[str, str]]:
+    return [(PICTURES[key], key) for key in keys]
