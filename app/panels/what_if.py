@@ -1,0 +1,181 @@
+"""The what-if tab: a changed run beside the original, and what is left when one sensor is switched off."""
+
+from __future__ import annotations
+
+import html
+
+import cv2
+import numpy as np
+
+from app.panels.x_input import warnings_box
+from app.pictures import display_size, figure_tag, image_tag
+from app.service import Result
+from ktb.differences import VERDICTS, Deciding, Difference, Verdict, deciding, difference
+from ktb.model import BRANCHES
+from ktb.prediction import Prediction
+from ktb.visualize import Color
+from ktb.what_if import Change, apply
+
+EMPTY = """<div class="ktb-empty"><b>Nothing changed yet</b>
+<span>Run a pair, then switch a sensor off, move X, or darken the photograph, and see what becomes of the
+mask.</span></div>"""
+STALE = """<div class="ktb-warn" role="status"><p><b>Out of date:</b> there is a new run since. What is below
+belongs to the run before; press the button again.</p></div>"""
+HEADS = {"fused": "fused mask", "rgb": "RGB head", "x": "X head"}
+MAX_CHANGES = 6
+SIDES: dict[Verdict, tuple[Color, str]] = {
+    "either": ((226, 226, 222), "either sensor alone gives this class"),
+    "rgb": ((47, 116, 192), "needs the photograph: without X it stays, without the photograph it does not"),
+    "x": ((217, 112, 31), "needs X: without the photograph it stays, without X it does not"),
+    "both": ((64, 40, 82), "needs both: it changes as soon as either is off"),
+}
+SENSORS_NOTE = """<p class="ktb-note">A sensor is switched off by zero tokens in its stream, as in training
+with masked modalities. A checkpoint that was never trained so may answer wildly without a sensor: this shows
+what the answer rests on, not what the other sensor could do on its own.</p>"""
+
+
+def what_if_panel(result: Result, change: Change, after: Prediction) -> str:
+    """Original and changed result side by side, the changed pixels, and what changed in words and numbers."""
+    before, words = result.prediction, "; ".join(change.words)
+    mark = marked(before.model, words)
+    found = difference(before, after)
+    rgb, reading = apply(change, result.rgb, before.x)
+    seen = reading.preview if change.drop == "rgb" else rgb
+    figures = [
+        layers_figure(result.rgb, before, "original", "Original", before.model),
+        layers_figure(seen, after, "changed", "Changed", f"{words} · {before.model}", mark),
+        figure_tag(
+            image_tag(changed_picture(result.rgb, after, found.changed), "changed pixels", mark, "ktb-view"),
+            "Changed pixels",
+            f"{share(found.changed_share)}, in the colour of their new class; pale: as before",
+        ),
+    ]
+    moved_x = change.drop != "x" and (change.swap is not None or any(change.shift_xy))
+    if moved_x:
+        x = image_tag(display_size(reading.preview), "changed x", mark, "ktb-view")
+        figures.append(figure_tag(x, "X as it was given", reading.summary))
+    return f"""<h4 class="ktb-shown">Shown: {html.escape(words)}</h4>{warnings_box(after.x.warnings)}
+<p class="ktb-words">{html.escape(describe(found))}</p>
+<div class="ktb-grid ktb-two">{"".join(figures[:2])}</div>
+<div class="ktb-grid ktb-two ktb-below">{"".join(figures[2:])}
+<div class="ktb-tables">{_changes_table(found)}{_agreement_table(found)}</div></div>"""
+
+
+def describe(found: Difference) -> str:
+    """In words: how much changed, what most, and what became of the confidence."""
+    if not found.changed.any():
+        said = "No pixel of the fused mask changed its class."
+    else:
+        first = found.changes[0]
+        said = (
+            f"{share(found.changed_share)} of the fused mask changed its class; most of all "
+            f"{share(first.share)} of the image turned from {first.before} to {first.after}."
+        )
+    by = found.confidence_change
+    if abs(by) < 0.0005:
+        return f"{said} The mean confidence stayed the same."
+    return f"{said} The mean confidence {'rose' if by > 0 else 'fell'} by {abs(by):.3f}."
+
+
+def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction) -> str:
+    """Three masks (both sensors, only rgb, only x) and which sensor each pixel's class rests on."""
+    full = result.prediction
+    found = deciding(full, without_x, without_rgb)
+    off_x, off_rgb = marked(full.model, "X switched off"), marked(full.model, "photograph switched off")
+    figures = [
+        layers_figure(result.rgb, full, "original", "Both sensors", full.model),
+        layers_figure(
+            result.rgb, without_x, "without x", "X off",
+            f"{share(found.stays_without_x)} stays · {full.model}", off_x,
+        ),
+        layers_figure(
+            full.x.preview, without_rgb, "without rgb", "Photograph off",
+            f"{share(found.stays_without_rgb)} stays; over X · {full.model}", off_rgb,
+        ),
+    ]  # fmt: skip
+    table = np.array([SIDES[verdict][0] for verdict in VERDICTS], np.uint8)
+    colors = table[display_size(found.verdict, smooth=False)]
+    drawn = image_tag(colors, "which sensor decided", marked(full.model, "each sensor off"), "ktb-view")
+    verdict = figure_tag(drawn, "Which sensor decided", f"per pixel of the fused mask · {full.model}")
+    rows = "".join(
+        f"<tr><td>{chip(SIDES[key][0])}</td><td>{html.escape(SIDES[key][1])}</td>"
+        f'<td class="num">{share(found.shares[key])}</td></tr>'
+        for key in VERDICTS
+    )
+    return f"""<h4 class="ktb-shown">Shown: both sensors, one at a time</h4>{warnings_box(full.x.warnings)}
+<p class="ktb-words">{html.escape(describe_deciding(found))}</p>
+<div class="ktb-grid ktb-three">{"".join(figures)}</div>
+<div class="ktb-grid ktb-two ktb-below">{verdict}<div class="ktb-tables ktb-legend">
+<table><thead><tr><th></th><th>what a pixel's class rests on</th><th class="num">share</th></tr></thead>
+<tbody>{rows}</tbody></table></div></div>{SENSORS_NOTE}"""
+
+
+def describe_deciding(found: Deciding) -> str:
+    """In words: how much stays without each sensor, and which one the image leans on."""
+    said = (
+        f"Without X {share(found.stays_without_x)} of the fused mask stays, without the photograph "
+        f"{share(found.stays_without_rgb)}. "
+    )
+    lead = found.stays_without_x - found.stays_without_rgb
+    if abs(lead) < 0.05:
+        return said + "Neither sensor decides clearly more than the other here."
+    return said + f"{'The photograph' if lead > 0 else 'X'} decides more of this answer."
+
+
+def layers_figure(
+    photo: np.ndarray, prediction: Prediction, alt: str, title: str, note: str, mark: str = ""
+) -> str:
+    """A fused mask over a picture as two layers (opacity is CSS) with a caption."""
+    below = image_tag(display_size(photo), f"{alt}: what lies below", css_class="ktb-photo")
+    colors = display_size(prediction.colors("fused"), smooth=False)
+    mask = image_tag(colors, f"{alt} mask", mark or prediction.model, "ktb-mask ktb-view")
+    return figure_tag(f'<div class="ktb-layers">{below}{mask}</div>', title, note)
+
+
+def changed_picture(rgb: np.ndarray, after: Prediction, changed: np.ndarray) -> np.ndarray:
+    """The photograph in pale grey, changed pixels in the colour of their new class."""
+    where = display_size(changed.astype(np.uint8), smooth=False).astype(bool)
+    colors = display_size(after.colors("fused"), smooth=False)
+    return np.where(where[..., None], colors, pale(rgb))
+
+
+def pale(rgb: np.ndarray) -> np.ndarray:
+    """The photograph as a light grey picture of display size, so that colours on it stand out."""
+    grey = cv2.cvtColor(display_size(rgb), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return np.repeat(np.rint(170 + grey / 3)[..., None], 3, axis=-1).astype(np.uint8)
+
+
+def marked(model: str, words: str) -> str:
+    """What a changed run's picture names as its checkpoint."""
+    return f"{model}; what if: {words}"
+
+
+def chip(color: Color) -> str:
+    """A small square of a colour."""
+    return f'<span class="ktb-chip" style="background:{"#{:02x}{:02x}{:02x}".format(*color)}"></span>'
+
+
+def share(value: float) -> str:
+    """0..1 as per cent, in plain characters."""
+    return "less than 0.1 %" if 0 < value < 0.001 else f"{100 * value:.1f} %"
+
+
+def _changes_table(found: Difference) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(change.before)}</td><td>{html.escape(change.after)}</td>"
+        f'<td class="num">{share(change.share)}</td></tr>'
+        for change in found.changes[:MAX_CHANGES]
+    )
+    if not rows:
+        return ""
+    return f"""<div class="ktb-legend"><h4>Largest changes</h4><table><thead><tr><th>from</th><th>to</th>
+<th class="num">of the image</th></tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _agreement_table(found: Difference) -> str:
+    rows = "".join(
+        f'<tr><td>{HEADS[branch]}</td><td class="num">{share(found.agreement[branch])}</td></tr>'
+        for branch in BRANCHES
+    )
+    return f"""<div class="ktb-legend"><h4>What stays</h4><table><thead><tr><th></th>
+<th class="num">same class as before</th></tr></thead><tbody>{rows}</tbody></table></div>"""

@@ -1,0 +1,129 @@
+"""The what-if tab: the session's pair with a sensor off, X moved or swapped, or a worse photograph."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from app.context import Context
+from app.events import HIDDEN, QUIET, RUNNING
+from app.handlers import PROGRESS, shows_errors
+from app.layout import FilesPlace
+from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
+from app.service import Result
+from app.x_form import XForm, x_options
+from ktb import read_x
+from ktb.modalities import XReading
+from ktb.predictor import Predictor
+from ktb.what_if import Change, run
+
+MAX_SHIFT = 32
+SWITCHES = [("Both on", ""), ("X off", "x"), ("Photograph off", "rgb")]
+DEFAULTS = ("", 0, 0, 0, 0, None)
+"""Of the controls: switch, right, down, light taken away in per cent, blur, files of another X."""
+SHOWN = (gr.update(visible=False), gr.update(visible=True))
+"""Of the note that a result is out of date, and of the opacity: after a run."""
+SET_OPACITY = "(v) => document.getElementById('ktb-what-if').style.setProperty('--ktb-opacity', v)"
+
+
+class WhatIf:
+    """The tab's handlers; each gets the latest run's mark, to know later that there is a newer one."""
+
+    def __init__(self, context: Context):
+        self.service, self.store = context.service, context.store
+
+    @shows_errors
+    def run(self, request: gr.Request, mark, off, right, down, dark, blur, files, *values, progress=PROGRESS):
+        """Run the network on the changed pair."""
+        self.store.remember_uploads(request.session_hash, files or [])
+        result = base_run(self.store.result(request.session_hash))
+        progress(0.1, desc="Changing the pair and running the network")
+        predictor = self.service.predictor(result.offered_as)
+        change = Change(
+            drop=off or None,
+            shift_xy=(int(right or 0), int(down or 0)),
+            darken=(dark or 0) / 100,
+            blur_sigma=blur or 0,
+            swap=self._other_x(predictor, result, files, values) if files and off != "x" else None,
+        )
+        if not change.words:
+            raise ValueError("nothing is changed yet. Switch a sensor off, or move a slider, then run it.")
+        after = run(predictor, change, result.rgb, result.prediction.x)
+        progress(0.8, desc="Drawing")
+        return what_if_panel(result, change, after), mark, *SHOWN
+
+    @shows_errors
+    def run_each(self, request: gr.Request, mark, progress=PROGRESS):
+        """Run the network without X and without the photograph."""
+        result = base_run(self.store.result(request.session_hash))
+        if result.x_is_missing:
+            raise ValueError("this run had no X: there is only one sensor, and it decided everything.")
+        predictor = self.service.predictor(result.offered_as)
+        progress(0.1, desc="Running the network without X")
+        without_x = run(predictor, Change(drop="x"), result.rgb, result.prediction.x)
+        progress(0.5, desc="Running the network without the photograph")
+        without_rgb = run(predictor, Change(drop="rgb"), result.rgb, result.prediction.x)
+        progress(0.9, desc="Drawing")
+        return sensors_panel(result, without_x, without_rgb), mark, *SHOWN
+
+    def reset(self):
+        """Every control at its start, and nothing shown."""
+        return (*DEFAULTS, EMPTY, "", gr.update(visible=False), gr.update(visible=False))
+
+    def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> XReading:
+        options = x_options(XForm(*values))
+        return predictor.read(read_x(files, options=options), result.rgb.shape[:2], options)
+
+
+def base_run(result: Result | None) -> Result:
+    """The session's result; ValueError with the remedy if there is none."""
+    if result is None:
+        raise ValueError("there is no result to start from. Run a pair first.")
+    return result
+
+
+def is_stale(mark: str, shown: str):
+    """Show the note if what is shown belongs to a run before the latest."""
+    return gr.update(visible=bool(shown) and shown != mark)
+
+
+def build(context: Context) -> None:
+    """Lay out the tab and wire it."""
+    tab = WhatIf(context)
+    shown = gr.State("")
+    with gr.Tab("What if", id="what-if"):
+        with gr.Group(elem_id="ktb-change"):
+            off = gr.Radio(SWITCHES, value="", label="Sensors", elem_id="ktb-off")
+            with gr.Row():
+                right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X right (px; left below 0)", "ktb-right")
+                down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X down (px; up below 0)", "ktb-down")
+            with gr.Row():
+                dark = _slider(0, 100, 1, "Darken the photograph (% of its light)", "ktb-dark")
+                blur = _slider(0, 16, 0.5, "Blur the photograph (sigma, px)", "ktb-blur")
+        with gr.Accordion("Swap in another X", open=False, elem_id="ktb-swap"):
+            files = FilesPlace(
+                label="Another X for the same photograph, read with the options on the left",
+                type="filepath",
+                file_count="multiple",
+                height=110,
+                elem_id="ktb-other-x",
+            )
+        with gr.Row(elem_id="ktb-change-buttons"):
+            start = gr.Button("Run this change", variant="primary", elem_id="ktb-run-change")
+            each = gr.Button("Which sensor decided? Each one off", elem_id="ktb-run-each")
+            reset = gr.Button("Reset", elem_id="ktb-reset-change")
+        stale = gr.HTML(STALE, visible=False, elem_id="ktb-what-if-stale")
+        opacity = gr.Slider(
+            0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-what-if-opacity"
+        )
+        drawn = gr.HTML(EMPTY, elem_id="ktb-what-if")
+    controls = [off, right, down, dark, blur, files]
+    answer = [drawn, shown, stale, opacity]
+    start.click(tab.run, [context.changed, *controls, *context.given[4:]], answer, **RUNNING)
+    each.click(tab.run_each, context.changed, answer, **RUNNING)
+    reset.click(tab.reset, None, [*controls, *answer], **QUIET)
+    context.changed.change(is_stale, [context.changed, shown], stale, **QUIET)
+    opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
+
+
+def _slider(low: float, high: float, step: float, label: str, name: str) -> gr.Slider:
+    return gr.Slider(low, high, 0, step=step, label=label, elem_id=name)
