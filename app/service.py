@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from app.turns import SharedPredictor, Turns
 from app.words import x_called, x_missing
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve
@@ -119,6 +120,7 @@ class Service:
         self._predictors: dict[str, Predictor] = {}
         self._estimator: DepthEstimator | None = None
         self._lock = threading.Lock()
+        self.turns = Turns()
 
     @property
     def models(self) -> list[str]:
@@ -130,7 +132,7 @@ class Service:
         path = self._path(model)
         with self._lock:
             if model not in self._predictors:
-                self._predictors[model] = Predictor(load_model(path))
+                self._predictors[model] = SharedPredictor(load_model(path), self.turns)
             return self._predictors[model]
 
     def card(self, model: str) -> Mapping[str, Any]:

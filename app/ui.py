@@ -17,7 +17,7 @@ from app.layout import card_text, examples_gallery, offered, photo_zone, warning
 from app.panels.fusion import EMPTY as EMPTY_FUSION
 from app.service import Service
 from app.sessions import SessionStore
-from app.tabs import compare, result, truth, what_if
+from app.tabs import compare, result, sequence, truth, what_if
 from app.words import head, no_result, no_x, x_name
 from app.x_input import build_corrections, build_x_input, hint
 from ktb.modalities.limits import MAX_FILE_BYTES
@@ -29,7 +29,7 @@ MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 LEVELS = [("0 (fine)", 0), ("1", 1), ("2", 2), ("3 (coarse)", 3)]
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
-TABS: tuple[Callable[[Context], None], ...] = (what_if.build, compare.build, truth.build)
+TABS: tuple[Callable[[Context], None], ...] = (what_if.build, compare.build, truth.build, sequence.build)
 """Of modules in `app.tabs`, in the order of the page."""
 
 

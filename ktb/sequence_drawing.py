@@ -15,15 +15,14 @@ from ktb.visualize import NO_VALUE_RGB, overlay, scalar_to_colors
 
 View = Literal["photo", "x", "overlay", "mask", "balance"]
 Container = Literal["webm", "mp4"]
-BALANCE_RANGE = (0.3, 0.7)
-"""Fixed, so that a colour means the same in every frame."""
-PANEL_SIDE = 640
+PANEL_SIDES = (320, 640)
+"""The longer side of a view, at least and at most."""
 VIEWS: dict[str, str] = {
     "photo": "photograph",
     "x": "X",
-    "overlay": "fused mask over the photograph",
+    "overlay": "photograph and fused mask",
     "mask": "fused mask",
-    "balance": f"balance: blue photograph {BALANCE_RANGE[0]}, orange X {BALANCE_RANGE[1]}",
+    "balance": "balance: blue photograph, orange X",
 }
 CODECS: dict[str, str] = {"webm": "VP80", "mp4": "mp4v"}
 """Browsers play VP8 in WebM; OpenCV's wheels have no H.264, and browsers do not play MPEG-4 part 2."""
@@ -50,6 +49,7 @@ class Composer:
         title: str,
         rgb: np.ndarray | None,
         prediction: Prediction | None,
+        balance: Sequence[np.ndarray] = (),
         error: str | None = None,
     ) -> np.ndarray:
         """(H, W, 3) uint8 RGB with even sides, of one size for all frames.
@@ -58,6 +58,7 @@ class Composer:
             title: the frame's number and name.
             rgb: (H, W, 3) uint8; None leaves the views dark.
             prediction: None for a frame that failed: its photograph is shown with the error.
+            balance: (h, w) 0..1 of each level, the finest first; drawn grey without.
         """
         if self._panel_hw is None:
             self._panel_hw = _even(rgb.shape[:2] if rgb is not None else _DEFAULT_HW)
@@ -66,7 +67,7 @@ class Composer:
         canvas = np.empty((height + 2 * _LINE, width * views, 3), np.uint8)
         canvas[:] = _PAPER
         for number, view in enumerate(self._layout):
-            picture = self._view(view, rgb, prediction) if prediction or number == 0 else None
+            picture = self._view(view, rgb, prediction, balance) if prediction or number == 0 else None
             if picture is not None:
                 canvas[:height, number * width : (number + 1) * width] = _fitted(picture, self._panel_hw)
         captions = [VIEWS[view] for view in self._layout]
@@ -74,25 +75,33 @@ class Composer:
             captions = [f"failed: {error}"]
         return _written(canvas, height, captions, f"{title}   {self._checkpoint}", prediction is None)
 
-    def _view(self, view: View, rgb: np.ndarray | None, prediction: Prediction | None) -> np.ndarray | None:
+    def _view(
+        self,
+        view: View,
+        rgb: np.ndarray | None,
+        prediction: Prediction | None,
+        balance: Sequence[np.ndarray],
+    ) -> np.ndarray | None:
         if prediction is None or rgb is None or view == "photo":
             return rgb
         if view == "x":
             return prediction.x.preview
         if view == "balance":
-            return balance_picture(prediction)
+            return balance_picture(balance, rgb.shape[:2])
         mask = prediction.colors("fused")
         return mask if view == "mask" else overlay(rgb, mask, self._opacity)
 
 
-def balance_picture(prediction: Prediction) -> np.ndarray:
-    """The mean of all levels' balance at the finest level's size, (h, w, 3) uint8; grey without attention."""
-    if not prediction.trace:
-        return np.full((*prediction.labels["fused"].shape, 3), NO_VALUE_RGB, np.uint8)
-    maps = [trace.balance()[0].cpu().numpy() for trace in prediction.trace]
-    height, width = maps[0].shape
-    mean = np.mean([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in maps], axis=0)
-    return scalar_to_colors(mean, *BALANCE_RANGE, "diverging")
+def balance_picture(levels: Sequence[np.ndarray], size_hw: tuple[int, int]) -> np.ndarray:
+    """The mean of all levels' balance, (h, w, 3) uint8 of the finest level's size; grey of size_hw without.
+
+    The colours reach from 0 to 1, so that they mean the same in every frame.
+    """
+    if not levels:
+        return np.full((*size_hw, 3), NO_VALUE_RGB, np.uint8)
+    height, width = levels[0].shape
+    mean = np.mean([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in levels], axis=0)
+    return scalar_to_colors(mean, 0.0, 1.0, "diverging")
 
 
 class VideoFile:
@@ -127,7 +136,8 @@ class VideoFile:
 
 
 def _even(size_hw: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, PANEL_SIDE / max(size_hw))
+    least, most = PANEL_SIDES
+    scale = min(most / max(size_hw), max(1.0, least / max(size_hw)))
     height, width = (max(2, 2 * round(side * scale / 2)) for side in size_hw)
     return height, width
 

@@ -41,7 +41,7 @@ class FrameRecord:
 
 
 class Table:
-    """The CSV file, a row at a time: FIXED_COLUMNS, balance_level_0 ..., then "share: CLASS" of each class."""
+    """The CSV file, a row at a time: FIXED_COLUMNS, balance_level_0 ..., "share: CLASS" of each class."""
 
     def __init__(self, file: IO[str], classes: tuple[str, ...], levels: int):
         self._file, self._writer = file, csv.writer(file)

@@ -158,28 +158,29 @@ class SequenceRun:
             except (ValueError, OSError, RuntimeError, cv2.error) as problem:
                 error = str(problem)
         title = f"{index}   {frame.name}" if frame.name != f"frame {index}" else frame.name
-        picture = self._composer.draw(title, frame.rgb, prediction, error)
-        figures = self._figures(prediction)
+        traces = () if prediction is None else prediction.trace or ()
+        maps = [trace.balance()[0].cpu().numpy() for trace in traces]
+        picture = self._composer.draw(title, frame.rgb, prediction, maps, error)
+        figures = (*self._figures(prediction), tuple(float(level.mean()) for level in maps))
         return FrameRecord(index, frame.name, error, time.perf_counter() - begun, *figures, picture)
 
     def _figures(self, prediction: Prediction | None):
-        """Shares, mean confidence, changed share and balance; remembers the mask for the next frame."""
+        """Shares, mean confidence and changed share; remembers the mask for the next frame."""
         if prediction is None:
             self._previous = None
-            return None, None, None, ()
+            return None, None, None
         labels, before = prediction.labels["fused"], self._previous
         self._previous = labels
         shares = np.bincount(labels.ravel(), minlength=len(prediction.classes)) / labels.size
         is_alike = before is not None and before.shape == labels.shape
         changed = float((labels != before).mean()) if is_alike else None
         confidence = float(prediction.confidences["fused"].mean(dtype=np.float64))
-        balance = tuple(float(trace.balance().mean()) for trace in prediction.trace or ())
         for warning in prediction.x.warnings:
             if warning in self._warnings or len(self._warnings) < _MAX_WARNINGS:
                 self._warnings[warning] += 1
         if (unit := prediction.x.facts.get("unit")) and len(self._units) < _MAX_WARNINGS:
             self._units.add(unit)
-        return shares, confidence, changed, balance
+        return shares, confidence, changed
 
     def _finish(
         self, video: VideoFile, fps: float, count: int, failed: int, stopped: bool, seconds: float

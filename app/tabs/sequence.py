@@ -1,0 +1,179 @@
+"""The sequence tab: a recording in, a video and a table out; others' runs go between its frames."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.alignment import pointed
+from app.context import Context
+from app.events import HIDDEN, QUIET
+from app.layout import FilesPlace
+from app.panels.sequence import EMPTY, progress_panel, result_panel
+from app.panels.x_input import error_box
+from app.x_form import XForm, x_options
+from ktb.modalities import XOptions
+from ktb.modalities.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
+from ktb.sequence_drawing import VIEWS
+from ktb.sequence_frames import LimitedFrames
+from ktb.sequence_video import VIDEOS, VideoFrames
+from ktb.sequence_zip import ZipFrames
+from ktb.sequences import REPORT, TABLE, SequenceOptions, SequenceRun, read_shares
+
+MAX_FAILURES = 5  # that are told
+ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "sequence", **HIDDEN}
+ABOUT = f"""<p class="ktb-note">X is read with the corrections that are set on the left, the same for all
+frames. At most {MAX_SEQUENCE_FRAMES:,} frames; the files are deleted when this page is closed.</p>"""
+
+
+class Sequences:
+    """The tab's handlers: one recording per session at a time, and a flag by which it is stopped."""
+
+    def __init__(self, context: Context, folder: Path):
+        self._service, self._store, self._root = context.service, context.store, folder
+        self._flags: dict[str, threading.Event] = {}
+        self._folders: dict[str, Path] = {}
+        self._left: set[str] = set()
+
+    def run(self, session: str, first: str | None, x_video: str | None, views, fps, model: str, form: XForm):
+        """Run a recording; yields (HTML, whether it goes on). ValueError as `SequenceRun`."""
+        stop = self._flags[session] = threading.Event()
+        out = self._new_folder(session)
+        try:
+            if not first:
+                raise ValueError("there is no recording. Upload a zip of frames, or a video.")
+            self._store.remember_uploads(session, [first, x_video])
+            options = SequenceOptions(_options(form), fps or None, tuple(views or ()))
+            self._store.remember_uploads(
+                session, [out / name for name in (f"sequence.{options.container}", TABLE, REPORT)]
+            )
+            frames = LimitedFrames(
+                _opened(first, x_video, options.x), MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
+            )
+            predictor, turns = self._service.predictor(model).for_frames(), self._service.turns
+            yield progress_panel(None, frames.length, 0, 0.0, model), True
+            run = SequenceRun(predictor, frames, out, options, stop.is_set, turns.frame)
+            yield from self._frames(session, run, frames, model)
+        finally:
+            self._flags.pop(session, None)
+            if stop.is_set() and session in self._left:
+                self._left.discard(session)
+                shutil.rmtree(out, ignore_errors=True)
+
+    def _frames(self, session: str, run: SequenceRun, frames: LimitedFrames, model: str):
+        failures: list[str] = []
+        failed, started = 0, time.perf_counter()
+        with closing(iter(run)) as records:
+            for record in records:
+                self._store.remember_uploads(session, ())  # it is in use, however long it takes
+                if record.error is not None:
+                    failed += 1
+                    if len(failures) < MAX_FAILURES:
+                        failures.append(f"Frame {record.index} ({record.name}) failed: {record.error}")
+                seconds = time.perf_counter() - started
+                yield progress_panel(record, frames.length, failed, seconds, model), True
+        assert run.result is not None
+        classes, shares = read_shares(run.result.table)
+        yield result_panel(run.result, classes, shares, self._service.config(model).palette, failures), False
+
+    def stop(self, session: str) -> None:
+        """Let the session's recording end after the frame that is being run."""
+        if flag := self._flags.get(session):
+            flag.set()
+
+    def leave(self, session: str) -> None:
+        """Stop and delete what a closed page had."""
+        if session in self._flags:
+            self._left.add(session)
+            self.stop(session)
+        if folder := self._folders.pop(session, None):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _new_folder(self, session: str) -> Path:
+        """For the results; those of the session's recording before are deleted."""
+        if before := self._folders.pop(session, None):
+            shutil.rmtree(before, ignore_errors=True)
+        folder = self._folders[session] = self._root / f"sequence-{uuid.uuid4().hex}"
+        return folder
+
+
+def build(context: Context) -> None:
+    """Lay out and wire the tab."""
+    _, _, _, model, *fields = context.given
+    with gr.Tab("Sequence", id="sequence"):
+        with gr.Row():
+            first = FilesPlace(
+                label="Zip of frames, or the video of photographs",
+                file_types=[".zip", *VIDEOS],
+                height=140,
+                elem_id="ktb-recording",
+            )
+            x_video = FilesPlace(
+                label="Video of X (with a video of photographs)",
+                file_types=list(VIDEOS),
+                height=140,
+                elem_id="ktb-x-video",
+            )
+        with gr.Row(equal_height=True):
+            views = gr.CheckboxGroup(
+                [(key if key != "x" else "X", key) for key in VIEWS],
+                value=["overlay", "mask", "balance"],
+                label="Side by side in the video",
+                min_width=280,
+                elem_id="ktb-views",
+            )
+            fps = gr.Number(
+                0, label="Frames a second", info="0: as recorded, or 10", minimum=0, maximum=240,
+                min_width=180, elem_id="ktb-fps",
+            )  # fmt: skip
+        with gr.Row():
+            run = gr.Button("Run all frames", variant="primary", elem_id="ktb-run-frames")
+            stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="ktb-stop")
+        gr.HTML(ABOUT)
+        shown = gr.HTML(EMPTY, elem_id="ktb-sequence")
+
+    sequences = Sequences(context, Path(shown.GRADIO_CACHE))
+
+    def run_all(request: gr.Request, first, x_video, views, fps, model, *values):
+        session = request.session_hash
+        try:
+            for panel, goes_on in sequences.run(session, first, x_video, views, fps, model, XForm(*values)):
+                yield panel, gr.update(interactive=not goes_on), gr.update(interactive=goes_on)
+        except (ValueError, OSError) as error:
+            yield error_box(pointed(str(error))), gr.update(interactive=True), gr.update(interactive=False)
+
+    def stop_it(request: gr.Request):
+        sequences.stop(request.session_hash)
+        return gr.update(interactive=False)
+
+    def leave(request: gr.Request):
+        sequences.leave(request.session_hash)
+
+    run.click(
+        run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],
+        show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME,
+    )  # fmt: skip
+    stop.click(stop_it, None, stop, concurrency_limit=None, **QUIET)
+    gr.context.Context.root_block.unload(leave)
+
+
+def _options(form: XForm) -> XOptions:
+    """The options that the page's fields say; an alignment that was estimated belongs to another pair."""
+    if form.alignment is not None and form.alignment.is_estimate:
+        form = form._replace(alignment=None)
+    return x_options(form)
+
+
+def _opened(first: str, x_video: str | None, options: XOptions) -> ZipFrames | VideoFrames:
+    if not first.lower().endswith(".zip"):
+        return VideoFrames(first, x_video)
+    if x_video:
+        raise ValueError("a zip of frames holds X too. Remove the video of X, or the zip.")
+    return ZipFrames(first, options=options)

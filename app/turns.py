@@ -1,0 +1,64 @@
+"""Who may use the network next: visitors' single runs go before the next frame of a recording."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ktb import Prediction, Predictor
+from ktb.model import KTB
+
+
+class Turns:
+    """One run at a time; a recording waits between two frames while a single run waits."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._is_busy = False
+        self._singles = 0  # that wait
+
+    @contextmanager
+    def single(self) -> Iterator[None]:
+        """The turn of a visitor's run: waits for one frame at most, and for single runs before it."""
+        with self._condition:
+            self._singles += 1
+            try:
+                self._condition.wait_for(lambda: not self._is_busy)
+                self._is_busy = True
+            finally:
+                self._singles -= 1
+        yield from self._turn()
+
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        """The turn of a recording's frame: waits until no single run is there."""
+        with self._condition:
+            self._condition.wait_for(lambda: not self._is_busy and not self._singles)
+            self._is_busy = True
+        yield from self._turn()
+
+    def _turn(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._is_busy = False
+                self._condition.notify_all()
+
+
+class SharedPredictor(Predictor):
+    """A predictor whose every run waits for its turn; `for_frames` gives one that leaves that to its user."""
+
+    def __init__(self, model: KTB, turns: Turns):
+        super().__init__(model)
+        self._turns = turns
+
+    def __call__(self, *args, **kwargs) -> Prediction:
+        """As `Predictor`, when it is this run's turn."""
+        with self._turns.single():
+            return super().__call__(*args, **kwargs)
+
+    def for_frames(self) -> Predictor:
+        """The same model, without waiting."""
+        return Predictor(self.model)
