@@ -65,8 +65,9 @@ def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
         reacts = f"reacts more to {more} ({percent(part)} of the summed sensitivity)"
     agree = (share > 0.5) == (abs(attribution.without_x) > abs(attribution.without_rgb))
     text = (
-        f"The {attribution.score} is {attribution.value:.2f}; it {reacts}. Really switching off rgb changes "
-        f"it by {_signed(attribution.without_rgb)}, switching off {x_name} by {_signed(attribution.without_x)}."
+        f"The {attribution.score} is {attribution.value:.2f}; it {reacts}. Really switching off rgb "
+        f"changes it by {_signed(attribution.without_rgb)}, switching off {x_name} by "
+        f"{_signed(attribution.without_x)}."
     )
     if agree or abs(share - 0.5) <= EVEN:
         return text
