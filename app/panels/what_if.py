@@ -54,11 +54,13 @@ def what_if_panel(result: Result, change: Change, after: Prediction) -> str:
     if moved_x:
         x = image_tag(display_size(reading.preview), "changed x", mark, "ktb-view")
         figures.append(figure_tag(x, "X as it was given", reading.summary))
-    return f"""<h4 class="ktb-shown">Shown: {html.escape(words)}</h4>{warnings_box(after.x.warnings)}
+    tables = f'<div class="ktb-tables">{_changes_table(found)}{_agreement_table(found)}</div>'
+    below = f'<div class="ktb-grid ktb-two ktb-below">{"".join(figures[2:])}'
+    below += f'</div><div class="ktb-below ktb-across">{tables}</div>' if moved_x else f"{tables}</div>"
+    said = [text for text in after.x.warnings if not text.startswith("What if:")]  # the title says it
+    return f"""<h4 class="ktb-shown">Shown: {html.escape(words)}</h4>{warnings_box(said)}
 <p class="ktb-words">{html.escape(describe(found))}</p>
-<div class="ktb-grid ktb-two">{"".join(figures[:2])}</div>
-<div class="ktb-grid ktb-two ktb-below">{"".join(figures[2:])}
-<div class="ktb-tables">{_changes_table(found)}{_agreement_table(found)}</div></div>"""
+<div class="ktb-grid ktb-two">{"".join(figures[:2])}</div>{below}"""
 
 
 def describe(found: Difference) -> str:
@@ -94,7 +96,8 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
         ),
     ]  # fmt: skip
     table = np.array([SIDES[verdict][0] for verdict in VERDICTS], np.uint8)
-    colors = table[display_size(found.verdict, smooth=False)]
+    lit = pale(result.rgb) / np.float32(255)  # the photograph shines through, so that places are known
+    colors = np.rint(table[display_size(found.verdict, smooth=False)] * lit).astype(np.uint8)
     drawn = image_tag(colors, "which sensor decided", marked(full.model, "each sensor off"), "ktb-view")
     verdict = figure_tag(drawn, "Which sensor decided", f"per pixel of the fused mask · {full.model}")
     rows = "".join(

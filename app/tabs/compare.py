@@ -73,8 +73,8 @@ def check_same_pair(
 def build(context: Context) -> None:
     """Lay out the tab and wire it."""
     tab, models = Compare(context), context.service.models
-    shown = gr.State("")
     with gr.Tab("Compare", id="compare"):
+        shown = gr.State("")  # between two tabs it would count as one
         with gr.Row(equal_height=True, elem_id="ktb-compare-choice"):
             other = gr.Dropdown(
                 models,

@@ -89,8 +89,8 @@ def is_stale(mark: str, shown: str):
 def build(context: Context) -> None:
     """Lay out the tab and wire it."""
     tab = WhatIf(context)
-    shown = gr.State("")
     with gr.Tab("What if", id="what-if"):
+        shown = gr.State("")  # between two tabs it would count as one
         with gr.Group(elem_id="ktb-change"):
             off = gr.Radio(SWITCHES, value="", label="Sensors", elem_id="ktb-off")
             with gr.Row():
@@ -109,7 +109,7 @@ def build(context: Context) -> None:
             )
         with gr.Row(elem_id="ktb-change-buttons"):
             start = gr.Button("Run this change", variant="primary", elem_id="ktb-run-change")
-            each = gr.Button("Which sensor decided? Each one off", elem_id="ktb-run-each")
+            each = gr.Button("Each sensor off in turn", elem_id="ktb-run-each")
             reset = gr.Button("Reset", elem_id="ktb-reset-change")
         stale = gr.HTML(STALE, visible=False, elem_id="ktb-what-if-stale")
         opacity = gr.Slider(
