@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from ktb.inspection import Inspection
+from ktb.inspection import Inspection, LevelMaps
 from ktb.model import BRANCHES
 from ktb.prediction import Prediction
 
+LEVEL_ARRAYS: Mapping[str, str] = MappingProxyType(
+    {
+        "balance": "balance",
+        "head_balance": "head_balance",
+        "entropy": "entropy",
+        "sparse_share": "sparse_share",
+        "importance": "importance",
+        "importance_map": "importance_map",
+        "density_map": "density_map",
+        "sampling_points": "points",
+        "reference_points": "references",
+        "weight_x": "weight_x",
+        "prompt_rgb": "prompt_rgb",
+        "prompt_x": "prompt_x",
+    }
+)
+"""Name in the file → attribute of `LevelMaps`."""
 META = "meta"
 """Name of the entry that holds the summary as a JSON text."""
 
@@ -31,10 +50,10 @@ def prediction_arrays(
 
         - `labels_BRANCH` (H, W) uint8, `confidence_BRANCH` (H, W) float32 0..1;
         - `logits_BRANCH` (K, h, w) as the head made them;
-        - with a trace: `balance_L` (h, w), `head_balance_L` and `entropy_L` (M, h, w), `sparse_share_L`
-          (h, w), `importance_L` (G, 2n), `sampling_points_L` and `reference_points_L` (G, 2n, 2) as (y, x)
-          in [-1, 1], `weight_x_L` (2n,): float32, as `ktb.inspection.LevelMaps` describes them; the first n
-          points are rgb-led;
+        - with a trace: `balance_L`, `sparse_share_L`, `importance_map_L`, `density_map_L` (h, w),
+          `head_balance_L` and `entropy_L` (M, h, w), `importance_L` (G, 2n), `sampling_points_L` and
+          `reference_points_L` (G, 2n, 2) as (y, x) in [-1, 1], `weight_x_L` (2n,): float32, as
+          `ktb.inspection.LevelMaps` describes them; the first n points are rgb-led;
         - with prompts: `prompt_rgb_L`, `prompt_x_L` (h, w) float32;
         - `meta`: a JSON text: `Prediction.summary` with the names of all classes.
     """
@@ -47,7 +66,8 @@ def prediction_arrays(
     if prediction.trace:
         inspection = inspection or Inspection(prediction)
         for level in range(inspection.levels):
-            arrays |= _level_arrays(inspection, level)
+            found = level_arrays(inspection.maps(level))
+            arrays |= {f"{name}_{level}": array for name, array in found.items()}
     meta: dict[str, Any] = {
         **prediction.summary(),
         "classes": list(prediction.classes),
@@ -61,23 +81,17 @@ def arrays_npz(prediction: Prediction, half: bool = True, inspection: Inspection
 
     Equal predictions give equal bytes.
     """
+    return arrays_file(prediction_arrays(prediction, half, inspection))
+
+
+def level_arrays(maps: LevelMaps) -> dict[str, np.ndarray]:
+    """What is there of a level under the names of LEVEL_ARRAYS."""
+    found = {name: getattr(maps, source) for name, source in LEVEL_ARRAYS.items()}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def arrays_file(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as a compressed .npz; equal arrays give equal bytes."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **prediction_arrays(prediction, half, inspection))
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-def _level_arrays(inspection: Inspection, level: int) -> dict[str, np.ndarray]:
-    maps = inspection.maps(level)
-    found = {
-        "balance": maps.balance,
-        "head_balance": maps.head_balance,
-        "entropy": maps.entropy,
-        "sparse_share": maps.sparse_share,
-        "importance": maps.importance,
-        "sampling_points": maps.points,
-        "reference_points": maps.references,
-        "weight_x": maps.weight_x,
-        "prompt_rgb": maps.prompt_rgb,
-        "prompt_x": maps.prompt_x,
-    }
-    return {f"{name}_{level}": array for name, array in found.items() if array is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,15 @@ def result_files(
     makers["x.png"] = lambda: png_bytes(tagged(prediction.x.preview, origin), model, origin=origin)
     makers["prediction.json"] = lambda: (json.dumps(prediction.summary(), indent=2) + "\n").encode()
     return {name: make() for name, make in makers.items() if names is None or name in names}
+
+
+def result_zip(rgb: np.ndarray, prediction: Prediction) -> bytes:
+    """`result_files` as a ZIP archive."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:  # PNGs do not compress further
+        for name, contents in result_files(rgb, prediction).items():
+            archive.writestr(name, contents)
+    return buffer.getvalue()
 
 
 def save_result(folder: str | Path, rgb: np.ndarray, prediction: Prediction) -> list[Path]:

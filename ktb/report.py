@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.inspection import Inspection, LevelMaps
+from ktb.inspection import Inspection
+from ktb.inspection.words import describe_level
 from ktb.model import BRANCHES
 from ktb.outputs import OVERLAY_OPACITY, png_bytes, tagged
 from ktb.paper_figure import balance_range
@@ -115,23 +116,6 @@ def report_html(
     )
 
 
-def level_words(maps: LevelMaps) -> str:
-    """How informative a level's attention is, which sensor it prefers, how much comes through it."""
-    height, width = maps.balance.shape
-    entropy, sparse = float(maps.entropy.mean()), float(maps.sparse_share.mean())
-    said = (
-        f"Level {maps.level}: {width} × {height} positions, one every {maps.stride} pixels of the network's "
-        f"input; attention entropy {entropy:.2f} of 1"
-    )
-    if maps.is_uniform:
-        said += ": attention is uniform at this level, so its balance map carries no information."
-    else:
-        mean, spread = float(maps.balance.mean()), float(maps.balance.std())
-        side = "to X" if mean > 0.52 else "to the photograph" if mean < 0.48 else "to neither sensor"
-        said += f". It leans {side}: {mean:.2f} of the attention goes to X, spread {spread:.3f}."
-    return f"{said} The attention makes up {100 * sparse:.0f} % of the fused feature."
-
-
 def _inputs(rgb: np.ndarray, prediction: Prediction) -> str:
     reading = prediction.x
     photo = _figure(_photo(rgb, "photograph"), "Photograph", f"{rgb.shape[1]} × {rgb.shape[0]}")
@@ -182,7 +166,10 @@ def _fusion(prediction: Prediction, inspection: Inspection | None) -> str:
             outline_boundaries(labels, colors, (70, 70, 76)), f"balance, level {maps.level}", prediction
         )
         figures.append(_figure(image, f"Level {maps.level}", "uniform attention" if maps.is_uniform else ""))
-        words.append(f"<p>{html.escape(level_words(maps))}</p>")
+        words.append(
+            f"<p><b>Level {maps.level}</b>, one position every {maps.stride} pixels: "
+            f"{html.escape(describe_level(maps, 'X'))}</p>"
+        )
     ramp = np.repeat(scalar_to_colors(np.linspace(0, 1, 255), 0, 1, "diverging")[None], 4, axis=0)
     bar = (
         f'<div class="bar">{_img(png_bytes(ramp, prediction.model), "png", "colour scale", ramp)}'

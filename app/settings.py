@@ -1,0 +1,179 @@
+"""What is set on the page as JSON, in a file or a link: it restores the page and holds no data of a user."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import gradio as gr
+
+from app.service import XSource
+from app.x_form import Proposal, XForm, x_options
+from ktb.modalities import AUTO, XOptions
+from ktb.modalities.align import Alignment
+
+VERSION = 1
+MAX_LETTERS = 6000  # browsers and servers take longer addresses, but nothing here needs one
+PARAMETER = "settings"
+_KEYS = ("ktb_settings", "model", "x_source", "x", "tab", "controls")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a link restores.
+
+    Attributes:
+        model: name of an offered checkpoint.
+        x_source: where X comes from.
+        x: what was said about X.
+        tab: title of the open tab, "" for the first.
+        controls: name → value of sliders and choices that only draw again.
+    """
+
+    model: str
+    x_source: XSource = "file"
+    x: XOptions = AUTO
+    tab: str = ""
+    controls: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `settings_from` reads it back."""
+        return {
+            "ktb_settings": VERSION,
+            "model": self.model,
+            "x_source": self.x_source,
+            "x": self.x.to_dict(),
+            "tab": self.tab,
+            "controls": dict(self.controls),
+        }
+
+    def to_json(self) -> str:
+        """The file's contents."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def to_query(self) -> str:
+        """The link's last part, "?settings=…"; ValueError if it would be too long for a link."""
+        text = json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
+        code = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        if len(code) > MAX_LETTERS:
+            raise ValueError("these settings are too long for a link. Download them as JSON.")
+        return f"?{PARAMETER}={code}"
+
+
+def settings_from_link(code: str, models: Sequence[str], tabs: Sequence[str], controls: Controls) -> Settings:
+    """What a link's parameter says; ValueError for anything that `Settings.to_query` would not write here."""
+    if len(code) > MAX_LETTERS:
+        raise ValueError(f"the link's settings have {len(code):,} letters; at most {MAX_LETTERS:,} are read.")
+    try:
+        data = base64.b64decode(code + "=" * (-len(code) % 4), altchars=b"-_", validate=True)
+        text = data.decode()
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("the link's settings are damaged: they are no base64url text.") from error
+    return settings_from_json(text, models, tabs, controls)
+
+
+def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str], controls: Controls) -> Settings:
+    """What a file of settings says; ValueError naming what is wrong, as for a link."""
+    if len(text) > MAX_LETTERS:
+        raise ValueError(f"the settings have {len(text):,} letters; at most {MAX_LETTERS:,} are read.")
+    try:
+        values = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("the settings are no JSON as this page writes it.") from error
+    if not isinstance(values, dict) or values.get("ktb_settings") != VERSION:
+        raise ValueError(f"these are no settings of this page (it reads ktb_settings {VERSION}).")
+    if unknown := sorted(set(values) - set(_KEYS)):
+        raise ValueError(f"the settings have unknown keys {_short(unknown)}; allowed: {', '.join(_KEYS)}.")
+    model, source, tab = values.get("model"), values.get("x_source", "file"), values.get("tab", "")
+    if model not in models:
+        raise ValueError(
+            f"the settings ask for the checkpoint {_short(model)}, which is not offered here; there is "
+            f"{', '.join(models)}."
+        )
+    if source not in get_args(XSource):
+        raise ValueError(f"x_source {_short(source)}: choose one of {', '.join(get_args(XSource))}.")
+    if tab not in ("", *tabs):
+        raise ValueError(f"tab {_short(tab)}: choose one of {', '.join(tabs)}.")
+    return Settings(
+        model=model,
+        x_source=source,
+        x=XOptions.from_dict(values.get("x", {})),
+        tab=tab,
+        controls=controls.checked(values.get("controls", {})),
+    )
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Sliders and choices of the page that only draw again, by their name in the settings."""
+
+    components: Mapping[str, gr.components.Component]
+
+    def checked(self, values: Any) -> dict[str, Any]:
+        """The values, if every one is what its component takes (ValueError)."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"controls {_short(values)}: give an object.")
+        if unknown := sorted(set(values) - set(self.components)):
+            allowed = ", ".join(self.components)
+            raise ValueError(f"the settings have unknown controls {_short(unknown)}; allowed: {allowed}.")
+        for name, value in values.items():
+            component = self.components[name]
+            if isinstance(component, gr.Slider):
+                low, high = component.minimum, component.maximum
+                if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                    raise ValueError(f"{name} {_short(value)}: give a number from {low:g} to {high:g}.")
+            elif isinstance(component, gr.Radio | gr.Dropdown):
+                allowed = [key for _, key in component.choices]
+                if not any(value == key and type(value) is type(key) for key in allowed):
+                    raise ValueError(f"{name} {_short(value)}: choose one of {', '.join(map(str, allowed))}.")
+        return dict(values)
+
+
+def form_of(options: XOptions) -> XForm:
+    """The page's fields that say these options; `app.x_form.x_options` of them gives the options again."""
+    window = None
+    if options.window_ms is not None:
+        start, end = options.window_ms
+        window = (start, end - start)
+    alignment = None
+    if options.matrix is not None or options.calibration is not None:
+        given = Alignment(options.matrix, options.calibration, "from the settings")
+        alignment = Proposal(given, False)
+    height_width = options.sensor_hw
+    return XForm(
+        modality=options.modality,
+        unit=options.unit,
+        hot=options.hot,
+        value_range=_listed(options.value_range),
+        field_of_view="" if options.field_of_view is None else _listed((options.field_of_view,)),
+        intrinsics=_listed(options.intrinsics),
+        columns=options.columns,
+        time_unit=options.time_unit,
+        sensor="" if height_width is None else f"{height_width[1]} x {height_width[0]}",
+        window=window,
+        alignment=alignment,
+    )
+
+
+def settings_of(
+    model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], controls: Mapping[str, Any]
+) -> Settings:
+    """The page as it stands; ValueError for a field that holds no number where one belongs."""
+    return Settings(model, source, x_options(form), tab if tab in tabs else "", controls)
+
+
+def _listed(numbers: Sequence[float] | None) -> str:
+    return ", ".join(str(int(n)) if float(n).is_integer() else repr(float(n)) for n in numbers or ())
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
