@@ -135,6 +135,14 @@ class Predictor:
             )
         return height, width
 
+    def network_inputs(
+        self, rgb: np.ndarray, reading: XReading, network_hw: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """What `KTB.forward` takes of a photograph and its X: (1, 3, H, W) float each, on the device."""
+        rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
+        x_tensor = self._to_network(reading.image, network_hw)
+        return self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor)
+
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -162,13 +170,10 @@ class Predictor:
         trace: bool,
         without_rgb: bool = False,
     ) -> KTBOutput:
-        rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
-        x_tensor = self._to_network(reading.image, network_hw)
         masked = torch.tensor([True], device=self._device)
         height, width = network_hw
         return self.model(
-            self.model.normalize_rgb(rgb_tensor),
-            self.model.normalize_x(x_tensor),
+            *self.network_inputs(rgb, reading, network_hw),
             mask_rgb=masked if without_rgb else None,
             mask_x=masked if reading.origin == "missing" else None,
             trace=trace,

@@ -16,10 +16,10 @@ from ktb.inspection.views import Attribution
 from ktb.layers import split_streams
 from ktb.modalities import XReading
 from ktb.model import KTB
-from ktb.predictor import Predictor, check_rgb, resize_for_network
+from ktb.predictor import Predictor, check_rgb
 
 TargetKind = Literal["pixel", "region", "class"]
-MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 3 GB with their like
+MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 2 GB with their like
 MAX_GPU_ENTRIES = 1_000_000_000
 
 
@@ -133,19 +133,9 @@ def attribute_prediction(
     size = rgb.shape[:2]
     if reading.image.shape[:2] != size:
         raise ValueError(f"X was read for a photograph of {reading.image.shape[:2]}, but this one is {size}.")
-    model, network_hw = predictor.model, predictor.network_size(size)
-    device = model.rgb_mean.device
-    rgb_tensor = _as_input(rgb.astype(np.float32) / 255, network_hw).to(device)
-    x_tensor = _as_input(reading.image, network_hw).to(device)
+    inputs = predictor.network_inputs(rgb, reading, predictor.network_size(size))
     mask_x = torch.tensor([reading.origin == "missing"])
-    return attribute(
-        model, model.normalize_rgb(rgb_tensor), model.normalize_x(x_tensor), target, mask_x, size
-    )
-
-
-def _as_input(image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
-    resized = np.ascontiguousarray(resize_for_network(image, network_hw))
-    return torch.from_numpy(resized).permute(2, 0, 1)[None]
+    return attribute(predictor.model, *inputs, target, mask_x, size)
 
 
 def _check(model: KTB, rgb: Tensor) -> None:
