@@ -148,6 +148,8 @@ def _fitted(picture: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         return picture
     scale = min(size_hw[0] / picture.shape[0], size_hw[1] / picture.shape[1])
     size = [max(1, min(limit, round(side * scale))) for side, limit in zip(picture.shape[:2], size_hw)]
+    if all(limit - side <= 2 for side, limit in zip(size, size_hw)):  # no rim from rounding
+        size = list(size_hw)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(picture, (size[1], size[0]), interpolation=how)
     plate = np.empty((*size_hw, 3), np.uint8)
