@@ -65,10 +65,10 @@ def differences_panel(result: Result) -> str:
         rows = "".join(_change(result, change, TITLES[branch]) for change in changes)
         rows = rows or "<li>They differ on less than 0.1 % of the image for any pair of classes.</li>"
         blind = f"<p class='ktb-note'>{BLIND}</p>" if branch == "x" and result.x_is_missing else ""
-        lists.append(f"<div><h5>Fused against the {TITLES[branch]}</h5>{blind}<ol>{rows}</ol></div>")
+        lists.append(f"<div><h5>{TITLES[branch]} → fused head</h5>{blind}<ol>{rows}</ol></div>")
     return (
         f'<div class="ktb-differ"><h4>Where the heads differ</h4>'
-        f'<div class="ktb-grid ktb-three">{kinds_legend(disagreement_map(labels))}{"".join(lists)}</div>'
+        f'{kinds_legend(disagreement_map(labels))}<div class="ktb-grid ktb-two">{"".join(lists)}</div>'
         f"{DIFFER_NOTE}</div>"
     )
 
@@ -80,8 +80,10 @@ def _change(result: Result, change: ClassChange, head: str) -> str:
     colors = [prediction.palette[index] for index in (change.source, change.target)]
     share = percent(change.share)
     said = f"{share} of the image: {after} for the fused head, {before} for the {head}"
+    first, second = (
+        f'<span class="ktb-named">{chip(color)}{name}</span>' for color, name in zip(colors, (before, after))
+    )
     return (
-        f'<li title="{said}"><em>{share}</em><span>{chip(colors[0])}{before} '
-        f'<span aria-hidden="true">→</span><span class="ktb-only-read">, but fused says </span> '
-        f"{chip(colors[1])}{after}</span></li>"
+        f'<li title="{said}"><em>{share}</em><span>{first} <span aria-hidden="true">→</span>'
+        f'<span class="ktb-only-read"> for the {head}, but for the fused head </span> {second}</span></li>'
     )

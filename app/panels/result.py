@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import html
-import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from app.panels.legends import chip, indexed_tag, kinds_legend, kinds_tag, percent, scalar_tag, scale_html
+from app.panels.legends import chip, indexed_tag, kinds_tag, percent, scalar_tag, scale_html
 from app.panels.x_input import warnings_box
 from app.pictures import MIN_BALANCE_RANGE, display_size, image_tag
 from app.service import Result
 from ktb.agreement import class_iou, disagreement_map, entropy_map, joint_counts
-from ktb.outputs import result_files
+from ktb.outputs import result_zip
 from ktb.prediction import ClassRow
 
 BALANCE_LEVEL = 2
@@ -72,7 +70,7 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
     for side, key in shown:
         layer = _layer(result, key)
         layers += f'<div class="ktb-side ktb-{side}">{layer.image}</div>' if layer.image else ""
-        before = f"{side}: " if compares else ""
+        before = f"{side.capitalize()}: " if compares else ""
         captions += (
             f"<div><b>{before}{html.escape(_title(result, key))}</b> <span>{html.escape(layer.note)}</span>"
             f"{layer.legend}</div>"
@@ -113,15 +111,15 @@ def _layer(result: Result, key: str) -> _Layer:
     if key == "differ":
         kinds = disagreement_map(labels)
         shown = kinds_tag(kinds, "where the heads differ", name, "ktb-mask ktb-view")
-        return _Layer(shown, "compared pixel by pixel with the fused head", kinds_legend(kinds))
+        return _Layer(shown, "the colours are explained below")
     if key == "confidence":
         shown = scalar_tag(prediction.confidences["fused"], (0, 1), "sequential", "confidence", name)
         note = "probability that the network gave the fused class; it is not calibrated"
         return _Layer(shown, note, scale_html("sequential", "0", "1 certain"))
     if key == "entropy":
         shown = scalar_tag(entropy_map(prediction), (0, 1), "sequential", "entropy", name)
-        note = "of the fused class probabilities, divided by its maximum"
-        return _Layer(shown, note, scale_html("sequential", "0 certain", "1 every class equally likely"))
+        note = "of the fused class probabilities; 1 = all classes equally likely"
+        return _Layer(shown, note, scale_html("sequential", "0 certain", "1 undecided"))
     if key == "balance":
         return _balance(result)
     raise ValueError(f"picture {key!r}: choose one of {', '.join(PICTURES)}")
@@ -153,10 +151,11 @@ def classes_panel(result: Result) -> str:
     rows = "".join(_row(row, [float(iou[row.index]) for iou in overlaps]) for row in table)
     means = "".join(f'<td class="num">{np.nanmean(iou):.2f}</td>' for iou in overlaps)
     return f"""<div class="ktb-legend"><h4>Classes of the fused mask</h4>
-<table><thead><tr><th>class</th><th class="num">share</th>
+<table><thead><tr><th></th><th></th><th></th><th class="num" colspan="2">IoU with fused</th></tr>
+<tr><th>class</th><th class="num">share</th>
 <th class="num" title="mean probability that the network gave this class where it chose it">conf.</th>
-<th class="num" title="the RGB head's and the fused region: intersection / union">IoU RGB</th>
-<th class="num" title="the X head's and the fused region: intersection / union">IoU X</th>
+<th class="num" title="the RGB head's and the fused region: intersection / union">RGB</th>
+<th class="num" title="the X head's and the fused region: intersection / union">X</th>
 </tr></thead><tbody>{rows}</tbody><tfoot><tr><td>mean over classes</td><td></td><td></td>{means}</tr></tfoot>
 </table><p class="ktb-note">Point at a class to see where it is; click to keep it marked. IoU: how far a
 head's region and the fused one overlap, 1 = the same. That is agreement, not accuracy.</p></div>"""
@@ -181,18 +180,10 @@ def footer(result: Result) -> str:
         f"photograph {width}×{height}, network {prediction.network_hw[1]}×{prediction.network_hw[0]}",
         f"X: {html.escape(prediction.x.summary)}",
     ]
-    archive = base64.b64encode(_zip(result)).decode()
+    archive = base64.b64encode(result_zip(result.rgb, result.prediction)).decode()
     name = html.escape(f"{prediction.model}-masks.zip")
     return (
         f'<div class="ktb-footer"><span>{"</span><span>".join(parts)}</span>'
         f'<a class="ktb-download" download="{name}" href="data:application/zip;base64,{archive}">'
         f"Download masks (ZIP)</a></div>"
     )
-
-
-def _zip(result: Result) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:  # PNGs do not compress further
-        for name, contents in result_files(result.rgb, result.prediction).items():
-            archive.writestr(name, contents)
-    return buffer.getvalue()

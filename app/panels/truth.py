@@ -97,7 +97,8 @@ def _table(result: Result, truth: GroundTruth, scores: dict[str, Score]) -> str:
     for index in sorted(present, key=lambda i: (-counts[i], i)):
         cells = _cells([scores[branch].iou[index] for branch in BRANCHES])
         rows += (
-            f"<tr><td>{chip(prediction.palette[index], str(index))} {html.escape(prediction.classes[index])}"
+            f'<tr><td><span class="ktb-of">{chip(prediction.palette[index], str(index))}'
+            f"{html.escape(prediction.classes[index])}</span>"
             f'</td><td class="num">{percent(counts[index] / total)}</td>{cells}</tr>'
         )
     means = _cells([scores[branch].mean_iou for branch in BRANCHES])
@@ -110,7 +111,7 @@ def _table(result: Result, truth: GroundTruth, scores: dict[str, Score]) -> str:
 
 
 def _cells(values: list[float]) -> str:
-    best = np.nanmax(values) if not np.isnan(values).all() else None
+    best = max((value for value in values if value > 0), default=None)
     return "".join(
         f'<td class="num">{"<b>" if value == best else ""}'
         f"{'–' if np.isnan(value) else f'{100 * value:.1f}'}{'</b>' if value == best else ''}</td>"

@@ -27,20 +27,23 @@ def build(context: Context, empty: str) -> gr.HTML:
     store = context.store
     with gr.Tab("Result", id="result"):
         with gr.Row(visible=False, elem_id="ktb-choose") as controls:
-            left = gr.Dropdown(_choices(PICTURES), value="fused", label="Picture", elem_id="ktb-left")
+            left = gr.Dropdown(
+                _choices(PICTURES), value="fused", label="Picture", min_width=190, elem_id="ktb-left"
+            )
             right = gr.Dropdown(
                 [("nothing", NOTHING), *_choices(PICTURES)],
                 value=NOTHING,
                 label="Compare with",
+                min_width=190,
                 elem_id="ktb-right",
             )
             opacity = gr.Slider(0, 1, 0.6, step=0.01, label="Mask opacity", elem_id="ktb-opacity")
         with gr.Row(elem_id="ktb-result"):
-            with gr.Column(scale=5, min_width=300):
+            with gr.Column(scale=5, min_width=300, elem_id="ktb-pictures"):
                 stage = gr.HTML(empty, elem_id="ktb-stage", js_on_load=VIEWER)
-            with gr.Column(scale=3, min_width=300, visible=False) as side:
+                differ = gr.HTML(elem_id="ktb-differ")
+            with gr.Column(scale=3, min_width=300, visible=False, elem_id="ktb-side") as side:
                 classes = gr.HTML(elem_id="ktb-classes")
-        differ = gr.HTML(elem_id="ktb-differ")
 
     def draw(request: gr.Request, left_key: str, right_key: str):
         result = store.result(request.session_hash)

@@ -27,7 +27,7 @@ def build(context: Context) -> None:
                 label="True classes (optional): a label PNG",
                 type="filepath",
                 file_types=["image"],
-                height=120,
+                height=150,
                 elem_id="ktb-truth-file",
             )
             numbering = gr.Radio(
