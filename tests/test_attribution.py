@@ -262,6 +262,20 @@ def test_a_prediction_is_attributed_in_pixels_of_its_photograph():
         attribute_prediction(predictor, rgb[:64, :64], prediction.x, PIXEL)
 
 
+def test_the_class_of_a_pixel_is_the_one_of_the_mask():
+    predictor = Predictor(depth_model())
+    rgb, depth = synthetic_pair(95, 127)
+    prediction = predictor(rgb, depth, options=MM)
+    labels = prediction.labels["fused"]
+    coarse = prediction.logits["fused"][0].argmax(dim=0).numpy()
+    rows, columns = ((np.arange(n) + 0.5) * m / n for n, m in zip(labels.shape, coarse.shape))
+    differs = labels != coarse[np.ix_(rows.astype(int), columns.astype(int))]
+    assert differs.any()
+    for y, x in np.argwhere(differs)[:: max(1, differs.sum() // 4)]:
+        found = attribute_prediction(predictor, rgb, prediction.x, Target("pixel", pixel=(int(y), int(x))))
+        assert found.score == f"fused logit of {prediction.classes[labels[y, x]]} at ({y}, {x})"
+
+
 def test_the_embedded_model_reacts_to_both_sensors():
     predictor = Predictor(load_model(DEFAULT_MODEL))
     rgb = read_image_rgb(EXAMPLES / "bedroom_rgb.png")

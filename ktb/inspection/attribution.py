@@ -15,7 +15,8 @@ from ktb.inspection.pixel import as_array, at_of_pixel, cell_at
 from ktb.inspection.views import Attribution
 from ktb.layers import split_streams
 from ktb.modalities import XReading
-from ktb.model import KTB
+from ktb.model import HEAD_STRIDE, KTB
+from ktb.prediction import read_bilinear
 from ktb.predictor import Predictor, check_rgb
 
 TargetKind = Literal["pixel", "region", "class"]
@@ -32,8 +33,8 @@ class Target:
         pixel: (y, x) of the image, for kind "pixel".
         region: (H, W) bool at the image's size, for kind "region"; a position counts as far as the region
             covers it.
-        class_index: the class; None takes the one predicted there at the head's size, in a region the most
-            frequent one. Kind "class" needs it.
+        class_index: the class; None takes the one that the mask shows at the pixel, or the region's most
+            frequent one at the head's size. Kind "class" needs it.
 
     Raises:
         ValueError: if what the kind needs is not given.
@@ -191,12 +192,20 @@ def _choose(model: KTB, logits: Tensor, target: Target, image_hw: tuple[int, int
             )
         covered, where = torch.zeros_like(labels, dtype=torch.float32), f"at ({y}, {x})"
         covered[cell_at(tuple(labels.shape), at_of_pixel(target.pixel, image_hw))] = 1
+        index = _shown_at(logits, target.pixel, image_hw) if index is None else index
     else:
         covered, where = _coverage(target.region, image_hw, labels), "over the region"
     if index is None:
         votes = torch.zeros(len(logits), device=logits.device)
         index = int(votes.index_add_(0, labels.flatten(), covered.flatten()).argmax())
     return index, covered / covered.sum(), where
+
+
+def _shown_at(logits: Tensor, pixel: tuple[int, int], image_hw: tuple[int, int]) -> int:
+    """The class of a mask's pixel: at an edge another one than at the middle of its position."""
+    network_hw = [HEAD_STRIDE * side for side in logits.shape[1:]]
+    wide = F.interpolate(logits[None].float(), network_hw, mode="bilinear", align_corners=False)[0]
+    return int(read_bilinear(wide, image_hw, pixel).argmax())
 
 
 def _coverage(region: np.ndarray, image_hw: tuple[int, int], labels: Tensor) -> Tensor:
