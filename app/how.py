@@ -8,12 +8,12 @@ _WIDE, _HIGH = 120, 44
 _ROWS = {"rgb": 40, "x": 196}
 _MIDDLE = 140
 
-SENTENCES = """<p>Both images go through one and the same pretrained network, which stays <b>frozen</b>: only small
-adapters in its blocks learn. <b>MAPA</b> (modality-aware prompting and adaptation) passes a short hint from each
-stream to the other before every stage, so that each knows what the other sees. <b>DSCF</b> (dynamic sparse
-cross-modality fusion) then lets each position look at a few points that both streams chose themselves, decides at
-each point which sensor to believe, and adds what it finds to the mixed features: that look is what the tab
-<i>Fusion</i> shows.</p>"""
+SENTENCES = """<p>Both images go through one and the same pretrained network, which stays <b>frozen</b>: only
+small adapters in its blocks learn. <b>MAPA</b> (modality-aware prompting and adaptation) passes a short hint
+from each stream to the other before every stage, so that each knows what the other sees. <b>DSCF</b> (dynamic
+sparse cross-modality fusion) then lets each position look at a few points that both streams chose themselves,
+decides at each point which sensor to believe, and adds what it finds to the mixed features: that look is what
+the tab <i>Fusion</i> shows.</p>"""
 
 
 def how_it_works() -> str:
@@ -44,8 +44,8 @@ def _drawing() -> str:
         _line(_STAGES[0] + _WIDE / 2 + 28, _MIDDLE, _STAGES[-1] + _WIDE + 40, _MIDDLE, GREEN, behind=True)
     )
     label = (
-        "Drawing: photograph and X pass four frozen stages; prompts (MAPA) link them before each stage; after "
-        "each stage sparse points (DSCF) fuse both for the fused head."
+        "Drawing: photograph and X pass four frozen stages; prompts (MAPA) link them before each stage; "
+        "after each stage sparse points (DSCF) fuse both for the fused head."
     )
     legend = (
         _text(20, 272, "⇅ MAPA: hints between the streams", "start")
@@ -78,8 +78,9 @@ def _text(x: float, y: float, text: str, anchor: str, fill: str = "currentColor"
 
 def _line(x1: float, y1: float, x2: float, y2: float, color: str, behind: bool = False) -> str:
     dash = ' stroke-dasharray="2 5" opacity=".55"' if behind else ""
+    end = x2 - 2 * (y1 == y2)
     return (
-        f'<line x1="{x1}" y1="{y1}" x2="{x2 - 2 * (y1 == y2)}" y2="{y2}" stroke="{color}" stroke-width="1.8"{dash} '
+        f'<line x1="{x1}" y1="{y1}" x2="{end}" y2="{y2}" stroke="{color}" stroke-width="1.8"{dash} '
         f'marker-end="url(#ktb-a{color[1:]})"/>'
     )
 
