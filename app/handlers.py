@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from app.alignment import AlignmentControls, applied_note, pointed, preview_html
 from app.examples import OwnExamples
 from app.layout import card_text, offered, tiles, warning_text
 from app.panels.branches import branches_panel
-from app.panels.fusion import EMPTY as EMPTY_FUSION
-from app.panels.fusion import fusion_panel
 from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
 from app.photo import shown_photo
@@ -27,9 +24,7 @@ from app.sessions import SessionStore
 from app.words import head, modality_choices, no_result, no_x, x_label, x_name
 from app.x_form import Proposal, XForm, fields_for, x_options
 from app.x_input import XControls, hint, source_choices, source_note
-from ktb.modalities import XOptions
 from ktb.modalities.align import read_alignment
-from ktb.outputs import result_files
 
 PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
 
@@ -67,10 +62,8 @@ class Parts:
     tabs: gr.Tabs
     stage: gr.HTML
     branches: gr.HTML
-    fusion: gr.HTML
     x_tab: gr.HTML
     foot: gr.HTML
-    level: gr.Radio
     changed: gr.State
     pixel: gr.State
 
@@ -128,7 +121,7 @@ class Handlers:
 
     @shows_errors
     def run_pair(
-        self, request: gr.Request, rgb_path, x_files, source, model_name, level, *values, progress=PROGRESS
+        self, request: gr.Request, rgb_path, x_files, source, model_name, *values, progress=PROGRESS
     ):
         """Run the network, keep the result for this session, draw all tabs."""
         self.remember(request, rgb_path, x_files)
@@ -139,7 +132,6 @@ class Handlers:
         progress(0.8, desc="Drawing")
         return {
             self.p.branches: branches_panel(result),
-            self.p.fusion: fusion_panel(result, level),
             self.p.x_tab: x_panel(result.x),
             self.p.foot: footer(result),
             self.p.alone: gr.update(visible=False),
@@ -178,11 +170,6 @@ class Handlers:
     def offer_alone(self, rgb_path, x_files, source):
         """After a failed run: the way on, if all that lacks is X."""
         return gr.update(visible=bool(rgb_path and not x_files and source == "file"))
-
-    def show_level(self, request: gr.Request, level):
-        """Draw another fusion level of the session's result."""
-        result = self.store.result(request.session_hash)
-        return fusion_panel(result, level) if result else EMPTY_FUSION
 
     def defaults(self, unit: str = "auto") -> list[Any]:
         """The fields of X as they are at the start."""
@@ -230,25 +217,3 @@ class Handlers:
     def leave(self, request: gr.Request):
         """Forget the session and its files."""
         self.store.close(request.session_hash)
-
-    @partial(shows_errors, as_html=False)
-    def segment(
-        self,
-        rgb: str | None,
-        x: list[str] | None,
-        model: str,
-        options: dict | None,
-        x_source: str,
-    ):
-        """Masks of one pair: class tables, and each file of the ZIP as base64 under `files`."""
-        call = uuid.uuid4().hex
-        self.store.remember_uploads(call, [rgb, *(x or [])])
-        try:
-            given = XOptions.from_dict({} if options is None else options)
-            result = self.service.segment(rgb, x, model, given, x_source)
-        finally:
-            self.store.close(call)
-        files = result_files(result.rgb, result.prediction)
-        return result.prediction.summary() | {
-            "files": {name: base64.b64encode(data).decode() for name, data in files.items()}
-        }

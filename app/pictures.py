@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.service import LevelView
+from ktb.inspection.views import LevelMaps
 from ktb.outputs import png_bytes
-from ktb.visualize import draw_points, outline_boundaries, scalar_to_colors
+from ktb.visualize import outline_boundaries, scalar_to_colors
 
 MAX_DISPLAY_SIDE = 1280
 MIN_BALANCE_RANGE = 0.1  # maps flatter than ±this around 0.5 look flat, as they are
@@ -48,30 +48,15 @@ def figure_tag(image: str, title: str, note: str) -> str:
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
-def balance_half_range(levels: Sequence[LevelView]) -> float:
+def balance_half_range(levels: Sequence[LevelMaps]) -> float:
     """The colour range of all balance maps, symmetric around 0.5: their 99th percentile deviation."""
     deviation = max(float(np.percentile(np.abs(level.balance - 0.5), 99)) for level in levels)
     return float(np.clip(deviation, MIN_BALANCE_RANGE, 0.5))
 
 
-def balance_picture(level: LevelView, labels: np.ndarray, half_range: float) -> np.ndarray:
+def balance_picture(level: LevelMaps, labels: np.ndarray, half_range: float) -> np.ndarray:
     """The balance map at the labels' size, blue = rgb, orange = x, with the mask's borders drawn in."""
     height, width = labels.shape
     balance = cv2.resize(level.balance, (width, height), interpolation=cv2.INTER_LINEAR)
     colors = scalar_to_colors(balance, 0.5 - half_range, 0.5 + half_range, "diverging")
     return outline_boundaries(labels, colors, (70, 70, 76))
-
-
-def points_picture(image: np.ndarray, points: np.ndarray, weight_x: np.ndarray) -> np.ndarray:
-    """Sampling points over an image, coloured by the weight that x has there.
-
-    Args:
-        points: (N, 2) as (y, x) in [-1, 1], align-corners.
-        weight_x: (N,) in 0..1.
-    """
-    height, width = image.shape[:2]
-    xy = (points[:, ::-1] + 1) / 2 * (np.array([width, height]) - 1)
-    radius = np.clip(0.35 * np.sqrt(height * width / max(1, len(points))) / 2, 1.6, 0.012 * width)
-    colors = scalar_to_colors(weight_x, 0.0, 1.0, "diverging")
-    muted = cv2.addWeighted(image, 0.75, np.full_like(image, 255), 0.25, 0)
-    return draw_points(muted, xy, radius, colors)

@@ -15,7 +15,8 @@ from app.words import x_called, x_missing
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve
 from ktb.config import InputConfig, ModelConfig
-from ktb.inspection import UNIFORM_ENTROPY
+from ktb.inspection.maps import level_maps
+from ktb.inspection.views import LevelMaps
 from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading
 from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
@@ -25,30 +26,6 @@ from ktb.storage import OFFICIAL_SUFFIXES
 
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
-
-
-@dataclass(frozen=True)
-class LevelView:
-    """One fusion level, ready to be drawn.
-
-    Attributes:
-        stride: pixels of the network's input per position.
-        balance: (h, w) float32, share of each position's attention that goes to x.
-        entropy: mean normalised attention entropy, 0..1.
-        points: (B=1 dropped) {"rgb", "x"} → (G·n, 2) sampling points as (y, x) in [-1, 1].
-        weights: {"rgb", "x"} → (G·n,) modality weight of x at those points, 0..1.
-    """
-
-    stride: int
-    balance: np.ndarray
-    entropy: float
-    points: Mapping[str, np.ndarray]
-    weights: Mapping[str, np.ndarray]
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether attention is spread so evenly that the balance map carries no information."""
-        return self.entropy >= UNIFORM_ENTROPY
 
 
 @dataclass(frozen=True)
@@ -78,7 +55,7 @@ class Result:
     rgb: np.ndarray
     x_name: str
     prediction: Prediction
-    levels: tuple[LevelView, ...]
+    levels: tuple[LevelMaps, ...]
     x: XView
     offered_as: str = ""
 
@@ -219,7 +196,7 @@ class Service:
         prediction = predictor(rgb, raw, options=options)
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
-        return Result(rgb, name, prediction, _level_views(prediction), view, model)
+        return Result(rgb, name, prediction, _level_maps(prediction), view, model)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:
@@ -263,20 +240,10 @@ def _files(x_files: XFiles) -> list[str]:
     return [x_files] if isinstance(x_files, str) else list(x_files)
 
 
-def _level_views(prediction: Prediction) -> tuple[LevelView, ...]:
-    views = []
-    for trace in prediction.trace or ():  # a mean has no attention
-        half = trace.sampling_points.shape[2] // 2
-        points = trace.sampling_points[0].float().cpu().numpy()  # G, 2n, 2
-        weight_x = trace.modality_weights[0, 1].float().cpu().numpy()
-        parts = {"rgb": slice(0, half), "x": slice(half, None)}
-        views.append(
-            LevelView(
-                stride=round(prediction.network_hw[0] / trace.query_hw[0]),
-                balance=trace.balance()[0].cpu().numpy(),
-                entropy=float(trace.entropy().mean()),
-                points={stream: points[:, part].reshape(-1, 2) for stream, part in parts.items()},
-                weights={stream: np.tile(weight_x[part], len(points)) for stream, part in parts.items()},
-            )
-        )
-    return tuple(views)
+def _level_maps(prediction: Prediction) -> tuple[LevelMaps, ...]:
+    traces = prediction.trace or ()  # a mean has no attention
+    prompts = prediction.prompts or (None,) * len(traces)
+    return tuple(
+        level_maps(trace, level, prediction.network_hw, own)
+        for level, (trace, own) in enumerate(zip(traces, prompts))
+    )

@@ -9,27 +9,35 @@ from typing import Any
 import gradio as gr
 
 from app.alignment import AlignmentControls, build_alignment, build_preview
+from app.api import Api, wire_api
 from app.context import Context
 from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
+from app.export import ExportControls, build_export, wire_export
 from app.handlers import Handlers, Parts
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
-from app.panels.fusion import EMPTY as EMPTY_FUSION
 from app.service import Service
 from app.sessions import SessionStore
-from app.tabs import compare, result, sequence, truth, what_if
+from app.tabs import compare, fusion, result, sequence, truth, what_if
 from app.words import head, no_result, no_x, x_name
 from app.x_input import build_corrections, build_x_input, hint
 from ktb.modalities.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "style.css").read_text()
+SCRIPT = f"<script>{(Path(__file__).parent / 'script.js').read_text()}</script>"
+SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
 CLEANUP_SECONDS = (600, 7200)  # how often leftovers are looked for, and how old they must be
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
-LEVELS = [("0 (fine)", 0), ("1", 1), ("2", 2), ("3 (coarse)", 3)]
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
-TABS: tuple[Callable[[Context], None], ...] = (what_if.build, compare.build, truth.build, sequence.build)
+TABS: tuple[Callable[[Context], None], ...] = (
+    fusion.build,
+    what_if.build,
+    compare.build,
+    truth.build,
+    sequence.build,
+)
 """Of modules in `app.tabs`, in the order of the page."""
 
 
@@ -44,16 +52,19 @@ def build_page(service: Service, own: OwnExamples | None = None) -> gr.Blocks:
         uploads = Path(page.GRADIO_CACHE)
         uploads.mkdir(parents=True, exist_ok=True)  # Gradio's file zone needs it before the first upload
         store = SessionStore(uploads, keep=own.files if own else ())
-        parts, run = _lay_out(service, store, own)
+        parts, run, exports = _lay_out(service, store, own)
         handlers = Handlers(service, store, own, uploads, parts)
         _wire(handlers, run)
-        _wire_api(handlers)
+        wire_export(page, handlers, exports)
         page.unload(handlers.leave)
     return page
 
 
-def _lay_out(service: Service, store: SessionStore, own: OwnExamples | None) -> tuple[Parts, gr.Button]:
+def _lay_out(
+    service: Service, store: SessionStore, own: OwnExamples | None
+) -> tuple[Parts, gr.Button, ExportControls]:
     changed, pixel = gr.State(""), gr.State(None)
+    at = gr.HTML("", elem_id="ktb-pixel", js_on_load=SEND_PIXEL)  # hidden by the style sheet
     first = service.models[0]
     takes = service.inputs(first)
     offer = offered(takes, own)
@@ -75,27 +86,27 @@ def _lay_out(service: Service, store: SessionStore, own: OwnExamples | None) -> 
                 model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
+            wire_api(Api(service, store), rgb, x.files, model, service.models)  # before others take its names
             with gr.Tabs(elem_id="ktb-tabs") as tabs:
-                context = Context(service, store, changed, pixel, (rgb, x.files, x.source, model, *x.values))
+                given = (rgb, x.files, x.source, model, *x.values)
+                context = Context(service, store, changed, pixel, at, given)
                 stage = result.build(context, empty)
                 with gr.Tab("Branches"):
                     branches = gr.HTML(empty, elem_id="ktb-branches")
-                with gr.Tab("Fusion"):
-                    level = gr.Radio(LEVELS, value=2, label="Level", elem_id="ktb-level")
-                    fusion = gr.HTML(EMPTY_FUSION, elem_id="ktb-fusion")
+                for tab in TABS:
+                    tab(context)
                 with gr.Tab("X input", id="x"):
                     preview = build_preview()
                     x_tab = gr.HTML(no_x(takes), elem_id="ktb-x-tab")
-                for tab in TABS:
-                    tab(context)
             foot = gr.HTML(elem_id="ktb-foot")
+            exports = build_export()
     parts = Parts(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *preview),
         tabs=tabs, stage=stage, branches=branches,
-        fusion=fusion, x_tab=x_tab, foot=foot, level=level, changed=changed, pixel=pixel,
+        x_tab=x_tab, foot=foot, changed=changed, pixel=pixel,
     )  # fmt: skip
-    return parts, run
+    return parts, run, exports
 
 
 def _wire(h: Handlers, run: gr.Button) -> None:
@@ -108,8 +119,8 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     a = p.alignment
     proposed = [a.preview, a.proposal, a.use]
     new_pair = (h.read_new_pair, inputs, [*follows, x.form.window, x.form.alignment, *proposed])
-    shown = [p.branches, p.fusion, p.x_tab, p.foot, p.alone, p.changed, p.pixel]
-    run_pair = (h.run_pair, [*given, p.level, *x.values], shown)
+    shown = [p.branches, p.x_tab, p.foot, p.alone, p.changed, p.pixel]
+    run_pair = (h.run_pair, [*given, *x.values], shown)
     offer_alone = (h.offer_alone, [p.rgb, x.files, x.source], p.alone)
 
     p.rgb.input(h.show_photo, p.rgb, p.rgb, **LATEST)
@@ -146,27 +157,12 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     p.gallery.select(h.choose_example, p.model, [p.rgb, x.files, x.source, *x.values], **HIDDEN).then(
         *new_pair, **QUIET
     ).then(*run_pair, **RUNNING)
-    p.level.input(h.show_level, p.level, p.fusion, **QUIET)
     follows = [
         p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.branches,
         *x.values,
     ]  # fmt: skip
     p.model.input(h.choose_model, [p.model, p.x_kind, x.source, *x.values], follows, **QUIET).then(
         *read, **QUIET
-    )
-
-
-def _wire_api(h: Handlers) -> None:
-    options = gr.JSON({}, visible=False, label="options")
-    source = gr.Textbox("file", visible=False, label="x_source")
-    answer = gr.JSON(visible=False)
-    gr.Button(visible=False).click(
-        h.segment,
-        [h.p.rgb, h.p.x.files, h.p.model, options, source],
-        answer,
-        api_name="segment",
-        concurrency_limit=1,
-        concurrency_id="network",
     )
 
 
@@ -178,6 +174,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": CSS,
+        "head": SCRIPT,
         "max_file_size": MAX_FILE_BYTES,
         "footer_links": ["api", "settings"],
         "run_history": False,

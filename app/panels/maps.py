@@ -1,0 +1,264 @@
+"""Maps of a fusion level: one in detail, the same one of all levels, and the balance of every head."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from app.drawing import arrows, canvas, color_bar, level_points
+from app.pictures import MIN_BALANCE_RANGE, display_size, figure_tag, image_tag
+from app.service import Result
+from ktb.inspection.maps import clipped_range
+from ktb.inspection.views import LevelMaps
+from ktb.visualize import Cmap, scalar_to_colors
+
+NO_PROMPTS = """<div class="ktb-empty"><b>No prompts to show</b>
+<span>This checkpoint was built without MAPA.</span></div>"""
+MIN_SPAN = 0.1  # maps flatter than this look flat, as they are
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The colours of a map: ends, how many percent of the values lie outside, and what the ends mean."""
+
+    cmap: Cmap
+    low: float
+    high: float
+    clipped: float
+    words: tuple[str, str, str]
+
+    def colors(self, values: np.ndarray) -> np.ndarray:
+        """(h, w) → (h, w, 3) uint8."""
+        return scalar_to_colors(values, self.low, self.high, self.cmap)
+
+    @property
+    def bar(self) -> str:
+        """The colour bar with its numbers."""
+        middle = (self.low + self.high) / 2
+        left, centre, right = self.words
+        texts = f"{self.low:.2f} {left}", f"{middle:.2f} {centre}", f"{right} {self.high:.2f}"
+        return color_bar(self.cmap, self.low, self.high, tuple(text.strip() for text in texts))
+
+    @property
+    def said(self) -> str:
+        """That the colours end before the values do."""
+        return (
+            f"Colours end at the 1st and 99th percentile of the levels together; {100 * self.clipped:.1f} % "
+            "of the values lie beyond."
+            if self.clipped
+            else "No value lies beyond the ends of the colours."
+        )
+
+
+@dataclass(frozen=True)
+class MapKind:
+    """A map that can be chosen: its name, what it says, and its values (h, w) of a level, or None."""
+
+    title: str
+    note: str
+    values: Callable[[LevelMaps, int | None], np.ndarray | None]
+    per_head: bool = False
+    words: tuple[str, str, str] = ("", "", "")
+
+
+def _head(values: np.ndarray, head: int | None) -> np.ndarray:
+    return values.mean(axis=0) if head is None else values[min(head, len(values) - 1)]
+
+
+KINDS: dict[str, MapKind] = {
+    "balance": MapKind(
+        "Balance", "who feeds each pixel: Σ attention × weight of X over the points",
+        lambda m, head: _head(m.head_balance, head), True, ("photograph", "balanced", "X"),
+    ),
+    "importance": MapKind(
+        "Point importance", "attention that the points here receive; 1 = as much as any",
+        lambda m, head: m.importance_map,
+    ),
+    "density": MapKind(
+        "Sampling density", "how closely the points lie; 1 = evenly spread", lambda m, head: m.density_map
+    ),
+    "entropy": MapKind(
+        "Attention entropy", "how evenly a pixel looks at all points; 1 = uniform, no information",
+        lambda m, head: _head(m.entropy, head), True, ("selective", "", "uniform"),
+    ),
+    "share": MapKind(
+        "Share through attention", "how much of the fused feature came through the attention at all",
+        lambda m, head: m.sparse_share,
+    ),
+    "prompt_rgb": MapKind(
+        "Prompts to the photograph", "how strongly MAPA changed each token, relative to the token",
+        lambda m, head: m.prompt_rgb,
+    ),
+    "prompt_x": MapKind(
+        "Prompts to X", "how strongly MAPA changed each token, relative to the token",
+        lambda m, head: m.prompt_x,
+    ),
+}  # fmt: skip
+DRAWN = {"offsets": "Offsets (arrows)", "weights": "Modality weight of points"}
+CHOICES = [
+    (KINDS[key].title if key in KINDS else DRAWN[key], key)
+    for key in (
+        "balance", "importance", "density", "offsets", "weights", "entropy", "share", "prompt_rgb", "prompt_x"
+    )
+]  # fmt: skip
+
+
+def scale_of(kind: str, levels: Sequence[LevelMaps], head: int | None = None) -> Scale:
+    """One scale for all levels, so that they compare; too wide for noise to look like signal."""
+    found = [values for level in levels if (values := KINDS[kind].values(level, head)) is not None]
+    everything = np.concatenate([values.ravel() for values in found]) if found else np.zeros(1)
+    words = KINDS[kind].words
+    if kind == "balance":
+        low, high, _ = clipped_range(everything, centre=0.5)
+        half = float(np.clip(high - 0.5, MIN_BALANCE_RANGE, 0.5))
+        low, high, cmap = 0.5 - half, 0.5 + half, "diverging"
+    else:
+        low, high, _ = clipped_range(everything)
+        cmap = "sequential"
+        if kind in ("importance", "density"):
+            low, high = 0.0, max(2.0, high)
+        elif kind.startswith("prompt"):
+            low, high = 0.0, max(MIN_SPAN, high)
+        elif high - low < MIN_SPAN:
+            low = min(max(0.0, (low + high - MIN_SPAN) / 2), 1 - MIN_SPAN)
+            high = low + MIN_SPAN
+    clipped = float(((everything < low - 1e-6) | (everything > high + 1e-6)).mean())
+    return Scale(cmap, low, high, clipped, words)
+
+
+def point_bar() -> str:
+    """The colours of the points."""
+    return color_bar("diverging", 0.0, 1.0, ("a point reads the photograph", "both equally", "X"))
+
+
+def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
+    """The chosen map, large: one pixel of the picture per position of the level, smoothed by the browser."""
+    maps = result.levels[level]
+    if kind in DRAWN:
+        return _drawn_view(result, maps, head, kind)
+    chosen = KINDS[kind]
+    values = chosen.values(maps, head)
+    if values is None:
+        return NO_PROMPTS
+    scale = scale_of(kind, result.levels, head)
+    whose = "" if not chosen.per_head else ", mean over the heads" if head is None else f", head {head}"
+    note = f"level {level}{whose}: {chosen.note}. {scale.said}"
+    alt = f"{chosen.title.lower()} map"
+    height, width = display_size(result.rgb).shape[:2]
+    picture = image_tag(scale.colors(values), alt, result.prediction.model, "ktb-view ktb-map")
+    picture = picture.replace("<img ", f'<img style="aspect-ratio:{width}/{height}" ', 1)
+    return figure_tag(picture, chosen.title, note) + scale.bar
+
+
+def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) -> str:
+    size, grid = display_size(result.rgb).shape[:2], maps.balance.shape
+    groups, count = maps.points.shape[:2]
+    if head is None:
+        points, whose = (
+            maps.points.mean(axis=0),
+            "mean over the groups of heads" if groups > 1 else "all heads",
+        )
+    else:
+        group = min(head, len(maps.head_balance) - 1) * groups // len(maps.head_balance)
+        points, whose = maps.points[group], f"group {group}, which head {head} reads"
+    x_led = np.arange(count) >= count // 2
+    if kind == "offsets":
+        inside = arrows(maps.references[0], points, x_led, grid, size)
+        moved = np.linalg.norm((points - maps.references[0]) * (np.array(grid) - 1) / 2, axis=1)
+        note = (
+            f"level {maps.level}, {whose}: from where each point started to where it moved, blue = led by "
+            f"the photo, orange = by X; {moved.mean():.1f} positions on average, at most {moved.max():.1f}"
+        )
+        bar = ""
+    else:
+        inside = "".join(
+            level_points(points[led], maps.weight_x[led], grid, size, square)
+            for led, square in ((~x_led, False), (x_led, True))
+        )
+        low, mean, high = maps.weight_x.min(), maps.weight_x.mean(), maps.weight_x.max()
+        note = (
+            f"level {maps.level}, {whose}: round = led by the photograph, square = by X; weight of X from "
+            f"{low:.2f} to {high:.2f}, mean {mean:.2f}"
+        )
+        bar = Scale("diverging", 0.0, 1.0, 0.0, ("photograph", "balanced", "X")).bar
+    over = canvas(size, inside, DRAWN[kind], result.prediction.model, veil=0.45)
+    photo = image_tag(display_size(result.rgb), DRAWN[kind].lower(), css_class="ktb-view")
+    layers = f'<div class="ktb-pile">{photo}{over}</div>'
+    return figure_tag(layers, DRAWN[kind], note) + bar
+
+
+def borders(result: Result) -> str:
+    """Class borders of the answer as a see-through picture that lies over the map."""
+    labels = display_size(result.prediction.labels["fused"], smooth=False)
+    edge = np.zeros(labels.shape, np.uint8)
+    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= labels[1:] != labels[:-1]
+    thickness = max(1, round(min(labels.shape) / 500))
+    if thickness > 1:
+        edge = cv2.dilate(edge, np.ones((thickness, thickness), np.uint8))
+    drawn = np.full((*labels.shape, 4), 40, np.uint8)
+    drawn[..., 3] = 150 * edge
+    return image_tag(drawn, "borders of the answer's classes", result.prediction.model, "ktb-over")
+
+
+def all_levels(result: Result, kind: str, head: int | None) -> str:
+    """The chosen map of every level in one scale; arrows and points have none, the balance stands in."""
+    kind = kind if kind in KINDS else "balance"
+    chosen = KINDS[kind]
+    scale = scale_of(kind, result.levels, head)
+    figures = []
+    for maps in result.levels:
+        own = None if head is None or head >= len(maps.head_balance) else head
+        values = chosen.values(maps, own)
+        if values is None:
+            continue
+        note = f"every {maps.stride} px; mean {values.mean():.2f}, spread {values.std():.3f}"
+        if chosen.per_head:
+            note += "; mean over the heads" if own is None else f"; head {own}"
+        if maps.is_uniform and kind == "balance":
+            note += "; attention is uniform: no information"
+        alt = f"{chosen.title.lower()} map of level {maps.level}"
+        figures.append(_small(result, scale.colors(values), alt, f"Level {maps.level}", note))
+    if not figures:
+        return ""
+    return (
+        f"<h4>{html.escape(chosen.title)} at all levels</h4>"
+        f'<div class="ktb-grid ktb-four">{"".join(figures)}</div>'
+        f'{scale.bar}<p class="ktb-note">{html.escape(chosen.note)}. {html.escape(scale.said)}</p>'
+    )
+
+
+def head_grid(result: Result) -> str:
+    """The balance of every head of every level, all in one scale."""
+    everything = np.concatenate([maps.head_balance.ravel() for maps in result.levels])
+    high = clipped_range(everything, centre=0.5)[1]
+    half = float(np.clip(high - 0.5, MIN_BALANCE_RANGE, 0.5))
+    clipped = float((np.abs(everything - 0.5) > half + 1e-6).mean())
+    scale = Scale("diverging", 0.5 - half, 0.5 + half, clipped, ("photograph", "balanced", "X"))
+    rows = []
+    for maps in result.levels:
+        heads = "".join(
+            _small(
+                result,
+                scale.colors(values),
+                f"balance of head {head} at level {maps.level}",
+                f"{head}",
+                f"{values.mean():.2f}",
+            )
+            for head, values in enumerate(maps.head_balance)
+        )
+        rows.append(f'<div class="ktb-heads"><b>Level {maps.level}</b><div>{heads}</div></div>')
+    return (
+        f'{"".join(rows)}{scale.bar}<p class="ktb-note">Each small picture is one head, with its number and '
+        f"the mean share of X. {html.escape(scale.said)}</p>"
+    )
+
+
+def _small(result: Result, picture: np.ndarray, alt: str, title: str, note: str) -> str:
+    height, width = result.rgb.shape[:2]
+    tag = image_tag(picture, alt, result.prediction.model, "ktb-view ktb-small")
+    return figure_tag(tag.replace("<img ", f'<img style="aspect-ratio:{width}/{height}" ', 1), title, note)

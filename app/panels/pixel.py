@@ -1,0 +1,120 @@
+"""The inspected pixel in numbers: words, the strongest points, where its feature came from, its classes."""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+
+from app.drawing import EMPHASISED, hex_colors
+from app.service import Result
+from ktb.inspection.pixel import at_of_pixel, inspect_pixel, pixel_shares, place_in_image, strongest
+from ktb.inspection.views import PixelView
+from ktb.inspection.words import describe_pixel
+
+TOP_CLASSES = 5
+BRANCH_TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
+HINT = """<div class="ktb-hint"><b>Click a pixel in any picture</b><span>and see where the fusion looked for
+it, which sensor fed it, and what each head says. Drag to follow an edge; the arrow keys move by one position
+of the level.</span></div>"""
+
+
+def view_of(result: Result, level: int, head: int | None, pixel: tuple[int, int]) -> PixelView:
+    """Where this pixel (y, x) of the photograph looked."""
+    at = at_of_pixel(pixel, result.rgb.shape[:2])
+    return inspect_pixel(result.prediction.trace, level, at, head)
+
+
+def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> str:
+    """Everything about one pixel at one level; `view` as `view_of` gives it."""
+    (y, x), (row, column), (rows, columns) = pixel, view.position, view.grid_hw
+    whose = "mean over the heads" if view.head is None else f"head {view.head}"
+    tiles = "".join(
+        f'<div title="{html.escape(hint)}"><b>{value}</b><span>{name}</span></div>'
+        for value, name, hint in (
+            (f"{100 * view.balance:.0f} %", "of its attention goes to X", "Σ attention × weight of X"),
+            (
+                f"{view.effective_points:.0f} of {view.points_per_head}",
+                "points it effectively looks at",
+                f"exponential of the attention's entropy; normalised entropy {view.entropy:.2f}, 1 = uniform",
+            ),
+            (
+                f"{100 * view.sparse_share:.0f} %",
+                "of its feature came through attention",
+                "‖α ⊙ attended‖ against ‖ι ⊙ context‖; the rest is the dense context of both streams",
+            ),
+        )
+    )
+    return f"""<div class="ktb-pixel" data-y="{y}" data-x="{x}" data-level="{view.level}"
+data-head="{"mean" if view.head is None else view.head}">
+<h4>Pixel ({y}, {x}) <span>level {view.level}, {whose};
+position ({row}, {column}) of {rows} × {columns}</span></h4>
+<div class="ktb-tiles">{tiles}</div>
+<p>{html.escape(describe_pixel(view, "X"))}</p>
+<h5>Where its fused feature came from</h5>{_shares(result, view.level, pixel)}
+<h5>What each head says here</h5>{_probabilities(result, pixel)}</div>"""
+
+
+def points_table(result: Result, view: PixelView) -> str:
+    """The points with the most attention; their numbers are also data attributes of the rows."""
+    size = result.rgb.shape[:2]
+    first = strongest(view, EMPHASISED)
+    places = place_in_image(view.points[first], view.grid_hw) * np.array(size) - 0.5
+    colors = hex_colors(view.weight_x[first], 0, 1, "diverging")
+    most = max(float(view.attention[first[0]]), 1e-9)
+    rows = "".join(
+        f'<tr data-rank="{rank}" data-point="{index}" data-attention="{view.attention[index]:.7g}" '
+        f'data-weight-x="{view.weight_x[index]:.7g}" data-y="{y:.4f}" data-x="{x:.4f}">'
+        f'<td class="num">{rank}</td><td class="num">{100 * view.attention[index]:.2f} %'
+        f'<i style="width:{50 * view.attention[index] / most:.1f}px"></i></td>'
+        f'<td class="num"><span class="ktb-chip" style="background:{color}"></span> '
+        f"{view.weight_x[index]:.2f}</td>"
+        f'<td class="num">({y:.0f}, {x:.0f})</td>'
+        f"<td>{'■ X' if view.x_led[index] else '● photograph'}</td></tr>"
+        for rank, (index, (y, x), color) in enumerate(zip(first, places, colors), start=1)
+    )
+    total = float(view.attention[first].sum())
+    return f"""<div class="ktb-points"><h4>The {len(first)} strongest points
+<span>{100 * total:.1f} % of the attention; {len(view.attention) - len(first)} share the rest</span></h4>
+<table><thead><tr><th class="num">#</th><th class="num">attention</th>
+<th class="num" title="modality weight: how much of what is read at this point is X">weight of X</th>
+<th class="num" title="pixels of the photograph">(y, x)</th>
+<th title="which stream chose where to look">led by</th></tr></thead><tbody>{rows}</tbody></table></div>"""
+
+
+def _shares(result: Result, level: int, pixel: tuple[int, int]) -> str:
+    shares = pixel_shares(result.prediction.trace, at_of_pixel(pixel, result.rgb.shape[:2]))
+    rows = []
+    for index, share in enumerate(shares):
+        parts = (("rgb", share.rgb), ("x", share.x), ("context", share.context))
+        bars = "".join(f'<i class="{name}" style="width:{100 * part:.2f}%"></i>' for name, part in parts)
+        rgb, x, context = (round(100 * part) for _, part in parts)
+        said = f"level {index}: photograph {rgb} %, X {x} %, context {context} %"
+        rows.append(
+            f'<div class="{"chosen" if index == level else ""}" title="{said}"><span>level {index}</span>'
+            f'<div class="ktb-stacked" role="img" aria-label="{said}">{bars}</div>'
+            f"<span>{rgb} · {x} · {context} %</span></div>"
+        )
+    key = (
+        '<p class="ktb-key"><i class="rgb"></i>photograph <i class="x"></i>X (both through attention) '
+        '<i class="context"></i>context of both streams, which nothing splits</p>'
+    )
+    return f'<div class="ktb-shares">{"".join(rows)}</div>{key}'
+
+
+def _probabilities(result: Result, pixel: tuple[int, int]) -> str:
+    prediction = result.prediction
+    columns = []
+    for branch, found in prediction.probabilities_at(*pixel).items():
+        top = np.argsort(-found, kind="stable")[:TOP_CLASSES]
+        rows = "".join(
+            f'<div data-class="{index}" data-probability="{found[index]:.6g}">'
+            f"<span>{html.escape(prediction.classes[index])}</span>"
+            f'<span class="num">{100 * found[index]:.0f} %</span>'
+            f'<i style="width:{100 * found[index]:.1f}%;'
+            f'background:rgb{tuple(prediction.palette[index])}"></i></div>'
+            for index in top
+        )
+        missing = "; no X was given" if branch == "x" and result.x_is_missing else ""
+        columns.append(f'<div data-branch="{branch}"><b>{BRANCH_TITLES[branch]}{missing}</b>{rows}</div>')
+    return f'<div class="ktb-classes">{"".join(columns)}</div>'

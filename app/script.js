@@ -1,0 +1,96 @@
+// Inspecting a pixel: a click, a drag or the arrow keys on any picture of the photograph's extent.
+(() => {
+  const VIEW = "img.ktb-view";
+  let at = null; // [y, x] as fractions of the picture; null: nothing is inspected
+  let dragged = null, sending = false;
+
+  const clamp = (v) => Math.min(Math.max(v, 0), 0.999999);
+  const within = (img, event) => {
+    const box = img.getBoundingClientRect();
+    return [clamp((event.clientY - box.top) / box.height), clamp((event.clientX - box.left) / box.width)];
+  };
+
+  // The marker is a sibling of each picture, so that it scrolls and hides with it.
+  const place = () => {
+    document.querySelectorAll(VIEW).forEach((img) => {
+      if (!img.classList.contains("ktb-small") && !img.hasAttribute("tabindex")) {
+        img.tabIndex = 0;
+        img.title = "Click, drag or use the arrow keys to inspect a pixel";
+      }
+      img.draggable = false;
+      let mark = img.parentElement.querySelector(":scope > .ktb-mark");
+      if (!at || !img.offsetWidth) { if (mark) mark.hidden = true; return; }
+      if (!mark) {
+        mark = document.createElement("span");
+        mark.className = "ktb-mark";
+        mark.setAttribute("aria-hidden", "true");
+        if (getComputedStyle(img.parentElement).position === "static") img.parentElement.style.position = "relative";
+        img.after(mark);
+      }
+      mark.hidden = false;
+      mark.classList.toggle("ktb-mark-small", img.classList.contains("ktb-small"));
+      mark.style.top = `${img.offsetTop + at[0] * img.offsetHeight}px`;
+      mark.style.left = `${img.offsetLeft + at[1] * img.offsetWidth}px`;
+    });
+  };
+  let planned = false;
+  const plan = () => {
+    if (planned) return;
+    planned = true;
+    requestAnimationFrame(() => { planned = false; place(); });
+  };
+
+  // Gradio runs one request at a time and then the latest; here at most one per frame.
+  const send = () => {
+    if (sending) return;
+    sending = true;
+    requestAnimationFrame(() => {
+      sending = false;
+      window.ktbSendPixel?.(at ? `${at[0].toFixed(6)},${at[1].toFixed(6)}` : "");
+    });
+  };
+  const point = (next) => { at = next; plan(); send(); };
+  window.ktbForgetPixel = () => { at = null; plan(); };
+
+  document.addEventListener("pointerdown", (event) => {
+    const img = event.target.closest?.(VIEW);
+    if (!img || event.button) return;
+    dragged = img;
+    if (event.pointerType === "mouse") point(within(img, event)); // a finger may be about to scroll
+  });
+  document.addEventListener("pointermove", (event) => {
+    if (dragged) { event.preventDefault(); point(within(dragged, event)); }
+  });
+  document.addEventListener("pointerup", (event) => {
+    if (dragged) point(within(dragged, event));
+    dragged = null;
+  });
+  document.addEventListener("pointercancel", () => { dragged = null; });
+
+  document.addEventListener("keydown", (event) => {
+    const img = event.target.closest?.(VIEW);
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!img || !step || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const grid = (document.querySelector("#ktb-fusion [data-grid]")?.dataset.grid || "48,64").split(",").map(Number);
+    const start = at || [0.5, 0.5];
+    // From the middle of a position to the middle of the next.
+    const cell = (v, i) => Math.min(Math.max(Math.floor(v * grid[i]) + step[i], 0), grid[i] - 1);
+    point(start.map((v, i) => (cell(v, i) + 0.5) / grid[i]));
+  });
+
+  // A row of the table and its point light up together.
+  document.addEventListener("pointerover", (event) => {
+    const rank = event.target.closest?.(".ktb-points tr[data-rank], .ktb-strong")?.dataset.rank;
+    document.querySelectorAll(".ktb-strong, .ktb-points tr[data-rank]").forEach((item) =>
+      item.classList.toggle("ktb-lit", item.dataset.rank === rank));
+  });
+
+  const start = () => {
+    new MutationObserver(plan).observe(document.body, { childList: true, subtree: true });
+    new ResizeObserver(plan).observe(document.body);
+    document.addEventListener("load", plan, true);
+    plan();
+  };
+  if (document.body) start(); else document.addEventListener("DOMContentLoaded", start);
+})();

@@ -1,0 +1,211 @@
+"""The fusion tab: click a pixel, see where the fusion looked, who fed it, and how much that says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.context import Context
+from app.drawing import pixel_points
+from app.events import HIDDEN, LATEST, QUIET, RUNNING
+from app.handlers import shows_errors
+from app.panels import fusion, maps, pixel
+from app.pictures import display_size
+from app.service import Result
+from ktb.inspection.attribution import Target, attribute_prediction
+
+LEVELS = [("0 fine", 0), ("1", 1), ("2", 2), ("3 coarse", 3)]
+FORGET_PIXEL = "() => { window.ktbForgetPixel && window.ktbForgetPixel(); }"
+Pixel = tuple[int, int]
+
+
+def head_choices(result: Result, level: int) -> list[tuple[str, int | None]]:
+    """The heads of a level, with the group whose points each one reads."""
+    found = result.levels[level]
+    heads, groups = len(found.head_balance), len(found.points)
+    named = [(f"head {head}" + (f" (group {head * groups // heads})" if groups > 1 else ""), head)
+             for head in range(heads)]  # fmt: skip
+    return [("mean over the heads", -1), *named]
+
+
+def pixel_of(result: Result, at: str) -> Pixel | None:
+    """The pixel of the photograph at "y,x" in fractions of it, as the page's script sends it; "" is none."""
+    if not at:
+        return None
+    try:
+        fractions = [float(part) for part in at.split(",")]
+    except ValueError:
+        fractions = []
+    if len(fractions) != 2 or not all(0 <= fraction <= 1 for fraction in fractions):
+        raise ValueError("the inspected place must be two fractions from 0 to 1 of the picture, y,x.")
+    y, x = (min(int(part * side), side - 1) for part, side in zip(fractions, result.rgb.shape[:2]))
+    return y, x
+
+
+class FusionTab:
+    """The tab's components and what draws them."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self._lay_out()
+        self._wire()
+
+    def _lay_out(self) -> None:
+        with gr.Tab("Fusion", id="fusion"), gr.Column(elem_id="ktb-fusion"):
+            self.text = gr.HTML(fusion.EMPTY)
+            with gr.Column(visible=False) as self.stage:
+                with gr.Row(elem_classes="ktb-controls"):
+                    self.level = gr.Radio(
+                        LEVELS, value=2, label="Level", elem_id="ktb-level", min_width=330, scale=2
+                    )
+                    self.head = gr.Dropdown(
+                        [("mean over the heads", -1)], value=-1, label="Head", elem_id="ktb-head-choice",
+                        min_width=170, filterable=False,
+                    )  # fmt: skip
+                    self.kind = gr.Dropdown(
+                        maps.CHOICES, value="balance", label="Map", elem_id="ktb-map", min_width=190,
+                        filterable=False,
+                    )  # fmt: skip
+                with gr.Row():
+                    self.photo, self.over_photo = _pane("ktb-pane-photo")
+                    self.x, self.over_x = _pane("ktb-pane-x")
+                self.bar = gr.HTML(maps.point_bar())
+                with gr.Row():
+                    with gr.Column(min_width=320):
+                        self.map, self.borders = _pane("ktb-pane-map")
+                        self.table = gr.HTML(elem_id="ktb-table")
+                    with gr.Column(min_width=320):
+                        self.details = gr.HTML(pixel.HINT, elem_id="ktb-details")
+                        self.ask = gr.Button("What did this pixel react to?", elem_id="ktb-attribute")
+                self.attribution = gr.HTML(elem_id="ktb-attribution")
+                self.all_levels = gr.HTML(elem_id="ktb-all-levels")
+                with gr.Accordion("Every head of every level", open=False, elem_id="ktb-heads"):
+                    self.heads = gr.HTML()
+                self.honesty = gr.HTML(elem_id="ktb-honesty")
+
+    def _wire(self) -> None:
+        context = self.context
+        controls = [self.level, self.head, self.kind, context.pixel]
+        context.changed.change(
+            self.new_run, [self.level, self.kind],
+            [self.text, self.stage, self.head, self.photo, self.x, self.borders, self.heads, self.attribution,
+             *self._drawn], **QUIET,
+        ).then(None, js=FORGET_PIXEL, **HIDDEN)  # fmt: skip
+        self.level.input(self.choose_level, controls, [self.head, *self._drawn], **LATEST)
+        self.head.input(self.choose_head, controls, [*self._drawn], **LATEST)
+        self.kind.input(self.choose_map, controls, [self.map, self.borders, self.all_levels], **LATEST)
+        at_pixel = [context.pixel, self.over_photo, self.over_x, self.details, self.table, self.attribution]
+        context.at.input(self.choose_pixel, [context.at, self.level, self.head], at_pixel, **LATEST)
+        self.ask.click(self.attribute, context.pixel, self.attribution, **RUNNING)
+
+    @property
+    def _drawn(self) -> tuple[gr.HTML, ...]:
+        return (self.text, self.over_photo, self.over_x, self.map, self.details, self.table, self.all_levels,
+                self.honesty, self.borders)  # fmt: skip
+
+    def new_run(self, request: gr.Request, level: int, kind: str) -> dict[Any, Any]:
+        """Draw everything for a new run; nothing is inspected yet."""
+        result = self.context.store.result(request.session_hash)
+        if result is None or not result.levels:
+            said = fusion.EMPTY if result is None else fusion.words(result, level)
+            return {self.text: said, self.stage: gr.update(visible=False)}
+        photo, x = fusion.pictures(result)
+        return self.draw(result, level, None, kind, None) | {
+            self.stage: gr.update(visible=True),
+            self.head: gr.update(choices=head_choices(result, level), value=-1),
+            self.photo: photo,
+            self.x: x,
+            self.heads: maps.head_grid(result),
+            self.attribution: "",
+        }
+
+    def choose_level(self, request: gr.Request, level: int, head: int, kind: str, at: Pixel | None):
+        """Another level; the pixel stays, and the head where there is one of that number."""
+        result = self._result(request)
+        choices = head_choices(result, level)
+        head = head if head < len(choices) - 1 else -1
+        drawn = self.draw(result, level, _chosen(head), kind, at)
+        return drawn | {self.head: gr.update(choices=choices, value=head)}
+
+    def choose_head(self, request: gr.Request, level: int, head: int, kind: str, at: Pixel | None):
+        """Another head of the same level."""
+        return self.draw(self._result(request), level, _chosen(head), kind, at)
+
+    def choose_map(self, request: gr.Request, level: int, head: int, kind: str, at: Pixel | None):
+        """Another map."""
+        return self.draw_map(self._result(request), level, _chosen(head), kind)
+
+    def choose_pixel(self, request: gr.Request, at: str, level: int, head: int):
+        """Another pixel, as the page's script sends it."""
+        result = self.context.store.result(request.session_hash)
+        if result is None:  # a click on a picture of a page whose run is forgotten
+            return {self.context.pixel: None}
+        found = pixel_of(result, at)
+        drawn = self.draw_pixel(result, level, _chosen(head), found) if result.levels else {}
+        return drawn | {self.context.pixel: found, self.attribution: ""}
+
+    @shows_errors
+    def attribute(self, request: gr.Request, at: Pixel | None):
+        """Run the network with gradients for one pixel."""
+        result = self.context.store.result(request.session_hash)
+        if result is None or at is None:
+            return fusion.MUST_CLICK
+        predictor = self.context.service.predictor(result.offered_as)
+        found = attribute_prediction(predictor, result.rgb, result.prediction.x, Target("pixel", tuple(at)))
+        return fusion.attribution_panel(result, found)
+
+    def draw(
+        self, result: Result, level: int, head: int | None, kind: str, at: Pixel | None
+    ) -> dict[Any, Any]:
+        """All that depends on level, head, map or pixel."""
+        return {
+            self.text: fusion.words(result, level),
+            self.honesty: fusion.honesty(result, level),
+            **self.draw_map(result, level, head, kind),
+            **self.draw_pixel(result, level, head, at),
+        }
+
+    def draw_map(self, result: Result, level: int, head: int | None, kind: str) -> dict[Any, Any]:
+        """The chosen map of this level and of all."""
+        return {
+            self.map: maps.map_view(result, level, head, kind),
+            self.borders: maps.borders(result) if kind in maps.KINDS else "",
+            self.all_levels: maps.all_levels(result, kind, head),
+        }
+
+    def draw_pixel(self, result: Result, level: int, head: int | None, at: Pixel | None) -> dict[Any, Any]:
+        """The pixel's points over both pictures and its numbers; before a click, the level's points."""
+        if at is None:
+            photo, x = fusion.placed_points(result, level, head)
+            return {self.over_photo: photo, self.over_x: x, self.details: pixel.HINT, self.table: ""}
+        view = pixel.view_of(result, level, head, tuple(at))
+        size, name = display_size(result.rgb).shape[:2], result.prediction.model
+        over = pixel_points(view, size, "sampling points of the inspected pixel", name)
+        return {
+            self.over_photo: over,
+            self.over_x: over,
+            self.details: pixel.pixel_details(result, view, tuple(at)),
+            self.table: pixel.points_table(result, view),
+        }
+
+    def _result(self, request: gr.Request) -> Result:
+        result = self.context.store.result(request.session_hash)
+        if result is None or not result.levels:
+            raise gr.Error("The result is no longer kept; press Run again.", print_exception=False)
+        return result
+
+
+def build(context: Context) -> None:
+    """Lay out the tab and wire its events."""
+    FusionTab(context)
+
+
+def _chosen(head: int) -> int | None:
+    return None if head < 0 else head
+
+
+def _pane(name: str) -> tuple[gr.HTML, gr.HTML]:
+    """A picture that is sent once, and what is drawn over it."""
+    with gr.Column(elem_id=name, elem_classes="ktb-pane", min_width=320):
+        return gr.HTML(elem_classes="ktb-under"), gr.HTML(elem_classes="ktb-overlay")
