@@ -123,11 +123,16 @@ def build_export() -> ExportControls:
         kind = gr.Dropdown(CHOICES, value="html", show_label=False, container=False, min_width=200,
                            filterable=False, elem_id="ktb-export-kind", scale=3)  # fmt: skip
         make = gr.Button("Download", size="md", min_width=90, elem_id="ktb-export-make", scale=1)
-        share = gr.Button("Link to these settings", size="md", min_width=150, elem_id="ktb-share", scale=1)
+        share = gr.Button("Copy link", size="md", min_width=90, elem_id="ktb-share", scale=1)
         load = FileButton("Load settings", size="md", min_width=110, file_types=[".json"],
                           elem_id="ktb-load-settings", scale=1)  # fmt: skip
-    link = gr.Textbox(label="This link opens the page as it is set now, without pictures", visible=False,
-                      interactive=False, buttons=["copy"], elem_id="ktb-link")  # fmt: skip
+    link = gr.Textbox(
+        label="Opens the page as it was set when you pressed the button; no picture is in it",
+        visible=False,
+        interactive=False,
+        buttons=["copy"],
+        elem_id="ktb-link",
+    )
     file = gr.DownloadButton(visible="hidden", elem_id="ktb-export-file")
     return ExportControls(kind, make, share, load, link, file, gr.Textbox("", visible=False))
 

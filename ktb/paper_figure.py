@@ -193,7 +193,7 @@ def _picture(panel: Axes, image: np.ndarray, title: str, smooth: bool) -> None:
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         how = cv2.INTER_AREA if smooth else cv2.INTER_NEAREST_EXACT
         image = cv2.resize(image, size, interpolation=how)
-    panel.imshow(image, interpolation="none" if smooth else "nearest")
+    panel.imshow(image, interpolation="none")  # a vector file keeps the pixels
     panel.set_axis_off()
     _title(panel, title)
 
