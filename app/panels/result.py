@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.panels.legends import chip, indexed_tag, kinds_tag, percent, scalar_tag, scale_html
+from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
-from app.pictures import MIN_BALANCE_RANGE, display_size, image_tag
+from app.pictures import display_size, image_tag
 from app.service import Result
 from ktb.agreement import class_iou, disagreement_map, entropy_map, joint_counts
 from ktb.outputs import result_zip
@@ -48,7 +49,7 @@ def offered_pictures(result: Result) -> list[str]:
     lacking = set()
     if result.x_is_missing:
         lacking.add("x")
-    if not result.prediction.trace:  # fused by a plain mean: there is no balance
+    if not result.levels:  # fused by a plain mean: there is no balance
         lacking.add("balance")
     return [key for key in PICTURES if key not in lacking]
 
@@ -130,16 +131,19 @@ def _same_as_fused(label: np.ndarray, fused: np.ndarray) -> str:
 
 
 def _balance(result: Result) -> _Layer:
-    prediction = result.prediction
-    balance = prediction.trace[BALANCE_LEVEL].balance()[0].cpu().numpy()
-    half = float(np.clip(np.percentile(np.abs(balance - 0.5), 99), MIN_BALANCE_RANGE, 0.5))
-    shown = scalar_tag(
-        balance, (0.5 - half, 0.5 + half), "diverging", "balance map", prediction.model,
-        labels=prediction.labels["fused"],
-    )  # fmt: skip
-    note = "share of the sparse attention that goes to X; the Fusion tab says what it is worth"
-    scale = scale_html("diverging", f"{0.5 - half:.2f} photograph", f"X {0.5 + half:.2f}")
-    return _Layer(shown, note, scale)
+    """In the scale of the fusion tab, which is one for all levels."""
+    prediction, view = result.prediction, result.levels[BALANCE_LEVEL]
+    scale = scale_of("balance", result.levels)
+    ends = scale.low, scale.high
+    labels = prediction.labels["fused"]
+    shown = scalar_tag(view.balance, ends, scale.cmap, "balance map", prediction.model, labels=labels)
+    note = (
+        "attention is uniform at this level: the map carries no information"
+        if view.is_uniform
+        else ("share of the sparse attention that goes to X; the Fusion tab says what it is worth")
+    )
+    words = f"{scale.low:.2f} photograph", f"X {scale.high:.2f}"
+    return _Layer(shown, note, scale_html(scale.cmap, *words))
 
 
 def classes_panel(result: Result) -> str:
