@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import re
 
+import cv2
 import numpy as np
 import pytest
-from pairs import synthetic_pair
+from pairs import synthetic_pair, write_pair
+from PIL import Image
+from test_page import MASK, address, browser, page, pixels, upload, uploads  # noqa: F401 (fixtures)
 from test_predictor import MM, depth_model
 
-from ktb import Predictor, XOptions
+from app.panels.what_if import describe, describe_deciding, what_if_panel
+from app.service import Service
+from ktb import Predictor, XOptions, load_model
 from ktb.differences import VERDICTS, ChangedClass, deciding, difference
 from ktb.model import BRANCHES
 from ktb.outputs import result_files
 from ktb.what_if import Change, apply, blurred, darkened, run, shifted
 
+MODEL = "ktb-lite-nyuv2-depth"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -221,3 +229,165 @@ def test_which_sensor_decided_by_hand(prediction):
     assert [VERDICTS[code] for code in found.verdict[0]] == ["either", "rgb", "x", "both", "both"]
     assert found.shares == {"either": 0.2, "rgb": 0.2, "x": 0.2, "both": 0.4}
     assert (found.stays_without_x, found.stays_without_rgb) == (0.4, 0.4)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    rgb, x = write_pair(tmp_path_factory.mktemp("pair"), 64, 96)
+    return Service().segment(str(rgb), str(x), MODEL)
+
+
+def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
+    hostile = "<script>alert(1)</script>"
+    classes = (hostile, *result.prediction.classes[1:])
+    changed = run(
+        Predictor(load_model(MODEL)), Change(drop="rgb", shift_xy=(4, 0)), result.rgb, result.prediction.x
+    )
+    before, after = (
+        dataclasses.replace(one, model=hostile, classes=classes) for one in (result.prediction, changed)
+    )
+    after = dataclasses.replace(
+        after, labels={branch: 1 - (before.labels[branch] > 0) for branch in BRANCHES}
+    )
+    panel = what_if_panel(
+        dataclasses.replace(result, prediction=before), Change(drop="rgb", shift_xy=(4, 0)), after
+    )
+    assert "<script" not in panel
+    assert "&lt;script&gt;" in panel
+    assert "Shown: photograph switched off; X moved by 4 px right" in panel
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', panel)
+    named = [Image.open(io.BytesIO(base64.b64decode(source))).text["Checkpoint"] for source in sources]
+    assert named == [hostile, *[f"{hostile}; what if: photograph switched off; X moved by 4 px right"] * 3]
+
+
+def test_words_say_what_changed(prediction):
+    a = labelled(prediction, [[0, 0, 0, 1]])
+    assert describe(difference(a, a)) == (
+        "No pixel of the fused mask changed its class. The mean confidence stayed the same."
+    )
+    said = describe(difference(a, labelled(prediction, [[0, 0, 2, 1]], confidence=0.25)))
+    names = prediction.classes
+    assert said == (
+        f"25.0 % of the fused mask changed its class; most of all 25.0 % of the image turned from {names[0]} "
+        f"to {names[2]}. The mean confidence fell by 0.250."
+    )
+    all_wrong = labelled(prediction, [[1, 1, 1, 0]])
+    assert "The photograph decides more" in describe_deciding(deciding(a, a, all_wrong))
+    assert "X decides more" in describe_deciding(deciding(a, all_wrong, a))
+    assert "Neither sensor" in describe_deciding(deciding(a, all_wrong, all_wrong))
+
+
+def toast(tab, message: str) -> None:
+    tab.wait_for_selector(f".toast-body >> text={message}")
+    for close in tab.locator(".toast-close").all():
+        close.click()
+
+
+def set_number(tab, selector: str, value: str) -> None:
+    tab.fill(f"{selector} input[type=number]", value)
+    tab.press(f"{selector} input[type=number]", "Tab")
+
+
+def mask_after(tab, button: str, title: str, alt: str) -> np.ndarray:
+    """Press a button, wait until the tab shows what the title says, and read a mask."""
+    tab.click(button)
+    tab.wait_for_selector(f"#ktb-what-if .ktb-shown >> text={title}")
+    return pixels(tab, f'#ktb-what-if img[alt="{alt}"]')
+
+
+def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_path):  # noqa: F811
+    photo, depth = synthetic_pair()
+    predictor = Predictor(load_model(MODEL))
+    full = predictor(photo, depth)
+    page.get_by_role("tab", name="What if").click()
+    assert "Nothing changed yet" in page.inner_text("#ktb-what-if")
+    page.click("#ktb-run-change")
+    toast(page, "Run a pair first")
+    upload(page, *write_pair(tmp_path))
+    page.click("#ktb-run")
+    page.wait_for_selector(MASK, state="attached")
+    page.click("#ktb-run-change")
+    toast(page, "nothing is changed yet")
+
+    page.locator("#ktb-off label").nth(1).click()
+    without_x = predictor(photo, None)
+    assert np.array_equal(
+        mask_after(page, "#ktb-run-change", "X switched off", "changed mask"), without_x.colors()
+    )
+    assert np.array_equal(pixels(page, '#ktb-what-if img[alt="original mask"]'), full.colors())
+    assert describe(difference(full, without_x)) in page.inner_text("#ktb-what-if .ktb-words")
+    assert "X was switched off" in page.inner_text("#ktb-what-if .ktb-warn")
+
+    page.locator("#ktb-off label").nth(0).click()
+    set_number(page, "#ktb-right", "9")
+    set_number(page, "#ktb-dark", "50")
+    change = Change(shift_xy=(9, 0), darken=0.5)
+    moved = run(predictor, change, photo, full.x)
+    shown = mask_after(page, "#ktb-run-change", "X moved by 9 px right; photograph darkened", "changed mask")
+    assert np.array_equal(shown, moved.colors())
+    assert np.array_equal(pixels(page, '#ktb-what-if img[alt="changed x"]'), shifted(full.x, (9, 0)).preview)
+    set_number(page, "#ktb-what-if-opacity", "0.2")
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('#ktb-what-if img.ktb-mask')).opacity === '0.2'"
+    )
+
+    alone = mask_after(page, "#ktb-run-each", "both sensors, one at a time", "without rgb mask")
+    without_rgb = predictor(photo, depth, drop="rgb")
+    assert np.array_equal(alone, without_rgb.colors())
+    assert np.array_equal(pixels(page, '#ktb-what-if img[alt="without x mask"]'), without_x.colors())
+    said = describe_deciding(deciding(full, without_x, without_rgb))
+    assert said in page.inner_text("#ktb-what-if .ktb-words")
+
+    assert not page.is_visible("#ktb-what-if-stale")
+    page.click("#ktb-run")
+    page.wait_for_selector("#ktb-what-if-stale >> text=Out of date")
+    page.click("#ktb-reset-change")
+    page.wait_for_selector("#ktb-what-if >> text=Nothing changed yet")
+    page.wait_for_selector("#ktb-what-if-stale", state="hidden")
+    assert page.input_value("#ktb-right input[type=number]") == "0"
+    assert page.input_value("#ktb-dark input[type=number]") == "0"
+    assert page.is_checked("#ktb-off label >> nth=0 >> input")
+    assert page.foreign_requests == []
+
+
+def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, uploads):  # noqa: F811
+    photo, depth = synthetic_pair()
+    upload(page, *write_pair(tmp_path))
+    page.click("#ktb-run")
+    page.wait_for_selector(MASK, state="attached")
+    page.get_by_role("tab", name="What if").click()
+    page.click("#ktb-swap >> text=Swap in another X")
+    bad = tmp_path / "broken.png"
+    bad.write_text("<!DOCTYPE html><html><body>no picture</body></html>")
+    page.set_input_files("#ktb-other-x input[type=file]", str(bad))
+    page.wait_for_selector("#ktb-other-x >> text=broken")
+    page.click("#ktb-run-change")
+    toast(page, "web page")
+    page.click("#ktb-reset-change")
+    page.wait_for_selector("#ktb-other-x >> text=broken", state="detached")
+    other = tmp_path / "turned.png"
+    cv2.imwrite(str(other), depth[::-1])
+    page.set_input_files("#ktb-other-x input[type=file]", str(other))
+    page.wait_for_selector("#ktb-other-x >> text=turned")
+    shown = mask_after(page, "#ktb-run-change", "another X in its place (turned.png)", "changed mask")
+    assert np.array_equal(shown, Predictor(load_model(MODEL))(photo, depth[::-1].copy()).colors())
+    assert list(uploads.rglob("turned.png"))
+    page.goto("about:blank")
+    for _ in range(100):
+        if not list(uploads.rglob("turned.png")):
+            break
+        page.wait_for_timeout(200)
+    assert not list(uploads.rglob("turned.png"))
+
+
+def test_a_run_without_x_has_no_sensors_to_compare(page, tmp_path):  # noqa: F811
+    upload(page, write_pair(tmp_path)[0], None)
+    page.locator("#ktb-source label").nth(1).click()
+    page.click("#ktb-run")
+    page.wait_for_selector(MASK, state="attached")
+    page.get_by_role("tab", name="What if").click()
+    page.click("#ktb-run-each")
+    toast(page, "this run had no X")
+    set_number(page, "#ktb-down", "3")
+    page.click("#ktb-run-change")
+    toast(page, "there is no X that could be moved")

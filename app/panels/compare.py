@@ -6,8 +6,8 @@ import html
 
 import numpy as np
 
-from app.panels.what_if import chip, layers_figure, pale, share
-from app.panels.x_input import warnings_box
+from app.panels.what_if import cell, chip, layers_figure, pale, share
+from app.panels.x_input import network_picture, warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import Result
 from ktb.differences import Difference, difference, shared_names
@@ -78,7 +78,7 @@ def _facts(prediction: Prediction) -> str:
 
 def _x_figure(letter: str, prediction: Prediction) -> str:
     x = prediction.x
-    image = image_tag(display_size(x.preview), f"x of {letter}", prediction.model, "ktb-view")
+    image = image_tag(display_size(network_picture(x)), f"x of {letter}", prediction.model, "ktb-view")
     return figure_tag(image, f"{letter}: {prediction.model}", f"{x.summary}; encoding {x.encoding}")
 
 
@@ -86,14 +86,14 @@ def _where(rgb: np.ndarray, a: Prediction, b: Prediction, found: Difference | No
     if found is None:
         return ""
     drawn = image_tag(difference_picture(rgb, found), "difference map", f"{a.model}, {b.model}", "ktb-view")
-    key = f"{chip(DIFFERENT)} another class ({share(float(found.changed.mean()))})"
+    key = f"{chip(DIFFERENT)} another class ({html.escape(share(float(found.changed.mean())))})"
     if not found.comparable.all():
         key += f" {chip(NOT_COMPARABLE)} a class that the other lacks"
     figure = f"""<figure>{drawn}<figcaption><b>Where they differ</b> <span>{key}; pale: same class ·
 {html.escape(a.model)}, {html.escape(b.model)}</span></figcaption></figure>"""
     rows = "".join(
         f"<tr><td>{chip(row.color)}</td><td>{html.escape(row.name)}</td>"
-        f'<td class="num">{share(row.share_a)}</td><td class="num">{share(row.share_b)}</td>'
+        f"{cell(row.share_a)}{cell(row.share_b)}"
         f'<td class="num">{row.iou:.2f}</td></tr>'
         for row in found.classes
     )

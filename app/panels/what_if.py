@@ -102,7 +102,7 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
     verdict = figure_tag(drawn, "Which sensor decided", f"per pixel of the fused mask · {full.model}")
     rows = "".join(
         f"<tr><td>{chip(SIDES[key][0])}</td><td>{html.escape(SIDES[key][1])}</td>"
-        f'<td class="num">{share(found.shares[key])}</td></tr>'
+        f"{cell(found.shares[key])}</tr>"
         for key in VERDICTS
     )
     return f"""<h4 class="ktb-shown">Shown: both sensors, one at a time</h4>{warnings_box(full.x.warnings)}
@@ -159,14 +159,19 @@ def chip(color: Color) -> str:
 
 
 def share(value: float) -> str:
-    """0..1 as per cent, in plain characters."""
-    return "less than 0.1 %" if 0 < value < 0.001 else f"{100 * value:.1f} %"
+    """0..1 as per cent; to be escaped."""
+    return "< 0.1 %" if 0 < value < 0.001 else f"{100 * value:.1f} %"
+
+
+def cell(value: float) -> str:
+    """A table's cell with a share."""
+    return f'<td class="num">{html.escape(share(value))}</td>'
 
 
 def _changes_table(found: Difference) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(change.before)}</td><td>{html.escape(change.after)}</td>"
-        f'<td class="num">{share(change.share)}</td></tr>'
+        f"{cell(change.share)}</tr>"
         for change in found.changes[:MAX_CHANGES]
     )
     if not rows:
@@ -176,9 +181,6 @@ def _changes_table(found: Difference) -> str:
 
 
 def _agreement_table(found: Difference) -> str:
-    rows = "".join(
-        f'<tr><td>{HEADS[branch]}</td><td class="num">{share(found.agreement[branch])}</td></tr>'
-        for branch in BRANCHES
-    )
+    rows = "".join(f"<tr><td>{HEADS[branch]}</td>{cell(found.agreement[branch])}</tr>" for branch in BRANCHES)
     return f"""<div class="ktb-legend"><h4>What stays</h4><table><thead><tr><th></th>
 <th class="num">same class as before</th></tr></thead><tbody>{rows}</tbody></table></div>"""

@@ -93,6 +93,6 @@ def build(context: Context) -> None:
         )
         drawn = gr.HTML(EMPTY if len(models) > 1 else ALONE, elem_id="ktb-compare")
     answer = [drawn, shown, stale, opacity]
-    start.click(tab.run, [context.changed, other, *context.given], answer, **RUNNING)
+    start.click(tab.run, [context.changed, other, *context.given], answer, show_progress_on=drawn, **RUNNING)
     context.changed.change(tab.after_run, [context.changed, shown, other], [stale, other], **QUIET)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)

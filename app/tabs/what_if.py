@@ -108,9 +108,9 @@ def build(context: Context) -> None:
                 elem_id="ktb-other-x",
             )
         with gr.Row(elem_id="ktb-change-buttons"):
-            start = gr.Button("Run this change", variant="primary", elem_id="ktb-run-change")
-            each = gr.Button("Each sensor off in turn", elem_id="ktb-run-each")
-            reset = gr.Button("Reset", elem_id="ktb-reset-change")
+            start = gr.Button("Run this change", variant="primary", min_width=200, elem_id="ktb-run-change")
+            each = gr.Button("Each sensor off in turn", min_width=200, elem_id="ktb-run-each")
+            reset = gr.Button("Reset", min_width=200, elem_id="ktb-reset-change")
         stale = gr.HTML(STALE, visible=False, elem_id="ktb-what-if-stale")
         opacity = gr.Slider(
             0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-what-if-opacity"
@@ -118,12 +118,14 @@ def build(context: Context) -> None:
         drawn = gr.HTML(EMPTY, elem_id="ktb-what-if")
     controls = [off, right, down, dark, blur, files]
     answer = [drawn, shown, stale, opacity]
-    start.click(tab.run, [context.changed, *controls, *context.given[4:]], answer, **RUNNING)
-    each.click(tab.run_each, context.changed, answer, **RUNNING)
+    start.click(
+        tab.run, [context.changed, *controls, *context.given[4:]], answer, show_progress_on=drawn, **RUNNING
+    )
+    each.click(tab.run_each, context.changed, answer, show_progress_on=drawn, **RUNNING)
     reset.click(tab.reset, None, [*controls, *answer], **QUIET)
     context.changed.change(is_stale, [context.changed, shown], stale, **QUIET)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
 
 
 def _slider(low: float, high: float, step: float, label: str, name: str) -> gr.Slider:
-    return gr.Slider(low, high, 0, step=step, label=label, elem_id=name)
+    return gr.Slider(low, high, 0, step=step, label=label, min_width=260, elem_id=name)
