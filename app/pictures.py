@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.inspection.views import LevelMaps
 from ktb.outputs import png_bytes
-from ktb.visualize import outline_boundaries, scalar_to_colors
 
 MAX_DISPLAY_SIDE = 1280
 MIN_BALANCE_RANGE = 0.1  # maps flatter than ±this around 0.5 look flat, as they are
@@ -46,17 +43,3 @@ def figure_tag(image: str, title: str, note: str) -> str:
     """An image tag with a caption below it."""
     caption = f"<b>{html.escape(title)}</b> <span>{html.escape(note)}</span>"
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-
-
-def balance_half_range(levels: Sequence[LevelMaps]) -> float:
-    """The colour range of all balance maps, symmetric around 0.5: their 99th percentile deviation."""
-    deviation = max(float(np.percentile(np.abs(level.balance - 0.5), 99)) for level in levels)
-    return float(np.clip(deviation, MIN_BALANCE_RANGE, 0.5))
-
-
-def balance_picture(level: LevelMaps, labels: np.ndarray, half_range: float) -> np.ndarray:
-    """The balance map at the labels' size, blue = rgb, orange = x, with the mask's borders drawn in."""
-    height, width = labels.shape
-    balance = cv2.resize(level.balance, (width, height), interpolation=cv2.INTER_LINEAR)
-    colors = scalar_to_colors(balance, 0.5 - half_range, 0.5 + half_range, "diverging")
-    return outline_boundaries(labels, colors, (70, 70, 76))

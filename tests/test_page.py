@@ -134,8 +134,10 @@ def test_branches_and_fusion_tabs_show_their_pictures(page, tmp_path, expected):
         page.wait_for_selector(image)
         assert np.array_equal(pixels(page, image), expected.colors(branch))
     page.get_by_role("tab", name="Fusion").click()
-    for alt in ("balance map", "rgb sampling points", "x sampling points", "balance map of level 3"):
+    for alt in ("balance map", "photograph", "x input: depth image", "balance map of level 3"):
         page.wait_for_selector(f'#ktb-fusion img[alt="{alt}"]')
+    for label in ("rgb sampling points", "x sampling points"):
+        page.wait_for_selector(f'#ktb-fusion svg[aria-label="{label}"]')
     first = page.get_attribute('#ktb-fusion img[alt="balance map"]', "src")
     page.locator("#ktb-level label").nth(3).click()
     page.wait_for_function(

@@ -12,12 +12,12 @@ import pytest
 from pairs import write_pair
 from PIL import Image
 
+from app.drawing import places_xy
 from app.layout import card_text
+from app.panels import fusion, maps, pixel
 from app.panels.branches import branches_panel
-from app.panels.fusion import describe, fusion_panel
 from app.panels.result import footer, result_panel
-from app.pictures import balance_half_range, balance_picture, points_picture
-from app.service import LevelView, Service
+from app.service import Result, Service
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 
@@ -40,18 +40,42 @@ def result(service, tmp_path_factory):
     return service.segment(str(rgb_path), str(x_path), "random")
 
 
-def level(balance: np.ndarray, entropy: float = 0.5) -> LevelView:
-    points = {stream: np.zeros((4, 2), np.float32) for stream in ("rgb", "x")}
-    weights = {stream: np.full(4, 0.5, np.float32) for stream in ("rgb", "x")}
-    return LevelView(
-        stride=4, balance=balance.astype(np.float32), entropy=entropy, points=points, weights=weights
+def fusion_panels(result: Result, level: int) -> str:
+    """All that the fusion tab shows of a level and a pixel."""
+    view = pixel.view_of(result, level, None, (20, 30))
+    return "".join(
+        (
+            fusion.words(result, level),
+            *fusion.pictures(result),
+            *fusion.placed_points(result, level, None),
+            *(maps.map_view(result, level, None, kind) for _, kind in maps.CHOICES),
+            maps.borders(result),
+            maps.all_levels(result, "balance", None),
+            maps.head_grid(result),
+            fusion.honesty(result, level),
+            pixel.pixel_details(result, view, (20, 30)),
+            pixel.points_table(result, view),
+        )
     )
+
+
+def with_balance(result: Result, values: np.ndarray, entropy: float = 0.5) -> Result:
+    """The result with a level of this balance in place of each of its own."""
+    heads = np.repeat(values[None].astype(np.float32), 2, axis=0)
+    levels = tuple(
+        dataclasses.replace(
+            level, balance=heads[0], head_balance=heads, entropy=np.full_like(heads, entropy),
+            is_uniform=entropy >= 0.97,
+        )
+        for level in result.levels
+    )  # fmt: skip
+    return dataclasses.replace(result, levels=levels)
 
 
 def test_names_from_a_checkpoint_are_escaped_everywhere(service, result):
     hostile_name = dataclasses.replace(result.prediction, model=HOSTILE)
     hostile = dataclasses.replace(result, prediction=hostile_name)
-    pages = [result_panel(hostile), branches_panel(hostile), fusion_panel(hostile, 0), footer(hostile)]
+    pages = [result_panel(hostile), branches_panel(hostile), fusion_panels(hostile, 0), footer(hostile)]
     for text in (*pages, card_text(service, "random")):
         assert "<script" not in text
     assert "&lt;script&gt;" in pages[0]
@@ -63,56 +87,69 @@ def test_x_is_called_what_it_is(result):
 
 
 def test_pictures_name_their_checkpoint(result):
-    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', fusion_panel(result, 1))
-    assert len(sources) >= 7
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', fusion_panels(result, 1))
+    assert len(sources) >= 40  # a picture per map, per level and per head
     for source in sources:
         assert Image.open(io.BytesIO(base64.b64decode(source))).text["Checkpoint"] == "random"
 
 
-def test_uniform_attention_is_called_uniform():
-    flat = level(np.full((6, 8), 0.5), entropy=0.99)
-    assert "carries no information" in describe(flat, 2)
-    assert "carries no information" not in describe(level(np.full((6, 8), 0.5), entropy=0.7), 2)
+def test_uniform_attention_is_called_uniform(result):
+    flat = np.full((6, 8), 0.5)
+    for entropy, said in ((0.99, True), (0.7, False)):
+        changed = with_balance(result, flat, entropy)
+        for text in (fusion.words(changed, 2), fusion.honesty(changed, 2)):
+            assert ("carry no information" in text) == said
 
 
 @pytest.mark.parametrize(
-    ("mean", "words"), [(0.2, "leans to the photograph"), (0.8, "leans to X"), (0.5, "neither sensor")]
+    ("mean", "words"), [(0.2, "It prefers rgb"), (0.8, "It prefers X"), (0.5, "equally from both sensors")]
 )
-def test_words_name_the_preferred_sensor(mean, words):
-    assert words in describe(level(np.full((6, 8), mean)), 0)
+def test_words_name_the_preferred_sensor(result, mean, words):
+    assert words in fusion.words(with_balance(result, np.full((6, 8), mean)), 0)
 
 
-def test_flat_balance_maps_look_flat_and_sides_have_their_colours():
-    nearly_flat = level(0.5 + np.linspace(-0.01, 0.01, 48).reshape(6, 8))
-    assert balance_half_range([nearly_flat]) == pytest.approx(0.1)
-    labels = np.zeros((60, 80), np.uint8)
-    picture = balance_picture(nearly_flat, labels, 0.1).astype(int)
-    assert np.ptp(picture.reshape(-1, 3), axis=0).max() < 60  # of 200 from end to end
+def test_flat_balance_maps_look_flat_and_sides_have_their_colours(result):
+    flat = with_balance(result, 0.5 + np.linspace(-0.01, 0.01, 48).reshape(6, 8)).levels
+    scale = maps.scale_of("balance", flat)
+    assert (scale.low, scale.high) == pytest.approx((0.4, 0.6))
+    colors = scale.colors(flat[0].balance).astype(int)
+    assert np.ptp(colors.reshape(-1, 3), axis=0).max() < 60  # of 200 from end to end
     ends = np.zeros((6, 8))
     ends[:, 4:] = 1
-    picture = balance_picture(level(ends), labels, 0.5).astype(int)
-    assert picture[30, 5, 2] > picture[30, 5, 0] + 50  # 0: photograph, blue
-    assert picture[30, 75, 0] > picture[30, 75, 2] + 50  # 1: X, orange
+    sides = with_balance(result, ends).levels
+    colors = maps.scale_of("balance", sides).colors(sides[0].balance).astype(int)
+    assert colors[3, 0, 2] > colors[3, 0, 0] + 50  # 0: photograph, blue
+    assert colors[3, 7, 0] > colors[3, 7, 2] + 50  # 1: X, orange
+
+
+def test_outliers_are_clipped_and_said(result):
+    values = np.full((40, 50), 0.5) + np.linspace(-0.2, 0.2, 50)
+    values[0, 0] = 1.0
+    scale = maps.scale_of("balance", with_balance(result, values).levels)
+    assert scale.high < 0.75
+    assert 0 < scale.clipped < 0.03
+    assert f"{100 * scale.clipped:.1f} % of the values lie beyond" in scale.said
 
 
 def test_sampling_points_land_where_their_coordinates_say():
-    black = np.zeros((101, 201, 3), np.uint8)
-    points = np.array([[-1.0, -1.0], [0.0, 0.5]])  # (y, x): the top left corner; the middle row, at 3/4
-    changed = points_picture(black, points, np.array([0.0, 1.0])).astype(int)
-    assert changed[0, 0, 2] > changed[0, 0, 0]  # weight of x 0: blue
-    assert changed[50, 150, 0] > changed[50, 150, 2]  # weight of x 1: orange
-    assert np.array_equal(changed[50, 50], changed[90, 190])  # elsewhere: background
+    points = np.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.5]])  # (y, x), between the middles of the end cells
+    xy = places_xy(points, (4, 10), (80, 200))
+    assert np.allclose(xy, [[10, 10], [190, 70], [145, 40]])
+
+
+def test_the_map_is_the_levels_grid_pixel_by_pixel(result):
+    text = maps.map_view(result, 1, 0, "balance")
+    source = re.search(r'src="data:image/png;base64,([^"]+)"', text).group(1)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))))
+    scale = maps.scale_of("balance", result.levels, 0)
+    assert np.array_equal(picture, scale.colors(result.levels[1].head_balance[0]))
 
 
 def test_levels_hold_what_the_trace_says(result):
-    for view, trace in zip(result.levels, result.prediction.trace):
-        half = trace.sampling_points.shape[2] // 2
-        assert np.allclose(view.points["x"], trace.sampling_points[0, :, half:].reshape(-1, 2).numpy())
-        groups = trace.sampling_points.shape[1]
-        assert np.allclose(
-            view.weights["rgb"].reshape(groups, -1), trace.modality_weights[0, 1, :half].numpy()
-        )
-        assert np.allclose(view.balance, trace.balance()[0].numpy())
+    for level, trace in zip(result.levels, result.prediction.trace):
+        assert np.allclose(level.points, trace.sampling_points[0].numpy())
+        assert np.allclose(level.weight_x, trace.modality_weights[0, 1].numpy())
+        assert np.allclose(level.balance, trace.balance()[0].numpy())
 
 
 def test_figures_of_the_card_are_never_rounded_up(service, monkeypatch):
@@ -128,6 +165,6 @@ def test_a_model_that_fuses_by_a_mean_says_so_instead_of_showing_attention(tmp_p
     rgb_path, x_path = write_pair(tmp_path, 64, 96)
     found = Service([str(tmp_path / "mean.safetensors")]).segment(str(rgb_path), [str(x_path)], "mean")
     assert found.levels == ()
-    assert "No attention to show" in fusion_panel(found, 2)
+    assert "No attention to show" in fusion.words(found, 2)
     assert "data:image/png" in result_panel(found)
     assert "data:image/png" in branches_panel(found)

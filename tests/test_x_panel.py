@@ -29,7 +29,7 @@ from test_page import (  # noqa: F401 (fixtures)
 
 from app.alignment import pointed, preview_html
 from app.panels.branches import branches_panel
-from app.panels.fusion import fusion_panel
+from app.panels.fusion import words as fusion_words
 from app.panels.histogram import histogram_tag, number
 from app.panels.result import footer, result_panel
 from app.panels.x_input import network_picture, small_x_panel, warnings_box, x_panel
@@ -219,10 +219,10 @@ def test_no_x_is_said_in_every_panel_and_file(service, tmp_path):
     result = service.segment(str(rgb), [str(depth)], DEPTH, source="none")
     alone = Predictor(load_model(DEPTH))(read_image_rgb(rgb), None)
     assert np.array_equal(result.prediction.labels["fused"], alone.labels["fused"])
-    for text in (result_panel(result), branches_panel(result), fusion_panel(result, 2)):
+    for text in (result_panel(result), branches_panel(result), fusion_words(result, 2)):
         assert "this result comes from the photograph alone" in text
     assert "there was no X" in branches_panel(result)
-    assert "X was missing" in fusion_panel(result, 2)
+    assert "X was missing" in fusion_words(result, 2)
     assert "no X" in footer(result)
     assert "There is no X" in x_panel(result.x)
 
@@ -234,7 +234,7 @@ def test_estimated_depth_is_marked_everywhere(service, tmp_path, monkeypatch):
     monkeypatch.setattr(service, "_estimator", lambda photo: raw)
     result = service.segment(str(rgb), [], DEPTH, XOptions(unit="mm"), source="estimate")
     assert result.x.reading.depth.median == pytest.approx(2.5, abs=0.01)
-    texts = (result_panel(result), branches_panel(result), fusion_panel(result, 2), footer(result),
+    texts = (result_panel(result), branches_panel(result), fusion_words(result, 2), footer(result),
              x_panel(result.x), small_x_panel(result.x.reading))  # fmt: skip
     assert ["ESTIMATED" in text for text in texts] == [True] * 6
     assert result.x_name == "ESTIMATED depth image"

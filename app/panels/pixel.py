@@ -70,7 +70,7 @@ def points_table(result: Result, view: PixelView) -> str:
         f'<td class="num"><span class="ktb-chip" style="background:{color}"></span> '
         f"{view.weight_x[index]:.2f}</td>"
         f'<td class="num">({y:.0f}, {x:.0f})</td>'
-        f"<td>{'■ X' if view.x_led[index] else '● photograph'}</td></tr>"
+        f"<td>{'■ X' if view.x_led[index] else '● photo'}</td></tr>"
         for rank, (index, (y, x), color) in enumerate(zip(first, places, colors), start=1)
     )
     total = float(view.attention[first].sum())
