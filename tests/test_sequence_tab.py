@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import urllib.request
 import zipfile
+from contextlib import suppress
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from test_page import WAIT, browser  # noqa: F401  a fixture
+from test_page import WAIT, browser  # noqa: F401 (a fixture)
 from test_sequences import frames_of, pair, rows_of, write_video, zipped
 
 from app.examples import examples
@@ -92,7 +95,8 @@ def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, s
     assert width == 3 * 320
     assert tab.evaluate(
         f"""() => new Promise((done, fail) => {{ const v = document.querySelector('{VIDEO}');
-        v.loop = false; v.onended = () => done(true); v.onerror = () => fail(v.error.message); v.play(); }})"""
+        v.loop = false; v.onended = () => done(true); v.onerror = () => fail(v.error.message);
+        v.play(); }})"""
     )
     (tmp_path / "table.csv").write_bytes(fetch(address, tab, "CSV"))
     rows = rows_of(tmp_path / "table.csv")
@@ -130,13 +134,14 @@ def test_stop_ends_after_the_frame_and_leaves_files_that_go_with_the_page(tab, a
     wait_until(lambda: not list(uploads.rglob("sequence-*")) and not list(uploads.rglob("long.zip")))
 
 
-def test_a_page_that_is_closed_stops_its_recording(tab, uploads, service, tmp_path):
+def test_a_page_that_is_closed_stops_its_recording(tab, uploads, tmp_path):
     give(tab, zipped(tmp_path / "left.zip", frames_of(200)))
     tab.click("#ktb-run-frames")
     tab.wait_for_selector("#ktb-sequence img[alt^='frame 0']")
+    assert open_files("sequence-")
     tab.close()
     wait_until(lambda: not list(uploads.rglob("sequence-*")))
-    time.sleep(3)
+    wait_until(lambda: not open_files("sequence-"))
     assert not list(uploads.rglob("sequence-*"))
 
 
@@ -213,6 +218,15 @@ def test_the_plot_has_gaps_and_sums_to_one():
     many = shares_plot(["a"], np.ones((1000, 1), np.float32), [(1, 2, 3)])
     assert "mean over up to 4 frames" in many
     assert len(many) < 20_000
+
+
+def open_files(part: str) -> list[str]:
+    """Files with this in their path that the server, which is this process, has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(os.readlink(link))
+    return [path for path in found if part in path]
 
 
 def wait_until(is_true, seconds: float = 30) -> None:
