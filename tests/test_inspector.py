@@ -1,0 +1,198 @@
+"""The fusion inspector in a real browser: what a click shows is what the trace says."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from pairs import write_pair
+from test_page import address, browser, expected, page, run, upload, uploads  # noqa: F401 (fixtures)
+
+from ktb.inspection.pixel import at_of_pixel, cell_at, place_in_image
+
+SIZE = (120, 160)  # of the synthetic pair
+DETAILS = "#ktb-details .ktb-pixel"
+TABLE = ".ktb-points tr[data-rank]"
+
+
+@pytest.fixture
+def fusion(page, tmp_path):  # noqa: F811
+    """The fusion tab of a page that ran the synthetic pair."""
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    page.get_by_role("tab", name="Fusion").click()
+    page.wait_for_selector("#ktb-pane-photo svg")
+    return page
+
+
+def inspect(tab, y: float, x: float, pane: str = "photo") -> None:
+    """Click at fractions of a picture and wait for the answer."""
+    picture = tab.locator(f"#ktb-pane-{pane} img.ktb-view")
+    box = picture.bounding_box()
+    picture.click(position={"x": x * box["width"], "y": y * box["height"]})
+    tab.wait_for_selector(DETAILS)
+
+
+def shown(tab) -> dict[str, str]:
+    """The data attributes of the details: y, x, level, head."""
+    return tab.eval_on_selector(DETAILS, "e => ({...e.dataset})")
+
+
+def rows(tab) -> list[dict[str, float]]:
+    found = tab.eval_on_selector_all(TABLE, "rows => rows.map(row => ({...row.dataset}))")
+    return [{key: float(value) for key, value in row.items()} for row in found]
+
+
+def choose(tab, level: int | None = None, head: str | None = None) -> None:
+    """Another level or head, and wait until the details say so."""
+    if level is not None:
+        tab.locator("#ktb-level label").nth(level).click()
+        tab.wait_for_selector(f'{DETAILS}[data-level="{level}"]')
+    if head is not None:
+        tab.click("#ktb-head-choice input")
+        tab.get_by_role("option", name=re.compile(rf"^head {head}\b")).click()
+        tab.wait_for_selector(f'{DETAILS}[data-head="{head}"]')
+
+
+def assert_as_trace(tab, prediction) -> None:
+    """The table against the attention of the level and head that the details name."""
+    found, table = shown(tab), rows(tab)
+    trace = prediction.trace[int(found["level"])]
+    row, column = cell_at(trace.query_hw, at_of_pixel((int(found["y"]), int(found["x"])), SIZE))
+    attention = trace.attention(torch.tensor([row * trace.query_hw[1] + column]))[0, :, 0].numpy()
+    heads, groups = len(attention), trace.sampling_points.shape[1]
+    if found["head"] == "mean":
+        weights = attention.reshape(groups, heads // groups, -1).sum(axis=1) / heads
+        points = trace.sampling_points[0].numpy()
+    else:
+        head = int(found["head"])
+        weights, points = (
+            attention[head][None],
+            trace.sampling_points[0, head * groups // heads][None].numpy(),
+        )
+    flat, places = weights.reshape(-1), place_in_image(points.reshape(-1, 2), trace.query_hw)
+    weight_x = np.tile(trace.modality_weights[0, 1].numpy(), len(weights))
+    assert [item["rank"] for item in table] == list(range(1, 16))
+    assert np.allclose([item["attention"] for item in table], np.sort(flat)[::-1][:15], rtol=1e-4)
+    chosen = [int(item["point"]) for item in table]
+    assert len(set(chosen)) == 15
+    assert np.allclose([item["attention"] for item in table], flat[chosen], rtol=1e-4)
+    assert np.allclose([item["weightX"] for item in table], weight_x[chosen], atol=1e-5)
+    expected_yx = places[chosen] * np.array(SIZE) - 0.5
+    assert np.allclose([(item["y"], item["x"]) for item in table], expected_yx, atol=1e-2)
+
+
+def test_a_click_shows_the_points_and_weights_of_the_trace(fusion, expected):  # noqa: F811
+    inspect(fusion, 0.31, 0.62)
+    found = shown(fusion)
+    assert abs(int(found["y"]) - 0.31 * SIZE[0]) <= 1
+    assert abs(int(found["x"]) - 0.62 * SIZE[1]) <= 1
+    assert (found["level"], found["head"]) == ("2", "mean")
+    assert_as_trace(fusion, expected)
+    marks = fusion.locator("#ktb-pane-photo .ktb-strong circle, #ktb-pane-photo .ktb-strong rect")
+    assert marks.count() == 30  # each strong point is a rim and a disc
+    assert fusion.locator("#ktb-pane-x .ktb-strong").count() == 15
+    probabilities = expected.probabilities_at(int(found["y"]), int(found["x"]))
+    for branch in ("fused", "rgb", "x"):
+        top = fusion.eval_on_selector(
+            f'.ktb-classes [data-branch="{branch}"] [data-class]',
+            "e => [e.dataset.class, e.dataset.probability]",
+        )
+        assert int(top[0]) == probabilities[branch].argmax()
+        assert float(top[1]) == pytest.approx(float(probabilities[branch].max()), rel=1e-4)
+    assert fusion.foreign_requests == []
+
+
+def test_the_point_stays_when_level_or_head_changes_and_goes_with_a_new_run(fusion, expected):  # noqa: F811
+    inspect(fusion, 0.7, 0.2, "x")
+    pixel = {key: shown(fusion)[key] for key in ("y", "x")}
+    choose(fusion, level=1, head="2")
+    assert {key: shown(fusion)[key] for key in ("y", "x")} == pixel
+    assert_as_trace(fusion, expected)
+    choose(fusion, level=3)
+    assert {key: shown(fusion)[key] for key in ("y", "x")} == pixel
+    assert shown(fusion)["head"] == "2", "level 3 has a head of this number too"
+    assert_as_trace(fusion, expected)
+    assert fusion.locator("#ktb-pane-photo .ktb-mark").is_visible()
+    fusion.click("#ktb-run")
+    fusion.wait_for_selector("#ktb-details .ktb-hint")
+    fusion.wait_for_selector("#ktb-pane-photo .ktb-mark", state="hidden")
+
+
+def test_the_marker_is_where_the_click_was_on_every_picture(fusion):
+    inspect(fusion, 0.25, 0.75, "map")
+    for pane in ("photo", "x", "map"):
+        picture = fusion.locator(f"#ktb-pane-{pane} img.ktb-view").bounding_box()
+        mark = fusion.locator(f"#ktb-pane-{pane} .ktb-mark").bounding_box()
+        over = fusion.locator(f"#ktb-pane-{pane} .ktb-over").bounding_box()
+        assert mark["y"] + mark["height"] / 2 - picture["y"] == pytest.approx(
+            0.25 * picture["height"], abs=1.5
+        )
+        assert mark["x"] + mark["width"] / 2 - picture["x"] == pytest.approx(0.75 * picture["width"], abs=1.5)
+        for side in ("x", "y", "width", "height"):
+            assert over[side] == pytest.approx(picture[side], abs=1.5), "what is drawn lies on the picture"
+
+
+def test_arrow_keys_move_by_one_position_of_the_level(fusion, expected):  # noqa: F811
+    inspect(fusion, 0.5, 0.5)
+    rows_, columns = expected.trace[2].query_hw
+    before = cell_at((rows_, columns), at_of_pixel((int(shown(fusion)["y"]), int(shown(fusion)["x"])), SIZE))
+    fusion.focus("#ktb-pane-photo img.ktb-view")
+    fusion.keyboard.press("ArrowRight")
+    fusion.wait_for_selector(f"{DETAILS} >> text=position ({before[0]}, {before[1] + 1})")
+    fusion.keyboard.press("ArrowUp")
+    fusion.wait_for_selector(f"{DETAILS} >> text=position ({before[0] - 1}, {before[1] + 1})")
+    assert_as_trace(fusion, expected)
+
+
+def test_a_drag_ends_where_the_pointer_is_released(fusion, expected):  # noqa: F811
+    inspect(fusion, 0.2, 0.2)
+    box = fusion.locator("#ktb-pane-photo img.ktb-view").bounding_box()
+    fusion.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    fusion.mouse.down()
+    for step in range(1, 21):
+        place = 0.2 + 0.03 * step
+        fusion.mouse.move(box["x"] + place * box["width"], box["y"] + place * box["height"])
+    fusion.mouse.up()
+    fusion.wait_for_selector(
+        f'{DETAILS}[data-y="{int(0.8 * SIZE[0])}"], {DETAILS}[data-y="{int(0.8 * SIZE[0]) - 1}"]'
+    )
+    assert abs(int(shown(fusion)["x"]) - 0.8 * SIZE[1]) <= 1
+    assert_as_trace(fusion, expected)
+
+
+def test_every_map_can_be_chosen(fusion):
+    seen = set()
+    for name in ("Point importance", "Sampling density", "Offsets (arrows)", "Modality weight of points",
+                 "Attention entropy", "Share through attention", "Prompts to X", "Balance"):  # fmt: skip
+        fusion.click("#ktb-map input")
+        fusion.get_by_role("option", name=name).click()
+        fusion.wait_for_selector(f"#ktb-pane-map figcaption >> text={name}")
+        seen.add(fusion.inner_html("#ktb-pane-map figure"))
+    assert len(seen) == 8
+    fusion.click("#ktb-heads button")
+    fusion.wait_for_selector('#ktb-heads img[alt="balance of head 15 at level 3"]')
+    assert fusion.locator("#ktb-heads img").count() == 30
+
+
+def test_what_a_pixel_reacts_to_stands_beside_what_switching_off_does(fusion, expected):  # noqa: F811
+    fusion.click("#ktb-attribute")
+    fusion.wait_for_selector("#ktb-attribution >> text=Click a pixel")
+    inspect(fusion, 0.6, 0.4)
+    fusion.click("#ktb-attribute")
+    fusion.wait_for_selector(".ktb-attribution")
+    found = shown(fusion)
+    best = expected.probabilities_at(int(found["y"]), int(found["x"]))["fused"].argmax()
+    score = fusion.get_attribute(".ktb-attribution", "data-score")
+    assert f"({found['y']}, {found['x']})" in score
+    assert expected.classes[best] in score
+    for alt in ("rgb attribution", "x attribution"):
+        assert fusion.locator(f'.ktb-attribution img[alt="{alt}"]').is_visible()
+    text = fusion.inner_text(".ktb-attribution")
+    assert "when X is switched off" in text
+    assert "when the photograph is switched off" in text
+    shares = [int(value) for value in re.findall(r"(\d+) % of the sensitivity", text)]
+    assert sum(shares) in (99, 100, 101)
+    assert fusion.foreign_requests == []
