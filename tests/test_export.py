@@ -408,7 +408,8 @@ def test_a_link_restores_the_page(page, address, tmp_path):  # noqa: F811
     page.wait_for_function(f"({box} || {{value: ''}}).value.startsWith('http')")
     link = page.input_value("#ktb-link textarea, #ktb-link input")
     assert link.startswith(address)
-    settings = taken(page, "Settings").path()
+    settings = tmp_path / "settings.json"
+    taken(page, "Settings").save_as(settings)
     assert "depth.png" not in settings.read_text()
 
     def check() -> None:
@@ -429,9 +430,9 @@ def test_a_link_restores_the_page(page, address, tmp_path):  # noqa: F811
     page.goto("about:blank")
     page.goto(address, wait_until="domcontentloaded")
     page.wait_for_selector("#ktb-run")
-    page.set_input_files(
-        "#ktb-load-settings input[type=file], #ktb-load-settings ~ input[type=file]", str(settings)
-    )
+    with page.expect_file_chooser() as chooser:
+        page.click("#ktb-load-settings")
+    chooser.value.set_files(str(settings))
     check()
 
 
