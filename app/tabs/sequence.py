@@ -72,7 +72,8 @@ class Sequences:
         failed, started = 0, time.perf_counter()
         with closing(iter(run)) as records:
             for record in records:
-                self._store.remember_uploads(session, ())  # it is in use, however long it takes
+                if session not in self._left:
+                    self._store.remember_uploads(session, ())  # it is in use, however long it takes
                 if record.error is not None:
                     failed += 1
                     if len(failures) < MAX_FAILURES:
