@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
 
 from ktb.modalities import XReading
@@ -18,15 +17,18 @@ from ktb.visualize import colorize_labels
 Branch = Literal["fused", "rgb", "x"]
 
 
+def _neighbours(position: int, size: int, source: int) -> tuple[tuple[int, float], tuple[int, float]]:
+    """The two of `source` samples that a position of `size` lies between, each with its share."""
+    centre = min(max((position + 0.5) * source / size - 0.5, 0.0), source - 1.0)
+    low = int(centre)
+    return (low, 1 - (centre - low)), (min(low + 1, source - 1), centre - low)
+
+
 def read_bilinear(maps: Tensor, size_hw: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
     """One pixel (y, x) of maps (K, h, w) upsampled bilinearly to size_hw, as `F.interpolate` does; (K,)."""
-    for axis, (position, size) in enumerate(zip(pixel, size_hw)):
-        source = maps.shape[1]  # the axis that is read next; it vanishes
-        centre = min(max((position + 0.5) * source / size - 0.5, 0.0), source - 1.0)
-        low = int(centre)
-        high, weight = min(low + 1, source - 1), centre - low
-        maps = maps[:, low] * (1 - weight) + maps[:, high] * weight
-        assert maps.ndim == 2 - axis
+    for position, size in zip(pixel, size_hw):  # the axis that is read next is the second; it vanishes
+        (low, share_low), (high, share_high) = _neighbours(position, size, maps.shape[1])
+        maps = maps[:, low] * share_low + maps[:, high] * share_high
     return maps
 
 
@@ -77,13 +79,17 @@ class Prediction:
         Raises:
             ValueError: for a pixel outside the photograph.
         """
-        height, width = size_hw = self.labels["fused"].shape
+        height, width = self.labels["fused"].shape
         if not (0 <= y < height and 0 <= x < width):
             raise ValueError(f"pixel ({y}, {x}) is outside the photograph of {height} x {width} pixels")
         found = {}
         for branch, logits in self.logits.items():
-            wide = F.interpolate(logits, self.network_hw, mode="bilinear", align_corners=False)
-            at = read_bilinear(wide[0], size_hw, (y, x))
+            # Upsampled twice, as the network and the predictor do, but only where the pixel is.
+            at = sum(
+                share_y * share_x * read_bilinear(logits[0], self.network_hw, (row, column))
+                for row, share_y in _neighbours(y, height, self.network_hw[0])
+                for column, share_x in _neighbours(x, width, self.network_hw[1])
+            )
             found[branch] = at.softmax(dim=0).numpy()
         return found
 

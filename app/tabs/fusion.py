@@ -102,7 +102,7 @@ class FusionTab:
     @property
     def _drawn(self) -> tuple[gr.HTML, ...]:
         return (self.text, self.over_photo, self.over_x, self.map, self.details, self.table, self.all_levels,
-                self.honesty, self.borders)  # fmt: skip
+                self.honesty)  # fmt: skip
 
     def new_run(self, request: gr.Request, level: int, kind: str) -> dict[Any, Any]:
         """Draw everything for a new run; nothing is inspected yet."""
@@ -117,6 +117,7 @@ class FusionTab:
             self.photo: photo,
             self.x: x,
             self.heads: maps.head_grid(result),
+            **self._borders(result, kind),
             self.attribution: "",
         }
 
@@ -134,8 +135,10 @@ class FusionTab:
 
     def choose_map(self, request: gr.Request, level: int, head: int, kind: str, at: Pixel | None):
         """Another map."""
-        return self.draw_map(self._result(request), level, _chosen(head), kind)
+        result = self._result(request)
+        return self.draw_map(result, level, _chosen(head), kind) | self._borders(result, kind)
 
+    @shows_errors
     def choose_pixel(self, request: gr.Request, at: str, level: int, head: int):
         """Another pixel, as the page's script sends it."""
         result = self.context.store.result(request.session_hash)
@@ -152,7 +155,9 @@ class FusionTab:
         if result is None or at is None:
             return fusion.MUST_CLICK
         predictor = self.context.service.predictor(result.offered_as)
-        found = attribute_prediction(predictor, result.rgb, result.prediction.x, Target("pixel", tuple(at)))
+        target = Target("pixel", tuple(at))
+        with self.context.service.turns.single():
+            found = attribute_prediction(predictor, result.rgb, result.prediction.x, target)
         return fusion.attribution_panel(result, found)
 
     def draw(
@@ -170,7 +175,6 @@ class FusionTab:
         """The chosen map of this level and of all."""
         return {
             self.map: maps.map_view(result, level, head, kind),
-            self.borders: maps.borders(result) if kind in maps.KINDS else "",
             self.all_levels: maps.all_levels(result, kind, head),
         }
 
@@ -188,6 +192,9 @@ class FusionTab:
             self.details: pixel.pixel_details(result, view, tuple(at)),
             self.table: pixel.points_table(result, view),
         }
+
+    def _borders(self, result: Result, kind: str) -> dict[Any, Any]:
+        return {self.borders: maps.borders(result) if kind in maps.KINDS else ""}
 
     def _result(self, request: gr.Request) -> Result:
         result = self.context.store.result(request.session_hash)
