@@ -132,7 +132,7 @@ def scale_of(kind: str, levels: Sequence[LevelMaps], head: int | None = None) ->
 
 def point_bar() -> str:
     """The colours of the points."""
-    return color_bar("diverging", 0.0, 1.0, ("a point reads the photograph", "both equally", "X"))
+    return color_bar("diverging", 0.0, 1.0, ("photograph", "what is read at a point", "X"))
 
 
 def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
