@@ -142,6 +142,15 @@ def test_two_checkpoints_side_by_side(page, tmp_path):  # noqa: F811
         "[...document.querySelectorAll('#ktb-compare img.ktb-mask')]"
         ".every(i => getComputedStyle(i).opacity === '0.3')"
     )
+    page.locator("#ktb-compare img.ktb-mask").first.click(position={"x": 60, "y": 40})
+    page.wait_for_function("document.querySelectorAll('#ktb-compare .ktb-mark:not([hidden])').length === 5")
+    places = page.evaluate(
+        """[...document.querySelectorAll('#ktb-compare img.ktb-view')].map(i => {
+        const box = i.getBoundingClientRect(), m = i.parentElement.querySelector('.ktb-mark');
+        const mark = m.getBoundingClientRect();
+        return [mark.x + mark.width / 2 - box.x, mark.y + mark.height / 2 - box.y]; })"""
+    )
+    assert np.allclose(places, places[0], atol=1)  # one place in all views
     page.click("#ktb-run")
     page.wait_for_selector("#ktb-compare-stale >> text=Out of date")
     assert page.input_value("#ktb-other-model input") == EVENT
