@@ -71,10 +71,7 @@ SAVE = """(file) => { if (!file || !file.url) return; const link = document.crea
   link.click(); link.remove(); }"""
 SHOW_LINK = """async (query) => { const link = location.origin + location.pathname + query;
   try { await navigator.clipboard.writeText(link); } catch (error) {} return link; }"""  # only where allowed
-APPLY = """(tab, opacity) => {
-  for (const button of document.querySelectorAll('#ktb-tabs [role=tab]'))
-    if (tab && button.textContent.trim() === tab) button.click();
-  const stage = document.getElementById('ktb-stage');
+APPLY = """(opacity) => { const stage = document.getElementById('ktb-stage');
   if (stage && opacity !== null) stage.style.setProperty('--ktb-opacity', opacity); }"""
 
 
@@ -198,7 +195,9 @@ class Export:
             choices=offered, value=given.x_source if given.x_source in [key for _, key in offered] else "file"
         )
         shown = {self.controls.components[name]: value for name, value in given.controls.items()}
-        return answer | shown | {p.model: given.model, self.e.tab: given.tab}
+        where = {tab.label: tab.id for tab in p.tabs.children if isinstance(tab, gr.Tab)}.get(given.tab)
+        opened = gr.skip() if where is None else gr.update(selected=where)
+        return answer | shown | {p.model: given.model, self.e.tab: given.tab, p.tabs: opened}
 
     def _settings(self, model, source, rest) -> Settings:
         *rest, tab = rest
@@ -236,16 +235,16 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
     before = [p.model, p.x_kind, x.source, *x.values]
     follows = [
         p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.branches,
-        *x.values, p.model, parts.tab, *drawn,
+        *x.values, p.model, p.tabs, parts.tab, *drawn,
     ]  # fmt: skip
     read = [
         handlers.read,
         [p.rgb, x.files, x.source, p.model, *x.values],
         [x.files, x.read, p.x_tab, p.alone, p.alignment.state, p.alignment.remove, *x.follow],
     ]
-    opacity = controls.components.get("opacity", parts.tab)
+    opacity = controls.components["opacity"]
     for opened in (
         page.load(export.open_link, before, follows, **QUIET),
         parts.load.upload(export.load, [parts.load, *before], follows, **QUIET),
     ):
-        opened.success(*read, **LATEST).then(None, [parts.tab, opacity], None, js=APPLY, **HIDDEN)
+        opened.success(*read, **LATEST).then(None, opacity, None, js=APPLY, **HIDDEN)

@@ -91,7 +91,7 @@ def _lay_out(
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given)
                 stage = result.build(context, empty)
-                with gr.Tab("Branches"):
+                with gr.Tab("Branches", id="branches"):
                     branches = gr.HTML(empty, elem_id="ktb-branches")
                 for tab in TABS:
                     tab(context)

@@ -436,6 +436,13 @@ def test_a_link_restores_the_page(page, address, tmp_path):  # noqa: F811
     check()
 
 
+def test_a_link_opens_its_tab_on_a_narrow_screen_too(page, address):  # noqa: F811
+    page.set_viewport_size({"width": 390, "height": 900})
+    for tab in ("Truth", "Branches"):
+        page.goto(f"{address}?settings={encoded({**GOOD, 'tab': tab})}", wait_until="domcontentloaded")
+        page.wait_for_selector(f'#ktb-tabs [role=tab][aria-selected=true] >> text="{tab}"')
+
+
 def test_a_bad_link_gets_a_message_and_the_page_works(page, address, tmp_path):  # noqa: F811
     for code, message in (
         (encoded({**GOOD, "model": "other"}), "not offered here"),
