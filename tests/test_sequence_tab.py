@@ -49,7 +49,7 @@ def address(uploads, service):
 
 @pytest.fixture
 def tab(browser, address):  # noqa: F811
-    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page = browser.new_page(viewport={"width": 1700, "height": 1000})
     page.set_default_timeout(WAIT)
     page.goto(address, wait_until="domcontentloaded")
     page.wait_for_selector("#ktb-run")

@@ -17,6 +17,9 @@ EMPTY = """<div class="ktb-empty"><b>No recording yet</b>
 <span>Upload a zip with a folder <i>rgb</i> and a folder <i>x</i> of equally named frames, or a video of
 photographs and the one of X that belongs to it, and press <i>Run all frames</i>. You get a video, a table
 with a row per frame, and the share of each class over time.</span></div>"""
+WAITING = """<div class="ktb-empty" role="status"><b>Waiting for its turn</b>
+<span>Another visitor's recording is running; yours starts when it ends. Single runs are not held up.</span>
+</div>"""
 MAX_COLUMNS = 300  # of the plot; more frames are averaged
 MAX_CLASSES = 8  # with a colour of their own in the plot
 _WIDTH, _HEIGHT = 900, 240

@@ -16,7 +16,7 @@ from app.alignment import pointed
 from app.context import Context
 from app.events import HIDDEN, QUIET
 from app.layout import FilesPlace
-from app.panels.sequence import EMPTY, progress_panel, result_panel
+from app.panels.sequence import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
 from app.x_form import XForm, x_options
 from ktb.modalities import XOptions
@@ -89,6 +89,10 @@ class Sequences:
         if flag := self._flags.get(session):
             flag.set()
 
+    def must_wait(self, session: str) -> bool:
+        """Whether another session's recording is running."""
+        return any(other != session for other in tuple(self._flags))
+
     def leave(self, session: str) -> None:
         """Stop and delete what a closed page had."""
         if session in self._flags:
@@ -154,9 +158,13 @@ def build(context: Context) -> None:
         sequences.stop(request.session_hash)
         return gr.update(interactive=False)
 
+    def tell_waiting(request: gr.Request):
+        return WAITING if sequences.must_wait(request.session_hash) else gr.skip()
+
     def leave(request: gr.Request):
         sequences.leave(request.session_hash)
 
+    run.click(tell_waiting, None, shown, concurrency_limit=None, **QUIET)
     run.click(
         run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME,
