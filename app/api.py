@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 import gradio as gr
-import numpy as np
 
+from app.answers import as_base64, check_given, compared, plain
 from app.export import EXPORTS, export_file
 from app.handlers import shows_errors
 from app.panels.x_input import network_picture
 from app.service import Result, Service
 from app.sessions import SessionStore
 from ktb.array_file import arrays_file, level_arrays
-from ktb.differences import difference
 from ktb.inspection import Inspection
 from ktb.inspection.attribution import Target, attribute_prediction
 from ktb.inspection.words import describe_level
 from ktb.modalities import XOptions
-from ktb.model import BRANCHES
 from ktb.outputs import png_bytes, result_files
-from ktb.prediction import Prediction
 from ktb.what_if import Change
 from ktb.what_if import run as run_changed
 
@@ -53,7 +48,7 @@ class Api:
         with self._run(rgb, x, model, options, x_source) as result:
             files = result_files(result.rgb, result.prediction)
             return result.prediction.summary() | {
-                "files": {name: _text(data) for name, data in files.items()}
+                "files": {name: as_base64(data) for name, data in files.items()}
             }
 
     @as_text
@@ -76,7 +71,7 @@ class Api:
             "facts": dict(reading.facts),
             "warnings": list(reading.warnings),
             "size_hw": list(reading.image.shape[:2]),
-            **{name: _text(png_bytes(image, model)) for name, image in pictures.items()},
+            **{name: as_base64(png_bytes(image, model)) for name, image in pictures.items()},
         }
 
     @as_text
@@ -100,8 +95,7 @@ class Api:
         """
         with self._run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
-            if None in (row, column, level):
-                raise ValueError("give row, column and level as whole numbers.")
+            check_given(row, column, level)
             found = prediction.probabilities_at(row, column)
             look = Inspection(prediction)
             at = look.at((row, column))
@@ -109,10 +103,10 @@ class Api:
             return {
                 "model": prediction.model,
                 "warnings": list(prediction.x.warnings),
-                **_plain(asdict(view)),
+                **plain(asdict(view)),
                 "shares": [asdict(shares) for shares in look.shares(at)],
                 "probabilities": {
-                    branch: dict(zip(prediction.classes, _plain(values))) for branch, values in found.items()
+                    branch: dict(zip(prediction.classes, plain(values))) for branch, values in found.items()
                 },
             }
 
@@ -134,8 +128,7 @@ class Api:
         `is_uniform`, whether the attention carries no information; `stride` in pixels of the network's input.
         """
         with self._run(rgb, x, model, options, x_source) as result:
-            if level is None:
-                raise ValueError("give level as a whole number.")
+            check_given(level)
             maps = Inspection(result.prediction).maps(level)
             return {
                 "model": result.prediction.model,
@@ -144,7 +137,7 @@ class Api:
                 "stride": maps.stride,
                 "is_uniform": maps.is_uniform,
                 "words": describe_level(maps, "X"),
-                "npz": _text(arrays_file(level_arrays(maps))),
+                "npz": as_base64(arrays_file(level_arrays(maps))),
             }
 
     @as_text
@@ -169,20 +162,19 @@ class Api:
         with self._run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
             index = None
+            if class_name and class_name not in prediction.classes:
+                allowed = ", ".join(prediction.classes)
+                raise ValueError(f"class {class_name!r} is not there; choose one of {allowed}.")
             if class_name:
-                if class_name not in prediction.classes:
-                    allowed = ", ".join(prediction.classes)
-                    raise ValueError(f"class {class_name!r} is not there; choose one of {allowed}.")
                 index = prediction.classes.index(class_name)
-            if None in (row, column):
-                raise ValueError("give row and column as whole numbers, -1 and -1 for a whole class.")
+            check_given(row, column)
             if row < 0 and column < 0:
                 target = Target("class", class_index=index)
             else:
                 target = Target("pixel", pixel=(row, column), class_index=index)
             predictor = self.service.predictor(model)
             found = attribute_prediction(predictor, result.rgb, prediction.x, target)
-            return {"model": prediction.model, **_plain(asdict(found))}
+            return {"model": prediction.model, **plain(asdict(found))}
 
     @as_text
     def what_if(
@@ -213,7 +205,7 @@ class Api:
                 ) from error
             predictor = self.service.predictor(model)
             changed = run_changed(predictor, wanted, result.rgb, result.prediction.x)
-            return {"words": list(wanted.words), **_compared(result.prediction, changed)}
+            return {"words": list(wanted.words), **compared(result.prediction, changed)}
 
     @as_text
     def compare(
@@ -228,7 +220,7 @@ class Api:
         """Two checkpoints on one pair; answers as /what_if: `before` is model's, `after` other's."""
         with self._run(rgb, x, model, options, x_source) as result:
             second = self.service.segment(rgb, x, other, _options(options), x_source)
-            return _compared(result.prediction, second.prediction)
+            return compared(result.prediction, second.prediction)
 
     @as_text
     def models(self):
@@ -258,7 +250,7 @@ class Api:
         with self._run(rgb, x, model, options, x_source) as result:
             said = {"model": model, "x_source": x_source, "x": _options(options).to_dict()}
             name, mime, data = export_file(result, kind, self.service.card(model), said)
-            return {"name": name, "mime": mime, "data": _text(data)}
+            return {"name": name, "mime": mime, "data": as_base64(data)}
 
     @contextmanager
     def _uploads(self, rgb: str | None, x: list[str] | None) -> Iterator[None]:
@@ -308,43 +300,3 @@ def wire_api(api: Api, rgb: gr.Image, x_files: gr.File, model: gr.Dropdown, mode
 
 def _options(options: dict | None) -> XOptions:
     return XOptions.from_dict({} if options is None else options)
-
-
-def _compared(before: Prediction, after: Prediction) -> dict[str, Any]:
-    found = difference(before, after)
-    return {
-        "before": _told(before),
-        "after": _told(after),
-        "difference": {
-            "changed_share": _plain(found.changed_share),
-            "changes": [asdict(change) for change in found.changes],
-            "classes": [asdict(pair) for pair in found.classes],
-            "confidence_change": _plain(found.confidence_change),
-            "agreement": _plain(dict(found.agreement)),
-        },
-    }
-
-
-def _told(prediction: Prediction) -> dict[str, Any]:
-    labels = {
-        branch: _text(
-            png_bytes(prediction.labels[branch], prediction.model, prediction.palette, prediction.x.origin)
-        )
-        for branch in BRANCHES
-    }
-    return prediction.summary() | {"labels": labels}
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as lists, numbers as JSON has them; what is not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode()
