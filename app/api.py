@@ -133,7 +133,6 @@ class Api:
             return {
                 "model": result.prediction.model,
                 "warnings": list(result.prediction.x.warnings),
-                "level": level,
                 "stride": maps.stride,
                 "is_uniform": maps.is_uniform,
                 "words": describe_level(maps, "X"),
@@ -280,8 +279,7 @@ def wire_api(api: Api, rgb: gr.Image, x_files: gr.File, model: gr.Dropdown, mode
     fields["change"] = gr.JSON({}, visible=False, label="change")
     fields["other"] = gr.Dropdown(models, value=models[-1], visible=False, label="other")
     fields["kind"] = gr.Dropdown(list(EXPORTS), value="html", visible=False, label="kind")
-    answer = gr.JSON(visible=False, label="answer")
-    button = gr.Button(visible=False)
+    answer, button = gr.JSON(visible=False, label="answer"), gr.Button(visible=False)
     endpoints: tuple[Callable, ...] = (
         api.segment, api.read_x, api.inspect, api.maps, api.attribute, api.what_if, api.compare, api.export
     )  # fmt: skip
