@@ -14,6 +14,7 @@ import gradio as gr
 
 from app.alignment import AlignmentControls, applied_note, pointed, preview_html
 from app.examples import OwnExamples
+from app.how import first_screen
 from app.layout import card_text, offered, tiles, warning_text
 from app.panels.branches import branches_panel
 from app.panels.result import footer
@@ -61,6 +62,7 @@ class Parts:
     alignment: AlignmentControls
     tabs: gr.Tabs
     stage: gr.HTML
+    try_it: gr.Button
     branches: gr.HTML
     x_tab: gr.HTML
     foot: gr.HTML
@@ -181,8 +183,15 @@ class Handlers:
 
     def choose_example(self, model_name, selected: gr.SelectData):
         """Put an example's files in their places, with nothing said about X."""
+        return self._example(model_name, selected.index)
+
+    def choose_first_example(self, model_name):
+        """The same with the first example."""
+        return self._example(model_name, 0)
+
+    def _example(self, model_name, index: int):
         offer = offered(self.service.inputs(model_name), self.own)
-        pair = offer.pairs[selected.index]
+        pair = offer.pairs[index]
         return [str(pair.rgb), [str(pair.x)], "file", *self.defaults(offer.unit)]
 
     @shows_errors
@@ -210,7 +219,8 @@ class Handlers:
             p.x_note: gr.update(value=source_note(inputs), visible=bool(source_note(inputs))),
             p.x_kind: kind,
             p.card: card_text(self.service, model_name),
-            p.stage: empty,
+            p.stage: empty if isinstance(empty, dict) else first_screen(empty),
+            p.try_it: gr.skip() if isinstance(empty, dict) else gr.update(visible=bool(offer.pairs)),
             p.branches: empty,
         }
 

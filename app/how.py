@@ -21,6 +21,11 @@ def how_it_works() -> str:
     return f'<div class="ktb-how">{_drawing()}{SENTENCES}</div>'
 
 
+def first_screen(empty: str) -> str:
+    """What stands in place of a result before the first run: what to do, and how it works."""
+    return f"{empty}{how_it_works()}"
+
+
 def _drawing() -> str:
     parts = [_arrowheads()]
     for stream, name, color in (("rgb", "photograph", BLUE), ("x", "X", ORANGE)):

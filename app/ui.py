@@ -15,6 +15,7 @@ from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.export import ExportControls, build_export, wire_export
 from app.handlers import Handlers, Parts
+from app.how import first_screen
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
 from app.service import Service
 from app.sessions import SessionStore
@@ -90,7 +91,7 @@ def _lay_out(
             with gr.Tabs(elem_id="ktb-tabs") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given)
-                stage = result.build(context, empty)
+                stage, try_it = result.build(context, first_screen(empty), bool(offer.pairs))
                 with gr.Tab("Branches", id="branches"):
                     branches = gr.HTML(empty, elem_id="ktb-branches")
                 for tab in TABS:
@@ -103,7 +104,7 @@ def _lay_out(
     parts = Parts(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *preview),
-        tabs=tabs, stage=stage, branches=branches,
+        tabs=tabs, stage=stage, try_it=try_it, branches=branches,
         x_tab=x_tab, foot=foot, changed=changed, pixel=pixel,
     )  # fmt: skip
     return parts, run, exports
@@ -154,12 +155,15 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     ran.failure(*offer_alone, **QUIET)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
     p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **RUNNING)
-    p.gallery.select(h.choose_example, p.model, [p.rgb, x.files, x.source, *x.values], **HIDDEN).then(
-        *new_pair, **QUIET
-    ).then(*run_pair, **RUNNING)
+    places = [p.rgb, x.files, x.source, *x.values]
+    for chosen in (
+        p.gallery.select(h.choose_example, p.model, places, **HIDDEN),
+        p.try_it.click(h.choose_first_example, p.model, places, **HIDDEN),
+    ):
+        chosen.then(*new_pair, **QUIET).then(*run_pair, **RUNNING)
     follows = [
-        p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.branches,
-        *x.values,
+        p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.try_it,
+        p.branches, *x.values,
     ]  # fmt: skip
     p.model.input(h.choose_model, [p.model, p.x_kind, x.source, *x.values], follows, **QUIET).then(
         *read, **QUIET

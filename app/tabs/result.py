@@ -15,14 +15,15 @@ VIEWER = (Path(__file__).parents[1] / "viewer.js").read_text()
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
 
 
-def build(context: Context, empty: str) -> gr.HTML:
+def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr.Button]:
     """Lay out and wire the tab.
 
     Args:
         empty: what stands in it before the first run.
+        has_examples: whether there is one to be shown at the press of a button.
 
     Returns:
-        The viewer, to which another text can be given while there is no result.
+        The viewer, to which another text can be given while there is no result, and that button.
     """
     store = context.store
     with gr.Tab("Result", id="result"):
@@ -40,6 +41,9 @@ def build(context: Context, empty: str) -> gr.HTML:
             opacity = gr.Slider(0, 1, 0.6, step=0.01, label="Mask opacity", elem_id="ktb-opacity")
         with gr.Row(elem_id="ktb-result"):
             with gr.Column(scale=5, min_width=300, elem_id="ktb-pictures"):
+                try_it = gr.Button(
+                    "Show me an example", variant="primary", visible=has_examples, elem_id="ktb-try"
+                )
                 stage = gr.HTML(empty, elem_id="ktb-stage", js_on_load=VIEWER)
                 differ = gr.HTML(elem_id="ktb-differ")
             with gr.Column(scale=3, min_width=300, visible=False, elem_id="ktb-side") as side:
@@ -54,6 +58,7 @@ def build(context: Context, empty: str) -> gr.HTML:
         right_key = right_key if right_key in keys else NOTHING
         return {
             controls: gr.update(visible=True),
+            try_it: gr.update(visible=False),
             side: gr.update(visible=True),
             left: gr.update(choices=_choices(keys), value=left_key),
             right: gr.update(choices=[("nothing", NOTHING), *_choices(keys)], value=right_key),
@@ -67,10 +72,12 @@ def build(context: Context, empty: str) -> gr.HTML:
         return gr.skip() if result is None else result_panel(result, left_key, right_key)
 
     chosen = [left, right]
-    context.changed.change(draw, chosen, [controls, side, left, right, stage, classes, differ], **QUIET)
+    context.changed.change(
+        draw, chosen, [controls, try_it, side, left, right, stage, classes, differ], **QUIET
+    )
     gr.on([left.input, right.input], show, chosen, stage, **LATEST)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
-    return stage
+    return stage, try_it
 
 
 def _choices(keys) -> list[tuple[str, str]]:
