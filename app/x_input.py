@@ -130,7 +130,7 @@ def build_corrections(
         with gr.Group(visible=False, elem_id="ktb-stream") as stream:
             start = gr.Slider(0, 1, 0, label="Events from, ms", elem_id="ktb-start")
             length = gr.Slider(0, 1, 1, label="for, ms", elem_id="ktb-length")
-        with gr.Group(visible=shown.is_table, elem_id="ktb-table") as table:
+        with gr.Group(visible=shown.is_table, elem_id="ktb-columns") as table:
             columns = gr.Dropdown(
                 COLUMN_ORDERS, value="auto", label="Columns of a table", allow_custom_value=True
             )
