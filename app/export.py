@@ -234,8 +234,8 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
     )
     before = [p.model, p.x_kind, x.source, *x.values]
     follows = [
-        p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.branches,
-        *x.values, p.model, p.tabs, parts.tab, *drawn,
+        p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.try_it,
+        p.branches, *x.values, p.model, p.tabs, parts.tab, *drawn,
     ]  # fmt: skip
     read = [
         handlers.read,
