@@ -46,7 +46,7 @@ class Users:
     async def live(self, browser, number: int) -> None:
         rng = random.Random(number)
         while time.monotonic() < self.end:
-            page = await browser.new_page(viewport={"width": 1200, "height": 900})
+            page = await browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(WAIT_MS)
             page.on("pageerror", lambda error: self.errors.append(f"user {number}: script: {error}"))
             try:
