@@ -13,7 +13,6 @@ Color = tuple[int, int, int]
 
 NO_VALUE_RGB: Color = (128, 128, 128)  # NaN in a scalar map
 IGNORE_RGB: Color = (0, 0, 0)  # pixels with ignore_index
-OUTLINE_RGB: Color = (24, 24, 28)  # rim of a drawn point
 
 # "diverging": blue (rgb) over a light centre to orange (x); both ends are equally dark.
 _ANCHORS: dict[str, tuple[str, ...]] = {
@@ -132,116 +131,6 @@ def scalar_to_colors(values: np.ndarray, vmin: float, vmax: float, cmap: Cmap = 
     colors = lut[index]
     colors[missing] = NO_VALUE_RGB
     return colors
-
-
-def colorbar(
-    cmap: Cmap,
-    vmin: float,
-    vmax: float,
-    height: int = 64,
-    width: int = 480,
-    ticks: Sequence[float] | None = None,
-    labels: Sequence[str] | None = None,
-) -> np.ndarray:
-    """A legend for `scalar_to_colors`: lies if width >= height, else stands with vmax at the top.
-
-    Args:
-        cmap, vmin, vmax: as given to scalar_to_colors.
-        height, width: size in pixels, at least 40 x 40.
-        ticks: values to mark; by default five from vmin to vmax.
-        labels: a text for each tick; by default the value.
-
-    Returns:
-        (height, width, 3) uint8 RGB, dark text on white.
-
-    Raises:
-        ValueError: too small, ticks and labels do not pair up, or a tick outside the range.
-    """
-    if height < 40 or width < 40:
-        raise ValueError(f"colour bar of {width} x {height} pixels: at least 40 x 40 is needed for text")
-    ticks = list(np.linspace(vmin, vmax, 5)) if ticks is None else list(ticks)
-    labels = [f"{tick:.3g}" for tick in ticks] if labels is None else list(labels)
-    if len(ticks) != len(labels):
-        raise ValueError(f"{len(ticks)} ticks and {len(labels)} labels: give one label for each tick")
-    low, high = min(vmin, vmax), max(vmin, vmax)
-    outside = [tick for tick in ticks if not low <= tick <= high]
-    if outside:
-        raise ValueError(f"tick {outside[0]} is outside {low}..{high}; leave it out or widen the range")
-
-    lying = width >= height
-    length, across = (width, height) if lying else (height, width)
-    font = ImageFont.load_default(int(np.clip((0.26 if lying else 0.2) * across, 11, 20)))
-    pad = 10
-    text_room = 8 + (sum(font.getmetrics()) if lying else round(max(map(font.getlength, labels), default=0)))
-    thick = max(10, across - pad - text_room - pad // 2)
-    ramp = scalar_to_colors(np.linspace(vmin, vmax, length - 2 * pad), vmin, vmax, cmap)
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    if lying:
-        canvas[pad : pad + thick, pad : width - pad] = ramp[None]
-    else:
-        canvas[pad : height - pad, pad : pad + thick] = ramp[::-1, None]
-
-    picture = Image.fromarray(canvas)
-    draw = ImageDraw.Draw(picture)
-    for tick, text in zip(ticks, labels):
-        share = (tick - vmin) / (vmax - vmin) if vmax != vmin else 0.5
-        along = pad + share * (length - 2 * pad - 1)
-        if lying:
-            draw.line([(along, pad + thick), (along, pad + thick + 4)], fill=(90, 90, 96), width=1)
-            room = font.getlength(text)
-            left = float(np.clip(along - room / 2, 1, max(1, width - 1 - room)))
-            draw.text((left, pad + thick + 5), text, font=font, fill=(32, 32, 36))
-        else:
-            y = height - 1 - along
-            draw.line([(pad + thick, y), (pad + thick + 4, y)], fill=(90, 90, 96), width=1)
-            draw.text((pad + thick + 7, y), text, font=font, fill=(32, 32, 36), anchor="lm")
-    return np.asarray(picture).copy()
-
-
-def draw_points(
-    image: np.ndarray,
-    points_xy: np.ndarray,
-    sizes: float | Sequence[float] | np.ndarray,
-    colors: Color | Sequence[Color] | np.ndarray,
-) -> np.ndarray:
-    """Smooth filled circles with a thin dark rim; the rim grows with the picture.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        points_xy: (N, 2) x, y in pixels, (0, 0) at the middle of the first pixel, fractions allowed. Points
-            that are not finite are left out; those outside the picture do not show.
-        sizes: radius in pixels, one for all or (N,).
-        colors: 0..255 RGB, one for all or (N, 3).
-
-    Returns:
-        (H, W, 3) uint8 RGB, a new array. Later points lie on top.
-
-    Raises:
-        ValueError: shapes do not fit one another.
-    """
-    _check_rgb(image, "image")
-    points = np.asarray(points_xy, dtype=np.float64)
-    if points.size == 0:
-        return image.copy()
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"points_xy has shape {points.shape}; give (N, 2) with x, y in pixels")
-    n = len(points)
-    radii, paint = np.asarray(sizes, dtype=np.float64), np.asarray(colors)
-    if radii.shape not in ((), (n,)) or paint.shape not in ((3,), (n, 3)):
-        raise ValueError(f"{n} points, sizes {radii.shape}, colors {paint.shape}: give one or {n} of each")
-    radii, paint = np.broadcast_to(radii, (n,)), np.broadcast_to(paint, (n, 3))
-
-    shift = 4  # cv2 takes coordinates in 1/16 pixel
-    rim = max(0.8, min(image.shape[:2]) / 500)
-    reach = 2 * max(image.shape[:2])  # far points are not drawn: cv2 coordinates are int32
-    canvas = np.ascontiguousarray(image).copy()
-    for (x, y), radius, color in zip(points, radii, paint):
-        if not (np.isfinite((x, y, radius)).all() and max(abs(x), abs(y)) < reach + radius and radius > 0):
-            continue
-        centre = (round(x * 2**shift), round(y * 2**shift))
-        for r, fill in ((radius + rim, OUTLINE_RGB), (radius, tuple(int(c) for c in color))):
-            cv2.circle(canvas, centre, round(r * 2**shift), fill, cv2.FILLED, cv2.LINE_AA, shift)
-    return canvas
 
 
 def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255, 255, 255)) -> np.ndarray:

@@ -5,9 +5,7 @@ import pytest
 from ktb.visualize import (
     IGNORE_RGB,
     NO_VALUE_RGB,
-    colorbar,
     colorize_labels,
-    draw_points,
     draw_tag,
     outline_boundaries,
     overlay,
@@ -116,60 +114,6 @@ def test_scalar_names_what_is_wrong():
         scalar_to_colors(np.zeros(2), 0, 1, "jet")
     with pytest.raises(ValueError, match="vmax = nan"):
         scalar_to_colors(np.zeros(2), 0, np.nan)
-
-
-@pytest.mark.parametrize(("height", "width"), [(64, 480), (300, 90), (40, 40)])
-def test_colorbar_has_the_colours_and_text(height, width):
-    bar = colorbar("diverging", -1, 1, height, width, ticks=[-1, 0, 1], labels=["RGB", "0", "X"])
-    assert bar.shape == (height, width, 3)
-    pixels = {tuple(p) for p in bar.reshape(-1, 3).tolist()}
-    for end in scalar_to_colors(np.array([-1, 1]), -1, 1, "diverging").tolist():
-        assert tuple(end) in pixels
-    assert min(sum(p) for p in pixels) < 150, "dark text"
-
-
-def test_colorbar_direction():
-    first, last = scalar_to_colors(np.array([0, 1]), 0, 1).tolist()
-    lying, standing = colorbar("sequential", 0, 1, 60, 200), colorbar("sequential", 0, 1, 200, 60)
-    assert lying[12, 12].tolist()[2] < 60
-    assert np.abs(lying[12, 10] - np.array(first)).max() < 8
-    assert np.abs(lying[12, 189].astype(int) - last).max() < 8
-    assert np.abs(standing[10, 12].astype(int) - last).max() < 8
-
-
-def test_colorbar_names_what_is_wrong():
-    with pytest.raises(ValueError, match="at least 40 x 40"):
-        colorbar("sequential", 0, 1, 20, 200)
-    with pytest.raises(ValueError, match="2 ticks and 1 labels"):
-        colorbar("sequential", 0, 1, ticks=[0, 1], labels=["a"])
-    with pytest.raises(ValueError, match="tick 2 is outside"):
-        colorbar("sequential", 0, 1, ticks=[2])
-
-
-def test_points_are_drawn_at_their_place_with_a_dark_rim():
-    image = np.full((50, 80, 3), 255, np.uint8)
-    drawn = draw_points(image, np.array([[20.0, 30.0]]), 6, (250, 120, 0))
-    assert tuple(drawn[30, 20]) == (250, 120, 0)
-    assert drawn[30, 27].max() < 200, "rim"
-    assert tuple(drawn[30, 32]) == (255, 255, 255)
-    rows, columns = np.nonzero((drawn != 255).any(-1))
-    assert abs(rows.mean() - 30) < 0.1
-    assert abs(columns.mean() - 20) < 0.1
-    assert (image == 255).all(), "the input stays"
-
-
-def test_points_outside_not_finite_or_none():
-    image = _picture(0)
-    far = np.array([[-500.0, 3.0], [1e12, 0.0], [np.nan, 5.0], [np.inf, 5.0]])
-    assert np.array_equal(draw_points(image, far, 4, (255, 0, 0)), image)
-    assert np.array_equal(draw_points(image, np.zeros((0, 2)), 4, (255, 0, 0)), image)
-
-
-def test_points_names_what_is_wrong():
-    with pytest.raises(ValueError, match="2 points, sizes \\(3,\\)"):
-        draw_points(_picture(0), np.zeros((2, 2)), [1, 2, 3], (0, 0, 0))
-    with pytest.raises(ValueError, match="give \\(N, 2\\)"):
-        draw_points(_picture(0), np.zeros((2, 3)), 1, (0, 0, 0))
 
 
 def test_boundaries_lie_between_labels_only():

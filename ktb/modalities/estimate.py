@@ -25,8 +25,8 @@ ASSUMED_METRES = (1.0, 6.0)
 
 def unavailable_reason() -> str:
     """Why no depth can be estimated on this machine, "" if nothing is known to prevent it."""
-    if importlib.util.find_spec("transformers") is None:
-        return "estimating depth needs the package transformers: pip install transformers"
+    if reason := _missing_package():
+        return reason
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") and not cached_model():
         return f"the weights of {METRIC} are not in the cache, and HF_HUB_OFFLINE forbids fetching them"
     return ""
@@ -60,7 +60,7 @@ class DepthEstimator:
     """
 
     def __init__(self, model: str | Path | None = None, device: str = "cpu"):
-        if reason := unavailable_reason() if model is None else _without_package():
+        if reason := _missing_package() if model else unavailable_reason():
             raise InputError(reason)
         self.name = str(model or cached_model() or METRIC)
         self._processor, self._network = _load(self.name)
@@ -107,8 +107,10 @@ def metres_from_inverse(inverse: np.ndarray, near: float, far: float) -> np.ndar
     return (1 / (1 / far + share * (1 / near - 1 / far))).astype(np.float32)
 
 
-def _without_package() -> str:
-    return unavailable_reason() if importlib.util.find_spec("transformers") is None else ""
+def _missing_package() -> str:
+    if importlib.util.find_spec("transformers") is None:
+        return "estimating depth needs the package transformers: pip install transformers"
+    return ""
 
 
 def _load(name: str):
