@@ -1,0 +1,75 @@
+"""What the page's technical words mean: one place for the texts that show on hover, touch and focus."""
+
+from __future__ import annotations
+
+import html
+import re
+
+TERMS: dict[str, str] = {
+    "level": "One of the network's four grids of positions: 0 is the finest, 3 the coarsest. Each is fused "
+    "on its own.",
+    "head": "Each level weighs its points several times side by side, each time by its own rule. One such "
+    "weighing is shown, or their mean.",
+    "segmentation head": "The part of the network that names a class for every pixel: one for the fused "
+    "streams, one for the photograph, one for X.",
+    "attention": "Weights, adding up to 100 %, by which a position mixes what is read at the points.",
+    "balance": "Whose data a position mixes in: 0 only the photograph's, 1 only that of X, 0.5 as much of "
+    "each.",
+    "entropy": "How evenly the weights are spread over all points: 0 is a single point, 1 is all points "
+    "alike, which says nothing.",
+    "effective points": "As if so many points shared the weights evenly and all others got none.",
+    "share through attention": "How much of the fused result was read at the points; the rest is the dense "
+    "context of both streams.",
+    "context": "A dense mix of both streams that bypasses the points; it cannot be split between photograph "
+    "and X.",
+    "modality weight": "How much of what is read at a point comes from X: 0 is none, 1 is all; the rest is "
+    "the photograph's.",
+    "offsets": "How far the network moved each point from its place in the even grid where it started.",
+    "sampling density": "Where the points gather: 1 is evenly spread, 2 is twice as many, 0 is none.",
+    "point importance": "How much weight the points near a place get from the whole picture: 1 is as much as "
+    "anywhere.",
+    "prompts": "Small learned changes (MAPA) by which each stream tells the other what it sees, before they "
+    "are fused.",
+    "led by": "Which stream chose where the point lies; what is read there may come from both.",
+    "gradient × token": "How the score would follow a small change of each piece of the input, times the "
+    "piece itself.",
+    "logit": "The raw number behind a class's probability: the higher, the surer.",
+}
+"""Word → what it means: plain text of at most 160 letters that does without the word itself."""
+
+INFO = {
+    "level": "0 is the finest of four grids",
+    "head": "one of several weighings",
+    "map": "explained below its picture",
+}
+"""Lines below the labels of controls, where no tooltip can be."""
+
+
+def term(word: str, shown: str | None = None) -> str:
+    """HTML of a word that explains itself on hover, touch and keyboard focus.
+
+    Args:
+        word: a key of TERMS.
+        shown: what stands on the page, plain text; None: the word.
+    """
+    said = html.escape(TERMS[word])
+    return (
+        f'<dfn class="ktb-term" tabindex="0" data-term="{html.escape(word)}" aria-description="{said}">'
+        f"{html.escape(word if shown is None else shown)}"
+        f'<small class="ktb-tip" aria-hidden="true">{said}</small></dfn>'
+    )
+
+
+def explain(text: str, words: dict[str, str]) -> str:
+    """Plain text as HTML in which the first of each phrase explains itself.
+
+    Args:
+        text: plain; it is escaped.
+        words: phrase of the text → key of TERMS; phrases that the text lacks are left out.
+    """
+    unexplained = dict(words)
+    phrases = "|".join(re.escape(phrase) for phrase in sorted(words, key=len, reverse=True))
+    return "".join(
+        term(unexplained.pop(part), part) if part in unexplained else html.escape(part)
+        for part in re.split(f"({phrases})", text)
+    )
