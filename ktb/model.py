@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,16 +21,16 @@ BRANCHES = ("fused", "rgb", "x")
 
 @dataclass(frozen=True)
 class KTBOutput:
-    """Logits (B, K, H, W) of the three branches.
+    """Logits (B, K, H, W) of the three branches; None for a branch that was not asked for.
 
     `trace` has one FusionTrace per level when asked for; None also where the fusion is a mean. `prompts` has,
     when asked for, how strongly each level's prompts changed the tokens: (B, 2, h, w), rgb first, the norm of
     the change divided by that of the token; None without prompts.
     """
 
-    fused: Tensor
-    rgb: Tensor
-    x: Tensor
+    fused: Tensor | None = None
+    rgb: Tensor | None = None
+    x: Tensor | None = None
     trace: tuple[FusionTrace, ...] | None = None
     prompts: tuple[Tensor, ...] | None = None
 
@@ -77,6 +77,7 @@ class KTB(nn.Module):
         mask_x: Tensor | None = None,
         trace: bool = False,
         logits_hw: tuple[int, int] | None = None,
+        branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
         """Segment a batch of pairs.
 
@@ -85,16 +86,25 @@ class KTB(nn.Module):
             mask_rgb, mask_x: (B,) bool; True zeroes that sample's tokens after patch embedding (section 6).
             trace: keep what every fusion level did; a mean has nothing to keep.
             logits_hw: size of the logits instead of H, W, e.g. smaller for a cheaper training loss.
+            branches: which heads run; the logits of the others are None.
 
         Raises:
-            ValueError: if the two inputs differ in shape, have not three channels, or are too small.
+            ValueError: if the two inputs differ in shape, have not three channels, or are too small, or for a
+                branch that does not exist.
         """
         _check_inputs(rgb, modal_x)
+        _check_branches(branches)
         tokens = self.backbone.embed(rgb, modal_x)  # 2B, h, w, C: rgb samples first
         tokens = _mask_streams(tokens, mask_rgb, mask_x)
-        return self.from_tokens(tokens, logits_hw or rgb.shape[-2:], trace)
+        return self.from_tokens(tokens, logits_hw or rgb.shape[-2:], trace, branches)
 
-    def from_tokens(self, tokens: Tensor, logits_hw: tuple[int, int], trace: bool = False) -> KTBOutput:
+    def from_tokens(
+        self,
+        tokens: Tensor,
+        logits_hw: tuple[int, int],
+        trace: bool = False,
+        branches: Sequence[str] = BRANCHES,
+    ) -> KTBOutput:
         """The network after patch embedding: tokens (2B, h, w, C), rgb samples first; the rest as forward."""
         feats = {branch: [] for branch in BRANCHES}
         traces, prompts = [], []
@@ -110,7 +120,7 @@ class KTB(nn.Module):
             fused, level_trace = dscf(feats["rgb"][-1], feats["x"][-1], trace)
             feats["fused"].append(self.norms["fused"][level](fused))
             traces.append(level_trace)
-        logits = {branch: _upsampled(head(feats[branch]), logits_hw) for branch, head in self.heads.items()}
+        logits = {branch: _upsampled(self.heads[branch](feats[branch]), logits_hw) for branch in branches}
         return KTBOutput(**logits, trace=tuple(filter(None, traces)) or None, prompts=tuple(prompts) or None)
 
     def normalize_rgb(self, rgb: Tensor) -> Tensor:
@@ -141,6 +151,8 @@ def _relative_change(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _upsampled(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(logits.shape[-2:]) == tuple(size):
+        return logits
     return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
@@ -155,6 +167,11 @@ def _check_inputs(rgb: Tensor, modal_x: Tensor) -> None:
             f"the images are {rgb.shape[-2]}×{rgb.shape[-1]} pixels; the network needs at least "
             f"{MIN_SIDE} on each side. Enlarge them first."
         )
+
+
+def _check_branches(branches: Sequence[str]) -> None:
+    if isinstance(branches, str) or not branches or not set(branches) <= set(BRANCHES):
+        raise ValueError(f"branches is {branches!r}; give some of {', '.join(BRANCHES)} as a tuple.")
 
 
 def _mask_streams(tokens: Tensor, mask_rgb: Tensor | None, mask_x: Tensor | None) -> Tensor:

@@ -171,7 +171,7 @@ def _without(tokens: Tensor, stream: str) -> Tensor:
 
 def _fused(model: KTB, tokens: Tensor) -> Tensor:
     """Fused logits (1, K, h, w) at the head's own size."""
-    return model.from_tokens(tokens, tuple(tokens.shape[1:3])).fused
+    return model.from_tokens(tokens, tuple(tokens.shape[1:3]), branches=("fused",)).fused
 
 
 def _choose(model: KTB, logits: Tensor, target: Target, image_hw: tuple[int, int]) -> tuple[int, Tensor, str]:
