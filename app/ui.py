@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from app.alignment import AlignmentControls, build_alignment, build_preview
-from app.api import Api, wire_api
+from app.api import wire_api
 from app.context import Context
 from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
@@ -25,7 +25,9 @@ from app.x_input import build_corrections, build_x_input, hint
 from ktb.modalities.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "style.css").read_text()
-SCRIPT = f"<script>{(Path(__file__).parent / 'script.js').read_text()}</script>"
+SCRIPTS = "".join(
+    f"<script>{(Path(__file__).parent / name).read_text()}</script>" for name in ("script.js", "tips.js")
+)
 SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
 CLEANUP_SECONDS = (600, 7200)  # how often leftovers are looked for, and how old they must be
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -87,7 +89,7 @@ def _lay_out(
                 model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
-            wire_api(Api(service, store), rgb, x.files, model, service.models)  # before others take its names
+            wire_api(service, store, rgb, x.files, model)  # before others take its names
             with gr.Tabs(elem_id="ktb-tabs") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given)
@@ -178,7 +180,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": CSS,
-        "head": SCRIPT,
+        "head": SCRIPTS,
         "max_file_size": MAX_FILE_BYTES,
         "footer_links": ["api", "settings"],
         "run_history": False,

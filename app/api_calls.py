@@ -1,0 +1,45 @@
+"""What every endpoint of the HTTP API does around its work: uploads that go, errors as texts, the run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from app.handlers import shows_errors
+from app.service import Result, Service
+from app.sessions import SessionStore
+from ktb.modalities import XOptions
+
+as_text = partial(shows_errors, as_html=False)
+
+
+class Calls:
+    """Of the endpoints; uploads of a call are deleted when it ends."""
+
+    def __init__(self, service: Service, store: SessionStore):
+        self.service, self.store = service, store
+
+    @contextmanager
+    def uploads(self, rgb: str | None, x: list[str] | None) -> Iterator[None]:
+        """Delete a call's files when it ends."""
+        call = uuid.uuid4().hex
+        self.store.remember_uploads(call, [rgb, *(x or [])])
+        try:
+            yield
+        finally:
+            self.store.close(call)
+
+    @contextmanager
+    def run(
+        self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str
+    ) -> Iterator[Result]:
+        """Run a pair; ValueError as `Service.segment`."""
+        with self.uploads(rgb, x):
+            yield self.service.segment(rgb, x, model, options_of(options), x_source)
+
+
+def options_of(options: dict | None) -> XOptions:
+    """What a caller says about X; ValueError for what is no option."""
+    return XOptions.from_dict({} if options is None else options)
