@@ -1,0 +1,87 @@
+"""Words that explain themselves: short texts, and tips that stay on the screen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from test_page import CHROMIUM, CHROMIUM_ARGS, browser  # noqa: F401 (a fixture)
+
+import app
+from app.glossary import TERMS, explain, term
+
+APP = Path(app.__file__).parent
+PAGE = """<style>:root {{ --font: sans-serif }} body {{ margin: 0 }} {css}</style><body>
+<p style="margin:0">{first}</p>
+<div id="pane" style="overflow:hidden;height:40px"><table style="width:100%"><tr>
+<th>class</th><th style="text-align:right">{last}</th></tr></table></div>
+<div style="position:fixed;bottom:0">{low}</div><script>{script}</script></body>"""
+
+
+@pytest.mark.parametrize("word", TERMS)
+def test_a_text_is_short_and_does_without_the_word(word):
+    assert len(TERMS[word]) <= 160
+    assert not re.search(rf"\b{re.escape(word)}\b", TERMS[word], re.IGNORECASE)
+
+
+def test_a_phrase_explains_itself_once_and_the_rest_is_escaped():
+    said = explain("a <logit> beside a logit", {"logit": "logit"})
+    assert said == f"a &lt;{term('logit')}&gt; beside a logit"
+
+
+@pytest.fixture(params=[390, 1440])
+def words(request, browser):  # noqa: F811
+    """Words at the edges of a screen and within a pane that cuts off what leaves it."""
+    tab = browser.new_page(viewport={"width": request.param, "height": 700})
+    shown = [term(word) for word in ("entropy", "logit", "balance")]
+    tab.set_content(
+        PAGE.format(
+            css=(APP / "style.css").read_text(), script=(APP / "tips.js").read_text(),
+            first=shown[0], last=shown[1], low=shown[2],
+        )
+    )  # fmt: skip
+    yield tab
+    tab.close()
+
+
+def tip_is_whole(tab, word: str) -> bool:
+    """Whether a word's tip is on the screen, with nothing cut off by what it lies in."""
+    return tab.evaluate(
+        """word => { const tip = document.querySelector(`[data-term="${word}"] .ktb-tip`);
+        const box = tip.getBoundingClientRect();
+        const shown = (x, y) => document.elementFromPoint(x, y) === tip; // false beyond the screen
+        return box.width > 50 && shown(box.left + 3, box.top + 9) && shown(box.right - 3, box.bottom - 9);
+        }""",
+        word,
+    )
+
+
+def test_a_tip_stays_on_the_screen_on_hover_and_focus(words):
+    for word in ("entropy", "logit", "balance"):
+        tip = words.locator(f'[data-term="{word}"] .ktb-tip')
+        assert not tip.is_visible()
+        words.hover(f'[data-term="{word}"]')
+        assert tip_is_whole(words, word), word
+        words.mouse.move(200, 350)
+        assert not tip.is_visible()
+        words.keyboard.press("Tab")
+        assert tip_is_whole(words, word), word
+        assert words.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_escape_hides_a_tip_until_the_word_is_left(words):
+    tip = words.locator('[data-term="entropy"] .ktb-tip')
+    words.keyboard.press("Tab")
+    assert tip.is_visible()
+    words.keyboard.press("Escape")
+    assert not tip.is_visible()
+    words.keyboard.press("Tab")
+    words.keyboard.press("Shift+Tab")
+    assert tip.is_visible()
+
+
+def test_the_pointer_can_go_from_a_word_to_its_tip(words):
+    words.hover('[data-term="entropy"]')
+    words.hover('[data-term="entropy"] .ktb-tip')
+    assert words.locator('[data-term="entropy"] .ktb-tip').is_visible()
