@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import plain_forward
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -34,13 +35,22 @@ def assert_close(ours, reference):
     assert (ours - reference).abs().max() <= TOLERANCE
 
 
-def test_logits_equal_the_reference(case):
-    _, vectors, output = case
+def assert_logits_close(output, vectors):
     logits = [name for name in vectors if name.startswith("logits")]
     assert len(logits) == 3
     for name in logits:
         branch = {"logits_dte": "x"}.get(name, name.removeprefix("logits_"))
         assert_close(getattr(output, branch), vectors[name])
+
+
+def test_logits_equal_the_reference(case):
+    _, vectors, output = case
+    assert_logits_close(output, vectors)
+
+
+def test_the_benchmarks_baseline_equals_the_reference(case):
+    model, vectors, _ = case
+    assert_logits_close(plain_forward.make(model)(vectors["rgb"], vectors["x"]), vectors)
 
 
 @pytest.mark.parametrize("level", range(4))
