@@ -15,6 +15,7 @@ from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.export import ExportControls, build_export, wire_export
 from app.handlers import Handlers, Parts
+from app.housekeeping import Page, housekeeping
 from app.how import first_screen
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
 from app.service import Service
@@ -44,17 +45,17 @@ TABS: tuple[Callable[[Context], None], ...] = (
 """Of modules in `app.tabs`, in the order of the page."""
 
 
-def build_page(service: Service, own: OwnExamples | None = None) -> gr.Blocks:
+def build_page(service: Service, own: OwnExamples | None = None) -> Page:
     """Lay out the page on a service; `launch_options` has what belongs to its launch.
 
     own: pairs to offer in place of the project's examples.
     """
     # Served where they lie, never copied among the uploads; of own data nothing but the pairs on offer.
     gr.set_static_paths([*own.files] if own else [EXAMPLES_FOLDER])
-    with gr.Blocks(title="KTB", delete_cache=CLEANUP_SECONDS, analytics_enabled=False) as page:
+    with Page(title="KTB", delete_cache=CLEANUP_SECONDS, analytics_enabled=False) as page:
         uploads = Path(page.GRADIO_CACHE)
         uploads.mkdir(parents=True, exist_ok=True)  # Gradio's file zone needs it before the first upload
-        store = SessionStore(uploads, keep=own.files if own else ())
+        store = page.store = SessionStore(uploads, keep=own.files if own else ())
         parts, run, exports = _lay_out(service, store, own)
         handlers = Handlers(service, store, own, uploads, parts)
         _wire(handlers, run)
@@ -183,5 +184,6 @@ def launch_options() -> dict[str, Any]:
         "head": SCRIPTS,
         "max_file_size": MAX_FILE_BYTES,
         "footer_links": ["api", "settings"],
+        "app_kwargs": {"lifespan": housekeeping},
         "run_history": False,
     }

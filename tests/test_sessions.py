@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
+from app.memory import held_bytes
 from app.sessions import SessionStore
+
+MIB = 2**20
 
 
 @pytest.fixture
@@ -63,34 +68,92 @@ def test_files_outside_the_upload_folder_are_never_deleted(tmp_path, upload):
     assert outside.exists()
 
 
+def opened(store: SessionStore, session: str, mib: float = 0.0) -> np.ndarray:
+    """A session with a result of this size."""
+    result = np.zeros(int(mib * MIB), np.uint8)
+    store.remember_uploads(session, [])
+    store.keep_result(session, result)
+    return result
+
+
 def test_results_never_reach_another_session(tmp_path):
     store = SessionStore(tmp_path)
-    store.keep_result("a", "result of a")
-    assert store.result("a") == "result of a"
+    mine = opened(store, "a")
+    assert store.result("a") is mine
     assert store.result("b") is None
     store.close("a")
     assert store.result("a") is None
+
+
+def test_a_session_that_was_left_in_mid_run_does_not_come_back(tmp_path):
+    store = SessionStore(tmp_path)
+    store.remember_uploads("a", [])
+    store.close("a")
+    store.keep_result("a", np.zeros(MIB, np.uint8))
+    assert store.result("a") is None
+    assert not store.open_sessions
+    assert store.result_mib == 0
 
 
 def test_the_longest_unused_session_goes_when_there_are_too_many(tmp_path, upload):
     store = SessionStore(tmp_path / "gradio", max_sessions=2)
     oldest = upload("oldest.png")
     store.remember_uploads("a", [oldest])
-    store.keep_result("b", "b")
+    opened(store, "b")
     store.result("a")  # used again: b is now the longest unused
-    store.keep_result("c", "c")
+    latest = opened(store, "c")
     assert oldest.exists()
     assert store.result("b") is None
-    assert store.result("c") == "c"
+    assert store.result("c") is latest
+    assert store.open_sessions == {"a", "c"}
 
 
-def test_old_sessions_are_forgotten(tmp_path, upload, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("app.sessions.time.monotonic", lambda: clock[0])
-    store = SessionStore(tmp_path / "gradio", max_age=60)
+def test_all_results_together_stay_within_the_bound(tmp_path, upload):
+    store = SessionStore(tmp_path / "gradio", max_mib=4)
+    kept = upload("kept.png")
+    for number in range(20):
+        store.remember_uploads(str(number), [kept])
+        opened(store, str(number), mib=1.5)
+        assert store.result_mib <= 4
+    assert [key for key in map(str, range(20)) if store.result(key) is not None] == ["18", "19"]
+    assert len(store.open_sessions) == 20  # only what a run gives again is dropped
+    assert kept.exists()
+
+
+def test_the_longest_unused_result_goes_first_and_the_latest_never(tmp_path):
+    store = SessionStore(tmp_path, max_mib=3)
+    opened(store, "a", mib=1)
+    opened(store, "b", mib=1)
+    store.result("a")
+    opened(store, "c", mib=1.5)
+    assert store.result("b") is None
+    assert store.result("a") is not None
+    large = opened(store, "a", mib=10)
+    assert store.result("a") is large
+    assert store.result("c") is None
+    assert store.result_mib == 10
+    opened(store, "a", mib=1)
+    assert store.result_mib == 1
+
+
+def test_old_sessions_are_forgotten(tmp_path, upload):
+    now = [0.0]
+    store = SessionStore(tmp_path / "gradio", max_age=60, clock=lambda: now[0])
     old = upload("old.png")
     store.remember_uploads("a", [old])
-    clock[0] = 61.0
-    store.keep_result("b", "b")
+    now[0] = 59.0
+    store.forget_stale()
+    assert old.exists()
+    now[0] = 61.0
+    store.forget_stale()
     assert not old.exists()
     assert store.result("a") is None
+
+
+def test_what_is_shared_is_weighed_once_and_a_view_with_all_that_it_holds():
+    whole = np.zeros(1000, np.float32)
+    tensor = torch.zeros(10, 100)
+    assert held_bytes([whole, whole]) == 4000
+    assert held_bytes({"part": whole[10:20], "again": (whole[:5],)}) == 4000
+    assert held_bytes([tensor, tensor[0], tensor.numpy()]) == 4000
+    assert held_bytes(["text", 1, None, ()]) == 0
