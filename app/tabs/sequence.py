@@ -164,12 +164,12 @@ def build(context: Context) -> None:
     def leave(request: gr.Request):
         sequences.leave(request.session_hash)
 
-    run.click(tell_waiting, None, shown, concurrency_limit=None, **QUIET)
+    run.click(tell_waiting, None, shown, **QUIET)
     run.click(
         run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME,
     )  # fmt: skip
-    stop.click(stop_it, None, stop, concurrency_limit=None, **QUIET)
+    stop.click(stop_it, None, stop, **QUIET)
     gr.context.Context.root_block.unload(leave)
 
 
