@@ -1,13 +1,22 @@
-"""What every tab of the page needs: the models, the sessions, and what tells it to draw again."""
+"""What every tab of the page needs: the models, the sessions, and what lets it draw when it is looked at."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 
+from app.events import QUIET
 from app.service import Service
 from app.sessions import SessionStore
+
+OPEN_TAB = """(...given) => {
+  const open = '#ktb-tabs [role=tab][aria-selected=true], #ktb-tabs .overflow-dropdown .selected';
+  const tab = document.querySelector(open);
+  given[given.length - 1] = tab ? tab.textContent.trim() : '';
+  return given; }"""
+"""Before a handler: the label of the open tab as its last input. On a narrow page it may lie in the menu."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +25,14 @@ class Context:
 
     Attributes:
         service, store: models and runs; `store.result(request.session_hash)` is the session's latest result.
-        changed: a State that gets a new value after every run: tabs draw on its `change`.
+        changed: a State that gets a new value after every run; None before the first.
         pixel: a State with the inspected pixel of the photograph as (y, x), or None.
         at: where the page's script writes what is clicked or dragged: "y,x" as fractions of the picture.
         given: the components that describe the current input, as inputs of a handler: photograph, X files,
             source of X, checkpoint, then the fields of X (`app.x_form.XForm`).
+        drawn: a State with a dict that the tabs write into: label of a tab → the run that it shows, as
+            `changed` has it.
+        opened: for `OPEN_TAB`.
     """
 
     service: Service
@@ -29,3 +41,32 @@ class Context:
     pixel: gr.State
     at: gr.HTML
     given: tuple[gr.components.Component, ...]
+    drawn: gr.State
+    opened: gr.Textbox
+
+    def draws(
+        self,
+        tab: gr.Tab,
+        handler: Callable,
+        inputs: Sequence[gr.components.Component],
+        outputs: Sequence[gr.components.Component],
+    ) -> None:
+        """Let a handler draw a tab once per run: at the run's end if the tab is open, else when it gets opened.
+
+        handler: (request, values of inputs) → outputs.
+        """
+        label = tab.label
+
+        def draw(request: gr.Request, run: str | None, drawn: dict[str, str], *values):
+            if run is None or drawn.get(label) == run:
+                return gr.skip()
+            drawn[label] = run
+            return handler(request, *values)
+
+        def draw_if_open(request: gr.Request, *given):
+            *given, opened = given
+            return draw(request, *given) if opened == label else gr.skip()
+
+        given = [self.changed, self.drawn, *inputs]
+        tab.select(draw, given, outputs, **QUIET)
+        self.changed.change(draw_if_open, [*given, self.opened], outputs, js=OPEN_TAB, **QUIET)

@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.context import OPEN_TAB
 from app.events import HIDDEN, LATEST, QUIET
 from app.handlers import Handlers, shows_errors
 from app.layout import FileButton
@@ -64,8 +65,6 @@ CONTROLS = {
     "map": "ktb-map",
 }
 """Name in the settings → elem_id of what only draws again."""
-OPEN_TAB = """(...given) => { const tab = document.querySelector('#ktb-tabs [role=tab][aria-selected=true]');
-  given[given.length - 1] = tab ? tab.textContent.trim() : ''; return given; }"""
 SAVE = """(file) => { if (!file || !file.url) return; const link = document.createElement('a');
   link.href = file.url; link.download = file.orig_name || ''; document.body.appendChild(link);
   link.click(); link.remove(); }"""
@@ -232,19 +231,11 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
     parts.share.click(export.share, state, parts.link, js=OPEN_TAB, **QUIET).success(
         None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN
     )
-    before = [p.model, p.x_kind, x.source, *x.values]
-    follows = [
-        p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.try_it,
-        p.branches, *x.values, p.model, p.tabs, parts.tab, *drawn,
-    ]  # fmt: skip
-    read = [
-        handlers.read,
-        [p.rgb, x.files, x.source, p.model, *x.values],
-        [x.files, x.read, p.x_tab, p.alone, p.alignment.state, p.alignment.remove, *x.follow],
-    ]
+    before = [p.model, *p.for_model]
+    follows = [*p.of_model, p.model, p.tabs, parts.tab, *drawn]
     opacity = controls.components["opacity"]
     for opened in (
         page.load(export.open_link, before, follows, **QUIET),
         parts.load.upload(export.load, [parts.load, *before], follows, **QUIET),
     ):
-        opened.success(*read, **LATEST).then(None, opacity, None, js=APPLY, **HIDDEN)
+        opened.success(handlers.read, p.given, p.read, **LATEST).then(None, opacity, None, js=APPLY, **HIDDEN)

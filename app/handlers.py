@@ -16,7 +16,6 @@ from app.alignment import AlignmentControls, applied_note, pointed, preview_html
 from app.examples import OwnExamples
 from app.how import first_screen
 from app.layout import card_text, offered, tiles, warning_text
-from app.panels.branches import branches_panel
 from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
 from app.photo import shown_photo
@@ -65,9 +64,44 @@ class Parts:
     try_it: gr.Button
     branches: gr.HTML
     x_tab: gr.HTML
+    x_is_newer: gr.State
     foot: gr.HTML
     changed: gr.State
     pixel: gr.State
+
+    @property
+    def given(self) -> list[gr.components.Component]:
+        """What the current input is, as inputs of `Handlers.read` and of all that runs it."""
+        return [self.rgb, self.x.files, self.x.source, self.model, *self.x.values]
+
+    @property
+    def read(self) -> list[gr.components.Component]:
+        """Outputs of `Handlers.read`."""
+        x, a = self.x, self.alignment
+        return [x.files, x.read, self.x_tab, self.x_is_newer, self.alone, a.state, a.remove, *x.follow]
+
+    @property
+    def proposed(self) -> list[gr.components.Component]:
+        """What shows an alignment to look at."""
+        return [self.alignment.preview, self.alignment.proposal, self.alignment.use]
+
+    @property
+    def new_pair(self) -> list[gr.components.Component]:
+        """Outputs of `Handlers.read_new_pair`."""
+        return [*self.read, self.x.form.window, self.x.form.alignment, *self.proposed]
+
+    @property
+    def for_model(self) -> list[gr.components.Component]:
+        """Inputs of `Handlers.choose_model` after the checkpoint's name."""
+        return [self.x_kind, self.x.source, *self.x.values]
+
+    @property
+    def of_model(self) -> list[gr.components.Component | gr.blocks.BlockContext]:
+        """Outputs of `Handlers.choose_model`."""
+        return [
+            self.title, self.unfit, self.gallery, self.x.files, self.x.source, self.x_note, self.x_kind,
+            self.card, self.stage, self.try_it, self.branches, *self.x.values,
+        ]  # fmt: skip
 
 
 class Handlers:
@@ -115,6 +149,7 @@ class Handlers:
             x.files: gr.update(visible=is_file),
             x.read: small_x_panel(view.reading) if view else wrong or hint(inputs, source),
             self.p.x_tab: x_panel(view) if view else wrong or no_x(inputs),
+            self.p.x_is_newer: True,
             self.p.alone: gr.update(visible=False),
             self.p.alignment.state: applied_note(form.alignment),
             self.p.alignment.remove: gr.update(visible=form.alignment is not None),
@@ -125,7 +160,7 @@ class Handlers:
     def run_pair(
         self, request: gr.Request, rgb_path, x_files, source, model_name, *values, progress=PROGRESS
     ):
-        """Run the network, keep the result for this session, draw all tabs."""
+        """Run the network and keep the result for this session; the tabs draw it when they are open."""
         self.remember(request, rgb_path, x_files)
         progress(0.1, desc="Reading the pair and running the network")
         options = x_options(XForm(*values))
@@ -133,12 +168,11 @@ class Handlers:
         self.store.keep_result(request.session_hash, result)
         progress(0.8, desc="Drawing")
         return {
-            self.p.branches: branches_panel(result),
-            self.p.x_tab: x_panel(result.x),
             self.p.foot: footer(result),
             self.p.alone: gr.update(visible=False),
-            self.p.changed: uuid.uuid4().hex,
+            self.p.x_is_newer: False,
             self.p.pixel: None,
+            self.p.changed: uuid.uuid4().hex,
         }
 
     @shows_errors

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.alignment import AlignmentControls, build_alignment, build_preview
+from app.alignment import AlignmentControls, build_alignment
 from app.api import wire_api
 from app.context import Context
 from app.events import HIDDEN, LATEST, QUIET, RUNNING
@@ -20,7 +20,7 @@ from app.how import first_screen
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
 from app.service import Service
 from app.sessions import SessionStore
-from app.tabs import compare, fusion, result, sequence, truth, what_if
+from app.tabs import branches, compare, fusion, result, sequence, truth, what_if, x_input
 from app.words import head, no_result, no_x, x_name
 from app.x_input import build_corrections, build_x_input, hint
 from ktb.modalities.limits import MAX_FILE_BYTES
@@ -67,7 +67,8 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
 def _lay_out(
     service: Service, store: SessionStore, own: OwnExamples | None
 ) -> tuple[Parts, gr.Button, ExportControls]:
-    changed, pixel = gr.State(""), gr.State(None)
+    changed, pixel, drawn = gr.State(None), gr.State(None), gr.State({})
+    opened = gr.Textbox(visible=False)
     at = gr.HTML("", elem_id="ktb-pixel", js_on_load=SEND_PIXEL)  # hidden by the style sheet
     first = service.models[0]
     takes = service.inputs(first)
@@ -93,39 +94,28 @@ def _lay_out(
             wire_api(service, store, rgb, x.files, model)  # before others take its names
             with gr.Tabs(elem_id="ktb-tabs") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
-                context = Context(service, store, changed, pixel, at, given)
+                context = Context(service, store, changed, pixel, at, given, drawn, opened)
                 stage, try_it = result.build(context, first_screen(empty), bool(offer.pairs))
-                with gr.Tab("Branches", id="branches"):
-                    branches = gr.HTML(empty, elem_id="ktb-branches")
+                branches_text = branches.build(context, empty)
                 for tab in TABS:
                     tab(context)
-                with gr.Tab("X input", id="x"):
-                    preview = build_preview()
-                    x_tab = gr.HTML(no_x(takes), elem_id="ktb-x-tab")
+                preview, x_tab, x_is_newer = x_input.build(context, no_x(takes))
             foot = gr.HTML(elem_id="ktb-foot")
             exports = build_export()
     parts = Parts(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *preview),
-        tabs=tabs, stage=stage, try_it=try_it, branches=branches,
-        x_tab=x_tab, foot=foot, changed=changed, pixel=pixel,
+        tabs=tabs, stage=stage, try_it=try_it, branches=branches_text,
+        x_tab=x_tab, x_is_newer=x_is_newer, foot=foot, changed=changed, pixel=pixel,
     )  # fmt: skip
     return parts, run, exports
 
 
 def _wire(h: Handlers, run: gr.Button) -> None:
-    p, x = h.p, h.p.x
-    given = [p.rgb, x.files, x.source, p.model]
-    inputs, follows = [*given, *x.values], [
-        x.files, x.read, p.x_tab, p.alone, p.alignment.state, p.alignment.remove, *x.follow
-    ]  # fmt: skip
-    read = (h.read, inputs, follows)
-    a = p.alignment
-    proposed = [a.preview, a.proposal, a.use]
-    new_pair = (h.read_new_pair, inputs, [*follows, x.form.window, x.form.alignment, *proposed])
-    shown = [p.branches, p.x_tab, p.foot, p.alone, p.changed, p.pixel]
-    run_pair = (h.run_pair, [*given, *x.values], shown)
-    offer_alone = (h.offer_alone, [p.rgb, x.files, x.source], p.alone)
+    p, x, a = h.p, h.p.x, h.p.alignment
+    read = (h.read, p.given, p.read)
+    new_pair = (h.read_new_pair, p.given, p.new_pair)
+    run_pair = (h.run_pair, p.given, [p.foot, p.alone, p.x_is_newer, p.pixel, p.changed])
 
     p.rgb.input(h.show_photo, p.rgb, p.rgb, **LATEST)
     gr.on(
@@ -146,16 +136,16 @@ def _wire(h: Handlers, run: gr.Button) -> None:
 
     no_file = gr.State(None)
     looks = [
-        a.estimate.click(h.propose, [no_file, *inputs], [*proposed, p.tabs], **HIDDEN),
-        a.file.upload(h.propose, [a.file, *inputs], [*proposed, p.tabs], **HIDDEN),
+        a.estimate.click(h.propose, [no_file, *p.given], [*p.proposed, p.tabs], **HIDDEN),
+        a.file.upload(h.propose, [a.file, *p.given], [*p.proposed, p.tabs], **HIDDEN),
     ]
     for look in looks:
         look.success(None, js=SHOW_RESULT, **HIDDEN)
-    a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *proposed], **QUIET).then(*read, **LATEST)
+    a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *p.proposed], **QUIET).then(*read, **LATEST)
     a.remove.click(lambda: None, None, x.form.alignment, **QUIET).then(*read, **LATEST)
 
     ran = run.click(*run_pair, **RUNNING)
-    ran.failure(*offer_alone, **QUIET)
+    ran.failure(h.offer_alone, [p.rgb, x.files, x.source], p.alone, **QUIET)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
     p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **RUNNING)
     places = [p.rgb, x.files, x.source, *x.values]
@@ -164,13 +154,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
         p.try_it.click(h.choose_first_example, p.model, places, **HIDDEN),
     ):
         chosen.then(*new_pair, **QUIET).then(*run_pair, **RUNNING)
-    follows = [
-        p.title, p.unfit, p.gallery, x.files, x.source, p.x_note, p.x_kind, p.card, p.stage, p.try_it,
-        p.branches, *x.values,
-    ]  # fmt: skip
-    p.model.input(h.choose_model, [p.model, p.x_kind, x.source, *x.values], follows, **QUIET).then(
-        *read, **QUIET
-    )
+    p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **QUIET).then(*read, **QUIET)
 
 
 def launch_options() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from app.context import Context
 from app.drawing import pixel_points
-from app.events import HIDDEN, LATEST, QUIET, RUNNING
+from app.events import HIDDEN, LATEST, RUNNING
 from app.handlers import shows_errors
 from app.panels import fusion, maps, pixel
 from app.pictures import display_size
@@ -52,7 +52,7 @@ class FusionTab:
         self._wire()
 
     def _lay_out(self) -> None:
-        with gr.Tab("Fusion", id="fusion"), gr.Column(elem_id="ktb-fusion"):
+        with gr.Tab("Fusion", id="fusion") as self.tab, gr.Column(elem_id="ktb-fusion"):
             self.text = gr.HTML(fusion.EMPTY)
             with gr.Column(visible=False) as self.stage:
                 with gr.Row(elem_classes="ktb-controls"):
@@ -87,11 +87,12 @@ class FusionTab:
     def _wire(self) -> None:
         context = self.context
         controls = [self.level, self.head, self.kind, context.pixel]
-        context.changed.change(
-            self.new_run, [self.level, self.kind],
+        context.draws(
+            self.tab, self.new_run, [self.level, self.kind, context.pixel],
             [self.text, self.stage, self.head, self.photo, self.x, self.borders, self.heads, self.attribution,
-             *self._drawn], **QUIET,
-        ).then(None, js=FORGET_PIXEL, **HIDDEN)  # fmt: skip
+             *self._drawn],
+        )  # fmt: skip
+        context.changed.change(None, js=FORGET_PIXEL, **HIDDEN)
         self.level.input(self.choose_level, controls, [self.head, *self._drawn], **LATEST)
         self.head.input(self.choose_head, controls, [*self._drawn], **LATEST)
         self.kind.input(self.choose_map, controls, [self.map, self.borders, self.all_levels], **LATEST)
@@ -104,14 +105,14 @@ class FusionTab:
         return (self.text, self.over_photo, self.over_x, self.map, self.details, self.table, self.all_levels,
                 self.honesty)  # fmt: skip
 
-    def new_run(self, request: gr.Request, level: int, kind: str) -> dict[Any, Any]:
-        """Draw everything for a new run; nothing is inspected yet."""
+    def new_run(self, request: gr.Request, level: int, kind: str, at: Pixel | None) -> dict[Any, Any]:
+        """Draw everything for a new run, with the pixel if one was clicked in another tab since."""
         result = self.context.store.result(request.session_hash)
         if result is None or not result.levels:
             said = fusion.EMPTY if result is None else fusion.words(result, level)
             return {self.text: said, self.stage: gr.update(visible=False)}
         photo, x = fusion.pictures(result)
-        return self.draw(result, level, None, kind, None) | {
+        return self.draw(result, level, None, kind, at) | {
             self.stage: gr.update(visible=True),
             self.head: gr.update(choices=head_choices(result, level), value=-1),
             self.photo: photo,

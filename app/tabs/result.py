@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from app.context import Context
-from app.events import HIDDEN, LATEST, QUIET
+from app.events import HIDDEN, LATEST
 from app.panels.branches import differences_panel
 from app.panels.result import NOTHING, PICTURES, classes_panel, offered_pictures, result_panel
 
@@ -26,7 +26,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
         The viewer, to which another text can be given while there is no result, and that button.
     """
     store = context.store
-    with gr.Tab("Result", id="result"):
+    with gr.Tab("Result", id="result") as tab:
         with gr.Row(visible=False, elem_id="ktb-choose") as controls:
             left = gr.Dropdown(
                 _choices(PICTURES), value="fused", label="Picture", min_width=190, elem_id="ktb-left"
@@ -72,9 +72,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
         return gr.skip() if result is None else result_panel(result, left_key, right_key)
 
     chosen = [left, right]
-    context.changed.change(
-        draw, chosen, [controls, try_it, side, left, right, stage, classes, differ], **QUIET
-    )
+    context.draws(tab, draw, chosen, [controls, try_it, side, left, right, stage, classes, differ])
     gr.on([left.input, right.input], show, chosen, stage, **LATEST)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
     return stage, try_it

@@ -7,7 +7,7 @@ import zlib
 import gradio as gr
 
 from app.context import Context
-from app.events import LATEST, QUIET
+from app.events import LATEST
 from app.panels.truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
 from app.service import Result
@@ -21,7 +21,7 @@ PUT_AWAY = """<div class="ktb-empty"><b>Another photograph</b>
 
 def build(context: Context) -> None:
     """Lay out and wire the tab."""
-    with gr.Tab("Truth", id="truth"):
+    with gr.Tab("Truth", id="truth") as tab:
         with gr.Row(elem_id="ktb-truth-inputs"):
             file = gr.File(
                 label="True classes (optional): a label PNG",
@@ -61,7 +61,7 @@ def build(context: Context) -> None:
 
     given = [file, numbering, photo]
     gr.on([file.upload, file.clear, numbering.input], compare, given, [shown, photo], **LATEST)
-    context.changed.change(after_run, given, [shown, photo, file], **QUIET)
+    context.draws(tab, after_run, given, [shown, photo, file])
 
 
 def _panel(result: Result, path: str, numbering: str) -> str:
