@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from test_model import pair, stirred, tiny_model
 from test_predictor import MM, depth_model, synthetic_pair
 
 import ktb.inspection.attribution
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import DEFAULT_MODEL
-from ktb.inspection import Attribution, Target, attribute, attribute_prediction
+from ktb.inspection import Attribution, Target, attribute, attribute_prediction, region_at, target_at
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = (64, 96)
@@ -161,7 +163,7 @@ def test_a_region_takes_its_most_frequent_class(swin, inputs):
     logits = fused(swin, *inputs)
     found = attribute(swin, *inputs, Target("region", region=np.ones(SIZE, bool)))
     index = int(logits.argmax(dim=0).flatten().bincount().argmax())
-    assert found.score == f"fused logit of {swin.config.classes[index]} over the region"
+    assert found.score == f"mean fused logit of {swin.config.classes[index]} over the region"
     assert found.value == pytest.approx(float(logits[index].mean()), abs=1e-5)
 
 
@@ -212,6 +214,71 @@ def test_a_class_that_is_predicted_nowhere_is_refused(swin, inputs):
     ) as error:
         attribute(swin, *inputs, Target("class", class_index=absent))
     assert all(classes[index] in str(error.value) for index in present)
+
+
+def masks(model, inputs) -> tuple[np.ndarray, np.ndarray]:
+    """The fused classes at the head's positions and of the mask, at the image's size."""
+    logits = fused(model, *inputs)
+    wide = F.interpolate(logits[None], SIZE, mode="bilinear", align_corners=False)[0]
+    return logits.argmax(dim=0).numpy(), wide.argmax(dim=0).numpy()
+
+
+@pytest.fixture
+def between(swin, inputs):
+    """A model whose class 0 lies half way from class 2 to 3: it wins between their positions, at none."""
+    model = copy.deepcopy(swin)
+    classifier = model.heads["fused"].classifier
+    with torch.no_grad():
+        for values in (classifier.weight, classifier.bias):
+            values[0] = (values[2] + values[3]) / 2
+        classifier.bias[[1, 4]] -= 100
+        logits = fused(model, *inputs)
+        classifier.bias[0] += 0.4 * (logits[2] - logits[3]).abs().min()
+    return model
+
+
+def test_a_class_that_wins_at_no_position_counts_as_far_as_its_pixels_cover_them(between, inputs):
+    positions, mask = masks(between, inputs)
+    assert 0 in mask
+    assert 0 not in positions
+    found = attribute(between, *inputs, Target("class", class_index=0))
+    same = attribute(between, *inputs, Target("region", region=mask == 0, class_index=0))
+    assert_same(dataclasses.replace(same, score=found.score), found)
+    assert found.score == f"mean fused logit of {between.config.classes[0]} where it is predicted"
+    with pytest.raises(ValueError, match="predicted nowhere"):
+        attribute(between, *inputs, Target("class", class_index=1))
+
+
+def test_a_pixels_region_is_connected_by_sides_and_of_one_class():
+    labels = np.array([[1, 1, 0, 2], [0, 1, 0, 2], [2, 0, 1, 1], [2, 2, 1, 1]], np.uint8)
+    expected = {(0, 0): [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+                (3, 2): [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]],
+                (1, 3): [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]],
+                (1, 0): [[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]}  # fmt: skip
+    for pixel, region in expected.items():
+        found = region_at(labels, pixel)
+        assert found.dtype == bool
+        assert np.array_equal(found, region)
+    assert region_at(labels * 0, (2, 2)).all()
+
+
+def test_targets_of_a_masks_pixel():
+    labels = np.repeat(np.array([[3, 3, 1], [1, 1, 3]], np.uint8), 2, axis=0)
+    for target, expected in (
+        (target_at(labels, (0, 1)), Target("pixel", pixel=(0, 1), class_index=3)),
+        (target_at(labels, (0, 1), "class"), Target("class", class_index=3)),
+        (target_at(labels, (0, 1), "class", 2), Target("class", class_index=2)),
+    ):
+        assert vars(target) == vars(expected)
+    region = target_at(labels, (0, 1), "region", 0)
+    assert np.array_equal(region.region, region_at(labels, (0, 1)))
+    assert (region.kind, region.pixel, region.class_index) == ("region", None, 0)
+    for pixel in ((-1, 0), (4, 0), (0, 3)):
+        for find in (target_at, region_at):
+            with pytest.raises(ValueError, match="is outside the image of 4 x 3 pixels"):
+                find(labels, pixel)
+    with pytest.raises(ValueError, match="choose one of pixel, region, class"):
+        target_at(labels, (0, 0), "image")
 
 
 @pytest.mark.parametrize(

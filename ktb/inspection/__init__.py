@@ -1,6 +1,6 @@
 """Looking into the fusion: where a pixel looked, who fed it, what the attention says, what it reacts to."""
 
-from ktb.inspection.attribution import Target, attribute, attribute_prediction
+from ktb.inspection.attribution import attribute, attribute_prediction
 from ktb.inspection.inspector import Inspection
 from ktb.inspection.maps import clipped_range, level_maps
 from ktb.inspection.pixel import (
@@ -13,6 +13,7 @@ from ktb.inspection.pixel import (
     place_in_image,
     strongest,
 )
+from ktb.inspection.targets import Target, TargetKind, region_at, target_at
 from ktb.inspection.views import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
 from ktb.inspection.words import describe_attribution, describe_level, describe_pixel
 
@@ -24,6 +25,7 @@ __all__ = [
     "PixelShares",
     "PixelView",
     "Target",
+    "TargetKind",
     "at_of_pixel",
     "attribute",
     "attribute_prediction",
@@ -37,5 +39,7 @@ __all__ = [
     "pixel_balances",
     "pixel_shares",
     "place_in_image",
+    "region_at",
     "strongest",
+    "target_at",
 ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,48 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ktb.inspection.pixel import as_array, at_of_pixel, cell_at
+from ktb.inspection.targets import Target, check_pixel
 from ktb.inspection.views import Attribution
 from ktb.layers import split_streams
 from ktb.modalities import XReading
 from ktb.model import HEAD_STRIDE, KTB
 from ktb.prediction import read_bilinear
-from ktb.predictor import Predictor, check_rgb
+from ktb.predictor import Predictor, check_rgb, decide
 
-TargetKind = Literal["pixel", "region", "class"]
 MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 2 GB with their like
 MAX_GPU_ENTRIES = 1_000_000_000
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """What is differentiated: the mean fused logit of one class over some positions.
-
-    Attributes:
-        kind: "pixel", "region", or "class": all positions where the class is predicted.
-        pixel: (y, x) of the image, for kind "pixel".
-        region: (H, W) bool at the image's size, for kind "region"; a position counts as far as the region
-            covers it.
-        class_index: the class; None takes the one that the mask shows at the pixel, or the region's most
-            frequent one at the head's size. Kind "class" needs it.
-
-    Raises:
-        ValueError: if what the kind needs is not given.
-    """
-
-    kind: TargetKind
-    pixel: tuple[int, int] | None = None
-    region: np.ndarray | None = None
-    class_index: int | None = None
-
-    def __post_init__(self):
-        needed = {"pixel": self.pixel, "region": self.region, "class": self.class_index}
-        if self.kind not in needed:
-            raise ValueError(
-                f"kind of target {self.kind!r}: choose one of {', '.join(get_args(TargetKind))}."
-            )
-        if needed[self.kind] is None:
-            field = "class_index" if self.kind == "class" else self.kind
-            raise ValueError(f"a target of kind {self.kind!r} needs its {field}.")
 
 
 def attribute(
@@ -104,8 +70,9 @@ def attribute(
             for stream in ("rgb", "x")
         }
     sizes = [float(np.abs(part).sum(dtype=np.float64)) for part in maps]
+    mean = "" if target.kind == "pixel" else "mean "
     return Attribution(
-        score=f"fused logit of {_class_name(model, index)} {where}",
+        score=f"{mean}fused logit of {_class_name(model, index)} {where}",
         value=value,
         rgb=maps[0],
         x=maps[1],
@@ -180,17 +147,10 @@ def _choose(model: KTB, logits: Tensor, target: Target, image_hw: tuple[int, int
     if index is not None and not 0 <= index < len(logits):
         raise ValueError(f"class {index} is not there: the model has classes 0 to {len(logits) - 1}.")
     if target.kind == "class":
-        covered, where = (labels == index).float(), "where it is predicted"
-        if not covered.any():
-            present = ", ".join(_class_name(model, int(i)) for i in labels.unique())
-            raise ValueError(f"{_class_name(model, index)} is predicted nowhere; choose one of: {present}.")
+        covered, where = _places_of(model, logits, index, image_hw), "where it is predicted"
     elif target.kind == "pixel":
-        y, x = target.pixel
-        if not (0 <= y < image_hw[0] and 0 <= x < image_hw[1]):
-            raise ValueError(
-                f"pixel ({y}, {x}) is outside the image of {image_hw[0]} x {image_hw[1]} pixels."
-            )
-        covered, where = torch.zeros_like(labels, dtype=torch.float32), f"at ({y}, {x})"
+        check_pixel(target.pixel, image_hw)
+        covered, where = torch.zeros_like(labels, dtype=torch.float32), "at ({}, {})".format(*target.pixel)
         covered[cell_at(tuple(labels.shape), at_of_pixel(target.pixel, image_hw))] = 1
         index = _shown_at(logits, target.pixel, image_hw) if index is None else index
     else:
@@ -201,11 +161,27 @@ def _choose(model: KTB, logits: Tensor, target: Target, image_hw: tuple[int, int
     return index, covered / covered.sum(), where
 
 
+def _places_of(model: KTB, logits: Tensor, index: int, image_hw: tuple[int, int]) -> Tensor:
+    """Positions (h, w) where a class is predicted; of one that wins at none, what its pixels cover."""
+    labels = logits.argmax(dim=0)
+    if (labels == index).any():
+        return (labels == index).float()
+    mask, _ = decide(_at_network_size(logits), tuple(image_hw))
+    if not (mask == index).any():
+        present = ", ".join(_class_name(model, int(i)) for i in np.unique(mask))
+        raise ValueError(f"{_class_name(model, index)} is predicted nowhere; choose one of: {present}.")
+    return _coverage(mask == index, image_hw, labels)
+
+
 def _shown_at(logits: Tensor, pixel: tuple[int, int], image_hw: tuple[int, int]) -> int:
     """The class of a mask's pixel: at an edge another one than at the middle of its position."""
+    return int(read_bilinear(_at_network_size(logits)[0], image_hw, pixel).argmax())
+
+
+def _at_network_size(logits: Tensor) -> Tensor:
+    """(K, h, w) of the head → (1, K, H, W), as a predictor makes its masks from."""
     network_hw = [HEAD_STRIDE * side for side in logits.shape[1:]]
-    wide = F.interpolate(logits[None].float(), network_hw, mode="bilinear", align_corners=False)[0]
-    return int(read_bilinear(wide, image_hw, pixel).argmax())
+    return F.interpolate(logits[None].float(), network_hw, mode="bilinear", align_corners=False)
 
 
 def _coverage(region: np.ndarray, image_hw: tuple[int, int], labels: Tensor) -> Tensor:
