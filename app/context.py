@@ -51,7 +51,7 @@ class Context:
         inputs: Sequence[gr.components.Component],
         outputs: Sequence[gr.components.Component],
     ) -> None:
-        """Let a handler draw a tab once per run: at the run's end if the tab is open, else when it gets opened.
+        """Let a handler draw a tab once per run: at its end if the tab is open, else when it gets opened.
 
         handler: (request, values of inputs) → outputs.
         """

@@ -45,6 +45,29 @@ class XView:
     is_one_channel: bool = False
 
 
+class LazyLevels(Sequence[LevelMaps]):
+    """The fusion's maps by level: worked out when one is first looked at, once however many threads look."""
+
+    def __init__(self, prediction: Prediction):
+        self._traces = prediction.trace or ()  # a mean has no attention
+        self._prompts = prediction.prompts or (None,) * len(self._traces)
+        self._network_hw = prediction.network_hw
+        self._maps: tuple[LevelMaps, ...] | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._traces)
+
+    def __getitem__(self, level):
+        with self._lock:
+            if self._maps is None:
+                self._maps = tuple(
+                    level_maps(trace, number, self._network_hw, prompts)
+                    for number, (trace, prompts) in enumerate(zip(self._traces, self._prompts))
+                )
+        return self._maps[level]
+
+
 @dataclass(frozen=True)
 class Result:
     """One run: the photograph, what X is called, what the network said, the fusion per level, and X.
@@ -55,7 +78,7 @@ class Result:
     rgb: np.ndarray
     x_name: str
     prediction: Prediction
-    levels: tuple[LevelMaps, ...]
+    levels: Sequence[LevelMaps]
     x: XView
     offered_as: str = ""
 
@@ -196,7 +219,7 @@ class Service:
         prediction = predictor(rgb, raw, options=options)
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
-        return Result(rgb, name, prediction, _level_maps(prediction), view, model)
+        return Result(rgb, name, prediction, LazyLevels(prediction), view, model)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:
@@ -238,12 +261,3 @@ def _files(x_files: XFiles) -> list[str]:
     if x_files is None:
         return []
     return [x_files] if isinstance(x_files, str) else list(x_files)
-
-
-def _level_maps(prediction: Prediction) -> tuple[LevelMaps, ...]:
-    traces = prediction.trace or ()  # a mean has no attention
-    prompts = prediction.prompts or (None,) * len(traces)
-    return tuple(
-        level_maps(trace, level, prediction.network_hw, own)
-        for level, (trace, own) in enumerate(zip(traces, prompts))
-    )

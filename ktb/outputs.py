@@ -24,13 +24,18 @@ TAGS: Mapping[Origin, str] = MappingProxyType({"estimated": "X: estimated", "mis
 
 
 def png_bytes(
-    image: np.ndarray, model: str, palette: Sequence[Color] | None = None, origin: Origin = "measured"
+    image: np.ndarray,
+    model: str,
+    palette: Sequence[Color] | None = None,
+    origin: Origin = "measured",
+    compress_level: int = 6,
 ) -> bytes:
     """Lossless PNG with the checkpoint's name, and where X came from, in its text chunks.
 
     Args:
         image: (H, W, 3) uint8 RGB, or (H, W) uint8 which becomes an indexed PNG if there is a palette.
         origin: of X: "measured", "estimated" or "missing".
+        compress_level: 0 (fast and large) to 9 (slow and small).
     """
     picture = Image.fromarray(image)
     if palette is not None:
@@ -40,7 +45,7 @@ def png_bytes(
     info.add_text("Checkpoint", model)
     info.add_text("X", origin)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", pnginfo=info)
+    picture.save(buffer, format="PNG", pnginfo=info, compress_level=compress_level)
     return buffer.getvalue()
 
 

@@ -99,7 +99,7 @@ def run(tab) -> None:
 
 def pixels(tab, selector: str) -> np.ndarray:
     source = tab.get_attribute(selector, "src")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))))
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))).convert("RGB"))
 
 
 def downloaded(tab) -> dict[str, bytes]:

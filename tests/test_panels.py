@@ -164,7 +164,7 @@ def test_a_model_that_fuses_by_a_mean_says_so_instead_of_showing_attention(tmp_p
     save_model(tmp_path / "mean.safetensors", build_model(config), {})
     rgb_path, x_path = write_pair(tmp_path, 64, 96)
     found = Service([str(tmp_path / "mean.safetensors")]).segment(str(rgb_path), [str(x_path)], "mean")
-    assert found.levels == ()
+    assert not found.levels
     assert "No attention to show" in fusion.words(found, 2)
     assert "data:image/png" in result_panel(found)
     assert "data:image/png" in branches_panel(found)

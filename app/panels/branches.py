@@ -6,7 +6,7 @@ import html
 
 import numpy as np
 
-from app.panels.legends import chip, kinds_legend, kinds_tag, percent
+from app.panels.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import Result
@@ -35,13 +35,11 @@ def branches_panel(result: Result) -> str:
     fused = prediction.labels["fused"]
     figures = []
     for branch in BRANCHES:
-        mask = display_size(prediction.colors(branch), smooth=False)
         agreement = float(np.mean(prediction.labels[branch] == fused))
         note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {100 * agreement:.1f} % as fused"
         if branch == "x" and result.x_is_missing:
             note = BLIND
-        tag = image_tag(mask, f"{branch} mask", prediction.model, "ktb-view")
-        figures.append(figure_tag(tag, TITLES[branch], note))
+        figures.append(figure_tag(mask_tag(prediction, branch), TITLES[branch], note))
     photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-view")
     figures.append(figure_tag(photo, "Photograph", ""))
     if not result.x_is_missing:

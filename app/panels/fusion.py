@@ -9,7 +9,7 @@ import numpy as np
 
 from app.drawing import canvas, color_bar, level_points
 from app.panels.x_input import warnings_box
-from app.pictures import display_size, figure_tag, image_tag
+from app.pictures import display_hw, display_size, figure_tag, image_tag
 from app.service import Result
 from ktb.inspection.maps import clipped_range
 from ktb.inspection.views import Attribution, LevelMaps
@@ -58,7 +58,7 @@ def pictures(result: Result) -> tuple[str, str]:
 def placed_points(result: Result, level: int, head: int | None) -> tuple[str, str]:
     """What lies over the pictures before a click: the points that each stream placed."""
     maps = result.levels[level]
-    size, half = display_size(result.rgb).shape[:2], maps.points.shape[1] // 2
+    size, half = display_hw(result.rgb), maps.points.shape[1] // 2
     groups = len(maps.points)
     chosen = (
         slice(None) if head is None else slice(g := head // max(1, len(maps.head_balance) // groups), g + 1)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from app.pictures import display_size
+from app.pictures import display_size, image_tag
 from ktb.agreement import kind_shares
-from ktb.outputs import png_bytes
+from ktb.prediction import Prediction
 from ktb.visualize import Cmap, Color, outline_boundaries, scalar_to_colors
 
 STEPS = 254  # colours of a scalar map are 0..STEPS, its outlines STEPS + 1
@@ -30,11 +29,13 @@ def indexed_tag(
     index: np.ndarray, palette: Sequence[Color], alt: str, checkpoint: str, css_class: str = "ktb-view"
 ) -> str:
     """An <img> of an indexed PNG: (H, W) uint8 into a palette of at most 256 colours."""
-    data = base64.b64encode(png_bytes(index, checkpoint, palette=palette)).decode()
-    return (
-        f'<img class="{html.escape(css_class)}" alt="{html.escape(alt)}" width="{index.shape[1]}" '
-        f'height="{index.shape[0]}" src="data:image/png;base64,{data}">'
-    )
+    return image_tag(index, alt, checkpoint, css_class, palette)
+
+
+def mask_tag(prediction: Prediction, branch: str, css_class: str = "ktb-view") -> str:
+    """A branch's classes in their colours as picture."""
+    labels = display_size(prediction.labels[branch], smooth=False)
+    return indexed_tag(labels, prediction.palette, f"{branch} mask", prediction.model, css_class)
 
 
 def kinds_tag(kinds: np.ndarray, alt: str, checkpoint: str, css_class: str = "ktb-view") -> str:

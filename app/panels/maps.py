@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from app.drawing import arrows, canvas, color_bar, level_points
-from app.pictures import MIN_BALANCE_RANGE, display_size, figure_tag, image_tag
+from app.pictures import MIN_BALANCE_RANGE, display_hw, display_size, figure_tag, image_tag
 from app.service import Result
 from ktb.inspection.maps import clipped_range
 from ktb.inspection.views import LevelMaps
@@ -148,14 +148,14 @@ def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
     whose = "" if not chosen.per_head else ", mean over the heads" if head is None else f", head {head}"
     note = f"level {level}{whose}: {chosen.note}. {scale.said}"
     alt = f"{chosen.title.lower()} map"
-    height, width = display_size(result.rgb).shape[:2]
+    height, width = display_hw(result.rgb)
     picture = image_tag(scale.colors(values), alt, result.prediction.model, "ktb-view ktb-map")
     picture = picture.replace("<img ", f'<img style="aspect-ratio:{width}/{height}" ', 1)
     return figure_tag(picture, chosen.title, note) + scale.bar
 
 
 def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) -> str:
-    size, grid = display_size(result.rgb).shape[:2], maps.balance.shape
+    size, grid = display_hw(result.rgb), maps.balance.shape
     groups, count = maps.points.shape[:2]
     if head is None:
         points, whose = (

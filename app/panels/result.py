@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.panels.legends import chip, indexed_tag, kinds_tag, percent, scalar_tag, scale_html
+from app.panels.legends import chip, indexed_tag, kinds_tag, mask_tag, percent, scalar_tag, scale_html
 from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, image_tag
@@ -104,11 +104,10 @@ def _layer(result: Result, key: str) -> _Layer:
         return _Layer(shown, prediction.x.summary)
     if key in HEADS:
         branch = HEADS[key]
-        colors = display_size(prediction.colors(branch), smooth=False)
         note = "the answer" if branch == "fused" else _same_as_fused(labels[branch], labels["fused"])
         if branch == "x" and result.x_is_missing:
             note = "there was no X: this head saw zero tokens and hints from the photograph only"
-        return _Layer(image_tag(colors, f"{branch} mask", name, "ktb-mask ktb-view"), note)
+        return _Layer(mask_tag(prediction, branch, "ktb-mask ktb-view"), note)
     if key == "differ":
         kinds = disagreement_map(labels)
         shown = kinds_tag(kinds, "where the heads differ", name, "ktb-mask ktb-view")

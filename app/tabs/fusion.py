@@ -11,7 +11,7 @@ from app.drawing import pixel_points
 from app.events import HIDDEN, LATEST, RUNNING
 from app.handlers import shows_errors
 from app.panels import fusion, maps, pixel
-from app.pictures import display_size
+from app.pictures import display_hw
 from app.service import Result
 from ktb.inspection.attribution import Target, attribute_prediction
 
@@ -185,7 +185,7 @@ class FusionTab:
             photo, x = fusion.placed_points(result, level, head)
             return {self.over_photo: photo, self.over_x: x, self.details: pixel.HINT, self.table: ""}
         view = pixel.view_of(result, level, head, tuple(at))
-        size, name = display_size(result.rgb).shape[:2], result.prediction.model
+        size, name = display_hw(result.rgb), result.prediction.model
         over = pixel_points(view, size, "sampling points of the inspected pixel", name)
         return {
             self.over_photo: over,
