@@ -35,7 +35,7 @@ def init_down(linear: nn.Linear) -> None:
 
 
 class Adapter(nn.Module):
-    """Bottleneck Linear → ReLU → Dropout → Linear whose output starts at zero; (…, C) → (…, C)."""
+    """A bottleneck, Linear → ReLU → Dropout → Linear, whose output starts at zero; see `StreamAdapters`."""
 
     def __init__(self, dim: int, rank: int, dropout: float = 0.1):
         super().__init__()
@@ -46,9 +46,6 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.up(self.dropout(self.down(tokens).relu()))
-
 
 class StreamAdapters(nn.Module):
     """One adapter for each stream of a (2B, …, C) batch whose first half is rgb (reference section 2)."""
@@ -58,16 +55,25 @@ class StreamAdapters(nn.Module):
         self.rgb = Adapter(dim, rank)
         self.x = Adapter(dim, rank)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        rgb, x = split_streams(tokens)
-        return torch.cat([self.rgb(rgb), self.x(x)])
+    def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
+        """tokens, residual (2B, …, C) → residual + 0.5·adapter(tokens), both streams in one product."""
+        streams = tokens.reshape(2, -1, tokens.shape[-1])
+        hidden = self.rgb.dropout(self._both("down", streams).relu())
+        return residual.add(self._both("up", hidden).view(residual.shape), alpha=0.5)
+
+    def _both(self, name: str, streams: Tensor) -> Tensor:
+        """One linear layer of each adapter, (2, N, C) → (2, N, C')."""
+        layers = getattr(self.rgb, name), getattr(self.x, name)
+        weights = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
+        biases = torch.stack([layer.bias for layer in layers])[:, None]
+        return torch.baddbmm(biases, streams, weights)
 
 
 class NoAdapters(nn.Module):
-    """Stands where a configuration leaves the adapters out: a scalar zero, which adds nothing."""
+    """Stands where a configuration leaves the adapters out: the residual stays as it is."""
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return tokens.new_zeros(())
+    def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
+        return residual
 
 
 def stream_adapters(dim: int, rank: int, wanted: bool) -> StreamAdapters | NoAdapters:

@@ -17,7 +17,7 @@ FILES = {
 
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
-    ("atomic", "config", "figures", "visualize", "layers", "position_bias"),
+    ("atomic", "config", "figures", "visualize", "layers", "position_bias", "recent"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),
     ("file_pairs", "journal", "x_files"),
@@ -45,7 +45,7 @@ LAYERS = (
     ("__main__",),
 )
 DEPTH_ESTIMATION = "ktb/modalities/estimate.py"
-LOW = {"config", "modalities", "labels", "visualize", "layers", "position_bias", "trace"}
+LOW = {"config", "modalities", "labels", "visualize", "layers", "position_bias", "recent", "trace"}
 
 
 def tree(name: str) -> ast.Module:

@@ -34,7 +34,7 @@ class LiteStage(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         for index, block in enumerate(self.frozen):
             after = as_tokens(block(as_image(tokens)))
-            tokens = after + 0.5 * self.adapters[str(index)](tokens) if block.has_skip else after
+            tokens = self.adapters[str(index)](tokens, after) if block.has_skip else after
         return tokens
 
 

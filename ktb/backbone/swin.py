@@ -8,13 +8,15 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp
-from timm.models.swin_transformer import PatchMerging, WindowAttention, window_partition, window_reverse
+from timm.models.swin_transformer import PatchMerging, WindowAttention
 from torch import Tensor, nn
 
+from ktb.backbone.windows import BOTTOM, RIGHT, WindowLayout, shift_penalty, window_layout
 from ktb.config import SwinConfig
 from ktb.layers import require_matching, stream_adapters
+from ktb.recent import Recent, weights_key
 
-SHIFT_PENALTY = -100.0
+KEPT_LAYOUTS = 16  # of four levels, plain and shifted: two image sizes
 UNUSED_TIMM_TENSORS = ("norm.", "head.")
 
 
@@ -43,45 +45,48 @@ class SwinBlock(nn.Module):
         self.window, self.shift = window, shift
         self.norm1 = nn.LayerNorm(dim)
         self.attn = WindowAttention(dim, num_heads, window_size=window)
-        self.attn.fused_attn = True
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
         self.adapters = adapters
         self.drop_path = DropPath(drop_path)
+        self._biases = Recent(capacity=2)
 
-    def forward(self, tokens: Tensor, shift_mask: Tensor) -> Tensor:
-        """tokens (2B, h, w, C); shift_mask (windows, N, N), used by shifted blocks only."""
-        tokens = tokens + self.drop_path(self._window_attention(self.norm1(tokens), shift_mask))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens))) + 0.5 * self.adapters(tokens)
+    def forward(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
+        """tokens (2B, h, w, C); layout of the windows, shifted if this block shifts."""
+        tokens = tokens + self.drop_path(self._window_attention(self.norm1(tokens), layout))
+        return self.adapters(tokens, tokens + self.drop_path(self.mlp(self.norm2(tokens))))
 
-    def _window_attention(self, tokens: Tensor, shift_mask: Tensor) -> Tensor:
-        height, width, dim = tokens.shape[1:]
-        size, shift = self.window, self.shift
-        # Padding comes before the roll: timm's own block rolls first, which differs wherever it pads.
-        padded = F.pad(tokens, (0, 0, 0, -width % size, 0, -height % size))
-        padded_hw = padded.shape[1:3]
-        if shift:
-            padded = padded.roll((-shift, -shift), dims=(1, 2))
-        windows = window_partition(padded, (size, size)).view(-1, size * size, dim)
-        windows = self.attn(windows, mask=shift_mask if shift else None)
-        padded = window_reverse(windows.view(-1, size, size, dim), (size, size), *padded_hw)
-        if shift:
-            padded = padded.roll((shift, shift), dims=(1, 2))
-        return padded[:, :height, :width]
+    def _window_attention(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
+        """Projections see every token once; only what lies between them is done in padded windows."""
+        flat = tokens.flatten(1, 2)
+        if layout.padded:
+            flat = F.pad(flat, (0, 0, 0, 1))  # a zero token, read wherever the windows are padded
+        qkv = self.attn.qkv(flat)
+        biases = self._position_biases(qkv.dtype)
+        groups = [self._attend(qkv.index_select(1, at), biases[kind]) for kind, at in layout.groups]
+        attended = groups[0] if len(groups) == 1 else torch.cat(groups, dim=1)
+        attended = self.attn.proj(attended.index_select(1, layout.back))
+        return attended.unflatten(1, tokens.shape[1:3])
 
+    def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Attention within windows: qkv (2B, windows·N, 3C) → (2B, windows·N, C)."""
+        windows = qkv.view(-1, self.window**2, 3, self.attn.num_heads, self.attn.dim // self.attn.num_heads)
+        query, key, value = windows.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return attended.transpose(1, 2).reshape(len(qkv), -1, self.attn.dim)
 
-def shift_mask(height: int, width: int, window: int, like: Tensor) -> Tensor:
-    """−100 between positions of different shift regions: (windows, window², window²) in `like`'s dtype."""
-    shift = window // 2
-    regions = torch.zeros(1, -(-height // window) * window, -(-width // window) * window, 1)
-    bands = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
-    for number, (rows, columns) in enumerate((r, c) for r in bands for c in bands):
-        regions[:, rows, columns] = number
-    windows = window_partition(regions, (window, window)).flatten(1)
-    different = windows[:, None] != windows[:, :, None]
-    return torch.zeros(different.shape, dtype=like.dtype, device=like.device).masked_fill_(
-        different.to(like.device), SHIFT_PENALTY
-    )
+    def _position_biases(self, dtype: torch.dtype) -> dict[int, Tensor]:
+        """Per kind of window the relative position bias, less where a seam divides it: (1, M, N, N)."""
+        table = self.attn.relative_position_bias_table
+
+        def make() -> dict[int, Tensor]:
+            bias = table[self.attn.relative_position_index.flatten()].T.unflatten(1, (self.window**2, -1))
+            kinds = range(1 + (RIGHT | BOTTOM)) if self.shift else (0,)
+            penalties = {kind: shift_penalty(kind, self.window, self.shift, table.device) for kind in kinds}
+            return {kind: (bias + penalty)[None].to(dtype) for kind, penalty in penalties.items()}
+
+        key = weights_key(table)
+        return self._biases.get(None if key is None else (key, dtype), make)
 
 
 class SwinStage(nn.Module):
@@ -110,6 +115,7 @@ class SwinBackbone(nn.Module):
     def __init__(self, config: SwinConfig):
         super().__init__()
         self.window = config.window_size
+        self._layouts = Recent(KEPT_LAYOUTS)
         self.patch_embed = PatchEmbed(config.embed_dim)
         self.patch_embed_x = PatchEmbed(config.embed_dim)
         # Always on the CPU, so that the network can be built on "meta", where shapes are all that exists.
@@ -135,10 +141,16 @@ class SwinBackbone(nn.Module):
         return self.stages[level].downsample(tokens)
 
     def blocks(self, tokens: Tensor, level: int) -> Tensor:
-        mask = shift_mask(*tokens.shape[1:3], self.window, tokens)
+        layouts = {}
         for block in self.stages[level].blocks:
-            tokens = block(tokens, mask)
+            if block.shift not in layouts:
+                layouts[block.shift] = self._layout(*tokens.shape[1:3], block.shift, tokens.device)
+            tokens = block(tokens, layouts[block.shift])
         return tokens
+
+    def _layout(self, height: int, width: int, shift: int, device: torch.device) -> WindowLayout:
+        arguments = (height, width, self.window, shift, device)
+        return self._layouts.get(arguments, lambda: window_layout(*arguments))
 
     def freeze_statistics(self) -> None:
         """Swin keeps no running statistics; stochastic depth and dropout act in training as usual."""

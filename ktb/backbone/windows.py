@@ -1,0 +1,57 @@
+"""How the tokens of a map go into Swin's windows and back: one gather each way, whatever pads or shifts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SHIFT_PENALTY = -100.0
+RIGHT, BOTTOM = 1, 2  # bits of a window's kind: it holds the seam of the shifted columns, of the rows
+
+
+@dataclass(frozen=True)
+class WindowLayout:
+    """The windows of a map of h×w tokens, grouped by their kind, that is by what they hide within themselves.
+
+    Attributes:
+        groups: per kind (windows·N,) positions y·w + x of the tokens, window by window; h·w where padded.
+        back: (h·w,) where each token is found among all groups, one after the other.
+        padded: whether there is padding.
+    """
+
+    groups: tuple[tuple[int, Tensor], ...]
+    back: Tensor
+    padded: bool
+
+
+def window_layout(height: int, width: int, window: int, shift: int, device: torch.device) -> WindowLayout:
+    """Pad bottom and right to whole windows, then roll by −shift (reference section 2)."""
+    positions = torch.arange(height * width, device=device).view(height, width)
+    # Padding comes before the roll: timm's own block rolls first, which differs wherever it pads.
+    positions = F.pad(positions, (0, -width % window, 0, -height % window), value=height * width)
+    padded = positions.numel() > height * width
+    positions = positions.roll((-shift, -shift), dims=(0, 1))
+    windows = positions.unflatten(1, (-1, window)).unflatten(0, (-1, window)).transpose(1, 2).flatten(2)
+    groups = {0: windows}
+    if shift:
+        groups = {
+            0: windows[:-1, :-1],
+            RIGHT: windows[:-1, -1],
+            BOTTOM: windows[-1, :-1],
+            RIGHT | BOTTOM: windows[-1, -1],
+        }
+    found = tuple((kind, group.flatten()) for kind, group in groups.items() if group.numel())
+    # Every token is there once and sorts to its own place; padding, the largest position, comes after them.
+    back = torch.cat([group for _, group in found]).argsort()[: height * width]
+    return WindowLayout(found, back, padded)
+
+
+def shift_penalty(kind: int, window: int, shift: int, device: torch.device) -> Tensor:
+    """−100 between the positions of a window that come from different sides of a seam: (N, N)."""
+    beyond = torch.arange(window, device=device) >= window - shift
+    region = (kind & BOTTOM) * beyond[:, None] + (kind & RIGHT) * beyond[None]
+    different = region.flatten()[:, None] != region.flatten()[None]
+    return SHIFT_PENALTY * different
