@@ -33,6 +33,8 @@ TERMS: dict[str, str] = {
     "led by": "Which stream chose where the point lies; what is read there may come from both.",
     "gradient × token": "How the score would follow a small change of each piece of the input, times the "
     "piece itself.",
+    "token": "A square of 4 × 4 pixels of the network's input, as the row of numbers that the network makes "
+    "of it first.",
     "logit": "The raw number behind a class's probability: the higher, the surer.",
 }
 """Word → what it means: plain text of at most 160 letters that does without the word itself."""
@@ -61,15 +63,18 @@ def term(word: str, shown: str | None = None) -> str:
 
 
 def explain(text: str, words: dict[str, str]) -> str:
-    """Plain text as HTML in which the first of each phrase explains itself.
+    """Plain text as HTML in which each word explains itself where it comes first.
 
     Args:
         text: plain; it is escaped.
-        words: phrase of the text → key of TERMS; phrases that the text lacks are left out.
+        words: phrase of the text → key of TERMS, several phrases may share one; phrases that the text lacks
+            are left out.
     """
-    unexplained = dict(words)
+    unexplained = set(words.values())
     phrases = "|".join(re.escape(phrase) for phrase in sorted(words, key=len, reverse=True))
-    return "".join(
-        term(unexplained.pop(part), part) if part in unexplained else html.escape(part)
-        for part in re.split(f"({phrases})", text)
-    )
+    parts = []
+    for part in re.split(f"({phrases})", text):
+        word = words.get(part)
+        parts.append(term(word, part) if word in unexplained else html.escape(part))
+        unexplained.discard(word)
+    return "".join(parts)

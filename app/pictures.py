@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from app.glossary import term
 from ktb.outputs import png_bytes
 from ktb.visualize import Color
 
@@ -58,7 +59,8 @@ def image_tag(
     )
 
 
-def figure_tag(image: str, title: str, note: str) -> str:
-    """An image tag with a caption below it."""
-    caption = f"<b>{html.escape(title)}</b> <span>{html.escape(note)}</span>"
+def figure_tag(image: str, title: str, note: str, word: str | None = None) -> str:
+    """An image tag with a caption below it; `word` of the glossary explains its title."""
+    said = term(word, title) if word else html.escape(title)
+    caption = f"<b>{said}</b> <span>{html.escape(note)}</span>"
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from app.drawing import arrows, canvas, color_bar, level_points
+from app.glossary import term
 from app.pictures import MIN_BALANCE_RANGE, display_hw, display_size, figure_tag, image_tag
 from app.service import Result
 from ktb.inspection.maps import clipped_range
@@ -56,9 +57,13 @@ class Scale:
 
 @dataclass(frozen=True)
 class MapKind:
-    """A map that can be chosen: its name, what it says, and its values (h, w) of a level, or None."""
+    """A map that can be chosen: its name, the glossary's word for it, what it says, and its values.
+
+    `values` gives those of a level and a head, (h, w), or None where there are none.
+    """
 
     title: str
+    word: str
     note: str
     values: Callable[[LevelMaps, int | None], np.ndarray | None]
     per_head: bool = False
@@ -71,34 +76,37 @@ def _head(values: np.ndarray, head: int | None) -> np.ndarray:
 
 KINDS: dict[str, MapKind] = {
     "balance": MapKind(
-        "Balance", "who feeds each pixel: Σ attention × weight of X over the points",
+        "Balance", "balance", "who feeds each pixel: Σ attention × weight of X over the points",
         lambda m, head: _head(m.head_balance, head), True, ("photograph", "balanced", "X"),
     ),
     "importance": MapKind(
-        "Point importance", "attention that the points here receive; 1 = as much as any",
+        "Point importance", "point importance", "attention that the points here receive; 1 = as much as any",
         lambda m, head: m.importance_map,
     ),
     "density": MapKind(
-        "Sampling density", "how closely the points lie; 1 = evenly spread", lambda m, head: m.density_map
+        "Sampling density", "sampling density", "how closely the points lie; 1 = evenly spread",
+        lambda m, head: m.density_map,
     ),
     "entropy": MapKind(
-        "Attention entropy", "how evenly a pixel looks at all points; 1 = uniform, no information",
+        "Attention entropy", "entropy", "how evenly a pixel looks at all points; 1 = uniform, no information",
         lambda m, head: _head(m.entropy, head), True, ("selective", "", "uniform"),
     ),
     "share": MapKind(
-        "Share through attention", "how much of the fused feature came through the attention at all",
+        "Share through attention", "share through attention",
+        "how much of the fused feature came through the attention at all",
         lambda m, head: m.sparse_share,
     ),
     "prompt_rgb": MapKind(
-        "Prompts to the photograph", "how strongly MAPA changed each token, relative to the token",
+        "Prompts to the photograph", "prompts", "how strongly MAPA changed each token, relative to the token",
         lambda m, head: m.prompt_rgb,
     ),
     "prompt_x": MapKind(
-        "Prompts to X", "how strongly MAPA changed each token, relative to the token",
+        "Prompts to X", "prompts", "how strongly MAPA changed each token, relative to the token",
         lambda m, head: m.prompt_x,
     ),
 }  # fmt: skip
 DRAWN = {"offsets": "Offsets (arrows)", "weights": "Modality weight of points"}
+DRAWN_WORDS = {"offsets": "offsets", "weights": "modality weight"}
 CHOICES = [
     (KINDS[key].title if key in KINDS else DRAWN[key], key)
     for key in (
@@ -151,7 +159,7 @@ def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
     height, width = display_hw(result.rgb)
     picture = image_tag(scale.colors(values), alt, result.prediction.model, "ktb-view ktb-map")
     picture = picture.replace("<img ", f'<img style="aspect-ratio:{width}/{height}" ', 1)
-    return figure_tag(picture, chosen.title, note) + scale.bar
+    return figure_tag(picture, chosen.title, note, chosen.word) + scale.bar
 
 
 def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) -> str:
@@ -188,7 +196,7 @@ def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) ->
     over = canvas(size, inside, DRAWN[kind], result.prediction.model, veil=0.45)
     photo = image_tag(display_size(result.rgb), DRAWN[kind].lower(), css_class="ktb-view")
     layers = f'<div class="ktb-pile">{photo}{over}</div>'
-    return figure_tag(layers, DRAWN[kind], note) + bar
+    return figure_tag(layers, DRAWN[kind], note, DRAWN_WORDS[kind]) + bar
 
 
 def borders(result: Result) -> str:
@@ -226,7 +234,7 @@ def all_levels(result: Result, kind: str, head: int | None) -> str:
     if not figures:
         return ""
     return (
-        f"<h4>{html.escape(chosen.title)} at all levels</h4>"
+        f"<h4>{term(chosen.word, chosen.title)} at all {term('level', 'levels')}</h4>"
         f'<div class="ktb-grid ktb-four">{"".join(figures)}</div>'
         f'{scale.bar}<p class="ktb-note">{html.escape(chosen.note)}. {html.escape(scale.said)}</p>'
     )
@@ -251,10 +259,11 @@ def head_grid(result: Result) -> str:
             )
             for head, values in enumerate(maps.head_balance)
         )
-        rows.append(f'<div class="ktb-heads"><b>Level {maps.level}</b><div>{heads}</div></div>')
+        level = term("level", "Level") if maps.level == 0 else "Level"
+        rows.append(f'<div class="ktb-heads"><b>{level} {maps.level}</b><div>{heads}</div></div>')
     return (
-        f'{"".join(rows)}{scale.bar}<p class="ktb-note">Each small picture is one head, with its number and '
-        f"the mean share of X. {html.escape(scale.said)}</p>"
+        f'{"".join(rows)}{scale.bar}<p class="ktb-note">Each small picture is the {term("balance")} of one '
+        f"{term('head')}, with its number and the mean share of X. {html.escape(scale.said)}</p>"
     )
 
 

@@ -7,6 +7,7 @@ import html
 import numpy as np
 
 from app.drawing import EMPHASISED, hex_colors
+from app.glossary import explain, term
 from app.service import Result
 from ktb.inspection.pixel import at_of_pixel, inspect_pixel, pixel_shares, place_in_image, strongest
 from ktb.inspection.views import PixelView
@@ -30,29 +31,27 @@ def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> st
     (y, x), (row, column), (rows, columns) = pixel, view.position, view.grid_hw
     whose = "mean over the heads" if view.head is None else f"head {view.head}"
     tiles = "".join(
-        f'<div title="{html.escape(hint)}"><b>{value}</b><span>{name}</span></div>'
-        for value, name, hint in (
-            (f"{100 * view.balance:.0f} %", "of its attention goes to X", "Σ attention × weight of X"),
+        f"<div><b>{value}</b><span>{said}</span></div>"
+        for value, said in (
+            (f"{100 * view.balance:.0f} %", f"of its {term('attention')} {term('balance', 'goes to X')}"),
             (
                 f"{view.effective_points:.0f} of {view.points_per_head}",
-                "points it effectively looks at",
-                f"exponential of the attention's entropy; normalised entropy {view.entropy:.2f}, 1 = uniform",
+                f"points it {term('effective points', 'effectively looks at')}",
             ),
             (
                 f"{100 * view.sparse_share:.0f} %",
-                "of its feature came through attention",
-                "‖α ⊙ attended‖ against ‖ι ⊙ context‖; the rest is the dense context of both streams",
+                f"of its feature {term('share through attention', 'came through attention')}",
             ),
         )
     )
     return f"""<div class="ktb-pixel" data-y="{y}" data-x="{x}" data-level="{view.level}"
 data-head="{"mean" if view.head is None else view.head}">
-<h4>Pixel ({y}, {x}) <span>level {view.level}, {whose};
+<h4>Pixel ({y}, {x}) <span>{term("level")} {view.level}, {explain(whose, {"heads": "head", "head": "head"})};
 position ({row}, {column}) of {rows} × {columns}</span></h4>
 <div class="ktb-tiles">{tiles}</div>
-<p>{html.escape(describe_pixel(view, "X"))}</p>
+<p>{explain(describe_pixel(view, "X"), {"normalised entropy": "entropy"})}</p>
 <h5>Where its fused feature came from</h5>{_shares(result, view.level, pixel)}
-<h5>What each head says here</h5>{_probabilities(result, pixel)}</div>"""
+<h5>What each {term("segmentation head", "head")} says here</h5>{_probabilities(result, pixel)}</div>"""
 
 
 def points_table(result: Result, view: PixelView) -> str:
@@ -76,10 +75,9 @@ def points_table(result: Result, view: PixelView) -> str:
     total = float(view.attention[first].sum())
     return f"""<div class="ktb-points"><h4>The {len(first)} strongest points
 <span>{100 * total:.1f} % of the attention; {len(view.attention) - len(first)} share the rest</span></h4>
-<table><thead><tr><th class="num">#</th><th class="num">attention</th>
-<th class="num" title="modality weight: how much of what is read at this point is X">weight of X</th>
-<th class="num" title="pixels of the photograph">(y, x)</th>
-<th title="which stream chose where to look">led by</th></tr></thead><tbody>{rows}</tbody></table></div>"""
+<table><thead><tr><th class="num">#</th><th class="num">{term("attention")}</th>
+<th class="num">{term("modality weight", "weight of X")}</th><th class="num">pixel (y, x)</th>
+<th>{term("led by")}</th></tr></thead><tbody>{rows}</tbody></table></div>"""
 
 
 def _shares(result: Result, level: int, pixel: tuple[int, int]) -> str:
@@ -91,13 +89,13 @@ def _shares(result: Result, level: int, pixel: tuple[int, int]) -> str:
         rgb, x, context = (round(100 * part) for _, part in parts)
         said = f"level {index}: photograph {rgb} %, X {x} %, context {context} %"
         rows.append(
-            f'<div class="{"chosen" if index == level else ""}" title="{said}"><span>level {index}</span>'
+            f'<div class="{"chosen" if index == level else ""}"><span>level {index}</span>'
             f'<div class="ktb-stacked" role="img" aria-label="{said}">{bars}</div>'
             f"<span>{rgb} · {x} · {context} %</span></div>"
         )
     key = (
         '<p class="ktb-key"><i class="rgb"></i>photograph <i class="x"></i>X (both through attention) '
-        '<i class="context"></i>context of both streams, which nothing splits</p>'
+        f'<i class="context"></i>{term("context")} of both streams, which nothing splits</p>'
     )
     return f'<div class="ktb-shares">{"".join(rows)}</div>{key}'
 

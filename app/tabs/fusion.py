@@ -10,11 +10,15 @@ from app.context import Context
 from app.drawing import pixel_points
 from app.events import HIDDEN, LATEST, RUNNING
 from app.handlers import shows_errors
-from app.panels import fusion, maps, pixel
+from app.panels import attribution, fusion, maps, pixel
 from app.pictures import display_hw
 from app.service import Result
-from ktb.inspection.attribution import Target, attribute_prediction
+from ktb.inspection.attribution import attribute_prediction
+from ktb.inspection.targets import TargetKind, target_at
 
+ABOUT: list[tuple[str, TargetKind]] = [
+    ("this pixel", "pixel"), ("its region", "region"), ("its whole class", "class")
+]  # fmt: skip
 LEVELS = [("0 fine", 0), ("1", 1), ("2", 2), ("3 coarse", 3)]
 FORGET_PIXEL = "() => { window.ktbForgetPixel && window.ktbForgetPixel(); }"
 Pixel = tuple[int, int]
@@ -77,7 +81,10 @@ class FusionTab:
                         self.table = gr.HTML(elem_id="ktb-table")
                     with gr.Column(min_width=320):
                         self.details = gr.HTML(pixel.HINT, elem_id="ktb-details")
-                        self.ask = gr.Button("What did this pixel react to?", elem_id="ktb-attribute")
+                        self.about = gr.Radio(
+                            ABOUT, value="pixel", label="Ask about", elem_id="ktb-about", min_width=320
+                        )
+                        self.ask = gr.Button(attribution.question("pixel"), elem_id="ktb-attribute")
                 self.attribution = gr.HTML(elem_id="ktb-attribution")
                 self.all_levels = gr.HTML(elem_id="ktb-all-levels")
                 with gr.Accordion("Every head of every level", open=False, elem_id="ktb-heads"):
@@ -98,7 +105,8 @@ class FusionTab:
         self.kind.input(self.choose_map, controls, [self.map, self.borders, self.all_levels], **LATEST)
         at_pixel = [context.pixel, self.over_photo, self.over_x, self.details, self.table, self.attribution]
         context.at.input(self.choose_pixel, [context.at, self.level, self.head], at_pixel, **LATEST)
-        self.ask.click(self.attribute, context.pixel, self.attribution, **RUNNING)
+        self.about.input(attribution.question, self.about, self.ask, **LATEST)
+        self.ask.click(self.attribute, [context.pixel, self.about], self.attribution, **RUNNING)
 
     @property
     def _drawn(self) -> tuple[gr.HTML, ...]:
@@ -150,16 +158,17 @@ class FusionTab:
         return drawn | {self.context.pixel: found, self.attribution: ""}
 
     @shows_errors
-    def attribute(self, request: gr.Request, at: Pixel | None):
-        """Run the network with gradients for one pixel."""
+    def attribute(self, request: gr.Request, at: Pixel | None, kind: TargetKind):
+        """Run the network with gradients for the pixel, its region or its class."""
         result = self.context.store.result(request.session_hash)
         if result is None or at is None:
-            return fusion.MUST_CLICK
+            return attribution.MUST_CLICK
+        at = tuple(at)
         predictor = self.context.service.predictor(result.offered_as)
-        target = Target("pixel", tuple(at))
+        target = target_at(result.prediction.labels["fused"], at, kind)
         with self.context.service.turns.single():
             found = attribute_prediction(predictor, result.rgb, result.prediction.x, target)
-        return fusion.attribution_panel(result, found)
+        return attribution.attribution_panel(result, found, at, target)
 
     def draw(
         self, result: Result, level: int, head: int | None, kind: str, at: Pixel | None

@@ -1,0 +1,111 @@
+"""What the score of a pixel, its region or its class reacts to in both sensors."""
+
+from __future__ import annotations
+
+import html
+
+import cv2
+import numpy as np
+
+from app.drawing import color_bar
+from app.glossary import explain, term
+from app.pictures import display_size, figure_tag, image_tag
+from app.service import Result
+from ktb.inspection.maps import clipped_range
+from ktb.inspection.targets import Target, TargetKind
+from ktb.inspection.views import Attribution
+from ktb.inspection.words import describe_attribution, percent
+from ktb.visualize import scalar_to_colors
+
+LINE_COLOR, RIM_COLOR = (255, 255, 255), (24, 24, 28)
+MUST_CLICK = '<p class="ktb-note">Click a pixel in one of the pictures first.</p>'
+
+
+def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int], target: Target) -> str:
+    """What a score reacts to in both sensors, beside what really happens when one is switched off.
+
+    The target, as `target_at` gives it for the pixel of the fused mask, is outlined in both pictures.
+    """
+    low, high, clipped = clipped_range(np.stack([found.rgb, found.x]), centre=0.0)
+    area = _area(result, target)
+    views = (
+        ("rgb", result.rgb, found.rgb, found.total_rgb, 1 - found.share_x, "Photograph"),
+        ("x", result.prediction.x.preview, found.x, found.total_x, found.share_x, f"X: {result.x_name}"),
+    )
+    figures = "".join(
+        figure_tag(
+            image_tag(
+                _over(under, values, low, high, area),
+                f"{name} attribution",
+                result.prediction.model,
+                "ktb-view",
+            ),
+            f"{title}: {100 * share:.0f} % of the sensitivity",
+            f"gradient × token adds up to {total:+.2f}",
+        )
+        for name, under, values, total, share, title in views
+    )
+    without = "".join(
+        f"<div><b>{change:+.2f}</b><span>when {name} is switched off<br>"
+        f"the score becomes {found.value + change:.2f}</span></div>"
+        for name, change in (("the photograph", found.without_rgb), ("X", found.without_x))
+    )
+    outlined = "" if area is None else " The white line goes around what was asked about."
+    bar = color_bar("diverging", low, high, (f"{low:.3f} against", "0", f"for {high:.3f}"))
+    return f"""<div class="ktb-attribution" data-kind="{target.kind}" data-score="{html.escape(found.score)}"
+data-value="{found.value:.7g}" data-share-x="{found.share_x:.7g}" data-total-rgb="{found.total_rgb:.7g}"
+data-total-x="{found.total_x:.7g}" data-without-rgb="{found.without_rgb:.7g}"
+data-without-x="{found.without_x:.7g}">
+<h4>{question(target.kind)} <span>{html.escape(_named(result, pixel, area))}</span></h4>
+<p class="ktb-words">{explain(describe_attribution(found, "X"), {"logit": "logit"})}</p>
+<div class="ktb-grid ktb-two">{figures}</div>{bar}
+<h4>What really happens <span>the score is {found.value:.2f}</span></h4><div class="ktb-tiles">{without}</div>
+<p class="ktb-note">{term("gradient × token", "Gradient × token")} after patch embedding: how the score would
+follow a small change of each {term("token")}. Orange speaks for the class, blue against it.{outlined}
+Colours end at the 1st and 99th percentile ({100 * clipped:.1f} % of the values lie beyond). Both
+numbers need not agree: the gradient is a slope here, switching off is a long way. Checkpoint:
+{html.escape(result.prediction.model)}.</p></div>"""
+
+
+def question(kind: TargetKind) -> str:
+    """What is asked about a pixel, its region or its class."""
+    return f"What did this {kind} react to?"
+
+
+def _area(result: Result, target: Target) -> np.ndarray | None:
+    """Where a target lies in the fused mask, (H, W) bool; None for a pixel."""
+    if target.kind == "class":
+        return result.prediction.labels["fused"] == target.class_index
+    return target.region
+
+
+def _named(result: Result, pixel: tuple[int, int], area: np.ndarray | None) -> str:
+    name = result.prediction.classes[result.prediction.labels["fused"][pixel]]
+    if area is None:
+        return f"{name} at {pixel}"
+    return f"{name}, {area.sum():,} pixels, {percent(float(area.mean()))} of the photograph"
+
+
+def _over(
+    under: np.ndarray, values: np.ndarray, low: float, high: float, area: np.ndarray | None
+) -> np.ndarray:
+    """Signed values as colours over a grey picture: the stronger, the less of the picture shows through."""
+    picture = display_size(under)
+    grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * 0.45 + 255 * 0.5
+    wide = cv2.resize(values.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    strength = np.clip(np.abs(wide) / max(high, 1e-12), 0, 1)[..., None] ** 0.6
+    colors = scalar_to_colors(wide, low, high, "diverging")
+    drawn = (grey * (1 - strength) + colors * strength).astype(np.uint8)
+    return drawn if area is None else _outlined(drawn, area)
+
+
+def _outlined(picture: np.ndarray, area: np.ndarray) -> np.ndarray:
+    """A white line with a dark rim around an area (H, W) bool; it lies outside and hides nothing of it."""
+    inside = display_size(area.astype(np.uint8), smooth=False)
+    width = max(1, round(min(inside.shape) / 400))
+    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    line = cv2.dilate(inside, kernel)
+    rim = cv2.dilate(line, kernel)
+    picture[rim > inside] = RIM_COLOR
+    picture[line > inside] = LINE_COLOR
+    return picture
