@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,13 @@ def split_streams(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """(2B, …) with the rgb samples first → (B, …) rgb and (B, …) x."""
     rgb, x = tokens.chunk(2)
     return rgb, x
+
+
+class Reach(NamedTuple):
+    """How far an output depends on its input, in cells of its own grid, if cut at multiples of `step`."""
+
+    cells: int
+    step: int
 
 
 def init_linear(module: nn.Module) -> None:

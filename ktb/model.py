@@ -95,7 +95,7 @@ class KTB(nn.Module):
         _check_inputs(rgb, modal_x)
         _check_branches(branches)
         tokens = self.backbone.embed(rgb, modal_x)  # 2B, h, w, C: rgb samples first
-        tokens = _mask_streams(tokens, mask_rgb, mask_x)
+        tokens = mask_streams(tokens, mask_rgb, mask_x)
         return self.from_tokens(tokens, logits_hw or rgb.shape[-2:], trace, branches)
 
     def from_tokens(
@@ -108,12 +108,10 @@ class KTB(nn.Module):
         """The network after patch embedding: tokens (2B, h, w, C), rgb samples first; the rest as forward."""
         feats = {branch: [] for branch in BRANCHES}
         traces, prompts = [], []
-        for level, (mapa, dscf) in enumerate(zip(self.mapa, self.dscf)):
-            tokens = self.backbone.downsample(tokens, level)
-            prompted = mapa(tokens)
-            if trace and self.config.fusion.prompts:
-                prompts.append(_relative_change(tokens, prompted))
-            tokens = self.backbone.blocks(prompted, level)
+        for level, dscf in enumerate(self.dscf):
+            tokens, change = self.stage(tokens, level, trace)
+            if change is not None:
+                prompts.append(change)
             stage_rgb, stage_x = split_streams(tokens)
             feats["rgb"].append(self.norms["rgb"][level](stage_rgb))
             feats["x"].append(self.norms["x"][level](stage_x))
@@ -122,6 +120,22 @@ class KTB(nn.Module):
             traces.append(level_trace)
         logits = {branch: _upsampled(self.heads[branch](feats[branch]), logits_hw) for branch in branches}
         return KTBOutput(**logits, trace=tuple(filter(None, traces)) or None, prompts=tuple(prompts) or None)
+
+    def stage(self, tokens: Tensor, level: int, trace: bool = False) -> tuple[Tensor, Tensor | None]:
+        """One level of both streams, before the fusion.
+
+        Args:
+            tokens: (2B, h, w, C) as the level before left them, rgb samples first.
+            trace: also tell how strongly the prompts changed the tokens, where there are prompts.
+
+        Returns:
+            The level's tokens (2B, h', w', C'), and (B, 2, h', w') as `KTBOutput.prompts` or None.
+        """
+        tokens = self.backbone.downsample(tokens, level)
+        prompted = self.mapa[level](tokens)
+        wanted = trace and self.config.fusion.prompts
+        change = _relative_change(tokens, prompted) if wanted else None
+        return self.backbone.blocks(prompted, level), change
 
     def normalize_rgb(self, rgb: Tensor) -> Tensor:
         """(B, 3, H, W) RGB uint8, or float on the 0..1 scale → network input."""
@@ -174,7 +188,8 @@ def _check_branches(branches: Sequence[str]) -> None:
         raise ValueError(f"branches is {branches!r}; give some of {', '.join(BRANCHES)} as a tuple.")
 
 
-def _mask_streams(tokens: Tensor, mask_rgb: Tensor | None, mask_x: Tensor | None) -> Tensor:
+def mask_streams(tokens: Tensor, mask_rgb: Tensor | None, mask_x: Tensor | None) -> Tensor:
+    """Zero the tokens (2B, h, w, C) of masked samples; masks (B,) bool, True where masked."""
     if mask_rgb is None and mask_x is None:
         return tokens
     none = torch.zeros(len(tokens) // 2, dtype=torch.bool, device=tokens.device)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import LiteConfig
-from ktb.layers import require_matching, stream_adapters
+from ktb.layers import Reach, require_matching, stream_adapters
 
 TIMM_NAME = "tf_efficientnet_lite0.in1k"
 
@@ -90,6 +90,11 @@ class LiteBackbone(nn.Module):
 
     def blocks(self, tokens: Tensor, level: int) -> Tensor:
         return self.stages[level](tokens)
+
+    def reach(self, level: int | None) -> Reach:
+        """Of a stage, or of the patch embedding (None), on even sizes."""
+        part = self.patch_embed if level is None else self.stages[level]
+        return Reach(sum(m.kernel_size[0] // 2 for m in part.modules() if isinstance(m, nn.Conv2d)), 1)
 
     def freeze_statistics(self) -> None:
         """Keep the frozen batch norms in evaluation mode."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ktb.backbone.windows import BOTTOM, RIGHT, WindowLayout, shift_penalty, window_layout
 from ktb.config import SwinConfig
-from ktb.layers import require_matching, stream_adapters
+from ktb.layers import Reach, require_matching, stream_adapters
 from ktb.recent import Recent, weights_key
 
 KEPT_LAYOUTS = 16  # of four levels, plain and shifted: two image sizes
@@ -151,6 +151,12 @@ class SwinBackbone(nn.Module):
     def _layout(self, height: int, width: int, shift: int, device: torch.device) -> WindowLayout:
         arguments = (height, width, self.window, shift, device)
         return self._layouts.get(arguments, lambda: window_layout(*arguments))
+
+    def reach(self, level: int | None) -> Reach:
+        """Of a stage, or of the patch embedding (None): a window for each block that shifts its windows."""
+        if level is None:
+            return Reach(0, 1)
+        return Reach(self.window * (len(self.stages[level].blocks) // 2), self.window)
 
     def freeze_statistics(self) -> None:
         """Swin keeps no running statistics; stochastic depth and dropout act in training as usual."""
