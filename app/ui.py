@@ -144,16 +144,17 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *p.proposed], **QUIET).then(*read, **LATEST)
     a.remove.click(lambda: None, None, x.form.alignment, **QUIET).then(*read, **LATEST)
 
-    ran = run.click(*run_pair, **RUNNING)
+    running = {"show_progress_on": [p.stage, p.foot], **RUNNING}  # with the place in the queue
+    ran = run.click(*run_pair, **running)
     ran.failure(h.offer_alone, [p.rgb, x.files, x.source], p.alone, **QUIET)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
-    p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **RUNNING)
+    p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **running)
     places = [p.rgb, x.files, x.source, *x.values]
     for chosen in (
         p.gallery.select(h.choose_example, p.model, places, **HIDDEN),
         p.try_it.click(h.choose_first_example, p.model, places, **HIDDEN),
     ):
-        chosen.then(*new_pair, **QUIET).then(*run_pair, **RUNNING)
+        chosen.then(*new_pair, **QUIET).then(*run_pair, **running)
     p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **QUIET).then(*read, **QUIET)
 
 
