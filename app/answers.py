@@ -9,37 +9,108 @@ from typing import Any
 
 import numpy as np
 
-from ktb.differences import difference
+from ktb.agreement import class_changes, class_iou, disagreement_map, joint_counts, kind_shares
+from ktb.differences import Deciding, Difference, difference
+from ktb.ground_truth import IGNORE_INDEX, GroundTruth, fusion_effect, score, scored_shares
 from ktb.model import BRANCHES
 from ktb.outputs import png_bytes
-from ktb.prediction import Prediction
+from ktb.prediction import Branch, Prediction
+
+AGREEMENT = ("all_agree", "only_rgb", "only_x", "against_fused", "all_differ")
+"""Names of the values of `ktb.agreement.disagreement_map`."""
+EFFECTS = ("both_right", "helped", "hurt", "both_wrong")
+"""Names of the values of `ktb.ground_truth.fusion_effect`."""
 
 
 def compared(before: Prediction, after: Prediction) -> dict[str, Any]:
     """Both predictions and how they differ."""
-    found = difference(before, after)
     return {
         "before": told(before),
         "after": told(after),
-        "difference": {
-            "changed_share": plain(found.changed_share),
-            "changes": [asdict(change) for change in found.changes],
-            "classes": [asdict(pair) for pair in found.classes],
-            "confidence_change": plain(found.confidence_change),
-            "agreement": plain(dict(found.agreement)),
-        },
+        "difference": difference_facts(difference(before, after)),
+    }
+
+
+def difference_facts(found: Difference) -> dict[str, Any]:
+    """How two predictions differ, without the maps."""
+    return {
+        "changed_share": plain(found.changed_share),
+        "changes": [asdict(change) for change in found.changes],
+        "classes": [asdict(pair) for pair in found.classes],
+        "confidence_change": plain(found.confidence_change),
+        "agreement": plain(dict(found.agreement)),
+    }
+
+
+def deciding_facts(found: Deciding) -> dict[str, Any]:
+    """Which sensor decided, without the map."""
+    return {
+        "shares": dict(found.shares),
+        "stays_without_x": found.stays_without_x,
+        "stays_without_rgb": found.stays_without_rgb,
     }
 
 
 def told(prediction: Prediction) -> dict[str, Any]:
     """The class tables, and the masks as base64 indexed PNG."""
-    labels = {
-        branch: as_base64(
-            png_bytes(prediction.labels[branch], prediction.model, prediction.palette, prediction.x.origin)
-        )
-        for branch in BRANCHES
-    }
+    labels = {branch: as_base64(data) for branch, data in label_files(prediction).items()}
     return prediction.summary() | {"labels": labels}
+
+
+def label_files(prediction: Prediction) -> dict[Branch, bytes]:
+    """Per branch an indexed PNG whose pixel values are class indices."""
+    model, palette, origin = prediction.model, prediction.palette, prediction.x.origin
+    return {branch: png_bytes(prediction.labels[branch], model, palette, origin) for branch in BRANCHES}
+
+
+def truth_facts(prediction: Prediction, truth: GroundTruth) -> dict[str, Any]:
+    """The heads' scores, and what fusion changed against either head; shares are of the labelled pixels."""
+    classes, labels = prediction.classes, prediction.labels
+    scores = {branch: score(labels[branch], truth.labels, len(classes)) for branch in BRANCHES}
+    return plain(
+        {
+            "model": prediction.model,
+            "truth": truth.name,
+            "read": truth.summary,
+            "labelled_share": float(np.mean(truth.labels != IGNORE_INDEX)),
+            "scores": {
+                branch: {
+                    "mean_iou": found.mean_iou,
+                    "pixel_accuracy": found.pixel_accuracy,
+                    "iou": dict(zip(classes, found.iou)),
+                }
+                for branch, found in scores.items()
+            },
+            "fusion": {
+                branch: dict(zip(EFFECTS, scored_shares(effect, len(EFFECTS))))
+                for branch, effect in fusion_effects(prediction, truth).items()
+            },
+        }
+    )
+
+
+def fusion_effects(prediction: Prediction, truth: GroundTruth) -> dict[Branch, np.ndarray]:
+    """`ktb.ground_truth.fusion_effect` against the rgb and the x head, each (H, W) uint8."""
+    labels = prediction.labels
+    return {b: fusion_effect(labels["fused"], labels[b], truth.labels) for b in BRANCHES if b != "fused"}
+
+
+def agreement_facts(prediction: Prediction) -> dict[str, Any]:
+    """How far the three heads of one run say the same; IoU is with the fused head."""
+    labels, classes = prediction.labels, prediction.classes
+    heads = {}
+    for branch in ("rgb", "x"):
+        joint = joint_counts(labels["fused"], labels[branch], len(classes))
+        heads[branch] = {
+            "same_share": float(np.mean(labels[branch] == labels["fused"])),
+            "iou": dict(zip(classes, class_iou(joint))),
+            "changes": [
+                {"fused": classes[one.source], branch: classes[one.target], "share": one.share}
+                for one in class_changes(joint)
+            ],
+        }
+    shares = kind_shares(disagreement_map(labels))
+    return plain({"shares": dict(zip(AGREEMENT, shares)), "heads": heads})
 
 
 def plain(value: Any) -> Any:

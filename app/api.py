@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import get_args
 
 import gradio as gr
 
@@ -11,39 +12,66 @@ from app.api_calls import Calls
 from app.api_change import ChangeApi
 from app.api_inspect import InspectApi
 from app.api_run import RunApi
+from app.api_sequence import SequenceApi
 from app.export import EXPORTS
-from app.service import Service
+from app.layout import FilesPlace
+from app.recording import ONE_AT_A_TIME
+from app.service import Service, XSource
 from app.sessions import SessionStore
+from ktb.ground_truth import Numbering
+from ktb.inspection.targets import TargetKind
+from ktb.sequence_drawing import VIEWS
+from ktb.sequence_video import MAX_FPS
+from ktb.sequences import SequenceOptions
+
+NETWORK = {"concurrency_limit": 1, "concurrency_id": "network"}
 
 
 def wire_api(
     service: Service, store: SessionStore, rgb: gr.Image, x_files: gr.File, model: gr.Dropdown
 ) -> None:
-    """Hidden components give the parameters their types; every endpoint is named like its function."""
-    fields: dict[str, gr.components.Component] = {"rgb": rgb, "x": x_files, "model": model}
-    fields["options"] = gr.JSON({}, visible=False, label="options")
-    fields["x_source"] = gr.Textbox("file", visible=False, label="x_source")
-    for name, start in (("row", 0), ("column", 0), ("level", 2), ("head", -1)):
-        fields[name] = gr.Number(start, precision=0, visible=False, label=name)
-    fields["class_name"] = gr.Textbox("", visible=False, label="class_name")
-    fields["change"] = gr.JSON({}, visible=False, label="change")
-    fields["other"] = gr.Dropdown(service.models, value=service.models[-1], visible=False, label="other")
-    fields["kind"] = gr.Dropdown(list(EXPORTS), value="html", visible=False, label="kind")
+    """Make every endpoint, named like its function; its parameters are the fields of the same names."""
+    fields = {"rgb": rgb, "x": x_files, "model": model, **_fields(service.models)}
     answer, button = gr.JSON(visible=False, label="answer"), gr.Button(visible=False)
     calls = Calls(service, store)
-    one, look, change = RunApi(calls), InspectApi(calls), ChangeApi(calls)
-    endpoints: tuple[Callable, ...] = (
-        one.segment, one.read_x, look.inspect, look.maps, look.attribute, change.what_if, change.compare,
-        one.export,
+    run, look, change = RunApi(calls), InspectApi(calls), ChangeApi(calls)
+    single: tuple[Callable, ...] = (
+        run.segment, run.read_x, run.align, run.agreement, run.export, look.inspect, look.maps,
+        look.attribute, change.what_if, change.sensors, change.compare, change.truth,
     )  # fmt: skip
-    for function in endpoints:
+    endpoints = [(function, NETWORK) for function in single]
+    for function, turn in [*endpoints, (SequenceApi(calls).sequence, ONE_AT_A_TIME)]:
         inputs = [fields[name] for name in inspect.signature(function).parameters]
-        button.click(
-            function,
-            inputs,
-            answer,
-            api_name=function.__name__,
-            concurrency_limit=1,
-            concurrency_id="network",
-        )
-    button.click(one.models, None, answer, api_name="models")
+        button.click(function, inputs, answer, api_name=function.__name__, **turn)
+    button.click(run.models, None, answer, api_name="models")
+
+
+def _fields(models: list[str]) -> dict[str, gr.components.Component]:
+    """Hidden components, which give the parameters their types and defaults.
+
+    A choice that is not offered is refused by the endpoint itself, which then deletes the call's uploads.
+    """
+    choices = {
+        "x_source": (get_args(XSource), "file"),
+        "target": (get_args(TargetKind), "pixel"),
+        "numbering": (get_args(Numbering), "stored"),
+        "other": (models, models[-1]),
+        "kind": ((*EXPORTS, "json"), "html"),
+    }
+    fields: dict[str, gr.components.Component] = {
+        name: gr.Dropdown(list(offered), value=start, allow_custom_value=True, visible=False, label=name)
+        for name, (offered, start) in choices.items()
+    }
+    for name in ("options", "change"):
+        fields[name] = gr.JSON({}, visible=False, label=name)
+    for name, start in (("row", 0), ("column", 0), ("level", 2), ("head", -1)):
+        fields[name] = gr.Number(start, precision=0, visible=False, label=name)
+    for name in ("label_picture", "calibration", "recording", "x_video"):
+        fields[name] = FilesPlace(visible=False, label=name)
+    views = list(SequenceOptions.layout)
+    return fields | {
+        "class_name": gr.Textbox("", visible=False, label="class_name"),
+        "other_x": FilesPlace(file_count="multiple", visible=False, label="other_x"),
+        "views": gr.CheckboxGroup(list(VIEWS), value=views, visible=False, label="views"),
+        "fps": gr.Number(0, minimum=0, maximum=MAX_FPS, visible=False, label="fps"),
+    }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
+
+import gradio as gr
 
 from app.handlers import shows_errors
 from app.service import Result, Service
@@ -15,6 +17,19 @@ from ktb.modalities import XOptions
 as_text = partial(shows_errors, as_html=False)
 
 
+def streams_text(handler: Callable[..., Iterator]) -> Callable[..., Iterator]:
+    """As `as_text`, for an endpoint that answers several times."""
+
+    @wraps(handler)
+    def wrapped(*args, **kwargs):
+        try:
+            yield from handler(*args, **kwargs)
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return wrapped
+
+
 class Calls:
     """Of the endpoints; uploads of a call are deleted when it ends."""
 
@@ -22,10 +37,11 @@ class Calls:
         self.service, self.store = service, store
 
     @contextmanager
-    def uploads(self, rgb: str | None, x: list[str] | None) -> Iterator[None]:
+    def uploads(self, *files: str | list[str] | None) -> Iterator[None]:
         """Delete a call's files when it ends."""
         call = uuid.uuid4().hex
-        self.store.remember_uploads(call, [rgb, *(x or [])])
+        given = [path for one in files for path in ([one] if isinstance(one, str) else one or ())]
+        self.store.remember_uploads(call, given)
         try:
             yield
         finally:
@@ -33,10 +49,16 @@ class Calls:
 
     @contextmanager
     def run(
-        self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        options: dict | None,
+        x_source: str,
+        *others: str | list[str] | None,
     ) -> Iterator[Result]:
-        """Run a pair; ValueError as `Service.segment`."""
-        with self.uploads(rgb, x):
+        """Run a pair; the call's other files go with it. ValueError as `Service.segment`."""
+        with self.uploads(rgb, x, *others):
             yield self.service.segment(rgb, x, model, options_of(options), x_source)
 
 

@@ -8,8 +8,10 @@ from app.answers import as_base64, check_given, plain
 from app.api_calls import Calls, as_text
 from ktb.array_file import arrays_file, level_arrays
 from ktb.inspection import Inspection
-from ktb.inspection.attribution import Target, attribute_prediction
+from ktb.inspection.attribution import attribute_prediction
+from ktb.inspection.targets import Target, TargetKind, target_at
 from ktb.inspection.words import describe_level
+from ktb.prediction import Prediction
 
 
 class InspectApi:
@@ -94,27 +96,35 @@ class InspectApi:
         class_name: str,
         options: dict | None,
         x_source: str,
+        target: TargetKind,
     ):
-        """What a pixel's fused score reacts to: gradient × token after patch embedding.
+        """What a fused score reacts to: gradient × token after patch embedding.
 
-        class_name: whose score; "" for the class predicted there. With row and column -1: the mean over all
-        places where that class is predicted. Returns an object: score, value, rgb and x (maps as lists, at
-        the token grid), total_rgb, total_x, share_x, and without_x, without_rgb: how the score really changes
-        when that sensor is switched off.
+        target: "pixel" (row, column) of the photograph; "region", the connected part of the fused mask's
+        class around it; or "class", all places where a class is predicted. class_name: whose score; "" for
+        the class that the fused mask shows at the pixel. With row and column -1 the target is the class
+        class_name. The score of a region or a class is the mean over it. Returns an object: score, value, rgb
+        and x (maps as lists, at the token grid), total_rgb, total_x, share_x, and without_x, without_rgb: how
+        the score really changes when that sensor is switched off.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
-            index = None
-            if class_name and class_name not in prediction.classes:
-                allowed = ", ".join(prediction.classes)
-                raise ValueError(f"class {class_name!r} is not there; choose one of {allowed}.")
-            if class_name:
-                index = prediction.classes.index(class_name)
             check_given(row, column)
-            if row < 0 and column < 0:
-                target = Target("class", class_index=index)
-            else:
-                target = Target("pixel", pixel=(row, column), class_index=index)
+            chosen = _target(prediction, (row, column), class_name, target)
             predictor = self.calls.service.predictor(model)
-            found = attribute_prediction(predictor, result.rgb, prediction.x, target)
+            found = attribute_prediction(predictor, result.rgb, prediction.x, chosen)
             return {"model": prediction.model, **plain(asdict(found))}
+
+
+def _target(prediction: Prediction, pixel: tuple[int, int], class_name: str, kind: TargetKind) -> Target:
+    index = None
+    if class_name:
+        if class_name not in prediction.classes:
+            allowed = ", ".join(prediction.classes)
+            raise ValueError(f"class {class_name!r} is not there; choose one of {allowed}.")
+        index = prediction.classes.index(class_name)
+    if max(pixel) >= 0:
+        return target_at(prediction.labels["fused"], pixel, kind, index)
+    if kind == "region":
+        raise ValueError("a target of kind 'region' needs its pixel; give row and column.")
+    return Target("class", class_index=index)

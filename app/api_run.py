@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from app.answers import as_base64
+from typing import get_args
+
+from app.answers import agreement_facts, as_base64, plain
 from app.api_calls import Calls, as_text, options_of
 from app.export import export_file
+from app.panels.legends import KINDS
 from app.panels.x_input import network_picture
+from app.service import XSource
+from app.settings import Settings
+from ktb.agreement import disagreement_map
+from ktb.modalities.align import read_alignment
 from ktb.outputs import png_bytes, result_files
 
 
@@ -54,18 +61,82 @@ class RunApi:
         }
 
     @as_text
+    def align(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        options: dict | None,
+        calibration: str | None = None,
+    ):
+        """An alignment of X to the photograph, estimated from their edges or taken from a file; not applied.
+
+        calibration: a file with a matrix or with two cameras (JSON, .npy or text), or nothing for an
+        estimate. Returns an object: `improves` (false: there is no estimate better than none), `message`,
+        `matrix` (3 x 3, from X's pixels (x, y, 1) to the photograph's, or null), `options`: the options
+        given with the alignment in them, for the other endpoints; and base64 PNG `before` and `after`, X's
+        edges over the photograph (null where that cannot be shown).
+        """
+        with self.calls.uploads(rgb, x, calibration):
+            given, known = read_alignment(calibration) if calibration else None, options_of(options)
+            found, overlays = self.calls.service.look_at(rgb, x, model, known, given)
+            aligned = found.applied_to(known) if found else known
+            pictures = {"before": overlays.before, "after": overlays.after}
+            return {
+                "improves": found is not None,
+                "message": overlays.message,
+                "matrix": plain(found.matrix) if found else None,
+                "options": aligned.to_dict(),
+                **{
+                    name: None if image is None else as_base64(png_bytes(image, model))
+                    for name, image in pictures.items()
+                },
+            }
+
+    @as_text
+    def agreement(
+        self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str
+    ):
+        """Where the three heads of one run say the same.
+
+        Returns an object: `shares` of the image (all_agree, only_rgb, only_x, against_fused, all_differ),
+        `heads`: for the rgb and the x head the share that is as fused, the IoU per class with the fused
+        head, and the largest changes of class; `map`, a base64 indexed PNG of an index into the shares.
+        """
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            prediction = result.prediction
+            kinds = disagreement_map(prediction.labels)
+            picture = png_bytes(kinds, prediction.model, [color for color, _, _ in KINDS])
+            return {
+                "model": prediction.model,
+                **agreement_facts(prediction),
+                "map": as_base64(picture),
+            }
+
+    @as_text
     def export(
         self, rgb: str | None, x: list[str] | None, model: str, kind: str, options: dict | None, x_source: str
     ):
         """A run as one file.
 
-        kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks). Returns an
-        object: name, mime, and data, the file's contents as base64.
+        kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks), or "json", the
+        settings, which the page's "Load settings" restores; it needs no photograph. Returns an object:
+        name, mime, and data, the file's contents as base64.
         """
+        if kind == "json":
+            with self.calls.uploads(rgb, x):
+                return self._settings(model, options, x_source)
         with self.calls.run(rgb, x, model, options, x_source) as result:
             said = {"model": model, "x_source": x_source, "x": options_of(options).to_dict()}
             name, mime, data = export_file(result, kind, self.calls.service.card(model), said)
             return {"name": name, "mime": mime, "data": as_base64(data)}
+
+    def _settings(self, model: str, options: dict | None, x_source: str) -> dict[str, str]:
+        self.calls.service.config(model)  # refuses what is not offered
+        if x_source not in get_args(XSource):
+            raise ValueError(f"x_source {x_source!r}: choose one of {', '.join(get_args(XSource))}.")
+        text = Settings(model, x_source, options_of(options)).to_json()
+        return {"name": "ktb-settings.json", "mime": "application/json", "data": as_base64(text.encode())}
 
     @as_text
     def models(self):

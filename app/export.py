@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.bundles import file_name
 from app.context import OPEN_TAB
 from app.events import HIDDEN, LATEST, QUIET
 from app.handlers import Handlers, shows_errors
@@ -93,11 +93,6 @@ def export_file(
         data = figure_bytes(result.rgb, prediction, kind, dpi=dpi, inspection=look)
     name, mime = EXPORTS[kind]
     return f"{file_name(prediction.model)}-{name}", mime, data
-
-
-def file_name(text: str) -> str:
-    """A checkpoint's name as part of a file's: letters, digits, dots and dashes only."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._")[:80] or "ktb"
 
 
 @dataclass(frozen=True)

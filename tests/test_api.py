@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -14,11 +16,16 @@ from PIL import Image
 from test_page import address, uploads  # noqa: F401
 
 from app.panels.x_input import network_picture
-from ktb import Predictor, load_model
+from app.service import Service
+from app.settings import Controls, settings_from_json
+from ktb import Predictor, XOptions, load_model
+from ktb.agreement import disagreement_map, kind_shares
 from ktb.array_file import LEVEL_ARRAYS
-from ktb.differences import difference
+from ktb.differences import deciding, difference
+from ktb.ground_truth import error_map, fusion_effect, score, scored_shares
 from ktb.inspection import Inspection
 from ktb.inspection.attribution import Target, attribute_prediction
+from ktb.inspection.targets import region_at
 from ktb.what_if import Change, run
 
 MODEL, OTHER = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
@@ -29,8 +36,13 @@ ENDPOINTS = {
     "/maps",
     "/attribute",
     "/what_if",
+    "/sensors",
     "/compare",
+    "/truth",
+    "/align",
+    "/agreement",
     "/export",
+    "/sequence",
     "/models",
 }
 
@@ -48,6 +60,11 @@ def pair(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def service():
+    return Service()
+
+
+@pytest.fixture(scope="module")
 def predictor():
     return Predictor(load_model(MODEL))
 
@@ -62,6 +79,7 @@ def call(client, pair, tmp_path, uploads):  # noqa: F811
     """Call an endpoint on the pair under names of its own; nothing of it may stay."""
 
     def ask(endpoint: str, **values):
+        values = {name: sent(value) for name, value in values.items()}
         files = [tmp_path / f"asked_{path.name}" for path in pair]
         for path, copy in zip(pair, files):
             copy.write_bytes(path.read_bytes())
@@ -78,6 +96,15 @@ def call(client, pair, tmp_path, uploads):  # noqa: F811
     return ask
 
 
+def sent(value):
+    """A file, or the files of a list, as the client sends them, under names that start with asked_."""
+    if isinstance(value, list) and value and isinstance(value[0], Path):
+        return [sent(path) for path in value]
+    if not isinstance(value, Path):
+        return value
+    return handle_file(str(value.rename(value.with_name(f"asked_{value.name}"))))
+
+
 def picture(text: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
@@ -91,8 +118,22 @@ def test_every_action_is_there_with_types_and_words(client):
         assert types.get("rgb", "filepath") == "filepath"
         assert types.get("row", "int") == types.get("level", "int") == types.get("head", "int") == "int"
         assert types.get("model", "Literal").startswith("Literal")
-    kinds = next(p for p in api["/export"]["parameters"] if p["parameter_name"] == "kind")
-    assert "'svg'" in kinds["python_type"]["type"]
+    choices = {
+        (name, p["parameter_name"]): p["python_type"]["type"]
+        for name, endpoint in api.items()
+        for p in endpoint["parameters"]
+    }
+    assert "'svg'" in choices["/export", "kind"]
+    assert "'estimate'" in choices["/segment", "x_source"]
+    assert "'from_one'" in choices["/truth", "numbering"]
+    assert "'overlay'" in choices["/sequence", "views"]
+    assert choices["/truth", "label_picture"] == choices["/sequence", "recording"] == "filepath"
+    assert choices["/what_if", "other_x"] == "list[filepath]"
+    optional = {"other_x", "calibration", "x_video", "options", "x_source", "model", "kind"}
+    for endpoint in api.values():
+        for p in endpoint["parameters"]:
+            if p["parameter_name"] in optional:
+                assert p["parameter_has_default"], p
 
 
 def test_models(client):
@@ -146,16 +187,23 @@ def test_maps(call, expected):
     assert "attention" in answer["words"]
 
 
-@pytest.mark.parametrize("by_class", [False, True])
-def test_attribute(call, predictor, expected, by_class):
-    name = expected.class_table()[0].name
-    index = expected.class_table()[0].index
-    if by_class:
-        answer = call("/attribute", row=-1, column=-1, class_name=name)
-        target = Target("class", class_index=index)
-    else:
-        answer = call("/attribute", row=70, column=100)
-        target = Target("pixel", pixel=(70, 100))
+@pytest.mark.parametrize("asked", ["pixel", "region", "class", "class of the pixel"])
+def test_attribute(call, predictor, expected, asked):
+    row, labels = expected.class_table()[0], expected.labels["fused"]
+    index = int(labels[70, 100])
+    values, target = {
+        "pixel": ({"row": 70, "column": 100}, Target("pixel", pixel=(70, 100))),
+        "region": (
+            {"row": 70, "column": 100, "target": "region"},
+            Target("region", region=region_at(labels, (70, 100)), class_index=index),
+        ),
+        "class": ({"row": -1, "column": -1, "class_name": row.name}, Target("class", class_index=row.index)),
+        "class of the pixel": (
+            {"row": 70, "column": 100, "target": "class"},
+            Target("class", class_index=index),
+        ),
+    }[asked]
+    answer = call("/attribute", **values)
     found = attribute_prediction(predictor, synthetic_pair()[0], expected.x, target)
     assert answer["score"] == found.score
     for key in ("value", "total_rgb", "total_x", "share_x", "without_x", "without_rgb"):
@@ -174,6 +222,89 @@ def test_what_if(call, predictor, expected, change):
     assert answer["difference"]["changed_share"] == pytest.approx(found.changed_share)
     assert answer["difference"]["changes"][0]["before"] == found.changes[0].before
     assert answer["words"] == list(Change(**change).words)
+
+
+def test_what_if_with_another_x(call, predictor, expected, tmp_path):
+    photo, depth = synthetic_pair()
+    other = tmp_path / "other.png"
+    cv2.imwrite(str(other), depth[::-1])
+    answer = call("/what_if", other_x=[other])
+    changed = predictor(photo, depth[::-1].copy())
+    assert np.array_equal(picture(answer["after"]["labels"]["fused"]), changed.labels["fused"])
+    assert answer["words"] == ["another X in its place (asked_other.png)"]
+
+
+def test_sensors(call, predictor, expected):
+    answer = call("/sensors")
+    photo, depth = synthetic_pair()
+    without_x, without_rgb = (predictor(photo, depth, drop=sensor) for sensor in ("x", "rgb"))
+    found = deciding(expected, without_x, without_rgb)
+    assert np.array_equal(picture(answer["deciding"]), found.verdict)
+    assert answer["shares"] == pytest.approx(dict(found.shares))
+    assert answer["stays_without_rgb"] == pytest.approx(found.stays_without_rgb)
+    assert np.array_equal(picture(answer["without_x"]["labels"]["fused"]), without_x.labels["fused"])
+    assert np.array_equal(picture(answer["without_rgb"]["labels"]["x"]), without_rgb.labels["x"])
+
+
+def test_truth(call, expected, tmp_path):
+    truth = expected.labels["fused"].copy()
+    truth[:40], truth[40:60] = expected.labels["x"][:40], 255
+    file = tmp_path / "truth.png"
+    Image.fromarray(truth).save(file)
+    answer = call("/truth", label_picture=file)
+    for branch, found in answer["scores"].items():
+        score_of = score(expected.labels[branch], truth, len(expected.classes))
+        assert found["mean_iou"] == pytest.approx(score_of.mean_iou)
+        assert found["pixel_accuracy"] == pytest.approx(score_of.pixel_accuracy)
+        given = [np.nan if iou is None else iou for iou in found["iou"].values()]
+        assert list(found["iou"]) == list(expected.classes)
+        assert np.allclose(given, score_of.iou, equal_nan=True)
+    assert answer["labelled_share"] == pytest.approx(100 / 120)
+    effect = fusion_effect(expected.labels["fused"], expected.labels["rgb"], truth)
+    assert np.array_equal(picture(answer["files"]["fusion_against_rgb.png"]), effect)
+    assert np.array_equal(picture(answer["files"]["errors.png"]), error_map(expected.labels["fused"], truth))
+    assert np.array_equal(picture(answer["files"]["truth.png"]), truth)
+    assert answer["fusion"]["rgb"]["helped"] == pytest.approx(scored_shares(effect, 4)[1])
+
+
+def test_agreement(call, expected):
+    answer = call("/agreement")
+    kinds = disagreement_map(expected.labels)
+    assert np.array_equal(picture(answer["map"]), kinds)
+    assert list(answer["shares"].values()) == pytest.approx(kind_shares(kinds).tolist())
+    same = float(np.mean(expected.labels["rgb"] == expected.labels["fused"]))
+    assert answer["heads"]["rgb"]["same_share"] == pytest.approx(same)
+    for change in answer["heads"]["x"]["changes"]:
+        source, target = (expected.classes.index(change[key]) for key in ("fused", "x"))
+        where = (expected.labels["fused"] == source) & (expected.labels["x"] == target)
+        assert change["share"] == pytest.approx(where.mean())
+
+
+def test_align_and_what_it_answers_fits_the_other_endpoints(call, tmp_path):
+    file = tmp_path / "matrix.json"
+    file.write_text("[[1, 0, 9], [0, 1, 0]]")
+    answer = call("/align", calibration=file, options={"unit": "mm"})
+    assert answer["matrix"] == [[1, 0, 9], [0, 1, 0], [0, 0, 1]]
+    assert answer["options"] == {"unit": "mm", "matrix": answer["matrix"]}
+    assert picture(answer["after"]).shape == (120, 160, 3)
+    assert call("/read_x", options=answer["options"])["network"] != call("/read_x")["network"]
+
+
+def test_an_estimate_says_whether_it_is_any_better(call, service, pair):
+    answer = call("/align")
+    found, overlays = service.look_at(str(pair[0]), [str(pair[1])], MODEL, XOptions(), None)
+    assert answer["improves"] is (found is not None)
+    assert answer["message"] == overlays.message
+    if found:
+        assert np.allclose(answer["matrix"], found.matrix)
+    else:
+        assert answer["matrix"] is answer["after"] is None
+
+
+def test_settings_are_what_the_page_reads(call):
+    answer = call("/export", kind="json", options={"unit": "m"}, x_source="none")
+    settings = settings_from_json(base64.b64decode(answer["data"]).decode(), [MODEL], [], Controls({}))
+    assert (settings.model, settings.x_source, settings.x.unit) == (MODEL, "none", "m")
 
 
 def test_compare(call, expected):
@@ -219,11 +350,17 @@ def test_export(call, kind, start, expected):
         ("/maps", {"level": -1}, "level -1 is not there"),
         ("/attribute", {"row": 3, "column": 3, "class_name": "<b>"}, "class '<b>' is not there"),
         ("/attribute", {"row": -1, "column": -1}, "needs its class_index"),
+        ("/attribute", {"row": -1, "column": -1, "target": "region"}, "needs its pixel"),
+        ("/attribute", {"row": 500, "column": 3, "target": "region"}, "is outside the image"),
         ("/what_if", {"change": {"melt": 1}}, "any of drop"),
         ("/what_if", {"change": {"darken": "a lot"}}, "are numbers"),
         ("/what_if", {"change": {"darken": 2}}, "0 to 1"),
         ("/what_if", {"change": [1]}, "any of drop"),
         ("/segment", {"x_source": "internet"}, "choose one of file"),
+        ("/truth", {"label_picture": None}, "the label picture is missing"),
+        ("/compare", {"other": "internet"}, "there is no model 'internet'"),
+        ("/attribute", {"target": "planet"}, "choose"),
+        ("/export", {"kind": "json", "options": {"melt": 1}}, "unknown keys"),
         ("/segment", {"options": {"melt": 1}}, "unknown keys"),
         ("/read_x", {"options": {"unit": 3}}, "give a text"),
     ],

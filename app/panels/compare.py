@@ -6,6 +6,7 @@ import html
 
 import numpy as np
 
+from app.bundles import bundle_link, difference_files
 from app.panels.what_if import cell, chip, layers_figure, pale, share
 from app.panels.x_input import network_picture, warnings_box
 from app.pictures import display_size, figure_tag, image_tag
@@ -36,7 +37,8 @@ def compare_panel(first: Result, second: Result) -> str:
     return f"""<h4 class="ktb-shown">Shown: {html.escape(a.model)} and {html.escape(b.model)}</h4>{said}
 <p class="ktb-words">{html.escape(describe(a, b, found))}</p>
 <div class="ktb-grid ktb-two">{masks}</div>{_where(first.rgb, a, b, found)}
-<h4 class="ktb-below">X as each network gets it</h4><div class="ktb-grid ktb-two">{inputs}</div>"""
+<h4 class="ktb-below">X as each network gets it</h4><div class="ktb-grid ktb-two">{inputs}</div>
+{bundle_link(f"{a.model}-and-{b.model}", difference_files(a, b, found))}"""
 
 
 def describe(a: Prediction, b: Prediction, found: Difference | None) -> str:

@@ -6,6 +6,7 @@ import html
 
 import numpy as np
 
+from app.bundles import IGNORED, bundle_link, truth_files
 from app.panels.legends import chip, indexed_tag, legend_html, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag
@@ -27,7 +28,6 @@ EMPTY = """<div class="ktb-empty"><b>No result yet</b>
 NO_TRUTH = """<div class="ktb-empty"><b>No label picture yet</b>
 <span>Upload the true classes of this photograph: a PNG of class numbers, or one painted in the checkpoint's
 colours.</span></div>"""
-IGNORED: Color = (150, 150, 158)
 ERRORS: tuple[tuple[Color, str, str], ...] = (
     ((228, 231, 236), "Right", "the fused head says the true class"),
     ((200, 60, 20), "Wrong", "it says another class"),
@@ -38,6 +38,7 @@ EFFECTS: tuple[tuple[Color, str, str], ...] = (
     ((200, 60, 20), "Hurt", "the fused head is wrong, this head is right"),
     ((92, 95, 106), "Both wrong", "perhaps in different ways"),
 )
+ERROR_COLORS, EFFECT_COLORS = ([color for color, _, _ in entries] for entries in (ERRORS, EFFECTS))
 HEADS = {"fused": "fused", "rgb": "RGB head", "x": "X head"}
 NOTE = """<p class="ktb-note">Only labelled pixels are scored; grey ones have no label. IoU: intersection over
 union of a head's region and the true one, – where neither has the class; the mean leaves those out. One
@@ -66,6 +67,8 @@ def truth_panel(result: Result, truth: GroundTruth) -> str:
             f"<b>{percent(shares[2])}</b>."
         )
     scored = float(np.mean(truth.labels != IGNORE_INDEX))
+    files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
+    download = bundle_link(f"{name}-truth", files)
     blind = (
         "<p class='ktb-note'>There was no X: the X head saw zero tokens.</p>" if result.x_is_missing else ""
     )
@@ -74,7 +77,7 @@ def truth_panel(result: Result, truth: GroundTruth) -> str:
         f"{html.escape(truth.summary)}; {percent(scored)} of the image is labelled. Checkpoint "
         f"{html.escape(name)}.</p>{blind}"
         f'<div class="ktb-grid ktb-three">{figures}</div><p class="ktb-words">{" ".join(words)}</p>'
-        f"{_table(result, truth, scores)}{NOTE}"
+        f"{_table(result, truth, scores)}{NOTE}{download}"
     )
 
 

@@ -7,6 +7,7 @@ import html
 import cv2
 import numpy as np
 
+from app.bundles import bundle_link, difference_files, sensors_files
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import Result
@@ -60,7 +61,8 @@ def what_if_panel(result: Result, change: Change, after: Prediction) -> str:
     said = [text for text in after.x.warnings if not text.startswith("What if:")]  # the title says it
     return f"""<h4 class="ktb-shown">Shown: {html.escape(words)}</h4>{warnings_box(said)}
 <p class="ktb-words">{html.escape(describe(found))}</p>
-<div class="ktb-grid ktb-two">{"".join(figures[:2])}</div>{below}"""
+<div class="ktb-grid ktb-two">{"".join(figures[:2])}</div>{below}
+{bundle_link(f"{before.model}-what-if", difference_files(before, after, found, change.words))}"""
 
 
 def describe(found: Difference) -> str:
@@ -100,6 +102,7 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
     colors = np.rint(table[display_size(found.verdict, smooth=False)] * lit).astype(np.uint8)
     drawn = image_tag(colors, "which sensor decided", marked(full.model, "each sensor off"), "ktb-view")
     verdict = figure_tag(drawn, "Which sensor decided", f"per pixel of the fused mask · {full.model}")
+    files = sensors_files(full, without_x, without_rgb, found, {key: SIDES[key][0] for key in VERDICTS})
     rows = "".join(
         f"<tr><td>{chip(SIDES[key][0])}</td><td>{html.escape(SIDES[key][1])}</td>"
         f"{cell(found.shares[key])}</tr>"
@@ -110,7 +113,7 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
 <div class="ktb-grid ktb-three">{"".join(figures)}</div>
 <div class="ktb-grid ktb-two ktb-below">{verdict}<div class="ktb-tables ktb-legend">
 <table><thead><tr><th></th><th>what a pixel's class rests on</th><th class="num">share</th></tr></thead>
-<tbody>{rows}</tbody></table></div></div>{SENSORS_NOTE}"""
+<tbody>{rows}</tbody></table></div></div>{SENSORS_NOTE}{bundle_link(f"{full.model}-sensors", files)}"""
 
 
 def describe_deciding(found: Deciding) -> str:

@@ -8,7 +8,6 @@ import time
 import uuid
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -18,17 +17,16 @@ from app.events import HIDDEN, QUIET
 from app.layout import FilesPlace
 from app.panels.sequence import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
+from app.recording import ONE_AT_A_TIME, recording_run, result_names
 from app.x_form import XForm, x_options
 from ktb.modalities import XOptions
-from ktb.modalities.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
+from ktb.modalities.limits import MAX_SEQUENCE_FRAMES
 from ktb.sequence_drawing import VIEWS
 from ktb.sequence_frames import LimitedFrames
-from ktb.sequence_video import VIDEOS, VideoFrames
-from ktb.sequence_zip import ZipFrames
-from ktb.sequences import REPORT, TABLE, SequenceOptions, SequenceRun, read_shares
+from ktb.sequence_video import VIDEOS
+from ktb.sequences import SequenceOptions, SequenceRun, read_shares
 
 MAX_FAILURES = 5  # that are told
-ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "sequence", **HIDDEN}
 ABOUT = f"""<p class="ktb-note">X is read with the corrections that are set on the left, the same for all
 frames. At most {MAX_SEQUENCE_FRAMES:,} frames; the files are deleted when this page is closed.</p>"""
 
@@ -47,19 +45,11 @@ class Sequences:
         stop = self._flags[session] = threading.Event()
         out = self._new_folder(session)
         try:
-            if not first:
-                raise ValueError("there is no recording. Upload a zip of frames, or a video.")
             self._store.remember_uploads(session, [first, x_video])
             options = SequenceOptions(_options(form), fps or None, tuple(views or ()))
-            self._store.remember_uploads(
-                session, [out / name for name in (f"sequence.{options.container}", TABLE, REPORT)]
-            )
-            frames = LimitedFrames(
-                _opened(first, x_video, options.x), MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
-            )
-            predictor, turns = self._service.predictor(model).for_frames(), self._service.turns
+            self._store.remember_uploads(session, [out / name for name in result_names(options)])
+            run, frames = recording_run(self._service, model, first, x_video, out, options, stop.is_set)
             yield progress_panel(None, frames.length, 0, 0.0, model), True
-            run = SequenceRun(predictor, frames, out, options, stop.is_set, turns.frame)
             yield from self._frames(session, run, frames, model)
         finally:
             self._flags.pop(session, None)
@@ -167,7 +157,7 @@ def build(context: Context) -> None:
     run.click(tell_waiting, None, shown, **QUIET)
     run.click(
         run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],
-        show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME,
+        show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME, **HIDDEN,
     )  # fmt: skip
     stop.click(stop_it, None, stop, **QUIET)
     gr.context.Context.root_block.unload(leave)
@@ -178,11 +168,3 @@ def _options(form: XForm) -> XOptions:
     if form.alignment is not None and form.alignment.is_estimate:
         form = form._replace(alignment=None)
     return x_options(form)
-
-
-def _opened(first: str, x_video: str | None, options: XOptions) -> ZipFrames | VideoFrames:
-    if not first.lower().endswith(".zip"):
-        return VideoFrames(first, x_video)
-    if x_video:
-        raise ValueError("a zip of frames holds X too. Remove the video of X, or the zip.")
-    return ZipFrames(first, options=options)

@@ -1,0 +1,56 @@
+"""A visitor's recording, as the page and the API run it: the same limits, and turns between frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from app.service import Service
+from ktb.modalities import XOptions
+from ktb.modalities.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
+from ktb.sequence_frames import LimitedFrames
+from ktb.sequence_video import VideoFrames
+from ktb.sequence_zip import ZipFrames
+from ktb.sequences import REPORT, TABLE, SequenceOptions, SequenceRun
+
+ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "sequence"}
+"""Of every event and endpoint that runs a recording."""
+
+
+def recording_run(
+    service: Service,
+    model: str,
+    first: str | None,
+    x_video: str | None,
+    out: Path,
+    options: SequenceOptions,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[SequenceRun, LimitedFrames]:
+    """The run of a recording, not started yet, and its frames; single runs go between two frames.
+
+    Args:
+        first: a zip of frames, or the video of photographs.
+        x_video: the video of X, if `first` is a video that has one.
+        out, options, should_stop: as `SequenceRun`.
+
+    Raises:
+        ValueError: there is no recording, or it cannot be opened; as `ZipFrames` and `VideoFrames`.
+    """
+    if not first:
+        raise ValueError("there is no recording. Upload a zip of frames, or a video.")
+    frames = LimitedFrames(_opened(first, x_video, options.x), MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS)
+    predictor = service.predictor(model).for_frames()
+    return SequenceRun(predictor, frames, out, options, should_stop, service.turns.frame), frames
+
+
+def result_names(options: SequenceOptions) -> tuple[str, str, str]:
+    """Of the files that a run leaves: video, table and report."""
+    return f"sequence.{options.container}", TABLE, REPORT
+
+
+def _opened(first: str, x_video: str | None, options: XOptions) -> ZipFrames | VideoFrames:
+    if not first.lower().endswith(".zip"):
+        return VideoFrames(first, x_video)
+    if x_video:
+        raise ValueError("a zip of frames holds X too. Remove the video of X, or the zip.")
+    return ZipFrames(first, options=options)
