@@ -33,6 +33,13 @@ SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input')
 CLEANUP_SECONDS = (600, 7200)  # how often leftovers are looked for, and how old they must be
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
+LEGIBLE = {
+    "body_text_color_subdued": "*neutral_600",
+    "button_primary_background_fill": "*primary_600",
+    "button_primary_background_fill_hover": "*primary_700",
+    "color_accent": "*primary_600",
+}
+"""Where the theme's own colours stay below a contrast of 4.5 to 1 on a light page."""
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
 TABS: tuple[Callable[[Context], None], ...] = (
@@ -92,7 +99,7 @@ def _lay_out(
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
             wire_api(service, store, rgb, x.files, model)  # before others take its names
-            with gr.Tabs(elem_id="ktb-tabs") as tabs:
+            with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given, drawn, opened)
                 stage, try_it = result.build(context, first_screen(empty), bool(offer.pairs))
@@ -162,7 +169,7 @@ def launch_options() -> dict[str, Any]:
     """Keyword arguments for the page's `launch`: looks, limits and what may be served."""
     theme = gr.themes.Default(
         primary_hue="blue", neutral_hue="slate", radius_size="lg", font=SYSTEM_FONTS, font_mono=MONO_FONTS
-    )
+    ).set(**LEGIBLE)
     return {
         "theme": theme,
         "css": CSS,
