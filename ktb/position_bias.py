@@ -14,30 +14,27 @@ def query_axis(length: int, device: torch.device) -> Tensor:
     return torch.linspace(-1, 1, length, device=device)
 
 
-def query_positions(height: int, width: int, device: torch.device) -> Tensor:
-    """All query coordinates (h·w, 2) as (y, x) in [-1, 1], row by row."""
-    axes = query_axis(height, device), query_axis(width, device)
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1)
-
-
-def position_bias(table: Tensor, queries: Tensor, points: Tensor) -> Tensor:
+def position_bias(table: Tensor, query_y: Tensor, query_x: Tensor, points: Tensor) -> Tensor:
     """Read the table at half the displacement from every point to every query.
 
     Args:
         table: (M, 119, 159), one per head; head k uses the points of group ⌊k/(M/G)⌋.
-        queries: (Q, 2) as (y, x) in [-1, 1].
+        query_y, query_x: coordinates in [-1, 1] whose shapes broadcast to that of the Q queries: (Q,) and
+            (Q,), or (rows, 1) and (1, columns) for a part of a grid.
         points: (B, G, N, 2) as (y, x) in [-1, 1].
 
     Returns:
-        (B, M, Q, N) in the table's dtype.
+        (B, M, Q, N) float32; queries row by row.
     """
-    batch, groups, num_points, _ = points.shape
-    heads = table.shape[0]
-    half_queries, half_points = 0.5 * queries.flip(-1), 0.5 * points.flip(-1)  # grid_sample wants (x, y)
-    grid = (half_queries[:, None] - half_points[:, :, None]).flatten(0, 1)  # B·G, Q, N, 2
-    tables = table.unflatten(0, (groups, heads // groups)).repeat(batch, 1, 1, 1)
-    bias = F.grid_sample(tables.float(), grid, mode="bilinear", align_corners=True)
-    return bias.view(batch, heads, len(queries), num_points).to(table.dtype)
+    groups, batch, num_points = points.shape[1], points.shape[0], points.shape[2]
+    # One table per group and all its samples side by side: no table is copied, whatever the batch.
+    by_group = points.float().transpose(0, 1).unflatten(2, (*[1] * query_y.ndim, num_points))
+    y = 0.5 * (query_y[..., None] - by_group[..., 0])  # G, B, …, N
+    x = 0.5 * (query_x[..., None] - by_group[..., 1])
+    grid = torch.stack(torch.broadcast_tensors(x, y), dim=-1).flatten(1, -3)  # G, B·Q, N, (x, y)
+    tables = table.float().unflatten(0, (groups, -1))
+    bias = F.grid_sample(tables, grid, mode="bilinear", align_corners=True)  # G, M/G, B·Q, N
+    return bias.unflatten(2, (batch, -1)).permute(2, 0, 1, 3, 4).flatten(1, 2)
 
 
 def distance_prior(height: int, width: int, sigmas: Tensor, floor: float = -6.0) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ktb.position_bias import position_bias, query_positions
+from ktb.position_bias import position_bias, query_axis
 
 MAX_ATTENTION_ENTRIES = 16_000_000  # scores held at once while a whole map is being made
 MAX_CPU_ENTRIES = 1_000_000  # few enough for a processor's cache: several times faster
@@ -102,8 +102,9 @@ class FusionTrace:
 
     def _scores(self, indices: Tensor) -> Tensor:
         """What the softmax gets for some queries, (B, M, Q, 2n) float32."""
-        positions = query_positions(*self.query_hw, self.query.device)[indices]
-        bias = position_bias(self.bias_table.float(), positions, self.sampling_points.float())
+        rows, columns = (query_axis(side, self.query.device) for side in self.query_hw)
+        query_y, query_x = rows[indices // self.query_hw[1]], columns[indices % self.query_hw[1]]
+        bias = position_bias(self.bias_table, query_y, query_x, self.sampling_points)
         scores = self.query[:, :, indices].float() @ self.key.float().transpose(-1, -2)
         return torch.add(bias, scores, alpha=self.query.shape[-1] ** -0.5)
 
