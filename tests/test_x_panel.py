@@ -411,7 +411,7 @@ def test_a_photograph_without_x_has_a_way_on(page, tmp_path):  # noqa: F811
     assert summary["x"]["origin"] == "missing"
     assert page.locator("#ktb-x input[type=file]").count() == 0
     page.get_by_role("tab", name="X input").click()
-    assert "There is no X" in page.inner_text("#ktb-x-tab")
+    page.wait_for_selector("#ktb-x-tab >> text=There is no X")
 
 
 def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):  # noqa: F811
