@@ -7,9 +7,12 @@ import re
 import numpy as np
 import pytest
 import torch
-from pairs import write_pair
+from pairs import synthetic_pair, write_pair
 from test_page import address, browser, expected, page, run, upload, uploads  # noqa: F401 (fixtures)
 
+from app.glossary import TERMS
+from ktb import Predictor, load_model
+from ktb.inspection import Target, attribute_prediction, region_at
 from ktb.inspection.pixel import at_of_pixel, cell_at, place_in_image
 
 SIZE = (120, 160)  # of the synthetic pair
@@ -196,3 +199,54 @@ def test_what_a_pixel_reacts_to_stands_beside_what_switching_off_does(fusion, ex
     shares = [int(value) for value in re.findall(r"(\d+) % of the sensitivity", text)]
     assert sum(shares) in (99, 100, 101)
     assert fusion.foreign_requests == []
+
+
+@pytest.mark.parametrize(
+    ("about", "button"),
+    [("its region", "What did this region react to?"), ("its whole class", "What did this class react to?")],
+)
+def test_a_region_and_a_class_are_attributed_as_in_python(fusion, expected, about, button):  # noqa: F811
+    inspect(fusion, 0.6, 0.4)
+    labels, at = expected.labels["fused"], (int(shown(fusion)["y"]), int(shown(fusion)["x"]))
+    index, region = int(labels[at]), region_at(labels, at)
+    fusion.get_by_label(about).check()
+    fusion.click(f"#ktb-attribute:text('{button}')")
+    fusion.wait_for_selector(f".ktb-attribution >> text={button}")
+    target = (
+        Target("region", region=region, class_index=index)
+        if about == "its region"
+        else Target("class", class_index=index)
+    )
+    predictor = Predictor(load_model("ktb-lite-nyuv2-depth"))
+    wanted = attribute_prediction(predictor, synthetic_pair()[0], expected.x, target)
+    told = fusion.eval_on_selector(".ktb-attribution", "e => ({...e.dataset})")
+    assert told["score"] == wanted.score
+    for name in ("value", "total_rgb", "total_x", "share_x", "without_rgb", "without_x"):
+        key = re.sub("_(.)", lambda found: found[1].upper(), name)
+        assert float(told[key]) == pytest.approx(getattr(wanted, name), rel=1e-3, abs=1e-3), name
+    area = region if about == "its region" else labels == index
+    assert f"{expected.classes[index]}, {area.sum():,} pixels" in fusion.inner_text(".ktb-attribution h4")
+
+
+def test_technical_words_explain_themselves_at_the_keyboard_once_per_panel(fusion):
+    inspect(fusion, 0.31, 0.62)
+    panels = {
+        "#ktb-details": {"level", "head", "attention", "balance", "effective points", "entropy",
+                         "share through attention", "context", "segmentation head"},
+        "#ktb-table": {"attention", "modality weight", "led by"},
+        "#ktb-pane-map": {"balance"},
+        "#ktb-all-levels": {"balance", "level"},
+        "#ktb-honesty": {"level", "balance", "entropy", "effective points", "share through attention",
+                         "attention", "context"},
+    }  # fmt: skip
+    for panel, words in panels.items():
+        found = fusion.eval_on_selector_all(f"{panel} .ktb-term", "all => all.map(e => e.dataset.term)")
+        assert sorted(found) == sorted(words), panel
+        for word in words:
+            term = fusion.locator(f'{panel} [data-term="{word}"]')
+            tip = term.locator(".ktb-tip")
+            assert not tip.is_visible()
+            term.focus()
+            assert tip.is_visible(), (panel, word)
+            assert tip.inner_text() == TERMS[word]
+    assert fusion.locator("#ktb-fusion :is(th, div)[title]").count() == 0, "a title shows to a mouse only"
