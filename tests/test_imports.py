@@ -18,14 +18,15 @@ FILES = {
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
     ("atomic", "config", "figures", "visualize", "layers", "position_bias", "recent"),
+    ("decision", "ranks", "file_lock"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),
     ("file_pairs", "journal", "x_files"),
     ("sequence_frames", "sequence_table"),
     ("sequence_zip", "sequence_video"),
     ("model", "official", "own_data"),
-    ("pretrained", "parts"),
-    ("build",),
+    ("pretrained", "parts", "tiling"),
+    ("build", "preparing"),
     ("storage",),
     ("adapter_files",),
     ("checkpoint",),

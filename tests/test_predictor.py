@@ -19,9 +19,10 @@ import ktb.predictor
 from ktb import Predictor, XOptions, save_result
 from ktb.build import build_model
 from ktb.config import InputConfig
+from ktb.decision import decide
 from ktb.model import BRANCHES
 from ktb.outputs import result_files
-from ktb.predictor import decide, network_size, resize_for_network
+from ktb.preparing import network_size, resize_for_network
 from ktb.visualize import overlay
 
 MM = XOptions(unit="mm")
@@ -70,9 +71,9 @@ def test_large_photographs_are_decided_in_bands(predictor, monkeypatch):
     rgb = np.random.default_rng(1).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
     x = np.tile(np.linspace(500, 5000, 2000).astype(np.uint16), (1500, 1))
     heights = []
-    bands = ktb.predictor._upsampled_bands
+    bands = ktb.decision._upsampled_bands
     monkeypatch.setattr(
-        ktb.predictor,
+        ktb.decision,
         "_upsampled_bands",
         lambda *args: (heights.append(band[1] - band[0]) or band for band in bands(*args)),
     )
@@ -80,7 +81,7 @@ def test_large_photographs_are_decided_in_bands(predictor, monkeypatch):
     assert prediction.labels["fused"].shape == (1500, 2000)
     assert prediction.network_hw == (64, 96)
     assert sum(heights) == 3 * 1500
-    assert max(heights) * 2000 * 5 <= ktb.predictor.MAX_BAND_VALUES
+    assert max(heights) * 2000 * 5 <= ktb.decision.MAX_BAND_VALUES
 
 
 @pytest.mark.parametrize(
@@ -360,7 +361,7 @@ def test_strips_and_images_beyond_4k_are_refused_before_they_take_memory(predict
     with pytest.raises(ValueError, match=r"4096 x 32 pixels .* 16:1"):
         predictor(np.zeros((32, 4096, 3), np.uint8), np.ones((32, 4096), np.uint16))
     native = Predictor(predictor.model)
-    native.short_side = None
+    native.short_side, native.tile = None, None
     assert native.network_size((2160, 3840)) == (2176, 3840)
     with pytest.raises(ValueError, match="short_side"):
         native.network_size((6000, 8000))

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ktb.config import LEVELS
 from ktb.model import BRANCHES, KTB, KTBOutput
-from ktb.predictor import MAX_NETWORK_PIXELS, SIZE_MULTIPLE, network_size, resize_for_network
+from ktb.preparing import MAX_NETWORK_PIXELS, network_size, resize_for_network
+from ktb.tiling import SIZE_MULTIPLE
 from training.datasets.parts import Sample
 
 MSF_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # the released scripts' EVAL.MSF, used with flip

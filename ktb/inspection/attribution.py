@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ktb.decision import decide
 from ktb.inspection.pixel import as_array, at_of_pixel, cell_at
 from ktb.inspection.targets import Target, check_pixel
 from ktb.inspection.views import Attribution
@@ -16,7 +17,8 @@ from ktb.layers import split_streams
 from ktb.modalities import XReading
 from ktb.model import HEAD_STRIDE, KTB
 from ktb.prediction import read_bilinear
-from ktb.predictor import Predictor, check_rgb, decide
+from ktb.predictor import Predictor
+from ktb.preparing import check_rgb
 
 MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 2 GB with their like
 MAX_GPU_ENTRIES = 1_000_000_000
