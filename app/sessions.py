@@ -129,8 +129,7 @@ class SessionStore:
     def _delete(self, uploads: set[Path]) -> None:
         for path in uploads:
             resolved = path.resolve()
-            is_folder = resolved.is_dir()  # no upload: a caller named it
-            if self._upload_root in resolved.parents and resolved not in self._keep and not is_folder:
+            if self._upload_root in resolved.parents and resolved not in self._keep:
                 resolved.unlink(missing_ok=True)
                 if resolved.parent != self._upload_root:
                     with suppress(OSError):  # another upload lies there

@@ -18,6 +18,12 @@ class Turns:
         self._is_busy = False
         self._singles = 0  # that wait
 
+    @property
+    def waiting(self) -> int:
+        """Single runs that wait."""
+        with self._condition:
+            return self._singles
+
     @contextmanager
     def single(self) -> Iterator[None]:
         """The turn of a visitor's run: waits for one frame at most, and for single runs before it."""
