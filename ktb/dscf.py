@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ktb.layers import init_linear
+from ktb.layers import init_linear, pays_in_parts
 from ktb.position_bias import position_bias, query_axis
 from ktb.trace import FusionTrace
 
@@ -37,6 +37,12 @@ def reference_axis(length: int, device: torch.device) -> Tensor:
     if length == 1:
         return torch.zeros(1, device=device)
     return (torch.arange(length, device=device) + 0.5) / (length - 1) * 2 - 1
+
+
+def reference_points(point_hw: tuple[int, int], device: torch.device) -> Tensor:
+    """Undisplaced points (2n, 2) of a grid of (h', w') as (y, x): the rgb-led ones, and again for x."""
+    axes = [reference_axis(side, device) for side in point_hw]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1).repeat(2, 1)
 
 
 class MeanFusion(nn.Module):
@@ -117,11 +123,10 @@ class DSCF(nn.Module):
             grouped = low.unflatten(1, (self.groups, -1)).flatten(0, 1)  # B·G, c/G, h, w
             offsets = net(grouped).unflatten(0, (-1, self.groups))  # B, G, 2, h', w'
             per_stream.append(offsets.flatten(3).transpose(2, 3).float())
-        rows, columns = offsets.shape[-2:]
-        axes = reference_axis(rows, low_rgb.device), reference_axis(columns, low_rgb.device)
-        reference = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1).repeat(2, 1)
+        point_hw = tuple(offsets.shape[-2:])
+        reference = reference_points(point_hw, low_rgb.device)
         offsets = torch.cat(per_stream, dim=2)
-        return (reference + offsets).clamp(-1, 1), reference, offsets, (rows, columns)
+        return (reference + offsets).clamp(-1, 1), reference, offsets, point_hw
 
     def _sample(self, maps: Tensor, points: Tensor) -> Tensor:
         """maps (B, S, c, h, w), each group read at its own points (B, G, 2n, 2) → (B, S, c, 1, 2n)."""
@@ -151,7 +156,8 @@ class DSCF(nn.Module):
         return torch.cat(blocks, dim=1).unflatten(1, size).permute(0, 3, 1, 2)
 
     def _rows_at_once(self, query: Tensor, key: Tensor, width: int) -> int:
-        whole_graph = torch.jit.is_tracing() or torch.compiler.is_compiling()  # every block would be copied
-        on_cpu = query.device.type == "cpu" and not whole_graph
-        scores = min(MAX_SCORES, MAX_CPU_SCORES) if on_cpu else MAX_SCORES
-        return max(1, scores // (query.shape[0] * self.num_heads * width * key.shape[2]))
+        scores = min(MAX_SCORES, MAX_CPU_SCORES) if pays_in_parts(query) else MAX_SCORES
+        batch = query.shape[0]
+        if isinstance(batch, torch.SymInt):  # an exported graph for any batch is cut as for one sample
+            batch = 1
+        return max(1, scores // (batch * self.num_heads * width * key.shape[2]))

@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ktb.layers import init_linear
+from ktb.recent import Recent, weights_key
 
 
 class SegFormerHead(nn.Module):
     """Four feature maps → logits at the first level's size.
 
     Projection, upsampling and the 1×1 fuse are linear and commute, so each level's projection is first
-    multiplied with its slice of the fuse: the wide concatenation at full size never exists.
+    multiplied with its slice of the fuse: the wide concatenation at full size never exists. In evaluation the
+    batch norm goes into these products too, which are kept until a weight changes.
     """
 
     def __init__(self, feature_dims: Sequence[int], width: int, num_classes: int, dropout: float = 0.1):
@@ -26,15 +28,39 @@ class SegFormerHead(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self.apply(init_linear)
+        self._folded = Recent(capacity=1)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """feats: per level (B, h_i, w_i, C_i) → logits (B, K, h_0, w_0)."""
         size = feats[0].shape[1:3]
-        fuse_parts = self.fuse.weight.flatten(1).chunk(len(feats), dim=1)  # levels 3, 2, 1, 0: (e, e) each
         total = None
-        for feat, proj, fuse in zip(feats, self.proj, reversed(fuse_parts)):
-            folded = F.linear(feat, fuse @ proj.weight, fuse @ proj.bias).permute(0, 3, 1, 2)
+        for feat, (weight, bias) in zip(feats, self._projections()):
+            folded = F.linear(feat, weight, bias).permute(0, 3, 1, 2)
             if folded.shape[-2:] != size:
                 folded = F.interpolate(folded, size=size, mode="bilinear", align_corners=False)
             total = folded if total is None else total + folded
-        return self.classifier(self.dropout(torch.relu(self.norm(total))))
+        if self.norm.training:
+            total = self.norm(total)
+        hidden = self.dropout(torch.relu(total)).permute(0, 2, 3, 1)
+        logits = F.linear(hidden, self.classifier.weight.flatten(1), self.classifier.bias)
+        return logits.permute(0, 3, 1, 2)
+
+    def _projections(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight and bias of every level's projection, fused; the batch norm is in them unless it trains."""
+        if self.norm.training:
+            return self._fused_projections()
+        norm = self.norm
+        norm_tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        key = weights_key(*self.proj.parameters(), self.fuse.weight, *norm_tensors)
+        return self._folded.get(key, self._normed_projections)
+
+    def _fused_projections(self) -> list[tuple[Tensor, Tensor]]:
+        parts = self.fuse.weight.flatten(1).chunk(len(self.proj), dim=1)  # levels 3, 2, 1, 0: (e, e) each
+        return [(part @ proj.weight, part @ proj.bias) for proj, part in zip(self.proj, reversed(parts))]
+
+    def _normed_projections(self) -> list[tuple[Tensor, Tensor]]:
+        scale = self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
+        folded = [(scale[:, None] * weight, scale * bias) for weight, bias in self._fused_projections()]
+        weight, bias = folded[0]
+        folded[0] = weight, bias + self.norm.bias - scale * self.norm.running_mean
+        return folded

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 def split_streams(tokens: Tensor) -> tuple[Tensor, Tensor]:
     """(2B, …) with the rgb samples first → (B, …) rgb and (B, …) x."""
-    rgb, x = tokens.chunk(2)
+    rgb, x = tokens.unflatten(0, (2, -1)).unbind()  # unlike chunk, also where the batch is a symbol
     return rgb, x
 
 
@@ -21,6 +21,15 @@ class Reach(NamedTuple):
 
     cells: int
     step: int
+
+
+def pays_in_parts(tensor: Tensor) -> bool:
+    """Whether to do large work in parts that fit the cache: on a processor, unless a graph is being recorded.
+
+    A graph would get a copy of the work for every part.
+    """
+    recorded = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return tensor.device.type == "cpu" and not recorded
 
 
 def init_linear(module: nn.Module) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ktb.layers import init_down, init_linear, split_streams
@@ -36,9 +37,22 @@ class ModalityPrompt(nn.Module):
                 nn.init.zeros_(beta)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (2B, h, w, C), rgb samples first → the same shape."""
+        """tokens (2B, h, w, C), rgb samples first → the same shape.
+
+        Nothing here is an activation, so neighbouring matrices are multiplied with each other first: `fuse`
+        with both `down`, and `up` with each stream's modulation u + (u·γ + β) = u·(1 + γ) + β.
+        """
         rgb, x = split_streams(tokens)
-        prompt = self.up(self.fuse(torch.cat([self.down_rgb(rgb), self.down_x(x)], dim=-1)))
-        rgb = rgb + prompt + (prompt * self.gamma_rgb + self.beta_rgb)
-        x = x + prompt + (prompt * self.gamma_x + self.beta_x)
-        return torch.cat([rgb, x])
+        fuse_rgb, fuse_x = self.fuse.weight.chunk(2, dim=1)
+        bias = self.fuse.bias + fuse_rgb @ self.down_rgb.bias + fuse_x @ self.down_x.bias
+        mixed = F.linear(rgb, fuse_rgb @ self.down_rgb.weight, bias)
+        mixed = mixed + F.linear(x, fuse_x @ self.down_x.weight)
+        prompts = [
+            self._prompt(mixed, self.gamma_rgb, self.beta_rgb),
+            self._prompt(mixed, self.gamma_x, self.beta_x),
+        ]
+        return tokens + torch.cat(prompts)
+
+    def _prompt(self, mixed: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """What one stream gets of the bottleneck's values (B, h, w, r)."""
+        return F.linear(mixed, (1 + gamma)[:, None] * self.up.weight, (1 + gamma) * self.up.bias + beta)

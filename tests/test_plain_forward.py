@@ -1,4 +1,4 @@
-"""The benchmark's baseline computes what the network computes; test_parity.py compares it with the reference."""
+"""The benchmark's baseline computes what the network does; test_parity.py compares it with the reference."""
 
 from __future__ import annotations
 

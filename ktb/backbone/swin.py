@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from ktb.backbone.windows import BOTTOM, RIGHT, WindowLayout, shift_penalty, window_layout
 from ktb.config import SwinConfig
-from ktb.layers import Reach, require_matching, stream_adapters
+from ktb.layers import Reach, pays_in_parts, require_matching, stream_adapters
 from ktb.recent import Recent, weights_key
 
+TOKENS_AT_ONCE = 2400  # through an MLP: few enough for a processor's cache, enough for fast products
 KEPT_LAYOUTS = 16  # of four levels, plain and shifted: two image sizes
 UNUSED_TIMM_TENSORS = ("norm.", "head.")
 
@@ -54,7 +55,15 @@ class SwinBlock(nn.Module):
     def forward(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
         """tokens (2B, h, w, C); layout of the windows, shifted if this block shifts."""
         tokens = tokens + self.drop_path(self._window_attention(self.norm1(tokens), layout))
-        return self.adapters(tokens, tokens + self.drop_path(self.mlp(self.norm2(tokens))))
+        return self.adapters(tokens, self._feed_forward(tokens))
+
+    def _feed_forward(self, tokens: Tensor) -> Tensor:
+        if self.training or torch.is_grad_enabled() or not pays_in_parts(tokens):
+            return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+        result = tokens.clone(memory_format=torch.contiguous_format)
+        for part in result.view(-1, tokens.shape[-1]).split(TOKENS_AT_ONCE):
+            part.add_(self.mlp(self.norm2(part)))
+        return result
 
     def _window_attention(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
         """Projections see every token once; only what lies between them is done in padded windows."""
