@@ -1,7 +1,7 @@
 """Many pairs through one function: files are read ahead and written behind by threads, failures recorded.
 
 A folder of results holds the files, `results.jsonl` with a line for each pair (`ktb.journal`), and `run.json`
-with the settings. A run that was cut short goes on where it stopped.
+with the settings. A run that was cut short goes on where it stopped. Several processes share the pairs.
 """
 
 from __future__ import annotations
@@ -9,22 +9,26 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ktb.atomic import write_atomically
 from ktb.file_pairs import FilePair
 from ktb.journal import Journal, Record, is_complete, stamp
+from ktb.ranks import Rank
+from ktb.read_ahead import ReadAhead
+from ktb.shared_journal import RESULTS, open_journal
 
 logger = logging.getLogger(__name__)
 
-RESULTS, RUN = "results.jsonl", "run.json"
+RUN = "run.json"
 MAX_WORKERS = 64
+MAX_BATCH_SIZE = 256
 
 
 class Made(NamedTuple):
@@ -40,13 +44,18 @@ class Steps:
 
     Attributes:
         read: pair -> anything; runs ahead, in threads.
-        compute: (pair, that) -> anything; runs in the calling thread, one pair after the other.
-        pack: (pair, that) -> `Made`; in threads. No two pairs may give the same path.
+        compute: some of that, of pairs of one `kind` -> as many of anything; runs in the calling thread, one
+            group after the other.
+        pack: (pair, one of that) -> `Made`; in threads. No two pairs may give the same path.
+        kind: of what was read; only pairs of one kind are computed together.
+        weigh: bytes of what was read; what waits is bounded by that.
     """
 
     read: Callable[[FilePair], Any]
-    compute: Callable[[FilePair, Any], Any]
+    compute: Callable[[Sequence[Any]], Sequence[Any]]
     pack: Callable[[FilePair, Any], Made]
+    kind: Callable[[Any], Hashable] = lambda found: None
+    weigh: Callable[[Any], int] = lambda found: 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class Running:
 
     Attributes:
         workers: threads that read ahead and write; `default_workers()` if None.
+        batch_size: pairs of one kind that are computed together, at most.
+        rank: which process of several this is; each does its share of the pairs.
         resume: False does every pair again.
         notes: for JSON; what run.json shall say beside the settings.
         on_start: called with the number of pairs that are not complete.
@@ -62,6 +73,8 @@ class Running:
     """
 
     workers: int | None = None
+    batch_size: int = 1
+    rank: Rank = field(default_factory=Rank)
     resume: bool = True
     notes: Mapping[str, Any] = field(default_factory=dict)
     on_start: Callable[[int], None] = lambda count: None
@@ -73,10 +86,17 @@ DEFAULTS = Running()
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a batch ended: its pairs' records by name, and how many of them an earlier run had completed."""
+    """How a batch ended, or this process's share of it.
+
+    Attributes:
+        records: of its pairs, by name.
+        skipped: how many of them an earlier run had completed.
+        busy: share of the time in which something was computed, 0..1.
+    """
 
     records: tuple[Record, ...]
     skipped: int
+    busy: float = 0.0
 
     @property
     def failed(self) -> tuple[Record, ...]:
@@ -115,27 +135,41 @@ def run_batch(
         ValueError: results.jsonl is not ours, or the number of workers is out of range.
     """
     workers = default_workers() if running.workers is None else running.workers
-    if not 1 <= workers <= MAX_WORKERS:
-        raise ValueError(f"{workers} workers: give 1 to {MAX_WORKERS}")
+    for count, most, what in (
+        (workers, MAX_WORKERS, "workers"),
+        (running.batch_size, MAX_BATCH_SIZE, "pairs at once"),
+    ):
+        if not 1 <= count <= most:
+            raise ValueError(f"{count} {what}: give 1 to {most}")
+    mine = running.rank.share(pairs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        about = {"settings": dict(settings), "pairs": len(pairs), **running.notes}
-        _write(folder / RUN, (json.dumps(about, indent=2) + "\n").encode())
-        journal = Journal(folder / RESULTS)
+        if running.rank.index == 0:
+            about = {"settings": dict(settings), "pairs": len(pairs), **running.notes}
+            _write(folder / RUN, (json.dumps(about, indent=2) + "\n").encode())
+        with open_journal(folder, running.rank) as journal:
+            batch = _Batch(folder, steps, settings, journal, running.on_record)
+            todo = [pair for pair in mine if not (running.resume and batch.is_done(pair))]
+            running.on_start(len(todo))
+            busy = batch.run(todo, workers, running.batch_size)
+            records = tuple(journal.records[pair.name] for pair in mine)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(
             f"the results cannot be written to {folder} ({error}); choose another folder"
         ) from error
-    batch = _Batch(folder, steps, settings, journal, running.on_record)
-    with journal:
-        todo = [pair for pair in pairs if not (running.resume and batch.is_done(pair))]
-        running.on_start(len(todo))
-        batch.run(todo, workers)
-    try:
-        journal.rewrite()
-    except OSError as error:
-        raise batch.stopped(error) from error
-    return Outcome(tuple(journal.records[pair.name] for pair in pairs), len(pairs) - len(todo))
+    return Outcome(records, len(mine) - len(todo), busy)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A pair that was read: its stamp and what was found, or why not."""
+
+    pair: FilePair
+    before: Record = field(default_factory=dict)
+    found: Any = None
+    error: Exception | None = None
 
 
 class _Batch:
@@ -157,34 +191,57 @@ class _Batch:
             return False
         return is_complete(self.journal.records.get(pair.name), expected, self.folder)
 
-    def run(self, pairs: Sequence[FilePair], workers: int) -> None:
-        """At most `workers` pairs wait for the network and as many for being written: memory is bounded."""
+    def run(self, pairs: Sequence[FilePair], workers: int, batch_size: int) -> float:
+        """Memory is bounded: by what waits for the network, and as many pairs for being written.
+
+        Returns the share of the time that was spent in `compute`.
+        """
         pool = ThreadPoolExecutor(workers, "ktb-batch")
-        ahead: deque[tuple[FilePair, Future]] = deque()
         behind: deque[Future] = deque()
-        submitted = _submitted(pool, self.read, pairs)
+        started, computing = time.perf_counter(), 0.0
+        ahead = ReadAhead(pool, self.read, pairs, workers + 2 * batch_size - 1, self._weight)
         try:
-            ahead.extend(islice(submitted, workers))
-            while ahead:
-                pair, reading = ahead.popleft()
-                ahead.extend(islice(submitted, 1))
-                try:
-                    before, found = reading.result()
-                    computed = self.steps.compute(pair, found)
-                except Exception as error:  # whatever one pair does must not end the others
-                    self.fail(pair, error)
-                    continue
-                while len(behind) >= workers:
-                    behind.popleft().result()
-                behind.append(pool.submit(self.store, pair, before, computed))
+            while group := ahead.take(batch_size, self._kind):
+                begun = time.perf_counter()
+                results = self.compute(group)
+                computing += time.perf_counter() - begun
+                for read, computed in results:
+                    while len(behind) >= min(workers + batch_size - 1, ahead.allowed):
+                        behind.popleft().result()
+                    behind.append(pool.submit(self.store, read.pair, read.before, computed))
             while behind:
                 behind.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+        return computing / max(time.perf_counter() - started, 1e-9)
 
-    def read(self, pair: FilePair) -> tuple[Record, Any]:
+    def read(self, pair: FilePair) -> _Read:
         """The stamp is taken first: a file that changes afterwards is read again by the next run."""
-        return stamp(self.settings, pair.files), self.steps.read(pair)
+        try:
+            before = stamp(self.settings, pair.files)
+            return _Read(pair, before, self.steps.read(pair))
+        except Exception as error:  # whatever one pair does must not end the others
+            return _Read(pair, error=error)
+
+    def compute(self, group: Sequence[_Read]) -> list[tuple[_Read, Any]]:
+        """Results of those that gave one; a group that fails is tried again one by one."""
+        if group[0].error is not None:
+            self.fail(group[0].pair, group[0].error)
+            return []
+        try:
+            results = self.steps.compute([read.found for read in group])
+        except Exception as error:  # as above
+            if len(group) > 1:
+                return [result for read in group for result in self.compute([read])]
+            self.fail(group[0].pair, error)
+            return []
+        return list(zip(group, results, strict=True))
+
+    def _kind(self, read: _Read) -> Hashable:
+        return id(read) if read.error else (None, self.steps.kind(read.found))
+
+    def _weight(self, read: _Read) -> int:
+        return 0 if read.error else self.steps.weigh(read.found)
 
     def store(self, pair: FilePair, before: Record, computed: Any) -> None:
         """Write a pair's files, then its record."""
@@ -224,13 +281,6 @@ class _Batch:
             f"the results cannot be written to {self.folder} ({error}). What {RESULTS} lists is complete: "
             "make room, or give write access, and run the same command again to go on"
         )
-
-
-def _submitted(
-    pool: ThreadPoolExecutor, read: Callable[[FilePair], Any], pairs: Sequence[FilePair]
-) -> Iterator[tuple[FilePair, Future]]:
-    for pair in pairs:
-        yield pair, pool.submit(read, pair)
 
 
 def _write(path: Path, contents: bytes) -> None:

@@ -50,7 +50,7 @@ def encode_pairs(
         "format": kind,
         **(settings or {}),
     }
-    steps = Steps(read, lambda _, reading: reading, pack)
+    steps = Steps(read, lambda readings: readings, pack, weigh=lambda reading: reading.image.nbytes)
     return run_batch(pairs, folder, steps, everything, running)
 
 

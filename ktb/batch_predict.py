@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -11,10 +13,11 @@ import numpy as np
 
 from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.file_pairs import FilePair
-from ktb.modalities import AUTO, RawX, XOptions, XReading, read_image_rgb, read_x
+from ktb.modalities import AUTO, RawX, XOptions, read_image_rgb, read_x
+from ktb.model import KTBOutput
 from ktb.outputs import result_files
-from ktb.prediction import Prediction
 from ktb.predictor import Predictor
+from ktb.preparing import Prepared
 
 Branches = Literal["fused", "all"]
 _FUSED = {"labels_fused.png": "labels", "mask_fused.png": "masks", "overlay.png": "overlays"}
@@ -31,6 +34,29 @@ KINDS: Mapping[Branches, Mapping[str, str]] = MappingProxyType(
     }
 )
 """Which of the files of `ktb.outputs.result_files` are kept, and the folder of each."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A photograph that waits for the network, without its pair if X is yet to be estimated."""
+
+    photo: np.ndarray
+    network_hw: tuple[int, int]
+    pair: Prepared | None = None
+
+    def weight(self) -> int:
+        """Bytes."""
+        return self.photo.nbytes + (0 if self.pair is None else self.pair.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Computed:
+    """What the network said of one pair."""
+
+    photo: np.ndarray
+    pair: Prepared
+    output: KTBOutput
+    seconds: float
 
 
 def predict_pairs(
@@ -56,21 +82,26 @@ def predict_pairs(
     """
     kinds = KINDS[branches]
 
-    def read(pair: FilePair) -> tuple[np.ndarray, XReading | None]:
+    def read(pair: FilePair) -> _Waiting:
         photo = read_image_rgb(pair.rgb)
-        if not pair.x:
-            return photo, None
-        return photo, predictor.read(read_x(pair.x, options=options), photo.shape[:2], options)
+        if estimate is not None:
+            return _Waiting(photo, predictor.network_size(photo.shape[:2]))
+        raw = read_x(pair.x, options=options) if pair.x else None
+        prepared = predictor.prepare(photo, raw, options=options)
+        return _Waiting(photo, prepared.network_hw, prepared)
 
-    def compute(_: FilePair, found: tuple[np.ndarray, XReading | None]) -> tuple[np.ndarray, Prediction]:
-        photo, x = found
-        x = estimate(photo) if estimate else x
-        return photo, predictor(photo, x, options=options, trace=False)
+    def compute(found: Sequence[_Waiting]) -> list[_Computed]:
+        ready = [w.pair or predictor.prepare(w.photo, estimate(w.photo), options=options) for w in found]
+        started = time.perf_counter()
+        outputs = predictor.run(ready)
+        seconds = (time.perf_counter() - started) / len(ready)
+        return [_Computed(w.photo, p, o, seconds) for w, p, o in zip(found, ready, outputs, strict=True)]
 
-    def pack(pair: FilePair, found: tuple[np.ndarray, Prediction]) -> Made:
-        made = result_files(*found, kinds)
+    def pack(pair: FilePair, computed: _Computed) -> Made:
+        prediction = predictor.finish(computed.pair, computed.output, computed.seconds)
+        made = result_files(computed.photo, prediction, kinds)
         files = {kinds[file]: (f"{kinds[file]}/{pair.name}.png", png) for file, png in made.items()}
-        return Made(files, {"prediction": found[1].summary()})
+        return Made(files, {"prediction": prediction.summary()})
 
     everything = {
         "model": predictor.model.config.name,
@@ -80,4 +111,5 @@ def predict_pairs(
         "branches": branches,
         **(settings or {}),
     }
-    return run_batch(pairs, folder, Steps(read, compute, pack), everything, running)
+    steps = Steps(read, compute, pack, kind=lambda found: found.network_hw, weigh=_Waiting.weight)
+    return run_batch(pairs, folder, steps, everything, running)

@@ -41,6 +41,10 @@ Workers = Annotated[
     int | None,
     typer.Option(help="Threads that read ahead and write; by default up to 4.", rich_help_panel=MANY),
 ]
+BatchSize = Annotated[
+    int,
+    typer.Option(help="Pairs of one size that the network takes at once.", rich_help_panel=MANY),
+]
 Resume = Annotated[
     bool, typer.Option(help="Skip what an earlier run completed, or do it again.", rich_help_panel=MANY)
 ]
@@ -58,12 +62,16 @@ def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "M
 
 
 @contextmanager
-def shown(matched: "Matched", workers: int | None, resume: bool):
-    """Gives the `Running` of a batch whose progress is shown."""
+def shown(matched: "Matched", workers: int | None, resume: bool, batch_size: int = 1):
+    """Gives the `Running` of a batch whose progress is shown; under a launcher, of this process's share."""
     from ktb.batch import Running
+    from ktb.ranks import rank_of
 
-    progress = Progress()
-    running: Running = Running(workers, resume, {"left_out": matched.lacking}, progress.start, progress.count)
+    rank = rank_of()
+    progress = Progress(label=rank.label)
+    running = Running(
+        workers, batch_size, rank, resume, {"left_out": matched.lacking}, progress.start, progress.count
+    )
     try:
         yield running
     except KeyboardInterrupt:
@@ -75,8 +83,14 @@ def shown(matched: "Matched", workers: int | None, resume: bool):
 
 
 def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
-    """What became of a batch; exit code 1 if a pair failed. part: of the records, holds X's facts."""
+    """What became of a batch; part: of the records, holds X's facts.
+
+    Exit code 1 if a pair failed, but not under a launcher, which would stop the other processes.
+    """
     from ktb.batch import RESULTS
+    from ktb.ranks import rank_of
+
+    rank = rank_of()
 
     done = [record[part] for record in outcome.records if record["status"] == "done"]
     failed, skipped = len(outcome.failed), outcome.skipped
@@ -85,10 +99,13 @@ def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
         echo_warnings([f"({count} of {len(done)}) {warning}"])
     echo_warnings(_different_units(outcome, part))
     parts = [f"{len(done) - skipped} done", *([f"{skipped} were done before"] if skipped else [])]
-    typer.echo(f"{', '.join(parts)}, {failed} failed; see {folder / RESULTS}")
+    typer.echo(f"{rank.label}{', '.join(parts)}, {failed} failed; see {folder / RESULTS}")
+    if part == "prediction" and len(done) > skipped:
+        typer.echo(f"{rank.label}the network was busy {outcome.busy:.0%} of the time")
     if failed:
         typer.echo("What failed is tried again by the same command.", err=True)
-        raise typer.Exit(1)
+        if rank.is_alone:
+            raise typer.Exit(1)
 
 
 def file_sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from ktb.cli_batch import (
     MANY,
+    BatchSize,
     Resume,
     RgbPlace,
     Workers,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ktb.prediction import Prediction
+    from ktb.predictor import Tile
 
 _ESTIMATE = "Without an X input"
 _ALSO = "Also write, of one pair"
@@ -37,7 +39,16 @@ def predict(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Built-in name or model file; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    tile: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|none|PIXELS",
+            help="Side of the tiles in which images are run that are too large for one pass.",
+        ),
+    ] = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; by default cpu, under a launcher a card each.")
+    ] = None,
     no_x: Annotated[
         bool, typer.Option("--no-x", help="Run on the photograph alone.", rich_help_panel=_ESTIMATE)
     ] = False,
@@ -72,6 +83,7 @@ def predict(
         Literal["fused", "all"],
         typer.Option(help="Heads whose masks are written, of many pairs.", rich_help_panel=MANY),
     ] = "fused",
+    batch_size: BatchSize = 1,
     workers: Workers = None,
     resume: Resume = True,
     *,
@@ -110,12 +122,14 @@ def predict(
     from ktb.modalities.estimate import DepthEstimator
     from ktb.outputs import save_result
     from ktb.predictor import Predictor
+    from ktb.ranks import device_of, rank_of
 
+    device = device or device_of(rank_of())
     require_device(device)
     name = model or DEFAULT_MODEL
     if rgb_dir is None:
         photo, modal_x = read_image_rgb(rgb), read_x(x, options=options) if x else None
-        predictor = Predictor(load_model(name, device), short_side)
+        predictor = Predictor(load_model(name, device), short_side, tile=_tile(tile))
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
         prediction = predictor(photo, modal_x, options=options, trace=any(also.values()))
         written = save_result(out, photo, prediction)
@@ -126,15 +140,23 @@ def predict(
             typer.echo(f"wrote {path}")
         return
     matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()])
-    predictor = Predictor(load_model(name, device), short_side)
+    predictor = Predictor(load_model(name, device), short_side, tile=_tile(tile))
     estimator = DepthEstimator(depth_model, device) if estimate_depth else None
     settings = {"model_sha256": file_sha256(resolve(name))}
-    with shown(matched, workers, resume) as running:
+    with shown(matched, workers, resume, batch_size) as running:
         outcome = predict_pairs(
             predictor, matched.pairs, out, options=options, estimate=estimator, branches=branches,
             settings=settings, running=running,
         )  # fmt: skip
     tell_outcome(outcome, out, "prediction")
+
+
+def _tile(text: str) -> "Tile":
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    if not text.isdecimal():
+        raise ValueError(f"--tile {text}: give auto, none, or pixels such as 1024.")
+    return int(text)
 
 
 def _save_also(

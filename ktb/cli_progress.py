@@ -13,13 +13,18 @@ EVERY_SECONDS = 10.0
 class Progress:
     """Counts pairs; on a terminal one line that is written over, elsewhere a line every few seconds.
 
+    Args:
+        stream: stderr if None.
+        label: what every line begins with. With one, lines are never written over: others write there, too.
+
     Attributes: `total`, the pairs that are to be done; `done` and `failed`, how many are.
     """
 
-    def __init__(self, stream: TextIO | None = None):
+    def __init__(self, stream: TextIO | None = None, label: str = ""):
         self.total = self.done = self.failed = 0
         self._stream = sys.stderr if stream is None else stream
-        self._is_terminal = self._stream.isatty()
+        self._label = label
+        self._is_terminal = self._stream.isatty() and not label
         self._started = self._shown = time.monotonic()
         self._lock = threading.Lock()
 
@@ -61,5 +66,5 @@ class Progress:
         return ", ".join(parts)
 
     def _line(self, text: str) -> None:
-        self._stream.write(f"\r\033[K{text}\n" if self._is_terminal else f"{text}\n")
+        self._stream.write(f"\r\033[K{text}\n" if self._is_terminal else f"{self._label}{text}\n")
         self._stream.flush()

@@ -20,21 +20,23 @@ class Journal:
 
     Args:
         path: an existing file is read; a last line that was cut off is dropped, the others must be ours.
+        known: records of other files, which stay there.
 
-    Attributes: `records`, name -> its last record.
+    Attributes: `records`, name -> its last record, known ones included.
 
     Raises:
         ValueError: the file holds something else.
         OSError: it cannot be written.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, known: Mapping[str, Record] | None = None):
         self.path = path
         self.records: dict[str, Record] = {}
         self._lock = threading.Lock()
         if path.exists():
             self._read()
             self.rewrite()
+        self.records = {**(known or {}), **self.records}
         self._file = path.open("ab")
 
     def __enter__(self) -> Journal:

@@ -42,6 +42,11 @@ class Prepared:
         """The size in the network; only pairs of one size run together."""
         return tuple(self.rgb.shape[-2:])
 
+    @property
+    def nbytes(self) -> int:
+        """Of its images."""
+        return self.rgb.nbytes + self.modal_x.nbytes + self.reading.image.nbytes + self.reading.preview.nbytes
+
 
 def network_size(size_hw: tuple[int, int], short_side: float | None) -> tuple[int, int]:
     """(height, width) for the network: the shorter side as given, then both up to multiples of 32."""

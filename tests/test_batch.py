@@ -82,13 +82,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def calls(monkeypatch):
     """The photographs' sizes that the network saw; a test may make a call fail."""
-    seen, original = [], Predictor.__call__
+    seen, original = [], Predictor.run
 
-    def counted(self, rgb, *args, **kwargs):
-        seen.append(rgb.shape[:2])
-        return original(self, rgb, *args, **kwargs)
+    def counted(self, pairs):
+        seen.extend(pair.size_hw for pair in pairs)
+        return original(self, pairs)
 
-    monkeypatch.setattr(Predictor, "__call__", counted)
+    monkeypatch.setattr(Predictor, "run", counted)
     return seen
 
 
@@ -232,15 +232,15 @@ def test_results_below_the_photographs_are_no_photographs(data, model):
 
 
 def test_ctrl_c_leaves_complete_files_and_goes_on(data, model, calls, monkeypatch):
-    original = Predictor.__call__
+    original = Predictor.run
 
-    def interrupted(self, *args, **kwargs):
+    def interrupted(self, pairs):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(self, *args, **kwargs)
+        return original(self, pairs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "__call__", interrupted)
+        patch.setattr(Predictor, "run", interrupted)
         result = batch(data, model, "--workers", 2)
     assert result.exit_code == 130
     assert "run the same command again to go on" in result.stderr
@@ -354,16 +354,20 @@ def text_steps(**changes):
     def pack(pair, text):
         return Made({"text": (f"{pair.name}.out", text.encode())}, {"length": len(text)})
 
-    steps = {"read": lambda pair: pair.x[0].read_text(), "compute": lambda pair, text: text * 2, "pack": pack}
+    steps = {
+        "read": lambda pair: pair.x[0].read_text(),
+        "compute": lambda texts: [text * 2 for text in texts],
+        "pack": pack,
+    }
     return Steps(**{**steps, **changes})
 
 
 @pytest.mark.parametrize("step", ["read", "compute", "pack"])
 def test_whatever_fails_ends_one_pair_only(tmp_path, step):
-    def failing(pair, *_):
-        if pair.name == "03":
+    def failing(pair, *more):
+        if (pair == ["3"]) if step == "compute" else (pair.name == "03"):
             raise ZeroDivisionError("made up")
-        return original(pair, *_)
+        return original(pair, *more)
 
     original = getattr(text_steps(), step)
     out = tmp_path / "out"
@@ -382,22 +386,22 @@ def test_reading_ahead_is_bounded_and_computing_in_order(tmp_path):
             most[0] = max(most[0], len(read) - len(order))
         return pair.x[0].read_text()
 
-    def compute(pair, text):
+    def compute(texts):
         with lock:
-            order.append(pair.name)
-        return text
+            order.extend(texts)
+        return texts
 
     pairs = pairs_of(tmp_path, 40)
     run_batch(pairs, tmp_path / "out", text_steps(read=reading, compute=compute), {}, Running(workers=2))
-    assert order == [pair.name for pair in pairs]
-    assert 1 < most[0] <= 3
+    assert order == [str(number) for number in range(40)]
+    assert 1 < most[0] <= 4
 
 
 def test_files_of_other_settings_are_not_taken_for_these(tmp_path, monkeypatch):
     """Settings A complete; B is cut short between a file and its record; then A again."""
     pairs, out = pairs_of(tmp_path, 1), tmp_path / "out"
     run_batch(pairs, out, text_steps(), {"s": "A"})
-    other = text_steps(compute=lambda pair, text: "other")
+    other = text_steps(compute=lambda texts: ["other"] * len(texts))
     original = ktb.batch._write
 
     def written_and_off(path, contents):
@@ -418,3 +422,5 @@ def test_files_of_other_settings_are_not_taken_for_these(tmp_path, monkeypatch):
 def test_workers_out_of_range(tmp_path):
     with pytest.raises(ValueError, match="0 workers: give 1 to 64"):
         run_batch([], tmp_path / "out", text_steps(), {}, Running(workers=0))
+    with pytest.raises(ValueError, match="0 pairs at once: give 1 to 256"):
+        run_batch([], tmp_path / "out", text_steps(), {}, Running(batch_size=0))

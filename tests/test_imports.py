@@ -18,10 +18,11 @@ FILES = {
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
     ("atomic", "config", "figures", "visualize", "layers", "position_bias", "recent"),
-    ("decision", "ranks", "file_lock"),
+    ("decision", "ranks", "file_lock", "read_ahead"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),
     ("file_pairs", "journal", "x_files"),
+    ("shared_journal",),
     ("sequence_frames", "sequence_table"),
     ("sequence_zip", "sequence_video"),
     ("model", "official", "own_data"),
@@ -30,6 +31,7 @@ LAYERS = (
     ("storage",),
     ("adapter_files",),
     ("checkpoint",),
+    ("runtime",),
     ("prediction",),
     ("predictor", "agreement"),
     ("inspection", "what_if", "differences", "ground_truth"),
@@ -42,7 +44,7 @@ LAYERS = (
     ("__init__",),
     ("cli_options", "cli_progress"),
     ("cli_batch",),
-    ("cli_predict", "cli_encode", "cli_sequence"),
+    ("cli_predict", "cli_encode", "cli_sequence", "cli_export"),
     ("__main__",),
 )
 DEPTH_ESTIMATION = "ktb/modalities/estimate.py"
