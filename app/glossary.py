@@ -36,6 +36,20 @@ TERMS: dict[str, str] = {
     "token": "A square of 4 × 4 pixels of the network's input, as the row of numbers that the network makes "
     "of it first.",
     "logit": "The raw number behind a class's probability: the higher, the surer.",
+    "confidence": "The probability that the network gave the class that it chose; nobody checked how often "
+    "it is right then.",
+    "class entropy": "How undecided the network is between the classes: 0 is sure of one, 1 finds all "
+    "equally likely.",
+    "IoU": "How far two regions overlap: the area in both, divided by the area in either. 1 is the same "
+    "region, 0 none in common.",
+    "mean IoU": "How far a head's regions and the true ones overlap, on average over the classes, small or "
+    "large.",
+    "pixel accuracy": "The share of the labelled points of the picture whose class is right.",
+    "agreement": "Whether heads of one run name the same class. It does not say which of them is right.",
+    "zero tokens": "The zeros that the network gets in place of a sensor that is missing or switched off.",
+    "checkpoint": "A trained network in a file: what it learned, from which data, for which kind of X.",
+    "encoding": "How the values of X become the three channels that the network takes.",
+    "holes": "Places where the sensor measured nothing; they are filled from around before the network runs.",
 }
 """Word → what it means: plain text of at most 160 letters that does without the word itself."""
 

@@ -69,6 +69,7 @@
 
   document.addEventListener("keydown", (event) => {
     const img = event.target.closest?.(VIEW);
+    if (img && event.key === "Escape" && at) point(null);
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (!img || !step || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();

@@ -82,12 +82,17 @@ function mark(chosen) {
 const listen = (name, action) =>
   document.addEventListener(name, (event) => {
     const row = event.target.closest && event.target.closest(ROW);
-    if (row) action(row);
+    if (row) action(row, event);
   });
 listen('pointerover', (row) => mark(Number(row.dataset.class)));
 listen('pointerout', () => mark(pinned()));
 listen('focusin', (row) => mark(Number(row.dataset.class)));
 listen('focusout', () => mark(pinned()));
+listen('keydown', (row, event) => {
+  if (event.key !== 'Escape') return;
+  for (const other of document.querySelectorAll(ROW)) other.setAttribute('aria-pressed', 'false');
+  mark(null);
+});
 listen('click', (row) => {
   const was = row.getAttribute('aria-pressed') === 'true';
   for (const other of document.querySelectorAll(ROW)) other.setAttribute('aria-pressed', 'false');

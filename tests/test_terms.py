@@ -6,10 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
-from test_page import CHROMIUM, CHROMIUM_ARGS, browser  # noqa: F401 (a fixture)
+from pairs import write_pair
+from test_page import browser  # noqa: F401 (a fixture)
 
 import app
 from app.glossary import TERMS, explain, term
+from app.panels.branches import branches_panel, differences_panel
+from app.panels.compare import compare_panel
+from app.panels.result import PICTURES, classes_panel, footer, result_panel
+from app.panels.truth import truth_panel
+from app.panels.what_if import sensors_panel, what_if_panel
+from app.panels.x_input import x_panel
+from app.service import Service
+from ktb.ground_truth import GroundTruth
+from ktb.what_if import Change
 
 APP = Path(app.__file__).parent
 PAGE = """<style>:root {{ --font: sans-serif }} body {{ margin: 0 }} {css}</style><body>
@@ -85,3 +95,63 @@ def test_the_pointer_can_go_from_a_word_to_its_tip(words):
     words.hover('[data-term="entropy"]')
     words.hover('[data-term="entropy"] .ktb-tip')
     assert words.locator('[data-term="entropy"] .ktb-tip').is_visible()
+
+
+TECHNICAL = {
+    r"\bIoU\b": {"IoU", "mean IoU"},
+    r"\bconf(\.|idence\b)": {"confidence"},
+    r"\b[Ee]ntropy\b": {"entropy", "class entropy"},
+    r"\b[Bb]alance\b": {"balance"},
+    r"\battention\b": {"attention"},
+    r"\bprompts\b": {"prompts"},
+    r"\bzero tokens\b": {"zero tokens"},
+    r"\bagreement\b": {"agreement"},
+    r"\bpixel accuracy\b": {"pixel accuracy"},
+    r"\bencoding\b": {"encoding"},
+    r"\bheads\b": {"segmentation head"},
+}
+"""Pattern of a technical word → the words of the glossary that may explain it."""
+
+
+@pytest.fixture(scope="module")
+def panels(tmp_path_factory) -> dict[str, str]:
+    """The HTML of the panels by name."""
+    rgb, x = write_pair(tmp_path_factory.mktemp("pair"), 64, 96)
+    service = Service()
+    first, second = service.models[:2]
+    a, b = (service.segment(str(rgb), str(x), model) for model in (first, second))
+    alone = service.segment(str(rgb), None, first, source="none")
+    seen = a.prediction
+    truth = GroundTruth(seen.labels["rgb"], "true.png", "as stored")
+    shown = {f"result: {key}": result_panel(a, key) for key in PICTURES}
+    return shown | {
+        "result without X": result_panel(alone, "x_head"),
+        "classes": classes_panel(a),
+        "differences": differences_panel(a),
+        "differences without X": differences_panel(alone),
+        "branches": branches_panel(a),
+        "what if": what_if_panel(a, Change(darken=0.5), b.prediction),
+        "each sensor": sensors_panel(a, b.prediction, alone.prediction),
+        "compare": compare_panel(a, b),
+        "truth": truth_panel(a, truth),
+        "truth without X": truth_panel(alone, truth),
+        "x input": x_panel(a.x),
+        "footer": footer(a),
+    }
+
+
+def test_every_technical_word_on_a_panel_explains_itself_once(panels):
+    for name, text in panels.items():
+        explained = re.findall(r'data-term="([^"]+)"', text)
+        below = re.findall(r'data-term="([^"]+)"', re.sub(r'<div class="ktb-warn.*?</div>', "", text))
+        assert len(below) == len(set(below)), name
+        visible = re.sub(r"<[^>]*>", " ", re.sub(r'<small class="ktb-tip".*?</small>', "", text))
+        for pattern, words in TECHNICAL.items():
+            found = re.search(pattern, visible)
+            assert not found or words & set(explained), f"{name}: {found[0]}"
+
+
+def test_no_meaning_hides_in_a_title_that_only_a_mouse_shows(panels):
+    for name, text in panels.items():
+        said = re.findall(r'<(?!button)\w+[^>]* title="([^"]*)"', text)
+        assert not said, name

@@ -6,6 +6,7 @@ import html
 
 import numpy as np
 
+from app.glossary import explain, term
 from app.panels.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
@@ -21,9 +22,9 @@ TEXTS = {
 }
 
 BLIND = "there was no X: this stream saw zero tokens and hints from the photograph only"
-NOTE = """<p class="ktb-note">Each head sees one stream only, but the prompts (MAPA) pass hints from one
-stream to the other on the way: a head's mask is not what the network would say without the other
-sensor.</p>"""
+NOTE = f"""<p class="ktb-note">The RGB and the X {term("segmentation head", "head")} see one stream only, but
+the {term("prompts", "prompts (MAPA)")} pass hints from one stream to the other on the way: a head's mask is
+not what the network would say without the other sensor.</p>"""
 DIFFER_NOTE = """<p class="ktb-note">These are differences between three heads of one run, not causes: the
 fused head is trained for itself and may differ from both. What a sensor really changes is in
 <i>What if</i>.</p>"""
@@ -62,26 +63,27 @@ def differences_panel(result: Result) -> str:
         changes = class_changes(joint_counts(labels[branch], labels["fused"], count), most=6)
         rows = "".join(_change(result, change, TITLES[branch]) for change in changes)
         rows = rows or "<li>They differ on less than 0.1 % of the image for any pair of classes.</li>"
-        blind = f"<p class='ktb-note'>{BLIND}</p>" if branch == "x" and result.x_is_missing else ""
+        blind = ""
+        if branch == "x" and result.x_is_missing:
+            blind = f'<p class="ktb-note">{explain(BLIND, {"zero tokens": "zero tokens"})}</p>'
         lists.append(f"<div><h5>{TITLES[branch]} → fused head</h5>{blind}<ol>{rows}</ol></div>")
     return (
-        f'<div class="ktb-differ"><h4>Where the heads differ</h4>'
+        f'<div class="ktb-differ"><h4>Where the {term("segmentation head", "heads")} differ</h4>'
         f'{kinds_legend(disagreement_map(labels))}<div class="ktb-grid ktb-two">{"".join(lists)}</div>'
         f"{DIFFER_NOTE}</div>"
     )
 
 
 def _change(result: Result, change: ClassChange, head: str) -> str:
-    """ "4.1 % wall → window", with a full sentence for screen readers and on pointing at it."""
+    """ "4.1 % wall → window", with the words between them for screen readers."""
     prediction = result.prediction
     before, after = (html.escape(prediction.classes[index]) for index in (change.source, change.target))
     colors = [prediction.palette[index] for index in (change.source, change.target)]
     share = percent(change.share)
-    said = f"{share} of the image: {after} for the fused head, {before} for the {head}"
     first, second = (
         f'<span class="ktb-named">{chip(color)}{name}</span>' for color, name in zip(colors, (before, after))
     )
     return (
-        f'<li title="{said}"><em>{share}</em><span>{first} <span aria-hidden="true">→</span>'
+        f'<li><em>{share}</em><span>{first} <span aria-hidden="true">→</span>'
         f'<span class="ktb-only-read"> for the {head}, but for the fused head </span> {second}</span></li>'
     )

@@ -107,8 +107,8 @@ def legend_html(entries: Sequence[tuple[Color, str, str]], shares: Sequence[floa
 
 def chip(color: Sequence[int], text: str = "") -> str:
     """A square of a colour, with a short text in black or white, whichever is easier to read on it."""
-    red, green, blue = (int(value) for value in color)
-    ink = "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
+    linear = ((np.asarray(color[:3], float) / 255 + 0.055) / 1.055) ** 2.4
+    ink = "#000" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "#fff"  # the same contrast to both
     wide = " ktb-numbered" if text else ""
     return (
         f'<span class="ktb-chip{wide}" style="background:{hex_color(color)};color:{ink}">'

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from app.glossary import term
 from app.panels.x_input import error_box, warnings_box
 from app.pictures import display_size, image_tag
 from ktb.sequence_table import FrameRecord
@@ -71,7 +72,7 @@ def result_panel(
     seconds = result.seconds / result.frames
     facts = (
         f"<b>{state} {result.frames} frames</b>{failed}; {seconds:.2f} s a frame; shown at {result.fps:.3g} "
-        f"a second. Checkpoint: {html.escape(result.checkpoint)}."
+        f"a second. {term('checkpoint', 'Checkpoint')}: {html.escape(result.checkpoint)}."
     )
     links = "".join(
         f'<a class="ktb-download" download href="{_address(path)}">{text}</a>'

@@ -7,6 +7,7 @@ import html
 import numpy as np
 
 from app.bundles import IGNORED, bundle_link, truth_files
+from app.glossary import term
 from app.panels.legends import chip, indexed_tag, legend_html, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag
@@ -40,10 +41,11 @@ EFFECTS: tuple[tuple[Color, str, str], ...] = (
 )
 ERROR_COLORS, EFFECT_COLORS = ([color for color, _, _ in entries] for entries in (ERRORS, EFFECTS))
 HEADS = {"fused": "fused", "rgb": "RGB head", "x": "X head"}
-NOTE = """<p class="ktb-note">Only labelled pixels are scored; grey ones have no label. IoU: intersection over
-union of a head's region and the true one, – where neither has the class; the mean leaves those out. One
-picture says little about a checkpoint. <i>Helped</i> and <i>hurt</i> compare two heads of one run: hints
-(MAPA) pass between the streams, so a head is not the network without the other sensor.</p>"""
+NOTE = f"""<p class="ktb-note">Only labelled pixels are scored; grey ones have no label. IoU compares a head's
+region with the true one, – where neither has the class; the mean leaves those out. One picture says little
+about a {term("checkpoint")}. <i>Helped</i> and <i>hurt</i> compare two
+{term("segmentation head", "heads")} of one run: {term("prompts", "hints (MAPA)")} pass between the streams,
+so a head is not the network without the other sensor.</p>"""
 
 
 def truth_panel(result: Result, truth: GroundTruth) -> str:
@@ -70,7 +72,9 @@ def truth_panel(result: Result, truth: GroundTruth) -> str:
     files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
     download = bundle_link(f"{name}-truth", files)
     blind = (
-        "<p class='ktb-note'>There was no X: the X head saw zero tokens.</p>" if result.x_is_missing else ""
+        f"<p class='ktb-note'>There was no X: the X head saw {term('zero tokens')}.</p>"
+        if result.x_is_missing
+        else ""
     )
     return (
         f'{warnings_box(prediction.x.warnings)}<p class="ktb-words">{html.escape(truth.name)}: '
@@ -107,10 +111,10 @@ def _table(result: Result, truth: GroundTruth, scores: dict[str, Score]) -> str:
     means = _cells([scores[branch].mean_iou for branch in BRANCHES])
     right = _cells([scores[branch].pixel_accuracy for branch in BRANCHES])
     heads = "".join(f'<th class="num">{HEADS[branch]}</th>' for branch in BRANCHES)
-    return f"""<div class="ktb-legend ktb-scores"><h4>IoU per class, in %</h4>
+    return f"""<div class="ktb-legend ktb-scores"><h4>{term("IoU")} per class, in %</h4>
 <table><thead><tr><th>class</th><th class="num">true share</th>{heads}</tr></thead>
-<tbody><tr class="ktb-total"><td>mean IoU</td><td></td>{means}</tr>
-<tr class="ktb-total"><td>pixel accuracy</td><td></td>{right}</tr>{rows}</tbody></table></div>"""
+<tbody><tr class="ktb-total"><td>{term("mean IoU")}</td><td></td>{means}</tr>
+<tr class="ktb-total"><td>{term("pixel accuracy")}</td><td></td>{right}</tr>{rows}</tbody></table></div>"""
 
 
 def _cells(values: list[float]) -> str:

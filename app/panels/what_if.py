@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from app.bundles import bundle_link, difference_files, sensors_files
+from app.glossary import explain, term
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import Result
@@ -30,9 +31,9 @@ SIDES: dict[Verdict, tuple[Color, str]] = {
     "x": ((217, 112, 31), "needs X: without the photograph it stays, without X it does not"),
     "both": ((64, 40, 82), "needs both: it changes as soon as either is off"),
 }
-SENSORS_NOTE = """<p class="ktb-note">A sensor is switched off by zero tokens in its stream, as in training
-with masked modalities. A checkpoint that was never trained so may answer wildly without a sensor: this shows
-what the answer rests on, not what the other sensor could do on its own.</p>"""
+SENSORS_NOTE = f"""<p class="ktb-note">A sensor is switched off by {term("zero tokens")} in its stream, as in
+training that hides a sensor now and then. A {term("checkpoint")} that was never trained so may answer wildly
+without a sensor: this shows what the answer rests on, not what the other sensor could do on its own.</p>"""
 
 
 def what_if_panel(result: Result, change: Change, after: Prediction) -> str:
@@ -60,7 +61,7 @@ def what_if_panel(result: Result, change: Change, after: Prediction) -> str:
     below += f'</div><div class="ktb-below ktb-across">{tables}</div>' if moved_x else f"{tables}</div>"
     said = [text for text in after.x.warnings if not text.startswith("What if:")]  # the title says it
     return f"""<h4 class="ktb-shown">Shown: {html.escape(words)}</h4>{warnings_box(said)}
-<p class="ktb-words">{html.escape(describe(found))}</p>
+<p class="ktb-words">{explain(describe(found), {"confidence": "confidence"})}</p>
 <div class="ktb-grid ktb-two">{"".join(figures[:2])}</div>{below}
 {bundle_link(f"{before.model}-what-if", difference_files(before, after, found, change.words))}"""
 
@@ -185,5 +186,6 @@ def _changes_table(found: Difference) -> str:
 
 def _agreement_table(found: Difference) -> str:
     rows = "".join(f"<tr><td>{HEADS[branch]}</td>{cell(found.agreement[branch])}</tr>" for branch in BRANCHES)
-    return f"""<div class="ktb-legend"><h4>What stays</h4><table><thead><tr><th></th>
-<th class="num">same class as before</th></tr></thead><tbody>{rows}</tbody></table></div>"""
+    return f"""<div class="ktb-legend"><h4>What stays, by {term("segmentation head", "head")}</h4>
+<table><thead><tr><th></th><th class="num">same class as before</th></tr></thead>
+<tbody>{rows}</tbody></table></div>"""

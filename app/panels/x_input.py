@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from app.glossary import explain, term
 from app.panels.histogram import histogram_tag
 from app.pictures import display_size, figure_tag, image_tag
 from app.service import XView
@@ -19,7 +20,8 @@ HIDDEN_FACTS = ("file",)  # it stands in the title
 
 def warnings_box(warnings: Sequence[str]) -> str:
     """Each warning as a paragraph in an orange box, "" for none."""
-    lines = "".join(f"<p>{html.escape(text)}</p>" for text in dict.fromkeys(warnings))
+    words = {word: word for word in ("prompts", "zero tokens")}
+    lines = "".join(f"<p>{explain(text, words)}</p>" for text in dict.fromkeys(warnings))
     return f'<div class="ktb-warn" role="status">{lines}</div>' if lines else ""
 
 
@@ -47,7 +49,7 @@ def x_panel(view: XView) -> str:
     if reading.origin == "missing":
         return (
             '<div class="ktb-empty"><b>There is no X</b><span>The network ran on the photograph alone, with '
-            "zero tokens in place of X.</span></div>"
+            f"{term('zero tokens')} in place of X.</span></div>"
         )
     name = x_called(reading.modality, reading.origin)
     title = reading.facts.get("file", name)
@@ -59,9 +61,10 @@ def x_panel(view: XView) -> str:
         image_tag(display_size(network_picture(reading)), "x as the network sees it"),
         "As the network sees it",
         f"encoding {reading.encoding}{holes}",
+        "encoding",
     )
     facts = "".join(
-        f"<dt>{html.escape(key)}</dt><dd>{html.escape(str(value))}</dd>"
+        f"<dt>{explain(key, {'holes': 'holes'})}</dt><dd>{html.escape(str(value))}</dd>"
         for key, value in reading.facts.items()
         if key not in HIDDEN_FACTS
     )

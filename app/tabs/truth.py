@@ -13,7 +13,7 @@ from app.panels.x_input import error_box
 from app.service import Result
 from ktb.ground_truth import read_truth
 
-NUMBERINGS = [("as stored", "stored"), ("k − 1, 0 is not labelled", "from_one")]
+NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
 PUT_AWAY = """<div class="ktb-empty"><b>Another photograph</b>
 <span>The label picture belonged to the one before and was put away. Upload the one of this photograph.</span>
 </div>"""
@@ -33,8 +33,8 @@ def build(context: Context) -> None:
             numbering = gr.Radio(
                 NUMBERINGS,
                 value="stored",
-                label="Class of a pixel with value k",
-                info="255 is never labelled. Colour pictures are read by the checkpoint's colours.",
+                label="Numbers in the label picture",
+                info="255 is no label. Colour pictures are read by the checkpoint's colours.",
                 elem_id="ktb-truth-numbering",
             )
         shown = gr.HTML(EMPTY, elem_id="ktb-truth")

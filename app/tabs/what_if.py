@@ -94,11 +94,11 @@ def build(context: Context) -> None:
         with gr.Group(elem_id="ktb-change"):
             off = gr.Radio(SWITCHES, value="", label="Sensors", elem_id="ktb-off")
             with gr.Row():
-                right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X right (px; left below 0)", "ktb-right")
-                down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X down (px; up below 0)", "ktb-down")
+                right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X right (px; left below 0)", "ktb-move-right")
+                down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X down (px; up below 0)", "ktb-move-down")
             with gr.Row():
                 dark = _slider(0, 100, 1, "Darken the photograph (% of its light)", "ktb-dark")
-                blur = _slider(0, 16, 0.5, "Blur the photograph (sigma, px)", "ktb-blur")
+                blur = _slider(0, 16, 0.5, "Blur the photograph (px)", "ktb-blur")
         with gr.Accordion("Swap in another X", open=False, elem_id="ktb-swap"):
             files = FilesPlace(
                 label="Another X for the same photograph, read with the options on the left",
