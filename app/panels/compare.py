@@ -7,6 +7,7 @@ import html
 import numpy as np
 
 from app.bundles import bundle_link, difference_files
+from app.glossary import term
 from app.panels.what_if import cell, chip, layers_figure, pale, share
 from app.panels.x_input import network_picture, warnings_box
 from app.pictures import display_size, figure_tag, image_tag
@@ -37,7 +38,7 @@ def compare_panel(first: Result, second: Result) -> str:
     return f"""<h4 class="ktb-shown">Shown: {html.escape(a.model)} and {html.escape(b.model)}</h4>{said}
 <p class="ktb-words">{html.escape(describe(a, b, found))}</p>
 <div class="ktb-grid ktb-two">{masks}</div>{_where(first.rgb, a, b, found)}
-<h4 class="ktb-below">X as each network gets it</h4><div class="ktb-grid ktb-two">{inputs}</div>
+<h4 class="ktb-below">{term("encoding", "X as each network gets it")}</h4><div class="ktb-grid ktb-two">{inputs}</div>
 {bundle_link(f"{a.model}-and-{b.model}", difference_files(a, b, found))}"""
 
 
@@ -101,5 +102,5 @@ def _where(rgb: np.ndarray, a: Prediction, b: Prediction, found: Difference | No
     )
     return f"""<div class="ktb-grid ktb-two ktb-below">{figure}<div class="ktb-legend">
 <table><thead><tr><th></th><th>class</th><th class="num">A</th><th class="num">B</th>
-<th class="num" title="intersection over union of the class's areas in A and B">IoU</th></tr></thead>
+<th class="num">{term("IoU")}</th></tr></thead>
 <tbody>{rows}</tbody></table></div></div>"""

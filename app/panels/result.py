@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.glossary import explain, term
 from app.panels.legends import chip, indexed_tag, kinds_tag, mask_tag, percent, scalar_tag, scale_html
 from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
@@ -33,6 +34,16 @@ PICTURES: Mapping[str, str] = {
 }
 HEADS = {"fused": "fused", "rgb_head": "rgb", "x_head": "x"}
 """Pictures that are masks, and the branch each shows."""
+WORDS = {
+    "rgb_head": "segmentation head",
+    "x_head": "segmentation head",
+    "differ": "segmentation head",
+    "confidence": "confidence",
+    "entropy": "class entropy",
+    "balance": "balance",
+}
+"""Pictures whose title is a word of the glossary."""
+NOTED = {word: word for word in ("attention", "zero tokens")}
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
         layers += f'<div class="ktb-side ktb-{side}">{layer.image}</div>' if layer.image else ""
         before = f"{side.capitalize()}: " if compares else ""
         captions += (
-            f"<div><b>{before}{html.escape(_title(result, key))}</b> <span>{html.escape(layer.note)}</span>"
+            f"<div><b>{before}{_explained(result, key)}</b> <span>{explain(layer.note, NOTED)}</span>"
             f"{layer.legend}</div>"
         )
     handle = (
@@ -91,6 +102,12 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
 
 def _title(result: Result, key: str) -> str:
     return f"X: {result.x_name}" if key == "x" else PICTURES[key]
+
+
+def _explained(result: Result, key: str) -> str:
+    """The title as HTML."""
+    title = _title(result, key)
+    return term(WORDS[key], title) if key in WORDS else html.escape(title)
 
 
 def _layer(result: Result, key: str) -> _Layer:
@@ -154,14 +171,14 @@ def classes_panel(result: Result) -> str:
     rows = "".join(_row(row, [float(iou[row.index]) for iou in overlaps]) for row in table)
     means = "".join(f'<td class="num">{np.nanmean(iou):.2f}</td>' for iou in overlaps)
     return f"""<div class="ktb-legend"><h4>Classes of the fused mask</h4>
-<table><thead><tr><th></th><th></th><th></th><th class="num" colspan="2">IoU with fused</th></tr>
-<tr><th>class</th><th class="num">share</th>
-<th class="num" title="mean probability that the network gave this class where it chose it">conf.</th>
-<th class="num" title="the RGB head's and the fused region: intersection / union">RGB</th>
-<th class="num" title="the X head's and the fused region: intersection / union">X</th>
-</tr></thead><tbody>{rows}</tbody><tfoot><tr><td>mean over classes</td><td></td><td></td>{means}</tr></tfoot>
-</table><p class="ktb-note">Point at a class to see where it is; click to keep it marked. IoU: how far a
-head's region and the fused one overlap, 1 = the same. That is agreement, not accuracy.</p></div>"""
+<table><thead><tr><th></th><th></th><th></th>
+<th class="num" colspan="2">{term("IoU", "IoU with fused")}</th></tr>
+<tr><th>class</th><th class="num">share</th><th class="num">{term("confidence", "conf.")}</th>
+<th class="num">RGB</th><th class="num">X</th></tr>
+</thead><tbody>{rows}</tbody><tfoot><tr><td>mean over classes</td><td></td><td></td>{means}</tr></tfoot>
+</table><p class="ktb-note">Point at a class to see where it is; click to keep it marked. IoU: how far
+the region of the RGB or X {term("segmentation head", "head")} and the fused one overlap, 1 = the same. That
+is {term("agreement")}, not accuracy.</p></div>"""
 
 
 def _row(row: ClassRow, overlaps: list[float]) -> str:
@@ -178,8 +195,9 @@ def footer(result: Result) -> str:
     prediction = result.prediction
     height, width = result.rgb.shape[:2]
     parts = [
-        f"checkpoint <b>{html.escape(prediction.model)}</b>",
-        f"{prediction.seconds:.2f} s on {html.escape(prediction.device)}",
+        f"{term('checkpoint')} <b>{html.escape(prediction.model)}</b>",
+        f"{prediction.seconds:.2f} s on {html.escape(prediction.device)}, "
+        f"{html.escape(prediction.runtime)} {html.escape(prediction.precision)}",
         f"photograph {width}×{height}, network {prediction.network_hw[1]}×{prediction.network_hw[0]}",
         f"X: {html.escape(prediction.x.summary)}",
     ]
