@@ -3,10 +3,12 @@
 import argparse
 import logging
 import os
+from typing import get_args
 
 from app.examples import OwnExamples
 from app.service import Service
 from app.ui import build_page, launch_options
+from ktb.runtime import Precision, RuntimeName
 
 MAX_WAITING = 128
 """Events of all visitors, drawings too, that may wait; beyond that the page asks to try again."""
@@ -20,6 +22,8 @@ def main() -> None:
     parser.add_argument(
         "--own-split", metavar="SPLIT", help="the split to offer (default: test, else the first)"
     )
+    parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto", help="what computes")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the numbers")
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -31,7 +35,7 @@ def main() -> None:
         parser.error("--own-split needs --own-data FILE.yaml")
     try:
         own = OwnExamples(options.own_data, options.own_split) if options.own_data else None
-        page = build_page(Service(options.model), own)
+        page = build_page(Service(options.model, options.runtime, options.precision), own)
     except ValueError as error:
         parser.error(str(error))
     # After each event Gradio would make statistics that nobody reads: 18 ms of a processor.

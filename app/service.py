@@ -22,6 +22,7 @@ from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
 from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
+from ktb.runtime import Precision, RuntimeName
 from ktb.storage import OFFICIAL_SUFFIXES
 
 XSource = Literal["file", "none", "estimate"]
@@ -106,9 +107,15 @@ class Service:
 
     Args:
         extra_models: names or files to offer before the built-in models.
+        runtime, precision: how the networks are computed, see `ktb.Predictor`.
     """
 
-    def __init__(self, extra_models: list[str] | None = None):
+    def __init__(
+        self,
+        extra_models: list[str] | None = None,
+        runtime: RuntimeName = "auto",
+        precision: Precision = "float32",
+    ):
         self._files: dict[str, Path] = {}
         for path in map(resolve, extra_models or []):
             known = self._files.setdefault(path.stem, path)
@@ -118,6 +125,7 @@ class Service:
         if not self._files:
             raise ValueError("there is no model to show; give one with --model FILE.safetensors")
         self._predictors: dict[str, Predictor] = {}
+        self._computing = runtime, precision
         self._estimator: DepthEstimator | None = None
         self._lock = threading.Lock()
         self.turns = Turns()
@@ -132,7 +140,7 @@ class Service:
         path = self._path(model)
         with self._lock:
             if model not in self._predictors:
-                self._predictors[model] = SharedPredictor(load_model(path), self.turns)
+                self._predictors[model] = SharedPredictor(load_model(path), self.turns, *self._computing)
             return self._predictors[model]
 
     def card(self, model: str) -> Mapping[str, Any]:

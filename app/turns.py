@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from ktb import Prediction, Predictor
 from ktb.model import KTB
+from ktb.runtime import Precision, RuntimeName
 
 
 class Turns:
@@ -56,8 +57,10 @@ class Turns:
 class SharedPredictor(Predictor):
     """A predictor whose every run waits for its turn; `for_frames` gives one that leaves that to its user."""
 
-    def __init__(self, model: KTB, turns: Turns):
-        super().__init__(model)
+    def __init__(
+        self, model: KTB, turns: Turns, runtime: RuntimeName = "auto", precision: Precision = "float32"
+    ):
+        super().__init__(model, runtime=runtime, precision=precision)
         self._turns = turns
 
     def __call__(self, *args, **kwargs) -> Prediction:
@@ -67,4 +70,4 @@ class SharedPredictor(Predictor):
 
     def for_frames(self) -> Predictor:
         """The same model, without waiting."""
-        return Predictor(self.model)
+        return Predictor(self.model, runtime=self.runtime)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ktb.cli_encode import encode
+from ktb.cli_export import export
 from ktb.cli_options import takes_x_flags, user_errors
 from ktb.cli_predict import predict
 from ktb.cli_sequence import sequence
@@ -26,6 +27,7 @@ ModelArgument = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="Buil
 app.command()(user_errors(takes_x_flags(predict)))
 app.command()(user_errors(takes_x_flags(encode)))
 app.command()(user_errors(takes_x_flags(sequence)))
+app.command()(user_errors(export))
 
 
 @app.command()

@@ -106,6 +106,7 @@ def predict_pairs(
     everything = {
         "model": predictor.model.config.name,
         "short_side": predictor.short_side,
+        "precision": predictor.runtime.precision,
         "options": options.to_dict(),
         "estimated_by": getattr(estimate, "name", None),
         "branches": branches,

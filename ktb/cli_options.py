@@ -7,13 +7,22 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from ktb.modalities import XOptions
 
+_SPEED = "How the network is computed"
+RuntimeFlag = Annotated[
+    Literal["auto", "eager", "openvino", "onnx", "compile"],
+    typer.Option(help="auto takes OpenVINO where it is installed.", rich_help_panel=_SPEED),
+]
+PrecisionFlag = Annotated[
+    Literal["float32", "bfloat16"],
+    typer.Option(help="bfloat16 is faster where the processor or card has it.", rich_help_panel=_SPEED),
+]
 _ABOUT_X = "What X is, where the guess would be wrong"
 _ALIGNMENT = "How X lies on the photograph"
 

@@ -18,7 +18,15 @@ from ktb.cli_batch import (
     shown,
     tell_outcome,
 )
-from ktb.cli_options import XFlags, echo_warnings, require_device, require_none, require_one
+from ktb.cli_options import (
+    PrecisionFlag,
+    RuntimeFlag,
+    XFlags,
+    echo_warnings,
+    require_device,
+    require_none,
+    require_one,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +94,8 @@ def predict(
     batch_size: BatchSize = 1,
     workers: Workers = None,
     resume: Resume = True,
+    runtime: RuntimeFlag = "auto",
+    precision: PrecisionFlag = "float32",
     *,
     flags: XFlags,
 ) -> None:
@@ -129,18 +139,18 @@ def predict(
     name = model or DEFAULT_MODEL
     if rgb_dir is None:
         photo, modal_x = read_image_rgb(rgb), read_x(x, options=options) if x else None
-        predictor = Predictor(load_model(name, device), short_side, tile=_tile(tile))
+        predictor = Predictor(load_model(name, device), short_side, runtime, precision, _tile(tile))
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
         prediction = predictor(photo, modal_x, options=options, trace=any(also.values()))
         written = save_result(out, photo, prediction)
         settings = {"model": prediction.model, "short_side": short_side, "x": options.to_dict()}
         written += _save_also(out, photo, prediction, report, figure, arrays, predictor.model.card, settings)
-        _tell(prediction)
+        _tell(prediction, predictor.runtime.why)
         for path in written:
             typer.echo(f"wrote {path}")
         return
     matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()])
-    predictor = Predictor(load_model(name, device), short_side, tile=_tile(tile))
+    predictor = Predictor(load_model(name, device), short_side, runtime, precision, _tile(tile))
     estimator = DepthEstimator(depth_model, device) if estimate_depth else None
     settings = {"model_sha256": file_sha256(resolve(name))}
     with shown(matched, workers, resume, batch_size) as running:
@@ -194,9 +204,10 @@ def _save_also(
     return [out / name for name in files]
 
 
-def _tell(prediction: "Prediction") -> None:
+def _tell(prediction: "Prediction", why: str) -> None:
     """The classes on stdout, warnings on stderr."""
     typer.echo(f"{prediction.model}, {prediction.seconds:.2f} s on {prediction.device}")
+    typer.echo(f"computed by {prediction.runtime} in {prediction.precision}: {why}")
     typer.echo(f"X: {prediction.x.summary}")
     echo_warnings(prediction.x.warnings)
     rows = prediction.class_table()

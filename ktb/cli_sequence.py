@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ktb.cli_options import XFlags, echo_warnings, require_device, require_one
+from ktb.cli_options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_device, require_one
 from ktb.cli_progress import Progress
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def sequence(
         Literal["webm", "mp4"],
         typer.Option(help="webm (VP8) plays in browsers, mp4 (MPEG-4 part 2) in players and editors."),
     ] = "webm",
+    runtime: RuntimeFlag = "auto",
+    precision: PrecisionFlag = "float32",
     *,
     flags: XFlags,
 ) -> None:
@@ -68,7 +70,7 @@ def sequence(
     options = SequenceOptions(x_options, fps, views, opacity, container)
     require_device(device)
     frames = open_frames(rgb, x, x_options, with_x=not no_x)
-    predictor = Predictor(load_model(model or DEFAULT_MODEL, device), short_side)
+    predictor = Predictor(load_model(model or DEFAULT_MODEL, device), short_side, runtime, precision)
     progress = Progress()
     progress.start(frames.length or 0)
 

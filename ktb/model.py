@@ -25,7 +25,8 @@ class KTBOutput:
 
     `trace` has one FusionTrace per level when asked for; None also where the fusion is a mean. `prompts` has,
     when asked for, how strongly each level's prompts changed the tokens: (B, 2, h, w), rgb first, the norm of
-    the change divided by that of the token; None without prompts.
+    the change divided by that of the token; None without prompts. `runtime` is what computed it, one of
+    `ktb.runtime`.
     """
 
     fused: Tensor | None = None
@@ -33,6 +34,7 @@ class KTBOutput:
     x: Tensor | None = None
     trace: tuple[FusionTrace, ...] | None = None
     prompts: tuple[Tensor, ...] | None = None
+    runtime: str = "eager"
 
 
 class KTB(nn.Module):

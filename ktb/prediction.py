@@ -58,6 +58,7 @@ class Prediction:
         network_hw: the size at which the network ran.
         seconds: time of the network and its pre- and postprocessing.
         device: where it ran, "cpu" or "cuda".
+        runtime, precision: how it was computed, see `ktb.runtime`.
     """
 
     model: str
@@ -72,6 +73,8 @@ class Prediction:
     network_hw: tuple[int, int]
     seconds: float
     device: str
+    runtime: str = "eager"
+    precision: str = "float32"
 
     def probabilities_at(self, y: int, x: int) -> dict[Branch, np.ndarray]:
         """The K class probabilities of each branch at a pixel of the photograph, (K,) float32.
@@ -130,6 +133,8 @@ class Prediction:
             },
             "warnings": list(self.x.warnings),
             "device": self.device,
+            "runtime": self.runtime,
+            "precision": self.precision,
             "seconds": round(self.seconds, 3),
             "branches": {
                 branch: [

@@ -14,7 +14,7 @@ from torch import Tensor
 from ktb.decision import decide
 from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
 from ktb.modalities.limits import MIN_SIDE
-from ktb.model import BRANCHES, HEAD_STRIDE, KTB, KTBOutput
+from ktb.model import BRANCHES, KTB, KTBOutput
 from ktb.prediction import Prediction
 from ktb.preparing import (
     MAX_NETWORK_PIXELS,
@@ -24,6 +24,8 @@ from ktb.preparing import (
     fitting_size,
     resize_for_network,
 )
+from ktb.runtime import Precision, Runtime, RuntimeName, make_runtime
+from ktb.runtime.eager import autocast
 from ktb.tiling import DEFAULT_TILE, check_tile, tiled_forward
 
 Drop = Literal["rgb", "x"]
@@ -45,11 +47,27 @@ class Predictor:
         model: from `ktb.load_model`; it stays on its device.
         short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's
             own setting, or the image's size where it has none.
+        runtime: how the network is computed, see `ktb.runtime.make_runtime`; or one that was made for this
+            model, which then decides the precision.
+        precision: "bfloat16" is faster on processors and cards that have it, at slightly other numbers.
         tile: pixels of a tile's side, for images that are too large for one pass; "auto" takes 2048, None
-            never uses tiles. The result is that of one pass (`ktb.tiling`).
+            never uses tiles. The result is that of one pass (`ktb.tiling`). Tiles are computed by PyTorch.
+
+    Attributes:
+        runtime: with its `name`, `precision` and `why` it was chosen.
+
+    Raises:
+        ValueError: for an argument that cannot be, or a runtime that cannot be used here.
     """
 
-    def __init__(self, model: KTB, short_side: int | None = None, tile: Tile = "auto"):
+    def __init__(
+        self,
+        model: KTB,
+        short_side: int | None = None,
+        runtime: RuntimeName | Runtime = "auto",
+        precision: Precision = "float32",
+        tile: Tile = "auto",
+    ):
         if short_side is not None and short_side < MIN_SIDE:
             raise ValueError(f"short_side is {short_side}; the network needs at least {MIN_SIDE} pixels.")
         if isinstance(tile, str) and tile != "auto":
@@ -59,6 +77,8 @@ class Predictor:
         self.model = model.eval()
         self.short_side = short_side or model.config.inputs.short_side
         self.tile = DEFAULT_TILE if tile == "auto" else tile
+        chosen = make_runtime(self.model, runtime, precision) if isinstance(runtime, str) else runtime
+        self.runtime: Runtime = chosen
 
     def __call__(
         self,
@@ -117,7 +137,8 @@ class Predictor:
         """The network on pairs of one network size, as one batch, without a trace: an output for each."""
         output = self._run(pairs, trace=False)
         parts = {branch: getattr(output, branch).split(1) for branch in BRANCHES}
-        return [KTBOutput(**{branch: parts[branch][i] for branch in BRANCHES}) for i in range(len(pairs))]
+        each = [{branch: parts[branch][i] for branch in BRANCHES} for i in range(len(pairs))]
+        return [KTBOutput(**logits, runtime=output.runtime) for logits in each]
 
     def finish(self, prepared: Prepared, output: KTBOutput, seconds: float) -> Prediction:
         """What the network said, at the photograph's size; `seconds` that the network took."""
@@ -137,6 +158,8 @@ class Predictor:
             network_hw=network_hw,
             seconds=prepared.seconds + seconds + time.perf_counter() - started,
             device=self._device.type,
+            runtime=output.runtime,
+            precision=self.runtime.precision,
         )
 
     def read(
@@ -206,8 +229,9 @@ class Predictor:
             "trace": trace,
         }
         if self.tile and max(height, width) > self.tile:
-            return tiled_forward(self.model, **inputs, tile=self.tile)
-        return self.model(**inputs, logits_hw=(height // HEAD_STRIDE, width // HEAD_STRIDE))
+            with autocast(self.model, self.runtime.precision):
+                return tiled_forward(self.model, **inputs, tile=self.tile)
+        return self.runtime(**inputs)
 
     def _to_network(self, image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
         resized = resize_for_network(image, network_hw)

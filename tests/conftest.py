@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+os.environ.setdefault("KTB_RUNTIME", "eager")  # the runtimes' own tests choose others
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

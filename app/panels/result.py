@@ -13,7 +13,7 @@ from app.glossary import explain, term
 from app.panels.legends import chip, indexed_tag, kinds_tag, mask_tag, percent, scalar_tag, scale_html
 from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
-from app.pictures import display_size, image_tag
+from app.pictures import display_size, image_tag, save_button
 from app.service import Result
 from ktb.agreement import class_iou, disagreement_map, entropy_map, joint_counts
 from ktb.outputs import result_zip
@@ -96,7 +96,8 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
     return (
         f'{warnings_box(prediction.x.warnings)}<div class="ktb-layers">{photo}{layers}{numbers_tag}{handle}'
         f'</div><div class="ktb-captions{" ktb-pair" if compares else ""}">{captions}</div>'
-        f'<p class="ktb-note ktb-model">Checkpoint {html.escape(prediction.model)}</p>'
+        f'<p class="ktb-note ktb-model">Checkpoint {html.escape(prediction.model)}'
+        f"{save_button(' and '.join(_title(result, key) for _, key in shown))}</p>"
     )
 
 

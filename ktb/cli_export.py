@@ -1,0 +1,40 @@
+"""`python -m ktb export`: a graph of a model for those who deploy elsewhere."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def export(
+    out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    size: Annotated[
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Of the images in the network, such as 480x640.")
+    ],
+    format: Annotated[Literal["onnx", "openvino"], typer.Option(help="What will run it.")] = "onnx",
+    model: Annotated[str | None, typer.Option(help="Built-in name or model file; see `models`.")] = None,
+    batch: Annotated[
+        Literal["any", "one"], typer.Option(help="Pairs at once; one is exported faster.")
+    ] = "any",
+) -> None:
+    """Write a model as an ONNX or OpenVINO graph for images of one size, and model.json, which describes it.
+
+    export --format onnx --size 480x640 --out graph
+
+    model.json tells what goes in (normalisation, the switch for a sensor that is missing), what comes out
+    (logits of the three heads, and what every fusion level did), and the classes with their colours.
+    """
+    match = re.fullmatch(r"(\d{1,5})\s*[xX]\s*(\d{1,5})", size.strip())
+    if not match:
+        raise ValueError(f"--size {size!r}: give height and width in pixels, such as 480x640")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder.")
+
+    from ktb.checkpoint import DEFAULT_MODEL, load_model
+    from ktb.runtime.export import export_graph, require_packages
+
+    require_packages(format)
+    size_hw = int(match[1]), int(match[2])
+    for path in export_graph(load_model(model or DEFAULT_MODEL), format, size_hw, out, batch == "any"):
+        typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:,.1f} MB)")

@@ -1,0 +1,39 @@
+"""What all runtimes have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from ktb.model import BRANCHES, KTBOutput
+
+RuntimeName = Literal["auto", "eager", "openvino", "onnx", "compile"]
+Precision = Literal["float32", "bfloat16"]
+
+
+class Runtime(Protocol):
+    """One way to compute a network.
+
+    Attributes:
+        name: "eager", "openvino", "onnx" or "compile".
+        precision: in which it computes.
+        why: one sentence that says why this one was chosen.
+    """
+
+    name: RuntimeName
+    precision: Precision
+    why: str
+
+    def __call__(
+        self,
+        rgb: Tensor,
+        modal_x: Tensor,
+        mask_rgb: Tensor | None = None,
+        mask_x: Tensor | None = None,
+        trace: bool = False,
+        branches: Sequence[str] = BRANCHES,
+    ) -> KTBOutput:
+        """As `KTB.forward`, with logits at a quarter of the size; safe from several threads."""
+        ...

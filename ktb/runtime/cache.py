@@ -1,0 +1,146 @@
+"""Exported graphs on disk: found again when nothing that made them has changed, rebuilt when damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ktb.model import KTB
+from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, versions
+
+MAX_BYTES = 8 << 30
+"""What all graphs may take together; those that were not used for longest go first."""
+NETWORK_CODE = (
+    "model.py",
+    "dscf.py",
+    "position_bias.py",
+    "heads.py",
+    "mapa.py",
+    "layers.py",
+    "backbone",
+    "runtime",
+)
+_log = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """`KTB_CACHE`, or ktb in the user's cache folder."""
+    if chosen := os.environ.get("KTB_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "ktb"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/ktb"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ktb"
+
+
+def model_digest(model: KTB) -> str:
+    """SHA-256 of the configuration and of every tensor."""
+    digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).numpy().data)
+    return digest.hexdigest()
+
+
+def graph_key(model_sha256: str, format: Format, size_hw: tuple[int, int]) -> str:
+    """A name for a graph that changes with the weights, the size, the packages and the network's code."""
+    made_of = [FORMAT_VERSION, model_sha256, format, *size_hw, versions(format), _code_digest()]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
+
+
+class GraphCache:
+    """A folder with one folder per graph. Several processes may use it at once.
+
+    Args:
+        folder: `default_folder()` if None. Where it cannot be written, graphs are made anew by every process.
+        max_bytes: as MAX_BYTES.
+    """
+
+    def __init__(self, folder: Path | None = None, max_bytes: int = MAX_BYTES):
+        self.folder = (default_folder() if folder is None else folder) / "graphs"
+        self.max_bytes = max_bytes
+
+    def find(self, key: str) -> Path | None:
+        """The folder of a graph that is there and whole."""
+        place = self.folder / key
+        try:
+            files = json.loads((place / DESCRIPTION).read_text(encoding="utf-8"))["files"]
+            is_whole = all(
+                (place / name).stat().st_size == file["bytes"] and checksum(place / name) == file["crc32"]
+                for name, file in files.items()
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            _log.warning("The graph in %s cannot be read (%s); it is made anew.", place, error)
+            return None
+        if not is_whole:
+            _log.warning("The graph in %s is damaged; it is made anew.", place)
+            return None
+        self._mark_as_used(place)
+        return place
+
+    def forget(self, key: str) -> None:
+        """Remove a graph that turned out to be unusable."""
+        shutil.rmtree(self.folder / key, ignore_errors=True)
+
+    def add(self, key: str, write: Callable[[Path], object]) -> Path:
+        """Let `write` fill a folder, which then appears whole; its place.
+
+        Raises:
+            OSError: the cache cannot be written; `temporary_folder` remains.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        place = self.folder / key
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
+        try:
+            write(making)
+            if self.find(key) is None:  # else another process was faster
+                self.forget(key)
+                making.rename(place)
+        except OSError:
+            if self.find(key) is None:  # or was faster by a moment
+                raise
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        self._prune(keep=place)
+        return place
+
+    def _mark_as_used(self, place: Path) -> None:
+        try:
+            os.utime(place / DESCRIPTION)
+        except OSError:  # a cache that others filled may be read-only; then nobody prunes it either
+            _log.debug("%s cannot be marked as used", place)
+
+    def _prune(self, keep: Path) -> None:
+        ages = sorted(self.folder.glob(f"*/{DESCRIPTION}"), key=_last_used, reverse=True)
+        total = 0
+        for place in (keep, *(found.parent for found in ages if found.parent != keep)):
+            total += sum(_size(file) for file in place.rglob("*"))
+            if total > self.max_bytes and place != keep:
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def _last_used(file: Path) -> float:
+    return file.stat().st_mtime if file.exists() else 0.0
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+def _code_digest() -> str:
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for name in NETWORK_CODE:
+        for file in sorted((package / name).glob("*.py")) or [package / name]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,175 @@
+"""Graphs of a network for OpenVINO and ONNX: files that run without this library."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from ktb.model import KTB, MIN_SIDE
+from ktb.runtime.graph import INPUTS, GraphModule, output_names
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+Format = Literal["openvino", "onnx"]
+DESCRIPTION = "model.json"
+FORMAT_VERSION = "ktb-graph-1"
+PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
+)
+"""What each format needs to be written and run here."""
+MEANINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "logits_fused": "logits of the fused branch, at a quarter of the size: upsample bilinearly, argmax",
+        "logits_rgb": "logits of the RGB head, likewise",
+        "logits_x": "logits of the X head, likewise",
+        "prompts": "per stream and token, norm of what the prompts added divided by that of the token",
+        "query": "queries of the fusion's attention: heads, positions row by row, channels",
+        "key": "keys: heads, points (rgb-led ones first), channels",
+        "sampling_points": "(y, x) of the points per group, -1..1 with corners aligned",
+        "sampling_offsets": "(y, x) by which they left the regular grid, before clamping to -1..1",
+        "modality_weights": "weight of rgb and x at each point; they add up to 1",
+        "attended_norm": "norm of what attention added at each position",
+        "context_norm": "norm of what it was added to",
+    }
+)
+
+
+def require_packages(format: Format) -> None:
+    """ValueError if what this format needs is not installed; says how to install it."""
+    if missing := [name for name in PACKAGES[format] if importlib.util.find_spec(name) is None]:
+        raise ValueError(
+            f"{format} needs {', '.join(missing)}: run `pip install {' '.join(missing)}`, or choose the "
+            f"runtime eager."
+        )
+
+
+def export_graph(
+    model: KTB, format: Format, size_hw: tuple[int, int], folder: Path, any_batch: bool = True
+) -> list[Path]:
+    """Write the graph of a model for images of one size, and model.json, which describes it.
+
+    Args:
+        model: its weights are written as they are.
+        format: "openvino" (model.xml, model.bin) or "onnx" (model.onnx, and model.onnx.data if it is large).
+        size_hw: height and width in the network; each at least 32.
+        folder: made if it is not there; files of these names are replaced.
+        any_batch: the graph takes any number of pairs at once, else one; that is exported faster.
+
+    Raises:
+        ValueError: for a size that is too small, or a package that is not installed.
+        OSError: if the folder cannot be written.
+    """
+    require_packages(format)
+    if min(size_hw) < MIN_SIDE:
+        raise ValueError(f"the size is {size_hw[0]}x{size_hw[1]}; the network needs at least {MIN_SIDE}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    was_training = model.training
+    model.eval()
+    try:
+        WRITERS[format](model, _program(model, size_hw, any_batch), folder)
+    finally:
+        model.train(was_training)
+    files = sorted(file for file in folder.glob("model.*") if file.name != DESCRIPTION)
+    text = json.dumps(_description(model, format, size_hw, any_batch, files), indent=1)
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+    return [*files, folder / DESCRIPTION]
+
+
+def checksum(file: Path) -> int:
+    """CRC-32 of a file's bytes."""
+    found = 0
+    with file.open("rb") as opened:
+        while part := opened.read(1 << 22):
+            found = zlib.crc32(part, found)
+    return found
+
+
+def versions(format: Format) -> dict[str, str]:
+    """Versions of the packages that a graph of this format depends on."""
+    names = ("torch", *PACKAGES[format])
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _program(model: KTB, size_hw: tuple[int, int], any_batch: bool) -> ExportedProgram:
+    from torch.export import Dim, export  # takes a second to import
+
+    samples = 2 if any_batch else 1  # a batch of one would be taken for a constant
+    device = next(model.parameters()).device
+    image = torch.zeros(samples, 3, *size_hw, device=device)
+    keep = torch.ones(samples, 2, device=device)
+    batch = {0: Dim("batch", min=1, max=4096)} if any_batch else {}
+    with torch.no_grad():
+        return export(GraphModule(model), (image, image.clone(), keep), dynamic_shapes=(batch,) * 3)
+
+
+def _write_openvino(model: KTB, program: ExportedProgram, folder: Path) -> None:
+    import openvino
+
+    graph = openvino.convert_model(program)
+    for ports, names in ((graph.inputs, INPUTS), (graph.outputs, output_names(model))):
+        assert len(ports) == len(names), f"{len(ports)} ports, {len(names)} names"
+        for port, name in zip(ports, names):
+            port.get_tensor().set_names({name})
+            port.node.set_friendly_name(name)
+    openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
+
+
+def _write_onnx(model: KTB, program: ExportedProgram, folder: Path) -> None:
+    names = list(output_names(model))
+    exported = torch.onnx.export(
+        program, dynamo=True, input_names=list(INPUTS), output_names=names, verbose=False
+    )
+    exported.save(folder / "model.onnx")
+
+
+WRITERS: Mapping[str, Callable[[KTB, ExportedProgram, Path], None]] = MappingProxyType(
+    {"openvino": _write_openvino, "onnx": _write_onnx}
+)
+
+
+def _description(
+    model: KTB, format: Format, size_hw: tuple[int, int], any_batch: bool, files: list[Path]
+) -> dict[str, Any]:
+    config, inputs = model.config, model.config.inputs
+    batch = "any" if any_batch else 1
+    image = [batch, 3, *size_hw]
+    return {
+        "format": FORMAT_VERSION,
+        "model": config.name,
+        "dataset": config.dataset,
+        "files": {file.name: {"bytes": file.stat().st_size, "crc32": checksum(file)} for file in files},
+        "versions": versions(format),
+        "inputs": {
+            "rgb": {
+                "shape": image,
+                "what": "photograph, RGB order, divided by 255, minus mean, divided by std",
+                "mean": inputs.rgb_mean,
+                "std": inputs.rgb_std,
+            },
+            "modal_x": {
+                "shape": image,
+                "what": "X on the scale 0..1, three channels, minus mean, divided by std",
+                "modality": inputs.modality,
+                "encoding": inputs.encoding,
+                "mean": inputs.x_mean,
+                "std": inputs.x_std,
+            },
+            "keep": {
+                "shape": [batch, 2],
+                "what": "1 for a sensor that is there, 0 for one that is missing: rgb, x",
+            },
+        },
+        "outputs": {name: MEANINGS[name.split(".")[0]] for name in output_names(model)},
+        "size": {"height": size_hw[0], "width": size_hw[1]},
+        "classes": config.classes,
+        "palette": config.palette,
+    }

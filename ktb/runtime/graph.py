@@ -1,0 +1,99 @@
+"""The network as one function from tensors to tensors, as exported graphs need it, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ktb.config import LEVELS
+from ktb.dscf import reference_points
+from ktb.model import BRANCHES, HEAD_STRIDE, KTB, KTBOutput
+from ktb.trace import FusionTrace
+
+INPUTS = ("rgb", "modal_x", "keep")
+LEVEL_OUTPUTS = (
+    "query",
+    "key",
+    "sampling_points",
+    "sampling_offsets",
+    "modality_weights",
+    "attended_norm",
+    "context_norm",
+)
+"""What of a FusionTrace depends on the image; the rest follows from the weights and the size."""
+
+
+class GraphModule(nn.Module):
+    """All that `KTB` can say about a pair, as a flat tuple of tensors in the order of `output_names`."""
+
+    def __init__(self, model: KTB):
+        super().__init__()
+        self.model = model
+
+    def forward(self, rgb: Tensor, modal_x: Tensor, keep: Tensor) -> tuple[Tensor, ...]:
+        """rgb, modal_x (B, 3, H, W) normalised; keep (B, 2) float: 0 zeroes rgb's or x's tokens, else 1."""
+        tokens = self.model.backbone.embed(rgb, modal_x)  # 2B, h, w, C: rgb samples first
+        tokens = tokens * keep.transpose(0, 1).flatten()[:, None, None, None].to(tokens.dtype)
+        output = self.model.from_tokens(tokens, logits_size(rgb.shape[-2:]), trace=True)
+        tensors = [getattr(output, branch) for branch in BRANCHES]
+        tensors += output.prompts or ()
+        for level in output.trace or ():
+            tensors += [getattr(level, name) for name in LEVEL_OUTPUTS]
+        return tuple(tensor.float() for tensor in tensors)
+
+
+def logits_size(size_hw: Sequence[int]) -> tuple[int, int]:
+    """The size of the heads' own logits for an image of (height, width)."""
+    height, width = size_hw
+    return -(-height // HEAD_STRIDE), -(-width // HEAD_STRIDE)
+
+
+def output_names(model: KTB) -> tuple[str, ...]:
+    """Names of a graph's outputs, such as "logits_fused", "prompts.0" and "query.3"."""
+    fusion = model.config.fusion
+    names = [f"logits_{branch}" for branch in BRANCHES]
+    if fusion.prompts:
+        names += [f"prompts.{level}" for level in range(LEVELS)]
+    if fusion.kind != "mean":
+        names += [f"{name}.{level}" for level in range(LEVELS) for name in LEVEL_OUTPUTS]
+    return tuple(names)
+
+
+def keep_input(
+    batch: int, mask_rgb: Tensor | None, mask_x: Tensor | None, device: torch.device | str = "cpu"
+) -> Tensor:
+    """The graph's third input (B, 2) from the masks (B,) of `KTB.forward`, where True switches off."""
+    keep = torch.ones(batch, 2, device=device)
+    for stream, mask in enumerate((mask_rgb, mask_x)):
+        if mask is not None:
+            keep[:, stream] = 1 - mask.to(keep)
+    return keep
+
+
+def to_output(
+    model: KTB, tensors: Mapping[str, Tensor], trace: bool, branches: Sequence[str], runtime: str
+) -> KTBOutput:
+    """A graph's outputs by name as what `KTB.forward` returns."""
+    logits = {branch: tensors[f"logits_{branch}"] for branch in branches}
+    if not trace:
+        return KTBOutput(**logits, runtime=runtime)
+    fusion = model.config.fusion
+    prompts = tuple(tensors[f"prompts.{i}"] for i in range(LEVELS)) if fusion.prompts else None
+    levels = tuple(_level(model, tensors, i) for i in range(LEVELS)) if fusion.kind != "mean" else None
+    return KTBOutput(**logits, trace=levels, prompts=prompts, runtime=runtime)
+
+
+def _level(model: KTB, tensors: Mapping[str, Tensor], level: int) -> FusionTrace:
+    found = {name: tensors[f"{name}.{level}"] for name in LEVEL_OUTPUTS}
+    query_hw = tuple(found["context_norm"].shape[-2:])
+    stride = model.config.fusion.strides[level]
+    point_hw = tuple((side - 1) // stride + 1 for side in query_hw)
+    return FusionTrace(
+        **found,
+        reference_points=reference_points(point_hw, found["query"].device),
+        bias_table=model.dscf[level].bias_table.detach(),
+        query_hw=query_hw,
+        point_hw=point_hw,
+    )

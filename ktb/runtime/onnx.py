@@ -1,0 +1,42 @@
+"""The network in ONNX Runtime, on the CPU: to check what will run elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ktb.model import KTB
+from ktb.runtime.base import Precision
+from ktb.runtime.sessions import Arrays, GraphRuntime, Session
+
+
+class ONNXRuntime(GraphRuntime):
+    """ONNX Runtime's CPU provider, with as many threads as torch; float32 only (ValueError otherwise)."""
+
+    name = "onnx"
+    format = "onnx"
+
+    def __init__(self, model: KTB, precision: Precision, why: str, **keywords):
+        if precision != "float32":
+            raise ValueError(
+                f"the runtime onnx computes in float32, not {precision}; choose openvino for that."
+            )
+        super().__init__(model, precision, why, **keywords)
+
+    def _load(self, folder: Path) -> Session:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        path, providers = str(folder / "model.onnx"), ["CPUExecutionProvider"]
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=providers)
+        except Exception as error:  # its exceptions share no base class but this
+            raise RuntimeError(f"ONNX Runtime refuses the graph: {error}") from error
+        names = [output.name for output in session.get_outputs()]
+
+        def run(inputs: Arrays) -> Arrays:
+            return dict(zip(names, session.run(names, dict(inputs))))
+
+        return run

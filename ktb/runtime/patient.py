@@ -1,0 +1,63 @@
+"""A fast runtime that nobody waits for: another one answers until a size's graph is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from torch import Tensor
+
+from ktb.model import BRANCHES, KTBOutput
+from ktb.runtime.base import Runtime
+from ktb.runtime.sessions import GraphRuntime
+
+_log = logging.getLogger(__name__)
+
+
+class PatientRuntime:
+    """Computes with a graph where there is one; else with `meanwhile`.
+
+    A size that comes for the second time is worth an export, which then runs in the background.
+    """
+
+    def __init__(self, graph: GraphRuntime, meanwhile: Runtime):
+        self.graph, self.meanwhile = graph, meanwhile
+        self.name, self.precision, self.why = graph.name, graph.precision, graph.why
+        self._lock = threading.Lock()
+        self._seen: set[tuple[int, int]] = set()
+        self._exports: dict[tuple[int, int], Future] = {}
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ktb-export")
+
+    def __call__(
+        self,
+        rgb: Tensor,
+        modal_x: Tensor,
+        mask_rgb: Tensor | None = None,
+        mask_x: Tensor | None = None,
+        trace: bool = False,
+        branches: Sequence[str] = BRANCHES,
+    ) -> KTBOutput:
+        """As `ktb.runtime.Runtime`; the output's `runtime` says which one it was."""
+        chosen = self._choose(tuple(rgb.shape[-2:]))
+        return chosen(rgb, modal_x, mask_rgb, mask_x, trace, branches)
+
+    def _choose(self, size_hw: tuple[int, int]) -> Runtime:
+        with self._lock:
+            export = self._exports.get(size_hw)
+            if export is not None:
+                return self.graph if export.done() and export.exception() is None else self.meanwhile
+            if self.graph.is_at_hand(size_hw):
+                return self.graph
+            if size_hw in self._seen:
+                self._exports[size_hw] = self._worker.submit(self._prepare, size_hw)
+            self._seen.add(size_hw)
+            return self.meanwhile
+
+    def _prepare(self, size_hw: tuple[int, int]) -> None:
+        try:
+            self.graph.prepare(size_hw)
+        except Exception:
+            _log.exception("%s cannot compute %s; %s goes on.", self.name, size_hw, self.meanwhile.name)
+            raise
