@@ -63,4 +63,13 @@ def figure_tag(image: str, title: str, note: str, word: str | None = None) -> st
     """An image tag with a caption below it; `word` of the glossary explains its title."""
     said = term(word, title) if word else html.escape(title)
     caption = f"<b>{said}</b> <span>{html.escape(note)}</span>"
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{image}<figcaption>{caption}{save_button(title, note)}</figcaption></figure>"
+
+
+def save_button(title: str, note: str = "") -> str:
+    """Saves the picture that it stands in the caption of as PNG, with these words in it (app/save.js)."""
+    return (
+        f' <button type="button" class="ktb-save" data-title="{html.escape(title)}" '
+        f'data-note="{html.escape(note)}" title="Save as PNG, in the size it is shown from" '
+        f'aria-label="Save as PNG: {html.escape(title)}">PNG</button>'
+    )

@@ -27,7 +27,8 @@ from ktb.modalities.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "style.css").read_text()
 SCRIPTS = "".join(
-    f"<script>{(Path(__file__).parent / name).read_text()}</script>" for name in ("script.js", "tips.js")
+    f"<script>{(Path(__file__).parent / name).read_text()}</script>"
+    for name in ("script.js", "tips.js", "save.js")
 )
 SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
 CLEANUP_SECONDS = (600, 7200)  # how often leftovers are looked for, and how old they must be

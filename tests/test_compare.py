@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import MASK, address, browser, page, pixels, upload, uploads  # noqa: F401 (fixtures)
+from test_page import address, browser, page, pixels, upload, uploads  # noqa: F401 (fixtures)
 from test_what_if import (  # noqa: F401 (fixtures)
     labelled,
     pair,
@@ -123,7 +123,7 @@ def test_two_checkpoints_side_by_side(page, tmp_path):  # noqa: F811
     toast(page, "Run a pair first")
     upload(page, *write_pair(tmp_path))
     page.click("#ktb-run")
-    page.wait_for_selector(MASK, state="attached")
+    page.wait_for_selector("#ktb-foot .ktb-footer")
     page.click("#ktb-run-compare")
     page.wait_for_selector('#ktb-compare img[alt="difference map"]')
     assert np.array_equal(pixels(page, f'#ktb-compare img[alt="A, {DEPTH} mask"]'), a.colors())

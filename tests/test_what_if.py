@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import MASK, address, browser, page, pixels, upload, uploads  # noqa: F401 (fixtures)
+from test_page import address, browser, page, pixels, upload, uploads  # noqa: F401 (fixtures)
 from test_predictor import MM, depth_model
 
 from app.panels.what_if import describe, describe_deciding, what_if_panel
@@ -247,7 +247,7 @@ def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
         dataclasses.replace(one, model=hostile, classes=classes) for one in (result.prediction, changed)
     )
     after = dataclasses.replace(
-        after, labels={branch: 1 - (before.labels[branch] > 0) for branch in BRANCHES}
+        after, labels={b: (before.labels[b] == 0).astype(np.uint8) for b in BRANCHES}
     )
     panel = what_if_panel(
         dataclasses.replace(result, prediction=before), Change(drop="rgb", shift_xy=(4, 0)), after
@@ -305,7 +305,7 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     toast(page, "Run a pair first")
     upload(page, *write_pair(tmp_path))
     page.click("#ktb-run")
-    page.wait_for_selector(MASK, state="attached")
+    page.wait_for_selector("#ktb-foot .ktb-footer")
     page.click("#ktb-run-change")
     toast(page, "nothing is changed yet")
 
@@ -319,7 +319,7 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     assert "X was switched off" in page.inner_text("#ktb-what-if .ktb-warn")
 
     page.locator("#ktb-off label").nth(0).click()
-    set_number(page, "#ktb-right", "9")
+    set_number(page, "#ktb-move-right", "9")
     set_number(page, "#ktb-dark", "50")
     change = Change(shift_xy=(9, 0), darken=0.5)
     moved = run(predictor, change, photo, full.x)
@@ -344,7 +344,7 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     page.click("#ktb-reset-change")
     page.wait_for_selector("#ktb-what-if >> text=Nothing changed yet")
     page.wait_for_selector("#ktb-what-if-stale", state="hidden")
-    assert page.input_value("#ktb-right input[type=number]") == "0"
+    assert page.input_value("#ktb-move-right input[type=number]") == "0"
     assert page.input_value("#ktb-dark input[type=number]") == "0"
     assert page.is_checked("#ktb-off label >> nth=0 >> input")
     assert page.foreign_requests == []
@@ -354,7 +354,7 @@ def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, 
     photo, depth = synthetic_pair()
     upload(page, *write_pair(tmp_path))
     page.click("#ktb-run")
-    page.wait_for_selector(MASK, state="attached")
+    page.wait_for_selector("#ktb-foot .ktb-footer")
     page.get_by_role("tab", name="What if").click()
     page.click("#ktb-swap >> text=Swap in another X")
     bad = tmp_path / "broken.png"
@@ -384,10 +384,10 @@ def test_a_run_without_x_has_no_sensors_to_compare(page, tmp_path):  # noqa: F81
     upload(page, write_pair(tmp_path)[0], None)
     page.locator("#ktb-source label").nth(1).click()
     page.click("#ktb-run")
-    page.wait_for_selector(MASK, state="attached")
+    page.wait_for_selector("#ktb-foot .ktb-footer")
     page.get_by_role("tab", name="What if").click()
     page.click("#ktb-run-each")
     toast(page, "this run had no X")
-    set_number(page, "#ktb-down", "3")
+    set_number(page, "#ktb-move-down", "3")
     page.click("#ktb-run-change")
     toast(page, "there is no X that could be moved")

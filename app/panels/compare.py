@@ -10,7 +10,7 @@ from app.bundles import bundle_link, difference_files
 from app.glossary import term
 from app.panels.what_if import cell, chip, layers_figure, pale, share
 from app.panels.x_input import network_picture, warnings_box
-from app.pictures import display_size, figure_tag, image_tag
+from app.pictures import display_size, figure_tag, image_tag, save_button
 from app.service import Result
 from ktb.differences import Difference, difference, shared_names
 from ktb.prediction import Prediction
@@ -93,7 +93,8 @@ def _where(rgb: np.ndarray, a: Prediction, b: Prediction, found: Difference | No
     if not found.comparable.all():
         key += f" {chip(NOT_COMPARABLE)} a class that the other lacks"
     figure = f"""<figure>{drawn}<figcaption><b>Where they differ</b> <span>{key}; pale: same class ·
-{html.escape(a.model)}, {html.escape(b.model)}</span></figcaption></figure>"""
+{html.escape(a.model)}, {html.escape(b.model)}</span>
+{save_button("Where they differ")}</figcaption></figure>"""
     rows = "".join(
         f"<tr><td>{chip(row.color)}</td><td>{html.escape(row.name)}</td>"
         f"{cell(row.share_a)}{cell(row.share_b)}"
