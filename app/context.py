@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
-from app.events import QUIET
+from app.events import LATEST, QUIET
 from app.service import Service
 from app.sessions import SessionStore
 
@@ -31,7 +32,7 @@ class Context:
         given: the components that describe the current input, as inputs of a handler: photograph, X files,
             source of X, checkpoint, then the fields of X (`app.x_form.XForm`).
         drawn: a State with a dict that the tabs write into: label of a tab → the run that it shows, as
-            `changed` has it.
+            `changed` has it, and what its controls were last asked for.
         opened: for `OPEN_TAB`.
     """
 
@@ -57,7 +58,7 @@ class Context:
         """
         label = tab.label
 
-        def draw(request: gr.Request, run: str | None, drawn: dict[str, str], *values):
+        def draw(request: gr.Request, run: str | None, drawn: dict[str, Any], *values):
             if run is None or drawn.get(label) == run:
                 return gr.skip()
             drawn[label] = run
@@ -70,3 +71,30 @@ class Context:
         given = [self.changed, self.drawn, *inputs]
         tab.select(draw, given, outputs, **QUIET)
         self.changed.change(draw_if_open, [*given, self.opened], outputs, js=OPEN_TAB, **QUIET)
+
+    def redraws(
+        self,
+        tab: gr.Tab,
+        events: Sequence[Callable],
+        handler: Callable,
+        inputs: Sequence[gr.components.Component],
+        outputs: Sequence[gr.components.Component],
+    ) -> None:
+        """Let a handler draw a part of a tab again when its controls are used.
+
+        Gradio's lists report a choice twice; what was asked for last is not drawn again.
+
+        Args:
+            events: such as `control.input`.
+            handler: (request, values of inputs) → outputs.
+            inputs: all that decides what is drawn, and the same for all handlers of the tab.
+        """
+        key = f"{tab.label}: controls"
+
+        def draw(request: gr.Request, run: str | None, drawn: dict[str, Any], *values):
+            if drawn.get(key) == (run, values):
+                return gr.skip()
+            drawn[key] = run, values
+            return handler(request, *values)
+
+        gr.on(events, draw, [self.changed, self.drawn, *inputs], outputs, **LATEST)

@@ -100,9 +100,12 @@ class FusionTab:
              *self._drawn],
         )  # fmt: skip
         context.changed.change(None, js=FORGET_PIXEL, **HIDDEN)
-        self.level.input(self.choose_level, controls, [self.head, *self._drawn], **LATEST)
-        self.head.input(self.choose_head, controls, [*self._drawn], **LATEST)
-        self.kind.input(self.choose_map, controls, [self.map, self.borders, self.all_levels], **LATEST)
+        for control, handler, outputs in (
+            (self.level, self.choose_level, [self.head, *self._drawn]),
+            (self.head, self.choose_head, [*self._drawn]),
+            (self.kind, self.choose_map, [self.map, self.borders, self.all_levels]),
+        ):
+            context.redraws(self.tab, [control.input], handler, controls, outputs)
         at_pixel = [context.pixel, self.over_photo, self.over_x, self.details, self.table, self.attribution]
         context.at.input(self.choose_pixel, [context.at, self.level, self.head], at_pixel, **LATEST)
         self.about.input(attribution.question, self.about, self.ask, **LATEST)

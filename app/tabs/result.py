@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from app.context import Context
-from app.events import HIDDEN, LATEST
+from app.events import HIDDEN
 from app.panels.branches import differences_panel
 from app.panels.result import NOTHING, PICTURES, classes_panel, offered_pictures, result_panel
 
@@ -73,7 +73,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
 
     chosen = [left, right]
     context.draws(tab, draw, chosen, [controls, try_it, side, left, right, stage, classes, differ])
-    gr.on([left.input, right.input], show, chosen, stage, **LATEST)
+    context.redraws(tab, [left.input, right.input], show, chosen, [stage])
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
     return stage, try_it
 
