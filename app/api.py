@@ -27,11 +27,9 @@ from ktb.sequences import SequenceOptions
 NETWORK = {"concurrency_limit": 1, "concurrency_id": "network"}
 
 
-def wire_api(
-    service: Service, store: SessionStore, rgb: gr.Image, x_files: gr.File, model: gr.Dropdown
-) -> None:
+def wire_api(service: Service, store: SessionStore, rgb: gr.Image, x_files: gr.File) -> None:
     """Make every endpoint, named like its function; its parameters are the fields of the same names."""
-    fields = {"rgb": rgb, "x": x_files, "model": model, **_fields(service.models)}
+    fields = {"rgb": rgb, "x": x_files, **_fields(service.models)}
     answer, button = gr.JSON(visible=False, label="answer"), gr.Button(visible=False)
     calls = Calls(service, store)
     run, look, change = RunApi(calls), InspectApi(calls), ChangeApi(calls)
@@ -52,6 +50,7 @@ def _fields(models: list[str]) -> dict[str, gr.components.Component]:
     A choice that is not offered is refused by the endpoint itself, which then deletes the call's uploads.
     """
     choices = {
+        "model": (models, models[0]),
         "x_source": (get_args(XSource), "file"),
         "target": (get_args(TargetKind), "pixel"),
         "numbering": (get_args(Numbering), "stored"),

@@ -99,7 +99,7 @@ def _lay_out(
                 model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
-            wire_api(service, store, rgb, x.files, model)  # before others take its names
+            wire_api(service, store, rgb, x.files)  # before others take its names
             with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given, drawn, opened)

@@ -358,6 +358,7 @@ def test_export(call, kind, start, expected):
         ("/what_if", {"change": [1]}, "any of drop"),
         ("/segment", {"x_source": "internet"}, "choose one of file"),
         ("/truth", {"label_picture": None}, "the label picture is missing"),
+        ("/segment", {"model": "internet"}, "there is no model 'internet'"),
         ("/compare", {"other": "internet"}, "there is no model 'internet'"),
         ("/attribute", {"target": "planet"}, "choose"),
         ("/export", {"kind": "json", "options": {"melt": 1}}, "unknown keys"),
