@@ -37,7 +37,7 @@ def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
         try:
             return handler(*args, **kwargs)
         except ValueError as error:
-            stays = 8 if isinstance(error, MissingX) else None  # seconds; a button offers the way on
+            stays = 8 if isinstance(error, MissingX) else 20  # seconds; a button offers the way on
             said = html.escape(pointed(str(error))) if as_html else str(error)
             raise gr.Error(said, duration=stays, print_exception=False) from error
 
