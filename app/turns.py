@@ -60,7 +60,7 @@ class SharedPredictor(Predictor):
     def __init__(
         self, model: KTB, turns: Turns, runtime: RuntimeName = "auto", precision: Precision = "float32"
     ):
-        super().__init__(model, runtime=runtime, precision=precision)
+        super().__init__(model, tile=None, runtime=runtime, precision=precision)
         self._turns = turns
 
     def __call__(self, *args, **kwargs) -> Prediction:
@@ -70,4 +70,4 @@ class SharedPredictor(Predictor):
 
     def for_frames(self) -> Predictor:
         """The same model, without waiting."""
-        return Predictor(self.model, runtime=self.runtime)
+        return Predictor(self.model, tile=None, runtime=self.runtime)

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from test_model import stirred, tiny_model
+from test_model import stirred, tiny_model, tiny_swin_config
 
 import ktb.predictor
 from ktb import load_model, read_image_rgb, read_x
+from ktb.build import build_model
 from ktb.checkpoint import DEFAULT_MODEL
 from ktb.layers import Reach
 from ktb.model import BRANCHES
@@ -20,7 +21,6 @@ from ktb.tiling import assemble, spans, tiled_forward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MAX_DIFFERENT = 0.005  # share of the pixels
-EXAMPLES = ("bedroom", "office")
 
 
 @pytest.fixture(scope="module", params=["lite", "swin"])
@@ -83,6 +83,16 @@ def test_masks_batches_branches_and_trace_are_kept(model):
     assert only.x.shape == (2, whole.x.shape[1], 72, 88)
 
 
+@torch.inference_mode()
+def test_the_reach_of_many_shifted_windows_is_enough():
+    """Stages of six blocks, whose windows shift three times."""
+    config = tiny_swin_config()
+    backbone = dataclasses.replace(config.backbone, depths=(6, 2, 2, 2))
+    deep = stirred(build_model(dataclasses.replace(config, backbone=backbone))).eval()
+    inputs = images(64, 544)
+    assert_same(tiled_forward(deep, *inputs, tile=256), one_pass(deep, *inputs))
+
+
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 100, 500])
 @pytest.mark.parametrize("reach", [Reach(0, 1), Reach(9, 1), Reach(12, 12), Reach(8, 8), Reach(40, 4)])
 def test_cores_cover_an_axis_once_and_tiles_stay_small(length, reach):
@@ -123,7 +133,7 @@ def test_what_cannot_be_tiled_is_refused(model):
 
 
 def check_pair(model, rgb, x, short_side):
-    """The share of different pixels of each head, one pass against tiles of 256 pixels."""
+    """Tiles of 256 pixels give the labels and confidences of one pass, of each head."""
     whole, tiled = (Predictor(model, short_side, tile=tile) for tile in (None, 256))
     reading = whole.read(x, rgb.shape[:2])
     expected, found = whole(rgb, reading, trace=False), tiled(rgb, reading, trace=False)
@@ -132,7 +142,7 @@ def check_pair(model, rgb, x, short_side):
         assert np.abs(found.confidences[branch] - expected.confidences[branch]).max() < 0.05
 
 
-@pytest.mark.parametrize(("name", "short_side"), [("bedroom", 512), ("office", 384)])
+@pytest.mark.parametrize(("name", "short_side"), [("bedroom", 384), ("kitchen", 288)])
 def test_examples_have_no_seam(embedded, name, short_side):
     files = (f"assets/examples/{name}_rgb.png", f"assets/examples/{name}_depth.png")
     check_pair(embedded, read_image_rgb(files[0]), read_x(files[1]), short_side)
@@ -140,11 +150,11 @@ def test_examples_have_no_seam(embedded, name, short_side):
 
 def test_real_photographs_have_no_seam(embedded, shared):
     folder = shared / "data" / "NYUDepthv2"
-    photos = sorted((folder / "RGB").glob("*.jpg"))[:2]
+    photos = sorted((folder / "RGB").glob("*.jpg"))[:1]
     if not photos:
         pytest.skip("the photographs of NYUv2 are not there")
     for photo in photos:
-        check_pair(embedded, read_image_rgb(photo), read_x(folder / "Depth" / f"{photo.stem}.png"), 448)
+        check_pair(embedded, read_image_rgb(photo), read_x(folder / "Depth" / f"{photo.stem}.png"), 352)
 
 
 def test_auto_sets_in_above_one_tile_and_takes_what_was_refused(model, monkeypatch):
