@@ -98,7 +98,7 @@ class Change:
     what: str
 
 
-STAGE = Change("#ktb-stage", "img")
+STAGE = Change("#ktb-stage", "img, .ktb-captions *")
 MAP = Change("#ktb-pane-map", "img")
 POINTS = Change("#ktb-pane-photo", "svg")
 
@@ -223,7 +223,7 @@ def time_fusion(watch: Stopwatch) -> None:
     levels = [page.locator("#ktb-level label").nth(level).click for level in (3, 0, 1, 2)]
     watch.cycle("level", DRAWS, MAP, levels)
     heads = [option(page, "#ktb-head-choice", name) for name in options(page, "#ktb-head-choice")[1:4]]
-    watch.cycle("head", DRAWS, POINTS, heads)
+    watch.cycle("head", DRAWS, MAP, heads)
     for name in MAPS:
         for _ in range(max(2, watch.uses // 3)):
             watch.use(f"map: {name}", DRAWS, MAP, option(page, "#ktb-map", name))
@@ -241,7 +241,7 @@ def time_fusion(watch: Stopwatch) -> None:
     keys = [lambda key=key: page.keyboard.press(key) for key in ("ArrowLeft", "ArrowUp", "ArrowRight")]
     watch.cycle("pixel, arrow keys", DRAWS, POINTS, keys)
     watch.cycle("level, with a pixel", DRAWS, MAP, levels)
-    watch.cycle("head, with a pixel", DRAWS, POINTS, heads)
+    watch.cycle("head, with a pixel", DRAWS, MAP, heads)
     opens = page.locator("#ktb-heads > button").click
     watch.cycle("every head (open or close)", BROWSER, Change("#ktb-heads > button", "@class"), [opens])
     watch.cycle(

@@ -1,0 +1,158 @@
+"""Tabs draw when they are looked at: what a run costs does not grow with the tabs that nobody opens."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from pairs import write_pair
+from test_page import address, browser, page, run, upload, uploads  # noqa: F401 (fixtures)
+
+import app.service as service_module
+from app.panels.result import result_panel
+from app.service import LazyLevels, Service
+from app.tabs import branches, x_input
+from app.tabs import result as result_tab
+
+MODEL = "ktb-lite-nyuv2-depth"
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """How often each panel of a tab was drawn by the page."""
+    counts: Counter[str] = Counter()
+
+    def counted(name, draw):
+        def wrapped(*args):
+            counts[name] += 1
+            return draw(*args)
+
+        return wrapped
+
+    for module, name in ((result_tab, "result_panel"), (branches, "branches_panel"), (x_input, "x_panel")):
+        monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+    return counts
+
+
+def open_tab(tab, name: str) -> None:
+    """By its button, which lies in a menu where the page is narrow."""
+    button = tab.get_by_role("tab", name=name, exact=True)
+    if not button.count():
+        tab.click("#ktb-tabs .overflow-menu > button")
+        button = tab.locator("#ktb-tabs .overflow-dropdown button", has_text=name)
+    button.click()
+
+
+def run_again(tab) -> None:
+    tab.evaluate("document.querySelector('.ktb-footer')?.setAttribute('data-old', '')")
+    tab.click("#ktb-run")
+    tab.wait_for_selector(".ktb-footer:not([data-old])")
+
+
+def settle(tab) -> None:
+    """Wait for what must not come."""
+    tab.wait_for_timeout(1000)
+
+
+def test_a_tab_is_drawn_once_when_it_is_opened(page, drawn, tmp_path):  # noqa: F811
+    open_tab(page, "Branches")
+    page.wait_for_selector("#ktb-branches >> text=No result yet")
+    open_tab(page, "Result")
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    settle(page)
+    assert drawn == {"result_panel": 1}
+    for _ in range(2):
+        open_tab(page, "Branches")
+        page.wait_for_selector('#ktb-branches img[alt="fused mask"]')
+        open_tab(page, "Result")
+    settle(page)
+    assert drawn == {"result_panel": 1, "branches_panel": 1}
+
+
+def test_the_open_tab_is_drawn_again_by_the_next_run(page, drawn, tmp_path):  # noqa: F811
+    upload(page, *write_pair(tmp_path))
+    open_tab(page, "Branches")
+    run_again(page)
+    page.wait_for_selector('#ktb-branches img[alt="fused mask"]')
+    page.evaluate("document.querySelector('#ktb-branches .ktb-grid').setAttribute('data-old', '')")
+    page.locator("#ktb-source label").nth(1).click()
+    run_again(page)
+    page.wait_for_selector("#ktb-branches >> text=there was no X")
+    settle(page)
+    assert drawn == {"branches_panel": 2}
+    open_tab(page, "X input")
+    page.wait_for_selector("#ktb-x-tab >> text=There is no X")
+    assert drawn["x_panel"] == 1
+
+
+def test_a_tab_in_the_menu_of_a_narrow_page_is_drawn_too(page, drawn, tmp_path):  # noqa: F811
+    page.set_viewport_size({"width": 390, "height": 900})
+    upload(page, *write_pair(tmp_path))
+    open_tab(page, "X input")
+    run_again(page)
+    settle(page)
+    assert drawn == {"x_panel": 1}
+    open_tab(page, "Branches")
+    page.wait_for_selector('#ktb-branches img[alt="fused mask"]', state="attached")
+
+
+def test_x_that_was_read_after_the_run_stays(page, tmp_path):  # noqa: F811
+    rgb, depth = write_pair(tmp_path)
+    upload(page, rgb, depth)
+    run(page)
+    newer = depth.with_name("newer.png")
+    newer.write_bytes(depth.read_bytes())
+    page.click("#ktb-x button[aria-label=Clear]")
+    upload(page, None, newer)
+    page.wait_for_selector("#ktb-x-read img")
+    open_tab(page, "X input")
+    page.wait_for_selector("#ktb-x-tab h4 >> text=newer.png", state="attached")
+    settle(page)
+    assert "newer.png" in page.inner_text("#ktb-x-tab h4")
+
+
+def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page, tmp_path):  # noqa: F811
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    page.locator("#ktb-stage img.ktb-mask").click(position={"x": 50, "y": 40})
+    page.wait_for_selector("#ktb-stage .ktb-mark")
+    open_tab(page, "Fusion")
+    page.wait_for_selector("#ktb-details .ktb-pixel")
+    settle(page)
+    assert page.locator("#ktb-pane-photo .ktb-strong").count() == 15
+
+
+def test_a_choice_that_the_list_reports_twice_is_drawn_once(page, drawn, tmp_path):  # noqa: F811
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    settle(page)
+    page.click("#ktb-left input")
+    page.get_by_role("option", name="Entropy", exact=True).locator("visible=true").click()
+    page.wait_for_selector("#ktb-stage img[alt='entropy']")
+    settle(page)
+    assert drawn == {"result_panel": 2}
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    rgb, x = write_pair(tmp_path_factory.mktemp("pair"))
+    return Service().segment(str(rgb), str(x), MODEL)
+
+
+def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, monkeypatch):
+    calls, make = [], service_module.level_maps
+    monkeypatch.setattr(service_module, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
+    fresh = replace(result, levels=LazyLevels(result.prediction))
+    result_panel(fresh, "fused", "confidence")
+    assert len(fresh.levels) == 4
+    assert calls == []
+    threads = [threading.Thread(target=lambda: fresh.levels[0]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [maps.level for maps in fresh.levels] == [0, 1, 2, 3]
+    assert calls == [0, 1, 2, 3]
