@@ -2,9 +2,13 @@
 
     python tests/many_users.py --users 20 --minutes 10 --out users.json
 
-Starts the page in a process of its own, opens that many Chromium tabs, and lets each choose an example,
-switch tabs, run again, leave and come back. Memory and files of the server are measured all along. Exit
-code 1 if a page showed an error or an answer never came.
+Starts the page in a process of its own and opens a Chromium page for each visitor, who looks around as people
+do: chooses an example, clicks pixels on Fusion, changes level, head and map, sometimes switches each sensor
+off, compares checkpoints, downloads a report, leaves in mid-run or stays away; the first one sends a
+recording once. Between two actions a visitor thinks for 2 to 8 seconds. Twenty headless pages take a good
+part of a small machine themselves, so the times are what visitors would see on a machine that is busier than
+a server of its own. Memory and files of the server are measured all along. Exit code 1 if a page showed an
+error, an answer never came, or the server wrote a traceback.
 """
 
 from __future__ import annotations
@@ -21,56 +25,221 @@ import sys
 import tempfile
 import time
 import urllib.request
+import zipfile
 from collections import defaultdict
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 CHROMIUM = "/usr/bin/chromium"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+VIEWPORT = {"width": 1700, "height": 1000}
 WAIT_MS = 180_000
+THINK = (2.0, 8.0)  # seconds
+SAMPLE_EVERY = 15  # seconds
+AFTERWARDS = 150  # seconds in which the server forgets everyone
+FREE_PLACE = """(img, places) => { const box = img.getBoundingClientRect();
+  return places.map(([x, y]) => [box.left + x * box.width, box.top + y * box.height])
+    .find(([x, y]) => document.elementFromPoint(x, y) === img); }"""  # drawn points take no clicks
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The server at a moment; s: seconds since the first visitor."""
+
+    s: float
+    rss_mib: float
+    files: int
+    disk_mib: float
 
 
 class Users:
-    """What all users together saw: seconds by action, and errors."""
+    """What all visitors together saw: seconds by action, and errors."""
 
-    def __init__(self, address: str, end: float):
-        self.address, self.end = address, end
+    def __init__(self, address: str, end: float, recording: Path):
+        self.address, self.end, self.recording = address, end, recording
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.errors: list[str] = []
 
-    async def timed(self, action: str, what) -> None:
+    async def timed(self, action: str, what: Awaitable[Any]) -> None:
         begun = time.monotonic()
         await what
         self.seconds[action].append(time.monotonic() - begun)
 
     async def live(self, browser, number: int) -> None:
+        """One person after the other at one computer."""
         rng = random.Random(number)
+        await asyncio.sleep(rng.uniform(0, THINK[1]))  # nobody comes at the same second
+        is_first = True
         while time.monotonic() < self.end:
-            page = await browser.new_page(viewport={"width": 1440, "height": 900})
+            page = await browser.new_page(viewport=VIEWPORT)
             page.set_default_timeout(WAIT_MS)
             page.on("pageerror", lambda error: self.errors.append(f"user {number}: script: {error}"))
+            visit = Visit(self, page, rng)
             try:
-                await self.timed("open", page.goto(self.address, wait_until="domcontentloaded"))
-                await self.timed("ready", page.wait_for_selector("#ktb-run"))
-                await self.visit(page, rng)
+                await visit.arrive()
+                await visit.look_around(sends_recording=is_first and number == 0)
             except Exception as error:  # whatever goes wrong is what is looked for
-                self.errors.append(f"user {number}: {str(error).splitlines()[0]}")
+                self.errors.append(f"user {number}, {visit.doing}: {str(error).splitlines()[0]}")
             await page.close()
+            is_first = False
 
-    async def visit(self, page, rng: random.Random) -> None:
-        """A visit of a few runs; between them only what draws again."""
-        for _ in range(rng.randint(1, 4)):
-            if time.monotonic() > self.end:
+
+class Visit:
+    """One person's page."""
+
+    def __init__(self, users: Users, page, rng: random.Random):
+        self.users, self.page, self.rng = users, page, rng
+        self.doing = "open"
+
+    async def arrive(self) -> None:
+        await self.do("open", self.page.goto(self.users.address, wait_until="domcontentloaded"))
+        await self.do("ready", self.page.wait_for_selector("#ktb-run"))
+
+    async def look_around(self, sends_recording: bool) -> None:
+        """A few runs; between them mostly what draws again, and now and then something slow."""
+        if sends_recording:
+            await self.send_recording()
+        for _ in range(self.rng.randint(1, 3)):
+            await self.think()
+            if self.is_over:
                 return
-            tile = page.locator("#ktb-examples button.thumbnail-item").nth(rng.randrange(4))
-            await page.evaluate("document.querySelector('.ktb-footer')?.setAttribute('data-old', '')")
-            await tile.click()
-            await self.timed("run", page.wait_for_selector(".ktb-footer:not([data-old])"))
-            if await page.locator(".toast-body.error").count():
-                self.errors.append(await page.locator(".toast-body.error").first.inner_text())
-            for tab in rng.sample(["Fusion", "X input", "Result"], 3):
-                await page.locator(f"button[role=tab]:has-text('{tab}')").first.click()
-                await asyncio.sleep(rng.uniform(0.5, 3))
+            if self.rng.random() < 0.1:
+                await self.leave_in_mid_run()
+                return
+            await self.run()
+            for action in self.rng.sample(self.drawing, 3) + self.slow_ones():
+                await self.think()
+                if self.is_over:
+                    return
+                await action()
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self.users.end
+
+    @property
+    def drawing(self) -> list:
+        return [
+            self.click_pixels,
+            self.change_level,
+            self.change_map,
+            self.change_head,
+            self.compare_pictures,
+        ]
+
+    def slow_ones(self) -> list:
+        shares = ((self.switch_sensors_off, 0.15), (self.compare, 0.1), (self.download, 0.15))
+        return [action for action, share in shares if self.rng.random() < share]
+
+    async def think(self) -> None:
+        await asyncio.sleep(self.rng.uniform(*THINK))
+
+    async def do(self, action: str, what: Awaitable[Any]) -> None:
+        self.doing = action
+        await self.users.timed(action, what)
+        errors = self.page.locator(".toast-body.error")
+        if await errors.count():
+            self.users.errors.append(f"{action}: {await errors.first.inner_text()}")
+
+    async def run(self) -> None:
+        await self.redraw("run", ".ktb-footer", self.choose_example())
+
+    async def choose_example(self) -> None:
+        tiles = self.page.locator("#ktb-examples button.thumbnail-item")
+        await tiles.nth(self.rng.randrange(await tiles.count())).click()
+
+    async def leave_in_mid_run(self) -> None:
+        self.doing = "leave in mid-run"
+        await self.choose_example()
+        await asyncio.sleep(self.rng.uniform(0, 2))
+
+    async def open_tab(self, name: str) -> None:
+        await self.page.get_by_role("tab", name=name, exact=True).first.click()
+
+    async def fusion(self) -> None:
+        await self.open_tab("Fusion")
+        await self.do("open Fusion", self.page.wait_for_selector("#ktb-pane-map img"))
+
+    async def redraw(self, action: str, parts: str, act: Awaitable[Any]) -> None:
+        """Something that replaces these parts of the page."""
+        mark = "parts => document.querySelectorAll(parts).forEach(part => part.dataset.old = '')"
+        await self.page.evaluate(mark, parts)
+        await act
+        await self.do(action, self.page.wait_for_selector(f"{parts}:not([data-old])", state="attached"))
+
+    async def click_pixels(self) -> None:
+        await self.fusion()
+        picture = self.page.locator("#ktb-pane-photo img").first
+        await picture.scroll_into_view_if_needed()
+        for _ in range(self.rng.randint(1, 3)):
+            places = [[self.rng.uniform(0.05, 0.95) for _ in range(2)] for _ in range(50)]
+            place = await picture.evaluate(FREE_PLACE, places)
+            await self.redraw("click a pixel", "#ktb-table tr", self.page.mouse.click(*place))
+            await self.think()
+
+    async def change_level(self) -> None:
+        await self.fusion()
+        other = self.page.locator("#ktb-level label:not(.selected)")
+        await self.redraw("change level", "#ktb-pane-map img", other.nth(self.rng.randrange(3)).click())
+
+    async def change_head(self) -> None:
+        await self.click_pixels()  # not every map differs by head, but what a pixel looked at does
+        await self.choose_other("change head", "#ktb-head-choice", "#ktb-table tr")
+
+    async def change_map(self) -> None:
+        await self.fusion()
+        await self.choose_other("change map", "#ktb-map", "#ktb-pane-map img")
+
+    async def compare_pictures(self) -> None:
+        await self.open_tab("Result")
+        await self.choose_other("compare pictures", "#ktb-right", "#ktb-stage img")
+
+    async def choose_other(self, action: str, menu: str, parts: str) -> None:
+        """Another line of a menu."""
+        await self.page.locator(f"{menu} input").click()
+        lines = self.page.locator("[role=option][aria-selected=false]").locator("visible=true")
+        await lines.first.wait_for()
+        line = lines.nth(self.rng.randrange(await lines.count()))
+        await self.redraw(action, parts, line.click())
+
+    async def switch_sensors_off(self) -> None:
+        await self.open_tab("What if")
+        await self.redraw("each sensor off", "#ktb-what-if img", self.page.click("#ktb-run-each"))
+
+    async def compare(self) -> None:
+        await self.open_tab("Compare")
+        await self.redraw("compare checkpoints", "#ktb-compare img", self.page.click("#ktb-run-compare"))
+
+    async def download(self) -> None:
+        async def whole() -> None:
+            async with self.page.expect_download() as coming:
+                await self.page.click("#ktb-export-make")
+            await (await coming.value).delete()
+
+        await self.do("download a report", whole())
+
+    async def send_recording(self) -> None:
+        await self.open_tab("Sequence")
+        await self.page.set_input_files("#ktb-recording input[type=file]", str(self.users.recording))
+        await self.page.wait_for_selector(f"#ktb-recording >> text={self.users.recording.stem}")
+        await self.page.click("#ktb-run-frames")
+        await self.do("recording", self.page.wait_for_selector("#ktb-sequence video"))
+        await self.open_tab("Result")
+
+
+def write_recording(path: Path, frames: int) -> Path:
+    """The example pairs over and over, as a zip."""
+    pairs = sorted((ROOT / "assets" / "examples").glob("*_rgb.png"))
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(frames):
+            rgb = pairs[index % len(pairs)]
+            archive.write(rgb, f"rgb/{index:04d}.png")
+            archive.write(rgb.with_name(rgb.name.replace("_rgb", "_depth")), f"x/{index:04d}.png")
+    return path
 
 
 def free_port() -> int:
@@ -79,56 +248,67 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(folder: Path) -> tuple[subprocess.Popen, str]:
-    """The server with its uploads in a folder, once it answers."""
+@contextmanager
+def server(folder: Path, log: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The page's server with its uploads in a folder, once it answers."""
     port = free_port()
-    server = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port)],
-        cwd=ROOT,
-        env=os.environ | {"GRADIO_TEMP_DIR": str(folder)},
-        stdout=subprocess.DEVNULL,
-        stderr=(folder.parent / "server.log").open("w"),
-    )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-            return server, address
-        except OSError:
-            time.sleep(1)
-    raise SystemExit("the server did not start")
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [sys.executable, "app.py", "--port", str(port)],
+            cwd=ROOT,
+            env=os.environ | {"GRADIO_TEMP_DIR": str(folder)},
+            stdout=subprocess.DEVNULL,
+            stderr=written,
+        )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(address, timeout=2).close()
+                break
+            except OSError:
+                time.sleep(1)
+        else:
+            raise SystemExit("the server did not start")
+        yield process, address
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
 
 
-def memory_mib(pid: int) -> float:
+def measured(pid: int, folder: Path, begun: float) -> Sample:
+    """Memory and files of the server now."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+    rss = int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+    sizes = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            try:
+                sizes.append(path.stat().st_size)
+            except FileNotFoundError:  # deleted meanwhile
+                continue
+    return Sample(round(time.monotonic() - begun), round(rss), len(sizes), round(sum(sizes) / 2**20, 2))
 
 
-def files_in(folder: Path) -> tuple[int, float]:
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return len(sizes), sum(sizes) / 2**20
-
-
-async def watch(pid: int, folder: Path, end: float, samples: list[dict]) -> None:
-    begun = time.monotonic()
+async def watch(pid: int, folder: Path, begun: float, end: float, samples: list[Sample]) -> None:
     while time.monotonic() < end:
-        count, size = files_in(folder)
-        samples.append({"s": round(time.monotonic() - begun), "rss_mib": round(memory_mib(pid)),
-                        "files": count, "disk_mib": round(size, 2)})  # fmt: skip
-        await asyncio.sleep(15)
+        samples.append(measured(pid, folder, begun))
+        await asyncio.sleep(SAMPLE_EVERY)
 
 
-async def crowd(users: Users, count: int, pid: int, folder: Path, samples: list[dict]) -> None:
+async def crowd(users: Users, count: int, pid: int, folder: Path, samples: list[Sample]) -> None:
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         lives = [users.live(browser, number) for number in range(count)]
-        await asyncio.gather(watch(pid, folder, users.end, samples), *lives)
+        begun = time.monotonic()
+        await asyncio.gather(watch(pid, folder, begun, users.end, samples), *lives)
         await browser.close()
 
 
 def summary(seconds: list[float]) -> dict[str, float]:
+    """How long an action took: the median, what 95 of 100 stayed below, the longest."""
     ordered = sorted(seconds)
 
     def at(share: float) -> float:
@@ -137,41 +317,52 @@ def summary(seconds: list[float]) -> dict[str, float]:
     return {"count": len(ordered), "median": at(0.5), "95 %": at(0.95), "most": at(1.0)}
 
 
+def slope(samples: list[Sample]) -> float | None:
+    """MiB a minute by which memory grows over the last half: the straight line of least squares."""
+    half = samples[len(samples) // 2 :]
+    mean_s, mean_mib = (sum(values) / len(half) for values in zip(*((s.s, s.rss_mib) for s in half)))
+    spread = sum((s.s - mean_s) ** 2 for s in half)
+    if not spread:
+        return None
+    return round(60 * sum((s.s - mean_s) * (s.rss_mib - mean_mib) for s in half) / spread, 2)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--frames", type=int, default=60, help="of the recording that one visitor sends")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    samples: list[Sample] = []
     with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / "uploads"
+        folder, log = Path(parent) / "uploads", Path(parent) / "server.log"
         folder.mkdir()
-        server, address = start(folder)
-        samples: list[dict] = []
-        users = Users(address, time.monotonic() + 60 * options.minutes)
-        try:
-            asyncio.run(crowd(users, options.users, server.pid, folder, samples))
-            time.sleep(15)
-            left = {"rss_mib": round(memory_mib(server.pid)), "files": files_in(folder)[0]}
-            alive = server.poll() is None
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(30)
-        log = (Path(parent) / "server.log").read_text()
+        recording = write_recording(Path(parent) / "recording.zip", options.frames)
+        with server(folder, log) as (process, address):
+            begun = time.monotonic()
+            users = Users(address, begun + 60 * options.minutes, recording)
+            asyncio.run(crowd(users, options.users, process.pid, folder, samples))
+            time.sleep(AFTERWARDS)
+            left = measured(process.pid, folder, begun)
+            alive = process.poll() is None
+        tracebacks = log.read_text().count("Traceback")
     report = {
         "users": options.users,
         "minutes": options.minutes,
-        "seconds": {action: summary(found) for action, found in users.seconds.items()},
+        "seconds": {action: summary(found) for action, found in sorted(users.seconds.items())},
         "errors": users.errors,
-        "tracebacks": log.count("Traceback"),
-        "samples": samples,
-        "after everyone left": left,
+        "tracebacks": tracebacks,
+        "growth_mib_per_minute": slope(samples),
+        "most_mib": max(sample.rss_mib for sample in samples),
+        "samples": [asdict(sample) for sample in samples],
+        "after everyone left": asdict(left),
     }
     text = json.dumps(report, indent=1) + "\n"
     if options.out:
         options.out.write_text(text)
     sys.stdout.write(text)
-    return 1 if users.errors or not alive else 0
+    return 1 if users.errors or tracebacks or not alive else 0
 
 
 if __name__ == "__main__":
