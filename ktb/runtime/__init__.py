@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
+from importlib.util import find_spec
 from typing import get_args
 
 from ktb.model import KTB
@@ -52,7 +52,7 @@ def _automatic(model: KTB, precision: Precision) -> Runtime:
     device = next(model.parameters()).device.type
     if device != "cpu":
         return EagerRuntime(model, precision, f"PyTorch computes on {device}.")
-    if importlib.util.find_spec("openvino") is None:
+    if find_spec("openvino") is None:
         why = "OpenVINO is not installed; with it (pip install openvino) this processor is faster."
         return EagerRuntime(model, precision, why)
     why = "OpenVINO is installed and faster on this processor; PyTorch answers until a size is prepared."

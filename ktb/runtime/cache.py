@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, ve
 
 MAX_BYTES = 8 << 30
 """What all graphs may take together; those that were not used for longest go first."""
+ABANDONED_SECONDS = 24 * 3600
 NETWORK_CODE = (
     "model.py",
     "dscf.py",
@@ -127,6 +129,9 @@ class GraphCache:
             total += sum(_size(file) for file in place.rglob("*"))
             if total > self.max_bytes and place != keep:
                 shutil.rmtree(place, ignore_errors=True)
+        for leftover in self.folder.glob(".*-*"):  # of a process that was killed
+            if time.time() - _last_used(leftover) > ABANDONED_SECONDS:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _last_used(file: Path) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import zlib
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,7 +45,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
 
 def require_packages(format: Format) -> None:
     """ValueError if what this format needs is not installed; says how to install it."""
-    if missing := [name for name in PACKAGES[format] if importlib.util.find_spec(name) is None]:
+    if missing := [name for name in PACKAGES[format] if find_spec(name) is None]:
         raise ValueError(
             f"{format} needs {', '.join(missing)}: run `pip install {' '.join(missing)}`, or choose the "
             f"runtime eager."

@@ -1,0 +1,498 @@
+"""Every runtime says what the eager network says, and graphs are kept, checked and rebuilt."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_model import pair, stirred, tiny_model
+
+import ktb.runtime
+from ktb.build import build_model
+from ktb.model import BRANCHES
+from ktb.official import infer_config, to_ours
+from ktb.predictor import Predictor
+from ktb.runtime import make_runtime
+from ktb.runtime.cache import GraphCache, graph_key, model_digest
+from ktb.runtime.eager import CompiledRuntime, EagerRuntime
+from ktb.runtime.export import checksum, export_graph, require_packages
+from ktb.runtime.graph import INPUTS, GraphModule, keep_input, output_names
+from ktb.runtime.onnx import ONNXRuntime
+from ktb.runtime.openvino import OpenVINORuntime
+from ktb.runtime.patient import PatientRuntime
+from ktb.runtime.sessions import GraphRuntime
+
+VECTOR = "small_98x131_w12"  # odd sizes, padded windows
+TOLERANCE = 1e-4
+
+
+def export_here(model, format, size_hw, folder):
+    """What a process of its own does, without the seconds that one takes to start."""
+    export_graph(model, format, size_hw, folder, any_batch=format == "onnx")
+
+
+def eager(model, precision="float32"):
+    return EagerRuntime(model, precision, "")
+
+
+@pytest.fixture
+def user_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KTB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "graphs"
+
+
+@pytest.fixture
+def automatic(monkeypatch):
+    """Without what the suite says about runtimes."""
+    monkeypatch.delenv("KTB_RUNTIME")
+
+
+class FakeGraphs(GraphRuntime):
+    """A graph runtime whose graphs are a text file and whose sessions are the network itself."""
+
+    name = format = "openvino"
+
+    def __init__(self, model, **keywords):
+        self.exports, self.loads, self.gate = [], [], threading.Event()
+        self.gate.set()
+        super().__init__(model, "float32", "", export=self.write, **keywords)
+
+    def write(self, model, format, size_hw, folder):
+        assert self.gate.wait(30)
+        self.exports.append(size_hw)
+        fill(folder)
+
+    def _load(self, folder):
+        self.loads.append(folder)
+        if (folder / "model.xml").read_text() != "a graph":
+            raise RuntimeError("no graph")
+        names = output_names(self._model)
+
+        def run(inputs):
+            tensors = GraphModule(self._model)(*(torch.from_numpy(inputs[name]) for name in INPUTS))
+            return {name: tensor.numpy() for name, tensor in zip(names, tensors)}
+
+        return run
+
+
+def fill(folder: Path, text: str = "a graph") -> None:
+    graph = folder / "model.xml"
+    graph.write_text(text)
+    files = {graph.name: {"bytes": graph.stat().st_size, "crc32": checksum(graph)}}
+    (folder / "model.json").write_text(json.dumps({"files": files}))
+
+
+# ---------------------------------------------------------------- the same numbers
+
+
+@pytest.fixture(scope="module")
+def reference(shared, deterministic_state):
+    folder = shared / "reference" / "vectors"
+    shapes = json.loads((folder / f"{VECTOR}.json").read_text())["official_shapes"]
+    official = deterministic_state(shapes)
+    model = build_model(infer_config(official))
+    model.load_state_dict(to_ours(official))
+    return model, load_file(folder / f"{VECTOR}.safetensors")
+
+
+@pytest.fixture(scope="module", params=[OpenVINORuntime, ONNXRuntime])
+def graphs(request, reference, tmp_path_factory):
+    model, vectors = reference
+    require_packages(request.param.format)
+    cache = GraphCache(tmp_path_factory.mktemp("cache"))
+    return model, vectors, request.param(model, "float32", "", cache=cache, export=export_here)
+
+
+def assert_same(ours, theirs, tolerance=TOLERANCE):
+    assert ours.shape == theirs.shape
+    assert ours.dtype == theirs.dtype
+    assert (ours - theirs).abs().max() <= tolerance
+
+
+def assert_same_outputs(ours, theirs):
+    for branch in BRANCHES:
+        assert_same(getattr(ours, branch), getattr(theirs, branch))
+    for name in ("trace", "prompts"):
+        assert (getattr(ours, name) is None) == (getattr(theirs, name) is None), name
+    for level, other in zip(ours.trace or (), theirs.trace or ()):
+        for field in dataclasses.fields(level):
+            value, wanted = getattr(level, field.name), getattr(other, field.name)
+            if isinstance(wanted, torch.Tensor):
+                assert_same(value, wanted)
+            else:
+                assert value == wanted, field.name
+    for change, wanted in zip(ours.prompts or (), theirs.prompts or ()):
+        assert_same(change, wanted)
+
+
+def test_a_graph_gives_the_reference_vectors_logits_and_attention(graphs):
+    _, vectors, runtime = graphs
+    output = runtime(vectors["rgb"], vectors["x"], trace=True)
+    assert output.runtime == runtime.name
+    for name in ("logits_fused", "logits_rgb", "logits_dte"):
+        branch = {"dte": "x"}.get(name.split("_")[1], name.split("_")[1])
+        size = vectors[name].shape[-2:]
+        upsampled = torch.nn.functional.interpolate(getattr(output, branch), size, mode="bilinear")
+        assert_same(upsampled, vectors[name])
+    for level, trace in enumerate(output.trace):
+        assert_same(trace.modality_weights, vectors[f"modality_weights.{level}"])
+        rows = trace.attention(vectors[f"attention_queries.{level}"])
+        assert_same(rows, vectors[f"attention_rows.{level}"])
+
+
+def test_a_graph_gives_every_tensor_of_the_trace_as_eager(graphs):
+    model, vectors, runtime = graphs
+    inputs = vectors["rgb"], vectors["x"]
+    assert_same_outputs(runtime(*inputs, trace=True), eager(model)(*inputs, trace=True))
+    without = runtime(*inputs, branches=("fused",))
+    assert without.trace is without.prompts is without.rgb is without.x is None
+
+
+def test_a_graph_switches_each_sample_sensors_off_as_eager(graphs):
+    model, vectors, runtime = graphs
+    batch = pair(3, *vectors["rgb"].shape[-2:])
+    masks = torch.tensor([True, False, False]), torch.tensor([False, False, True])
+    ours, theirs = (one(*batch, *masks, trace=True) for one in (runtime, eager(model)))
+    assert_same_outputs(ours, theirs)
+    alone = runtime(batch[0][:1], batch[1][:1], mask_rgb=torch.tensor([True]))
+    assert_same(alone.fused, ours.fused[:1])
+
+
+def test_a_graph_changes_nothing_about_the_model(graphs):
+    model, vectors, runtime = graphs
+    before = eager(model)(vectors["rgb"], vectors["x"]).fused
+    runtime(vectors["rgb"], vectors["x"])
+    assert torch.equal(eager(model)(vectors["rgb"], vectors["x"]).fused, before)
+
+
+@pytest.mark.parametrize("fusion", [{"kind": "mean"}, {"prompts": False}])
+def test_a_network_without_a_part_has_no_outputs_for_it(fusion):
+    config = tiny_model("swin").config
+    fusion = dataclasses.replace(config.fusion, **fusion)
+    model = build_model(dataclasses.replace(config, fusion=fusion))
+    names = output_names(model)
+    tensors = GraphModule(model)(*pair(), torch.ones(2, 2))
+    assert len(names) == len(tensors)
+    output = ktb.runtime.graph.to_output(model, dict(zip(names, tensors)), True, BRANCHES, "onnx")
+    assert_same_outputs(output, eager(model)(*pair(), trace=True))
+
+
+def test_the_switches_say_which_sensors_are_there():
+    keep = keep_input(3, torch.tensor([True, False, False]), torch.tensor([False, False, True]))
+    assert keep.tolist() == [[0, 1], [1, 1], [1, 0]]
+    assert keep_input(1, None, None).tolist() == [[1, 1]]
+
+
+def test_bfloat16_gives_nearly_the_same_labels():
+    model = tiny_model("swin")
+    low = eager(model, "bfloat16")(*pair(1, 128, 160), trace=True)
+    full = eager(model)(*pair(1, 128, 160))
+    assert 0 < (low.fused.float() - full.fused).abs().max() < 0.1 * full.fused.abs().max()
+    rows = low.trace[0].attention(torch.tensor([0, 7]))
+    assert torch.allclose(rows.sum(-1), torch.ones(()), atol=1e-5)
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def test_a_graph_is_exported_once_and_found_again(tmp_path):
+    model, cache = tiny_model("swin"), GraphCache(tmp_path)
+    first = FakeGraphs(model, cache=cache)
+    for _ in range(2):
+        assert_same_outputs(first(*pair(), trace=True), eager(model)(*pair(), trace=True))
+    second = FakeGraphs(model, cache=cache)
+    second(*pair())
+    assert (len(first.exports), len(first.loads)) == (1, 1)
+    assert (len(second.exports), len(second.loads)) == (0, 1)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "no description", "broken description", "no graph"])
+def test_a_damaged_graph_is_made_anew(tmp_path, damage):
+    cache = GraphCache(tmp_path)
+    place = cache.add("key", fill)
+    if damage == "cut":
+        (place / "model.xml").write_text("a gra")
+    elif damage == "changed":
+        (place / "model.xml").write_text("b graph")
+    elif damage == "no graph":
+        (place / "model.xml").unlink()
+    elif damage == "no description":
+        (place / "model.json").unlink()
+    else:
+        (place / "model.json").write_text("{")
+    assert cache.find("key") is None
+    assert cache.add("key", fill) == place
+    assert cache.find("key") == place
+
+
+def test_a_whole_graph_that_cannot_be_loaded_is_made_anew(tmp_path, caplog):
+    runtime = FakeGraphs(tiny_model("swin"), cache=GraphCache(tmp_path))
+    place = runtime._cache.folder / runtime._key((64, 96))
+    place.mkdir(parents=True)
+    fill(place, "of another time")
+    runtime(*pair())
+    assert runtime.exports == [(64, 96)]
+    assert "made anew" in caplog.text
+
+
+def test_the_key_changes_with_weights_configuration_size_versions_and_code(monkeypatch):
+    model = tiny_model("swin")
+    digest = model_digest(model)
+    keys = {graph_key(digest, "openvino", (64, 96)), graph_key(digest, "openvino", (96, 64))}
+    keys.add(graph_key(digest, "onnx", (64, 96)))
+    renamed = build_model(dataclasses.replace(model.config, name="other"))
+    renamed.load_state_dict(model.state_dict())
+    keys.add(graph_key(model_digest(renamed), "openvino", (64, 96)))
+    with torch.no_grad():
+        model.dscf[0].alpha[0] += 1e-3
+    keys.add(graph_key(model_digest(model), "openvino", (64, 96)))
+    with monkeypatch.context() as patch:
+        patch.setattr("ktb.runtime.cache.versions", lambda format: {"openvino": "1.0"})
+        keys.add(graph_key(digest, "openvino", (64, 96)))
+    monkeypatch.setattr("ktb.runtime.cache._code_digest", lambda: "other code")
+    keys.add(graph_key(digest, "openvino", (64, 96)))
+    assert len(keys) == 7
+
+
+def test_a_model_that_changes_gets_a_new_graph(tmp_path):
+    model = tiny_model("swin")
+    runtime = FakeGraphs(model, cache=GraphCache(tmp_path))
+    runtime(*pair())
+    stirred(model)
+    runtime(*pair())
+    assert len(runtime.exports) == 2
+
+
+def _add(folder: Path, barrier, index: int) -> None:
+    def slowly(place: Path) -> None:
+        barrier.wait(30)  # both are writing at the same time
+        fill(place)
+
+    assert GraphCache(folder).add("key", slowly).is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts processes by fork")
+def test_two_processes_may_make_the_same_graph(tmp_path):
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=_add, args=(tmp_path, barrier, i)) for i in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert GraphCache(tmp_path).find("key") is not None
+    assert [place.name for place in (tmp_path / "graphs").iterdir()] == ["key"]
+
+
+def test_a_failed_export_leaves_nothing(tmp_path):
+    def fail(folder):
+        fill(folder)
+        raise RuntimeError("no export today")
+
+    with pytest.raises(RuntimeError, match="no export today"):
+        GraphCache(tmp_path).add("key", fail)
+    assert list((tmp_path / "graphs").iterdir()) == []
+
+
+def test_without_a_folder_to_write_graphs_are_made_for_this_process(tmp_path, caplog):
+    (tmp_path / "graphs").write_text("a file where the folder would be")
+    model = tiny_model("swin")
+    runtime = FakeGraphs(model, cache=GraphCache(tmp_path))
+    for _ in range(2):
+        assert_same_outputs(runtime(*pair()), eager(model)(*pair()))
+    assert len(runtime.exports) == 1
+    assert "set KTB_CACHE" in caplog.text
+    assert not runtime.loads[0].exists()
+
+
+def test_graphs_that_were_not_used_for_longest_go_first(tmp_path):
+    cache = GraphCache(tmp_path)
+    for age, key in enumerate(("new", "middle", "old")):
+        place = cache.add(key, fill)
+        os.utime(place / "model.json", (1e9 - age, 1e9 - age))
+    one = sum(file.stat().st_size for file in place.iterdir())
+    small = GraphCache(tmp_path, max_bytes=2 * one)
+    small.find("old")  # counts as a use
+    small.add("newest", fill)
+    assert {place.name for place in small.folder.iterdir()} == {"newest", "old"}
+
+
+def test_sessions_are_bounded_and_sizes_come_back_from_the_disk(tmp_path):
+    runtime = FakeGraphs(tiny_model("swin"), cache=GraphCache(tmp_path))
+    runtime.max_sessions = 2
+    for width in (32, 64, 96, 32):
+        runtime(*pair(1, 64, width))
+    assert len(runtime._sessions) == 2
+    assert (len(runtime.exports), len(runtime.loads)) == (3, 4)
+
+
+def test_threads_of_one_size_wait_for_one_export_and_others_do_not(tmp_path):
+    runtime = FakeGraphs(tiny_model("swin"), cache=GraphCache(tmp_path))
+    runtime(*pair(1, 32, 32))
+    runtime.gate.clear()
+    threads = [threading.Thread(target=runtime, args=pair(1, 64, 64)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    runtime(*pair(1, 32, 32))  # does not hang
+    runtime.gate.set()
+    for thread in threads:
+        thread.join(30)
+    assert runtime.exports == [(32, 32), (64, 64)]
+
+
+# ---------------------------------------------------------------- the choice
+
+
+def test_the_patient_runtime_lets_nobody_wait(tmp_path):
+    model = tiny_model("swin")
+    graph = FakeGraphs(model, cache=GraphCache(tmp_path))
+    runtime = PatientRuntime(graph, eager(model))
+    graph.gate.clear()
+    assert [runtime(*pair()).runtime for _ in range(3)] == ["eager"] * 3  # the second time starts an export
+    graph.gate.set()
+    runtime._exports[64, 96].result(30)
+    assert runtime(*pair()).runtime == "openvino"
+    assert runtime(*pair(1, 32, 32)).runtime == "eager"
+    assert graph.exports == [(64, 96)]
+    again = PatientRuntime(FakeGraphs(model, cache=GraphCache(tmp_path)), eager(model))
+    assert again(*pair()).runtime == "openvino"  # from the disk at once
+
+
+def test_the_patient_runtime_goes_on_when_an_export_fails(tmp_path, caplog):
+    model = tiny_model("swin")
+    graph = FakeGraphs(model, cache=GraphCache(tmp_path))
+    graph._load = lambda folder: 1 / 0
+    runtime = PatientRuntime(graph, eager(model))
+    for _ in range(2):
+        runtime(*pair())
+    runtime._exports[64, 96].exception(30)
+    assert runtime(*pair()).runtime == "eager"
+    assert "eager goes on" in caplog.text
+
+
+def test_auto_takes_openvino_where_it_is_installed_and_says_why(automatic, user_cache, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="ktb.runtime")
+    predictor = Predictor(tiny_model("swin"))
+    assert isinstance(predictor.runtime, PatientRuntime)
+    assert (predictor.runtime.name, predictor.runtime.precision) == ("openvino", "float32")
+    assert "OpenVINO is installed" in predictor.runtime.why
+    assert predictor.runtime.why in caplog.text
+    monkeypatch.setattr("ktb.runtime.find_spec", lambda name: None)
+    alone = make_runtime(tiny_model("swin"))
+    assert alone.name == "eager"
+    assert "pip install openvino" in alone.why
+
+
+def test_the_environment_decides_what_auto_means(monkeypatch):
+    monkeypatch.setenv("KTB_RUNTIME", "eager")
+    runtime = make_runtime(tiny_model("swin"))
+    assert (runtime.name, runtime.why) == ("eager", "KTB_RUNTIME says so.")
+    monkeypatch.setenv("KTB_RUNTIME", "fast")
+    assert make_runtime(tiny_model("swin"), "eager").why == "It was asked for."
+    with pytest.raises(ValueError, match="'fast': choose one of auto, eager, openvino, onnx, compile"):
+        make_runtime(tiny_model("swin"))
+
+
+def test_what_cannot_be_is_refused_in_words(monkeypatch):
+    model = tiny_model("swin")
+    for arguments, message in (
+        ({"runtime": "tensorrt"}, "'tensorrt': choose one of auto, eager"),
+        ({"precision": "int8"}, "'int8': choose one of float32, bfloat16"),
+        ({"runtime": "onnx", "precision": "bfloat16"}, "onnx computes in float32, not bfloat16"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Predictor(model, **arguments)
+    with pytest.raises(ValueError, match="computes on the CPU, but the model is on 'meta'"):
+        OpenVINORuntime(tiny_model("swin").to("meta"), "float32", "")
+    monkeypatch.setattr("ktb.runtime.export.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="openvino needs openvino: run `pip install openvino`"):
+        make_runtime(model, "openvino")
+    with pytest.raises(ValueError, match="pip install onnx onnxscript onnxruntime"):
+        make_runtime(model, "onnx")
+    monkeypatch.setattr("ktb.runtime.eager.shutil.which", lambda name: None)
+    with pytest.raises(ValueError, match="needs a C\\+\\+ compiler"):
+        make_runtime(model, "compile")
+
+
+def test_compile_computes_the_same(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(  # compiling takes minutes
+        "ktb.runtime.eager.torch.compile", lambda module, dynamic: compiled.append(module) or module
+    )
+    monkeypatch.setattr("ktb.runtime.eager.shutil.which", lambda name: "/usr/bin/c++")
+    model = tiny_model("swin")
+    runtime = CompiledRuntime(model, "float32", "")
+    masks = torch.tensor([True, False]), torch.tensor([False, True])
+    assert_same_outputs(runtime(*pair(), *masks, trace=True), eager(model)(*pair(), *masks, trace=True))
+    assert len(compiled) == 1
+
+
+def test_a_prediction_tells_what_computed_it(tmp_path):
+    model = tiny_model("swin")
+    runtime = FakeGraphs(model, cache=GraphCache(tmp_path))
+    photo = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    ours, theirs = (Predictor(model, runtime=one)(photo, None) for one in (runtime, "eager"))
+    assert (ours.runtime, theirs.runtime) == ("openvino", "eager")
+    assert ours.summary()["runtime"] == "openvino"
+    assert ours.x.origin == "missing"
+    assert np.array_equal(ours.labels["fused"], theirs.labels["fused"])
+
+
+# ---------------------------------------------------------------- files for others
+
+
+def test_export_writes_a_graph_that_describes_itself(tmp_path):
+    from ktb.checkpoint import save_model
+
+    model = stirred(tiny_model("swin")).eval()
+    save_model(tmp_path / "tiny.safetensors", model, {})
+    command = [sys.executable, "-m", "ktb", "export", "--model", str(tmp_path / "tiny.safetensors")]
+    command += ["--format", "openvino", "--size", "64x96", "--out", str(tmp_path / "graph")]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert ended.returncode == 0, ended.stderr
+    files = {path.name for path in (tmp_path / "graph").iterdir()}
+    assert files == {"model.xml", "model.bin", "model.json"}
+    told = json.loads((tmp_path / "graph" / "model.json").read_text())
+    assert told["size"] == {"height": 64, "width": 96}
+    assert tuple(told["outputs"]) == output_names(model)
+    assert tuple(told["inputs"]) == INPUTS
+    assert told["inputs"]["rgb"]["mean"] == list(model.config.inputs.rgb_mean)
+    assert told["classes"] == list(model.config.classes)
+
+    import openvino
+
+    compiled = openvino.Core().compile_model(str(tmp_path / "graph" / "model.xml"), "CPU")
+    inputs = dict(zip(INPUTS, (*pair(), torch.ones(2, 2))))
+    found = compiled({name: tensor.numpy() for name, tensor in inputs.items()})
+    wanted = eager(model)(*pair()).fused
+    assert_same(torch.from_numpy(found["logits_fused"]), wanted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "big"], "give height and width in pixels"),
+        (["--size", "16x640"], "needs at least 32"),
+        (["--size", "64x64", "--format", "openvino", "--model", "no-such"], "no-such"),
+    ],
+)
+def test_export_refuses_in_words(arguments, message, tmp_path):
+    from typer.testing import CliRunner
+
+    from ktb.__main__ import app
+
+    ended = CliRunner().invoke(app, ["export", "--out", str(tmp_path / "out"), *arguments])
+    assert ended.exit_code == 2
+    assert message in ended.stderr
