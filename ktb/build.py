@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ktb.backbone import BACKBONES
+from ktb.backbone import backbone_class
 from ktb.config import LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
 from ktb.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
 from ktb.heads import SegFormerHead
@@ -126,7 +126,7 @@ def build_model(
     backbone = config.backbone
     model = KTB(
         config=config,
-        backbone=BACKBONES[backbone.kind](backbone),
+        backbone=backbone_class(backbone.kind)(backbone),
         mapa=_prompts(config, start),
         dscf=_fusion(config, start),
         heads={

