@@ -20,7 +20,9 @@
   for (const name of ["pointerover", "focusin"])
     document.addEventListener(name, (event) => {
       const term = event.target.closest?.(TERM);
-      if (term) place(term);
+      if (!term) return;
+      open().forEach((other) => other.classList.toggle("ktb-hushed", other !== term)); // the latest one wins
+      place(term);
     });
   for (const name of ["pointerout", "focusout"])
     document.addEventListener(name, (event) => {

@@ -91,6 +91,13 @@ def test_escape_hides_a_tip_until_the_word_is_left(words):
     assert tip.is_visible()
 
 
+def test_one_tip_shows_at_a_time(words):
+    words.hover('[data-term="entropy"]')
+    words.focus('[data-term="logit"]')
+    assert words.locator(".ktb-tip:visible").count() == 1
+    assert tip_is_whole(words, "logit")
+
+
 def test_the_pointer_can_go_from_a_word_to_its_tip(words):
     words.hover('[data-term="entropy"]')
     words.hover('[data-term="entropy"] .ktb-tip')

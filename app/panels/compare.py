@@ -38,7 +38,8 @@ def compare_panel(first: Result, second: Result) -> str:
     return f"""<h4 class="ktb-shown">Shown: {html.escape(a.model)} and {html.escape(b.model)}</h4>{said}
 <p class="ktb-words">{html.escape(describe(a, b, found))}</p>
 <div class="ktb-grid ktb-two">{masks}</div>{_where(first.rgb, a, b, found)}
-<h4 class="ktb-below">{term("encoding", "X as each network gets it")}</h4><div class="ktb-grid ktb-two">{inputs}</div>
+<h4 class="ktb-below">{term("encoding", "X as each network gets it")}</h4>
+<div class="ktb-grid ktb-two">{inputs}</div>
 {bundle_link(f"{a.model}-and-{b.model}", difference_files(a, b, found))}"""
 
 
