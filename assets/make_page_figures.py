@@ -1,0 +1,147 @@
+"""Makes the documents' pictures of the page, from the bedroom example in a real Chromium.
+
+    python assets/make_page_figures.py [--only page_fusion ...]
+
+Needs tests/requirements.txt and a Chromium (--chromium). Look at every picture before you commit it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from app.service import Service  # noqa: E402
+from app.ui import build_page, launch_options  # noqa: E402
+
+FIGURES = ROOT / "assets" / "figures"
+MAX_BYTES = 300_000
+MARGIN = 12  # pixels around what is shown
+WAIT = 120_000  # ms; a busy machine is slow
+RUG, SIZE = (449, 348), (480, 640)  # the pixel of the guide's worked example, in the bedroom's photograph
+
+
+def result(page: Page) -> Image.Image:
+    """The fused mask beside that of the X head."""
+    choose(page, "#ktb-right", "X head's mask")
+    page.wait_for_selector("#ktb-stage .ktb-split")
+    return shot(page, "#ktb-choose", "#ktb-result")
+
+
+def fusion(page: Page) -> Image.Image:
+    """The whole page down to the rug's pixel: its points, the balance map, and its numbers."""
+    look_at_rug(page)
+    return shot(page, "#ktb-head", "#ktb-examples", "#ktb-level", "#ktb-details")
+
+
+def attribution(page: Page) -> Image.Image:
+    """What the rug's pixel reacts to, and what really happens."""
+    look_at_rug(page)
+    page.click("#ktb-attribute")
+    page.wait_for_selector("#ktb-attribution .ktb-attribution")
+    return shot(page, "#ktb-attribution")
+
+
+def what_if(page: Page) -> Image.Image:
+    """Each sensor off in turn."""
+    page.get_by_role("tab", name="What if").click()
+    page.click("#ktb-run-each")
+    page.wait_for_selector("#ktb-what-if .ktb-legend")
+    return shot(page, "#ktb-what-if")
+
+
+PICTURES: dict[str, Callable[[Page], Image.Image]] = {
+    "page_result": result,
+    "page_fusion": fusion,
+    "page_attribution": attribution,
+    "page_what_if": what_if,
+}
+
+
+def look_at_rug(page: Page) -> None:
+    """Open the fusion tab and click the pixel."""
+    page.get_by_role("tab", name="Fusion").click()
+    picture = page.locator("#ktb-pane-photo img.ktb-view")
+    picture.wait_for()
+    settle(page)
+    box = picture.bounding_box()
+    y, x = ((place + 0.5) / side for place, side in zip(RUG, SIZE))
+    picture.click(position={"x": x * box["width"], "y": y * box["height"]})
+    page.wait_for_selector("#ktb-details .ktb-pixel")
+
+
+def choose(page: Page, dropdown: str, name: str) -> None:
+    """Choose a line of a dropdown."""
+    page.click(f"{dropdown} input")
+    page.get_by_role("option", name=name).click()
+
+
+def settle(page: Page) -> None:
+    """Until pictures are there and nothing moves."""
+    page.evaluate("Promise.all([...document.images].map((image) => image.decode().catch(() => {})))")
+    page.wait_for_timeout(1500)
+
+
+def shot(page: Page, *parts: str) -> Image.Image:
+    """What lies between the first and the last edge of some parts, with a little room around."""
+    page.mouse.move(0, 0)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")  # places are those in the window
+    settle(page)
+    boxes = [page.locator(part).first.bounding_box() for part in parts]
+    left, top = (max(0, min(box[key] for box in boxes) - MARGIN) for key in ("x", "y"))
+    right = max(box["x"] + box["width"] for box in boxes) + MARGIN
+    bottom = max(box["y"] + box["height"] for box in boxes) + MARGIN
+    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return Image.open(io.BytesIO(page.screenshot(clip=clip, full_page=True)))
+
+
+def save(image: Image.Image, path: Path) -> int:
+    """Write a PNG of at most 256 colours; gives its bytes. ValueError if it is still too large."""
+    image = image.convert("RGB")
+    colors = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
+    image.quantize(palette=colors, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path.name} has {size:,} bytes, more than {MAX_BYTES:,}: show less of the page.")
+    return size
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The address of a page of our own."""
+    page = build_page(Service())
+    _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    yield address
+    page.close()
+
+
+def main() -> None:
+    """Take the pictures that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(PICTURES), default=list(PICTURES))
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    options = parser.parse_args()
+    with served() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
+        page.set_default_timeout(WAIT)
+        page.goto(address, wait_until="domcontentloaded")
+        page.locator("#ktb-examples button", has_text="Bedroom").click()
+        page.wait_for_selector("#ktb-stage img.ktb-mask")
+        for name in options.only:
+            size = save(PICTURES[name](page), options.out / f"{name}.png")
+            print(f"{name}.png: {size:,} bytes")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
