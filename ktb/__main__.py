@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ktb.cli_bench import bench
 from ktb.cli_encode import encode
 from ktb.cli_export import export
 from ktb.cli_options import takes_x_flags, user_errors
@@ -28,6 +29,7 @@ app.command()(user_errors(takes_x_flags(predict)))
 app.command()(user_errors(takes_x_flags(encode)))
 app.command()(user_errors(takes_x_flags(sequence)))
 app.command()(user_errors(export))
+app.command()(user_errors(bench))
 
 
 @app.command()

@@ -50,7 +50,8 @@ class SegFormerHead(nn.Module):
         if self.norm.training:
             return self._fused_projections()
         norm = self.norm
-        norm_tensors = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        # A batch norm's step counter tells what its statistics do not: training changes them unseen.
+        norm_tensors = (*norm.parameters(), *norm.buffers())
         key = weights_key(*self.proj.parameters(), self.fuse.weight, *norm_tensors)
         return self._folded.get(key, self._normed_projections)
 

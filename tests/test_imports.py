@@ -41,10 +41,11 @@ LAYERS = (
     ("report",),
     ("batch",),
     ("batch_predict", "batch_encode"),
+    ("bench",),
     ("__init__",),
     ("cli_options", "cli_progress"),
     ("cli_batch",),
-    ("cli_predict", "cli_encode", "cli_sequence", "cli_export"),
+    ("cli_predict", "cli_encode", "cli_sequence", "cli_export", "cli_bench"),
     ("__main__",),
 )
 DEPTH_ESTIMATION = "ktb/modalities/estimate.py"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import timm
 import torch
@@ -95,6 +95,16 @@ class LiteBackbone(nn.Module):
         """Of a stage, or of the patch embedding (None), on even sizes."""
         part = self.patch_embed if level is None else self.stages[level]
         return Reach(sum(m.kernel_size[0] // 2 for m in part.modules() if isinstance(m, nn.Conv2d)), 1)
+
+    def timed_parts(self) -> Iterator[tuple[str, nn.Module, str]]:
+        """Name, module and method of what a benchmark tells apart."""
+        for embed in (self.patch_embed, self.patch_embed_x):
+            yield "patch embedding", embed, "forward"
+        for stage in self.stages:
+            for block in (stage.downsample, *stage.frozen):
+                yield "frozen blocks", block, "forward"
+            for adapters in stage.adapters.values():
+                yield "adapters", adapters, "forward"
 
     def freeze_statistics(self) -> None:
         """Keep the frozen batch norms in evaluation mode."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -54,10 +54,11 @@ class SwinBlock(nn.Module):
 
     def forward(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
         """tokens (2B, h, w, C); layout of the windows, shifted if this block shifts."""
-        tokens = tokens + self.drop_path(self._window_attention(self.norm1(tokens), layout))
-        return self.adapters(tokens, self._feed_forward(tokens))
+        tokens = tokens + self.drop_path(self.window_attention(self.norm1(tokens), layout))
+        return self.adapters(tokens, self.feed_forward(tokens))
 
-    def _feed_forward(self, tokens: Tensor) -> Tensor:
+    def feed_forward(self, tokens: Tensor) -> Tensor:
+        """The MLP and its residual."""
         if self.training or torch.is_grad_enabled() or not pays_in_parts(tokens):
             return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
         result = tokens.clone(memory_format=torch.contiguous_format)
@@ -65,7 +66,7 @@ class SwinBlock(nn.Module):
             part.add_(self.mlp(self.norm2(part)))
         return result
 
-    def _window_attention(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
+    def window_attention(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
         """Projections see every token once; only what lies between them is done in padded windows."""
         flat = tokens.flatten(1, 2)
         if layout.padded:
@@ -82,7 +83,7 @@ class SwinBlock(nn.Module):
         windows = qkv.view(-1, self.window**2, 3, self.attn.num_heads, self.attn.dim // self.attn.num_heads)
         query, key, value = windows.permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return attended.transpose(1, 2).reshape(len(qkv), -1, self.attn.dim)
+        return attended.transpose(1, 2).reshape(qkv.shape[0], -1, self.attn.dim)
 
     def _position_biases(self, dtype: torch.dtype) -> dict[int, Tensor]:
         """Per kind of window the relative position bias, less where a seam divides it: (1, M, N, N)."""
@@ -166,6 +167,18 @@ class SwinBackbone(nn.Module):
         if level is None:
             return Reach(0, 1)
         return Reach(self.window * (len(self.stages[level].blocks) // 2), self.window)
+
+    def timed_parts(self) -> Iterator[tuple[str, nn.Module, str]]:
+        """Name, module and method of what a benchmark tells apart."""
+        for embed in (self.patch_embed, self.patch_embed_x):
+            yield "patch embedding", embed, "forward"
+        for level, stage in enumerate(self.stages):
+            if level:
+                yield "patch merging", stage.downsample, "forward"
+            for block in stage.blocks:
+                yield "window attention", block, "window_attention"
+                yield "MLP", block, "feed_forward"
+                yield "adapters", block.adapters, "forward"
 
     def freeze_statistics(self) -> None:
         """Swin keeps no running statistics; stochastic depth and dropout act in training as usual."""

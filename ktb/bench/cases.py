@@ -1,0 +1,91 @@
+"""What is measured: combinations of model, runtime, precision, size and batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+RANDOM_MODELS = ("swin-b", "swin-l", "lite")
+"""Configurations that are measured with random weights: the time does not depend on the weights."""
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One process of the benchmark.
+
+    Attributes:
+        model: a built-in name, a file, or one of RANDOM_MODELS.
+        runtime, precision: as `ktb.runtime.make_runtime` takes them; the runtime may be BASELINE.
+        size_hw: of the network's inputs.
+        batch: pairs at once.
+        device: where it runs.
+        threads: of PyTorch; None leaves its own choice.
+        baseline: the file whose `make(model)` gives the baseline, for that runtime.
+    """
+
+    model: str
+    runtime: str = "eager"
+    precision: str = "float32"
+    size_hw: tuple[int, int] = (480, 640)
+    batch: int = 1
+    device: str = "cpu"
+    threads: int | None = None
+    baseline: Path | None = None
+
+    @property
+    def job(self) -> tuple[str, tuple[int, int], int]:
+        """What is computed: cases of one job may be compared."""
+        return self.model, self.size_hw, self.batch
+
+    @property
+    def label(self) -> str:
+        """The case in a few words."""
+        height, width = self.size_hw
+        return f"{Path(self.model).stem} {height}×{width} ×{self.batch}, {self.runtime} {self.precision}"
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the others' answers are compared with its own."""
+        return self.runtime == "eager" and self.precision == "float32"
+
+
+def make_cases(
+    models: Sequence[str],
+    runtimes: Sequence[str],
+    precisions: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    batches: Sequence[int],
+    device: str = "cpu",
+    threads: int | None = None,
+    baseline: Path | None = None,
+) -> list[Case]:
+    """Every combination, float32 eager (and the baseline, if any) first of each job whether asked for or not.
+
+    Raises:
+        ValueError: for a batch, size or number of threads that cannot be.
+    """
+    _check(sizes, batches, threads)
+    cases = []
+    for model, size, batch in itertools.product(models, sizes, batches):
+        reference = Case(model, size_hw=size, batch=batch, device=device, threads=threads)
+        if baseline is not None:
+            cases.append(replace(reference, runtime=BASELINE, baseline=baseline))
+        cases.append(reference)
+        wanted = itertools.product(runtimes, precisions)
+        cases += [replace(reference, runtime=runtime, precision=precision) for runtime, precision in wanted]
+    return list(dict.fromkeys(cases))
+
+
+def _check(sizes: Sequence[tuple[int, int]], batches: Sequence[int], threads: int | None) -> None:
+    for height, width in sizes:
+        if min(height, width) < 32 or height % 32 or width % 32:
+            raise ValueError(
+                f"size {height}x{width}: give multiples of 32, as networks see them, such as 480x640."
+            )
+    if wrong := [batch for batch in batches if batch < 1]:
+        raise ValueError(f"batch {wrong[0]}: give at least 1 pair.")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads {threads}: give at least 1.")

@@ -1,0 +1,70 @@
+"""What a case runs: a model by name, with random weights if need be, a file's baseline, random images."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case
+from ktb.build import build_model, lite_config, swin_config
+from ktb.checkpoint import load_model
+from ktb.model import KTB, KTBOutput
+from ktb.runtime import make_runtime
+from ktb.runtime.patient import PatientRuntime
+
+Network = Callable[[Tensor, Tensor], KTBOutput]
+
+
+def make_model(name: str, device: str) -> KTB:
+    """The model behind a name or file; errors as `ktb.checkpoint.load_model`."""
+    if name not in RANDOM_MODELS:
+        return load_model(name, device)
+    config = lite_config() if name == "lite" else swin_config(name.removeprefix("swin-"), "nyuv2")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model(config)
+        with torch.no_grad():  # away from the zeros of the start, so that every part changes the result
+            for _, parameter in model.trainable_parameters():
+                parameter.add_(0.02 * torch.randn_like(parameter))
+    return model.to(device)
+
+
+def make_network(case: Case, model: KTB) -> Network:
+    """What is timed: normalised images in, logits of all heads out.
+
+    Raises:
+        ValueError: for a runtime that cannot be used here, or a file without a baseline.
+    """
+    if case.runtime == BASELINE:
+        return _baseline(case.baseline, model)
+    runtime = make_runtime(model, case.runtime, case.precision)
+    if isinstance(runtime, PatientRuntime):  # measured is what it comes to, not what answers meanwhile
+        runtime = runtime.graph
+    return runtime
+
+
+def make_inputs(case: Case, model: KTB) -> tuple[Tensor, Tensor]:
+    """The same random images for every case of a job, smooth and noisy at once, normalised."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(2, case.batch, 3, 8, 8, generator=generator).flatten(0, 1)
+    images = torch.nn.functional.interpolate(coarse, case.size_hw, mode="bicubic")
+    images = (images + 0.05 * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    rgb, modal_x = images.to(case.device).chunk(2)
+    return model.normalize_rgb(rgb), model.normalize_x(modal_x)
+
+
+def _baseline(file: Path, model: KTB) -> Network:
+    if not file.is_file():
+        raise ValueError(f"there is no file {file} to take the baseline from.")
+    spec = importlib.util.spec_from_file_location("bench_baseline", file)
+    module = importlib.util.module_from_spec(spec) if spec and spec.loader else None
+    if module is None:
+        raise ValueError(f"{file} is no Python file.")
+    spec.loader.exec_module(module)
+    if not callable(make := getattr(module, "make", None)):
+        raise ValueError(f"{file} has no function make(model), which should give the baseline's forward.")
+    return make(model)

@@ -1,0 +1,100 @@
+"""The process of one case: it answers what the parent asks, one method at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+
+from ktb.bench.cases import Case
+from ktb.bench.measure import (
+    flops,
+    gpu_peak_memory,
+    matrix_product_rate,
+    peak_memory,
+    seconds_of_parts,
+    timed,
+)
+from ktb.bench.networks import make_inputs, make_model, make_network
+from ktb.ground_truth import IGNORE_INDEX, Numbering, read_truth
+from ktb.modalities import read_image_rgb, read_x
+from ktb.predictor import Predictor
+
+
+class Session:
+    """A case with its model loaded; every public method can be asked for."""
+
+    def __init__(self, case: Case):
+        if case.threads:
+            torch.set_num_threads(case.threads)
+        self.case = case
+        self.model = make_model(case.model, case.device)
+        self.network = make_network(case, self.model)
+        self.inputs = make_inputs(case, self.model)
+
+    def logits(self) -> np.ndarray:
+        """Of the fused head, (B, K, H, W) or a quarter of that size, float32."""
+        return self._run().fused.float().cpu().numpy()
+
+    def seconds(self) -> float:
+        """Of one run."""
+        return timed(self._run, self.case.device)[0]
+
+    def parts(self) -> dict[str, float]:
+        """Seconds by part of the network, and of preparing and deciding around it."""
+        parts = seconds_of_parts(self.model, self._run, self.case.device)
+        predictor = Predictor(self.model, short_side=min(self.case.size_hw), runtime="eager")
+        rgb = np.random.default_rng(0).integers(0, 256, (*self.case.size_hw, 3), dtype=np.uint8)
+        output = predictor.run([predictor.prepare(rgb, None)])[0]
+        for _ in range(2):  # the second time counts
+            before, prepared = timed(lambda: predictor.prepare(rgb, None), self.case.device)
+            after, _ = timed(partial(predictor.finish, prepared, output, 0.0), self.case.device)
+        return {**parts, "preparing a pair, without reading X": before, "deciding the labels": after}
+
+    def flops(self) -> int:
+        """Of one run."""
+        return flops(self.model, self.case.batch, self.case.size_hw)
+
+    def matrix_product_rates(self) -> dict[str, float]:
+        """Operations per second by precision."""
+        return {p: matrix_product_rate(p, self.case.device) for p in ("float32", "bfloat16")}
+
+    def memory(self) -> dict[str, int | None]:
+        """Most bytes held so far."""
+        return {"process": peak_memory(), "gpu": gpu_peak_memory(self.case.device)}
+
+    def joint_counts(self, frames: Sequence[Mapping[str, str]], numbering: Numbering) -> np.ndarray:
+        """Pixels of labelled pairs by true and predicted class, (K, K) int64."""
+        config, precision = self.model.config, self.case.precision
+        predictor = Predictor(self.model, runtime=self.case.runtime, precision=precision)
+        joint = np.zeros((config.num_classes, config.num_classes), np.int64)
+        for frame in frames:
+            rgb = read_image_rgb(frame["rgb"])
+            predicted = predictor(rgb, read_x(frame["x"]), trace=False).labels["fused"]
+            truth = read_truth(frame["label"], rgb.shape[:2], config.palette, numbering).labels
+            valid = truth != IGNORE_INDEX
+            pairs = truth[valid].astype(np.int64) * config.num_classes + predicted[valid]
+            joint += np.bincount(pairs, minlength=joint.size).reshape(joint.shape)
+        return joint
+
+    def _run(self) -> Any:
+        with torch.inference_mode():
+            return self.network(*self.inputs)
+
+
+def serve(connection: Connection, case: Case) -> None:
+    """Load the case, then answer (method, arguments) with ("ok", result) or (kind of error, message)."""
+    try:
+        session = Session(case)
+        connection.send(("ok", session.logits()))
+        while request := connection.recv():
+            method, arguments = request
+            connection.send(("ok", getattr(session, method)(*arguments)))
+    except EOFError:  # the parent has gone
+        return
+    except Exception as error:  # told to the parent, which raises it or leaves the case out
+        connection.send((type(error).__name__, str(error)))
