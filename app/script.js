@@ -52,8 +52,11 @@
   const point = (next) => { at = next; plan(); send(); };
   window.ktbForgetPixel = () => { at = null; plan(); };
 
+  // A drawn point lies over its picture; a click on it means the pixel below.
+  const viewAt = (target) =>
+    target.closest?.(VIEW) ?? target.closest?.(".ktb-strong")?.closest(".ktb-pane")?.querySelector(VIEW);
   document.addEventListener("pointerdown", (event) => {
-    const img = event.target.closest?.(VIEW);
+    const img = viewAt(event.target);
     if (!img || event.button) return;
     dragged = img;
     if (event.pointerType === "mouse") point(within(img, event)); // a finger may be about to scroll

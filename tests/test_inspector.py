@@ -108,6 +108,24 @@ def test_a_click_shows_the_points_and_weights_of_the_trace(fusion, expected):  #
     assert fusion.foreign_requests == []
 
 
+def test_a_click_on_a_drawn_point_inspects_the_pixel_below_it(fusion):
+    inspect(fusion, 0.4, 0.3)
+    fusion.wait_for_selector(TABLE)
+    fusion.locator("#ktb-pane-photo").scroll_into_view_if_needed()
+    x, y, row, column = fusion.evaluate("""() => {
+      const pane = document.querySelector('#ktb-pane-photo');
+      const box = pane.querySelector('img.ktb-view').getBoundingClientRect();
+      const spot = pane.querySelector('.ktb-strong :is(circle, rect)').getBoundingClientRect();
+      const x = spot.x + spot.width / 2, y = spot.y + spot.height / 2;
+      return [x, y, (y - box.y) / box.height, (x - box.x) / box.width]; }""")
+    wanted = int(row * SIZE[0]), int(column * SIZE[1])
+    fusion.mouse.click(x, y)
+    fusion.wait_for_selector(f'{DETAILS}:not([data-y="{int(0.4 * SIZE[0])}"][data-x="{int(0.3 * SIZE[1])}"])')
+    found = shown(fusion)
+    assert abs(int(found["y"]) - wanted[0]) <= 1
+    assert abs(int(found["x"]) - wanted[1]) <= 1
+
+
 def test_the_point_stays_when_level_or_head_changes_and_goes_with_a_new_run(fusion, expected):  # noqa: F811
     inspect(fusion, 0.7, 0.2, "x")
     pixel = {key: shown(fusion)[key] for key in ("y", "x")}
