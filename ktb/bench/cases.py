@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ktb.checkpoint import resolve
+
 RANDOM_MODELS = ("swin-b", "swin-l", "lite")
 """Configurations that are measured with random weights: the time does not depend on the weights."""
 BASELINE = "baseline"
@@ -65,9 +67,13 @@ def make_cases(
     """Every combination, float32 eager (and the baseline, if any) first of each job whether asked for or not.
 
     Raises:
-        ValueError: for a batch, size or number of threads that cannot be.
+        ValueError: for a batch, size or number of threads that cannot be, or a file that is not there.
     """
     _check(sizes, batches, threads)
+    for name in set(models) - set(RANDOM_MODELS):
+        resolve(name)
+    if baseline is not None and not baseline.is_file():
+        raise ValueError(f"there is no file {baseline} to take the baseline from.")
     cases = []
     for model, size, batch in itertools.product(models, sizes, batches):
         reference = Case(model, size_hw=size, batch=batch, device=device, threads=threads)
