@@ -1,0 +1,54 @@
+"""The page with OpenVINO: the inspector shows what the trace says, as with PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from pairs import synthetic_pair, write_pair
+from test_inspector import assert_as_trace, inspect
+from test_model import stirred, tiny_swin_config
+from test_page import WAIT, browser, run, upload  # noqa: F401 (fixtures)
+
+from app.service import Service
+from app.ui import build_page, launch_options
+from ktb import Predictor, load_model, save_model
+from ktb.build import build_model
+from ktb.config import InputConfig
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A page that offers a tiny network in OpenVINO, and the file of the network."""
+    pytest.importorskip("openvino")
+    environment = pytest.MonkeyPatch()
+    environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+    environment.setenv("KTB_CACHE", str(tmp_path_factory.mktemp("cache")))
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    tiny = tiny_swin_config()
+    backbone = dataclasses.replace(tiny.backbone, depths=(2, 1, 1, 1))
+    inputs = InputConfig(modality="depth", encoding="depth")
+    torch.manual_seed(0)
+    save_model(path, stirred(build_model(dataclasses.replace(tiny, backbone=backbone, inputs=inputs))), {})
+    page = build_page(Service([str(path)], runtime="openvino"))
+    _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    yield url, path
+    page.close()
+    environment.undo()
+
+
+def test_a_click_names_the_points_that_the_attention_gives_in_openvino(browser, served, tmp_path):  # noqa: F811
+    address, path = served
+    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+    tab.set_default_timeout(WAIT)
+    tab.goto(address, wait_until="domcontentloaded")
+    tab.wait_for_selector("#ktb-run")
+    upload(tab, *write_pair(tmp_path))
+    run(tab)
+    assert "openvino float32" in tab.inner_text("#ktb-foot .ktb-footer")
+    tab.get_by_role("tab", name="Fusion").click()
+    tab.wait_for_selector("#ktb-pane-photo svg")
+    inspect(tab, 0.4, 0.7)
+    assert_as_trace(tab, Predictor(load_model(path), runtime="eager")(*synthetic_pair()))
+    tab.close()
