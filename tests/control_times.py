@@ -189,9 +189,9 @@ def options(page: Page, box: str) -> list[str]:
     return [text.replace("✓", "").strip() for text in found]
 
 
-def run(page: Page) -> None:
+def run_example(page: Page, number: int) -> None:
     page.evaluate("document.querySelector('.ktb-footer')?.setAttribute('data-old', '')")
-    page.click("#ktb-run")
+    page.locator("#ktb-examples button.thumbnail-item").nth(number).click()
     page.wait_for_selector(".ktb-footer:not([data-old])")
 
 
@@ -220,10 +220,9 @@ def time_fusion(watch: Stopwatch) -> None:
     page = watch.page
     tab(page, "Fusion").click()
     page.wait_for_selector("#ktb-pane-photo svg")
-    levels = [page.locator("#ktb-level label").nth(level).click for level in (3, 0, 1, 2)]
+    levels = [page.locator("#ktb-level label").nth(level).click for level in range(4)]
     watch.cycle("level", DRAWS, MAP, levels)
-    heads = [option(page, "#ktb-head-choice", name) for name in options(page, "#ktb-head-choice")[1:4]]
-    watch.cycle("head", DRAWS, MAP, heads)
+    time_heads(watch, "head")
     for name in MAPS:
         for _ in range(max(2, watch.uses // 3)):
             watch.use(f"map: {name}", DRAWS, MAP, option(page, "#ktb-map", name))
@@ -241,31 +240,40 @@ def time_fusion(watch: Stopwatch) -> None:
     keys = [lambda key=key: page.keyboard.press(key) for key in ("ArrowLeft", "ArrowUp", "ArrowRight")]
     watch.cycle("pixel, arrow keys", DRAWS, POINTS, keys)
     watch.cycle("level, with a pixel", DRAWS, MAP, levels)
-    watch.cycle("head, with a pixel", DRAWS, MAP, heads)
+    time_heads(watch, "head, with a pixel")
     opens = page.locator("#ktb-heads > button").click
     watch.cycle("every head (open or close)", BROWSER, Change("#ktb-heads > button", "@class"), [opens])
-    watch.cycle(
-        "attribution", WORK, Change("#ktb-attribution", "img"), [page.locator("#ktb-attribute").click]
-    )
+    for click in clicks[:2]:
+        click()
+        watch.use(
+            "attribution", WORK, Change("#ktb-attribution", "img"), page.locator("#ktb-attribute").click
+        )
+
+
+def time_heads(watch: Stopwatch, control: str) -> None:
+    """Heads of the chosen level, from the mean over them on."""
+    box = "#ktb-head-choice"
+    mean, *heads = [option(watch.page, box, name) for name in options(watch.page, box)]
+    mean()
+    watch.cycle(control, DRAWS, MAP, heads)
 
 
 def time_tabs(watch: Stopwatch) -> None:
     """Each tab once after each run, which draws it, and once more."""
     page = watch.page
-    drawn = {
-        "Branches": Change("#ktb-branches", "img"),
-        "Fusion": Change("#ktb-pane-photo", "svg"),
-        "X input": Change("#ktb-x-tab", "img"),
-    }
-    for _ in range(max(2, watch.uses // 4)):
+    drawn = {"Branches": "#ktb-branches img", "Fusion": "#ktb-pane-photo svg"}
+    shown = {**drawn, "X input": "#ktb-x-tab img"}  # what was read of X stands there before the run
+    for name, what in shown.items():
+        tab(page, name).click()
+        page.wait_for_selector(what)
+    for number in range(max(2, watch.uses // 4)):
         tab(page, "Result").click()
         watch.settle()
-        run(page)
-        watch.settle()
-        for name, change in drawn.items():
-            watch.use(f"open {name} after a run", DRAWS, change, tab(page, name).click)
-        for name in drawn:
-            panel = Change(f"[role=tabpanel]:has({drawn[name].place})", "@style")
+        run_example(page, 1 - number % 2)  # another one, or nothing would change
+        for name, what in drawn.items():
+            watch.use(f"open {name} after a run", DRAWS, Change("#ktb-tabs", what), tab(page, name).click)
+        for name, what in shown.items():
+            panel = Change(f"#ktb-tabs [role=tabpanel]:has({what})", "@style")
             watch.use(f"open {name} again", BROWSER, panel, tab(page, name).click)
     tab(page, "Result").click()
 
@@ -275,10 +283,11 @@ def time_x(watch: Stopwatch) -> None:
     page.click("#ktb-fix > button")
     page.wait_for_selector("#ktb-unit input")
     units = [option(page, "#ktb-unit", name) for name in options(page, "#ktb-unit")[:2]]
-    watch.cycle("X: unit", DRAWS, read, units[::-1])
-    watch.cycle("X: back to automatic", DRAWS, read, [page.locator("#ktb-reset").click])
+    for _ in range(watch.uses):
+        watch.use("X: unit", DRAWS, read, units[1])
+        watch.use("X: back to automatic", DRAWS, read, page.locator("#ktb-reset").click)
     tab(page, "X input").click()
-    watch.cycle("X: unit, X input open", DRAWS, Change("#ktb-x-tab", "img"), units[::-1])
+    watch.cycle("X: unit, X input open", DRAWS, Change("#ktb-x-tab", "img, dd, p"), units[::-1])
     page.click("#ktb-reset")
 
 
@@ -292,8 +301,7 @@ def time_runs(watch: Stopwatch) -> None:
         tab(page, name).click()
         if name == "What if":
             page.locator("#ktb-off label").nth(1).click()
-        for _ in range(2):
-            watch.use(f"{name}: run", WORK, Change(place, "img"), page.locator(button).click)
+        watch.use(f"{name}: run", WORK, Change(place, "img"), page.locator(button).click)
         slider(watch, f"{name}: opacity", f"{place}-opacity", place)
 
 
@@ -323,7 +331,7 @@ def time_controls(address: str, uses: int) -> list[dict]:
         page.set_default_timeout(WAIT_MS)
         page.add_init_script(SPY)
         page.goto(address, wait_until="domcontentloaded")
-        page.locator("#ktb-examples button.thumbnail-item").first.click()
+        run_example(page, 0)
         page.wait_for_selector("#ktb-stage img.ktb-mask")
         watch = Stopwatch(page, uses)
         for part in (time_result, time_fusion, time_tabs, time_x, time_runs, time_exports):
