@@ -125,6 +125,7 @@ class Service:
         if not self._files:
             raise ValueError("there is no model to show; give one with --model FILE.safetensors")
         self._predictors: dict[str, Predictor] = {}
+        self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
         self._computing = runtime, precision
         self._estimator: DepthEstimator | None = None
         self._lock = threading.Lock()
@@ -243,10 +244,12 @@ class Service:
     def _header(self, model: str) -> tuple[ModelConfig, Mapping[str, Any]]:
         """Configuration and card, read without loading the weights where the format allows."""
         path = self._path(model)
-        if path.suffix not in OFFICIAL_SUFFIXES:
-            return read_header(path)
-        loaded = self.predictor(model).model
-        return loaded.config, loaded.card
+        if path.suffix in OFFICIAL_SUFFIXES:
+            loaded = self.predictor(model).model
+            return loaded.config, loaded.card
+        if model not in self._headers:  # every reading of X asks for it
+            self._headers[model] = read_header(path)
+        return self._headers[model]
 
 
 def _view(raw: RawX | None, reading: XReading, inputs: InputConfig, options: XOptions) -> XView:
