@@ -10,7 +10,9 @@ from gradio.exceptions import InvalidPathError
 from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 
 NOT_HERE = "a file is not here, or not any more. Upload it (again); other files of this machine are not read."
-NO_ADDRESSES = "a file is given by its address on the internet; nothing is fetched from there. Upload the file."
+NO_ADDRESSES = (
+    "a file is given by its address on the internet; nothing is fetched from there. Upload the file."
+)
 
 
 class UploadedOnly(gr.Blocks):

@@ -103,8 +103,9 @@ def test_predict_prints_the_classes_and_writes_the_files(files, tmp_path):
     assert summary["network_size"] == {"height": 64, "width": 96}
     lines = result.stdout.splitlines()
     assert lines[0].startswith("tiny-depth, ")
-    assert "millimetres (certain)" in lines[1]
-    table = [line for line in lines[3:] if not line.startswith("wrote ")]
+    assert lines[1].startswith("computed by eager in float32")
+    assert "millimetres (certain)" in lines[2]
+    table = [line for line in lines[4:] if not line.startswith("wrote ")]
     rows = summary["branches"]["fused"]
     assert len(table) == len(rows)
     for line, row in zip(table, rows):

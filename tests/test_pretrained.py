@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from test_model import tiny_model, tiny_swin_config
 from timm.models.swin_transformer import SwinTransformer
 
-import ktb.pretrained
 from ktb.build import build_model
 from ktb.pretrained import LITE_PACKAGE, load_pretrained_backbone
 
@@ -239,6 +238,6 @@ def test_no_connection_is_explained(monkeypatch):
 
     model = tiny_model("swin")
     monkeypatch.setattr(type(model.backbone), "timm_name", staticmethod(lambda config: "swin_base"))
-    monkeypatch.setattr(ktb.pretrained.timm, "create_model", offline)
+    monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ValueError, match=r"could not provide swin_base .*no route to host.*local file"):
         load_pretrained_backbone(model)

@@ -16,6 +16,7 @@ from app.ui import build_page, launch_options
 from ktb import Predictor, load_model, save_model
 from ktb.build import build_model
 from ktb.config import InputConfig
+from ktb.runtime import make_runtime
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,7 @@ def served(tmp_path_factory):
     inputs = InputConfig(modality="depth", encoding="depth")
     torch.manual_seed(0)
     save_model(path, stirred(build_model(dataclasses.replace(tiny, backbone=backbone, inputs=inputs))), {})
+    make_runtime(load_model(path), "openvino").prepare((128, 160))  # a busy machine takes minutes for it
     page = build_page(Service([str(path)], runtime="openvino"))
     _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield url, path

@@ -4,7 +4,7 @@
     python -m training.train sunrgbd-swin-l --data DATA/SUN-RGBD --out runs/sunrgbd-swin-l
     python -m training.train sunrgbd-lite --data DATA/SUN-RGBD --out runs/sunrgbd-lite
 
-One GPU, estimated by the rule in training/cost.py, not measured: B 33 hours, L 71 hours,
+One GPU, estimated by the rule in training/cost.py, not measured: B 29 hours, L 63 hours,
 small 16 minutes.
 Published mIoU (37 classes, probably several scales with flip): B 53.7, L 55.0. The small one was never run.
 """
