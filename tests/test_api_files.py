@@ -237,11 +237,10 @@ def test_a_cancelled_recording_stops_and_leaves_nothing(client, tmp_path, upload
 
 def test_single_runs_go_between_the_frames_and_recordings_one_after_the_other(client, files, tmp_path):
     archives = [zipped(tmp_path / f"asked_{i}.zip", frames_of(count)) for i, count in enumerate((40, 1))]
-    long, short = (
-        client.submit(recording=handle_file(str(archive)), model=MODEL, api_name="/sequence")
-        for archive in archives
-    )
+    recordings = [handle_file(str(archive)) for archive in archives]
+    long = client.submit(recording=recordings[0], model=MODEL, api_name="/sequence")
     assert next(iter(long))["status"] == "running"
+    short = client.submit(recording=recordings[1], model=MODEL, api_name="/sequence")
     single = client.predict(
         rgb=handle_file(str(files[0])), x=[handle_file(str(files[1]))], api_name="/segment"
     )
