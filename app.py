@@ -24,6 +24,7 @@ def main() -> None:
     )
     parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto", help="what computes")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the numbers")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default cpu)")
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -35,7 +36,8 @@ def main() -> None:
         parser.error("--own-split needs --own-data FILE.yaml")
     try:
         own = OwnExamples(options.own_data, options.own_split) if options.own_data else None
-        page = build_page(Service(options.model, options.runtime, options.precision), own)
+        service = Service(options.model, options.runtime, options.precision, options.device)
+        page = build_page(service, own)
     except ValueError as error:
         parser.error(str(error))
     # After each event Gradio would make statistics that nobody reads: 18 ms of a processor.

@@ -22,6 +22,7 @@ from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
 from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
+from ktb.ranks import require_device
 from ktb.runtime import Precision, RuntimeName
 from ktb.storage import OFFICIAL_SUFFIXES
 
@@ -108,6 +109,7 @@ class Service:
     Args:
         extra_models: names or files to offer before the built-in models.
         runtime, precision: how the networks are computed, see `ktb.Predictor`.
+        device: where.
     """
 
     def __init__(
@@ -115,7 +117,9 @@ class Service:
         extra_models: list[str] | None = None,
         runtime: RuntimeName = "auto",
         precision: Precision = "float32",
+        device: str = "cpu",
     ):
+        require_device(device)
         self._files: dict[str, Path] = {}
         for path in map(resolve, extra_models or []):
             known = self._files.setdefault(path.stem, path)
@@ -126,7 +130,7 @@ class Service:
             raise ValueError("there is no model to show; give one with --model FILE.safetensors")
         self._predictors: dict[str, Predictor] = {}
         self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
-        self._computing = runtime, precision
+        self._computing, self._device = (runtime, precision), device
         self._estimator: DepthEstimator | None = None
         self._lock = threading.Lock()
         self.turns = Turns()
@@ -141,7 +145,8 @@ class Service:
         path = self._path(model)
         with self._lock:
             if model not in self._predictors:
-                self._predictors[model] = SharedPredictor(load_model(path), self.turns, *self._computing)
+                loaded = load_model(path, self._device)
+                self._predictors[model] = SharedPredictor(loaded, self.turns, *self._computing)
             return self._predictors[model]
 
     def card(self, model: str) -> Mapping[str, Any]:

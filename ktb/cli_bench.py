@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ktb.cli_options import require_device
+from ktb.ranks import require_device
 
 _SCORED = "With labelled pairs, whose mean IoU every runtime is scored on"
 
@@ -19,7 +19,7 @@ def bench(
         typer.Option(help="Built-in name, file, or with random weights swin-b, swin-l, lite. Repeatable."),
     ] = None,
     runtime: Annotated[
-        list[str] | None, typer.Option(help="auto, eager, openvino, onnx or compile. Repeatable.")
+        list[str] | None, typer.Option(help="auto, eager, openvino, onnx, compile or cudagraph. Repeatable.")
     ] = None,
     precision: Annotated[list[str] | None, typer.Option(help="float32 or bfloat16. Repeatable.")] = None,
     size: Annotated[

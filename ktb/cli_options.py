@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 _SPEED = "How the network is computed"
 RuntimeFlag = Annotated[
-    Literal["auto", "eager", "openvino", "onnx", "compile"],
-    typer.Option(help="auto takes OpenVINO where it is installed.", rich_help_panel=_SPEED),
+    Literal["auto", "eager", "openvino", "onnx", "compile", "cudagraph"],
+    typer.Option(
+        help="auto takes CUDA graphs on an NVIDIA card, else OpenVINO where it is installed.",
+        rich_help_panel=_SPEED,
+    ),
 ]
 PrecisionFlag = Annotated[
     Literal["float32", "bfloat16"],
@@ -123,17 +126,6 @@ def user_errors(command: Callable) -> Callable:
             raise typer.Exit(130) from None
 
     return guarded
-
-
-def require_device(device: str) -> None:
-    """ValueError if torch cannot compute there."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except Exception as error:  # torch raises many types for unknown and absent devices
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here ({reason}); use cpu.") from error
 
 
 def require_one(given: dict[str, bool], what: str) -> str:

@@ -23,7 +23,6 @@ from ktb.cli_options import (
     RuntimeFlag,
     XFlags,
     echo_warnings,
-    require_device,
     require_none,
     require_one,
 )
@@ -132,7 +131,7 @@ def predict(
     from ktb.modalities.estimate import DepthEstimator
     from ktb.outputs import save_result
     from ktb.predictor import Predictor
-    from ktb.ranks import device_of, rank_of
+    from ktb.ranks import device_of, rank_of, require_device
 
     device = device or device_of(rank_of())
     require_device(device)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ktb.cli_options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_device, require_one
+from ktb.cli_options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_one
 from ktb.cli_progress import Progress
+from ktb.ranks import require_device
 
 if TYPE_CHECKING:
     from ktb.sequences import FrameRecord

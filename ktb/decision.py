@@ -10,29 +10,50 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MAX_BAND_VALUES = 1_000_000  # logits decided at once: few enough for the processor's cache
+MAX_GPU_BAND_VALUES = 64_000_000  # so many that a card is busy
 Size = tuple[int, int]
 
 
 def decide(
     logits: Tensor, size_hw: Size, rows_at_once: int | None = None, via_hw: Size | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32.
+    """As `decide_there`, brought to the CPU: labels (H, W) uint8 and probabilities (H, W) float32."""
+    label, confidence = to_host(decide_there(logits, size_hw, rows_at_once, via_hw))
+    return label.numpy(), confidence.numpy()
+
+
+def decide_there(
+    logits: Tensor, size_hw: Size, rows_at_once: int | None = None, via_hw: Size | None = None
+) -> tuple[Tensor, Tensor]:
+    """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32, on their device.
 
     Args:
         size_hw: (H, W); the logits are upsampled bilinearly.
-        rows_at_once: of the result; as many as MAX_BAND_VALUES allows by default.
+        rows_at_once: of the result; as many as suits the device by default.
         via_hw: a size to which they are upsampled before.
     """
-    label = np.empty(size_hw, np.uint8)
-    confidence = np.empty(size_hw, np.float32)
+    device = logits.device
+    label = torch.empty(size_hw, dtype=torch.uint8, device=device)
+    confidence = torch.empty(size_hw, device=device)
     steps = [step for step in (via_hw, size_hw) if step is not None]
-    rows = rows_at_once or max(1, MAX_BAND_VALUES // (logits.shape[1] * size_hw[1]))
+    most = MAX_BAND_VALUES if device.type == "cpu" else MAX_GPU_BAND_VALUES
+    rows = rows_at_once or max(1, most // (logits.shape[1] * size_hw[1]))
     for top, bottom, band in _upsampled_bands(logits, steps, rows):
         highest, index = band.max(dim=1)
-        probability = (highest - band.logsumexp(dim=1)).exp()
-        label[top:bottom] = index[0].to(torch.uint8).cpu().numpy()
-        confidence[top:bottom] = probability[0].cpu().numpy()
+        label[top:bottom] = index[0]
+        confidence[top:bottom] = (highest - band.logsumexp(dim=1)).exp()[0]
     return label, confidence
+
+
+def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors on the CPU: from a card in one transfer."""
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return list(tensors)
+    order = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())  # so that each lies aligned
+    flat = torch.cat([tensors[i].contiguous().flatten().view(torch.uint8) for i in order]).cpu()
+    parts = zip(order, flat.split([tensors[i].nbytes for i in order]))
+    found = {i: part.view(tensors[i].dtype).view(tensors[i].shape) for i, part in parts}
+    return [found[i] for i in range(len(tensors))]
 
 
 def _upsampled_bands(

@@ -26,12 +26,11 @@ def position_bias(table: Tensor, query_y: Tensor, query_x: Tensor, points: Tenso
     Returns:
         (B, M, Q, N) float32; queries row by row.
     """
-    groups, batch, num_points = points.shape[1], points.shape[0], points.shape[2]
+    groups, batch = points.shape[1], points.shape[0]
+    queries = torch.stack(torch.broadcast_tensors(query_x, query_y), dim=-1).reshape(-1, 1, 2)  # Q, 1, (x, y)
     # One table per group and all its samples side by side: no table is copied, whatever the batch.
-    by_group = points.float().transpose(0, 1).unflatten(2, (*[1] * query_y.ndim, num_points))
-    y = 0.5 * (query_y[..., None] - by_group[..., 0])  # G, B, …, N
-    x = 0.5 * (query_x[..., None] - by_group[..., 1])
-    grid = torch.stack(torch.broadcast_tensors(x, y), dim=-1).flatten(1, -3)  # G, B·Q, N, (x, y)
+    by_group = points.float().flip(-1).transpose(0, 1)[:, :, None]  # G, B, 1, N, (x, y)
+    grid = (0.5 * queries - 0.5 * by_group).flatten(1, 2)  # G, B·Q, N, (x, y)
     tables = table.float().unflatten(0, (groups, -1))
     bias = F.grid_sample(tables, grid, mode="bilinear", align_corners=True)  # G, M/G, B·Q, N
     return bias.unflatten(2, (batch, -1)).permute(2, 0, 1, 3, 4).flatten(1, 2)

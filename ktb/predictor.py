@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ktb.decision import decide
+from ktb.decision import decide_there, to_host
 from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
 from ktb.modalities.limits import MIN_SIDE
 from ktb.model import BRANCHES, KTB, KTBOutput
@@ -144,15 +144,19 @@ class Predictor:
         """What the network said, at the photograph's size; `seconds` that the network took."""
         started = time.perf_counter()
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
-        decided = {b: decide(getattr(output, b), size_hw, via_hw=network_hw) for b in BRANCHES}
+        logits = [getattr(output, branch).float() for branch in BRANCHES]
+        decided = [decide_there(values, size_hw, via_hw=network_hw) for values in logits]
+        labels, confidences = zip(*decided)
+        found = to_host([*logits, *confidences, *labels])
+        logits, confidences, labels = (dict(zip(BRANCHES, found[i : i + 3])) for i in (0, 3, 6))
         return Prediction(
             model=config.name,
             classes=config.classes,
             palette=config.palette,
-            labels={branch: label for branch, (label, _) in decided.items()},
-            confidences={branch: confidence for branch, (_, confidence) in decided.items()},
+            labels={branch: label.numpy() for branch, label in labels.items()},
+            confidences={branch: confidence.numpy() for branch, confidence in confidences.items()},
             x=prepared.reading,
-            logits={branch: getattr(output, branch).float().cpu() for branch in BRANCHES},
+            logits=logits,
             trace=output.trace,
             prompts=output.prompts,
             network_hw=network_hw,
@@ -234,5 +238,7 @@ class Predictor:
         return self.runtime(**inputs)
 
     def _to_network(self, image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
-        resized = resize_for_network(image, network_hw)
-        return torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].to(self._device)
+        resized = torch.from_numpy(np.ascontiguousarray(resize_for_network(image, network_hw)))
+        if self._device.type == "cuda":
+            resized = resized.pin_memory()  # its upload runs beside what the card does
+        return resized.to(self._device, non_blocking=True).permute(2, 0, 1)[None]

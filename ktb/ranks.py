@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as `accelerate launch` and `torchrun` tell it."""
+"""Which of several processes this one is, as a launcher tells it, and where it computes."""
 
 from __future__ import annotations
 
@@ -69,3 +69,14 @@ def device_of(rank: Rank, environment: Mapping[str, str] = os.environ) -> str:
             "as many processes as there are, or give --device"
         )
     return f"cuda:{rank.local}"
+
+
+def require_device(device: str) -> None:
+    """ValueError if torch cannot compute there."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises many types for unknown and absent devices
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used here ({reason}); use cpu.") from error

@@ -45,6 +45,11 @@ class Recent:
                 self._values.popitem(last=False)
         return value
 
+    def values(self) -> list[Any]:
+        """What is kept at the moment."""
+        with self._lock:
+            return list(self._values.values())
+
     def __len__(self) -> int:
         return len(self._values)
 

@@ -71,19 +71,29 @@ class SwinBlock(nn.Module):
         flat = tokens.flatten(1, 2)
         if layout.padded:
             flat = F.pad(flat, (0, 0, 0, 1))  # a zero token, read wherever the windows are padded
-        qkv = self.attn.qkv(flat)
-        biases = self._position_biases(qkv.dtype)
-        groups = [self._attend(qkv.index_select(1, at), biases[kind]) for kind, at in layout.groups]
+        qkv = self._projections(flat)
+        biases = self._position_biases(qkv[0].dtype)
+        groups = [
+            self._attend([tensor.index_select(1, at) for tensor in qkv], biases[kind])
+            for kind, at in layout.groups
+        ]
         attended = groups[0] if len(groups) == 1 else torch.cat(groups, dim=1)
         attended = self.attn.proj(attended.index_select(1, layout.back))
         return attended.unflatten(1, tokens.shape[1:3])
 
-    def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
-        """Attention within windows: qkv (2B, windows·N, 3C) → (2B, windows·N, C)."""
-        windows = qkv.view(-1, self.window**2, 3, self.attn.num_heads, self.attn.dim // self.attn.num_heads)
-        query, key, value = windows.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return attended.transpose(1, 2).reshape(qkv.shape[0], -1, self.attn.dim)
+    def _projections(self, tokens: Tensor) -> list[Tensor]:
+        """Scaled queries, keys and values (2B, N, C), each contiguous."""
+        qkv = self.attn.qkv
+        (weight, *weights), (bias, *biases) = qkv.weight.chunk(3), qkv.bias.chunk(3)
+        weights, biases = [weight * self.attn.scale, *weights], [bias * self.attn.scale, *biases]
+        return [F.linear(tokens, weight, bias) for weight, bias in zip(weights, biases)]
+
+    def _attend(self, qkv: list[Tensor], bias: Tensor) -> Tensor:
+        """Attention within windows: scaled queries, keys and values (2B, windows·N, C) → the same shape."""
+        shape = -1, self.window**2, self.attn.num_heads, self.attn.dim // self.attn.num_heads
+        query, key, value = (t.view(shape).transpose(1, 2) for t in qkv)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, scale=1.0)
+        return attended.transpose(1, 2).reshape(qkv[0].shape)
 
     def _position_biases(self, dtype: torch.dtype) -> dict[int, Tensor]:
         """Per kind of window the relative position bias, less where a seam divides it: (1, M, N, N)."""

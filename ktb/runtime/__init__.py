@@ -9,6 +9,7 @@ from typing import get_args
 
 from ktb.model import KTB
 from ktb.runtime.base import Precision, Runtime, RuntimeName
+from ktb.runtime.cuda_graph import CUDAGraphRuntime
 from ktb.runtime.eager import CompiledRuntime, EagerRuntime
 from ktb.runtime.onnx import ONNXRuntime
 from ktb.runtime.openvino import OpenVINORuntime
@@ -20,6 +21,7 @@ _RUNTIMES = {
     "openvino": OpenVINORuntime,
     "onnx": ONNXRuntime,
     "compile": CompiledRuntime,
+    "cudagraph": CUDAGraphRuntime,
 }
 _log = logging.getLogger(__name__)
 
@@ -28,7 +30,8 @@ def make_runtime(model: KTB, runtime: RuntimeName = "auto", precision: Precision
     """A runtime for a model, which it leaves as it is.
 
     "auto" means what the environment variable KTB_RUNTIME says; without it OpenVINO for a model on the CPU if
-    that is installed, with PyTorch's answer until a size's graph is ready; else PyTorch.
+    that is installed, with PyTorch's answer until a size's graph is ready; CUDA graphs for one on an NVIDIA
+    card; else PyTorch.
 
     Raises:
         ValueError: for an unknown name, a package or compiler that is not installed, or a device or precision
@@ -50,6 +53,8 @@ def make_runtime(model: KTB, runtime: RuntimeName = "auto", precision: Precision
 
 def _automatic(model: KTB, precision: Precision) -> Runtime:
     device = next(model.parameters()).device.type
+    if device == "cuda":
+        return CUDAGraphRuntime(model, precision, "A size that comes again is replayed as a CUDA graph.")
     if device != "cpu":
         return EagerRuntime(model, precision, f"PyTorch computes on {device}.")
     if find_spec("openvino") is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ktb.model import BRANCHES, KTBOutput
 
-RuntimeName = Literal["auto", "eager", "openvino", "onnx", "compile"]
+RuntimeName = Literal["auto", "eager", "openvino", "onnx", "compile", "cudagraph"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -17,7 +17,7 @@ class Runtime(Protocol):
     """One way to compute a network.
 
     Attributes:
-        name: "eager", "openvino", "onnx" or "compile".
+        name: "eager", "openvino", "onnx", "compile" or "cudagraph".
         precision: in which it computes.
         why: one sentence that says why this one was chosen.
     """
