@@ -51,6 +51,13 @@ def init_down(linear: nn.Linear) -> None:
     nn.init.zeros_(linear.bias)
 
 
+class TokenNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (…, C), as rows of one table: OpenVINO computes only that in one step."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens.flatten(0, -2)).view(tokens.shape)
+
+
 class Adapter(nn.Module):
     """A bottleneck, Linear → ReLU → Dropout → Linear, whose output starts at zero; see `StreamAdapters`."""
 

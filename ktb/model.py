@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ktb.config import ModelConfig
-from ktb.layers import split_streams
+from ktb.layers import TokenNorm, split_streams
 from ktb.trace import FusionTrace
 
 MIN_SIDE = 32
@@ -62,7 +62,7 @@ class KTB(nn.Module):
         self.mapa = nn.ModuleList(mapa)
         self.dscf = nn.ModuleList(dscf)
         self.norms = nn.ModuleDict(
-            {b: nn.ModuleList(nn.LayerNorm(d) for d in config.backbone.feature_dims) for b in BRANCHES}
+            {b: nn.ModuleList(TokenNorm(d) for d in config.backbone.feature_dims) for b in BRANCHES}
         )
         self.heads = nn.ModuleDict(heads)
         self.norms.requires_grad_(False)

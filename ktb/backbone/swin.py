@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ktb.backbone.windows import BOTTOM, RIGHT, WindowLayout, shift_penalty, window_layout
 from ktb.config import SwinConfig
-from ktb.layers import Reach, pays_in_parts, require_matching, stream_adapters
+from ktb.layers import Reach, TokenNorm, pays_in_parts, require_matching, stream_adapters
 from ktb.recent import Recent, weights_key
 
 TOKENS_AT_ONCE = 2400  # through an MLP: few enough for a processor's cache, enough for fast products
@@ -27,7 +27,7 @@ class PatchEmbed(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.proj = nn.Conv2d(3, dim, 4, 4)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = TokenNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) → (B, ⌈H/4⌉, ⌈W/4⌉, C)."""
@@ -44,9 +44,9 @@ class SwinBlock(nn.Module):
     ):
         super().__init__()
         self.window, self.shift = window, shift
-        self.norm1 = nn.LayerNorm(dim)
+        self.norm1 = TokenNorm(dim)
         self.attn = WindowAttention(dim, num_heads, window_size=window)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = TokenNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
         self.adapters = adapters
         self.drop_path = DropPath(drop_path)
@@ -115,7 +115,7 @@ class SwinStage(nn.Module):
     def __init__(self, config: SwinConfig, level: int, drop_paths: list[float]):
         super().__init__()
         dim = config.stage_dims[level]
-        self.downsample = PatchMerging(dim // 2) if level else nn.Identity()
+        self.downsample = PatchMerging(dim // 2, norm_layer=TokenNorm) if level else nn.Identity()
         self.blocks = nn.ModuleList(
             SwinBlock(
                 dim=dim,

@@ -14,6 +14,7 @@ from ktb.build import build_model, lite_config, swin_config
 from ktb.checkpoint import load_model
 from ktb.model import KTB, KTBOutput
 from ktb.runtime import make_runtime
+from ktb.runtime.cuda_graph import CUDAGraphRuntime
 from ktb.runtime.patient import PatientRuntime
 
 Network = Callable[[Tensor, Tensor], KTBOutput]
@@ -44,6 +45,8 @@ def make_network(case: Case, model: KTB) -> Network:
     runtime = make_runtime(model, case.runtime, case.precision)
     if isinstance(runtime, PatientRuntime):  # measured is what it comes to, not what answers meanwhile
         runtime = runtime.graph
+    if isinstance(runtime, CUDAGraphRuntime):
+        runtime.patience = 0
     return runtime
 
 
