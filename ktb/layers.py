@@ -52,7 +52,7 @@ def init_down(linear: nn.Linear) -> None:
 
 
 class TokenNorm(nn.LayerNorm):
-    """LayerNorm over the channels of (…, C), as rows of one table: OpenVINO computes only that in one step."""
+    """LayerNorm over the channels of (…, C), as rows of one table, which OpenVINO computes in one step."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return super().forward(tokens.flatten(0, -2)).view(tokens.shape)

@@ -31,7 +31,7 @@ from ktb.runtime.eager import CompiledRuntime, EagerRuntime
 from ktb.runtime.export import checksum, export_graph
 from ktb.runtime.graph import INPUTS, GraphModule, keep_input, output_names
 from ktb.runtime.onnx import ONNXRuntime
-from ktb.runtime.openvino import OpenVINORuntime
+from ktb.runtime.openvino import OpenVINORuntime, rehearse
 from ktb.runtime.patient import PatientRuntime
 from ktb.runtime.sessions import GraphRuntime
 
@@ -246,6 +246,37 @@ def test_bfloat16_gives_nearly_the_same_labels():
     assert torch.allclose(rows.sum(-1), torch.ones(()), atol=1e-5)
 
 
+def test_a_graph_that_ends_its_process_does_not_end_this_one(openvino_vectors, tmp_path, monkeypatch, caplog):
+    model, _, runtime = openvino_vectors
+    size_hw = tuple(openvino_vectors[1][0].shape[-2:])
+    runtime.prepare(size_hw)
+    folder = tmp_path / "graph"
+    shutil.copytree(runtime._cache.find(runtime._key(size_hw)), folder)
+    rehearse(folder, "bfloat16")  # for real, in a process of its own
+    assert (folder / "rehearsed-bfloat16").read_text().strip()
+
+    started = []
+
+    def crash(command, **keywords):
+        started.append(command)
+        return subprocess.CompletedProcess(command, -11, "", "")
+
+    monkeypatch.setattr("ktb.runtime.openvino.subprocess.run", crash)
+    rehearse(folder, "bfloat16")  # is done once
+    assert not started
+    low = FakeGraphs(model, cache=GraphCache(tmp_path))
+    low._rehearse = lambda folder: rehearse(folder, "bfloat16")
+    with pytest.raises(ValueError, match=r"code -11.*Choose the precision float32, or the runtime eager"):
+        low(*pair())
+    assert len(started) == len(low.exports) == 1
+    patient = PatientRuntime(low, eager(model))
+    for _ in range(2):
+        patient(*pair(1, 32, 32))
+    patient._exports[32, 32].exception(30)
+    assert patient(*pair(1, 32, 32)).runtime == "eager"
+    assert "eager goes on" in caplog.text
+
+
 # ---------------------------------------------------------------- the cache
 
 
@@ -454,6 +485,7 @@ def test_what_cannot_be_is_refused_in_words(monkeypatch):
         ({"runtime": "tensorrt"}, "'tensorrt': choose one of auto, eager"),
         ({"precision": "int8"}, "'int8': choose one of float32, bfloat16"),
         ({"runtime": "onnx", "precision": "bfloat16"}, "onnx computes in float32, not bfloat16"),
+        ({"runtime": "cudagraph"}, "computes on an NVIDIA card, but the model is on 'cpu'"),
     ):
         with pytest.raises(ValueError, match=message):
             Predictor(model, **arguments)

@@ -101,6 +101,7 @@ class SwinBlock(nn.Module):
 
         def make() -> dict[int, Tensor]:
             bias = table[self.attn.relative_position_index.flatten()].T.unflatten(1, (self.window**2, -1))
+            bias = bias.contiguous()  # the fused kernels of graphics cards take no other
             kinds = range(1 + (RIGHT | BOTTOM)) if self.shift else (0,)
             penalties = {kind: shift_penalty(kind, self.window, self.shift, table.device) for kind in kinds}
             return {kind: (bias + penalty)[None].to(dtype) for kind, penalty in penalties.items()}

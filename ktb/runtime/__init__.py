@@ -61,9 +61,9 @@ def _automatic(model: KTB, precision: Precision) -> Runtime:
         why = "OpenVINO is not installed; with it (pip install openvino) this processor is faster."
         return EagerRuntime(model, precision, why)
     why = "OpenVINO is installed and faster on this processor; PyTorch answers until a size is prepared."
-    return PatientRuntime(
-        OpenVINORuntime(model, precision, why), EagerRuntime(model, precision, "OpenVINO prepares this size.")
-    )
+    graph = OpenVINORuntime(model, precision, why)
+    # Without bfloat16 in the processor PyTorch would imitate it, many times slower.
+    return PatientRuntime(graph, EagerRuntime(model, graph.precision, "OpenVINO prepares this size."))
 
 
 __all__ = ["Precision", "Runtime", "RuntimeName", "make_runtime"]

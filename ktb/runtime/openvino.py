@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,9 +14,11 @@ import torch
 
 from ktb.model import KTB
 from ktb.runtime.base import Precision
-from ktb.runtime.sessions import Arrays, GraphRuntime, Session
+from ktb.runtime.export import DESCRIPTION
+from ktb.runtime.sessions import Arrays, GraphRuntime, Session, environment_of_library
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_log = logging.getLogger(__name__)
 
 
 class OpenVINORuntime(GraphRuntime):
@@ -28,30 +34,82 @@ class OpenVINORuntime(GraphRuntime):
         super().__init__(model, precision, why, **keywords)
         import openvino
 
-        self._core = openvino.Core()
-        if precision == "bfloat16" and "BF16" not in self._core.get_property(
-            "CPU", "OPTIMIZATION_CAPABILITIES"
-        ):
+        core = openvino.Core()
+        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             self.precision = "float32"
             self.why += " This processor has no bfloat16, so it computes in float32."
 
+    def _rehearse(self, folder: Path) -> None:
+        if self.precision != "float32":
+            rehearse(folder, self.precision)
+
     def _load(self, folder: Path) -> Session:
-        settings = {
-            "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-            "CACHE_DIR": str(folder / "compiled"),
-        }
-        compiled = self._core.compile_model(str(folder / "model.xml"), "CPU", settings)
-        request, lock = compiled.create_infer_request(), threading.Lock()
-        names = [port.get_any_name() for port in compiled.outputs]
+        return load_session(folder, self.precision)
 
-        def run(inputs: Arrays) -> Arrays:
-            with lock:  # a request computes one pair at a time
-                per_pair = [
-                    list(request.infer({name: array[i : i + 1] for name, array in inputs.items()}).values())
-                    for i in range(len(inputs["rgb"]))
-                ]
-            return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*per_pair))}
 
-        return run
+def load_session(folder: Path, precision: Precision) -> Session:
+    """A session for the graph in a folder; RuntimeError for a damaged one."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if precision == "float32":  # a compiled graph from the disk has ended the process in bfloat16
+        settings["CACHE_DIR"] = str(folder / "compiled")
+    compiled = core.compile_model(str(folder / "model.xml"), "CPU", settings)
+    request, lock = compiled.create_infer_request(), threading.Lock()
+    names = [port.get_any_name() for port in compiled.outputs]
+
+    def run(inputs: Arrays) -> Arrays:
+        with lock:  # a request computes one pair at a time
+            per_pair = [
+                list(request.infer({name: array[i : i + 1] for name, array in inputs.items()}).values())
+                for i in range(len(inputs["rgb"]))
+            ]
+        return {name: np.concatenate(arrays) for name, arrays in zip(names, zip(*per_pair))}
+
+    return run
+
+
+def rehearse(folder: Path, precision: Precision) -> None:
+    """Compute a graph once in a process of its own: what ends that one shall not end this one.
+
+    It is done once for a graph, a precision and a processor.
+
+    Raises:
+        ValueError: it failed; says how to go on without.
+    """
+    mark, here = folder / f"rehearsed-{precision}", _processor()
+    if mark.is_file() and mark.read_text(encoding="utf-8") == here:
+        return
+    command = [sys.executable, "-m", __name__, str(folder), precision]
+    ended = subprocess.run(command, env=environment_of_library(), capture_output=True, text=True)
+    if ended.returncode:
+        raise ValueError(
+            f"OpenVINO cannot compute this network in {precision} on this processor (code "
+            f"{ended.returncode}: {ended.stderr.strip()[-500:]}). Choose the precision float32, or the "
+            f"runtime eager."
+        )
+    try:
+        mark.write_text(here, encoding="utf-8")
+    except OSError:  # a cache that others filled may be read-only; then every process rehearses
+        _log.debug("%s cannot be written", mark)
+
+
+def _processor() -> str:
+    import openvino
+
+    return f"{openvino.Core().get_property('CPU', 'FULL_DEVICE_NAME')}, OpenVINO {openvino.__version__}"
+
+
+def _main(folder: Path, precision: Precision) -> None:
+    size = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["size"]
+    image = np.zeros((1, 3, size["height"], size["width"]), np.float32)
+    load_session(folder, precision)({"rgb": image, "modal_x": image, "keep": np.ones((1, 2), np.float32)})
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), sys.argv[2])

@@ -43,7 +43,6 @@ def export_apart(model: KTB, format: Format, size_hw: tuple[int, int], folder: P
     Raises:
         RuntimeError: with what the process said, if it failed.
     """
-    environment = {**os.environ, "PYTHONPATH": _with_package(os.environ.get("PYTHONPATH"))}
     height, width = size_hw
     with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder.parent) as place:
         weights = Path(place) / "model.safetensors"
@@ -51,7 +50,7 @@ def export_apart(model: KTB, format: Format, size_hw: tuple[int, int], folder: P
         command = [sys.executable, "-m", "ktb", "export", "--model", str(weights), "--format", format]
         command += ["--size", f"{height}x{width}", "--out", str(folder)]
         command += ["--batch", "one" if format == "openvino" else "any"]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+        ended = subprocess.run(command, env=environment_of_library(), capture_output=True, text=True)
     if ended.returncode:
         raise RuntimeError(f"the network could not be exported to {format}: {ended.stderr.strip()[-2000:]}")
 
@@ -123,6 +122,9 @@ class GraphRuntime(ABC):
         """Export and load the graph of a size now."""
         self._session(size_hw)
 
+    def _rehearse(self, folder: Path) -> None:  # noqa: B027 (most have no need to)
+        """Find out whether the graph in a folder can be computed here at all; ValueError if not."""
+
     @abstractmethod
     def _load(self, folder: Path) -> Session:
         """A session for the graph in a folder; may raise RuntimeError or ValueError for a damaged one."""
@@ -158,6 +160,7 @@ class GraphRuntime(ABC):
     def _make(self, size_hw: tuple[int, int]) -> Session:
         key = self._key(size_hw)
         if found := self._cache.find(key):
+            self._rehearse(found)
             try:
                 return self._load(found)
             except (RuntimeError, ValueError, OSError) as error:
@@ -170,7 +173,9 @@ class GraphRuntime(ABC):
             self._export(self._model, self.format, size_hw, folder)
 
         try:
-            return self._load(self._cache.add(key, write))
+            place = self._cache.add(key, write)
+            self._rehearse(place)
+            return self._load(place)
         except OSError as error:
             _log.warning(
                 "Graphs cannot be kept in %s (%s), so every start makes them anew; set KTB_CACHE.",
@@ -181,10 +186,11 @@ class GraphRuntime(ABC):
             folder = Path(place) / "graph"
             folder.mkdir()
             write(folder)
+            self._rehearse(folder)
             return self._load(folder)
 
 
-def _with_package(python_path: str | None) -> str:
-    """A PYTHONPATH where the new process finds this library, wherever it is started."""
-    home = str(Path(__file__).parents[2])
-    return home if not python_path else os.pathsep.join((home, python_path))
+def environment_of_library() -> dict[str, str]:
+    """Variables for a new process that finds this library, wherever it is started."""
+    homes = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, homes))}
