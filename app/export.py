@@ -33,7 +33,6 @@ from ktb.array_file import arrays_npz
 from ktb.atomic import write_atomically
 from ktb.inspection import Inspection
 from ktb.outputs import result_zip
-from ktb.paper_figure import figure_bytes
 from ktb.report import report_html
 
 EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -90,6 +89,8 @@ def export_file(
     elif kind == "zip":
         data = result_zip(result.rgb, prediction)
     else:
+        from ktb.paper_figure import figure_bytes  # matplotlib takes a second to import
+
         data = figure_bytes(result.rgb, prediction, kind, dpi=dpi, inspection=look)
     name, mime = EXPORTS[kind]
     return f"{file_name(prediction.model)}-{name}", mime, data

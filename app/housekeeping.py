@@ -1,8 +1,9 @@
-"""What happens without a visitor: the server looks every minute for what nobody needs any more."""
+"""What happens without a visitor: a first run, and every minute a look for what nobody needs any more."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -10,17 +11,21 @@ from datetime import datetime, timedelta
 import gradio as gr
 
 from app.memory import give_back
+from app.service import Service
 from app.sessions import SessionStore
 from app.uploads import UploadedOnly
 
 LOOK_EVERY = 60.0  # seconds
 IDLE = timedelta(seconds=60)
+WARM_UP_AFTER = 1.0
+_log = logging.getLogger(__name__)
 
 
 class Page(UploadedOnly):
     """The page with the sessions that are open on it."""
 
     store: SessionStore
+    service: Service
 
 
 @asynccontextmanager
@@ -28,13 +33,22 @@ async def housekeeping(app: gr.routes.App) -> AsyncIterator[None]:
     """Keep house as long as the server of a `Page` runs."""
     page = app.get_blocks()
     assert isinstance(page, Page)
-    task = asyncio.create_task(_keep_house(page))
+    tasks = [asyncio.create_task(_keep_house(page)), asyncio.create_task(_warm_up(page.service))]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _warm_up(service: Service) -> None:
+    await asyncio.sleep(WARM_UP_AFTER)  # the page itself comes first
+    try:
+        await asyncio.to_thread(service.warm_up)
+    except Exception:  # a visitor's run will say what is wrong
+        _log.exception("The first model could not be run at the start.")
 
 
 async def _keep_house(page: Page) -> None:

@@ -28,6 +28,7 @@ from ktb.storage import OFFICIAL_SUFFIXES
 
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
+WARM_UP_HW = 480, 640  # of the examples
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,10 @@ class Service:
                 loaded = load_model(path, self._device)
                 self._predictors[model] = SharedPredictor(loaded, self.turns, *self._computing)
             return self._predictors[model]
+
+    def warm_up(self) -> None:
+        """Load the first model and run it once on a black picture, so that no visitor has to wait for it."""
+        self.predictor(self.models[0])(np.zeros((*WARM_UP_HW, 3), np.uint8), None)
 
     def card(self, model: str) -> Mapping[str, Any]:
         """The card of a model."""

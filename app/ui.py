@@ -63,6 +63,7 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
     with Page(title="KTB", delete_cache=CLEANUP_SECONDS, analytics_enabled=False) as page:
         uploads = Path(page.GRADIO_CACHE)
         uploads.mkdir(parents=True, exist_ok=True)  # Gradio's file zone needs it before the first upload
+        page.service = service
         store = page.store = SessionStore(uploads, keep=own.files if own else ())
         parts, run, exports = _lay_out(service, store, own)
         handlers = Handlers(service, store, own, uploads, parts)

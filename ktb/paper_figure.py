@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from ktb.inspection import Inspection, LevelMaps, clipped_range
+from ktb.inspection import Inspection, LevelMaps
+from ktb.inspection.maps import MIN_HALF_RANGE, balance_range
 from ktb.prediction import ClassRow, Prediction
 from ktb.visualize import scalar_to_colors
 
@@ -28,7 +29,6 @@ MAX_SIDE = 1600  # pixels of one picture in the figure
 WIDTH, MARGIN, GAP, TITLE = 10.0, 0.25, 0.14, 0.26  # inches
 MAX_PANEL_HEIGHT, LEGEND_LINE, MAX_LEGEND = 4.2, 0.19, 18
 CAPTION_LINE, CAPTION_LETTERS = 0.16, 172
-MIN_HALF_RANGE = 0.1  # balance maps flatter than ±this look flat, as they are
 INK, SOFT = "#1d2026", "#5b6270"
 SETTINGS = {
     "svg.hashsalt": "ktb",  # equal figures are equal files
@@ -114,12 +114,6 @@ def caption(
         )
     said += [f"Note: {warning}" for warning in dict.fromkeys(reading.warnings)]
     return _plain(" ".join(said))
-
-
-def balance_range(balances: Sequence[np.ndarray]) -> float:
-    """Half the colour range of balance maps, symmetric around 0.5; 0.1..0.5."""
-    reach = max(clipped_range(np.abs(balance - 0.5), (1, 99))[1] for balance in balances)
-    return float(np.clip(reach, MIN_HALF_RANGE, 0.5))
 
 
 def _balance(level: LevelMaps, head: int | None) -> np.ndarray:

@@ -8,6 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a thread each, in processes that tests start too
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import torch
 
 os.environ.setdefault("KTB_RUNTIME", "eager")  # the runtimes' own tests choose others

@@ -19,6 +19,7 @@ from visitor import Refused, Visitor
 from app import housekeeping
 from app.events import AT_ONCE
 from app.service import Service
+from app.turns import SharedPredictor
 from app.ui import build_page, launch_options
 
 LONG = 60.0  # seconds; what never ends within it is held up
@@ -40,6 +41,7 @@ def page(service, uploads):
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(uploads))
     environment.setattr(housekeeping, "LOOK_EVERY", 0.1)
+    environment.setattr(Service, "warm_up", lambda self: None)  # it would take the network's turn
     page = build_page(service)
     page.queue(max_size=WAITING).launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield page
@@ -249,3 +251,27 @@ def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, pag
     for job in jobs:
         job.join(LONG)
     tab.close()
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_the_first_model_is_run_before_anybody_comes(breaks, monkeypatch, caplog):
+    monkeypatch.setattr(housekeeping, "WARM_UP_AFTER", 0.0)
+    service, ran = Service(), []
+    predict = SharedPredictor.__call__
+
+    def watched(self, rgb, x, **options):
+        ran.append((self.model.config.name, rgb.shape))
+        if breaks:
+            raise RuntimeError("no network today")
+        return predict(self, rgb, x, **options)
+
+    monkeypatch.setattr(SharedPredictor, "__call__", watched)
+    page = build_page(service)
+    _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    try:
+        wait_until(lambda: ran == [(service.models[0], (480, 640, 3))])
+        if breaks:
+            wait_until(lambda: "no network today" in caplog.text)
+        assert httpx.get(address).status_code == httpx.codes.OK
+    finally:
+        page.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from ktb.inspection.pixel import as_array, require_single, sparse_share
 from ktb.inspection.views import UNIFORM_ENTROPY, LevelMaps
 from ktb.trace import FusionTrace
 
+MIN_HALF_RANGE = 0.1  # balance maps flatter than ±this look flat, as they are
 MAX_SPLAT_VALUES = 4_000_000  # values of the points' footprints held at once
 
 
@@ -90,6 +93,12 @@ def clipped_range(
         low, high = low - margin, high + margin
     clipped = float(((finite < low) | (finite > high)).mean())
     return low, high, clipped
+
+
+def balance_range(balances: Sequence[np.ndarray]) -> float:
+    """Half the colour range of balance maps, symmetric around 0.5; 0.1..0.5."""
+    reach = max(clipped_range(np.abs(balance - 0.5), (1, 99))[1] for balance in balances)
+    return float(np.clip(reach, MIN_HALF_RANGE, 0.5))
 
 
 def _splat(points: Tensor, values: Tensor, trace: FusionTrace) -> Tensor:
