@@ -162,7 +162,10 @@ def test_every_endpoint_and_parameter_is_described(address):
             assert f"`{parameter}`" in rows[name], f"{name} takes {parameter}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/inputs.md", "docs/api.md", "docs/inspector.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", *(f"docs/{page}.md" for page in ("inputs", "api", "inspector", "speed", "large_and_many"))],
+)
 def test_links_lead_somewhere(name):
     file = ROOT / name
     for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", file.read_text(encoding="utf-8")):
