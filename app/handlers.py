@@ -150,10 +150,11 @@ class Handlers:
             x.read: small_x_panel(view.reading) if view else wrong or hint(inputs, source),
             self.p.x_tab: x_panel(view) if view else wrong or no_x(inputs),
             self.p.x_is_newer: True,
-            self.p.alone: gr.update(visible=False),
             self.p.alignment.state: applied_note(form.alignment),
             self.p.alignment.remove: gr.update(visible=form.alignment is not None),
         }
+        if not (is_file and rgb_path and not x_files):  # else a run that failed meanwhile may have offered it
+            answer[self.p.alone] = gr.update(visible=False)
         return answer | x.updates(fields, bool(is_file and x_files), form.unit)
 
     @shows_errors
