@@ -402,7 +402,11 @@ def test_a_photograph_without_x_has_a_way_on(page, tmp_path):  # noqa: F811
     upload(page, rgb, None)
     assert page.locator("#ktb-alone").count() == 0
     page.click("#ktb-run")
-    page.click("#ktb-alone")
+    page.wait_for_selector("#ktb-alone")
+    with page.expect_response("**/queue/join*"):
+        page.set_input_files("#ktb-rgb input[type=file]", str(rgb))  # X is read after the run failed
+    page.wait_for_timeout(2000)
+    page.click("#ktb-alone", timeout=2000)
     page.wait_for_selector(MASK)
     assert "photograph alone" in page.inner_text("#ktb-stage .ktb-warn")
     wanted = Predictor(load_model(DEPTH))(synthetic_pair()[0], None)
