@@ -18,7 +18,6 @@ import asyncio
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -272,7 +271,7 @@ def server(folder: Path, log: Path) -> Iterator[tuple[subprocess.Popen, str]]:
             raise SystemExit("the server did not start")
         yield process, address
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # a shell's background jobs ignore SIGINT, and hand that on
         process.wait(30)
 
 
