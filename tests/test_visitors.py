@@ -41,7 +41,7 @@ def page(service, uploads):
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(uploads))
     environment.setattr(housekeeping, "LOOK_EVERY", 0.1)
-    environment.setattr(Service, "warm_up", lambda self: None)  # it would take the network's turn
+    environment.setattr(service, "warm_up", lambda: None)  # it would take the network's turn
     page = build_page(service)
     page.queue(max_size=WAITING).launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield page
