@@ -17,7 +17,7 @@ from app.uploads import UploadedOnly
 
 LOOK_EVERY = 60.0  # seconds
 IDLE = timedelta(seconds=60)
-WARM_UP_AFTER = 1.0
+WARM_UP_AFTER = 1.0  # seconds
 _log = logging.getLogger(__name__)
 
 

@@ -243,7 +243,7 @@ class Service:
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:
             if self._estimator is None:
-                self._estimator = DepthEstimator()
+                self._estimator = DepthEstimator(device=self._device)
         return self._estimator(rgb)
 
     def _path(self, model: str) -> Path:

@@ -187,3 +187,17 @@ def test_the_forward_decides_nothing_by_values(kind):
     with torch.inference_mode():
         output = model(*images, mask_rgb=mask, mask_x=mask, trace=True)
     assert output.fused.shape == (2, model.config.num_classes, 64, 96)
+
+
+def test_position_biases_lie_as_fused_attention_wants_them():
+    model = tiny_model("swin").eval()
+    with torch.inference_mode():
+        model(*pair())
+    biases = [
+        bias
+        for stage in model.backbone.stages
+        for block in stage.blocks
+        for bias in block._position_biases(torch.float32).values()
+    ]
+    assert len(biases) > 8
+    assert all(bias.is_contiguous() for bias in biases)

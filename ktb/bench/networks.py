@@ -46,7 +46,7 @@ def make_network(case: Case, model: KTB) -> Network:
     if isinstance(runtime, PatientRuntime):  # measured is what it comes to, not what answers meanwhile
         runtime = runtime.graph
     if isinstance(runtime, CUDAGraphRuntime):
-        runtime.patience = 0
+        runtime.patience = 0  # likewise
     return runtime
 
 

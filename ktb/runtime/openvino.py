@@ -57,7 +57,7 @@ def load_session(folder: Path, precision: Precision) -> Session:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    if precision == "float32":  # a compiled graph from the disk has ended the process in bfloat16
+    if precision == "float32":  # in bfloat16 a process with this cache ended in a segmentation fault
         settings["CACHE_DIR"] = str(folder / "compiled")
     compiled = core.compile_model(str(folder / "model.xml"), "CPU", settings)
     request, lock = compiled.create_infer_request(), threading.Lock()
