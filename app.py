@@ -11,7 +11,7 @@ from app.ui import build_page, launch_options
 from ktb.runtime import Precision, RuntimeName
 
 MAX_WAITING = 128
-"""Events of all visitors, drawings too, that may wait; beyond that the page asks to try again."""
+"""Runs and other work of all visitors that may wait; beyond that the page asks to try again."""
 
 
 def main() -> None:

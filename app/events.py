@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-AT_ONCE = 4
-"""Visitors whom one control serves at the same time; Gradio's own default makes each wait for all before."""
-
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 RUNNING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", **HIDDEN}
-QUIET: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": AT_ONCE, **HIDDEN}
+QUIET: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "show_progress_on": [],
+    **HIDDEN,
+}
+"""What only draws is asked for and answered at once, past the queue and its stream of messages.
+
+Nothing shows its status: at every change of any status the browser copies the values of all components that
+ever showed one, which took longer than the drawing itself.
+"""
 LATEST: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}

@@ -61,6 +61,7 @@ class Parts:
     alignment: AlignmentControls
     tabs: gr.Tabs
     stage: gr.HTML
+    waiting: gr.HTML
     try_it: gr.Button
     branches: gr.HTML
     x_tab: gr.HTML

@@ -46,6 +46,15 @@ def photo_zone() -> gr.Image:
     )
 
 
+def waiting_place(name: str) -> gr.HTML:
+    """An empty place over the whole of its column, to show that something runs or waits.
+
+    Pictures must not show it themselves: at every change of every event's status the browser copies the
+    value of whatever showed one before.
+    """
+    return gr.HTML(elem_id=name, elem_classes="ktb-waiting")
+
+
 def examples_gallery(offer: Offer) -> gr.Gallery:
     """Pairs to click on."""
     return gr.Gallery(

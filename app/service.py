@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,12 +23,14 @@ from ktb.modalities.ecc import estimate_alignment
 from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
 from ktb.ranks import require_device
+from ktb.recent import Recent
 from ktb.runtime import Precision, RuntimeName
 from ktb.storage import OFFICIAL_SUFFIXES
 
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # of the examples
+DRAWN = 24  # pictures of a result, a few hundred KiB each
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Result:
     """One run: the photograph, what X is called, what the network said, the fusion per level, and X.
 
     `offered_as` is what `Service` calls the checkpoint; it may differ from the name that the file carries.
+    `drawn` keeps the pictures that were drawn of it last.
     """
 
     rgb: np.ndarray
@@ -84,6 +87,7 @@ class Result:
     levels: Sequence[LevelMaps]
     x: XView
     offered_as: str = ""
+    drawn: Recent = field(default_factory=lambda: Recent(DRAWN), repr=False, compare=False)
 
     @property
     def x_is_missing(self) -> bool:

@@ -104,7 +104,7 @@ def _lay_out(
             with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given, drawn, opened)
-                stage, try_it = result.build(context, first_screen(empty), bool(offer.pairs))
+                stage, try_it, waiting = result.build(context, first_screen(empty), bool(offer.pairs))
                 branches_text = branches.build(context, empty)
                 for tab in TABS:
                     tab(context)
@@ -114,7 +114,7 @@ def _lay_out(
     parts = Parts(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *preview),
-        tabs=tabs, stage=stage, try_it=try_it, branches=branches_text,
+        tabs=tabs, stage=stage, waiting=waiting, try_it=try_it, branches=branches_text,
         x_tab=x_tab, x_is_newer=x_is_newer, foot=foot, changed=changed, pixel=pixel,
     )  # fmt: skip
     return parts, run, exports
@@ -145,23 +145,23 @@ def _wire(h: Handlers, run: gr.Button) -> None:
 
     no_file = gr.State(None)
     looks = [
-        a.estimate.click(h.propose, [no_file, *p.given], [*p.proposed, p.tabs], **HIDDEN),
-        a.file.upload(h.propose, [a.file, *p.given], [*p.proposed, p.tabs], **HIDDEN),
+        used(h.propose, [file, *p.given], [*p.proposed, p.tabs], show_progress_on=x.read, **HIDDEN)
+        for used, file in ((a.estimate.click, no_file), (a.file.upload, a.file))
     ]
     for look in looks:
         look.success(None, js=SHOW_RESULT, **HIDDEN)
     a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *p.proposed], **QUIET).then(*read, **LATEST)
     a.remove.click(lambda: None, None, x.form.alignment, **QUIET).then(*read, **LATEST)
 
-    running = {"show_progress_on": [p.stage, p.foot], **RUNNING}  # with the place in the queue
+    running = {"show_progress_on": p.waiting, **RUNNING}  # with the place in the queue
     ran = run.click(*run_pair, **running)
     ran.failure(h.offer_alone, [p.rgb, x.files, x.source], p.alone, **QUIET)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
     p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **running)
-    places = [p.rgb, x.files, x.source, *x.values]
+    places, filled = [p.rgb, x.files, x.source, *x.values], [p.rgb, x.files]
     for chosen in (
-        p.gallery.select(h.choose_example, p.model, places, **HIDDEN),
-        p.try_it.click(h.choose_first_example, p.model, places, **HIDDEN),
+        p.gallery.select(h.choose_example, p.model, places, show_progress_on=filled, **HIDDEN),
+        p.try_it.click(h.choose_first_example, p.model, places, show_progress_on=filled, **HIDDEN),
     ):
         chosen.then(*new_pair, **QUIET).then(*run_pair, **running)
     p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **QUIET).then(*read, **QUIET)

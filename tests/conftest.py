@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from browsing import CHROMIUM, CHROMIUM_ARGS, new_tab
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread each, in processes that tests start too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -48,6 +49,62 @@ def official_shapes(shared):
         return json.loads((shared / "reference" / f"official_swin_{size}_40.json").read_text())
 
     return read
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, one for all tests of a process."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI"):
+            pytest.fail("the browser tests must not skip in CI: install Debian's chromium")
+        pytest.skip(f"needs Debian's chromium at {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def context(browser):
+    """Pages opened in it share what the browser keeps of scripts, and nothing else that the page uses."""
+    shared = browser.new_context()
+    yield shared
+    shared.close()
+
+
+@pytest.fixture(scope="session")
+def uploads(tmp_path_factory):
+    """Where the server at `address` keeps files."""
+    return tmp_path_factory.mktemp("server_uploads")
+
+
+@pytest.fixture(scope="session")
+def address(uploads):
+    """A server of the page with the embedded models, one for all tests of a process."""
+    from app.service import Service
+    from app.ui import build_page, launch_options
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("GRADIO_TEMP_DIR", str(uploads))
+        page = build_page(Service())
+        _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
+        yield url  # Gradio looks at the variable at every upload
+        page.close()
+
+
+@pytest.fixture
+def page(context, address):
+    """A fresh page; what it asks of other servers is in `foreign_requests`."""
+    foreign: list[str] = []
+    local = (address, "data:", "blob:", address.replace("http", "ws"))
+    context.on("request", watch := lambda r: r.url.startswith(local) or foreign.append(r.url))
+    tab = new_tab(context, address)
+    tab.foreign_requests = foreign
+    yield tab
+    context.remove_listener("request", watch)
+    tab.close()
 
 
 @pytest.fixture(scope="module")

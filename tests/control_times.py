@@ -46,10 +46,15 @@ SPY = """(() => {
   const fetched = window.fetch;
   window.fetch = async (...given) => {
     const address = String(given[0].url ?? given[0]), sent = performance.now();
-    const joins = address.includes('/queue/join');
-    if (joins) times.open += 1;
+    const joins = address.includes('/queue/join'), runs = address.includes('/gradio_api/run/');
+    if (joins || runs) times.open += 1;
     const response = await fetched(...given);
     if (joins) response.clone().json().then((found) => { times.calls[found.event_id] = { sent }; });
+    if (runs) response.clone().json().then((found) => {
+      times.open -= 1;
+      const handler = 1000 * (found.duration ?? 0);
+      times.calls[`direct ${sent}`] = { sent, arrived: performance.now(), handler };
+    });
     if (!address.includes('/queue/data') || !response.body) return response;
     return new Response(response.body.pipeThrough(new TransformStream(listener())), response);
   };

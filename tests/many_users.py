@@ -6,9 +6,9 @@ Starts the page in a process of its own and opens a Chromium page for each visit
 do: chooses an example, clicks pixels on Fusion, changes level, head and map, sometimes switches each sensor
 off, compares checkpoints, downloads a report, leaves in mid-run or stays away; the first one sends a
 recording once. Between two actions a visitor thinks for 2 to 8 seconds. Twenty headless pages take a good
-part of a small machine themselves, so the times are what visitors would see on a machine that is busier than
-a server of its own. Memory and files of the server are measured all along. Exit code 1 if a page showed an
-error, an answer never came, or the server wrote a traceback.
+part of a small machine themselves, though each draws only ten frames a second, so the times are what visitors
+would see on a machine that is busier than a server of its own. Memory and files of the server are measured
+all along. Exit code 1 if a page showed an error, an answer never came, or the server wrote a traceback.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ WAIT_MS = 180_000
 THINK = (2.0, 8.0)  # seconds
 SAMPLE_EVERY = 15  # seconds
 AFTERWARDS = 150  # seconds in which the server forgets everyone
+TEN_FRAMES = "window.requestAnimationFrame = (then) => setTimeout(() => then(performance.now()), 100);"
+"""Gradio counts at every frame, also on a page that rests: twenty pages would take two cores."""
 FREE_PLACE = """(img, places) => { const box = img.getBoundingClientRect();
   return places.map(([x, y]) => [box.left + x * box.width, box.top + y * box.height])
     .find(([x, y]) => document.elementFromPoint(x, y) === img); }"""  # drawn points take no clicks
@@ -76,6 +78,7 @@ class Users:
         while time.monotonic() < self.end:
             page = await browser.new_page(viewport=VIEWPORT)
             page.set_default_timeout(WAIT_MS)
+            await page.add_init_script(TEN_FRAMES)
             page.on("pageerror", lambda error: self.errors.append(f"user {number}: script: {error}"))
             visit = Visit(self, page, rng)
             try:
@@ -149,6 +152,7 @@ class Visit:
 
     async def choose_example(self) -> None:
         tiles = self.page.locator("#ktb-examples button.thumbnail-item")
+        await tiles.first.wait_for()
         await tiles.nth(self.rng.randrange(await tiles.count())).click()
 
     async def leave_in_mid_run(self) -> None:

@@ -13,7 +13,6 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import address, uploads  # noqa: F401
 
 from app.panels.x_input import network_picture
 from app.service import Service
@@ -48,7 +47,7 @@ ENDPOINTS = {
 
 
 @pytest.fixture(scope="module")
-def client(address):  # noqa: F811
+def client(address):
     client = Client(address, verbose=False)
     yield client
     client.close()
@@ -75,7 +74,7 @@ def expected(predictor):
 
 
 @pytest.fixture
-def call(client, pair, tmp_path, uploads):  # noqa: F811
+def call(client, pair, tmp_path, uploads):
     """Call an endpoint on the pair under names of its own; nothing of it may stay."""
 
     def ask(endpoint: str, **values):

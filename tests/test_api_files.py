@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from browsing import WAIT, upload
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pairs import write_pair
-from test_page import WAIT, browser, upload, uploads  # noqa: F401 (fixtures)
 from test_sequence_tab import address, service  # noqa: F401 (fixtures)
 from test_sequences import frames_of, pair, read_video, write_video, zipped
 
@@ -69,7 +69,7 @@ def files(tmp_path):
     return write_pair(tmp_path)
 
 
-def test_files_of_the_server_cannot_be_named(caller, files, uploads):  # noqa: F811
+def test_files_of_the_server_cannot_be_named(caller, files, uploads):
     x = caller.upload(files[1])
     secret = uploads.parent / "secret.png"  # a fine picture, but beside the uploads
     secret.write_bytes(files[0].read_bytes())
@@ -137,7 +137,7 @@ def test_a_file_that_a_page_uses_survives_a_call_that_names_it(caller, files, ad
     tab.close()
 
 
-def test_nothing_lists_the_uploads(caller, files, uploads):  # noqa: F811
+def test_nothing_lists_the_uploads(caller, files, uploads):
     path = Path(caller.upload(files[0]))
     for place in (uploads, path.parent):
         assert httpx.get(f"{caller.url}/file={place}").status_code in (403, 404)
@@ -146,11 +146,11 @@ def test_nothing_lists_the_uploads(caller, files, uploads):  # noqa: F811
     assert path.parent.name not in httpx.get(f"{caller.url.removesuffix('gradio_api')}config").text
 
 
-def left_over(uploads: Path) -> list[Path]:  # noqa: F811
+def left_over(uploads: Path) -> list[Path]:
     return [*uploads.rglob("asked_*"), *Path(tempfile.gettempdir()).glob("ktb-sequence-*")]
 
 
-def wait_until_gone(uploads: Path) -> None:  # noqa: F811
+def wait_until_gone(uploads: Path) -> None:
     end = time.monotonic() + 60
     while left_over(uploads):
         assert time.monotonic() < end, left_over(uploads)
@@ -190,7 +190,7 @@ def test_a_recording_gives_what_python_gives(client, service, uploads, tmp_path)
     assert (answer["frames"], answer["failed"], answer["checkpoint"]) == (2, 0, MODEL)
 
 
-def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path, uploads, monkeypatch):  # noqa: F811
+def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path, uploads, monkeypatch):
     from app import api_sequence
 
     monkeypatch.setattr(recording, "MAX_SEQUENCE_FRAMES", 2)
@@ -218,7 +218,7 @@ def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path,
         ({"recording": None}, "there is no recording"),
     ],
 )
-def test_what_is_wrong_with_a_recording_is_said(client, tmp_path, uploads, values, message):  # noqa: F811
+def test_what_is_wrong_with_a_recording_is_said(client, tmp_path, uploads, values, message):
     archive = zipped(tmp_path / "asked_slip.zip", {"../rgb/1.png": b"x"})
     with pytest.raises(AppError, match=message):
         client.predict(**{"recording": handle_file(str(archive)), **values}, api_name="/sequence")

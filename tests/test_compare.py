@@ -9,9 +9,9 @@ import re
 
 import numpy as np
 import pytest
+from browsing import pixels, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import address, browser, page, pixels, upload, uploads  # noqa: F401 (fixtures)
 from test_what_if import (  # noqa: F401 (fixtures)
     labelled,
     pair,
@@ -115,7 +115,7 @@ def test_with_one_checkpoint_the_tab_says_so():
     assert "There is one checkpoint only" not in str(build_page(Service()).config)
 
 
-def test_two_checkpoints_side_by_side(page, tmp_path):  # noqa: F811
+def test_two_checkpoints_side_by_side(page, tmp_path):
     photo, depth = synthetic_pair()
     a, b = (Predictor(load_model(model))(photo, depth) for model in (DEPTH, EVENT))
     page.get_by_role("tab", name="Compare").click()

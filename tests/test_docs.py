@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from test_page import uploads  # noqa: F401 (a fixture)
 from typer.testing import CliRunner
 
 from app.api_sequence import MAX_VIDEO_BYTES
@@ -70,7 +69,12 @@ class QuickService(Service):
 
 
 @pytest.fixture(scope="module")
-def address(uploads):  # noqa: F811
+def uploads(tmp_path_factory):
+    return tmp_path_factory.mktemp("server_uploads")
+
+
+@pytest.fixture(scope="module")
+def address(uploads):
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(uploads))
     page = build_page(QuickService())
@@ -139,7 +143,7 @@ def test_the_worked_example_of_the_guide_has_these_numbers(fresh_folder):
     assert follow(blocks(INSPECTOR, "python"), "inspector.md") == 2
 
 
-def test_the_http_api_does_what_the_snippets_say(fresh_folder, address, uploads):  # noqa: F811
+def test_the_http_api_does_what_the_snippets_say(fresh_folder, address, uploads):
     snippets = [snippet.replace(LOCAL, address) for snippet in blocks(HTTP, "python")]
     assert address in snippets[0]
     assert follow(snippets, "api.md over HTTP") > 8

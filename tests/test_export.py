@@ -11,9 +11,9 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from browsing import MASK, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import MASK, address, browser, page, run, upload, uploads  # noqa: F401
 from typer.testing import CliRunner
 
 from app.export import export_file, file_name
@@ -218,7 +218,7 @@ def test_nothing_hostile_gets_out_of_its_place(photo, hostile):
     assert "/" not in file_name("../../etc/passwd")
 
 
-def test_the_report_loads_nothing(browser, tmp_path, photo, hostile):  # noqa: F811
+def test_the_report_loads_nothing(browser, tmp_path, photo, hostile):
     file = tmp_path / "report.html"
     file.write_text(report_html(photo, hostile, card={"a": HOSTILE}, settings={"x": HOSTILE}))
     for width, scheme in ((1100, "light"), (390, "dark")):
@@ -362,7 +362,7 @@ def taken(tab, label: str):
     return waiting.value
 
 
-def test_files_are_made_when_asked_and_go_with_the_session(page, uploads, tmp_path, prediction):  # noqa: F811
+def test_files_are_made_when_asked_and_go_with_the_session(page, uploads, tmp_path, prediction):
     upload(page, *write_pair(tmp_path))
     run(page)
     assert not list(uploads.rglob("*-arrays.npz"))
@@ -387,12 +387,12 @@ def test_files_are_made_when_asked_and_go_with_the_session(page, uploads, tmp_pa
     assert not list(uploads.rglob("export-*"))
 
 
-def test_without_a_result_the_page_says_so(page):  # noqa: F811
+def test_without_a_result_the_page_says_so(page):
     page.click("#ktb-export-make")
     page.wait_for_selector(".toast-body >> text=there is no result yet")
 
 
-def test_a_link_restores_the_page(page, address, tmp_path):  # noqa: F811
+def test_a_link_restores_the_page(page, address, tmp_path):
     upload(page, *write_pair(tmp_path))
     run(page)
     page.click("#ktb-fix > button")
@@ -436,14 +436,14 @@ def test_a_link_restores_the_page(page, address, tmp_path):  # noqa: F811
     check()
 
 
-def test_a_link_opens_its_tab_on_a_narrow_screen_too(page, address):  # noqa: F811
+def test_a_link_opens_its_tab_on_a_narrow_screen_too(page, address):
     page.set_viewport_size({"width": 390, "height": 900})
     for tab in ("Truth", "Branches"):
         page.goto(f"{address}?settings={encoded({**GOOD, 'tab': tab})}", wait_until="domcontentloaded")
         page.wait_for_selector(f'#ktb-tabs [role=tab][aria-selected=true] >> text="{tab}"')
 
 
-def test_a_bad_link_gets_a_message_and_the_page_works(page, address, tmp_path):  # noqa: F811
+def test_a_bad_link_gets_a_message_and_the_page_works(page, address, tmp_path):
     for code, message in (
         (encoded({**GOOD, "model": "other"}), "not offered here"),
         ("%3Cscript%3E", "damaged"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from browsing import new_tab, upload
 from pairs import write_pair
-from test_page import WAIT, address, browser, upload, uploads  # noqa: F401 (fixtures)
 
 TABS = ("Result", "Branches", "Fusion", "What if", "Compare", "Truth", "Sequence", "X input")
 DRAWN = {"Branches": "#ktb-branches img", "Fusion": "#ktb-fusion img.ktb-view", "X input": "#ktb-x-tab img"}
@@ -41,15 +41,12 @@ FOCUSED = """() => { const item = document.activeElement, style = getComputedSty
 
 
 @pytest.fixture(scope="module")
-def visitor(browser, address):  # noqa: F811
+def visitor(context, address):
     """A function (width) → a new page."""
     opened = []
 
     def open_page(width: int):
-        tab = browser.new_page(viewport={"width": width, "height": 844})
-        tab.set_default_timeout(WAIT)
-        tab.goto(f"{address}?__theme=light", wait_until="domcontentloaded")
-        tab.wait_for_selector("#ktb-run")
+        tab = new_tab(context, f"{address}?__theme=light", width, 844)
         opened.append(tab)
         return tab
 

@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 import torch
+from browsing import run, upload
 from pairs import synthetic_pair, write_pair
-from test_page import address, browser, expected, page, run, upload, uploads  # noqa: F401 (fixtures)
+from test_page import expected  # noqa: F401 (a fixture)
 
 from app.glossary import TERMS
 from ktb import Predictor, load_model
@@ -21,7 +22,7 @@ TABLE = ".ktb-points tr[data-rank]"
 
 
 @pytest.fixture
-def fusion(page, tmp_path):  # noqa: F811
+def fusion(page, tmp_path):
     """The fusion tab of a page that ran the synthetic pair."""
     upload(page, *write_pair(tmp_path))
     run(page)

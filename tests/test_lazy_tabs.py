@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from browsing import run, upload
 from pairs import write_pair
-from test_page import address, browser, page, run, upload, uploads  # noqa: F401 (fixtures)
 
 import app.service as service_module
 from app.panels.result import result_panel
@@ -56,7 +56,7 @@ def settle(tab) -> None:
     tab.wait_for_timeout(1000)
 
 
-def test_a_tab_is_drawn_once_when_it_is_opened(page, drawn, tmp_path):  # noqa: F811
+def test_a_tab_is_drawn_once_when_it_is_opened(page, drawn, tmp_path):
     open_tab(page, "Branches")
     page.wait_for_selector("#ktb-branches >> text=No result yet")
     open_tab(page, "Result")
@@ -72,7 +72,7 @@ def test_a_tab_is_drawn_once_when_it_is_opened(page, drawn, tmp_path):  # noqa: 
     assert drawn == {"result_panel": 1, "branches_panel": 1}
 
 
-def test_the_open_tab_is_drawn_again_by_the_next_run(page, drawn, tmp_path):  # noqa: F811
+def test_the_open_tab_is_drawn_again_by_the_next_run(page, drawn, tmp_path):
     upload(page, *write_pair(tmp_path))
     open_tab(page, "Branches")
     run_again(page)
@@ -88,7 +88,7 @@ def test_the_open_tab_is_drawn_again_by_the_next_run(page, drawn, tmp_path):  # 
     assert drawn["x_panel"] == 1
 
 
-def test_a_tab_in_the_menu_of_a_narrow_page_is_drawn_too(page, drawn, tmp_path):  # noqa: F811
+def test_a_tab_in_the_menu_of_a_narrow_page_is_drawn_too(page, drawn, tmp_path):
     page.set_viewport_size({"width": 390, "height": 900})
     upload(page, *write_pair(tmp_path))
     open_tab(page, "X input")
@@ -99,7 +99,7 @@ def test_a_tab_in_the_menu_of_a_narrow_page_is_drawn_too(page, drawn, tmp_path):
     page.wait_for_selector('#ktb-branches img[alt="fused mask"]', state="attached")
 
 
-def test_x_that_was_read_after_the_run_stays(page, tmp_path):  # noqa: F811
+def test_x_that_was_read_after_the_run_stays(page, tmp_path):
     rgb, depth = write_pair(tmp_path)
     upload(page, rgb, depth)
     run(page)
@@ -114,7 +114,7 @@ def test_x_that_was_read_after_the_run_stays(page, tmp_path):  # noqa: F811
     assert "newer.png" in page.inner_text("#ktb-x-tab h4")
 
 
-def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page, tmp_path):  # noqa: F811
+def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page, tmp_path):
     upload(page, *write_pair(tmp_path))
     run(page)
     page.locator("#ktb-stage img.ktb-mask").click(position={"x": 50, "y": 40})
@@ -125,7 +125,7 @@ def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page,
     assert page.locator("#ktb-pane-photo .ktb-strong").count() == 15
 
 
-def test_a_choice_that_the_list_reports_twice_is_drawn_once(page, drawn, tmp_path):  # noqa: F811
+def test_a_choice_that_the_list_reports_twice_is_drawn_once(page, drawn, tmp_path):
     upload(page, *write_pair(tmp_path))
     run(page)
     settle(page)

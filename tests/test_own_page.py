@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from test_page import MASK, WAIT, browser  # noqa: F401 (a fixture)
+from browsing import MASK, WAIT
 
 from app.examples import MAX_OWN_PAIRS, OwnExamples, examples
 from app.layout import offered, warning_text
@@ -260,7 +260,7 @@ def test_own_files_are_never_deleted(tmp_path):
 
 
 @pytest.fixture
-def opened(browser, tmp_path, monkeypatch):  # noqa: F811
+def opened(browser, tmp_path, monkeypatch):
     """A function: service and own examples → the page in the browser, and its address."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     started = []

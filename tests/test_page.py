@@ -4,77 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import MASK, downloaded, pixels, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.examples import examples
-from app.service import Service
-from app.ui import build_page, launch_options
 from ktb import Predictor, load_model
-
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-]
-WAIT = 90_000  # ms; a busy machine is slow, a broken page never answers
-MASK = "#ktb-stage img.ktb-mask"
-
-
-@pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def address(uploads):
-    environment = pytest.MonkeyPatch()
-    environment.setenv("GRADIO_TEMP_DIR", str(uploads))
-    page = build_page(Service())
-    _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    yield url
-    page.close()
-    environment.undo()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        if os.environ.get("CI"):
-            pytest.fail("the browser tests must not skip in CI: install Debian's chromium")
-        pytest.skip("needs Debian's chromium at /usr/bin/chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_ARGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
-    tab.set_default_timeout(WAIT)
-    tab.foreign_requests = []
-    local = (address, "data:", "blob:", address.replace("http", "ws"))
-    tab.on("request", lambda r: r.url.startswith(local) or tab.foreign_requests.append(r.url))
-    tab.goto(address, wait_until="domcontentloaded")
-    tab.wait_for_selector("#ktb-run")
-    yield tab
-    tab.close()
 
 
 @pytest.fixture(scope="module")
@@ -82,30 +21,6 @@ def expected():
     """The Python API's prediction for the synthetic pair."""
     photo, depth = synthetic_pair()
     return Predictor(load_model("ktb-lite-nyuv2-depth"))(photo, depth)
-
-
-def upload(tab, rgb: Path | None, x: Path | None) -> None:
-    for selector, path in (("#ktb-rgb", rgb), ("#ktb-x", x)):
-        if path:
-            tab.set_input_files(f"{selector} input[type=file]", str(path))
-            shown = f"{selector} img" if selector == "#ktb-rgb" else f"{selector} >> text={path.stem}"
-            tab.wait_for_selector(shown)
-
-
-def run(tab) -> None:
-    tab.click("#ktb-run")
-    tab.wait_for_selector(MASK)
-
-
-def pixels(tab, selector: str) -> np.ndarray:
-    source = tab.get_attribute(selector, "src")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))).convert("RGB"))
-
-
-def downloaded(tab) -> dict[str, bytes]:
-    link = tab.get_attribute("a.ktb-download", "href")
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(link.split(",", 1)[1]))) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def test_upload_run_and_find_the_masks(page, tmp_path, expected):

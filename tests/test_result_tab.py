@@ -11,9 +11,10 @@ import re
 import cv2
 import numpy as np
 import pytest
+from browsing import run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import address, browser, expected, page, run, upload, uploads  # noqa: F401 (fixtures)
+from test_page import expected  # noqa: F401 (a fixture)
 
 from app.panels.branches import branches_panel, differences_panel
 from app.panels.legends import KINDS, percent
@@ -169,7 +170,7 @@ def border(tab) -> float:
     )
 
 
-def test_the_border_between_two_pictures_moves_and_stays(page, tmp_path):  # noqa: F811
+def test_the_border_between_two_pictures_moves_and_stays(page, tmp_path):
     upload(page, *write_pair(tmp_path))
     run(page)
     choose(page, "#ktb-right", "X head's mask")

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 import torch
+from browsing import new_tab, run, upload
 from pairs import synthetic_pair, write_pair
 from test_inspector import assert_as_trace, inspect
 from test_model import stirred, tiny_swin_config
-from test_page import WAIT, browser, run, upload  # noqa: F401 (fixtures)
 
 from app.service import Service
 from app.ui import build_page, launch_options
@@ -40,12 +40,9 @@ def served(tmp_path_factory):
     environment.undo()
 
 
-def test_a_click_names_the_points_that_the_attention_gives_in_openvino(browser, served, tmp_path):  # noqa: F811
+def test_a_click_names_the_points_that_the_attention_gives_in_openvino(context, served, tmp_path):
     address, path = served
-    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
-    tab.set_default_timeout(WAIT)
-    tab.goto(address, wait_until="domcontentloaded")
-    tab.wait_for_selector("#ktb-run")
+    tab = new_tab(context, address)
     upload(tab, *write_pair(tmp_path))
     run(tab)
     assert "openvino float32" in tab.inner_text("#ktb-foot .ktb-footer")

@@ -10,9 +10,9 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from browsing import new_tab, pixels, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import WAIT, address, browser, page, pixels, run, upload, uploads  # noqa: F401 (fixtures)
 from test_result_tab import choose
 
 from app.service import Service
@@ -38,11 +38,9 @@ def expected(predictor):
 
 
 @pytest.fixture(scope="module")
-def ran(browser, address, tmp_path_factory):  # noqa: F811
+def ran(context, address, tmp_path_factory):
     """A page with the synthetic pair's run, for all tests that only look at it."""
-    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
-    tab.set_default_timeout(WAIT)
-    tab.goto(address, wait_until="domcontentloaded")
+    tab = new_tab(context, address)
     upload(tab, *write_pair(tmp_path_factory.mktemp("pair")))
     run(tab)
     yield tab
@@ -195,7 +193,7 @@ def test_truth_as_files(ran, tmp_path, expected):
     assert len(every_button_saves(ran, "#ktb-truth")) == 3
 
 
-def test_compare_as_files(page, tmp_path, predictor):  # noqa: F811
+def test_compare_as_files(page, tmp_path, predictor):
     photo = synthetic_pair()[0]
     alone, other = (Predictor(load_model(name))(photo, None) for name in (MODEL, OTHER))
     upload(page, write_pair(tmp_path)[0], None)
@@ -221,7 +219,7 @@ def test_no_two_parts_of_the_page_have_one_id():
     assert sorted(ids) == sorted(set(ids))
 
 
-def test_a_strange_checkpoint_name_stays_a_name(page):  # noqa: F811
+def test_a_strange_checkpoint_name_stays_a_name(page):
     """The script reads names from pictures: they end up in a file's name and in a text, nowhere else."""
     from app.pictures import figure_tag, image_tag
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from test_page import WAIT, browser  # noqa: F401 (a fixture)
+from browsing import new_tab
 from test_sequences import frames_of, pair, rows_of, write_video, zipped
 
 from app.examples import examples
@@ -48,11 +48,8 @@ def address(uploads, service):
 
 
 @pytest.fixture
-def tab(browser, address):  # noqa: F811
-    page = browser.new_page(viewport={"width": 1700, "height": 1000})
-    page.set_default_timeout(WAIT)
-    page.goto(address, wait_until="domcontentloaded")
-    page.wait_for_selector("#ktb-run")
+def tab(context, address):
+    page = new_tab(context, address, width=1700)
     page.get_by_role("tab", name="Sequence").first.click()
     page.wait_for_selector("#ktb-recording")
     yield page

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from pairs import write_pair
-from test_page import browser  # noqa: F401 (a fixture)
 
 import app
 from app.glossary import TERMS, explain, term
@@ -41,7 +40,7 @@ def test_a_phrase_explains_itself_once_and_the_rest_is_escaped():
 
 
 @pytest.fixture(params=[390, 1440])
-def words(request, browser):  # noqa: F811
+def words(request, browser):
     """Words at the edges of a screen and within a pane that cuts off what leaves it."""
     tab = browser.new_page(viewport={"width": request.param, "height": 700})
     shown = [term(word) for word in ("entropy", "logit", "balance")]

@@ -12,12 +12,11 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from test_page import WAIT, browser  # noqa: F401 (a fixture)
+from browsing import WAIT
 from test_sequences import frames_of, zipped
 from visitor import Refused, Visitor
 
 from app import housekeeping
-from app.events import AT_ONCE
 from app.service import Service
 from app.turns import SharedPredictor
 from app.ui import build_page, launch_options
@@ -188,13 +187,13 @@ def test_controls_draw_while_the_network_is_busy(visitors, service):
 
 
 def test_one_control_serves_several_visitors_at_the_same_time(visitors, page, monkeypatch):
-    here = [visitors() for _ in range(AT_ONCE)]
+    here = [visitors() for _ in range(8)]
     here[0].choose_example(0)
     result = page.store.result(here[0].session)
     for visitor in here[1:]:
         page.store.remember_uploads(visitor.session, [])
         page.store.keep_result(visitor.session, result)
-    together, ask = threading.Barrier(AT_ONCE, timeout=LONG), page.store.result
+    together, ask = threading.Barrier(len(here), timeout=LONG), page.store.result
 
     def meet(session: str):
         together.wait()  # raises, unless all get here
@@ -210,7 +209,7 @@ def test_one_control_serves_several_visitors_at_the_same_time(visitors, page, mo
     assert "<img" in drawn.pop()
 
 
-def test_who_waits_sees_the_place_in_the_queue(browser, visitors, page, busy, tmp_path):  # noqa: F811
+def test_who_waits_sees_the_place_in_the_queue(browser, visitors, page, busy, tmp_path):
     recording = zipped(tmp_path / "two.zip", frames_of(2))
     runner, recorder = visitors(), visitors()
     recorder.values[recorder.part("ktb-recording")] = recorder.upload(recording)
@@ -219,7 +218,7 @@ def test_who_waits_sees_the_place_in_the_queue(browser, visitors, page, busy, tm
     tab.set_default_timeout(WAIT)
     tab.goto(page.local_url, wait_until="domcontentloaded")
     tab.locator("#ktb-examples button.thumbnail-item").first.click()
-    tab.wait_for_selector("#ktb-stage >> text=queue: 1/1")
+    tab.wait_for_selector("#ktb-waiting >> text=queue: 1/1")
     tab.get_by_role("tab", name="Sequence").first.click()
     tab.set_input_files("#ktb-recording input[type=file]", str(recording))
     tab.wait_for_selector("#ktb-recording >> text=two")
@@ -231,7 +230,7 @@ def test_who_waits_sees_the_place_in_the_queue(browser, visitors, page, busy, tm
         job.join(LONG)
 
 
-def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, page, busy, service):  # noqa: F811
+def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, page, busy, service):
     runs, *crowd = [visitors() for _ in range(WAITING + 1)]
     jobs = in_threads(lambda: runs.choose_example(0))
     wait_until(lambda: service.turns.waiting == 1)

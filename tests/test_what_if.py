@@ -10,9 +10,9 @@ import re
 import cv2
 import numpy as np
 import pytest
+from browsing import pixels, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import address, browser, page, pixels, upload, uploads  # noqa: F401 (fixtures)
 from test_predictor import MM, depth_model
 
 from app.panels.what_if import describe, describe_deciding, what_if_panel
@@ -295,7 +295,7 @@ def mask_after(tab, button: str, title: str, alt: str) -> np.ndarray:
     return pixels(tab, f'#ktb-what-if img[alt="{alt}"]')
 
 
-def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_path):  # noqa: F811
+def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_path):
     photo, depth = synthetic_pair()
     predictor = Predictor(load_model(MODEL))
     full = predictor(photo, depth)
@@ -350,7 +350,7 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     assert page.foreign_requests == []
 
 
-def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, uploads):  # noqa: F811
+def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, uploads):
     photo, depth = synthetic_pair()
     upload(page, *write_pair(tmp_path))
     page.click("#ktb-run")
@@ -380,7 +380,7 @@ def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, 
     assert not list(uploads.rglob("turned.png"))
 
 
-def test_a_run_without_x_has_no_sensors_to_compare(page, tmp_path):  # noqa: F811
+def test_a_run_without_x_has_no_sensors_to_compare(page, tmp_path):
     upload(page, write_pair(tmp_path)[0], None)
     page.locator("#ktb-source label").nth(1).click()
     page.click("#ktb-run")

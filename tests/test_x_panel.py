@@ -12,20 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from browsing import MASK, WAIT, downloaded, pixels, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
-from test_page import (  # noqa: F401 (fixtures)
-    MASK,
-    WAIT,
-    address,
-    browser,
-    downloaded,
-    page,
-    pixels,
-    run,
-    upload,
-    uploads,
-)
 
 from app.alignment import pointed, preview_html
 from app.panels.branches import branches_panel
@@ -317,7 +306,7 @@ def open_fields(tab) -> None:
     tab.wait_for_selector("#ktb-modality input")
 
 
-def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(page, tmp_path):  # noqa: F811
+def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(page, tmp_path):
     rgb, depth = write_pair(tmp_path)
     upload(page, rgb, depth)
     page.wait_for_selector(f"{SAID} >> text=millimetres (likely)")
@@ -335,7 +324,7 @@ def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(page, tmp_pa
     page.wait_for_selector(f"{SAID} >> text=millimetres (likely)")
 
 
-def test_another_modality_is_warned_of_before_and_after_the_run(page, tmp_path):  # noqa: F811
+def test_another_modality_is_warned_of_before_and_after_the_run(page, tmp_path):
     rgb, depth = write_pair(tmp_path)
     upload(page, rgb, depth)
     page.wait_for_selector(f"{SAID} img")
@@ -356,7 +345,7 @@ def test_another_modality_is_warned_of_before_and_after_the_run(page, tmp_path):
     assert "trained with depth" in page.inner_text("#ktb-branches .ktb-warn")
 
 
-def test_the_window_of_a_stream_is_moved_by_sliders(page, tmp_path):  # noqa: F811
+def test_the_window_of_a_stream_is_moved_by_sliders(page, tmp_path):
     rgb, _ = write_pair(tmp_path)
     page.click("#ktb-settings button")
     choose(page, "#ktb-model", EVENT)
@@ -377,7 +366,7 @@ def test_the_window_of_a_stream_is_moved_by_sliders(page, tmp_path):  # noqa: F8
     assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
 
 
-def test_four_files_are_one_x_and_go_with_the_session(page, tmp_path, uploads):  # noqa: F811
+def test_four_files_are_one_x_and_go_with_the_session(page, tmp_path, uploads):
     rgb, _ = write_pair(tmp_path)
     rng = np.random.default_rng(0)
     files = [tmp_path / f"pol_{angle:03d}.png" for angle in (0, 45, 90, 135)]
@@ -397,7 +386,7 @@ def test_four_files_are_one_x_and_go_with_the_session(page, tmp_path, uploads): 
     assert not list(uploads.rglob("pol_*"))
 
 
-def test_a_photograph_without_x_has_a_way_on(page, tmp_path):  # noqa: F811
+def test_a_photograph_without_x_has_a_way_on(page, tmp_path):
     rgb, _ = write_pair(tmp_path)
     upload(page, rgb, None)
     assert page.locator("#ktb-alone").count() == 0
@@ -418,7 +407,7 @@ def test_a_photograph_without_x_has_a_way_on(page, tmp_path):  # noqa: F811
     page.wait_for_selector("#ktb-x-tab >> text=There is no X")
 
 
-def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):  # noqa: F811
+def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):
     rgb, depth = write_pair(tmp_path)
     upload(page, rgb, depth)
     page.wait_for_selector(f"{SAID} img")
@@ -447,7 +436,7 @@ def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):  # noqa:
     page.wait_for_selector(".toast-body >> text=no row of numbers")
 
 
-def test_wrong_files_are_said_where_x_would_be(page, tmp_path):  # noqa: F811
+def test_wrong_files_are_said_where_x_would_be(page, tmp_path):
     rgb, depth = write_pair(tmp_path)
     (tmp_path / "wide").mkdir()
     wide = write_pair(tmp_path / "wide", 64, 300)[1]
@@ -459,7 +448,7 @@ def test_wrong_files_are_said_where_x_would_be(page, tmp_path):  # noqa: F811
     page.wait_for_selector(f"{SAID} img")
 
 
-def test_a_tiff_photograph_is_shown(page, tmp_path):  # noqa: F811
+def test_a_tiff_photograph_is_shown(page, tmp_path):
     photo, depth = synthetic_pair()
     Image.fromarray(photo).save(tmp_path / "photo.tif")
     upload(page, tmp_path / "photo.tif", write_pair(tmp_path)[1])
@@ -479,7 +468,7 @@ COPY_PICTURE = """async () => {
 
 
 @pytest.mark.parametrize("source", ["camera", "clipboard"])
-def test_camera_and_clipboard_give_photographs(browser, address, uploads, source):  # noqa: F811
+def test_camera_and_clipboard_give_photographs(browser, address, uploads, source):
     context = browser.new_context(permissions=["camera", "clipboard-read", "clipboard-write"])
     tab = context.new_page()
     tab.set_default_timeout(WAIT)
@@ -511,7 +500,7 @@ def test_camera_and_clipboard_give_photographs(browser, address, uploads, source
     context.close()
 
 
-def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, uploads):  # noqa: F811
+def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, uploads):
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
 

@@ -135,10 +135,13 @@ class Visitor:
             "trigger_id": part,
             "event_data": data,
         }
-        joined = self._http.post(f"{self._api}/queue/join", json=body)
-        if joined.status_code != httpx.codes.OK:
-            raise Refused(joined.json()["detail"])
-        output = self._answer(joined.json()["event_id"])
+        is_queued = dependency["queue"] is not False
+        way = "queue/join" if is_queued else "run/predict"
+        answer = self._http.post(f"{self._api}/{way}", json=body)
+        said = answer.json()
+        if answer.status_code != httpx.codes.OK:
+            raise Refused(said.get("detail") or said.get("error") or "an error without a text")
+        output = self._answer(said["event_id"]) if is_queued else said
         for number, value in zip(dependency["outputs"], output["data"]):
             self._update(number, value)
         return output.get("changed_state_ids") or []

@@ -145,6 +145,10 @@ def point_bar() -> str:
 
 def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
     """The chosen map, large: one pixel of the picture per position of the level, smoothed by the browser."""
+    return result.drawn.get(("map", level, head, kind), lambda: _map_view(result, level, head, kind))
+
+
+def _map_view(result: Result, level: int, head: int | None, kind: str) -> str:
     maps = result.levels[level]
     if kind in DRAWN:
         return _drawn_view(result, maps, head, kind)
@@ -200,7 +204,7 @@ def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) ->
 
 
 def borders(result: Result) -> str:
-    """Class borders of the answer as a see-through picture that lies over the map."""
+    """Class borders of the answer as a see-through picture; the style sheet lays it over maps of values."""
     labels = display_size(result.prediction.labels["fused"], smooth=False)
     edge = np.zeros(labels.shape, np.uint8)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
@@ -216,6 +220,10 @@ def borders(result: Result) -> str:
 def all_levels(result: Result, kind: str, head: int | None) -> str:
     """The chosen map of every level in one scale; arrows and points have none, the balance stands in."""
     kind = kind if kind in KINDS else "balance"
+    return result.drawn.get(("levels", kind, head), lambda: _all_levels(result, kind, head))
+
+
+def _all_levels(result: Result, kind: str, head: int | None) -> str:
     chosen = KINDS[kind]
     scale = scale_of(kind, result.levels, head)
     figures = []

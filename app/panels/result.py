@@ -72,15 +72,13 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
         left, right: keys of PICTURES that `offered_pictures` has; right may be NOTHING.
     """
     prediction = result.prediction
-    photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-photo ktb-view")
-    numbers = display_size(prediction.labels["fused"], smooth=False)
-    grey = [(level,) * 3 for level in range(256)]  # the red channel is the class: the legend reads it
-    numbers_tag = indexed_tag(numbers, grey, "", prediction.model, "ktb-numbers")
+    photo = result.drawn.get("photo", lambda: _photo(result))
+    numbers = result.drawn.get("numbers", lambda: _numbers(result))
     compares = right != NOTHING
     shown = [("left", left), ("right", right)] if compares else [("whole", left)]
     layers, captions = "", ""
     for side, key in shown:
-        layer = _layer(result, key)
+        layer = result.drawn.get(("layer", key), lambda key=key: _layer(result, key))
         layers += f'<div class="ktb-side ktb-{side}">{layer.image}</div>' if layer.image else ""
         before = f"{side.capitalize()}: " if compares else ""
         captions += (
@@ -94,11 +92,22 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
         else ""
     )
     return (
-        f'{warnings_box(prediction.x.warnings)}<div class="ktb-layers">{photo}{layers}{numbers_tag}{handle}'
+        f'{warnings_box(prediction.x.warnings)}<div class="ktb-layers">{photo}{layers}{numbers}{handle}'
         f'</div><div class="ktb-captions{" ktb-pair" if compares else ""}">{captions}</div>'
         f'<p class="ktb-note ktb-model">Checkpoint {html.escape(prediction.model)}'
         f"{save_button(' and '.join(_title(result, key) for _, key in shown))}</p>"
     )
+
+
+def _photo(result: Result) -> str:
+    return image_tag(display_size(result.rgb), "photograph", css_class="ktb-photo ktb-view")
+
+
+def _numbers(result: Result) -> str:
+    """The classes as grey levels; the legend's script reads them from the red channel."""
+    labels = display_size(result.prediction.labels["fused"], smooth=False)
+    grey = [(level,) * 3 for level in range(256)]
+    return indexed_tag(labels, grey, "", result.prediction.model, "ktb-numbers")
 
 
 def _title(result: Result, key: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from app.context import Context
 from app.events import HIDDEN, QUIET, RUNNING
 from app.handlers import PROGRESS, shows_errors
+from app.layout import waiting_place
 from app.panels.compare import ALONE, EMPTY, STALE, compare_panel
 from app.service import Result, Service, XFiles, XSource
 from app.tabs.what_if import SHOWN, base_run, is_stale
@@ -91,8 +92,12 @@ def build(context: Context) -> None:
         opacity = gr.Slider(
             0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-compare-opacity"
         )
-        drawn = gr.HTML(EMPTY if len(models) > 1 else ALONE, elem_id="ktb-compare")
+        with gr.Column():
+            waiting = waiting_place("ktb-compare-waiting")
+            drawn = gr.HTML(EMPTY if len(models) > 1 else ALONE, elem_id="ktb-compare")
     answer = [drawn, shown, stale, opacity]
-    start.click(tab.run, [context.changed, other, *context.given], answer, show_progress_on=drawn, **RUNNING)
+    start.click(
+        tab.run, [context.changed, other, *context.given], answer, show_progress_on=waiting, **RUNNING
+    )
     context.changed.change(tab.after_run, [context.changed, shown, other], [stale, other], **QUIET)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)

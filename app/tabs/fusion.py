@@ -10,6 +10,7 @@ from app.context import Context
 from app.drawing import pixel_points
 from app.events import HIDDEN, LATEST, RUNNING
 from app.handlers import shows_errors
+from app.layout import waiting_place
 from app.panels import attribution, fusion, maps, pixel
 from app.pictures import display_hw
 from app.service import Result
@@ -85,7 +86,9 @@ class FusionTab:
                             ABOUT, value="pixel", label="Ask about", elem_id="ktb-about", min_width=320
                         )
                         self.ask = gr.Button(attribution.question("pixel"), elem_id="ktb-attribute")
-                self.attribution = gr.HTML(elem_id="ktb-attribution")
+                with gr.Column():
+                    self.waiting = waiting_place("ktb-attribution-waiting")
+                    self.attribution = gr.HTML(elem_id="ktb-attribution")
                 self.all_levels = gr.HTML(elem_id="ktb-all-levels")
                 with gr.Accordion("Every head of every level", open=False, elem_id="ktb-heads"):
                     self.heads = gr.HTML()
@@ -102,19 +105,25 @@ class FusionTab:
         context.changed.change(None, js=FORGET_PIXEL, **HIDDEN)
         for control, handler, outputs in (
             (self.level, self.choose_level, [self.head, *self._drawn]),
-            (self.head, self.choose_head, [*self._drawn]),
-            (self.kind, self.choose_map, [self.map, self.borders, self.all_levels]),
+            (self.head, self.choose_head, [self.map, self.all_levels, *self._of_pixel]),
+            (self.kind, self.choose_map, [self.map, self.all_levels]),
         ):
             context.redraws(self.tab, [control.input], handler, controls, outputs)
-        at_pixel = [context.pixel, self.over_photo, self.over_x, self.details, self.table, self.attribution]
+        at_pixel = [context.pixel, self.attribution, *self._of_pixel]
         context.at.input(self.choose_pixel, [context.at, self.level, self.head], at_pixel, **LATEST)
         self.about.input(attribution.question, self.about, self.ask, **LATEST)
-        self.ask.click(self.attribute, [context.pixel, self.about], self.attribution, **RUNNING)
+        self.ask.click(
+            self.attribute, [context.pixel, self.about], self.attribution,
+            show_progress_on=self.waiting, **RUNNING,
+        )  # fmt: skip
+
+    @property
+    def _of_pixel(self) -> tuple[gr.HTML, ...]:
+        return self.over_photo, self.over_x, self.details, self.table
 
     @property
     def _drawn(self) -> tuple[gr.HTML, ...]:
-        return (self.text, self.over_photo, self.over_x, self.map, self.details, self.table, self.all_levels,
-                self.honesty)  # fmt: skip
+        return self.text, self.map, self.all_levels, self.honesty, *self._of_pixel
 
     def new_run(self, request: gr.Request, level: int, kind: str, at: Pixel | None) -> dict[Any, Any]:
         """Draw everything for a new run, with the pixel if one was clicked in another tab since."""
@@ -129,7 +138,7 @@ class FusionTab:
             self.photo: photo,
             self.x: x,
             self.heads: maps.head_grid(result),
-            **self._borders(result, kind),
+            self.borders: maps.borders(result),
             self.attribution: "",
         }
 
@@ -137,18 +146,21 @@ class FusionTab:
         """Another level; the pixel stays, and the head where there is one of that number."""
         result = self._result(request)
         choices = head_choices(result, level)
-        head = head if head < len(choices) - 1 else -1
-        drawn = self.draw(result, level, _chosen(head), kind, at)
-        return drawn | {self.head: gr.update(choices=choices, value=head)}
+        kept = head if head < len(choices) - 1 else -1
+        drawn = self.draw(result, level, _chosen(kept), kind, at)
+        if kept == head:
+            del drawn[self.all_levels]  # they stand there, and four pictures take a while
+        return drawn | {self.head: gr.update(choices=choices, value=kept)}
 
     def choose_head(self, request: gr.Request, level: int, head: int, kind: str, at: Pixel | None):
         """Another head of the same level."""
-        return self.draw(self._result(request), level, _chosen(head), kind, at)
+        result, chosen = self._result(request), _chosen(head)
+        return self.draw_map(result, level, chosen, kind) | self.draw_pixel(result, level, chosen, at)
 
     def choose_map(self, request: gr.Request, level: int, head: int, kind: str, at: Pixel | None):
         """Another map."""
         result = self._result(request)
-        return self.draw_map(result, level, _chosen(head), kind) | self._borders(result, kind)
+        return self.draw_map(result, level, _chosen(head), kind)
 
     @shows_errors
     def choose_pixel(self, request: gr.Request, at: str, level: int, head: int):
@@ -205,9 +217,6 @@ class FusionTab:
             self.details: pixel.pixel_details(result, view, tuple(at)),
             self.table: pixel.points_table(result, view),
         }
-
-    def _borders(self, result: Result, kind: str) -> dict[Any, Any]:
-        return {self.borders: maps.borders(result) if kind in maps.KINDS else ""}
 
     def _result(self, request: gr.Request) -> Result:
         result = self.context.store.result(request.session_hash)

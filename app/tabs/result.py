@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.context import Context
 from app.events import HIDDEN
+from app.layout import waiting_place
 from app.panels.branches import differences_panel
 from app.panels.result import NOTHING, PICTURES, classes_panel, offered_pictures, result_panel
 
@@ -15,7 +16,7 @@ VIEWER = (Path(__file__).parents[1] / "viewer.js").read_text()
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
 
 
-def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr.Button]:
+def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr.Button, gr.HTML]:
     """Lay out and wire the tab.
 
     Args:
@@ -23,7 +24,8 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
         has_examples: whether there is one to be shown at the press of a button.
 
     Returns:
-        The viewer, to which another text can be given while there is no result, and that button.
+        The viewer, to which another text can be given while there is no result, that button, and the place
+        that shows a run.
     """
     store = context.store
     with gr.Tab("Result", id="result") as tab:
@@ -44,6 +46,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
                 try_it = gr.Button(
                     "Show me an example", variant="primary", visible=has_examples, elem_id="ktb-try"
                 )
+                waiting = waiting_place("ktb-waiting")
                 stage = gr.HTML(empty, elem_id="ktb-stage", js_on_load=VIEWER)
                 differ = gr.HTML(elem_id="ktb-differ")
             with gr.Column(scale=3, min_width=300, visible=False, elem_id="ktb-side") as side:
@@ -75,7 +78,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
     context.draws(tab, draw, chosen, [controls, try_it, side, left, right, stage, classes, differ])
     context.redraws(tab, [left.input, right.input], show, chosen, [stage])
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
-    return stage, try_it
+    return stage, try_it, waiting
 
 
 def _choices(keys) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import gradio as gr
 from app.context import Context
 from app.events import HIDDEN, QUIET, RUNNING
 from app.handlers import PROGRESS, shows_errors
-from app.layout import FilesPlace
+from app.layout import FilesPlace, waiting_place
 from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
 from app.service import Result
 from app.x_form import XForm, x_options
@@ -115,13 +115,15 @@ def build(context: Context) -> None:
         opacity = gr.Slider(
             0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-what-if-opacity"
         )
-        drawn = gr.HTML(EMPTY, elem_id="ktb-what-if")
+        with gr.Column():
+            waiting = waiting_place("ktb-what-if-waiting")
+            drawn = gr.HTML(EMPTY, elem_id="ktb-what-if")
     controls = [off, right, down, dark, blur, files]
     answer = [drawn, shown, stale, opacity]
     start.click(
-        tab.run, [context.changed, *controls, *context.given[4:]], answer, show_progress_on=drawn, **RUNNING
+        tab.run, [context.changed, *controls, *context.given[4:]], answer, show_progress_on=waiting, **RUNNING
     )
-    each.click(tab.run_each, context.changed, answer, show_progress_on=drawn, **RUNNING)
+    each.click(tab.run_each, context.changed, answer, show_progress_on=waiting, **RUNNING)
     reset.click(tab.reset, None, [*controls, *answer], **QUIET)
     context.changed.change(is_stale, [context.changed, shown], stale, **QUIET)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
