@@ -14,12 +14,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        put_in_place(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Bring a complete file to the disk, and only then give it its name; both are in one folder.
+
+    Raises:
+        OSError: that fails; what was at `path` is as it was.
+    """
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
     if os.name == "nt":  # folders cannot be opened there
         return
     folder = os.open(path.parent, os.O_RDONLY)  # the rename itself, too

@@ -1,6 +1,5 @@
 """What the commands share about many pairs: their flags, what is told before, and what after."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -106,15 +105,6 @@ def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
         typer.echo("What failed is tried again by the same command.", err=True)
         if rank.is_alone:
             raise typer.Exit(1)
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's contents."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _different_units(outcome: "Outcome", part: str) -> list[str]:

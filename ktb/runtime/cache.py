@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ktb.model import KTB
 from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, versions
+from ktb.surroundings import default_folder
 
 MAX_BYTES = 8 << 30
 """What all graphs may take together; those that were not used for longest go first."""
@@ -30,17 +30,6 @@ NETWORK_CODE = (
     "runtime",
 )
 _log = logging.getLogger(__name__)
-
-
-def default_folder() -> Path:
-    """`KTB_CACHE`, or ktb in the user's cache folder."""
-    if chosen := os.environ.get("KTB_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "ktb"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/ktb"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ktb"
 
 
 def model_digest(model: KTB) -> str:

@@ -1,0 +1,94 @@
+"""What this machine offers: folders for what can be made or fetched again, and the network or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+CACHE_VARIABLE = "KTB_CACHE"
+OFFLINE_VARIABLES = ("KTB_OFFLINE", "HF_HUB_OFFLINE")
+
+
+def default_folder() -> Path:
+    """`KTB_CACHE`, or ktb in the user's cache folder; it may not exist, nor be writable."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "ktb"
+        if sys.platform == "darwin":
+            return Path.home() / "Library/Caches/ktb"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ktb"
+    except RuntimeError:  # containers run as users without a home
+        return temporary_folder()
+
+
+def temporary_folder() -> Path:
+    """This user's folder below the system's temporary one, for machines whose home cannot be written."""
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return Path(tempfile.gettempdir()) / f"ktb-{user}"
+
+
+def readable_folders(name: str) -> list[Path]:
+    """Every folder of this name where an earlier run may have put files, the preferred one first."""
+    roots = [default_folder()]
+    if not os.environ.get(CACHE_VARIABLE) and _is_ours(temporary_folder()):
+        roots.append(temporary_folder())
+    return [root / name for root in dict.fromkeys(roots) if (root / name).is_dir()]
+
+
+def writable_folder(name: str) -> Path:
+    """The folder of this name in the cache, made if need be, or in `temporary_folder` if that is read-only.
+
+    Raises:
+        ValueError: nothing can be written in `KTB_CACHE`, or, where that is not set, in either place.
+    """
+    if (problem := _why_not_writable(default_folder() / name)) is None:
+        return default_folder() / name
+    if os.environ.get(CACHE_VARIABLE):
+        raise ValueError(f"{CACHE_VARIABLE} is {default_folder()}, where nothing can be written ({problem}).")
+    root = temporary_folder()
+    try:
+        root.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        problem = error
+    if not _is_ours(root) or _why_not_writable(root / name) is not None:
+        raise ValueError(
+            f"no file can be kept in {default_folder()} ({problem}), nor in {root}. Set {CACHE_VARIABLE} to "
+            f"a folder that you can write."
+        )
+    return root / name
+
+
+def is_offline() -> bool:
+    """Whether `KTB_OFFLINE` or `HF_HUB_OFFLINE` forbids the network."""
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE_VARIABLES)
+
+
+def require_online(what: str, remedy: str) -> None:
+    """ValueError if the network is forbidden; `what` is not here, `remedy` says how to do without."""
+    if is_offline():
+        raise ValueError(
+            f"{what} is not on this machine, and {' or '.join(OFFLINE_VARIABLES)} forbids to download it. "
+            f"Unset that, or {remedy}."
+        )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder below one that everybody may write is this user's own, and no link."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return folder.is_dir() and not folder.is_symlink() and status.st_uid == getattr(os, "getuid", int)()
+
+
+def _why_not_writable(folder: Path) -> OSError | None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # permission bits alone say nothing on read-only disks
+            return None
+    except OSError as error:
+        return error
