@@ -13,7 +13,7 @@ import numpy as np
 from app.turns import SharedPredictor, Turns
 from app.words import x_called, x_missing
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
-from ktb.checkpoint import built_in_models, read_header, resolve
+from ktb.checkpoint import built_in_models, read_header, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inspection.maps import level_maps
 from ktb.inspection.views import LevelMaps
@@ -112,7 +112,8 @@ class Service:
     """Models that are loaded when first used, and the runs on them.
 
     Args:
-        extra_models: names or files to offer before the built-in models.
+        extra_models: names, files or addresses, as `ktb.load_model` takes them, to offer before the built-in
+            models; what has to be downloaded is, now.
         runtime, precision: how the networks are computed, see `ktb.Predictor`.
         device: where.
     """
@@ -126,10 +127,12 @@ class Service:
     ):
         require_device(device)
         self._files: dict[str, Path] = {}
-        for path in map(resolve, extra_models or []):
-            known = self._files.setdefault(path.stem, path)
+        for given in extra_models or []:
+            path = resolve(given)
+            name = short_name(given, path)
+            known = self._files.setdefault(name, path)
             if known != path:
-                raise ValueError(f"{known} and {path} would both be called {path.stem!r}; rename one of them")
+                raise ValueError(f"{known} and {path} would both be called {name!r}; rename one of them")
         self._files |= {name: path for name, path in built_in_models().items() if name not in self._files}
         if not self._files:
             raise ValueError("there is no model to show; give one with --model FILE.safetensors")

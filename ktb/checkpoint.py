@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ktb.adapter_files import load_adapter
+from ktb.checksum import require_sha256
 from ktb.config import ModelConfig
 from ktb.layers import require_matching
 from ktb.model import KTB
 from ktb.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
+from ktb.published import how_to_get, published_model, zoo_file
 from ktb.storage import FORMAT, OFFICIAL_SUFFIXES, built, fill, is_adapter_file, opened, parse_metadata, write
+from ktb.weights import Progress, fetch, parse_address
 
 DEFAULT_MODEL = "ktb-lite-nyuv2-depth"
 BUILT_IN_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints"
@@ -26,17 +30,38 @@ def built_in_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(BUILT_IN_FOLDER.glob("*.safetensors"))}
 
 
-def resolve(name_or_file: str | Path) -> Path:
-    """The file behind a built-in name or a path; ValueError listing the names if it is neither."""
+def resolve(name_or_file: str | Path, sha256: str | None = None, progress: Progress | None = None) -> Path:
+    """The file behind a name, a path or an address; arguments and errors as for `load_model`."""
+    name = str(name_or_file)
+    if (address := parse_address(name, sha256)) is not None:
+        return fetch(address, progress)
+    path = _on_this_machine(name)
+    if sha256 is not None:
+        require_sha256(path, sha256, name)
+    return path
+
+
+def _on_this_machine(name: str) -> Path:
+    """The file behind a name or a path; ValueError listing what could be given if there is none."""
     built_in = built_in_models()
-    if str(name_or_file) in built_in:
-        return built_in[str(name_or_file)]
-    if not os.path.isfile(name_or_file):  # unlike Path's, never raises: a name may be anything
-        raise ValueError(
-            f"there is no model or file {str(name_or_file)!r}. Built-in models: "
-            f"{', '.join(built_in) or 'none'}. Or give the path of a .safetensors or official .pth file."
-        )
-    return Path(name_or_file)
+    if found := built_in.get(name) or zoo_file(name):
+        return found
+    if os.path.isfile(name):  # unlike Path's, never raises: a name may be anything
+        return Path(name)
+    if published_model(name) is not None:
+        raise ValueError(f"{name!r} is a model of the authors that is not on this machine. {how_to_get()}")
+    raise ValueError(
+        f"there is no model or file {name!r}. Built-in models: {', '.join(built_in) or 'none'}. Or give the "
+        f"path of a .safetensors or official .pth file, hf://ORG/NAME@REVISION, "
+        f"https://ADDRESS#sha256=CHECKSUM, or a name that `python -m ktb zoo` lists."
+    )
+
+
+def short_name(name_or_file: str | Path, path: Path) -> str:
+    """What a model that `resolve` found at a path is called: for lists, without folders and suffix."""
+    name = str(name_or_file)
+    address = parse_address(name) if name.startswith("hf:") else None  # whose files have all the same name
+    return path.stem if address is None else address.short_name
 
 
 def save_model(
@@ -68,16 +93,30 @@ def parameter_count(path: str | Path) -> int:
     return sum(math.prod(shape) for shape in shapes)
 
 
-def load_model(name_or_file: str | Path, device: str | torch.device = "cpu") -> KTB:
-    """Load a built-in model, one of our `.safetensors` files or an official `.pth`, in evaluation mode.
+def load_model(
+    name_or_file: str | Path,
+    device: str | torch.device = "cpu",
+    *,
+    sha256: str | None = None,
+    progress: Progress | None = None,
+) -> KTB:
+    """Load a model in evaluation mode; its card is on the result as `.card`. Weights become float32.
 
     An adapter file is completed with its pretrained backbone if that is on this machine; see
-    `ktb.adapter_files.load_adapter`. The card is on the result as `.card`. Weights become float32.
+    `ktb.adapter_files.load_adapter`.
+
+    Args:
+        name_or_file: a built-in model, one of the authors' that was imported (`python -m ktb zoo`), one of
+            our `.safetensors` files, an official `.pth`, `hf://ORG/NAME[/FILE]@REVISION` on the Hugging Face
+            hub, or `https://…#sha256=HEX`. What is downloaded stays in the cache (see `ktb.weights`).
+        sha256: that the file must have; for https required, here or in the address.
+        progress: called with a `ktb.weights.Transfer` while something is downloaded.
 
     Raises:
-        ValueError: for an unknown name, a damaged or foreign file, or tensors that do not fit, by name.
+        ValueError: for an unknown name, a damaged or foreign file, tensors that do not fit, by name, or a
+            download that failed.
     """
-    path = resolve(name_or_file)
+    path = resolve(name_or_file, sha256, progress)
     if path.suffix in OFFICIAL_SUFFIXES:
         return load_official(path).to(device)
     if is_adapter_file(path):
@@ -93,8 +132,12 @@ def load_model(name_or_file: str | Path, device: str | torch.device = "cpu") -> 
 
 def load_official(path: str | Path, name: str | None = None, **overrides: Any) -> KTB:
     """Load a released `.pth`; `overrides` are those of `ktb.official.infer_config`. ValueError as there."""
-    path = Path(path)
-    official = {n: t for n, t in read_pth(path).items() if not n.endswith(RECOMPUTED)}
+    return from_official(read_pth(path), Path(path), name, **overrides)
+
+
+def from_official(state: Mapping[str, Tensor], path: Path, name: str | None = None, **overrides: Any) -> KTB:
+    """The model of a released file's tensors, as `load_official`; `path` is where they were read."""
+    official = {n: t for n, t in state.items() if not n.endswith(RECOMPUTED)}
     config = infer_config(official, name=name or path.stem, **overrides)
     model = built(config, official, path)
     own = model.state_dict()

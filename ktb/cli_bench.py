@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ktb.cli_models import located
 from ktb.ranks import require_device
 
 _SCORED = "With labelled pairs, whose mean IoU every runtime is scored on"
@@ -64,8 +65,11 @@ def bench(
     require_device(device)
 
     from ktb.bench import Frames, draw, make_cases, run_cases
+    from ktb.bench.cases import RANDOM_MODELS
     from ktb.checkpoint import DEFAULT_MODEL
 
+    for name in set(model or []) - set(RANDOM_MODELS):
+        located(name)
     _require_known(runtime or [], precision or [])
     cases = make_cases(
         model or [DEFAULT_MODEL],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktb.cli_batch import Resume, Workers, find_pairs, shown, tell_outcome
+from ktb.cli_models import located
 from ktb.cli_options import XFlags, echo_warnings, require_none, require_one
 
 if TYPE_CHECKING:
@@ -134,10 +135,10 @@ def _inputs(
             {"--encoding": encoding is not None, "--max-metres": max_metres is not None},
             "the checkpoint of --for says that",
         )
-        from ktb.checkpoint import load_official, read_header, resolve
+        from ktb.checkpoint import load_official, read_header
         from ktb.storage import OFFICIAL_SUFFIXES
 
-        path = resolve(for_model)
+        path = located(for_model)
         is_official = path.suffix in OFFICIAL_SUFFIXES
         return (load_official(path).config if is_official else read_header(path)[0]).inputs
 

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ktb.cli_models import located
+
 
 def export(
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
@@ -31,10 +33,10 @@ def export(
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder.")
 
-    from ktb.checkpoint import DEFAULT_MODEL, load_model
+    from ktb.checkpoint import load_model
     from ktb.runtime.export import export_graph, require_packages
 
     require_packages(format)
     size_hw = int(match[1]), int(match[2])
-    for path in export_graph(load_model(model or DEFAULT_MODEL), format, size_hw, out, batch == "any"):
+    for path in export_graph(load_model(located(model)), format, size_hw, out, batch == "any"):
         typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:,.1f} MB)")

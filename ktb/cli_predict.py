@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ktb.checksum import file_sha256
 from ktb.cli_batch import (
     MANY,
     BatchSize,
@@ -13,11 +14,11 @@ from ktb.cli_batch import (
     RgbPlace,
     Workers,
     XPlaces,
-    file_sha256,
     find_pairs,
     shown,
     tell_outcome,
 )
+from ktb.cli_models import located
 from ktb.cli_options import (
     PrecisionFlag,
     RuntimeFlag,
@@ -126,7 +127,7 @@ def predict(
     options = flags.to_options()
 
     from ktb.batch_predict import KINDS, predict_pairs
-    from ktb.checkpoint import DEFAULT_MODEL, load_model, resolve
+    from ktb.checkpoint import load_model
     from ktb.modalities import read_image_rgb, read_x
     from ktb.modalities.estimate import DepthEstimator
     from ktb.outputs import save_result
@@ -135,10 +136,10 @@ def predict(
 
     device = device or device_of(rank_of())
     require_device(device)
-    name = model or DEFAULT_MODEL
+    path = located(model)
     if rgb_dir is None:
         photo, modal_x = read_image_rgb(rgb), read_x(x, options=options) if x else None
-        predictor = Predictor(load_model(name, device), short_side, runtime, precision, _tile(tile))
+        predictor = Predictor(load_model(path, device), short_side, runtime, precision, _tile(tile))
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
         prediction = predictor(photo, modal_x, options=options, trace=any(also.values()))
         written = save_result(out, photo, prediction)
@@ -149,9 +150,9 @@ def predict(
             typer.echo(f"wrote {path}")
         return
     matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()])
-    predictor = Predictor(load_model(name, device), short_side, runtime, precision, _tile(tile))
+    predictor = Predictor(load_model(path, device), short_side, runtime, precision, _tile(tile))
     estimator = DepthEstimator(depth_model, device) if estimate_depth else None
-    settings = {"model_sha256": file_sha256(resolve(name))}
+    settings = {"model_sha256": file_sha256(path)}
     with shown(matched, workers, resume, batch_size) as running:
         outcome = predict_pairs(
             predictor, matched.pairs, out, options=options, estimate=estimator, branches=branches,

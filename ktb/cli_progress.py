@@ -10,6 +10,13 @@ EVERY_SECONDS = 10.0
 """Between two lines where stderr is no terminal."""
 
 
+def clock(seconds: float) -> str:
+    """Such as 0:11 or 1:02:03."""
+    left = round(seconds)
+    hours, minutes = divmod(left // 60, 60)
+    return f"{hours}:{minutes:02}:{left % 60:02}" if hours else f"{minutes}:{left % 60:02}"
+
+
 class Progress:
     """Counts pairs; on a terminal one line that is written over, elsewhere a line every few seconds.
 
@@ -59,10 +66,7 @@ class Progress:
         parts = [f"{self.done} of {self.total}", *([f"{self.failed} failed"] if self.failed else [])]
         if rate:
             parts.append(f"{rate:.1f} a second" if rate >= 1 else f"{1 / rate:.1f} s each")
-            left = round((self.total - self.done) / rate)
-            hours, minutes = divmod(left // 60, 60)
-            clock = f"{hours}:{minutes:02}:{left % 60:02}" if hours else f"{minutes}:{left % 60:02}"
-            parts.append(f"{clock} left")
+            parts.append(f"{clock((self.total - self.done) / rate)} left")
         return ", ".join(parts)
 
     def _line(self, text: str) -> None:

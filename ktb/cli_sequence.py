@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ktb.cli_models import located
 from ktb.cli_options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_one
 from ktb.cli_progress import Progress
 from ktb.ranks import require_device
@@ -63,7 +64,7 @@ def sequence(
         raise ValueError(f"--out {out} is a file; give a folder.")
     x_options = flags.to_options()
 
-    from ktb.checkpoint import DEFAULT_MODEL, load_model
+    from ktb.checkpoint import load_model
     from ktb.predictor import Predictor
     from ktb.sequences import SequenceOptions, open_frames, run_sequence
 
@@ -71,7 +72,7 @@ def sequence(
     options = SequenceOptions(x_options, fps, views, opacity, container)
     require_device(device)
     frames = open_frames(rgb, x, x_options, with_x=not no_x)
-    predictor = Predictor(load_model(model or DEFAULT_MODEL, device), short_side, runtime, precision)
+    predictor = Predictor(load_model(located(model), device), short_side, runtime, precision)
     progress = Progress()
     progress.start(frames.length or 0)
 

@@ -290,6 +290,6 @@ def test_info_of_the_lite_backbone_and_of_damaged_files(tmp_path):
 
 
 def test_errors_that_are_not_the_users_are_not_hidden(monkeypatch):
-    monkeypatch.setattr(checkpoint, "resolve", lambda name: 1 / 0)
+    monkeypatch.setattr(checkpoint, "resolve", lambda name, **_: 1 / 0)
     result = run("info", "anything")
     assert isinstance(result.exception, ZeroDivisionError)

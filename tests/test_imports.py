@@ -17,6 +17,7 @@ FILES = {
 
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
+    ("checksum", "surroundings"),
     ("atomic", "config", "figures", "visualize", "layers", "position_bias", "recent"),
     ("decision", "ranks", "file_lock", "read_ahead"),
     ("labels", "modalities", "trace"),
@@ -25,17 +26,18 @@ LAYERS = (
     ("shared_journal",),
     ("sequence_frames", "sequence_table"),
     ("sequence_zip", "sequence_video"),
+    ("published",),
     ("model", "official", "own_data"),
     ("pretrained", "parts", "tiling"),
     ("build", "preparing"),
     ("storage",),
-    ("adapter_files",),
+    ("adapter_files", "weights", "model_card"),
     ("checkpoint",),
     ("runtime",),
     ("prediction",),
     ("predictor", "agreement"),
     ("inspection", "what_if", "differences", "ground_truth"),
-    ("outputs", "describe", "sequence_drawing"),
+    ("outputs", "describe", "sequence_drawing", "push", "zoo"),
     ("sequences",),
     ("paper_figure", "array_file"),
     ("report",),
@@ -44,12 +46,13 @@ LAYERS = (
     ("bench",),
     ("__init__",),
     ("cli_options", "cli_progress"),
-    ("cli_batch",),
-    ("cli_predict", "cli_encode", "cli_sequence", "cli_export", "cli_bench"),
+    ("cli_batch", "cli_models"),
+    ("cli_predict", "cli_encode", "cli_sequence", "cli_export", "cli_bench", "cli_push", "cli_zoo"),
     ("__main__",),
 )
 DEPTH_ESTIMATION = "ktb/modalities/estimate.py"
 LOW = {"config", "modalities", "labels", "visualize", "layers", "position_bias", "recent", "trace"}
+LOW |= {"surroundings"}
 
 
 def tree(name: str) -> ast.Module:

@@ -1,0 +1,70 @@
+"""How patient and how generous a download is, and whether there is room for it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+SIZE_VARIABLE = "KTB_MAX_DOWNLOAD_GB"
+DEFAULT_GIGABYTES = "8"
+SPARE_BYTES = 64 << 20
+"""Left free on the disk."""
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Refused(ValueError):
+    """No further connection will help, and what is here of the file is of no use."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one download.
+
+    Attributes:
+        failures: in a row that bring no new byte, until it gives up.
+        connections: in all, for servers that cut off again and again.
+        first_wait: seconds after the first failure, doubled after each further one.
+        timeout: seconds to connect in, and without a byte.
+    """
+
+    failures: int = 4
+    connections: int = 40
+    first_wait: float = 1.0
+    timeout: float = 30.0
+
+
+def max_bytes() -> int:
+    """What a file may have: `KTB_MAX_DOWNLOAD_GB`, or 8 GB; ValueError if that is no positive number."""
+    text = os.environ.get(SIZE_VARIABLE, DEFAULT_GIGABYTES)
+    with contextlib.suppress(ValueError):
+        if 0 < (gigabytes := float(text)) < 1e6:
+            return int(gigabytes * 1e9)
+    raise ValueError(f"{SIZE_VARIABLE} is {text!r}; give a number of gigabytes, such as {DEFAULT_GIGABYTES}.")
+
+
+def require_size(what: object, size: int) -> None:
+    """Refused if a file is larger than `max_bytes`."""
+    if size > max_bytes():
+        raise Refused(
+            f"{what} has {size:,} bytes or more; at most {max_bytes():,} are downloaded. If that is the "
+            f"right file, set {SIZE_VARIABLE} to a larger number."
+        )
+
+
+def require_room(what: object, missing: int, folder: Path, variable: str = "KTB_CACHE") -> None:
+    """ValueError if the disk of a folder has no room for so many bytes; `variable` names another folder."""
+    free = shutil.disk_usage(folder).free
+    if missing + SPARE_BYTES > free:
+        raise ValueError(
+            f"{what} needs {missing / 1e6:,.1f} MB more, but only {free / 1e6:,.1f} MB are free in {folder}. "
+            f"Free some space, or set {variable} to a folder on a larger disk."
+        )
+
+
+def is_no_space(error: BaseException) -> bool:
+    """Whether the disk or the user's share of it is full."""
+    return isinstance(error, OSError) and error.errno in _NO_SPACE

@@ -1,0 +1,261 @@
+"""Servers on this machine that tests download from: one with faults, one that speaks the hub's language."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Handler(BaseHTTPRequestHandler):
+    """What both servers share: HTTP/1.1, no log, every request remembered."""
+
+    protocol_version = "HTTP/1.1"
+    state: Any
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+    def remember(self) -> None:
+        self.state.requests.append((self.command, self.path, dict(self.headers)))
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+@contextmanager
+def served(handler: type[Handler], state: Any) -> Iterator[str]:
+    """The address of a server that runs in a thread for a while."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), {"state": state}))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        state.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Faults:
+    """Files by path, and what goes wrong with the next requests for each.
+
+    A fault is one of: ("cut", n) sends n bytes of what it announced; ("says", n) announces n bytes; ("wait",)
+    sends nothing until the server ends; ("status", code, headers); ("no range",); ("no length",);
+    ("from", n) answers a range with one that begins elsewhere; ("gzip",); None.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.tags: dict[str, str] = {}
+        self.faults: defaultdict[str, list[tuple | None]] = defaultdict(list)
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.released = threading.Event()
+
+
+class FaultHandler(Handler):
+    """Serves `Faults` with ranges and tags as web servers do."""
+
+    state: Faults
+
+    def do_GET(self) -> None:
+        self.remember()
+        path = self.path.partition("?")[0]
+        waiting = self.state.faults[path]
+        fault = (waiting.pop(0) if waiting else None) or ("none",)
+        if fault[0] == "status":
+            return self.answer(fault[1], b"no", **fault[2])
+        if path not in self.state.files:
+            return self.answer(404, b"no such file")
+        if fault[0] == "wait":
+            self.state.released.wait(10)
+            self.close_connection = True
+            return None
+        return self._send(path, fault)
+
+    def _send(self, path: str, fault: tuple) -> None:
+        content, tag = self.state.files[path], self.state.tags.get(path)
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        condition = self.headers.get("If-Range")
+        start = int(asked[1]) if asked and condition in (None, tag) and fault[0] != "no range" else 0
+        if start >= len(content):
+            return self.answer(416, Content_Range=f"bytes */{len(content)}")
+        headers = {"ETag": tag} if tag else {}
+        if start:
+            first = fault[1] if fault[0] == "from" else start
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        body = content[start:]
+        headers["Content-Length"] = str(fault[1] if fault[0] == "says" else len(body))
+        if fault[0] == "no length":
+            del headers["Content-Length"]
+        if fault[0] == "gzip":
+            headers["Content-Encoding"] = "gzip"
+        self.send_response(206 if start else 200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body[: fault[1]] if fault[0] == "cut" else body)
+        self.close_connection = True
+        return None
+
+
+class Hub:
+    """Repositories by name: `commits` as (id, {file: content}), oldest first, and who may read them."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, dict[str, Any]] = {}
+        self.large: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.released = threading.Event()
+        self.is_down = False
+        self.needs_token = False
+
+    def add(self, repo: str, files: dict[str, bytes], private: bool = False, gated: bool = False) -> str:
+        """Commit files to a repository, made if need be; the commit."""
+        known = self.repos.setdefault(repo, {"commits": [], "private": private, "gated": gated})
+        before = dict(known["commits"][-1][1]) if known["commits"] else {}
+        commit = hashlib.sha1(f"{repo} {len(known['commits'])}".encode()).hexdigest()
+        known["commits"].append((commit, before | files))
+        return commit
+
+
+class HubHandler(Handler):
+    """The few endpoints of the hub that downloads and commits need."""
+
+    state: Hub
+
+    def do_HEAD(self) -> None:
+        self._read()
+
+    def do_GET(self) -> None:
+        self._read()
+
+    def _refused(self) -> bool:
+        self.remember()
+        if self.state.is_down:
+            self.answer(503, b"down")
+        return self.state.is_down
+
+    def _read(self) -> None:
+        if self._refused():
+            return None
+        if match := re.fullmatch(r"/([\w.-]+/[\w.-]+)/resolve/([^/]+)/(.+)", self.path):
+            return self._file(*match.groups())
+        match = re.fullmatch(
+            r"/api/models/([\w.-]+/[\w.-]+)(?:/(?:revision|tree)/([^/?]+))?(?:\?.*)?", self.path
+        )
+        repo = self.state.repos.get(match[1]) if match else None
+        if repo is None:
+            return self._missing("RepoNotFound")
+        commit, files = repo["commits"][-1] if repo["commits"] else ("0" * 40, {})
+        if "/tree/" in self.path:
+            listed = [{"type": "file", "path": f, "size": len(c), "oid": "0" * 40} for f, c in files.items()]
+            return self._json(listed)
+        info = {"id": match[1], "sha": commit, "private": repo["private"], "tags": []}
+        return self._json(info | {"siblings": [{"rfilename": name} for name in files]})
+
+    def _file(self, name: str, revision: str, file: str) -> None:
+        repo = self.state.repos.get(name)
+        if repo is None or repo["private"]:
+            return self._missing("RepoNotFound")
+        if repo["gated"]:
+            return self._missing("GatedRepo", 403)
+        commits = dict(repo["commits"])
+        commit = repo["commits"][-1][0] if revision == "main" else revision
+        if commit not in commits:
+            return self._missing("RevisionNotFound")
+        if file not in commits[commit]:
+            return self._missing("EntryNotFound", X_Repo_Commit=commit)
+        content = commits[commit][file]
+        is_large = file.endswith((".safetensors", ".pth"))
+        tag = (hashlib.sha256 if is_large else hashlib.sha1)(content).hexdigest()
+        return self.answer(200, content, ETag=f'"{tag}"', X_Repo_Commit=commit)
+
+    def do_PUT(self) -> None:
+        if self._refused():
+            return
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        self.state.large[hashlib.sha256(content).hexdigest()] = content
+        self.answer(200)
+
+    def do_POST(self) -> None:
+        if self._refused():
+            return None
+        body = self._body()
+        if self.state.needs_token and "authorization" not in {name.lower() for name in self.headers}:
+            return self.answer(401, b"{}", X_Error_Message="Invalid username or password.")
+        if self.path == "/api/repos/create":
+            said = json.loads(body)
+            name = f"{said['organization']}/{said['name']}"
+            if name in self.state.repos:
+                return self._json({"url": f"{self._own_address()}/{name}"}, 409)
+            is_private = said.get("private") or said.get("visibility") == "private"
+            self.state.repos[name] = {"commits": [], "private": bool(is_private), "gated": False}
+            return self._json({"url": f"{self._own_address()}/{name}"})
+        if self.path == "/api/validate-yaml":
+            return self._json({"errors": [], "warnings": []})
+        if match := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/preupload/main", self.path):
+            modes = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular",
+                    "shouldIgnore": False,
+                }
+                for file in json.loads(body)["files"]
+            ]
+            return self._json({"files": modes})
+        if self.path.endswith(".git/info/lfs/objects/batch"):
+            objects = [
+                one | {"actions": {"upload": {"href": f"{self._own_address()}/upload/{one['oid']}"}}}
+                for one in json.loads(body)["objects"]
+            ]
+            return self._json({"transfer": "basic", "objects": objects})
+        if match := re.fullmatch(r"/api/models/([\w.-]+/[\w.-]+)/commit/main", self.path):
+            commit = self.state.add(match[1], self._committed(body))
+            url = f"{self._own_address()}/{match[1]}/commit/{commit}"
+            return self._json({"success": True, "commitOid": commit, "commitUrl": url})
+        return self._missing("RepoNotFound")
+
+    def _committed(self, body: bytes) -> dict[str, bytes]:
+        files = {}
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.state.large[value["oid"]]
+        return files
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _own_address(self) -> str:
+        return f"http://{self.headers['Host']}"
+
+    def _json(self, value: Any, status: int = 200) -> None:
+        self.answer(status, json.dumps(value).encode(), Content_Type="application/json")
+
+    def _missing(self, code: str, status: int = 404, **headers: str) -> None:
+        self.answer(status, b"{}", X_Error_Code=code, **headers)
