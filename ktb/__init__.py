@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ktb.outputs import save_result
     from ktb.prediction import Prediction
     from ktb.predictor import Predictor
+    from ktb.push import push_to_hub
     from ktb.trace import FusionTrace
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ _HOMES = {  # torch takes seconds to import: a public name's module is imported 
     "modalities": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
     "model": ("KTB", "KTBOutput"),
     "outputs": ("save_result",),
+    "push": ("push_to_hub",),
     "prediction": ("Prediction",),
     "predictor": ("Predictor",),
     "trace": ("FusionTrace",),
@@ -42,6 +44,7 @@ __all__ = [
     "encode_x",
     "load_adapter",
     "load_model",
+    "push_to_hub",
     "read_image_rgb",
     "read_x",
     "save_adapter",

@@ -19,8 +19,8 @@ import torch
 
 from ktb.atomic import write_atomically
 from ktb.checkpoint import load_model, save_model
-from ktb.figures import rounded_down
 from ktb.model import BRANCHES
+from ktb.model_card import figure_tables
 
 logger = logging.getLogger(__name__)
 
@@ -55,29 +55,7 @@ def card_markdown(name: str, card: Mapping[str, Any]) -> str:
         if key in card:
             lines += [f"**{key.capitalize()}**: {card[key]}", ""]
     lines += ["**Commands**:", "", "```", *card["commands"], "```", ""]
-    figures = card.get("figures")
-    if figures:
-        lines += ["| branch | mIoU | pixel accuracy | class accuracy |", "|---|---|---|---|"]
-        for branch, row in figures.items():
-            values = (row[key] for key in ("miou", "pixel_accuracy", "class_accuracy"))
-            lines.append(f"| {branch} | {' | '.join(_down(value) for value in values)} |")
-        lines += ["", "IoU per class in percent:", "", "| class | fused | rgb | x |", "|---|---|---|---|"]
-        for class_name in figures["fused"]["iou"]:
-            values = (figures[branch]["iou"][class_name] for branch in BRANCHES)
-            lines.append(f"| {class_name} | {' | '.join(_down(value) for value in values)} |")
-        lines.append("")
-    if "attention" in card:
-        lines += ["| level | mean normalised attention entropy | deviation of the balance map |"]
-        lines += ["|---|---|---|"]
-        for level in card["attention"]:
-            values = (_down(level[key], 3) for key in ("entropy", "balance_std"))
-            lines.append(f"| {level['level']} | {' | '.join(values)} |")
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _down(value: float | None, decimals: int = 1) -> str:
-    return "not scored" if value is None else rounded_down(value, decimals)
+    return "\n".join([*lines, *figure_tables(card)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

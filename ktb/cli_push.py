@@ -1,0 +1,40 @@
+"""`python -m ktb push`: a model for others, on the Hugging Face hub."""
+
+from typing import Annotated
+
+import typer
+
+from ktb.cli_models import located
+
+
+def push(
+    model: Annotated[str, typer.Argument(metavar="FILE", help="A model file, or a name or address.")],
+    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The repository; made if need be.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    license: Annotated[
+        str | None, typer.Option(help="The hub's key, such as apache-2.0; by default the card's.")
+    ] = None,
+    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be uploaded; use no network.")
+    ] = False,
+) -> None:
+    """Upload a model and a README made from its card to the Hugging Face hub.
+
+    push run/model.safetensors ORG/NAME --dry-run
+
+    The token is that of `hf auth login`, or HF_TOKEN. Others load it as hf://ORG/NAME.
+    """
+    path = located(model)
+
+    from ktb.push import UNKNOWN_LICENSE, push_to_hub
+
+    upload = push_to_hub(path, repo, private=private, license=license, message=message, dry_run=dry_run)
+    for name, (size, sha256) in upload.files.items():
+        typer.echo(f"{'would upload' if dry_run else 'uploaded'} {name}, {size:,} bytes, sha256 {sha256}")
+    if upload.license == UNKNOWN_LICENSE:
+        typer.echo("Warning: the licence is not known, and the card says so; give --license.", err=True)
+    if dry_run:
+        typer.echo(f"to {upload.address}; README.md:\n\n{upload.readme}")
+    else:
+        typer.echo(f"see {upload.url}; load it as {upload.address}")

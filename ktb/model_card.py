@@ -1,0 +1,181 @@
+"""Cards for people: the README of a model on the Hugging Face hub, from its configuration and its card."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from ktb.config import ModelConfig
+from ktb.figures import rounded_down
+from ktb.labels import DATASETS
+from ktb.storage import ADAPTER_FORMAT
+
+_X_IS = {
+    "depth": "its depth image",
+    "hha": "its depth as an HHA image",
+    "thermal": "its thermal image",
+    "event": "its event stream or event image",
+    "nir": "its near-infrared image",
+    "dolp": "its degree of linear polarization",
+    "aolp": "its angle of linear polarization",
+    "lidar": "its projected LiDAR scan",
+    "other": "a second image of the same scene",
+}
+LIMITS = (
+    "Not stated by its maker. It knows only the classes below, and scenes and sensors like those of its "
+    "training; confidences are not calibrated. Measure it on your own data before you rely on it; not for "
+    "safety decisions."
+)
+
+
+def hub_readme(
+    repo: str, config: ModelConfig, card: Mapping[str, Any], file_format: str, parameters: int, license: str
+) -> str:
+    """README.md of a model repository, with the front matter that the hub reads.
+
+    Args:
+        repo: such as "org/name".
+        card: as our files carry it; what it does not say is named as not stated.
+        file_format: one of `ktb.storage.FORMATS`.
+        parameters: in the file.
+        license: the hub's key, such as "apache-2.0".
+    """
+    front = {
+        "license": license,
+        "library_name": "ktb",
+        "pipeline_tag": "image-segmentation",
+        "tags": ["ktb", "rgb-x", "semantic-segmentation", "multimodal", config.inputs.modality],
+    }
+    sections = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+        f"# {_text(config.name)}",
+        f"RGB+X semantic segmentation after *Keep the Balance* (Cai et al., CVPR 2025): a photograph and "
+        f"{_X_IS[config.inputs.modality]} go in; the masks of three heads (fused, RGB alone, X alone) come "
+        f"out, with the sparse attention that fused the two.",
+        "\n".join(_facts(config, file_format, parameters)),
+        "\n".join(_use(repo, file_format)),
+        "\n".join(["## Figures", "", *_figures(card)]),
+        "\n".join(["## Data and training", "", *_training(card, config)]),
+        f"## What it cannot do\n\n{_text(card.get('limits')) or LIMITS}",
+        f"## Classes\n\n{_text(', '.join(config.classes))}",
+        f"## Licence\n\n{license}, as the uploader says. Code: Apache-2.0. The data has terms of its own.",
+    ]
+    return "\n\n".join(section.rstrip() for section in sections) + "\n"
+
+
+def figure_tables(card: Mapping[str, Any]) -> list[str]:
+    """A card's measured figures as Markdown: per branch, IoU per class, of the attention; [] without any."""
+    lines: list[str] = []
+    figures = card.get("figures")
+    rows = {b: row for b, row in figures.items() if isinstance(row, Mapping)} if _is_full(figures) else {}
+    if rows:
+        lines += ["| branch | mIoU | pixel accuracy | class accuracy |", "|---|---|---|---|"]
+        for branch, row in rows.items():
+            values = (row.get(key) for key in ("miou", "pixel_accuracy", "class_accuracy"))
+            lines.append(f"| {branch} | {' | '.join(_down(value) for value in values)} |")
+        lines.append("")
+    per_class = {branch: row["iou"] for branch, row in rows.items() if _is_full(row.get("iou"))}
+    if per_class:
+        heads = " | ".join(per_class)
+        lines += [
+            "IoU per class in percent:",
+            "",
+            f"| class | {heads} |",
+            "|---" * (len(per_class) + 1) + "|",
+        ]
+        for class_name in next(iter(per_class.values())):
+            values = (iou.get(class_name) for iou in per_class.values())
+            lines.append(f"| {_text(class_name)} | {' | '.join(_down(value) for value in values)} |")
+        lines.append("")
+    if isinstance(card.get("attention"), list):
+        lines += ["| level | mean normalised attention entropy | deviation of the balance map |"]
+        lines += ["|---|---|---|"]
+        for level in card["attention"]:
+            values = (_down(level.get(key), 3) for key in ("entropy", "balance_std"))
+            lines.append(f"| {level.get('level')} | {' | '.join(values)} |")
+        lines.append("")
+    return lines
+
+
+def _facts(config: ModelConfig, file_format: str, parameters: int) -> Iterator[str]:
+    backbone = config.backbone
+    network = f"Swin, {backbone.embed_dim} channels" if backbone.kind == "swin" else "EfficientNet-Lite0"
+    labels = DATASETS.get(config.dataset)
+    side = config.inputs.short_side
+    yield from ("| | |", "|---|---|")
+    yield f"| data set | {labels.title if labels else 'unnamed'}, {config.num_classes} classes |"
+    yield f"| X | {config.inputs.modality}, encoded as {config.inputs.encoding} |"
+    yield f"| backbone | {network}, frozen |"
+    yield f"| parameters in the file | {parameters:,} |"
+    yield f"| shorter side in the network | {'that of the image' if side is None else f'{side} px'} |"
+    if file_format == ADAPTER_FORMAT:
+        yield "| file | without its pretrained backbone, which has to be on the machine that loads it |"
+
+
+def _use(repo: str, file_format: str) -> Iterator[str]:
+    yield from (
+        "## Use",
+        "",
+        "```python",
+        "from ktb import Predictor, load_model, read_image_rgb, read_x",
+        "",
+    )
+    yield f'predictor = Predictor(load_model("hf://{repo}"))  # hf://{repo}@COMMIT never changes'
+    yield 'prediction = predictor(read_image_rgb("photo.png"), read_x("x.png"))'
+    yield 'prediction.labels["fused"]  # (H, W) class indices; also "rgb" and "x"'
+    yield "```"
+    yield from (
+        "",
+        f"On the command line: `python -m ktb predict --model hf://{repo} --rgb photo.png --x x.png`.",
+    )
+    if file_format == ADAPTER_FORMAT:
+        yield "The backbone has to be there first: `python -m ktb merge --help`."
+
+
+def _figures(card: Mapping[str, Any]) -> Iterator[str]:
+    tables = figure_tables(card)
+    if tables:
+        yield f"Measured with this model, in percent. {_protocol(card)}"
+        yield from ("", *tables)
+    else:
+        yield "None measured with this file."
+    published = card.get("published")
+    if isinstance(published, Mapping) and isinstance(published.get("miou"), int | float):
+        yield from ("", f"The authors publish {published['miou']} mIoU. {_text(published.get('protocol'))}")
+
+
+def _protocol(card: Mapping[str, Any]) -> str:
+    images = f" {card['images']} images." if isinstance(card.get("images"), int) else ""
+    return f"Protocol: {_text(card.get('protocol')) or 'not stated'}.{images}"
+
+
+def _training(card: Mapping[str, Any], config: ModelConfig) -> Iterator[str]:
+    for key in ("data", "split", "selection", "hours", "origin", "source_file", "source_sha256"):
+        if card.get(key) not in (None, ""):
+            yield f"- **{key.replace('_', ' ').capitalize()}**: {_text(card[key])}"
+    if not card.get("data"):
+        labels = DATASETS.get(config.dataset)
+        yield f"- **Data**: not stated{f'; its classes are those of {labels.title}' if labels else ''}"
+    commands = card.get("commands")
+    if isinstance(commands, list) and commands:
+        yield from ("", "```bash", *(str(command).replace("```", "") for command in commands), "```")
+
+
+def _is_full(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value)
+
+
+def _text(value: Any) -> str:
+    """A card's value as one line that is nothing but text in Markdown, also in a table."""
+    if value is None:
+        return ""
+    return re.sub(r"([\\`|<>\[\]])", r"\\\1", " ".join(str(value).split()))
+
+
+def _down(value: Any, decimals: int = 1) -> str:
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return rounded_down(value, decimals) if is_number else "not scored"
