@@ -9,9 +9,12 @@ import typer
 from ktb.cli_bench import bench
 from ktb.cli_encode import encode
 from ktb.cli_export import export
+from ktb.cli_models import located
 from ktb.cli_options import takes_x_flags, user_errors
 from ktb.cli_predict import predict
+from ktb.cli_push import push
 from ktb.cli_sequence import sequence
+from ktb.cli_zoo import zoo_app
 
 # torch and timm take seconds to import, so everything of the library is imported inside the commands.
 
@@ -22,7 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ModelArgument = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="Built-in name, or a model file.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="NAME_OR_FILE", help="Name, file, hf://ORG/NAME, https://…#sha256=…")
+]
 
 
 app.command()(user_errors(takes_x_flags(predict)))
@@ -30,16 +35,19 @@ app.command()(user_errors(takes_x_flags(encode)))
 app.command()(user_errors(takes_x_flags(sequence)))
 app.command()(user_errors(export))
 app.command()(user_errors(bench))
+app.command()(user_errors(push))
+app.add_typer(zoo_app, name="zoo")
 
 
 @app.command()
 @user_errors
 def models() -> None:
-    """List the built-in models."""
+    """List the built-in models, and those of the authors that were imported (all of them: `zoo`)."""
     from ktb.checkpoint import DEFAULT_MODEL, built_in_models, parameter_count, read_header
     from ktb.figures import rounded_down
+    from ktb.published import zoo_files
 
-    for name, path in built_in_models().items():
+    for name, path in (built_in_models() | zoo_files()).items():
         config, card = read_header(path)
         score = _fused_miou(card)
         columns = [
@@ -61,11 +69,11 @@ def models() -> None:
 @user_errors
 def info(model: ModelArgument) -> None:
     """Show the configuration and the card of a built-in model, one of our files, or an official .pth."""
-    from ktb.checkpoint import load_model, read_header, resolve
+    from ktb.checkpoint import load_model, read_header
     from ktb.describe import adapter_lines, config_lines, model_lines, value_lines
     from ktb.storage import is_adapter_file
 
-    if is_adapter_file(path := resolve(model)):
+    if is_adapter_file(path := located(model)):
         config, card = read_header(path)
         contents = adapter_lines(path)
     else:
@@ -94,7 +102,7 @@ def extract(
     from ktb.adapter_files import save_adapter
     from ktb.checkpoint import load_model
 
-    model = load_model(source)
+    model = load_model(located(source))
     save_adapter(target, model, model.card, _stored_type(half))
     _echo_written(target)
 

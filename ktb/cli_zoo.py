@@ -1,0 +1,107 @@
+"""`python -m ktb zoo`: the authors' published models, and how to bring them here."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ktb.cli_options import user_errors
+
+if TYPE_CHECKING:
+    from ktb.zoo import Outcome
+
+zoo_app = typer.Typer(
+    help="The twelve models that the authors published: list, import, fetch.",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+)
+Force = Annotated[bool, typer.Option("--force", help="Replace models that are here already.")]
+
+
+@zoo_app.callback()
+@user_errors
+def zoo(context: typer.Context) -> None:
+    """List the twelve published models, their published figures, and which are on this machine."""
+    if context.invoked_subcommand is not None:
+        return
+
+    from ktb.published import PROTOCOL, PUBLISHED, how_to_get, zoo_files
+
+    here = zoo_files()
+    heads = ("model", "data set", "X", "backbone", "classes", "published mIoU", "here")
+    rows = [
+        (
+            model.name,
+            model.title,
+            model.modality,
+            f"Swin-{model.size.upper()}",
+            str(model.num_classes),
+            f"{model.miou}{' *' if model.remark else ''}",
+            f"{here[model.name].stat().st_size / 1e6:,.1f} MB" if model.name in here else "no",
+        )
+        for model in PUBLISHED
+    ]
+    for line in _table([heads, *rows]):
+        typer.echo(line)
+    remarks = "; ".join(sorted({model.remark for model in PUBLISHED if model.remark}))
+    typer.echo(f"\n{PROTOCOL}\n* {remarks}")
+    typer.echo(f"{len(here)} of {len(PUBLISHED)} are here. {how_to_get()}")
+
+
+@zoo_app.command()
+@user_errors
+def add(
+    place: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="What was downloaded; zips, too.")],
+    modality: Annotated[
+        str | None, typer.Option(help="X of one MCubeS file whose name does not say it: nir, dolp or aolp.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Import official files that were downloaded, and recognise which models they are.
+
+    zoo add Downloads/KTB
+    """
+    from ktb.zoo import add_all
+
+    if _tell(add_all(place, modality, force)):
+        raise typer.Exit(1)
+
+
+@zoo_app.command()
+@user_errors
+def fetch(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORD]...", help="Only files with one of these in their path."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Try to download the authors' files from their Drive folder, and import them (needs gdown).
+
+    zoo fetch nyu mfnet
+
+    What fails can be downloaded in a browser and imported with `zoo add`.
+    """
+    from ktb.zoo import fetch_all
+    from ktb.zoo.fetch import MANUAL
+
+    if _tell(fetch_all(words or (), force)):
+        typer.echo(f"Some files could not be had. The same command tries them again. {MANUAL}", err=True)
+        raise typer.Exit(1)
+
+
+def _tell(outcomes: Iterable["Outcome"]) -> int:
+    """A line for each as it comes; how many failed."""
+    failed = 0
+    for outcome in outcomes:
+        is_failure = outcome.status == "failed"
+        failed += is_failure
+        name = f"{outcome.name}: " if outcome.name else ""
+        typer.echo(f"{outcome.status}: {outcome.source}: {name}{outcome.message}", err=is_failure)
+    return failed
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip() for row in rows]

@@ -1,0 +1,78 @@
+"""Which published model an official file is: by its backbone's width, its classes and, at last, its name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from ktb.config import ModelConfig
+from ktb.published import PUBLISHED, WIDTHS, PublishedModel
+
+DEPTHS = (2, 2, 18, 2)
+_WORD = r"{}(?![a-z])"
+_LETTERS = {"nir": "n", "dolp": "d", "aolp": "a"}  # as in "RGB-N"
+
+
+def recognise(config: ModelConfig, source: str, modality: str | None = None) -> PublishedModel:
+    """The published model that a file holds.
+
+    Args:
+        config: as `ktb.official.infer_config` reads it.
+        source: the file's name, with folders if they may say something; used where the shapes leave a choice.
+        modality: of X, where the name says nothing either.
+
+    Raises:
+        ValueError: it is none of them, or which one it is cannot be told.
+    """
+    found = _with_these_shapes(config)
+    if not found:
+        raise ValueError(
+            f"{source} is an official file, but none of the published models: {config.num_classes} classes, "
+            f"feature widths {config.backbone.feature_dims}. Convert it with `python -m ktb import-official`."
+        )
+    if modality is not None:
+        fitting = [model for model in found if model.modality == modality]
+        if not fitting:
+            takes = " or ".join(model.modality for model in found)
+            raise ValueError(
+                f"{source} is {_named(found)}, whose X is {takes}, not {modality!r}. Leave --modality out, "
+                f"or convert the file as something else with `python -m ktb import-official`."
+            )
+        return fitting[0]
+    if len(found) > 1:
+        found = _hinted_at(source, found)
+    return found[0]
+
+
+def _with_these_shapes(config: ModelConfig) -> list[PublishedModel]:
+    backbone = config.backbone
+    return [
+        model
+        for model in PUBLISHED
+        if backbone.kind == "swin"
+        and backbone.depths == DEPTHS
+        and backbone.embed_dim == WIDTHS[model.size]
+        and config.num_classes == model.num_classes
+    ]
+
+
+def _hinted_at(source: str, models: list[PublishedModel]) -> list[PublishedModel]:
+    """The one model whose modality a file's name says, or else its folder's, and so on upwards."""
+    for part in reversed(PurePosixPath(source.replace("\\", "/")).parts):
+        hinted = [model for model in models if _says(part.lower(), model.modality)]
+        if len(hinted) == 1:
+            return hinted
+    choices = "|".join(model.modality for model in models)
+    raise ValueError(
+        f"{source} is {_named(models)}: their weights have the same shapes, and its name does not say which. "
+        f"Import it alone with `--modality {choices}`."
+    )
+
+
+def _says(text: str, modality: str) -> bool:
+    rgb_with_letter = rf"rgb[-_+ ]?{_LETTERS.get(modality, modality)}"
+    return any(re.search(_WORD.format(word), text) for word in (modality, rgb_with_letter))
+
+
+def _named(models: list[PublishedModel]) -> str:
+    return " or ".join(model.name for model in models)
