@@ -168,7 +168,10 @@ def test_every_endpoint_and_parameter_is_described(address):
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", *(f"docs/{page}.md" for page in ("inputs", "api", "inspector", "speed", "large_and_many"))],
+    [
+        "README.md",
+        *(f"docs/{page}.md" for page in ("inputs", "api", "inspector", "speed", "large_and_many", "weights")),
+    ],
 )
 def test_links_lead_somewhere(name):
     file = ROOT / name

@@ -1,0 +1,79 @@
+"""docs/weights.md keeps its word: its snippets run against servers here, its names are those of the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from local_server import FaultHandler, Faults, served
+from test_docs import blocks, follow
+from test_hub import hub, running  # noqa: F401 (fixtures)
+from test_zoo import Gdown, official, zoo  # noqa: F401 (a fixture)
+from typer.testing import CliRunner
+
+from app.service import Service
+from ktb.__main__ import app
+from ktb.surroundings import CACHE_VARIABLE, OFFLINE_VARIABLES
+from ktb.weights.limits import DEFAULT_GIGABYTES, SIZE_VARIABLE, Limits
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
+COMMANDS = [line.split("  #")[0].strip() for text in blocks(TEXT, "bash") for line in text.splitlines()]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def web():
+    state = Faults()
+    name = "ktb-lite-nyuv2-depth.safetensors"
+    state.files[f"/{name}"] = (ROOT / "assets" / "checkpoints" / name).read_bytes()
+    with served(FaultHandler, state) as address:
+        yield address
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch):
+    """A folder as a browser leaves it, a Drive with the same files, and the project's assets beside."""
+    folder = tmp_path / "work" / "Downloads"
+    folder.mkdir(parents=True)
+    torch.save(official("pst900"), folder / "pst900_best.pth")
+    (tmp_path / "work" / "assets").symlink_to(ROOT / "assets")
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setitem(sys.modules, "gdown", Gdown(folder))
+
+
+@pytest.mark.usefixtures("hub", "zoo", "downloads")
+def test_the_snippets_run(web):
+    pushes = [command for command in COMMANDS if " push " in command]
+    assert len(pushes) == 2
+    run_all(pushes)
+    run_all([command for command in COMMANDS if " push " not in command])
+    snippets = [text.replace("https://example.org", web) for text in blocks(TEXT, "python")]
+    assert web in snippets[0]
+    assert follow(snippets, "weights.md") == 6
+
+
+def run_all(commands: list[str]) -> None:
+    for command in commands:
+        words = shlex.split(command)
+        if words[:2] == ["python", "app.py"]:
+            assert Service([words[words.index("--model") + 1]]).models[0] == "ktb-depth"
+            continue
+        assert words[:3] == ["python", "-m", "ktb"]
+        result = CliRunner().invoke(app, words[3:])
+        assert result.exit_code == 0, f"{command}\n{result.output}"
+
+
+def test_variables_and_limits_are_those_of_the_code():
+    table = TEXT.split("| variable |")[1].split("\n\n")[0]
+    for name in (CACHE_VARIABLE, SIZE_VARIABLE, *OFFLINE_VARIABLES):
+        assert f"`{name}" in table
+    assert f"downloaded, {DEFAULT_GIGABYTES} if not set" in table
+    waits = [int(Limits().first_wait * 2**n) for n in range(Limits().failures)]
+    assert f"after {', '.join(map(str, waits[:-1]))} and {waits[-1]} seconds" in TEXT
+    assert len(re.findall(r"^\|", TEXT.split("| what | then |")[1].split("\n\n")[0], re.MULTILINE)) == 10
