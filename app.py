@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("httpx", "fontTools"):
+    for chatty in ("httpx", "httpx2", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if options.own_split and not options.own_data:
         parser.error("--own-split needs --own-data FILE.yaml")

@@ -64,7 +64,7 @@ def add(
     """
     from ktb.zoo import add_all
 
-    if _tell(add_all(place, modality, force)):
+    if _tell(add_all(place, modality, force, _tell_start)):
         raise typer.Exit(1)
 
 
@@ -86,9 +86,13 @@ def fetch(
     from ktb.zoo import fetch_all
     from ktb.zoo.fetch import MANUAL
 
-    if _tell(fetch_all(words or (), force)):
+    if _tell(fetch_all(words or (), force, started=_tell_start)):
         typer.echo(f"Some files could not be had. The same command tries them again. {MANUAL}", err=True)
         raise typer.Exit(1)
+
+
+def _tell_start(source: str) -> None:
+    typer.echo(f"importing {source} …", err=True)
 
 
 def _tell(outcomes: Iterable["Outcome"]) -> int:

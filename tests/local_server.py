@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -36,14 +37,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(handler: type[Handler], state: Any) -> Iterator[str]:
-    """The address of a server that runs in a thread for a while."""
+def served(handler: type[Handler], state: Any, certificate: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The address of a server that runs in a thread for a while; with a certificate, of https."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), {"state": state}))
     server.daemon_threads = True
+    if certificate is not None:
+        server.socket = certificate.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
     finally:
         state.released.set()
         server.shutdown()

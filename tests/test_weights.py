@@ -8,6 +8,9 @@ import multiprocessing
 import os
 import random
 import shutil
+import socket
+import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from test_model import stirred, tiny_model
 from test_official import Code
 from typer.testing import CliRunner
 
+from app.service import Service
 from ktb import checkpoint, load_model, save_model
 from ktb.__main__ import app
 from ktb.checkpoint import resolve, short_name
@@ -212,7 +216,7 @@ def test_busy_servers_are_asked_again(server):
 
 def test_nobody_listens(server):
     with pytest.raises(ValueError, match="the server cannot be reached"):
-        got(server, WebFile("http://127.0.0.1:9/tiny.safetensors", "0" * 64), Limits(failures=0))
+        got(server, WebFile("http://127.0.0.1:9/tiny.safetensors", "0" * 64), Limits(first_wait=0))
 
 
 def test_compressed_answers_are_refused(server):
@@ -238,6 +242,28 @@ def test_https_never_leads_to_http():
     for target in ("http://b.org/x.pth", "http://localhost/x.pth", "ftp://b.org/x.pth"):
         with pytest.raises(ValueError, match="not encrypted; nothing was taken from there"):
             require_safe(target, coming_from="https://a.org/x.pth")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_https_wants_a_certificate_that_is_trusted(server, tmp_path, monkeypatch):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=here"
+    named = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*make.split(), *named], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    own = Faults()
+    own.files = {PATH: CONTENT}
+    with served(FaultHandler, own, context) as address:
+        digest = web_file(server).sha256
+        with pytest.raises(ValueError, match="the server's certificate cannot be trusted"):
+            got(server, WebFile(address + PATH, digest))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert got(server, WebFile(address + PATH, digest))[0].read_bytes() == CONTENT
+        own.faults["/away.pth"] = [("status", 302, {"Location": server.address + PATH})]
+        with pytest.raises(ValueError, match="which is not encrypted; nothing was taken from there"):
+            got(server, WebFile(f"{address}/away.pth", digest))
+    assert server.requests == []
 
 
 def test_too_large_files_are_refused_before_and_while_they_come(server, monkeypatch):
@@ -412,6 +438,17 @@ def test_code_in_a_downloaded_pickle_is_not_run(server, tmp_path):
     with pytest.raises(ValueError, match="was refused, because loading it could run code"):
         load_model(server.address + "/evil.pth", sha256=hashlib.sha256(content).hexdigest())
     assert not (tmp_path / "marker").exists()
+
+
+def test_nobody_is_asked_for_what_is_embedded(monkeypatch):
+    def asked(*_):
+        pytest.fail("the network was asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    monkeypatch.setattr(socket.socket, "connect", asked)
+    service = Service()
+    assert service.models == list(checkpoint.built_in_models())
+    assert service.predictor(service.models[0]).model.config.name == service.models[0]
 
 
 def test_unknown_names_list_every_way():

@@ -76,4 +76,4 @@ def test_variables_and_limits_are_those_of_the_code():
     assert f"downloaded, {DEFAULT_GIGABYTES} if not set" in table
     waits = [int(Limits().first_wait * 2**n) for n in range(Limits().failures)]
     assert f"after {', '.join(map(str, waits[:-1]))} and {waits[-1]} seconds" in TEXT
-    assert len(re.findall(r"^\|", TEXT.split("| what | then |")[1].split("\n\n")[0], re.MULTILINE)) == 10
+    assert len(re.findall(r"^\|", TEXT.split("| what | then |")[1].split("\n\n")[0], re.MULTILINE)) == 11

@@ -168,7 +168,8 @@ def test_a_folder_is_imported_and_its_names_load(zoo, files):
     assert [line.split(": ")[0] for line in lines] == ["added"] * 3 + ["skipped"]
     assert f"added: MCubeS/RGB-A/model_best.pth: ktb-b-mcubes-aolp: wrote {zoo}" in result.stdout
     assert "pretrained weights; models have them inside" in result.stdout
-    failed = sorted(result.stderr.splitlines())
+    assert "importing MCubeS/unsaid.pth …" in result.stderr.splitlines()
+    failed = sorted(line for line in result.stderr.splitlines() if line.startswith("failed"))
     assert failed[0].startswith(
         "failed: MCubeS/unsaid.pth: MCubeS/unsaid.pth is ktb-b-mcubes-nir or ktb-b-mcubes-dolp"
     )

@@ -16,6 +16,7 @@ from ktb.weights.transfer import Progress, Transfer
 MAX_REDIRECTS = 5
 MAX_WAIT = 60.0
 """The longest that a server may ask to wait before the next try, seconds."""
+_NEVER_MET = (httpx.ConnectTimeout, httpx.ConnectError)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 _REMEDIES = {
     401: "it wants a password; download the file with a browser and give its path",
@@ -33,11 +34,15 @@ class Interrupted(Exception):
         self.wait = wait
 
 
+class Unreachable(Interrupted):
+    """No connection came about."""
+
+
 def receive(client: httpx.Client, file: WebFile, partial: Path, progress: Progress) -> None:
     """Add what is missing to `partial`, from where it ends if the server can.
 
     Raises:
-        Interrupted: the connection broke, the server is busy, or fewer bytes came than it announced.
+        Interrupted: no connection, or it broke, a busy server, or fewer bytes than it announced.
         Refused: the server says no, or the file is too large.
         ValueError: there is no space, or a redirect is not encrypted.
     """
@@ -46,8 +51,12 @@ def receive(client: httpx.Client, file: WebFile, partial: Path, progress: Progre
             _store(response, file, partial, progress)
     except httpx.TransportError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise Refused(f"{file}: the server's certificate cannot be trusted ({error}).") from error
-        raise Interrupted(_in_words(error)) from error
+            raise Refused(
+                f"{file}: the server's certificate cannot be trusted ({error}). If it is your own, name it "
+                f"in SSL_CERT_FILE."
+            ) from error
+        kind = Unreachable if isinstance(error, _NEVER_MET) else Interrupted
+        raise kind(_in_words(error)) from error
     except httpx.InvalidURL as error:
         raise Refused(f"{file} is no address of a file: {error}.") from error
     except OSError as error:
@@ -160,7 +169,7 @@ def _named(response: httpx.Response) -> str:
 
 
 def _in_words(error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
+    if isinstance(error, _NEVER_MET):
         return f"the server cannot be reached ({error or type(error).__name__})"
     if isinstance(error, httpx.TimeoutException):
         return "the server stopped sending"

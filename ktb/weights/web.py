@@ -13,7 +13,7 @@ from ktb.checksum import file_sha256
 from ktb.file_lock import FileLock
 from ktb.surroundings import readable_folders, require_online, writable_folder
 from ktb.weights.address import WebFile
-from ktb.weights.http import Interrupted, receive, version_file
+from ktb.weights.http import Interrupted, Unreachable, receive, version_file
 from ktb.weights.limits import Limits, Refused
 from ktb.weights.transfer import Progress, Transfer
 
@@ -89,7 +89,7 @@ def _downloaded(file: WebFile, target: Path, progress: Progress, limits: Limits)
 
 def _fill(file: WebFile, partial: Path, progress: Progress, limits: Limits) -> None:
     """Connect until the file is complete."""
-    failures = 0
+    failures, most = 0, 1  # an address that nobody answers at is more often wrong than busy
     with httpx.Client(timeout=httpx.Timeout(limits.timeout)) as client:
         for _ in range(limits.connections):
             before = _size(partial)
@@ -98,11 +98,12 @@ def _fill(file: WebFile, partial: Path, progress: Progress, limits: Limits) -> N
                 return
             except Interrupted as error:
                 problem = error
+                most = most if isinstance(error, Unreachable) else limits.failures
             except Refused:
                 partial.unlink(missing_ok=True)
                 raise
             failures = 1 if _size(partial) > before else failures + 1
-            if failures > limits.failures:
+            if failures > most:
                 break
             wait = problem.wait or limits.first_wait * 2 ** (failures - 1)
             _log.info("%s: %s; trying again in %.0f s", file, problem, wait)

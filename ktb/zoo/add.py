@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from ktb.surroundings import writable_folder
 from ktb.weights.limits import require_room
 from ktb.zoo.recognise import recognise
 
+Started = Callable[[str], object]
 Status = Literal["added", "present", "skipped", "failed"]
 
 
@@ -40,13 +41,20 @@ class Outcome:
     name: str = ""
 
 
-def add_all(place: Path, modality: str | None = None, force: bool = False) -> Iterator[Outcome]:
+def ignored(source: str) -> None:
+    """For those who do not want to know what comes next."""
+
+
+def add_all(
+    place: Path, modality: str | None = None, force: bool = False, started: Started = ignored
+) -> Iterator[Outcome]:
     """Convert official files to our format, one outcome each; `load_model` knows their names from then on.
 
     Args:
         place: a file, a zip archive as Drive makes them, or a folder with either, looked through to the end.
         modality: of X, for one file whose name does not say it.
         force: replace models that are here already.
+        started: called with each file's name before its turn; large ones take half a minute.
 
     Raises:
         ValueError: there is nothing to import, or the modality is said for more than one file.
@@ -58,6 +66,7 @@ def add_all(place: Path, modality: str | None = None, force: bool = False) -> It
     if modality is not None and len(sources) > 1:
         raise ValueError(f"--modality is for one file; {place} has {len(sources)}. Give the file itself.")
     for source in sources:
+        started(source.label)
         yield _outcome(source, modality, force)
 
 

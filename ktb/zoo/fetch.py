@@ -10,7 +10,7 @@ from typing import Any
 from ktb.published import DRIVE_ID, DRIVE_URL, FOLDER
 from ktb.storage import OFFICIAL_SUFFIXES
 from ktb.surroundings import require_online, writable_folder
-from ktb.zoo.add import Outcome, add_file, is_pretraining, source_files
+from ktb.zoo.add import Outcome, Started, add_file, ignored, is_pretraining, source_files
 
 MANUAL = (
     f"The manual way: open {DRIVE_URL} in a browser, download the files or the whole folder, and import them "
@@ -18,13 +18,16 @@ MANUAL = (
 )
 
 
-def fetch_all(words: Sequence[str] = (), force: bool = False, quiet: bool = False) -> Iterator[Outcome]:
+def fetch_all(
+    words: Sequence[str] = (), force: bool = False, quiet: bool = False, started: Started = ignored
+) -> Iterator[Outcome]:
     """Download and import the files of the authors' folder, one outcome each. A second call goes on.
 
     Args:
         words: only files whose path has one of these in it, in small or large letters.
         force: also those whose models are here already.
         quiet: gdown draws no bars.
+        started: called with each file's name before its turn.
 
     Raises:
         ValueError: gdown is not installed, or the folder cannot be listed; it tells the manual way.
@@ -36,6 +39,7 @@ def fetch_all(words: Sequence[str] = (), force: bool = False, quiet: bool = Fals
         if name := known.get(file.path):
             yield Outcome(file.path, "present", "is here already; --force fetches it again", name)
         else:
+            started(file.path)
             yield _fetched(gdown, file, force, quiet)
 
 
