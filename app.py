@@ -5,6 +5,10 @@ import logging
 import os
 from typing import get_args
 
+from app.surroundings import default_device, prepare
+
+CACHES = prepare()  # before what follows is imported
+
 from app.examples import OwnExamples
 from app.service import Service
 from app.ui import build_page, launch_options
@@ -26,7 +30,7 @@ def main() -> None:
     )
     parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto", help="what computes")
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the numbers")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default cpu)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default cpu; in a Space its card)")
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -34,11 +38,15 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for chatty in ("httpx", "httpx2", "fontTools"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    if CACHES:
+        logging.info("The home folder cannot be written: caches lie in %s.", CACHES)
     if options.own_split and not options.own_data:
         parser.error("--own-split needs --own-data FILE.yaml")
     try:
         own = OwnExamples(options.own_data, options.own_split) if options.own_data else None
-        service = Service(options.model, options.runtime, options.precision, options.device)
+        device = options.device or default_device()
+        service = Service(options.model, options.runtime, options.precision, device)
+        service.place_models()
         page = build_page(service, own)
     except ValueError as error:
         parser.error(str(error))

@@ -8,7 +8,6 @@ from app.answers import as_base64, check_given, plain
 from app.api_calls import Calls, as_text
 from ktb.array_file import arrays_file, level_arrays
 from ktb.inspection import Inspection
-from ktb.inspection.attribution import attribute_prediction
 from ktb.inspection.targets import Target, TargetKind, target_at
 from ktb.inspection.words import describe_level
 from ktb.prediction import Prediction
@@ -111,8 +110,7 @@ class InspectApi:
             prediction = result.prediction
             check_given(row, column)
             chosen = _target(prediction, (row, column), class_name, target)
-            predictor = self.calls.service.predictor(model)
-            found = attribute_prediction(predictor, result.rgb, prediction.x, chosen)
+            found = self.calls.service.attribute(model, result.rgb, prediction.x, chosen)
             return {"model": prediction.model, **plain(asdict(found))}
 
 

@@ -10,13 +10,17 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from app.surroundings import is_lent
 from app.turns import SharedPredictor, Turns
 from app.words import x_called, x_missing
+from app.zero_gpu import LENT_DEVICE, BorrowedRuntime
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
+from ktb.inspection.attribution import attribute, attribute_prediction
 from ktb.inspection.maps import level_maps
-from ktb.inspection.views import LevelMaps
+from ktb.inspection.targets import Target
+from ktb.inspection.views import Attribution, LevelMaps
 from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading
 from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
@@ -125,6 +129,8 @@ class Service:
         precision: Precision = "float32",
         device: str = "cpu",
     ):
+        self._is_lent = is_lent()
+        device = "cpu" if self._is_lent else device  # of all that is not the network
         require_device(device)
         self._files: dict[str, Path] = {}
         for given in extra_models or []:
@@ -142,11 +148,17 @@ class Service:
         self._estimator: DepthEstimator | None = None
         self._lock = threading.Lock()
         self.turns = Turns()
+        self.is_warm = False
 
     @property
     def models(self) -> list[str]:
         """Names of the models that can be chosen; the first one is the default."""
         return list(self._files)
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the models that are in memory; it waits for nothing that is being loaded."""
+        return list(self._predictors)
 
     def predictor(self, model: str) -> Predictor:
         """The predictor of a model, loaded once; ValueError for a name that is not offered."""
@@ -154,12 +166,35 @@ class Service:
         with self._lock:
             if model not in self._predictors:
                 loaded = load_model(path, self._device)
-                self._predictors[model] = SharedPredictor(loaded, self.turns, *self._computing)
+                runtime, precision = self._computing
+                if self._is_lent:
+                    runtime = BorrowedRuntime(load_model(path, LENT_DEVICE), precision)
+                self._predictors[model] = SharedPredictor(loaded, self.turns, runtime, precision)
             return self._predictors[model]
 
+    def place_models(self) -> None:
+        """In a ZeroGPU Space put every model on the card, which has to be before the launch."""
+        if self._is_lent:
+            for model in self.models:
+                self.predictor(model)
+
     def warm_up(self) -> None:
-        """Load the first model and run it once on a black picture, so that no visitor has to wait for it."""
-        self.predictor(self.models[0])(np.zeros((*WARM_UP_HW, 3), np.uint8), None)
+        """Load the first model and run it once on a black picture, so that no visitor has to wait for it.
+
+        A card that is lent is not there without a visitor: nothing is run.
+        """
+        predictor = self.predictor(self.models[0])
+        if not self._is_lent:
+            predictor(np.zeros((*WARM_UP_HW, 3), np.uint8), None)
+        self.is_warm = True
+
+    def attribute(self, model: str, rgb: np.ndarray, reading: XReading, target: Target) -> Attribution:
+        """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
+        predictor = self.predictor(model)
+        runtime = predictor.runtime
+        compute = runtime.attribute if isinstance(runtime, BorrowedRuntime) else attribute
+        with self.turns.single():
+            return attribute_prediction(predictor, rgb, reading, target, compute)
 
     def card(self, model: str) -> Mapping[str, Any]:
         """The card of a model."""

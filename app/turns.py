@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ktb import Prediction, Predictor
 from ktb.model import KTB
-from ktb.runtime import Precision, RuntimeName
+from ktb.runtime import Precision, Runtime, RuntimeName
 
 
 class Turns:
@@ -58,7 +58,11 @@ class SharedPredictor(Predictor):
     """A predictor whose every run waits for its turn; `for_frames` gives one that leaves that to its user."""
 
     def __init__(
-        self, model: KTB, turns: Turns, runtime: RuntimeName = "auto", precision: Precision = "float32"
+        self,
+        model: KTB,
+        turns: Turns,
+        runtime: RuntimeName | Runtime = "auto",
+        precision: Precision = "float32",
     ):
         super().__init__(model, tile=None, runtime=runtime, precision=precision)
         self._turns = turns

@@ -15,6 +15,7 @@ from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.export import ExportControls, build_export, wire_export
 from app.handlers import Handlers, Parts
+from app.health import HEALTH
 from app.housekeeping import Page, housekeeping
 from app.how import first_screen
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
@@ -178,6 +179,7 @@ def launch_options() -> dict[str, Any]:
         "head": SCRIPTS,
         "max_file_size": MAX_FILE_BYTES,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {"lifespan": housekeeping},
+        "app_kwargs": {"lifespan": housekeeping, "routes": [HEALTH]},
         "run_history": False,
+        "ssr_mode": False,  # a Space may turn it on by a variable; the page is made in the browser
     }

@@ -161,7 +161,7 @@ class Predictor:
             prompts=output.prompts,
             network_hw=network_hw,
             seconds=prepared.seconds + seconds + time.perf_counter() - started,
-            device=self._device.type,
+            device=getattr(self.runtime, "device", self._device.type),
             runtime=output.runtime,
             precision=self.runtime.precision,
         )

@@ -14,7 +14,6 @@ from app.layout import waiting_place
 from app.panels import attribution, fusion, maps, pixel
 from app.pictures import display_hw
 from app.service import Result
-from ktb.inspection.attribution import attribute_prediction
 from ktb.inspection.targets import TargetKind, target_at
 
 ABOUT: list[tuple[str, TargetKind]] = [
@@ -179,10 +178,8 @@ class FusionTab:
         if result is None or at is None:
             return attribution.MUST_CLICK
         at = tuple(at)
-        predictor = self.context.service.predictor(result.offered_as)
         target = target_at(result.prediction.labels["fused"], at, kind)
-        with self.context.service.turns.single():
-            found = attribute_prediction(predictor, result.rgb, result.prediction.x, target)
+        found = self.context.service.attribute(result.offered_as, result.rgb, result.prediction.x, target)
         return attribution.attribution_panel(result, found, at, target)
 
     def draw(

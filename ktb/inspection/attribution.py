@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -87,7 +88,11 @@ def attribute(
 
 
 def attribute_prediction(
-    predictor: Predictor, rgb: np.ndarray, reading: XReading, target: Target
+    predictor: Predictor,
+    rgb: np.ndarray,
+    reading: XReading,
+    target: Target,
+    compute: Callable[..., Attribution] = attribute,
 ) -> Attribution:
     """`attribute` for a photograph and its X as it was read, at the size at which the predictor ran them.
 
@@ -95,6 +100,7 @@ def attribute_prediction(
         rgb: (H, W, 3) uint8 photograph.
         reading: what was run with it, such as `Prediction.x`; without X its tokens are zero.
         target: in pixels of the photograph.
+        compute: what is called as `attribute`, with all its arguments in their order.
 
     Raises:
         ValueError: as `attribute`, or for a photograph that the predictor would refuse.
@@ -105,7 +111,7 @@ def attribute_prediction(
         raise ValueError(f"X was read for a photograph of {reading.image.shape[:2]}, but this one is {size}.")
     inputs = predictor.network_inputs(rgb, reading, predictor.network_size(size))
     mask_x = torch.tensor([reading.origin == "missing"])
-    return attribute(predictor.model, *inputs, target, mask_x, size)
+    return compute(predictor.model, *inputs, target, mask_x, size)
 
 
 def _check(model: KTB, rgb: Tensor) -> None:

@@ -20,6 +20,8 @@ class Runtime(Protocol):
         name: "eager", "openvino", "onnx", "compile" or "cudagraph".
         precision: in which it computes.
         why: one sentence that says why this one was chosen.
+
+    One that computes elsewhere than where the model lies also has `device`, its type, such as "cuda".
     """
 
     name: RuntimeName

@@ -1,0 +1,87 @@
+"""Where the page runs: with a home folder that cannot be written, in a Space, on a card that is lent.
+
+It imports nothing of weight, because `prepare` comes before all that looks at the environment on its import.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import MutableMapping
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def prepare(environment: MutableMapping[str, str] = os.environ) -> Path | None:
+    """Make ready what Gradio, the hub's client, matplotlib and torch look for when they are imported.
+
+    Where the user's cache folder cannot be written, caches move to a temporary folder of this user. In a
+    ZeroGPU Space the package `spaces` is imported, which has to come before torch, in the thread that puts
+    the models on the card.
+
+    Returns:
+        The temporary folder, or None if none was needed.
+    """
+    folder = _move_caches(environment)
+    if is_lent():
+        import spaces
+
+        spaces.disable_gradio_auto_wrap()  # else every handler might run in another process, without sessions
+    return folder
+
+
+def in_space() -> bool:
+    """Whether this is a Space of the Hugging Face hub."""
+    return os.environ.get("SYSTEM") == "spaces"
+
+
+def is_lent() -> bool:
+    """Whether this is a ZeroGPU Space: a card is there only within calls that are made through `spaces`."""
+    said = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true")
+    return said and find_spec("spaces") is not None
+
+
+def default_device() -> str:
+    """The card of a Space that has one of its own; else the processor."""
+    import torch
+
+    return "cuda" if in_space() and not is_lent() and torch.cuda.is_available() else "cpu"
+
+
+def _move_caches(environment: MutableMapping[str, str]) -> Path | None:
+    home = Path(os.path.expanduser("~"))
+    caches = {
+        "XDG_CACHE_HOME": Path(environment.get("XDG_CACHE_HOME") or home / ".cache"),
+        "MPLCONFIGDIR": Path(
+            environment.get("MPLCONFIGDIR") or environment.get("XDG_CONFIG_HOME") or home / ".config"
+        ),
+    }
+    lost = [name for name, folder in caches.items() if not _is_writable(folder)]
+    if not lost:
+        return None
+    folder = _own_temporary_folder()
+    for name in lost:
+        environment[name] = str(folder)
+    return folder
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _own_temporary_folder() -> Path:
+    """One that is found again after a restart; a new one if somebody else made that."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"ktb-caches-{user}"
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        found = folder.lstat()
+        if found.st_uid != user or not stat.S_ISDIR(found.st_mode):
+            return Path(tempfile.mkdtemp(prefix="ktb-caches-"))
+    return folder

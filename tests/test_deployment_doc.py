@@ -1,0 +1,103 @@
+"""docs/deployment.md keeps its word: its commands, its container and its figures are those of the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from app import health, space, zero_gpu
+from app.service import Service
+from ktb import __version__
+from ktb.modalities.limits import MAX_FILE_BYTES
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines()]
+(CONTAINER,) = blocks("dockerfile")
+STEPS = re.findall(r"^([A-Z]+) (.*)$", CONTAINER.replace("\\\n", " "), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def flags() -> set[str]:
+    """All that `app.py` takes."""
+    patch = pytest.MonkeyPatch()
+    said: list[str] = []
+    patch.setattr(sys, "argv", ["app.py", "--help"])
+    patch.setattr("argparse.ArgumentParser._print_message", lambda _, message, file: said.append(message))
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+    patch.undo()
+    return set(re.findall(r"--[\w-]+", "".join(said)))
+
+
+def test_the_commands_run_or_parse(flags):
+    assert len(COMMANDS) == 2
+    dry_run, start = map(shlex.split, COMMANDS)
+    assert dry_run[:3] == ["python", "-m", "app.space"]
+    result = CliRunner().invoke(space.cli, dry_run[3:])
+    assert result.exit_code == 0, result.output
+    assert start[:2] == ["python", "app.py"]
+    assert {word for word in start if word.startswith("--")} <= flags
+
+
+def test_a_push_as_it_is_written_parses(monkeypatch):
+    (written,) = [line for block in blocks("text") for line in block.splitlines() if "app.space" in line]
+    asked = []
+    monkeypatch.setattr(space, "build", lambda folder: [])
+    monkeypatch.setattr(space, "upload", lambda folder, *given: asked.append(given) or "address")
+    assert CliRunner().invoke(space.cli, shlex.split(written)[3:]).exit_code == 0
+    assert asked == [("my-lab/ktb", False, "zero-a10g")]
+
+
+def test_the_container_copies_what_is_there_and_starts_what_is_there(flags):
+    copied = [name for step, rest in STEPS if step == "COPY" for name in rest.split()[:-1]]
+    assert all((ROOT / name).exists() for name in copied)
+    needed = {path.parts[0] for path in space._chosen()} - {"docs"}
+    assert set(copied) == needed
+    said = dict(STEPS)
+    command = json.loads(said["CMD"])
+    assert (ROOT / command[1]).is_file()
+    assert {word for word in command if word.startswith("--")} <= flags
+    assert command[-1] == said["EXPOSE"]
+    assert f"http://127.0.0.1:{said['EXPOSE']}{health.PATH}'" in said["HEALTHCHECK"]
+    assert "packages.txt" in CONTAINER
+
+
+def test_the_proxy_takes_the_path_away_and_lets_uploads_through():
+    (proxy,) = blocks("nginx")
+    assert re.search(r"location (/\w+)/ {", proxy)[1] == re.search(r"GRADIO_ROOT_PATH=(/\w+)", TEXT)[1]
+    assert re.search(r"proxy_pass http://\S+/;", proxy)
+    assert f"client_max_body_size {MAX_FILE_BYTES >> 20}m;" in proxy
+
+
+def test_the_answer_of_the_health_check_has_these_keys():
+    (said,) = map(json.loads, blocks("json"))
+    assert set(said) == {"status", "version", "models", "warm"}
+    assert said["version"] == __version__
+    assert set(said["models"]) <= set(Service().models)
+
+
+def test_seconds_and_sizes_are_those_of_the_code():
+    image = np.broadcast_to(np.float32(0), (1, 3, 384, 512))
+    least = zero_gpu.seconds_of_run(image)
+    assert f"asks for {least} to {zero_gpu.MAX_SECONDS} seconds" in TEXT
+    assert zero_gpu.seconds_of_attribution(image) == least
+    assert f"{zero_gpu.START_SECONDS} for the start" in TEXT
+    assert zero_gpu.MARGIN == 2
+    assert zero_gpu.SECONDS_OF_A_PASS >= 0.0485
+    assert f"above {space.LARGE_BYTES // 10**6} MB" in TEXT
+    assert f"{space.MAX_BYTES // 10**9} GB in all" in TEXT
