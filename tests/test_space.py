@@ -220,8 +220,12 @@ def test_the_process_finds_the_tree_and_nothing_of_the_checkout(tree, tmp_path):
     assert said.stdout.split() == [f"{tree}/app/__init__.py", f"{tree}/ktb/__init__.py", *["None"] * 3]
 
 
-def test_the_space_runs_an_example_in_the_browser(server: Server, browser):  # noqa: F811
-    tab = browser.new_page(viewport={"width": 1400, "height": 1000})
+def test_the_space_runs_an_example_within_the_hub_s_page(server: Server, browser):  # noqa: F811
+    context = browser.new_context(
+        viewport={"width": 1400, "height": 1000},
+        permissions=["local-network-access"],  # of the hub's page, because this Space runs here
+    )
+    tab = context.new_page()
     tab.set_default_timeout(WAIT)
     foreign = []
     local = (server.address, HUB, "data:", "blob:")
@@ -234,7 +238,7 @@ def test_the_space_runs_an_example_in_the_browser(server: Server, browser):  # n
     page.locator(MASK).wait_for()
     assert "ktb-lite-nyuv2-depth" in page.locator("#ktb-foot").inner_text()
     assert "on cpu, eager float32" in page.locator("#ktb-foot").inner_text()
-    tab.close()
+    context.close()
     assert foreign == []
 
 
