@@ -34,6 +34,7 @@ from ktb.storage import OFFICIAL_SUFFIXES
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # of the examples
+SIZES = 256  # of photographs
 DRAWN = 24  # pictures of a result, a few hundred KiB each
 
 
@@ -145,6 +146,7 @@ class Service:
         self._predictors: dict[str, Predictor] = {}
         self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
         self._computing, self._device = (runtime, precision), device
+        self._sizes = Recent(SIZES)
         self._estimator: DepthEstimator | None = None
         self._lock = threading.Lock()
         self.turns = Turns()
@@ -211,7 +213,7 @@ class Service:
     def read_x(self, x_files: XFiles, rgb_path: str | None, model: str, options: XOptions = AUTO) -> XView:
         """What this model would get of X, at the photograph's size if there is one yet."""
         raw = read_x(_files(x_files), options=options)
-        size = read_image_rgb(rgb_path).shape[:2] if rgb_path else None
+        size = self._size(rgb_path) if rgb_path else None
         reading = self.predictor(model).read(raw, size, options)
         return _view(raw, reading, self.inputs(model), options)
 
@@ -281,6 +283,11 @@ class Service:
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
         return Result(rgb, name, prediction, LazyLevels(prediction), view, model)
+
+    def _size(self, rgb_path: str) -> tuple[int, int]:
+        """Height and width of a photograph; every reading of X asks, and a file has to be decoded for it."""
+        changed = Path(rgb_path).stat().st_mtime_ns if Path(rgb_path).is_file() else None
+        return self._sizes.get((rgb_path, changed), lambda: read_image_rgb(rgb_path).shape[:2])
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:

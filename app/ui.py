@@ -132,12 +132,8 @@ def _wire(h: Handlers, run: gr.Button) -> None:
         [p.rgb.input, x.files.upload, x.files.clear, x.files.delete],
         *new_pair, **LATEST,
     )  # fmt: skip
-    fields = [
-        event
-        for field in x.values[:-2]
-        for event in ((field.submit, field.blur) if isinstance(field, gr.Textbox) else (field.input,))
-    ]
-    gr.on([*fields, x.source.input], *read, **LATEST)
+    used = [event for field in x.values[:-2] for event in _uses(field)]
+    gr.on([*used, x.source.input], *read, **LATEST)
     gr.on(
         [x.start.release, x.length.release],
         lambda start, length: (start, length), [x.start, x.length], x.form.window, **LATEST,
@@ -166,6 +162,13 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     ):
         chosen.then(*new_pair, **QUIET).then(*run_pair, **running)
     p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **QUIET).then(*read, **QUIET)
+
+
+def _uses(field: gr.components.Component) -> list[Callable]:
+    """The events by which a visitor changes a field of X. A list reports a choice as input twice."""
+    if isinstance(field, gr.Textbox):
+        return [field.submit, field.blur]
+    return [field.select] if isinstance(field, gr.Dropdown) else [field.input]
 
 
 def launch_options() -> dict[str, Any]:
