@@ -15,9 +15,9 @@ from torch import Tensor
 from ktb.backbone import backbone_class
 from ktb.checksum import file_sha256
 from ktb.config import LiteConfig, SwinConfig
+from ktb.machine import is_offline, require_online
 from ktb.model import KTB
 from ktb.official import read_pth, to_ours
-from ktb.surroundings import is_offline, require_online
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from ktb.checkpoint import load_model, parameter_count, read_header, resolve, save_model
 from ktb.checksum import file_sha256
+from ktb.machine import require_online
 from ktb.model import KTB
 from ktb.model_card import hub_readme
 from ktb.storage import OFFICIAL_SUFFIXES, file_format
-from ktb.surroundings import require_online
 from ktb.weights.address import HUB_FILE, is_repository
 from ktb.weights.hub import endpoint, explained
 

@@ -17,7 +17,7 @@ FILES = {
 
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
-    ("checksum", "surroundings"),
+    ("checksum", "machine"),
     ("atomic", "config", "figures", "visualize", "layers", "position_bias", "recent"),
     ("decision", "ranks", "file_lock", "read_ahead"),
     ("labels", "modalities", "trace"),
@@ -52,7 +52,7 @@ LAYERS = (
 )
 DEPTH_ESTIMATION = "ktb/modalities/estimate.py"
 LOW = {"config", "modalities", "labels", "visualize", "layers", "position_bias", "recent", "trace"}
-LOW |= {"surroundings"}
+LOW |= {"machine"}
 
 
 def tree(name: str) -> ast.Module:

@@ -25,7 +25,7 @@ from ktb import checkpoint, load_model, save_model
 from ktb.__main__ import app
 from ktb.checkpoint import resolve, short_name
 from ktb.cli_models import DownloadBar
-from ktb.surroundings import writable_folder
+from ktb.machine import writable_folder
 from ktb.weights import HubFile, Limits, Transfer, WebFile, download, parse_address
 from ktb.weights.address import require_safe
 from ktb.weights.limits import max_bytes
@@ -315,7 +315,7 @@ def test_two_processes_share_one_download(server):
     for process in processes:
         process.start()
     for process in processes:
-        process.join()
+        process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert ranges(server) == [(None, None), ("bytes=200000-", '"one"')]
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ktb.machine import default_folder
 from ktb.model import KTB
 from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, versions
-from ktb.surroundings import default_folder
 
 MAX_BYTES = 8 << 30
 """What all graphs may take together; those that were not used for longest go first."""

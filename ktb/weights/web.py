@@ -11,7 +11,7 @@ import httpx
 from ktb.atomic import put_in_place
 from ktb.checksum import file_sha256
 from ktb.file_lock import FileLock
-from ktb.surroundings import readable_folders, require_online, writable_folder
+from ktb.machine import readable_folders, require_online, writable_folder
 from ktb.weights.address import WebFile
 from ktb.weights.http import Interrupted, Unreachable, receive, version_file
 from ktb.weights.limits import Limits, Refused
