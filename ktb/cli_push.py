@@ -27,13 +27,16 @@ def push(
     """
     path = located(model)
 
-    from ktb.push import UNKNOWN_LICENSE, push_to_hub
+    from ktb.model_card import UNKNOWN_LICENSE
+    from ktb.push import push_to_hub
 
     upload = push_to_hub(path, repo, private=private, license=license, message=message, dry_run=dry_run)
     for name, (size, sha256) in upload.files.items():
         typer.echo(f"{'would upload' if dry_run else 'uploaded'} {name}, {size:,} bytes, sha256 {sha256}")
     if upload.license == UNKNOWN_LICENSE:
         typer.echo("Warning: the licence is not known, and the card says so; give --license.", err=True)
+    if upload.is_of_the_authors:
+        typer.echo("Warning: these are the authors' weights; publish them only with their leave.", err=True)
     if dry_run:
         typer.echo(f"to {upload.address}; README.md:\n\n{upload.readme}")
     else:

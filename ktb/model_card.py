@@ -25,6 +25,11 @@ _X_IS = {
     "lidar": "its projected LiDAR scan",
     "other": "a second image of the same scene",
 }
+CITATION = (
+    "Cai et al.: *Keep the Balance: A Parameter-Efficient Symmetrical Framework for RGB+X Semantic "
+    "Segmentation*. CVPR 2025, pp. 10587-10598."
+)
+UNKNOWN_LICENSE = "unknown"
 LIMITS = (
     "Not stated by its maker. It knows only the classes below, and scenes and sensors like those of its "
     "training; confidences are not calibrated. Measure it on your own data before you rely on it; not for "
@@ -62,7 +67,8 @@ def hub_readme(
         "\n".join(["## Data and training", "", *_training(card, config)]),
         f"## What it cannot do\n\n{_text(card.get('limits')) or LIMITS}",
         f"## Classes\n\n{_text(', '.join(config.classes))}",
-        f"## Licence\n\n{license}, as the uploader says. Code: Apache-2.0. The data has terms of its own.",
+        f"## Licence\n\nWeights: {_licence_said(license)}. Code: Apache-2.0. The data has terms of its own.",
+        f"## Citation\n\n{CITATION}",
     ]
     return "\n\n".join(section.rstrip() for section in sections) + "\n"
 
@@ -99,6 +105,14 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {level.get('level')} | {' | '.join(values)} |")
         lines.append("")
     return lines
+
+
+def _licence_said(license: str) -> str:
+    return (
+        "not stated by the uploader"
+        if license == UNKNOWN_LICENSE
+        else f"{_text(license)}, as the uploader says"
+    )
 
 
 def _facts(config: ModelConfig, file_format: str, parameters: int) -> Iterator[str]:

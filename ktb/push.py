@@ -16,13 +16,12 @@ from ktb.checkpoint import load_model, parameter_count, read_header, resolve, sa
 from ktb.checksum import file_sha256
 from ktb.machine import require_online
 from ktb.model import KTB
-from ktb.model_card import hub_readme
+from ktb.model_card import UNKNOWN_LICENSE, hub_readme
 from ktb.storage import OFFICIAL_SUFFIXES, file_format
 from ktb.weights.address import HUB_FILE, is_repository
 from ktb.weights.hub import endpoint, explained
 
 README = "README.md"
-UNKNOWN_LICENSE = "unknown"
 _log = logging.getLogger(__name__)
 
 
@@ -35,6 +34,7 @@ class Upload:
         files: name in the repository → (bytes, SHA-256).
         readme: the text of README.md.
         license: the hub's key; "unknown" if nobody said one.
+        is_of_the_authors: the weights are converted ones of the paper's authors.
         commit: of the hub; None after a dry run.
         url: of that commit; None after a dry run.
     """
@@ -43,6 +43,7 @@ class Upload:
     files: dict[str, tuple[int, str]]
     readme: str
     license: str
+    is_of_the_authors: bool = False
     commit: str | None = None
     url: str | None = None
 
@@ -86,7 +87,7 @@ def push_to_hub(
         readme = hub_readme(repo, config, card, file_format(path) or "", parameter_count(path), chosen)
         digest = hashlib.sha256(readme.encode()).hexdigest()
         files = {HUB_FILE: (path.stat().st_size, file_sha256(path)), README: (len(readme.encode()), digest)}
-        upload = Upload(repo, files, readme, chosen)
+        upload = Upload(repo, files, readme, chosen, is_of_the_authors="source_file" in card)
         if dry_run:
             return upload
         require_online(f"the repository {repo}", "push from a machine that may use the network")
