@@ -25,7 +25,7 @@ def sequence(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     x: Annotated[str | None, typer.Option(metavar="PLACE_OR_VIDEO", help="X, likewise.")] = None,
     no_x: Annotated[bool, typer.Option("--no-x", help="Run on the photographs alone.")] = False,
-    model: Annotated[str | None, typer.Option(help="Built-in name or model file; see `models`.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name, file, hf://… or https://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     fps: Annotated[
