@@ -101,6 +101,7 @@ def test_health_waits_neither_for_a_run_nor_for_a_model(one_thread):
         assert found["status"] == "ok"
         assert found["warm"] is False
         assert set(found["models"].values()) == {"on disk"}
+        service.predictor(first).short_side = 64
         service.warm_up()
         found = client.get(PATH).json()
     assert found["warm"] is True
