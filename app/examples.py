@@ -9,11 +9,12 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
+from ktb.assets import shipped
 from ktb.config import Modality, ModelConfig
 from ktb.modalities import read_image_rgb, read_x
 from ktb.own_data import OwnData, OwnPair
 
-EXAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "examples"
+EXAMPLES_FOLDER = shipped("examples")
 MAX_OWN_PAIRS = 8
 TILE_SIDE = 400  # pixels of an own pair's tile
 T = TypeVar("T")

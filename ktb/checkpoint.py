@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ktb.adapter_files import load_adapter
+from ktb.assets import shipped
 from ktb.checksum import require_sha256
 from ktb.config import ModelConfig
 from ktb.layers import require_matching
@@ -22,7 +23,7 @@ from ktb.storage import FORMAT, OFFICIAL_SUFFIXES, built, fill, is_adapter_file,
 from ktb.weights import Progress, fetch, parse_address
 
 DEFAULT_MODEL = "ktb-lite-nyuv2-depth"
-BUILT_IN_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints"
+BUILT_IN_FOLDER = shipped("checkpoints")
 
 
 def built_in_models() -> dict[str, Path]:
