@@ -70,13 +70,18 @@ PICTURES: dict[str, Callable[[Page], Image.Image]] = {
 def look_at_rug(page: Page) -> None:
     """Open the fusion tab and click the pixel."""
     page.get_by_role("tab", name="Fusion").click()
+    click_pixel(page, RUG)
+
+
+def click_pixel(page: Page, pixel: tuple[int, int]) -> None:
+    """Click a pixel (y, x) of the photograph in the fusion tab, and wait for its numbers."""
     picture = page.locator("#ktb-pane-photo img.ktb-view")
     picture.wait_for()
     settle(page)
     box = picture.bounding_box()
-    y, x = ((place + 0.5) / side for place, side in zip(RUG, SIZE))
+    y, x = ((place + 0.5) / side for place, side in zip(pixel, SIZE))
     picture.click(position={"x": x * box["width"], "y": y * box["height"]})
-    page.wait_for_selector("#ktb-details .ktb-pixel")
+    page.wait_for_selector(f'#ktb-details .ktb-pixel[data-y="{pixel[0]}"][data-x="{pixel[1]}"]')
 
 
 def choose(page: Page, dropdown: str, name: str) -> None:
@@ -123,6 +128,20 @@ def served() -> Iterator[str]:
     page.close()
 
 
+@contextmanager
+def opened(address: str, chromium: str) -> Iterator[Page]:
+    """The page in a browser, with the bedroom run."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
+        page.set_default_timeout(WAIT)
+        page.goto(address, wait_until="domcontentloaded")
+        page.locator("#ktb-examples button", has_text="Bedroom").click()
+        page.wait_for_selector("#ktb-stage img.ktb-mask")
+        yield page
+        browser.close()
+
+
 def main() -> None:
     """Take the pictures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -130,17 +149,10 @@ def main() -> None:
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--out", type=Path, default=FIGURES)
     options = parser.parse_args()
-    with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
-        page.set_default_timeout(WAIT)
-        page.goto(address, wait_until="domcontentloaded")
-        page.locator("#ktb-examples button", has_text="Bedroom").click()
-        page.wait_for_selector("#ktb-stage img.ktb-mask")
+    with served() as address, opened(address, options.chromium) as page:
         for name in options.only:
             size = save(PICTURES[name](page), options.out / f"{name}.png")
             print(f"{name}.png: {size:,} bytes")
-        browser.close()
 
 
 if __name__ == "__main__":
