@@ -1,61 +1,45 @@
-"""The documents keep their word: snippets run, commands work, every modality and encoder is described."""
+"""The documents say what is there: figures, tables, limits, names, links. (Their snippets: test_snippets.)"""
 
 from __future__ import annotations
 
-import ast
+import itertools
 import re
-import shlex
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
-from typer.testing import CliRunner
+import typer
+from snippets import LOCAL, documents, follow, needing_the_page, read
 
 from app.api_sequence import MAX_VIDEO_BYTES
 from app.panels import maps
 from app.service import Service
 from app.turns import SharedPredictor
 from app.ui import build_page, launch_options
+from ktb import built_in_models, preparing, read_ahead, tiling
 from ktb.__main__ import app
+from ktb.checkpoint import parameter_count, read_header
 from ktb.config import Encoding, Modality
+from ktb.figures import rounded_down
+from ktb.labels import DATASETS
 from ktb.modalities import limits
+from ktb.official import our_name
+from ktb.ranks import Rank
+from ktb.runtime import RuntimeName
+from ktb.runtime.cache import MAX_BYTES
+from training.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
-INPUTS, API, INSPECTOR = (
-    (ROOT / name).read_text(encoding="utf-8")
-    for name in ("docs/inputs.md", "docs/api.md", "docs/inspector.md")
+README, INPUTS, API, INSPECTOR, METHOD, MANY, SPEED = (
+    read(name)
+    for name in (
+        "README.md",
+        *(f"docs/{page}.md" for page in ("inputs", "api", "inspector", "method", "large_and_many", "speed")),
+    )
 )
-PYTHON, HTTP = API.split("\n# HTTP\n")
-LOCAL = "http://127.0.0.1:7860"  # where the documents' server listens
+HTTP = API.split("\n# HTTP\n")[1]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def follow(snippets: list[str], document: str) -> int:
-    """Run snippets that continue each other; all arrows (`code  # → value`) must hold; gives their number."""
-    names: dict[str, Any] = {}
-    held = 0
-    for snippet in snippets:
-        exec(compile(snippet, document, "exec"), names)
-        for code, said in re.findall(r"^(\S.*?) +# → (.*)$", snippet, re.MULTILINE):
-            found = eval(code, names)
-            assert as_said(found, said), f"{document}: {code} is {found!r}, not {said}"
-            held += 1
-    assert held == "".join(snippets).count("# →"), "an arrow does not follow an expression on its line"
-    return held
-
-
-def as_said(value: Any, said: str) -> bool:
-    """Whether a value is what a document says, numbers to the digits that it gives."""
-    digits = max((len(part) for part in re.findall(r"\d\.(\d+)", said)), default=0)
-    expected = ast.literal_eval(said)
-    if digits:
-        return value == pytest.approx(expected, abs=0.75 * 10**-digits)
-    return value == expected
 
 
 class QuickService(Service):
@@ -92,33 +76,6 @@ def fresh_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-COMMANDS = [
-    line.split("  #")[0] for text in blocks(INPUTS, "bash") for line in text.splitlines() if line.strip()
-]
-
-
-def test_the_commands_are_found():
-    assert len(COMMANDS) >= 4
-    assert all(command.startswith("python -m ktb ") for command in COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run_and_write(command, fresh_folder):
-    words = shlex.split(command)[3:]
-    result = CliRunner().invoke(app, words)
-    assert result.exit_code == 0, result.output
-    assert (fresh_folder / words[words.index("--out") + 1]).exists()
-
-
-def test_snippet_runs_and_gives_what_its_comments_say(fresh_folder):
-    (snippet,) = blocks(INPUTS, "python")
-    names: dict = {}
-    exec(compile(snippet, "inputs.md", "exec"), names)
-    said = re.search(r'facts\["range"\]\s+# "(.*)"', snippet).group(1)
-    assert names["reading"].facts["range"] == said
-    assert names["alone"].x.origin == "missing"
-
-
 def test_every_modality_and_encoder_is_described():
     named = set(re.findall(r"`(\w+)`", INPUTS))
     assert set(get_args(Encoding)) <= named
@@ -135,18 +92,10 @@ def test_limits_are_those_of_the_code():
     assert f"{limits.MAX_EVENTS // 10**6} million events" in section
 
 
-def test_the_python_api_does_what_the_snippets_say(fresh_folder):
-    assert follow(blocks(PYTHON, "python"), "api.md") > 20
-
-
-def test_the_worked_example_of_the_guide_has_these_numbers(fresh_folder):
-    assert follow(blocks(INSPECTOR, "python"), "inspector.md") == 2
-
-
-def test_the_http_api_does_what_the_snippets_say(fresh_folder, address, uploads):
-    snippets = [snippet.replace(LOCAL, address) for snippet in blocks(HTTP, "python")]
-    assert address in snippets[0]
-    assert follow(snippets, "api.md over HTTP") > 8
+@pytest.mark.parametrize("document", [document for document in documents() if needing_the_page(document)])
+def test_snippets_that_call_the_page_run(document, fresh_folder, address, uploads):
+    texts = [snippet.text.replace(LOCAL, address) for snippet in needing_the_page(document)]
+    assert follow(texts, document) > 8
     assert not [path for path in uploads.rglob("*") if path.is_file()], "a call left a file"
 
 
@@ -166,13 +115,12 @@ def test_every_endpoint_and_parameter_is_described(address):
             assert f"`{parameter}`" in rows[name], f"{name} takes {parameter}"
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))],
-)
+@pytest.mark.parametrize("name", documents())
 def test_links_lead_somewhere(name):
     file = ROOT / name
-    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", file.read_text(encoding="utf-8")):
+    text = read(name)
+    places = re.findall(r"\]\((?!https?://)([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    for target in places:
         path, _, place = target.partition("#")
         linked = file.parent / path if path else file
         assert linked.exists(), f"{name} links {target}"
@@ -203,3 +151,89 @@ def test_limits_of_the_api_are_those_of_the_code():
     assert f"{limits.MAX_SEQUENCE_PIXELS // 10**9} billion pixels" in section
     assert f"{limits.MAX_SEQUENCE_MEMBERS:,} members" in section
     assert f"up to {MAX_VIDEO_BYTES >> 20} MiB" in section
+
+
+def cells(table: str) -> list[list[str]]:
+    """The rows of a table below its head, without backticks."""
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
+    return [[cell.strip().replace("`", "") for cell in row] for row in rows[2:]]
+
+
+def test_our_figures_are_those_of_the_cards():
+    section = README.split("### Measured by us")[1].split("### ")[0]
+    rows = {re.search(r"\[(.*?)\]", row[0])[1]: row[2:] for row in cells(section)}
+    assert rows.keys() == built_in_models().keys()
+    for name, path in built_in_models().items():
+        figures = read_header(path)[1]["figures"]
+        expected = [figures[branch]["miou"] for branch in ("fused", "rgb", "x")]
+        expected.append(figures["fused"]["pixel_accuracy"])
+        assert rows[name] == [rounded_down(figure) for figure in expected], name
+        assert f"{parameter_count(path) / 1e6:.1f} M parameters" in section
+        assert f"{path.stat().st_size / 1e6:.1f} MB" in section
+
+
+def test_published_figures_are_those_of_the_recipes_and_stand_apart():
+    section = README.split("### Published by the authors, not measured by us")[1].split("\n## ")[0]
+    names = {
+        "NYU Depth V2": "nyuv2",
+        "SUN RGB-D": "sunrgbd",
+        "MFNet": "mfnet",
+        "PST900": "pst900",
+        "MCubeS": "mcubes",
+        "DELIVER (on val)": "deliver",
+    }
+    ends = {"near infrared": "nir", "degree of polarization": "dolp", "angle of polarization": "aolp"}
+    found = {}
+    for title, x, classes, base, large in cells(section):
+        dataset = names[title]
+        assert int(classes) == DATASETS[dataset].num_classes
+        end = {"mcubes": f"-{ends.get(x)}", "deliver": "-event"}.get(dataset, "")
+        for size, figure in (("b", base), ("l", large)):
+            if figure != "–":
+                found[f"{dataset}-swin-{size}{end}"] = float(figure)
+    assert found == {name: recipe.published for name, recipe in RECIPES.items() if recipe.published}
+    assert len(found) == 12
+
+
+def expanded(template: str) -> list[str]:
+    """All names of a template such as `a.{b,c}`."""
+    parts = re.split(r"\{(.*?)\}", template)
+    return ["".join(chosen) for chosen in itertools.product(*(part.split(",") for part in parts))]
+
+
+def test_the_names_of_tensors_are_those_of_the_import():
+    rows = cells(METHOD.split("## Names of the tensors")[1])
+    assert len(rows) > 15
+    for _, ours, released in rows:
+        pairs = zip(expanded(ours), expanded(released), strict=True)
+        for name, official in pairs:
+            ends = (
+                [""]
+                if name.rpartition(".")[2].startswith(("gamma", "beta", "alpha", "iota", "bias_table"))
+                else [".weight"]
+            )
+            for end in ends:
+                assert our_name(official + end) == name + end
+
+
+def test_every_command_is_described():
+    text = " ".join(read(name) for name in documents() if name.startswith(("docs/", "README")))
+    for name in typer.main.get_command(app).commands:
+        assert re.search(rf"`(python -m ktb )?{name}\b|python -m ktb {name}\b", text), name
+
+
+def test_figures_of_large_and_many_are_those_of_the_code():
+    from test_tiling import MAX_DIFFERENT
+
+    assert f"tiles of {tiling.DEFAULT_TILE} pixels" in MANY
+    assert preparing.MAX_NETWORK_PIXELS == 3840 * 2176
+    assert "3840 × 2176" in MANY
+    assert f"{MAX_DIFFERENT:.1%}".replace("%", " %") in MANY
+    assert read_ahead.MAX_WAITING_BYTES == 2**30
+    assert Rank(1, 4).share(range(12)) == range(1, 12, 4)
+
+
+def test_every_runtime_is_in_the_table():
+    table = SPEED.split("| runtime |")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(get_args(RuntimeName)) - {"auto"}
+    assert f"{MAX_BYTES >> 30} GiB at most" in SPEED

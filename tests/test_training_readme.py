@@ -1,33 +1,26 @@
-"""training/README.md: its commands parse, its recipes, settings, files and figures are those of the code."""
+"""training/README.md: recipes, settings, files and figures are the code's. (Commands: test_snippets.)"""
 
 from __future__ import annotations
 
 import argparse
-import ast
-import importlib
 import json
 import pkgutil
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-import typer
-from accelerate.commands.launch import launch_command_parser
-from torch.distributed.run import get_args_parser
+from snippets import PARSERS, commands, script_flags
 
-from ktb.__main__ import app
 from ktb.build import swin_config
 from ktb.labels import DATASETS
 from ktb.own_keys import read_keys
 from ktb.pretrained import usual_name
 from training.corruptions import KINDS
 from training.datasets import REGISTRY
-from training.datasets.parts import choose
 from training.publish import REQUIRED
-from training.recipes import RECIPES, Recipe, get_recipe, override
+from training.recipes import RECIPES, Recipe, override
 from training.recipes.settings import template
-from training.robustness_conditions import CORRUPTED, FAMILIES, all_conditions, select
+from training.robustness_conditions import CORRUPTED, FAMILIES, all_conditions
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "training" / "README.md"
@@ -44,17 +37,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    """Every command of the shell blocks and of the text, as arguments."""
-    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    lines += [span for span in SPANS if span.startswith("python ")]
-    parts = (part for line in lines for part in line.split("&&"))
-    return [arguments for part in parts if (arguments := shlex.split(part, comments=True))]
-
-
-COMMANDS = commands()
-
-
 def rows(header: str) -> list[list[str]]:
     """The cells of all tables whose first header cell is `header`, without backticks."""
     found = []
@@ -67,111 +49,20 @@ def rows(header: str) -> list[list[str]]:
     return [[cell.replace("`", "") for cell in line] for line in found]
 
 
-class _Found(Exception):
-    """Carries a parser out of a command."""
-
-    def __init__(self, parser: argparse.ArgumentParser):
-        self.parser = parser
-
-
 @pytest.fixture(scope="module")
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of each command of training/, taken from its `main` before anything happens."""
-
-    def stop(parser, *_):
-        raise _Found(parser)
-
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
-        for name in MODULES:
-            module = importlib.import_module(f"training.{name}")
-            patch.setattr(module, "keep_freed_memory", lambda: None, raising=False)
-            with pytest.raises(_Found) as caught:
-                module.main([])
-            found[f"training.{name}"] = caught.value.parser
-    return found
+    """The parser of each command of training/."""
+    return {f"training.{name}": PARSERS[f"training.{name}"] for name in MODULES}
 
 
-def app_flags() -> set[str]:
-    """The options of app.py, from its text: importing it takes seconds."""
-    calls = (
-        node for node in ast.walk(ast.parse((ROOT / "app.py").read_text())) if isinstance(node, ast.Call)
-    )
-    named = (call.args[0] for call in calls if getattr(call.func, "attr", "") == "add_argument")
-    return {argument.value for argument in named if isinstance(argument, ast.Constant)}
-
-
-def flags(arguments: list[str]) -> set[str]:
-    return {argument.split("=")[0] for argument in arguments if argument.startswith("--")}
-
-
-def parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Parse without abbreviations, which argparse would take."""
-    unknown = flags(arguments) - set(parser._option_string_actions)
-    assert not unknown, f"{parser.prog} has no {', '.join(sorted(unknown))}"
-    return parser.parse_args(arguments)
-
-
-def parse_ktb(arguments: list[str]) -> None:
-    name, *rest = arguments
-    typer.main.get_command(app).commands[name].make_context(name, rest)
-
-
-def check_names(module: str, options: argparse.Namespace) -> None:
-    """Names among a command's values: recipes with their settings, datasets, splits, families."""
-    if module == "training.train":
-        recipe = override(get_recipe(options.recipe), options.set)
-        assert recipe.dataset in REGISTRY or recipe.dataset.endswith(".yaml")
-    if dataset := getattr(options, "dataset", None):
-        assert dataset.endswith(".yaml") or choose("Dataset", dataset, REGISTRY)
-        if dataset in REGISTRY:
-            splits = options.split if isinstance(options.split, list) else [options.split]
-            assert set(filter(None, splits)) <= set(REGISTRY[dataset].splits)
-            if modality := getattr(options, "modality", None):
-                assert modality in REGISTRY[dataset].modalities
-    for names in (getattr(options, "families", None), getattr(options, "robustness", None)):
-        select(names, "depth")
-
-
-@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments)[:80])
-def test_every_command_parses(arguments, parsers):
-    program, *rest = arguments
-    if program in ("accelerate", "torchrun"):
-        if program == "accelerate":
-            assert rest.pop(0) == "launch"
-        parser = launch_command_parser() if program == "accelerate" else get_args_parser()
-        launched = parser.parse_args(rest)
-        assert launched.module
-        program, rest = "python", ["-m", launched.training_script, *launched.training_script_args]
-    if program != "python":
-        assert program in ("python3", "source", ".venv-training/bin/pip"), "a command that nobody checks"
-        return
-    if rest[0] == "app.py":
-        assert flags(rest) <= app_flags()
-        return
-    assert rest.pop(0) == "-m"
-    module, *rest = rest
-    if module == "ktb":
-        parse_ktb(rest)
-    else:
-        check_names(module, parse(parsers[module], rest))
-
-
-def test_commands_are_found_and_wrong_ones_refused(parsers, capsys):
-    assert len(COMMANDS) > 30
-    assert {f"training.{name}" for name in MODULES} <= {part for c in COMMANDS for part in c}
-    with pytest.raises(AssertionError, match="no --familie"):  # an abbreviation
-        parse(parsers["training.robustness"], ["--dataset", "nyuv2", "--out", "x", "--familie", "missing"])
-    with pytest.raises(SystemExit):
-        parse(parsers["training.train"], [])
-    with pytest.raises(Exception, match="--nothing"):
-        parse_ktb(["merge", "a", "b", "--nothing", "1"])
-    assert "recipe" in capsys.readouterr().err
+def test_every_command_of_training_is_shown():
+    shown = {word for text in blocks("bash") for words in commands(text) for word in words}
+    assert {f"training.{name}" for name in MODULES} <= shown
 
 
 def test_every_option_of_the_text_exists(parsers):
-    known = {flag for parser in parsers.values() for flag in parser._option_string_actions} | app_flags()
+    known = {flag for parser in parsers.values() for flag in parser._option_string_actions}
+    known |= script_flags(ROOT / "app.py")
     named = {flag for span in SPANS if "python" not in span for flag in re.findall(r"--[a-z][\w-]*", span)}
     assert "--select-on-test" in named
     assert named - known <= NO_FLAG_OF_OURS
