@@ -36,7 +36,7 @@ class BackboneReference:
     name: str | None
     sha256: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str | None):
             raise ValueError(f"name is {self.name!r}; expected text or null.")
         if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):

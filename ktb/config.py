@@ -48,7 +48,7 @@ class SwinConfig:
     drop_path: float = 0.3
     adapters: bool = True  # False, for ablations: the blocks have no adapters
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require_levels(self, "depths", "num_heads", "adapter_ranks")
         _require(self.embed_dim >= 1, f"embed_dim is {self.embed_dim}; it must be at least 1.")
         _require(self.window_size >= 2, f"window_size is {self.window_size}; it must be at least 2.")
@@ -89,7 +89,7 @@ class LiteConfig:
     feature_dims: tuple[int, ...] = (24, 40, 112, 320)
     adapters: bool = True  # False, for ablations: the blocks have no adapters
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require_levels(self, "adapter_ranks")
         for name in ("stage_dims", "feature_dims"):  # given by tf_efficientnet_lite0, kept to be read
             found, fixed = getattr(self, name), getattr(LiteConfig, name)
@@ -116,7 +116,7 @@ class FusionConfig:
     kind: FusionKind = "dscf"
     prompts: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         kinds = get_args(FusionKind)
         _require(self.kind in kinds, f"fusion kind is {self.kind!r}; allowed: {', '.join(kinds)}.")
         _require_levels(self, "mapa_ranks", "dscf_ranks", "num_heads", "groups", "strides")
@@ -160,7 +160,7 @@ class InputConfig:
     event_window_ms: float | None = None
     short_side: int | None = None  # images are resized so that their shorter side has this many pixels
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, kind in (("modality", Modality), ("encoding", Encoding), ("hot", Polarity)):
             value, allowed = getattr(self, name), get_args(kind)
             _require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
@@ -175,7 +175,7 @@ class InputConfig:
         )
         low, high = self.range_low, self.range_high
         _require(
-            (low is None) == (high is None) and (low is None or low < high),
+            (low is None and high is None) or (low is not None and high is not None and low < high),
             f"range_low is {low} and range_high {high}; give both, the lower one first, or none.",
         )
         fits = len(self.percentiles) == 2 and 0 <= self.percentiles[0] < self.percentiles[1] <= 100
@@ -205,7 +205,7 @@ class ModelConfig:
     head_dims: tuple[int, int, int] = (512, 256, 256)  # fused, rgb, x
     inputs: InputConfig = field(default_factory=InputConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _require(
             1 <= self.num_classes <= MAX_CLASSES,
             f"num_classes is {self.num_classes}; allowed: 1..{MAX_CLASSES}.",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ktb.backbone import Backbone
 from ktb.config import ModelConfig
 from ktb.layers import TokenNorm, split_streams
 from ktb.trace import FusionTrace
@@ -42,22 +44,34 @@ class KTB(nn.Module):
 
     Args:
         config: what was built; kept for saving and for preparing inputs.
-        backbone: frozen stages with `embed`, `downsample`, `blocks` and `trainable_modules`.
+        backbone: frozen stages with their adapters, as `ktb.backbone.Backbone` says.
         mapa, dscf: one module per level: prompts and fusion, or what a configuration puts in their place.
         heads: a head for each of "fused", "rgb", "x".
     """
 
+    config: ModelConfig
+    card: dict[str, Any]
+    backbone: Backbone
+    mapa: nn.ModuleList
+    dscf: nn.ModuleList
+    norms: nn.ModuleDict
+    heads: nn.ModuleDict
+    rgb_mean: Tensor
+    rgb_std: Tensor
+    x_mean: Tensor
+    x_std: Tensor
+
     def __init__(
         self,
         config: ModelConfig,
-        backbone: nn.Module,
+        backbone: Backbone,
         mapa: list[nn.Module],
         dscf: list[nn.Module],
         heads: Mapping[str, nn.Module],
-    ):
+    ) -> None:
         super().__init__()
         self.config = config
-        self.card: dict = {}
+        self.card = {}
         self.backbone = backbone
         self.mapa = nn.ModuleList(mapa)
         self.dscf = nn.ModuleList(dscf)
@@ -98,7 +112,7 @@ class KTB(nn.Module):
         _check_branches(branches)
         tokens = self.backbone.embed(rgb, modal_x)  # 2B, h, w, C: rgb samples first
         tokens = mask_streams(tokens, mask_rgb, mask_x)
-        return self.from_tokens(tokens, logits_hw or rgb.shape[-2:], trace, branches)
+        return self.from_tokens(tokens, logits_hw or (rgb.shape[-2], rgb.shape[-1]), trace, branches)
 
     def from_tokens(
         self,
@@ -108,20 +122,31 @@ class KTB(nn.Module):
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
         """The network after patch embedding: tokens (2B, h, w, C), rgb samples first; the rest as forward."""
-        feats = {branch: [] for branch in BRANCHES}
+        feats: dict[str, list[Tensor]] = {branch: [] for branch in BRANCHES}
         traces, prompts = [], []
         for level, dscf in enumerate(self.dscf):
             tokens, change = self.stage(tokens, level, trace)
             if change is not None:
                 prompts.append(change)
             stage_rgb, stage_x = split_streams(tokens)
-            feats["rgb"].append(self.norms["rgb"][level](stage_rgb))
-            feats["x"].append(self.norms["x"][level](stage_x))
+            feats["rgb"].append(self._normed("rgb", level, stage_rgb))
+            feats["x"].append(self._normed("x", level, stage_x))
             fused, level_trace = dscf(feats["rgb"][-1], feats["x"][-1], trace)
-            feats["fused"].append(self.norms["fused"][level](fused))
+            feats["fused"].append(self._normed("fused", level, fused))
             traces.append(level_trace)
         logits = {branch: _upsampled(self.heads[branch](feats[branch]), logits_hw) for branch in branches}
-        return KTBOutput(**logits, trace=tuple(filter(None, traces)) or None, prompts=tuple(prompts) or None)
+        return KTBOutput(
+            fused=logits.get("fused"),
+            rgb=logits.get("rgb"),
+            x=logits.get("x"),
+            trace=tuple(filter(None, traces)) or None,
+            prompts=tuple(prompts) or None,
+        )
+
+    def _normed(self, branch: str, level: int, tokens: Tensor) -> Tensor:
+        norms = self.norms[branch]
+        assert isinstance(norms, nn.ModuleList)
+        return norms[level](tokens)
 
     def stage(self, tokens: Tensor, level: int, trace: bool = False) -> tuple[Tensor, Tensor | None]:
         """One level of both streams, before the fusion.

@@ -93,6 +93,7 @@ class Prediction:
                 for row, share_y in _neighbours(y, height, self.network_hw[0])
                 for column, share_x in _neighbours(x, width, self.network_hw[1])
             )
+            assert isinstance(at, Tensor)
             found[branch] = at.softmax(dim=0).numpy()
         return found
 

@@ -67,16 +67,16 @@ class Predictor:
         runtime: RuntimeName | Runtime = "auto",
         precision: Precision = "float32",
         tile: Tile = "auto",
-    ):
+    ) -> None:
         if short_side is not None and short_side < MIN_SIDE:
             raise ValueError(f"short_side is {short_side}; the network needs at least {MIN_SIDE} pixels.")
         if isinstance(tile, str) and tile != "auto":
             raise ValueError(f"tile {tile!r}: give 'auto', None, or pixels")
         if isinstance(tile, int):
             check_tile(tile)
-        self.model = model.eval()
-        self.short_side = short_side or model.config.inputs.short_side
-        self.tile = DEFAULT_TILE if tile == "auto" else tile
+        self.model: KTB = model.eval()
+        self.short_side: int | None = short_side or model.config.inputs.short_side
+        self.tile: int | None = DEFAULT_TILE if tile == "auto" else tile
         chosen = make_runtime(self.model, runtime, precision) if isinstance(runtime, str) else runtime
         self.runtime: Runtime = chosen
 

@@ -39,7 +39,7 @@ class Change:
     blur_sigma: float = 0.0
     swap: XReading | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.drop not in (None, *get_args(Drop)):
             raise ValueError(f"drop {self.drop!r}: choose one of {', '.join(get_args(Drop))}, or None")
         if len(self.shift_xy) != 2 or any(part != int(part) for part in self.shift_xy):

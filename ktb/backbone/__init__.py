@@ -1,17 +1,52 @@
 """The frozen backbones by stage: the only place that knows timm's internals.
 
-A backbone takes both streams as one (2B, …) batch, rgb samples first. It offers `embed` (patch embedding),
-`downsample` (entry of a stage), `blocks` (its frozen blocks with their adapters), `freeze_statistics`,
-`load_timm` (pretrained weights in timm's names) and `timm_name`. Tokens are (2B, h, w, C) throughout.
+A backbone is an `nn.Module` that takes both streams as one (2B, …) batch, rgb samples first, and offers what
+`Backbone` lists. Tokens are (2B, h, w, C) throughout.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from ktb.backbone.lite import LiteBackbone
     from ktb.backbone.swin import SwinBackbone
+    from ktb.layers import Reach
+
+
+class Backbone(Protocol):
+    """What the network asks of a backbone; a static method `timm_name` gives its pretrained weights' name."""
+
+    def embed(self, rgb: Tensor, modal_x: Tensor) -> Tensor:
+        """Two images (B, 3, H, W) → tokens at stride 4."""
+        ...
+
+    def downsample(self, tokens: Tensor, level: int) -> Tensor:
+        """The entry of a stage."""
+        ...
+
+    def blocks(self, tokens: Tensor, level: int) -> Tensor:
+        """The frozen blocks of a stage with their adapters."""
+        ...
+
+    def reach(self, level: int | None) -> Reach:
+        """How far a stage, or the patch embedding (None), looks: for tiles."""
+        ...
+
+    def timed_parts(self) -> Iterator[tuple[str, nn.Module, str]]:
+        """Name, module and method of what a benchmark tells apart."""
+        ...
+
+    def freeze_statistics(self) -> None:
+        """Keep running statistics of what is frozen as they are."""
+        ...
+
+    def load_timm(self, state: Mapping[str, Tensor]) -> None:
+        """Load pretrained tensors in timm's names (ValueError for what does not fit)."""
+        ...
 
 
 def backbone_class(kind: Literal["swin", "lite"]) -> type[SwinBackbone] | type[LiteBackbone]:

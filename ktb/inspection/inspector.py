@@ -20,7 +20,7 @@ class Inspection:
         ValueError: if there is no trace to look into.
     """
 
-    def __init__(self, prediction: Prediction):
+    def __init__(self, prediction: Prediction) -> None:
         if not prediction.trace:
             raise ValueError(
                 f"the prediction of {prediction.model!r} has no trace: its fusion is a plain mean, or it ran "

@@ -33,7 +33,7 @@ class Target:
     region: np.ndarray | None = None
     class_index: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         needed = {"pixel": self.pixel, "region": self.region, "class": self.class_index}
         check_kind(self.kind)
         if needed[self.kind] is None:

@@ -36,7 +36,7 @@ class Alignment:
     calibration: Calibration | None = None
     name: str = "the alignment"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.matrix is None) == (self.calibration is None):
             raise InputError(f"{self.name}: {_FORMS}, one of the two")
         if self.matrix is not None:

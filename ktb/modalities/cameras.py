@@ -36,7 +36,7 @@ class Intrinsics:
     cy: float = 253.73616633400465 - 1
     size_hw: tuple[int, int] = (480, 640)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         values = as_numbers("intrinsics", (self.fx, self.fy, self.cx, self.cy), 4)
         size = as_numbers("the size of the intrinsics", self.size_hw, 2)
         if min(*values[:2], *size) <= 0:
@@ -104,7 +104,7 @@ class Calibration:
     rotation: Rotation = _IDENTITY
     translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         rotation = as_table("the rotation", self.rotation, ((3, 3),))
         off = abs(rotation @ rotation.T - np.eye(3)).max()
         if off > 1e-2 or np.linalg.det(rotation) < 0:

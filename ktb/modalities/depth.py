@@ -161,6 +161,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
 def depth_of(raw: RawX, options: XOptions) -> DepthReading:
     """The depth that a raw X holds, by the unit that the user chose (InputError as `encode`)."""
     require_picture(raw, "depth")
+    assert isinstance(raw.data, np.ndarray)
     return read_depth_metres(raw.data, options.unit, raw.name)
 
 

@@ -96,10 +96,12 @@ def encode_x(
         encoding = "event_frame"
     encoded = ENCODERS[encoding](raw, inputs, options)
     own_size = options.calibration.rgb.size_hw if options.calibration is not None else raw.size_hw
-    size_hw = tuple(size_hw or own_size)
+    height, width = size_hw or own_size
+    size_hw = (height, width)
     placed = place_encoded(encoded, size_hw, options, raw.name)
     scaled, holes = placed.image, placed.holes
     if encoding == "depth" and options.calibration is not None:  # the other camera measures other distances
+        assert placed.metres is not None
         scaled = np.clip(fill_holes(placed.metres) / inputs.max_metres, 0, 1)
     if scaled.ndim == 2:
         scaled = np.repeat(scaled[..., None], 3, axis=-1)

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from ktb.modalities.depth import DepthReading
 
 Interpolation = Literal["nearest", "bilinear"]
 HISTOGRAM_BINS = 64
@@ -43,7 +46,7 @@ class Encoded:
     histogram: Histogram | None = None
     interpolation: Interpolation = "bilinear"
     notes: tuple[str, ...] = ()
-    depth: object | None = None
+    depth: "DepthReading | None" = None
     far_is_bright: bool = field(default=True)
 
 

@@ -60,7 +60,7 @@ class DepthEstimator:
         InputError: without `transformers`, or if the weights can be neither found nor fetched.
     """
 
-    def __init__(self, model: str | Path | None = None, device: str = "cpu"):
+    def __init__(self, model: str | Path | None = None, device: str = "cpu") -> None:
         if reason := _missing_package() if model else unavailable_reason():
             raise InputError(reason)
         self.name = str(model or cached_model() or METRIC)

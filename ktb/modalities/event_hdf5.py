@@ -191,7 +191,7 @@ def _window(
 class _Times(Sequence):
     """The times of a recording one by one, to search them without reading them all."""
 
-    def __init__(self, layout: _Layout, role: str, name: str):
+    def __init__(self, layout: _Layout, role: str, name: str) -> None:
         self._layout, self._role, self._name = layout, role, name
 
     def __len__(self) -> int:

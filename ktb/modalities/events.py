@@ -32,7 +32,7 @@ class EventStream:
     size_hw: tuple[int, int]
     recording_us: tuple[float, float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         size = tuple(self.size_hw)
         if len(size) != 2 or any(not isinstance(side, int | np.integer) or side < 1 for side in size):
             raise InputError(f"event size {self.size_hw}: give the sensor's (height, width) in pixels")

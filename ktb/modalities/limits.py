@@ -53,7 +53,7 @@ MAX_SEQUENCE_PIXELS = 4_000_000_000
 class InputError(ValueError):
     """A file or an array that cannot be used: the message says what was found and what to do."""
 
-    def __init__(self, message: str):
+    def __init__(self, message: str) -> None:
         if len(message) > MAX_MESSAGE:
             message = f"{message[: MAX_MESSAGE // 2]} ... {message[-MAX_MESSAGE // 3 :]}"
         super().__init__(message)

@@ -47,7 +47,7 @@ class XOptions:
     matrix: tuple[tuple[float, ...], ...] | None = None
     calibration: Calibration | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("modality", "unit", "hot", "columns", "time_unit"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"the option {name} of X is {getattr(self, name)!r}; give a text")
@@ -92,7 +92,7 @@ class XOptions:
     def camera(self, size_hw: tuple[int, int]) -> Intrinsics:
         """The camera of X's image of this size: as given, else NYU's for that size."""
         if self.intrinsics is not None:
-            return Intrinsics(*self.intrinsics, tuple(size_hw))
+            return Intrinsics(*self.intrinsics, (size_hw[0], size_hw[1]))
         if self.field_of_view is not None:
             return Intrinsics.from_field_of_view(self.field_of_view, size_hw)
         return self.calibration.x.scaled(size_hw) if self.calibration else assumed_camera(size_hw)

@@ -126,7 +126,7 @@ def _orientation(picture: Image.Image) -> int:
         return 1
 
 
-def _is_deep(data: bytes, kind: str, tags: Mapping[int, tuple[int, ...]]) -> bool:
+def _is_deep(data: bytes, kind: str | None, tags: Mapping[int, tuple[int, ...]]) -> bool:
     """Whether Pillow would cut 16-bit colours to 8 bits."""
     if kind == "PNG":
         return data[24] == 16 and data[25] in (2, 4, 6)

@@ -15,7 +15,7 @@ from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
 from ktb.modalities.pictures import read_picture
 from ktb.modalities.polarizer import join_files
-from ktb.modalities.raw import RawX
+from ktb.modalities.raw import Kind, RawX
 
 _PICTURES_FIRST = ("depth", "x", "image")
 """Names of arrays in a .npz file that are taken before others."""
@@ -102,5 +102,5 @@ def _of_arrays(arrays: Sequence[StoredArray], container: str, name: str, options
     return RawX(picture, f"{container}, {picture.dtype}", name, _kind(picture), facts, notes)
 
 
-def _kind(picture: np.ndarray) -> str:
+def _kind(picture: np.ndarray) -> Kind:
     return "sin_cos" if picture.ndim == 3 and picture.shape[2] == 2 else "picture"
