@@ -14,7 +14,6 @@ import argparse
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -107,7 +106,7 @@ def main() -> None:
         try:
             run_own_pair(address, rgb, x, options.chromium)
         finally:
-            server.send_signal(signal.SIGINT)
+            server.terminate()
             server.wait(PATIENCE)
         own = ["-m", "ktb", "predict", "--rgb", str(rgb), "--x", str(x), "--out", "own"]
         with timed("python -m ktb predict, the same pair"):

@@ -26,8 +26,11 @@ LOCAL = "http://127.0.0.1:7860"  # where the documents' server listens
 RUN, NOT_RUN, FILE, CHANGED = "run", "not run:", "file:", "in the changed copy"
 SHELL = ("bash", "")  # the cards' commands stand in fences without a word
 DATA = ("json", "yaml", "toml")
-AS_THEY_ARE = ("text", "bibtex")
+AS_THEY_ARE = ("text", "bibtex", "nginx", "dockerfile")
 KINDS = (*SHELL, *DATA, *AS_THEY_ARE, "python", "diff")
+
+RUN_ELSEWHERE = {"docs/weights.md": "tests/test_weights_doc.py"}
+"""Documents whose snippets need servers of their own, and the test that runs them there."""
 
 # Programs and modules that are not ours: nobody here can say which options they have.
 OTHER_PROGRAMS = {
@@ -101,6 +104,11 @@ def needing_the_page(document: str) -> list[Snippet]:
     return found[first:]
 
 
+def blocks(text: str, language: str) -> list[str]:
+    """The contents of a text's fences of a language."""
+    return [snippet.text for snippet in snippets("", text) if snippet.language == language]
+
+
 def prose(text: str) -> str:
     """A document without its fences."""
     return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -161,8 +169,9 @@ class Parsers:
                     runpy.run_path(str(ROOT / module), run_name="__main__")
                 else:
                     loaded = importlib.import_module(f"{module}.__main__" if module == "ktb" else module)
-                    if isinstance(getattr(loaded, "app", None), typer.Typer):
-                        return typer.main.get_command(loaded.app)
+                    for part in (getattr(loaded, name, None) for name in ("app", "cli")):
+                        if isinstance(part, typer.Typer):
+                            return typer.main.get_command(part)
                     patch.setattr(loaded, "keep_freed_memory", lambda: None, raising=False)
                     loaded.main()
             except _Found as found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from snippets import (
     KINDS,
     NOT_RUN,
     RUN,
+    RUN_ELSEWHERE,
     SHELL,
     Running,
     Snippet,
@@ -51,6 +51,8 @@ def runs(snippet: Snippet) -> bool:
     """Whether a snippet is run by `test_a_document_runs`."""
     if snippet.mark.startswith((NOT_RUN, CHANGED)) or snippet in needing_the_page(snippet.document):
         return False
+    if snippet.document in RUN_ELSEWHERE:
+        return False
     return snippet.language == "python" or snippet.mark == RUN
 
 
@@ -72,9 +74,14 @@ def problems_of(snippet: Snippet) -> list[str]:
             {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}[snippet.language](
                 snippet.text
             )
-        elif snippet.language == "bibtex":
-            assert re.match(r"@\w+\{\w+,", snippet.text), "no entry"
-            assert snippet.text.count("{") == snippet.text.count("}"), "braces do not pair up"
+        elif snippet.language in ("bibtex", "nginx"):
+            assert snippet.text.count("{") == snippet.text.count("}") > 0, "braces do not pair up"
+        elif snippet.language == "dockerfile":
+            first = [
+                line.split()[0] for line in snippet.text.replace("\\\n", " ").splitlines() if line.strip()
+            ]
+            assert first[0] == "FROM", "does not begin with FROM"
+            assert all(word.isupper() or word == "#" for word in first), "an instruction is not in capitals"
     except Exception as error:  # parsers of many kinds
         return [f"{snippet}: {type(error).__name__}: {error}"]
     return []
@@ -94,6 +101,12 @@ def test_the_documents_are_found():
     assert languages.count("python") > 20
     assert languages.count("bash") > 20
     assert sum(runs(snippet) for found in ALL.values() for snippet in found) > 20
+
+
+def test_what_runs_elsewhere_does():
+    for document, test in RUN_ELSEWHERE.items():
+        if document in ALL:
+            assert Path(document).name in (ROOT / test).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("document", ALL)
