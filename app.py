@@ -9,9 +9,11 @@ from app.surroundings import default_device, prepare
 
 CACHES = prepare()  # before what follows is imported
 
+from app import logs
 from app.examples import OwnExamples
 from app.service import Service
 from app.ui import build_page, launch_options
+from app.web.limits import EVENTS_PER_MINUTE, RateLimit
 from ktb.runtime import Precision, RuntimeName
 
 MAX_WAITING = 128
@@ -34,12 +36,28 @@ def main() -> None:
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument(
+        "--rate-limit",
+        type=int,
+        metavar="N",
+        default=EVENTS_PER_MINUTE,
+        help="events a minute from one address, and a tenth as many uploads (default %(default)s; 0: any)",
+    )
+    parser.add_argument(
+        "--proxies",
+        type=int,
+        metavar="N",
+        default=os.environ.get("KTB_PROXIES", "0"),
+        help="proxies of yours in front, whose X-Forwarded-For is believed (default KTB_PROXIES, else 0)",
+    )
+    parser.add_argument("--log-json", action="store_true", help="log a JSON object per line")
+    parser.add_argument(
+        "--log-texts", action="store_true", help="log what errors say, which may quote visitors' files"
+    )
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("httpx", "httpx2", "fontTools"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logs.configure(options.log_json, options.log_texts)
     if CACHES:
-        logging.info("The home folder cannot be written: caches lie in %s.", CACHES)
+        logging.getLogger(__name__).info("The home folder cannot be written: caches lie in %s.", CACHES)
     if options.own_split and not options.own_data:
         parser.error("--own-split needs --own-data FILE.yaml")
     try:
@@ -48,13 +66,21 @@ def main() -> None:
         service = Service(options.model, options.runtime, options.precision, device)
         service.place_models()
         page = build_page(service, own)
+        limit = RateLimit(options.rate_limit, options.proxies)
     except ValueError as error:
         parser.error(str(error))
     # After each event Gradio would make statistics that nobody reads: 18 ms of a processor.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")  # else uvicorn believes whatever runs on this machine
     page.queue(max_size=MAX_WAITING).launch(
-        server_name=options.host, server_port=options.port, inbrowser=options.open, **launch_options()
+        server_name=options.host,
+        server_port=options.port,
+        inbrowser=options.open,
+        prevent_thread_lock=True,
+        **launch_options(limit),
     )
+    logs.take_over("uvicorn")
+    page.block_thread()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def streams_text(handler: Callable[..., Iterator]) -> Callable[..., Iterator]:
     def wrapped(*args, **kwargs):
         try:
             yield from handler(*args, **kwargs)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
     return wrapped

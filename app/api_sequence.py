@@ -50,7 +50,8 @@ class SequenceApi:
         """
         with self.calls.uploads(recording, x_video):
             chosen = SequenceOptions(options_of(options), fps or None, tuple(views or ()))
-            with tempfile.TemporaryDirectory(prefix="ktb-sequence-") as folder:
+            root = self.calls.store.uploads.root
+            with tempfile.TemporaryDirectory(prefix="ktb-sequence-", dir=root) as folder:
                 out = Path(folder)
                 run, frames = recording_run(self.calls.service, model, recording, x_video, out, chosen)
                 with closing(iter(run)) as records:

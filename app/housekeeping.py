@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Container
+import time
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 import gradio as gr
 
+from app.answering import Answering
+from app.folder import ServerFolder
 from app.memory import give_back
 from app.service import Service
 from app.sessions import SessionStore
-from app.uploads import UploadedOnly
 
 LOOK_EVERY = 60.0  # seconds
 IDLE = timedelta(seconds=60)
@@ -21,11 +23,12 @@ WARM_UP_AFTER = 1.0  # seconds
 _log = logging.getLogger(__name__)
 
 
-class Page(UploadedOnly):
-    """The page with the sessions that are open on it."""
+class Page(Answering):
+    """The page with the sessions that are open on it, and the folder in which all their files lie."""
 
     store: SessionStore
     service: Service
+    folder: ServerFolder
 
 
 @asynccontextmanager
@@ -41,6 +44,7 @@ async def housekeeping(app: gr.routes.App) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await asyncio.to_thread(page.folder.remove)
 
 
 async def _warm_up(service: Service) -> None:
@@ -52,25 +56,50 @@ async def _warm_up(service: Service) -> None:
 
 
 async def _keep_house(page: Page) -> None:
+    idle = IdleStates()
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        await tidy(page)
+        await tidy(page, idle)
 
 
-async def tidy(page: Page) -> None:
+async def tidy(page: Page, idle: IdleStates) -> None:
     """Forget sessions that nobody uses, here and in Gradio, and give the memory back to the system."""
+    page.store.keep_open(session for session, events in _pending(page).items() if events)
     await asyncio.to_thread(page.store.forget_stale)
-    forget_values(page.state_holder, page.store.open_sessions)
+    idle.forget(page.state_holder, page.store.open_sessions)
+    for files in page.temp_file_sets:  # paths that Gradio would collect for ever; the store deletes the files
+        files.clear()
     await asyncio.to_thread(give_back)
 
 
-def forget_values(states: gr.state_holder.StateHolder, is_open: Container[str]) -> None:
-    """Drop Gradio's copy of all that a page was sent, if the page was left or has not been used yet.
+def _pending(page: Page) -> dict[str, set[str]]:
+    """Session → its events that wait or run."""
+    return dict(page._queue.pending_event_ids_session)
 
-    Gradio itself keeps it for the next 10,000 pages. Call it on the server's event loop, as Gradio does.
+
+class IdleStates:
+    """Which of Gradio's sessions were not used between two looks. What a wall clock says does not matter.
+
+    Args:
+        clock: tells the seconds.
     """
-    now = datetime.now()
-    for session, used in list(states.time_last_used.items()):
-        if session not in is_open and now - used > IDLE:
-            states.session_data.pop(session, None)
-            states.time_last_used.pop(session, None)
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._seen: dict[str, tuple[datetime, float]] = {}  # as Gradio noted it, and when that was first seen
+
+    def forget(self, states: gr.state_holder.StateHolder, is_open: Container[str]) -> None:
+        """Drop Gradio's copy of all that a page was sent, if the page was left or has not been used yet.
+
+        Gradio itself keeps it for the next 10,000 pages. Call it on the server's event loop, as Gradio does.
+        """
+        now, seen = self._clock(), {}
+        for session, used in list(states.time_last_used.items()):
+            if session in is_open:
+                continue
+            noted, since = self._seen.get(session, (used, now))
+            seen[session] = used, (since if noted == used else now)
+            if timedelta(seconds=now - seen[session][1]) >= IDLE:
+                states.session_data.pop(session, None)
+                states.time_last_used.pop(session, None)
+        self._seen = {session: found for session, found in seen.items() if session in states.time_last_used}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from abc import ABCMeta
 
 import gradio as gr
@@ -93,7 +94,7 @@ def card_text(service: Service, model: str) -> str:
     """A model's card as Markdown: data, protocol, figures per branch, limits."""
     card = service.card(model)
     rows = [
-        f"- **{html.escape(key.replace('_', ' '))}**: {html.escape(str(value))}"
+        f"- **{_plain(key.replace('_', ' '))}**: {_plain(str(value))}"
         for key, value in card.items()
         if isinstance(value, str | int | float)
     ]
@@ -105,8 +106,13 @@ def card_text(service: Service, model: str) -> str:
             for branch, values in figures.items()
             if isinstance(values, dict) and "miou" in values
         ]
-        rows.append(f"- **figures**: {html.escape('; '.join(named))}")
+        rows.append(f"- **figures**: {_plain('; '.join(named))}")
     return "\n".join(rows) or "This checkpoint has no card."
+
+
+def _plain(text: str) -> str:
+    """A text in Markdown that shows as it is: no HTML, no links, no pictures, no formulas, one line."""
+    return re.sub(r"([\\`*_\[\]{}()<>#+!|~$^:])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def warning_text(service: Service, own: OwnExamples | None, model: str) -> str:

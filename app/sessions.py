@@ -6,22 +6,25 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.files import UploadLimits, Uploads
 from app.memory import held_bytes
 from app.service import Result
 
 
 @dataclass
 class Session:
-    """One open page: its latest result, what that takes, and the uploads that must go with it."""
+    """One open page: its latest result, what that takes, and the uploads that must go with it.
+
+    `uploads`: path → bytes, the longest unused first.
+    """
 
     used: float
     result: Result | None = None
     result_bytes: int = 0
-    uploads: set[Path] = field(default_factory=set)
+    uploads: dict[Path, int] = field(default_factory=dict)
 
 
 class SessionStore:
@@ -32,8 +35,12 @@ class SessionStore:
         max_sessions: when more are open, the longest unused is forgotten.
         max_mib: when all results together take more, the longest unused result goes; its session stays.
         max_age: seconds after which an unused session is forgotten.
-        keep: files that are never deleted, wherever they lie.
+        keep: files and folders that are never deleted, wherever they lie, and that every session may use.
         clock: tells the seconds.
+        limits: of uploads.
+
+    Attributes:
+        uploads: the files below `upload_root`, and whose they are.
     """
 
     def __init__(
@@ -44,10 +51,10 @@ class SessionStore:
         max_age: float = 3600.0,
         keep: Iterable[Path] = (),
         clock: Callable[[], float] = time.monotonic,
+        limits: UploadLimits | None = None,
     ):
-        self._upload_root = upload_root.resolve()
+        self.uploads = Uploads(upload_root, keep, limits, clock)
         self._max_sessions, self._max_bytes, self._max_age = max_sessions, max_mib * 2**20, max_age
-        self._keep = {path.resolve() for path in keep}
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
@@ -65,10 +72,26 @@ class SessionStore:
             return self._result_bytes() / 2**20
 
     def remember_uploads(self, session_hash: str, paths: Iterable[str | Path | None]) -> None:
-        """Note uploaded files, so that they are deleted with the session; this opens one that is not open."""
+        """Note uploaded files, so that they are deleted with the session; this opens one that is not open.
+
+        Beyond what a session may hold its longest unused files are deleted now.
+        """
+        named = [Path(path) for path in paths if path]
         with self._lock:
-            self._touch(session_hash).uploads.update(Path(path) for path in paths if path)
+            session = self._touch(session_hash)
+            for path in named:
+                session.uploads.pop(path, None)
+                session.uploads[path] = self.uploads.use(session_hash, path)
+            if surplus := self._surplus(session, set(named)):
+                self._delete(surplus)
         self.forget_stale()
+
+    def keep_open(self, sessions: Iterable[str]) -> None:
+        """Note that these sessions, of those that are open, wait for something."""
+        with self._lock:
+            for session_hash in sessions:
+                if session_hash in self._sessions:
+                    self._touch(session_hash)
 
     def keep_result(self, session_hash: str, result: Result) -> None:
         """Replace the session's result, unless the session was closed while it was made."""
@@ -93,8 +116,7 @@ class SessionStore:
             session = self._sessions.pop(session_hash, None)
             if session is None:
                 return
-            # Equal uploads of two users are one file: it goes with the last of them.
-            self._delete(session.uploads.difference(*(other.uploads for other in self._sessions.values())))
+            self._delete(session.uploads)
 
     def forget_stale(self) -> None:
         """Close sessions that are too old or too many, and drop results that take too much."""
@@ -105,6 +127,7 @@ class SessionStore:
             stale += [key for key in self._sessions if key not in stale][:surplus]
         for key in stale:
             self.close(key)
+        self.uploads.forget_unused()
         with self._lock:
             self._drop_results()
 
@@ -126,11 +149,18 @@ class SessionStore:
         self._sessions.move_to_end(session_hash)
         return session
 
-    def _delete(self, uploads: set[Path]) -> None:
-        for path in uploads:
-            resolved = path.resolve()
-            if self._upload_root in resolved.parents and resolved not in self._keep:
-                resolved.unlink(missing_ok=True)
-                if resolved.parent != self._upload_root:
-                    with suppress(OSError):  # another upload lies there
-                        resolved.parent.rmdir()
+    def _surplus(self, session: Session, kept: set[Path]) -> list[Path]:
+        """Files that go to bring a session within its limits; they are out of its list."""
+        limits, gone = self.uploads.limits, []
+        held, count = sum(session.uploads.values()), len(session.uploads)
+        for path in [path for path in session.uploads if path not in kept]:
+            if held <= limits.session_bytes and count <= limits.session_files:
+                break
+            held, count = held - session.uploads.pop(path), count - 1
+            gone.append(path)
+        return gone
+
+    def _delete(self, uploads: Iterable[Path]) -> None:
+        """What no other session has: a call through the API shares files with the session that it is of."""
+        others = {path for session in self._sessions.values() for path in session.uploads}
+        self.uploads.delete(path for path in uploads if path not in others)

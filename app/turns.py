@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.logs import note
 from ktb import Prediction, Predictor
 from ktb.model import KTB
 from ktb.runtime import Precision, Runtime, RuntimeName
+
+_log = logging.getLogger(__name__)
 
 
 class Turns:
@@ -69,8 +74,23 @@ class SharedPredictor(Predictor):
 
     def __call__(self, *args, **kwargs) -> Prediction:
         """As `Predictor`, when it is this run's turn."""
+        asked = time.perf_counter()
         with self._turns.single():
-            return super().__call__(*args, **kwargs)
+            waited = time.perf_counter() - asked
+            found = super().__call__(*args, **kwargs)
+        note(
+            _log,
+            logging.INFO,
+            "run",
+            model=found.model,
+            image="{1}x{0}".format(*found.labels["fused"].shape),
+            network="{1}x{0}".format(*found.network_hw),
+            x=found.x.modality if found.x.origin != "missing" else "none",
+            runtime=found.runtime,
+            waited=round(waited, 3),
+            seconds=round(found.seconds, 3),
+        )
+        return found
 
     def for_frames(self) -> Predictor:
         """The same model, without waiting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from app.context import Context
 from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.export import ExportControls, build_export, wire_export
+from app.folder import ServerFolder
 from app.handlers import Handlers, Parts
 from app.health import HEALTH
 from app.housekeeping import Page, housekeeping
@@ -22,6 +24,8 @@ from app.layout import card_text, examples_gallery, offered, photo_zone, warning
 from app.service import Service
 from app.sessions import SessionStore
 from app.tabs import branches, compare, fusion, result, sequence, truth, what_if, x_input
+from app.web.limits import RateLimit
+from app.web.stack import web_options
 from app.words import head, no_result, no_x, x_name
 from app.x_input import build_corrections, build_x_input, hint
 from ktb.modalities.limits import MAX_FILE_BYTES
@@ -32,7 +36,6 @@ SCRIPTS = "".join(
     for name in ("script.js", "tips.js", "save.js")
 )
 SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
-CLEANUP_SECONDS = (600, 7200)  # how often leftovers are looked for, and how old they must be
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 LEGIBLE = {
@@ -60,14 +63,17 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
     own: pairs to offer in place of the project's examples.
     """
     # Served where they lie, never copied among the uploads; of own data nothing but the pairs on offer.
-    gr.set_static_paths([*own.files] if own else [EXAMPLES_FOLDER])
-    with Page(title="KTB", delete_cache=CLEANUP_SECONDS, analytics_enabled=False) as page:
-        uploads = Path(page.GRADIO_CACHE)
-        uploads.mkdir(parents=True, exist_ok=True)  # Gradio's file zone needs it before the first upload
+    offered = [*own.files] if own else [EXAMPLES_FOLDER]
+    gr.set_static_paths(offered)
+    with Page(title="KTB", analytics_enabled=False) as page:
+        folder = page.folder = ServerFolder(Path(page.GRADIO_CACHE))
+        weakref.finalize(page, folder.remove)
         page.service = service
-        store = page.store = SessionStore(uploads, keep=own.files if own else ())
+        page.api_open = False  # what has to wait its turn cannot be called past the queue
+        store = page.store = SessionStore(folder.path, keep=offered)
+        page.uploads = store.uploads
         parts, run, exports = _lay_out(service, store, own)
-        handlers = Handlers(service, store, own, uploads, parts)
+        handlers = Handlers(service, store, own, folder.path, parts)
         _wire(handlers, run)
         wire_export(page, handlers, exports)
         page.unload(handlers.leave)
@@ -171,18 +177,23 @@ def _uses(field: gr.components.Component) -> list[Callable]:
     return [field.select] if isinstance(field, gr.Dropdown) else [field.input]
 
 
-def launch_options() -> dict[str, Any]:
-    """Keyword arguments for the page's `launch`: looks, limits and what may be served."""
+def launch_options(limit: RateLimit | None = None) -> dict[str, Any]:
+    """Keyword arguments for the page's `launch`: looks, limits and what may be served.
+
+    limit: what one address may do; see `RateLimit` for what it may by default.
+    """
     theme = gr.themes.Default(
         primary_hue="blue", neutral_hue="slate", radius_size="lg", font=SYSTEM_FONTS, font_mono=MONO_FONTS
     ).set(**LEGIBLE)
+    web = web_options(limit or RateLimit(), SCRIPTS)
     return {
         "theme": theme,
         "css": CSS,
         "head": SCRIPTS,
         "max_file_size": MAX_FILE_BYTES,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {"lifespan": housekeeping, "routes": [HEALTH]},
+        "app_kwargs": {**web, "lifespan": housekeeping, "routes": [HEALTH, *web["routes"]]},
+        "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,  # a Space may turn it on by a variable; the page is made in the browser
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 if os.name == "nt":
@@ -42,6 +42,12 @@ class FileLock:
         if self._file is not None:
             os.close(self._file)  # which unlocks
             self._file = None
+
+    def remove(self) -> None:
+        """Delete the file and let go of it: for locks whose name nobody uses again."""
+        with suppress(OSError):  # an open file stays on Windows
+            self.path.unlink()
+        self.release()
 
 
 @contextmanager

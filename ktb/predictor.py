@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ktb.decision import decide_there, to_host
 from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
 from ktb.modalities.limits import MIN_SIDE
 from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.out_of_memory import with_enough_memory
 from ktb.prediction import Prediction
 from ktb.preparing import (
     MAX_NETWORK_PIXELS,
@@ -26,10 +27,11 @@ from ktb.preparing import (
 )
 from ktb.runtime import Precision, Runtime, RuntimeName, make_runtime
 from ktb.runtime.eager import autocast
-from ktb.tiling import DEFAULT_TILE, check_tile, tiled_forward
+from ktb.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
 
 Drop = Literal["rgb", "x"]
 Tile = int | Literal["auto"] | None
+T = TypeVar("T")
 NO_X = (
     "X was switched off (zero tokens in its stream): this result comes from the photograph alone. The X head "
     "has only what the prompts pass to it from there."
@@ -102,12 +104,16 @@ class Predictor:
 
         Raises:
             ValueError: for arrays of another layout or size, or if nothing is left to see; says what was
-                found and what to do.
+                found and what to do. `ktb.out_of_memory.OutOfMemory`, which is one, if memory is short.
         """
         prepared = self.prepare(rgb, x, options=options, drop=drop)
-        started = time.perf_counter()
-        output = self._run([prepared], trace)
-        return self.finish(prepared, output, time.perf_counter() - started)
+
+        def segment() -> Prediction:
+            started = time.perf_counter()
+            output = self._run([prepared], trace)
+            return self.finish(prepared, output, time.perf_counter() - started)
+
+        return self.with_enough_memory(segment, prepared.network_hw)
 
     def prepare(
         self,
@@ -135,7 +141,7 @@ class Predictor:
 
     def run(self, pairs: Sequence[Prepared]) -> list[KTBOutput]:
         """The network on pairs of one network size, as one batch, without a trace: an output for each."""
-        output = self._run(pairs, trace=False)
+        output = self.with_enough_memory(lambda: self._run(pairs, trace=False), pairs[0].network_hw)
         parts = {branch: getattr(output, branch).split(1) for branch in BRANCHES}
         each = [{branch: parts[branch][i] for branch in BRANCHES} for i in range(len(pairs))]
         return [KTBOutput(**logits, runtime=output.runtime) for logits in each]
@@ -165,6 +171,16 @@ class Predictor:
             runtime=output.runtime,
             precision=self.runtime.precision,
         )
+
+    def with_enough_memory(self, compute: Callable[[], T], network_hw: tuple[int, int]) -> T:
+        """What `compute` gives on this model; OutOfMemory, with what helps, if there is too little for it."""
+        remedy = "Make the photograph smaller."
+        if self.tile is None:
+            remedy = "Make the photograph smaller; the command line can run it in tiles (--tile)."
+        elif self.tile > MIN_TILE:
+            smaller = max(MIN_TILE, min(self.tile, *network_hw) // 2)
+            remedy = f"Make the photograph smaller, or its tiles (tile={smaller}, --tile {smaller})."
+        return with_enough_memory(compute, network_hw, self._device, remedy)
 
     def read(
         self,

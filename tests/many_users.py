@@ -252,25 +252,27 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(folder: Path, log: Path) -> Iterator[tuple[subprocess.Popen, str]]:
-    """The page's server with its uploads in a folder, once it answers."""
+def server(folder: Path, log: Path, *options: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The page's server with its uploads in a folder, once it answers; `options` are those of app.py."""
     port = free_port()
     with log.open("w") as written:
         process = subprocess.Popen(
-            [sys.executable, "app.py", "--port", str(port)],
+            [sys.executable, "app.py", "--port", str(port), *options],
             cwd=ROOT,
             env=os.environ | {"GRADIO_TEMP_DIR": str(folder)},
-            stdout=subprocess.DEVNULL,
-            stderr=written,
+            stdout=written,
+            stderr=subprocess.STDOUT,
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        for _ in range(120):
+        for _ in range(600):
             try:
                 urllib.request.urlopen(address, timeout=2).close()
                 break
             except OSError:
-                time.sleep(1)
+                time.sleep(0.2)
+            if process.poll() is not None:
+                raise SystemExit(f"the server ended at once: {log.read_text()[-2000:]}")
         else:
             raise SystemExit("the server did not start")
         yield process, address

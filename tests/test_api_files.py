@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import io
 import json
 import tempfile
@@ -104,31 +103,31 @@ def test_addresses_are_not_fetched(caller, files):
             assert NO_ADDRESSES in said or NOT_HERE in said
 
 
-def test_an_upload_has_a_name_that_only_who_has_its_contents_learns(caller, files):
-    """Whoever knows the path of an upload may use it: it is as good as the contents, and as hard to guess."""
-    path = Path(caller.upload(files[0]))
-    contents = files[0].read_bytes()
-    assert len(path.parent.name) == 64
-    guesses = {
-        hashlib.new(kind, contents).hexdigest() for kind in ("sha256", "sha512", "sha3_256", "blake2s")
-    }
-    assert path.parent.name not in guesses  # a secret of this server goes in
-    assert caller.upload(files[0]) == str(path)
+def test_equal_uploads_are_two_files_whose_names_nobody_guesses(caller, files):
+    first, second = (Path(caller.upload(files[0])) for _ in range(2))
+    assert first.name == second.name == "rgb.png"
+    assert first.parents[1] != second.parents[1]
+    assert len(first.parents[1].name) == 32
+    assert first.read_bytes() == second.read_bytes() == files[0].read_bytes()
 
 
-def test_a_file_that_a_page_uses_survives_a_call_that_names_it(caller, files, address, browser):  # noqa: F811
-    """Equal uploads are one file: a call must not delete what another session still needs."""
-    rgb, x = map(Path, map(caller.upload, files))
+def test_a_file_of_a_page_cannot_be_named_by_a_call(caller, files, address, browser, uploads):  # noqa: F811
+    """A call deletes its files when it ends: not those of a page, whatever it says."""
     tab = browser.new_page()
     tab.set_default_timeout(WAIT)
     tab.goto(address, wait_until="domcontentloaded")
     tab.wait_for_selector("#ktb-run")
+    before = set(uploads.rglob("rgb.png"))
     upload(tab, files[0], None)
     tab.wait_for_function("!document.querySelector('#ktb-rgb .wrap.generating')")
-    tab.wait_for_timeout(1000)  # the page's reading, which makes the server remember the file
-    assert caller.segment(str(rgb), str(x))[0] == "complete"
-    assert rgb.exists()  # the page has it
-    assert not x.exists()  # nobody else has it
+    tab.wait_for_timeout(1000)  # the page's reading, which makes the file its own
+    (rgb,) = set(uploads.rglob("rgb.png")) - before
+    own, x = map(Path, map(caller.upload, files))
+    kind, said = caller.segment(str(rgb), str(x))
+    assert (kind, NOT_HERE in said) == ("error", True)
+    assert caller.segment(str(own), str(x))[0] == "complete"
+    assert rgb.exists()
+    assert not own.exists()
     tab.goto("about:blank")
     end = time.monotonic() + 60
     while rgb.exists():
@@ -147,7 +146,8 @@ def test_nothing_lists_the_uploads(caller, files, uploads):
 
 
 def left_over(uploads: Path) -> list[Path]:
-    return [*uploads.rglob("asked_*"), *Path(tempfile.gettempdir()).glob("ktb-sequence-*")]
+    folders = [*uploads.rglob("ktb-sequence-*"), *Path(tempfile.gettempdir()).glob("ktb-sequence-*")]
+    return [*uploads.rglob("asked_*"), *folders]
 
 
 def wait_until_gone(uploads: Path) -> None:

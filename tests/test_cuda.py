@@ -26,6 +26,7 @@ from ktb.inspection.inspector import Inspection
 from ktb.inspection.targets import Target
 from ktb.model import BRANCHES
 from ktb.official import infer_config, to_ours
+from ktb.out_of_memory import OutOfMemory
 from ktb.predictor import Predictor
 from ktb.runtime import make_runtime
 from ktb.runtime.cuda_graph import MAX_RECORDINGS, CUDAGraphRuntime
@@ -239,3 +240,22 @@ def test_many_pairs_run_in_batches(tmp_path):
     ended = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "many")])
     assert ended.exit_code == 0, ended.output
     assert len(list((tmp_path / "many" / "labels").iterdir())) == len(list(EXAMPLES.glob("*_depth.png")))
+
+
+@pytest.mark.parametrize("runtime", ["eager", "cudagraph"])
+def test_a_run_that_a_card_has_no_memory_for_gives_all_of_it_back(runtime):
+    predictor = Predictor(load_model("ktb-lite-nyuv2-depth", device="cuda"), runtime=runtime, tile=None)
+    large = Predictor(predictor.model, short_side=2048, runtime="eager", tile=None)
+    photo = np.zeros((480, 640, 3), np.uint8)
+    before = predictor(photo, None).labels["fused"]
+    torch.cuda.synchronize()
+    held = torch.cuda.memory_allocated()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((held + (300 << 20)) / total)
+    try:
+        with pytest.raises(OutOfMemory, match=r"on cuda for an image of .* Make the photograph"):
+            large(np.zeros((2048, 3072, 3), np.uint8), None)
+        assert torch.cuda.memory_allocated() <= held + (1 << 20)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert np.array_equal(predictor(photo, None).labels["fused"], before)

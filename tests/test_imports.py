@@ -19,7 +19,7 @@ FILES = {
 LAYERS = (
     ("checksum", "machine"),
     ("assets", "atomic", "config", "figures", "visualize", "layers", "position_bias", "recent"),
-    ("decision", "ranks", "file_lock", "read_ahead"),
+    ("decision", "ranks", "file_lock", "read_ahead", "out_of_memory"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),
     ("file_pairs", "journal", "x_files"),

@@ -308,7 +308,7 @@ def test_own_pairs_are_on_the_page_and_nothing_else_is_served(tmp_path, farm, mo
     offered_files = {path for pair in own.offer.pairs for path in pair[:2]}
     assert {fetched(address, path) for path in offered_files} == {200}
     rest = [path for path in farm.rglob("*.png") if path.resolve() not in offered_files]
-    assert {fetched(address, path) for path in (*rest, own.data.file)} == {403}
+    assert {fetched(address, path) for path in (*rest, own.data.file)} == {404}
 
 
 def test_a_page_of_an_event_model_does_not_speak_of_depth(models, opened):

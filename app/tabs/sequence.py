@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -12,12 +13,14 @@ from pathlib import Path
 import gradio as gr
 
 from app.alignment import pointed
+from app.answering import words_for
 from app.context import Context
 from app.events import HIDDEN, QUIET
 from app.layout import FilesPlace
 from app.panels.sequence import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
 from app.recording import ONE_AT_A_TIME, recording_run, result_names
+from app.web.ids import request_id
 from app.x_form import XForm, x_options
 from ktb.modalities import XOptions
 from ktb.modalities.limits import MAX_SEQUENCE_FRAMES
@@ -27,6 +30,7 @@ from ktb.sequence_video import VIDEOS
 from ktb.sequences import SequenceOptions, SequenceRun, read_shares
 
 MAX_FAILURES = 5  # that are told
+_log = logging.getLogger(__name__)
 ABOUT = f"""<p class="ktb-note">X is read with the corrections that are set on the left, the same for all
 frames. At most {MAX_SEQUENCE_FRAMES:,} frames; the files are deleted when this page is closed.</p>"""
 
@@ -134,15 +138,22 @@ def build(context: Context) -> None:
         gr.HTML(ABOUT)
         shown = gr.HTML(EMPTY, elem_id="ktb-sequence")
 
-    sequences = Sequences(context, Path(shown.GRADIO_CACHE))
+    sequences = Sequences(context, context.store.uploads.root)
 
     def run_all(request: gr.Request, first, x_video, views, fps, model, *values):
         session = request.session_hash
         try:
             for panel, goes_on in sequences.run(session, first, x_video, views, fps, model, XForm(*values)):
                 yield panel, gr.update(interactive=not goes_on), gr.update(interactive=goes_on)
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             yield error_box(pointed(str(error))), gr.update(interactive=True), gr.update(interactive=False)
+        except OSError as error:
+            _log.exception("a recording failed")
+            said = words_for(error, request_id.get())
+            yield error_box(said), gr.update(interactive=True), gr.update(interactive=False)
+
+    def keep(request: gr.Request, *files: str | None):
+        context.store.remember_uploads(request.session_hash, files)
 
     def stop_it(request: gr.Request):
         sequences.stop(request.session_hash)
@@ -154,6 +165,7 @@ def build(context: Context) -> None:
     def leave(request: gr.Request):
         sequences.leave(request.session_hash)
 
+    gr.on([first.upload, x_video.upload], keep, [first, x_video], None, **QUIET)
     run.click(tell_waiting, None, shown, **QUIET)
     run.click(
         run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],

@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.context import Context
 from app.events import LATEST
+from app.layout import FilesPlace
 from app.panels.truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
 from app.service import Result
@@ -23,7 +24,7 @@ def build(context: Context) -> None:
     """Lay out and wire the tab."""
     with gr.Tab("Truth", id="truth") as tab:
         with gr.Row(elem_id="ktb-truth-inputs"):
-            file = gr.File(
+            file = FilesPlace(
                 label="True classes (optional): a label PNG",
                 type="filepath",
                 file_types=["image"],

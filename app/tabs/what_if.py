@@ -65,6 +65,10 @@ class WhatIf:
         progress(0.9, desc="Drawing")
         return sensors_panel(result, without_x, without_rgb), mark, *SHOWN
 
+    def keep(self, request: gr.Request, files: list[str] | None):
+        """Remember another X as soon as it is there."""
+        self.store.remember_uploads(request.session_hash, files or [])
+
     def reset(self):
         """Every control at its start, and nothing shown."""
         return (*DEFAULTS, EMPTY, "", gr.update(visible=False), gr.update(visible=False))
@@ -123,6 +127,7 @@ def build(context: Context) -> None:
     start.click(
         tab.run, [context.changed, *controls, *context.given[4:]], answer, show_progress_on=waiting, **RUNNING
     )
+    files.upload(tab.keep, files, None, **QUIET)
     each.click(tab.run_each, context.changed, answer, show_progress_on=waiting, **RUNNING)
     reset.click(tab.reset, None, [*controls, *answer], **QUIET)
     context.changed.change(is_stale, [context.changed, shown], stale, **QUIET)

@@ -111,7 +111,10 @@ def attribute_prediction(
         raise ValueError(f"X was read for a photograph of {reading.image.shape[:2]}, but this one is {size}.")
     inputs = predictor.network_inputs(rgb, reading, predictor.network_size(size))
     mask_x = torch.tensor([reading.origin == "missing"])
-    return compute(predictor.model, *inputs, target, mask_x, size)
+    network_hw = tuple(inputs[0].shape[-2:])
+    return predictor.with_enough_memory(
+        lambda: compute(predictor.model, *inputs, target, mask_x, size), network_hw
+    )
 
 
 def _check(model: KTB, rgb: Tensor) -> None:

@@ -10,8 +10,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from ktb.file_lock import FileLock
 from ktb.machine import default_folder
 from ktb.model import KTB
 from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, versions
@@ -92,7 +94,10 @@ class GraphCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         place = self.folder / key
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
+        lock = _lock_of(making)
         try:
+            with suppress(OSError):  # no locks here: only its age tells that it is left over
+                lock.acquire()
             write(making)
             if self.find(key) is None:  # else another process was faster
                 self.forget(key)
@@ -102,6 +107,7 @@ class GraphCache:
                 raise
         finally:
             shutil.rmtree(making, ignore_errors=True)
+            lock.remove()
         self._prune(keep=place)
         return place
 
@@ -119,8 +125,24 @@ class GraphCache:
             if total > self.max_bytes and place != keep:
                 shutil.rmtree(place, ignore_errors=True)
         for leftover in self.folder.glob(".*-*"):  # of a process that was killed
-            if time.time() - _last_used(leftover) > ABANDONED_SECONDS:
-                shutil.rmtree(leftover, ignore_errors=True)
+            is_old = time.time() - _last_used(leftover) > ABANDONED_SECONDS
+            if is_old and leftover.is_dir():
+                self._remove(leftover)
+
+    def _remove(self, leftover: Path) -> None:
+        """Delete a folder that looks abandoned, unless a process still fills it: clocks may have jumped."""
+        lock = _lock_of(leftover)
+        try:
+            if not lock.acquire(wait=False):
+                return
+        except OSError:
+            _log.debug("there are no locks in %s", self.folder)
+        shutil.rmtree(leftover, ignore_errors=True)
+        lock.remove()
+
+
+def _lock_of(making: Path) -> FileLock:
+    return FileLock(making.with_name(f"{making.name}.lock"))
 
 
 def _last_used(file: Path) -> float:

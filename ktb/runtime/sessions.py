@@ -44,7 +44,7 @@ def export_apart(model: KTB, format: Format, size_hw: tuple[int, int], folder: P
         RuntimeError: with what the process said, if it failed.
     """
     height, width = size_hw
-    with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder.parent) as place:
+    with tempfile.TemporaryDirectory(prefix="weights-", dir=folder) as place:  # goes with what is made
         weights = Path(place) / "model.safetensors"
         save_model(weights, model, model.card)
         command = [sys.executable, "-m", "ktb", "export", "--model", str(weights), "--format", format]

@@ -1,0 +1,1 @@
+"""What stands between the network and the page: request ids, headers, limits, and the way in for files."""

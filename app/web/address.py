@@ -1,0 +1,23 @@
+"""Who asks: the address that limits are counted for."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+MAX_LETTERS = 64
+
+
+def client_address(scope: Scope, proxies: int = 0) -> str:
+    """The address that a request comes from.
+
+    Args:
+        proxies: how many of our own stand in front. Each adds whom it serves to the end of X-Forwarded-For;
+            what stands before their entries anyone can invent. 0: the header is not believed.
+    """
+    peer = (scope.get("client") or ("unknown",))[0]
+    if not proxies:
+        return peer
+    told = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).replace(" ", "").split(",")
+    told = [address for address in told if address]
+    return (told[-proxies] if len(told) >= proxies else peer)[:MAX_LETTERS]

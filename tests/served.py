@@ -1,0 +1,32 @@
+"""A page that is served while a test module runs, with its files below a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.examples import OwnExamples
+from app.housekeeping import Page
+from app.service import Service
+from app.ui import build_page, launch_options
+from app.web.limits import RateLimit
+
+
+@contextmanager
+def serving(
+    service: Service, folder: Path, limit: RateLimit | None = None, own: OwnExamples | None = None
+) -> Iterator[Page]:
+    """The page on a service; its address is `page.local_url`. The first run is left to the tests."""
+    environment = pytest.MonkeyPatch()
+    environment.setenv("GRADIO_TEMP_DIR", str(folder))
+    environment.setattr(service, "warm_up", lambda: None)
+    page = build_page(service, own)
+    page.queue(max_size=128).launch(prevent_thread_lock=True, quiet=True, **launch_options(limit))
+    try:
+        yield page
+    finally:
+        page.close()
+        environment.undo()

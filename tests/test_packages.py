@@ -1,0 +1,105 @@
+"""The packages that the page needs: each with its least version and a reason, and none under the GPL."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+LINES = [
+    line.split("#")[0].strip()
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    if line.split("#")[0].strip()
+]
+NEEDED = [Requirement(line) for line in LINES]
+TABLE = dict(
+    re.findall(
+        r"^\| ([\w-]+) \| ([\d.]+) \| \S.*\|$",
+        (ROOT / "SECURITY.md").read_text(encoding="utf-8").split("## Least versions")[1],
+        re.MULTILINE,
+    )
+)
+COPYLEFT = re.compile(r"(?<!l)(?<!lesser )\b(a?gpl|affero|gnu general public)", re.IGNORECASE)
+
+
+def test_every_requirement_has_its_least_version_and_a_reason():
+    least = {}
+    for requirement in NEEDED:
+        (only,) = requirement.specifier
+        assert only.operator == ">=", requirement
+        least[requirement.name] = only.version
+    assert least == TABLE
+
+
+def test_the_installed_versions_are_no_older():
+    for requirement in NEEDED:
+        assert Version(metadata.version(requirement.name)) in requirement.specifier, requirement
+
+
+def brought_along() -> set[str]:
+    """Every installed package that the requirements need, and that those need."""
+    found: set[str] = set()
+    waiting = [requirement.name for requirement in NEEDED]
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        try:
+            needs = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # for other systems
+            continue
+        found.add(name)
+        for need in map(Requirement, needs):
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                waiting.append(need.name)
+    return found
+
+
+def licence(name: str) -> str:
+    """What a package says of its licence, in short: not the texts of what it bundles."""
+    about = metadata.metadata(name)
+    said = [about.get("License-Expression") or "", *about.get_all("Classifier", [])]
+    if len(about.get("License") or "") < 100:
+        said.append(about.get("License") or "")
+    return "; ".join(
+        text for text in said if text and not text.startswith(("Programming", "Operating", "Topic"))
+    )
+
+
+def test_no_package_is_under_the_gpl():
+    names = brought_along()
+    assert {"starlette", "python-multipart", "uvicorn", "jinja2"} <= names
+    found = {name: licence(name) for name in sorted(names)}
+    assert {name: said for name, said in found.items() if COPYLEFT.search(said)} == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "is_copyleft"),
+    [
+        ("GPL-3.0-only", True),
+        ("AGPL-3.0", True),
+        ("License :: OSI Approved :: GNU General Public License v2 (GPLv2)", True),
+        ("LGPL-2.1", False),
+        ("GNU Lesser General Public License", False),
+        ("MIT", False),
+    ],
+)
+def test_copyleft_is_recognised(said, is_copyleft):
+    assert bool(COPYLEFT.search(said)) == is_copyleft
+
+
+@pytest.mark.parametrize("name", ["SECURITY.md", "docs/reliability.md"])
+def test_every_test_that_a_promise_names_is_there(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "`tests/" in line]
+    assert len(rows) >= 10
+    for row in rows:
+        for file, names in re.findall(r"`(tests/\w+\.py)`(?::|,|$| \()((?:(?!`tests/).)*)", row):
+            source = (ROOT / file).read_text(encoding="utf-8")
+            for test in re.findall(r"`(\w+)`", names):
+                assert f"def {test}(" in source, f"{name}: {file} has no {test}"
