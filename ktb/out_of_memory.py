@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
 T = TypeVar("T")
-_SIGNS = (
-    "can't allocate memory",  # PyTorch on the CPU
-    "not enough memory",
-    "out of memory",  # CUDA
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "bad allocation",  # OpenVINO, ONNX Runtime
-    "bad_alloc",
-    "Failed to allocate memory",
-    "could not create a memory object",  # oneDNN
+_SIGNS = re.compile(
+    r"can't allocate memory|not enough memory"  # PyTorch on the CPU
+    r"|out of memory|CUBLAS_STATUS_ALLOC_FAILED"  # CUDA
+    r"|bad allocation|bad_alloc|Failed to allocate memory"  # OpenVINO, ONNX Runtime
+    r"|could not (create|execute) a primitive(?! desc)|could not create a memory object"  # oneDNN
 )
 
 
@@ -29,7 +26,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of Python, PyTorch or another runtime says that there is no memory left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    return isinstance(error, RuntimeError) and bool(_SIGNS.search(str(error)))
 
 
 def with_enough_memory(

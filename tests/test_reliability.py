@@ -85,6 +85,7 @@ SHORT_OF_MEMORY = (
     ),
     MemoryError(),
     RuntimeError("Exception from src/core: bad allocation"),
+    RuntimeError("could not create a primitive"),
 )
 
 
@@ -122,6 +123,7 @@ def test_what_a_run_had_taken_is_free_when_it_is_told():
 
 def test_other_errors_stay_what_they_are():
     assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for a convolution"))
     assert not is_out_of_memory(ValueError("out of memory"))
 
     def compute():
