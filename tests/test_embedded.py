@@ -16,6 +16,8 @@ from training.scoring import evaluate
 from training.simulate_events import simulate_folder
 
 EVENT_MODEL = "ktb-lite-nyuv2-event"
+TWELVE = range(5, 327, 27)
+"""Frames spread over the test split."""
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +40,20 @@ def test_the_file_is_small_and_its_card_complete():
     assert figures["x"] >= 26
 
 
-def test_real_frames_score_as_the_card_says(model, shared):
+@pytest.fixture(scope="module")
+def frames(shared):
     data = shared / "data" / "NYUDepthv2"
     if not data.is_dir():
         pytest.skip("the NYUv2 frames are not beside this checkout")
-    indices = range(5, 327, 27)  # twelve frames spread over the test split
-    result = evaluate(model, build_dataset("nyuv2", data, "test"), indices=indices, attention=True)
+    return build_dataset("nyuv2", data, "test")
+
+
+@pytest.fixture(scope="module")
+def result(model, frames):
+    return evaluate(model, frames, indices=TWELVE, attention=True)
+
+
+def test_real_frames_score_as_the_card_says(result):
     _, card = read_header(built_in_models()[DEFAULT_MODEL])
     for branch in ("fused", "rgb", "x"):
         whole = card["figures"][branch]["pixel_accuracy"]
@@ -82,17 +92,10 @@ def test_depth_reaches_the_fused_mask(model):
     assert (both != alone).float().mean() > 0.02
 
 
-def test_without_depth_most_of_the_figure_is_kept(model, shared):
+def test_without_depth_most_of_the_figure_is_kept(model, frames, result):
     """The promise is 60 % of the fused mIoU on the test split; here a dozen of its frames."""
-    data = shared / "data" / "NYUDepthv2"
-    if not data.is_dir():
-        pytest.skip("the NYUv2 frames are not beside this checkout")
-    dataset = build_dataset("nyuv2", data, "test", cache=True)
-    both, alone = (
-        evaluate(model, dataset, indices=range(5, 327, 27), missing=missing)["fused"]["miou"]
-        for missing in (None, "x")
-    )
-    assert alone >= 0.6 * both
+    alone = evaluate(model, frames, indices=TWELVE, missing="x")
+    assert alone["fused"]["miou"] >= 0.6 * result["fused"]["miou"]
 
 
 def test_the_event_model_says_that_its_events_are_simulated():
