@@ -1,4 +1,4 @@
-"""The packages that the page needs: each with its least version and a reason, and none under the GPL."""
+"""What SECURITY.md and the fault table say: tests that are there, figures of the code, packages and why."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from app.files import UploadLimits
+from app.web.limits import MAX_CALL_BYTES, UPLOADS, RateLimit
+from ktb.modalities.limits import MAX_FILE_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = [
@@ -103,3 +107,19 @@ def test_every_test_that_a_promise_names_is_there(name):
             source = (ROOT / file).read_text(encoding="utf-8")
             for test in re.findall(r"`(\w+)`", names):
                 assert f"def {test}(" in source, f"{name}: {file} has no {test}"
+
+
+def test_limits_are_those_of_the_code():
+    text, limits = (ROOT / "SECURITY.md").read_text(encoding="utf-8"), UploadLimits()
+    rate = RateLimit().events_per_minute
+    for said in (
+        f"{MAX_FILE_BYTES >> 20} MiB a file",
+        f"{limits.session_files} files and {limits.session_bytes / 2**30:g} GiB a page",
+        f"{limits.total_bytes >> 30} GiB in all",
+        f"{limits.min_free_bytes >> 20} MiB of the disk stay free",
+        f"{MAX_CALL_BYTES >> 20} MiB a call",
+        f"{rate:,} events and {rate // UPLOADS} uploads a minute",
+    ):
+        assert said in text, said
+    assert (limits.unused_seconds, limits.waiting_seconds) == (5 * 60, 2 * 3600)
+    assert f"{rate:,} events and calls a minute" in (ROOT / "docs/api.md").read_text(encoding="utf-8")
