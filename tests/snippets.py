@@ -380,8 +380,8 @@ def run_command(words: Sequence[str]) -> str:
     """Run `python -m ktb …` or `python -m training.… …` in this process; gives what it printed."""
     from typer.testing import CliRunner
 
-    assert words[:2] == ["python", "-m"], f"{' '.join(words)}: only modules of ours are run"
-    module, *arguments = words[2:]
+    program, flag, module, *arguments = words
+    assert (Path(program).name, flag) == ("python", "-m"), f"{' '.join(words)}: only modules of ours are run"
     if module == "ktb":
         from ktb.__main__ import app
 
