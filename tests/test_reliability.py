@@ -309,7 +309,6 @@ def test_a_wall_clock_that_jumps_closes_nothing(page, visitor, monkeypatch, tmp_
     rgb, _ = write_pair(tmp_path)
     upload = visitor.upload(rgb)
     visitor.set("ktb-rgb", upload)
-    visitor.choose_example(0)
     now = time.time
     for jump in (YEAR, -YEAR):
         with monkeypatch.context() as clock:
@@ -317,7 +316,8 @@ def test_a_wall_clock_that_jumps_closes_nothing(page, visitor, monkeypatch, tmp_
             page.store.forget_stale()
             assert visitor.session in page.store.open_sessions
             assert Path(upload["path"]).exists()
-            visitor.set("ktb-map", "entropy")
+            visitor.fire("ktb-share")
+            assert visitor.shown("ktb-link").startswith("?settings=")
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=365), timedelta(days=-365)])
@@ -342,11 +342,10 @@ def test_gradios_copies_go_by_what_happens_not_by_the_clock(page, monkeypatch, j
 
 
 def test_a_session_that_waits_in_the_queue_stays_open(page, visitor, service, monkeypatch):
-    visitor.choose_example(0)
     page.store.remember_uploads("idle", [])
     now = time.monotonic()
     with service.turns.single():
-        waits = threading.Thread(target=visitor.fire, args=("ktb-run",))
+        waits = threading.Thread(target=visitor.choose_example, args=(0,))
         waits.start()
         while not service.turns.waiting:
             time.sleep(0.01)
@@ -375,7 +374,6 @@ def test_two_servers_on_one_folder_leave_each_other_alone(page, visitor, service
         for address, path in ((second.local_url, mine["path"]), (page.local_url, theirs["path"])):
             assert httpx.get(f"{address}{API}/file={path}").status_code == 404
         assert lives(other)
-        assert lives(visitor)
     assert not second.folder.path.exists()
     assert Path(mine["path"]).exists()
     assert lives(visitor)
