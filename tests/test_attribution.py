@@ -330,7 +330,7 @@ def test_a_prediction_is_attributed_in_pixels_of_its_photograph():
 
 
 def test_the_class_of_a_pixel_is_the_one_of_the_mask():
-    predictor = Predictor(depth_model())
+    predictor = Predictor(load_model("ktb-lite-nyuv2-depth"), short_side=64)  # a random one may see one class
     rgb, depth = synthetic_pair(95, 127)
     prediction = predictor(rgb, depth, options=MM)
     labels = prediction.labels["fused"]

@@ -48,7 +48,10 @@ def prediction(predictor, pair, reading):
 
 
 def equal(a, b) -> bool:
-    return all(np.array_equal(a.labels[branch], b.labels[branch]) for branch in BRANCHES)
+    """Confidences too: a random network may see one class everywhere."""
+    pairs = [(a.labels[branch], b.labels[branch]) for branch in BRANCHES]
+    pairs += [(a.confidences[branch], b.confidences[branch]) for branch in BRANCHES]
+    return all(np.array_equal(*pair) for pair in pairs)
 
 
 def test_without_x_is_as_if_there_were_none(predictor, pair, reading, prediction):
@@ -246,9 +249,7 @@ def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
     before, after = (
         dataclasses.replace(one, model=hostile, classes=classes) for one in (result.prediction, changed)
     )
-    after = dataclasses.replace(
-        after, labels={b: (before.labels[b] == 0).astype(np.uint8) for b in BRANCHES}
-    )
+    after = dataclasses.replace(after, labels={b: (before.labels[b] == 0).astype(np.uint8) for b in BRANCHES})
     panel = what_if_panel(
         dataclasses.replace(result, prediction=before), Change(drop="rgb", shift_xy=(4, 0)), after
     )
