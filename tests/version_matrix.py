@@ -1,4 +1,4 @@
-"""Which versions work: the tests that need no browser, in a fresh environment for each pair of versions.
+"""Which versions work: most of the tests, in a fresh environment for each pair of versions.
 
     python tests/version_matrix.py --pair PYTHON3.10=2.8.0 --pair PYTHON3.12=2.11.0 --out matrix
 
@@ -23,7 +23,7 @@ TESTS = (
     "attribution", "what_if", "sequences", "runtime", "surroundings", "zero_gpu", "api", "depth", "events",
     "align", "estimate", "export", "cli", "imports",
 )  # fmt: skip
-OWN = ("pytest", "hypothesis", "pytest-xdist")
+OWN = ("pytest", "hypothesis", "pytest-xdist", "playwright")  # a few of these tests open the page
 SHOWN = ("torch", "torchvision", "timm", "gradio", "numpy", "opencv-python-headless")
 FREE_BYTES = 20 << 30
 
