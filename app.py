@@ -5,7 +5,7 @@ import logging
 import os
 from typing import get_args
 
-from app.surroundings import default_device, prepare
+from app.surroundings import default_device, in_space, prepare
 
 CACHES = prepare()  # before what follows is imported
 
@@ -47,8 +47,8 @@ def main() -> None:
         "--proxies",
         type=int,
         metavar="N",
-        default=os.environ.get("KTB_PROXIES", "0"),
-        help="proxies of yours in front, whose X-Forwarded-For is believed (default KTB_PROXIES, else 0)",
+        default=os.environ.get("KTB_PROXIES", "1" if in_space() else "0"),
+        help="proxies in front whose X-Forwarded-For is believed (default KTB_PROXIES; else 0, in a Space 1)",
     )
     parser.add_argument("--log-json", action="store_true", help="log a JSON object per line")
     parser.add_argument(
