@@ -120,8 +120,9 @@ def test_a_click_on_a_drawn_point_inspects_the_pixel_below_it(fusion):
       const x = spot.x + spot.width / 2, y = spot.y + spot.height / 2;
       return [x, y, (y - box.y) / box.height, (x - box.x) / box.width]; }""")
     wanted = int(row * SIZE[0]), int(column * SIZE[1])
+    before = shown(fusion)
     fusion.mouse.click(x, y)
-    fusion.wait_for_selector(f'{DETAILS}:not([data-y="{int(0.4 * SIZE[0])}"][data-x="{int(0.3 * SIZE[1])}"])')
+    fusion.wait_for_selector(f'{DETAILS}:not([data-y="{before["y"]}"][data-x="{before["x"]}"])')
     found = shown(fusion)
     assert abs(int(found["y"]) - wanted[0]) <= 1
     assert abs(int(found["x"]) - wanted[1]) <= 1

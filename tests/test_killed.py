@@ -39,8 +39,8 @@ def give_secrets(visitor: Visitor, folder: Path) -> None:
     assert "ktb-wrong" in visitor.shown("ktb-x-read")
     visitor.set("ktb-x", [visitor.upload(x)], "upload")
     with pytest.raises(Refused):
-        visitor.set("ktb-unit", SECRET)
-    visitor.set("ktb-unit", "mm")
+        visitor.set("ktb-unit", SECRET, "select")
+    visitor.set("ktb-unit", "mm", "select")
     visitor.fire("ktb-run")
     visitor.values[visitor.part("ktb-recording")] = visitor.upload(video)
     visitor.fire("ktb-run-frames")

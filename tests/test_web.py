@@ -354,7 +354,7 @@ def test_a_file_belongs_to_who_named_it_first(page, http, files):
         thief.set("ktb-x", [x], "upload")
     kind, said = called(http, "segment", file_data(rgb["path"]), [file_data(x["path"])], MODEL, {}, "file")
     assert (kind, NOT_HERE in said) == ("error", True)
-    mine.fire("ktb-unit", "input")
+    mine.fire("ktb-unit", "select")
     assert "<img" in mine.shown("ktb-x-read")
     assert Path(rgb["path"]).exists()
     for visitor in (thief, mine):
