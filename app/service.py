@@ -92,7 +92,7 @@ class Result:
     levels: Sequence[LevelMaps]
     x: XView
     offered_as: str = ""
-    drawn: Recent = field(default_factory=lambda: Recent(DRAWN), repr=False, compare=False)
+    drawn: Recent = field(default_factory=lambda: Recent(DRAWN), init=False, repr=False, compare=False)
 
     @property
     def x_is_missing(self) -> bool:
