@@ -44,6 +44,11 @@ def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
     return wrapped
 
 
+def say_error(said: str) -> None:
+    """Show what a direct call was refused with: Gradio itself shows only errors of the queue."""
+    raise gr.Error(html.escape(html.unescape(str(said))), duration=20, print_exception=False)
+
+
 @dataclass(frozen=True)
 class Parts:
     """The components that handlers change."""

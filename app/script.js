@@ -1,3 +1,14 @@
+// What only draws is asked for past the queue, and of such a call Gradio shows no error.
+(() => {
+  const ask = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await ask(...given);
+    if (!answer.ok && String(given[0]?.url ?? given[0]).includes("/run/predict"))
+      answer.clone().json().then((said) => window.ktbSayError?.(said.error ?? said.detail ?? "no answer"));
+    return answer;
+  };
+})();
+
 // Inspecting a pixel: a click, a drag or the arrow keys on any picture of the photograph's extent.
 (() => {
   const VIEW = "img.ktb-view";

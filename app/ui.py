@@ -16,7 +16,7 @@ from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.export import ExportControls, build_export, wire_export
 from app.folder import ServerFolder
-from app.handlers import Handlers, Parts
+from app.handlers import Handlers, Parts, say_error
 from app.health import HEALTH
 from app.housekeeping import Page, housekeeping
 from app.how import first_screen
@@ -35,6 +35,7 @@ SCRIPTS = "".join(
     f"<script>{(Path(__file__).parent / name).read_text()}</script>"
     for name in ("script.js", "tips.js", "save.js")
 )
+SAY_ERROR = "window.ktbSayError = (said) => { props.value = said; trigger('input'); };"  # for script.js
 SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
@@ -86,6 +87,8 @@ def _lay_out(
     changed, pixel, drawn = gr.State(None), gr.State(None), gr.State({})
     opened = gr.Textbox(visible=False)
     at = gr.HTML("", elem_id="ktb-pixel", js_on_load=SEND_PIXEL)  # hidden by the style sheet
+    error = gr.HTML("", elem_id="ktb-error", js_on_load=SAY_ERROR)  # hidden, too
+    error.input(say_error, error, None, **HIDDEN)
     first = service.models[0]
     takes = service.inputs(first)
     offer = offered(takes, own)

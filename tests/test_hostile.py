@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from browsing import WAIT
 from pairs import synthetic_pair
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from served import serving
-from test_page import WAIT, browser  # noqa: F401 (a fixture)
 
 from app.examples import OwnExamples
 from app.service import Service
@@ -86,7 +86,7 @@ def address(model, own, tmp_path_factory):
 
 
 @pytest.fixture
-def tab(browser, address):  # noqa: F811
+def tab(browser, address):
     page = browser.new_page(viewport={"width": 1700, "height": 1000})
     page.set_default_timeout(WAIT)
     page.add_init_script(WATCH)
@@ -196,7 +196,7 @@ def test_what_is_smuggled_into_the_page_does_not_run(tab, address):
     assert tab.evaluate("window.ktbHit") is None
 
 
-def test_the_page_may_be_shown_by_itself_and_spaces_only(browser, address):  # noqa: F811
+def test_the_page_may_be_shown_by_itself_and_spaces_only(browser, address):
     """Under a public name, as browsers do not let public pages show what is on this machine."""
     context = browser.new_context()
     page = context.request.get(address)

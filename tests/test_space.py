@@ -11,11 +11,11 @@ from unittest.mock import create_autospec
 import httpx
 import pytest
 import yaml
+from browsing import MASK, WAIT
 from huggingface_hub import HfApi, SpaceHardware
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 from packaging.requirements import Requirement
 from space_server import NO_HOME, Server, running, space_variables
-from test_page import MASK, WAIT, browser  # noqa: F401 (a fixture)
 from typer.testing import CliRunner
 
 from app import space
@@ -220,7 +220,7 @@ def test_the_process_finds_the_tree_and_nothing_of_the_checkout(tree, tmp_path):
     assert said.stdout.split() == [f"{tree}/app/__init__.py", f"{tree}/ktb/__init__.py", *["None"] * 3]
 
 
-def test_the_space_runs_an_example_within_the_hub_s_page(server: Server, browser):  # noqa: F811
+def test_the_space_runs_an_example_within_the_hub_s_page(server: Server, browser):
     context = browser.new_context(
         viewport={"width": 1400, "height": 1000},
         permissions=["local-network-access"],  # of the hub's page, because this Space runs here

@@ -454,6 +454,18 @@ def test_wrong_files_are_said_where_x_would_be(page, tmp_path):
     page.wait_for_selector(f"{SAID} img")
 
 
+def test_what_a_direct_call_is_refused_with_is_shown(page, tmp_path, uploads):
+    """Gradio shows errors of its queue only; reading X goes past it."""
+    before = {path for path in uploads.rglob("*") if path.is_file()}
+    rgb, depth = write_pair(tmp_path)
+    upload(page, rgb, depth)
+    page.wait_for_selector(f"{SAID} img")
+    for path in {path for path in uploads.rglob("*") if path.is_file() and path.suffix != ".lock"} - before:
+        path.unlink()  # as after a restart of the server
+    page.click("#ktb-source label:has-text('No X')")
+    page.wait_for_selector(".toast-body >> text=a file is not here, or not any more")
+
+
 def test_a_tiff_photograph_is_shown(page, tmp_path):
     photo, depth = synthetic_pair()
     Image.fromarray(photo).save(tmp_path / "photo.tif")
