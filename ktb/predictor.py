@@ -211,10 +211,18 @@ class Predictor:
     def network_inputs(
         self, rgb: np.ndarray, reading: XReading, network_hw: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """What `KTB.forward` takes of a photograph and its X: (1, 3, H, W) float each, on the device."""
-        rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
-        x_tensor = self._to_network(reading.image, network_hw)
-        return self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor)
+        """What `KTB.forward` takes of a photograph and its X: (1, 3, H, W) float each, on the device.
+
+        Raises:
+            OutOfMemory: there is too little for them.
+        """
+
+        def upload() -> tuple[Tensor, Tensor]:
+            rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
+            x_tensor = self._to_network(reading.image, network_hw)
+            return self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor)
+
+        return self.with_enough_memory(upload, network_hw)
 
     @property
     def _device(self) -> torch.device:

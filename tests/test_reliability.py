@@ -152,6 +152,17 @@ def test_the_remedy_fits_the_predictor(monkeypatch):
             predictor.run([predictor.prepare(*pair)])
 
 
+def test_a_card_may_be_full_before_the_network_runs(monkeypatch):
+    predictor = Predictor(load_model(MODEL))
+
+    def fails(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 72.00 MiB.")
+
+    monkeypatch.setattr(predictor.model, "normalize_x", fails)
+    with pytest.raises(OutOfMemory, match="Make the photograph smaller"):
+        predictor(*synthetic_pair())
+
+
 REALLY_SHORT = """
 import resource
 import numpy as np

@@ -1,6 +1,7 @@
 """Which versions work: most of the tests, in a fresh environment for each pair of versions.
 
     python tests/version_matrix.py --pair PYTHON3.10=2.8.0 --pair PYTHON3.12=2.11.0 --out matrix
+    python tests/version_matrix.py --pair PYTHON3.12=2.10.0 --only parity --only model --out matrix-more
 
 PYTHON3.10 is an interpreter. An environment takes up to 8 GB; it is removed before the next one is made.
 """
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +25,9 @@ TESTS = (
     "attribution", "what_if", "sequences", "runtime", "surroundings", "zero_gpu", "api", "depth", "events",
     "align", "estimate", "export", "cli", "imports",
 )  # fmt: skip
-OWN = ("pytest", "hypothesis", "pytest-xdist", "playwright")  # a few of these tests open the page
+OWN = (  # a few of these tests open the page
+    "pytest", "hypothesis", "pytest-xdist", "playwright", "openvino", "onnx", "onnxruntime", "onnxscript",
+)  # fmt: skip
 SHOWN = ("torch", "torchvision", "timm", "gradio", "numpy", "opencv-python-headless")
 FREE_BYTES = 20 << 30
 
@@ -34,6 +38,7 @@ def main() -> None:
     parser.add_argument("--pair", action="append", required=True, metavar="PYTHON=TORCH")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the logs and table.md")
     parser.add_argument("--place", type=Path, help="where environments are made (default: temporary)")
+    parser.add_argument("--only", action="append", metavar="NAME", help="tests/test_NAME.py; default: most")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -42,7 +47,7 @@ def main() -> None:
         if shutil.disk_usage(options.place or tempfile.gettempdir()).free < FREE_BYTES:
             parser.error(f"less than {FREE_BYTES >> 30} GiB are free; an environment takes up to 8 GB")
         with tempfile.TemporaryDirectory(prefix="ktb-matrix-", dir=options.place) as place:
-            rows.append(tried(interpreter, torch, Path(place) / "venv", options.out))
+            rows.append(tried(interpreter, torch, Path(place) / "venv", options.out, options.only or TESTS))
         table = as_table(rows)
         (options.out / "table.md").write_text(table + "\n", encoding="utf-8")
     sys.stdout.write(table + "\n")
@@ -50,7 +55,9 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def tried(interpreter: str, torch: str, environment: Path, out: Path) -> dict[str, str]:
+def tried(
+    interpreter: str, torch: str, environment: Path, out: Path, tests: Sequence[str]
+) -> dict[str, str]:
     """One pair: versions that pip chose, and how the tests ended. What was printed lies in `out`."""
     started = time.monotonic()
     subprocess.run([interpreter, "-m", "venv", str(environment)], check=True)
@@ -58,7 +65,7 @@ def tried(interpreter: str, torch: str, environment: Path, out: Path) -> dict[st
     version = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout.split()[1]
     log = out / f"python-{version}-torch-{torch}.log"
     install = ["-m", "pip", "install", "--no-cache-dir", "-q", "-r", str(ROOT / "requirements.txt")]
-    files = [str(path) for name in TESTS if (path := ROOT / "tests" / f"test_{name}.py").is_file()]
+    files = [str(path) for name in tests if (path := ROOT / "tests" / f"test_{name}.py").is_file()]
     with log.open("w", encoding="utf-8") as printed:
 
         def run(*command: str) -> int:
@@ -69,11 +76,12 @@ def tried(interpreter: str, torch: str, environment: Path, out: Path) -> dict[st
         if run(*install, f"torch=={torch}", *OWN):
             return {"python": version, "torch": torch, "result": f"cannot be installed, see {log.name}"}
         run("-m", "pip", "list", "--format", "json")
-        failed = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", *files)
+        failed = run("-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "-rfs", *files)
     text = log.read_text(encoding="utf-8")
     listed = json.loads(re.search(r"^\[\{.*\}\]$", text, re.MULTILINE)[0])
     chosen = {package["name"].lower(): package["version"] for package in listed}
-    counts = re.findall(r"\d+ (?:passed|failed|skipped|error)\w*", text.strip().splitlines()[-1])
+    summary = re.findall(r"^\d+ (?:passed|failed).*$", text, re.MULTILINE)
+    counts = re.findall(r"\d+ (?:passed|failed|skipped|error)\w*", summary[-1]) if summary else ["no summary"]
     minutes = (time.monotonic() - started) / 60
     return {
         "python": version,
