@@ -1,13 +1,18 @@
 """Start the demo: `python app.py`, then open the address that it prints."""
 
+import gc
+
+gc.disable()  # what imports make stays: to look through it for garbage is a fifth of the start
+
 import argparse
 import logging
 import os
 from typing import get_args
 
-from app.surroundings import default_device, in_space, prepare
+from app.surroundings import default_device, import_gradio, in_space, prepare
 
 CACHES = prepare()  # before what follows is imported
+import_gradio()
 
 from app import logs
 from app.examples import OwnExamples
@@ -79,6 +84,8 @@ def main() -> None:
         prevent_thread_lock=True,
         **launch_options(limit),
     )
+    gc.freeze()
+    gc.enable()
     logs.take_over("uvicorn")
     page.block_thread()
 

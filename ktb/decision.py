@@ -1,4 +1,4 @@
-"""From logits to labels and confidences at any size, a few rows at once: full-size maps never exist."""
+"""From logits to labels and confidences at any size, a tile at a time: full-size maps never exist."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_BAND_VALUES = 1_000_000  # logits decided at once: few enough for the processor's cache
-MAX_GPU_BAND_VALUES = 64_000_000  # so many that a card is busy
+MAX_TILE_VALUES = 1_000_000  # logits decided at once: few enough for the processor's cache
+MAX_GPU_TILE_VALUES = 64_000_000  # so many that a card is busy
+TILE_COLUMNS = 512
 Size = tuple[int, int]
 
 
 def decide(
-    logits: Tensor, size_hw: Size, rows_at_once: int | None = None, via_hw: Size | None = None
+    logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `decide_there`, brought to the CPU: labels (H, W) uint8 and probabilities (H, W) float32."""
-    label, confidence = to_host(decide_there(logits, size_hw, rows_at_once, via_hw))
+    label, confidence = to_host(decide_there(logits, size_hw, values_at_once, via_hw))
     return label.numpy(), confidence.numpy()
 
 
 def decide_there(
-    logits: Tensor, size_hw: Size, rows_at_once: int | None = None, via_hw: Size | None = None
+    logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
 ) -> tuple[Tensor, Tensor]:
     """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32, on their device.
 
     Args:
-        size_hw: (H, W); the logits are upsampled bilinearly.
-        rows_at_once: of the result; as many as suits the device by default.
+        size_hw: (H, W); the logits are upsampled bilinearly, as `F.interpolate` does without aligned corners.
+        values_at_once: upsampled logits that are held; as many as suits the device by default.
         via_hw: a size to which they are upsampled before.
     """
     device = logits.device
     label = torch.empty(size_hw, dtype=torch.uint8, device=device)
     confidence = torch.empty(size_hw, device=device)
     steps = [step for step in (via_hw, size_hw) if step is not None]
-    most = MAX_BAND_VALUES if device.type == "cpu" else MAX_GPU_BAND_VALUES
-    rows = rows_at_once or max(1, most // (logits.shape[1] * size_hw[1]))
-    for top, bottom, band in _upsampled_bands(logits, steps, rows):
-        highest, index = band.max(dim=1)
-        label[top:bottom] = index[0]
-        confidence[top:bottom] = (highest - band.logsumexp(dim=1)).exp()[0]
+    most = values_at_once or (MAX_TILE_VALUES if device.type == "cpu" else MAX_GPU_TILE_VALUES)
+    for rows, columns, values in _upsampled_tiles(logits[0].float(), steps, most):
+        highest, index = values.max(dim=1)
+        label[rows, columns] = index
+        confidence[rows, columns] = values.sub_(highest[:, None]).exp_().sum(dim=1).reciprocal()
     return label, confidence
 
 
@@ -56,29 +56,42 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [found[i] for i in range(len(tensors))]
 
 
-def _upsampled_bands(
-    logits: Tensor, steps: Sequence[Size], rows_at_once: int
-) -> Iterator[tuple[int, int, Tensor]]:
-    """Bands (top, bottom, logits) of `F.interpolate(logits, step, mode="bilinear")` of each step in turn."""
-    height = steps[-1][0]
-    for top in range(0, height, rows_at_once):
-        bottom = min(height, top + rows_at_once)
-        yield top, bottom, _rows(logits, steps, top, bottom)
+def _upsampled_tiles(
+    logits: Tensor, steps: Sequence[Size], most: int
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Tiles of logits (K, h, w) that are upsampled to each size in turn: rows, columns, (rows, K, columns).
+
+    Every step is linear and treats rows and columns apart, so that all of them are one matrix for the rows
+    and one for the columns. A tile takes the part of each that is not zero.
+    """
+    classes, height, width = logits.shape
+    (final_h, final_w), heights, widths = steps[-1], *zip(*steps)
+    down, across = _weights(height, heights), _weights(width, widths)
+    rows_at_once = max(1, most // (classes * min(final_w, TILE_COLUMNS)))
+    for columns in _slices(final_w, TILE_COLUMNS):
+        weights, used = _part(across, columns)
+        wide = logits[:, :, used] @ weights.T.to(logits.device)
+        wide = wide.transpose(0, 1).flatten(1)  # h, K × columns
+        for rows in _slices(final_h, rows_at_once):
+            weights, used = _part(down, rows)
+            tile = weights.to(logits.device) @ wide[used]
+            yield rows, columns, tile.unflatten(1, (classes, -1))
 
 
-def _rows(logits: Tensor, steps: Sequence[Size], top: int, bottom: int) -> Tensor:
-    """Rows top..bottom of the last step; only what they need of the steps before is made."""
-    if not steps:
-        return logits[..., top:bottom, :].float()
-    *before, (height, width) = steps
-    source_h, source_w = before[-1] if before else logits.shape[-2:]
-    if (source_h, source_w) == (height, width):
-        return _rows(logits, before, top, bottom)
-    centres = ((torch.arange(top, bottom) + 0.5) * (source_h / height) - 0.5).clamp(min=0)
-    above = centres.floor().long().clamp(max=source_h - 1)
-    below = (above + 1).clamp(max=source_h - 1)
-    first, last = int(above[0]), int(below[-1]) + 1
-    source = _rows(logits, before, first, last)
-    wide = F.interpolate(source, size=(last - first, width), mode="bilinear", align_corners=False)
-    weight = (centres - above)[:, None].to(wide.device)
-    return torch.lerp(wide[:, :, above - first], wide[:, :, below - first], weight)
+def _weights(source: int, sides: Sequence[int]) -> Tensor:
+    """How much each of `source` positions counts at each of the last side's, (side, source)."""
+    weights = torch.eye(source)[:, None]
+    for side in sides:
+        weights = F.interpolate(weights, size=side, mode="linear", align_corners=False)
+    return weights[:, 0].T
+
+
+def _part(weights: Tensor, rows: slice) -> tuple[Tensor, slice]:
+    """Some rows of weights without the columns that are zero in all of them, and where the others are."""
+    positions = weights[rows].any(dim=0).nonzero()
+    used = slice(int(positions[0]), int(positions[-1]) + 1)
+    return weights[rows, used], used
+
+
+def _slices(length: int, most: int) -> Iterator[slice]:
+    return (slice(start, min(start + most, length)) for start in range(0, length, most))

@@ -67,21 +67,21 @@ def test_results_have_the_size_of_the_photograph(predictor, size):
     assert prediction.x.image.shape == (*size, 3)
 
 
-def test_large_photographs_are_decided_in_bands(predictor, monkeypatch):
+def test_large_photographs_are_decided_in_tiles(predictor, monkeypatch):
     rgb = np.random.default_rng(1).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
     x = np.tile(np.linspace(500, 5000, 2000).astype(np.uint16), (1500, 1))
-    heights = []
-    bands = ktb.decision._upsampled_bands
+    values = []
+    tiles = ktb.decision._upsampled_tiles
     monkeypatch.setattr(
         ktb.decision,
-        "_upsampled_bands",
-        lambda *args: (heights.append(band[1] - band[0]) or band for band in bands(*args)),
+        "_upsampled_tiles",
+        lambda *args: (values.append(tile[2].numel()) or tile for tile in tiles(*args)),
     )
     prediction = predictor(rgb, x, trace=False)
     assert prediction.labels["fused"].shape == (1500, 2000)
     assert prediction.network_hw == (64, 96)
-    assert sum(heights) == 3 * 1500
-    assert max(heights) * 2000 * 5 <= ktb.decision.MAX_BAND_VALUES
+    assert sum(values) == 3 * 1500 * 2000 * 5
+    assert max(values) <= ktb.decision.MAX_TILE_VALUES
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,16 @@ def test_short_side_of_the_call_wins_over_the_models():
 
 
 @pytest.mark.parametrize("size", [(48, 64), (50, 77), (200, 130), (24, 31)])
-@pytest.mark.parametrize("rows_at_once", [7, 512])
-def test_decide_equals_interpolation_softmax_and_argmax(size, rows_at_once):
+@pytest.mark.parametrize("values_at_once", [1, 2500, None])
+@pytest.mark.parametrize("via", [None, (64, 96), (48, 64), (130, 70)])
+def test_decide_equals_interpolation_softmax_and_argmax(size, via, values_at_once, monkeypatch):
+    monkeypatch.setattr(ktb.decision, "TILE_COLUMNS", 50)
     logits = 4 * torch.randn(1, 6, 48, 64, generator=torch.Generator().manual_seed(0))
-    label, confidence = decide(logits, size, rows_at_once)
-    full = F.interpolate(logits, size=size, mode="bilinear", align_corners=False).softmax(dim=1)
+    label, confidence = decide(logits, size, values_at_once, via)
+    full = logits
+    for step in filter(None, (via, size)):
+        full = F.interpolate(full, size=step, mode="bilinear", align_corners=False)
+    full = full.softmax(dim=1)
     expected, index = full.max(dim=1)
     np.testing.assert_allclose(confidence, expected[0].numpy(), atol=1e-5)
     differs = label != index[0].numpy()
