@@ -22,17 +22,21 @@
   };
 
   // The marker is a sibling of each picture, so that it scrolls and hides with it.
+  // All sizes are read before anything is written: reading one after a write lays the whole page out again.
   const place = () => {
-    document.querySelectorAll(VIEW).forEach((img) => {
+    const views = [...document.querySelectorAll(VIEW)].map((img) => ({
+      img, mark: img.parentElement.querySelector(":scope > .ktb-mark"),
+      top: img.offsetTop, left: img.offsetLeft, width: img.offsetWidth, height: img.offsetHeight,
+    }));
+    for (const { img, mark: old, top, left, width, height } of views) {
       if (!img.classList.contains("ktb-small") && !img.hasAttribute("tabindex")) {
         img.tabIndex = 0;
         img.title = "Click, drag or use the arrow keys to inspect a pixel";
       }
       img.draggable = false;
-      let mark = img.parentElement.querySelector(":scope > .ktb-mark");
-      if (!at || !img.offsetWidth) { if (mark) mark.hidden = true; return; }
-      if (!mark) {
-        mark = document.createElement("span");
+      if (!at || !width) { if (old) old.hidden = true; continue; }
+      const mark = old ?? document.createElement("span");
+      if (!old) {
         mark.className = "ktb-mark";
         mark.setAttribute("aria-hidden", "true");
         if (getComputedStyle(img.parentElement).position === "static") img.parentElement.style.position = "relative";
@@ -40,9 +44,9 @@
       }
       mark.hidden = false;
       mark.classList.toggle("ktb-mark-small", img.classList.contains("ktb-small"));
-      mark.style.top = `${img.offsetTop + at[0] * img.offsetHeight}px`;
-      mark.style.left = `${img.offsetLeft + at[1] * img.offsetWidth}px`;
-    });
+      mark.style.top = `${top + at[0] * height}px`;
+      mark.style.left = `${left + at[1] * width}px`;
+    }
   };
   let planned = false;
   const plan = () => {

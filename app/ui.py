@@ -164,10 +164,10 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     ran.failure(h.offer_alone, [p.rgb, x.files, x.source], p.alone, **QUIET)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
     p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **running)
-    places, filled = [p.rgb, x.files, x.source, *x.values], [p.rgb, x.files]
+    places = [p.rgb, x.files, x.source, *x.values]
     for chosen in (
-        p.gallery.select(h.choose_example, p.model, places, show_progress_on=filled, **HIDDEN),
-        p.try_it.click(h.choose_first_example, p.model, places, show_progress_on=filled, **HIDDEN),
+        p.gallery.select(h.choose_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
+        p.try_it.click(h.choose_first_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
     ):
         chosen.then(*new_pair, **QUIET).then(*run_pair, **running)
     p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **QUIET).then(*read, **QUIET)

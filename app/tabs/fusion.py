@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import gradio as gr
@@ -207,12 +208,12 @@ class FusionTab:
             return {self.over_photo: photo, self.over_x: x, self.details: pixel.HINT, self.table: ""}
         view = pixel.view_of(result, level, head, tuple(at))
         size, name = display_hw(result.rgb), result.prediction.model
-        over = pixel_points(view, size, "sampling points of the inspected pixel", name)
+        over = _whole(pixel_points(view, size, "sampling points of the inspected pixel", name))
         return {
             self.over_photo: over,
             self.over_x: over,
-            self.details: pixel.pixel_details(result, view, tuple(at)),
-            self.table: pixel.points_table(result, view),
+            self.details: _whole(pixel.pixel_details(result, view, tuple(at))),
+            self.table: _whole(pixel.points_table(result, view)),
         }
 
     def _result(self, request: gr.Request) -> Result:
@@ -229,6 +230,16 @@ def build(context: Context) -> None:
 
 def _chosen(head: int) -> int | None:
     return None if head < 0 else head
+
+
+def _whole(content: str) -> str:
+    """HTML that takes the place of what stood there as a whole, which the browser does at once.
+
+    Else Gradio walks through the nodes that are there and changes every attribute that differs, unless their
+    tags do: so this tag is made of the content.
+    """
+    tag = f"ktb-{zlib.crc32(content.encode()):x}"
+    return f'<{tag} class="ktb-whole">{content}</{tag}>'
 
 
 def _pane(name: str) -> tuple[gr.HTML, gr.HTML]:
