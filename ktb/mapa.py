@@ -55,4 +55,4 @@ class ModalityPrompt(nn.Module):
 
     def _prompt(self, mixed: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         """What one stream gets of the bottleneck's values (B, h, w, r)."""
-        return F.linear(mixed, (1 + gamma)[:, None] * self.up.weight, (1 + gamma) * self.up.bias + beta)
+        return F.linear(mixed, (1.0 + gamma)[:, None] * self.up.weight, (1.0 + gamma) * self.up.bias + beta)

@@ -108,7 +108,19 @@ def _program(model: KTB, size_hw: tuple[int, int], any_batch: bool) -> ExportedP
     keep = torch.ones(samples, 2, device=device)
     batch = {0: Dim("batch", min=1, max=4096)} if any_batch else {}
     with torch.no_grad():
-        return export(GraphModule(model), (image, image.clone(), keep), dynamic_shapes=(batch,) * 3)
+        program = export(GraphModule(model), (image, image.clone(), keep), dynamic_shapes=(batch,) * 3)
+    _drop_whole_slices(program)
+    return program
+
+
+def _drop_whole_slices(program: ExportedProgram) -> None:
+    """Take out `tensor[:]`, which torch 2.8 leaves in a program and OpenVINO cannot convert."""
+    graph = program.graph_module.graph
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.slice.Tensor):
+        if len(node.args) == 1 and not node.kwargs:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    program.graph_module.recompile()
 
 
 def _write_openvino(model: KTB, program: ExportedProgram, folder: Path) -> None:
