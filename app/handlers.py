@@ -173,6 +173,7 @@ class Handlers:
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
+        self.service.look_ahead(result)
         progress(0.8, desc="Drawing")
         return {
             self.p.foot: footer(result),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,10 +33,12 @@ from ktb.recent import Recent
 from ktb.runtime import Precision, RuntimeName
 from ktb.storage import OFFICIAL_SUFFIXES
 
+_log = logging.getLogger(__name__)
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # of the examples
 SIZES = 256  # of photographs
+AHEAD_SECONDS = 1.0  # after a run: its result is on the screen by then
 DRAWN = 24  # pictures of a result, a few hundred KiB each
 
 
@@ -250,6 +254,12 @@ class Service:
             after = alignment_overlay(rgb, own, alignment.matrix)
         return alignment, Overlays(before, after, alignment.summary)
 
+    def look_ahead(self, result: Result) -> None:
+        """Work out a run's maps a moment later, unless the network runs then: so the fusion opens at once."""
+        timer = threading.Timer(AHEAD_SECONDS, self._work_out, [weakref.ref(result.levels)])
+        timer.daemon = True
+        timer.start()
+
     def segment(
         self,
         rgb_path: str | None,
@@ -288,6 +298,15 @@ class Service:
         """Height and width of a photograph; every reading of X asks, and a file has to be decoded for it."""
         changed = Path(rgb_path).stat().st_mtime_ns if Path(rgb_path).is_file() else None
         return self._sizes.get((rgb_path, changed), lambda: read_image_rgb(rgb_path).shape[:2])
+
+    def _work_out(self, levels: weakref.ref[LazyLevels]) -> None:
+        maps = levels()
+        if not maps or not self.turns.is_free:
+            return
+        try:
+            _ = maps[0]
+        except (MemoryError, RuntimeError):  # whoever looks at them is told
+            _log.debug("the maps were not worked out ahead", exc_info=True)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:

@@ -30,6 +30,12 @@ class Turns:
         with self._condition:
             return self._singles
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing runs or waits."""
+        with self._condition:
+            return not self._is_busy and not self._singles
+
     @contextmanager
     def single(self) -> Iterator[None]:
         """The turn of a visitor's run: waits for one frame at most, and for single runs before it."""

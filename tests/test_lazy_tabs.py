@@ -156,3 +156,16 @@ def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, mon
         thread.join()
     assert [maps.level for maps in fresh.levels] == [0, 1, 2, 3]
     assert calls == [0, 1, 2, 3]
+
+
+def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
+    done, make = threading.Event(), service_module.level_maps
+    monkeypatch.setattr(service_module, "AHEAD_SECONDS", 0.05)
+    monkeypatch.setattr(service_module, "level_maps", lambda *args: done.set() or make(*args))
+    service = Service()
+    busy, free = (replace(result, levels=LazyLevels(result.prediction)) for _ in range(2))
+    with service.turns.single():
+        service.look_ahead(busy)
+        assert not done.wait(0.5)
+    service.look_ahead(free)
+    assert done.wait(30)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +49,22 @@ def test_a_home_of_a_read_only_disk_counts_as_none(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda *_: False)  # what the system says of one, also to root
     assert surroundings.prepare({})
+
+
+def test_gradio_is_imported_without_its_files_for_editors():
+    code = (
+        "import inspect, sys; opened = []; find_file = inspect.getfile\n"
+        "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
+        "from app.surroundings import import_gradio\n"
+        "import_gradio()\n"
+        "assert inspect.getfile is find_file\n"
+        "print([name for name in opened if name.endswith('.pyi')], 'gradio' in sys.modules)"
+    )
+    home = Path(surroundings.__file__).parents[1]
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.strip() == "[] True"
 
 
 def test_what_was_chosen_stays_if_it_can_be_written(tmp_path, monkeypatch):

@@ -55,9 +55,7 @@ def main() -> None:
         raise SystemExit(1)
 
 
-def tried(
-    interpreter: str, torch: str, environment: Path, out: Path, tests: Sequence[str]
-) -> dict[str, str]:
+def tried(interpreter: str, torch: str, environment: Path, out: Path, tests: Sequence[str]) -> dict[str, str]:
     """One pair: versions that pip chose, and how the tests ended. What was printed lies in `out`."""
     started = time.monotonic()
     subprocess.run([interpreter, "-m", "venv", str(environment)], check=True)
