@@ -41,7 +41,7 @@ def import_gradio() -> None:
     find_file = inspect.getfile
 
     def without_components(thing: object) -> str:
-        if type(thing).__name__ in ("ComponentMeta", "BlocksMeta"):
+        if type(thing).__name__ == "ComponentMeta" or getattr(thing, "__name__", "") == "BlocksEvents":
             raise OSError("the files of components are left alone")
         return find_file(thing)
 
