@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import inspect
 import os
-import stat
 import tempfile
 from collections.abc import MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
+
+from ktb.machine import make_temporary_folder
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> Path | None:
@@ -81,7 +82,7 @@ def _move_caches(environment: MutableMapping[str, str]) -> Path | None:
     lost = [name for name, folder in caches.items() if not _is_writable(folder)]
     if not lost:
         return None
-    folder = _own_temporary_folder()
+    folder = make_temporary_folder() or Path(tempfile.mkdtemp(prefix="ktb-"))  # found again, or a new one
     for name in lost:
         environment[name] = str(folder)
     return folder
@@ -93,16 +94,3 @@ def _is_writable(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK)
-
-
-def _own_temporary_folder() -> Path:
-    """One that is found again after a restart; a new one if somebody else made that."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(tempfile.gettempdir()) / f"ktb-caches-{user}"
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        found = folder.lstat()
-        if found.st_uid != user or not stat.S_ISDIR(found.st_mode):
-            return Path(tempfile.mkdtemp(prefix="ktb-caches-"))
-    return folder

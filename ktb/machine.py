@@ -31,6 +31,16 @@ def temporary_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"ktb-{user}"
 
 
+def make_temporary_folder() -> Path | None:
+    """`temporary_folder`, made for this user alone; None if it cannot be, or somebody else's lies there."""
+    folder = temporary_folder()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return None
+    return folder if _is_ours(folder) else None
+
+
 def readable_folders(name: str) -> list[Path]:
     """Every folder of this name where an earlier run may have put files, the preferred one first."""
     roots = [default_folder()]
@@ -49,15 +59,11 @@ def writable_folder(name: str) -> Path:
         return default_folder() / name
     if os.environ.get(CACHE_VARIABLE):
         raise ValueError(f"{CACHE_VARIABLE} is {default_folder()}, where nothing can be written ({problem}).")
-    root = temporary_folder()
-    try:
-        root.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        problem = error
-    if not _is_ours(root) or _why_not_writable(root / name) is not None:
+    root = make_temporary_folder()
+    if root is None or _why_not_writable(root / name) is not None:
         raise ValueError(
-            f"no file can be kept in {default_folder()} ({problem}), nor in {root}. Set {CACHE_VARIABLE} to "
-            f"a folder that you can write."
+            f"no file can be kept in {default_folder()} ({problem}), nor in {temporary_folder()}. Set "
+            f"{CACHE_VARIABLE} to a folder that you can write."
         )
     return root / name
 

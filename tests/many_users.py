@@ -6,8 +6,8 @@ Starts the page in a process of its own and opens a Chromium page for each visit
 do: chooses an example, clicks pixels on Fusion, changes level, head and map, sometimes switches each sensor
 off, compares checkpoints, downloads a report, leaves in mid-run or stays away; the first one sends a
 recording once. Between two actions a visitor thinks for 2 to 8 seconds. Twenty headless pages take a good
-part of a small machine themselves, though each draws only ten frames a second, so the times are what visitors
-would see on a machine that is busier than a server of its own. Memory and files of the server are measured
+part of a small machine themselves, though each draws only ten frames a second and gives way to the server, so
+the times are what visitors would see on a machine that is busier than a server of its own. Memory and files of the server are measured
 all along. Exit code 1 if a page showed an error, an answer never came, or the server wrote a traceback.
 """
 
@@ -38,6 +38,7 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 VIEWPORT = {"width": 1700, "height": 1000}
 WAIT_MS = 180_000
 THINK = (2.0, 8.0)  # seconds
+BROWSERS_NICENESS = 10  # the server goes first, as if the browsers ran on machines of their own
 SAMPLE_EVERY = 15  # seconds
 AFTERWARDS = 150  # seconds in which the server forgets everyone
 TEN_FRAMES = "window.requestAnimationFrame = (then) => setTimeout(() => then(performance.now()), 100);"
@@ -304,6 +305,7 @@ async def watch(pid: int, folder: Path, begun: float, end: float, samples: list[
 async def crowd(users: Users, count: int, pid: int, folder: Path, samples: list[Sample]) -> None:
     from playwright.async_api import async_playwright
 
+    os.nice(BROWSERS_NICENESS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         lives = [users.live(browser, number) for number in range(count)]

@@ -77,7 +77,7 @@ def test_what_was_chosen_stays_if_it_can_be_written(tmp_path, monkeypatch):
 def test_a_folder_that_somebody_else_made_is_not_used(place, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nowhere")
     (place / "elsewhere").mkdir()
-    (place / f"ktb-caches-{os.getuid()}").symlink_to(place / "elsewhere")
+    (place / f"ktb-{os.getuid()}").symlink_to(place / "elsewhere")
     folder = surroundings.prepare({})
     assert folder is not None
     assert not folder.is_symlink()
