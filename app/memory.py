@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
