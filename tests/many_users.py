@@ -7,8 +7,9 @@ do: chooses an example, clicks pixels on Fusion, changes level, head and map, so
 off, compares checkpoints, downloads a report, leaves in mid-run or stays away; the first one sends a
 recording once. Between two actions a visitor thinks for 2 to 8 seconds. Twenty headless pages take a good
 part of a small machine themselves, though each draws only ten frames a second and gives way to the server, so
-the times are what visitors would see on a machine that is busier than a server of its own. Memory and files of
-the server are measured all along. Exit code 1 if a page showed an error, an answer never came, or the server wrote a traceback.
+the times are what visitors would see on a machine that is busier than a server of its own. Memory and files
+of the server are measured all along. Exit code 1 if a page showed an error, an answer never came, or the
+server wrote a traceback.
 """
 
 from __future__ import annotations
