@@ -11,7 +11,7 @@ from torch import Tensor
 
 MAX_TILE_VALUES = 1_000_000  # logits decided at once: few enough for the processor's cache
 MAX_GPU_TILE_VALUES = 64_000_000  # so many that a card is busy
-TILE_COLUMNS = 512
+TILE_COLUMNS = 320
 Size = tuple[int, int]
 
 
