@@ -16,6 +16,7 @@ from app.alignment import AlignmentControls, applied_note, pointed, preview_html
 from app.examples import OwnExamples
 from app.how import first_screen
 from app.layout import card_text, offered, tiles, warning_text
+from app.panels.branches import branches_panel
 from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
 from app.photo import shown_photo
@@ -85,6 +86,11 @@ class Parts:
         """Outputs of `Handlers.read`."""
         x, a = self.x, self.alignment
         return [x.files, x.read, self.x_tab, self.x_is_newer, self.alone, a.state, a.remove, *x.follow]
+
+    @property
+    def after_reset(self) -> list[gr.components.Component]:
+        """Outputs of `Handlers.reset`."""
+        return list(dict.fromkeys([*self.read, *self.x.values]))
 
     @property
     def proposed(self) -> list[gr.components.Component]:
@@ -173,7 +179,7 @@ class Handlers:
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
-        self.service.look_ahead(result)
+        self.service.look_ahead(result, branches_panel)
         progress(0.8, desc="Drawing")
         return {
             self.p.foot: footer(result),
@@ -219,9 +225,11 @@ class Handlers:
         """The fields of X as they are at the start."""
         return list(XForm(unit=unit))
 
-    def reset(self):
-        """The fields of X at their start; an alignment stays."""
-        return self.defaults()[:-1]
+    def reset(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
+        """The fields of X at their start, and what is read with them; an alignment stays."""
+        form = XForm(*self.defaults())._replace(alignment=XForm(*values).alignment)
+        start = dict(zip(self.p.x.values, form))
+        return start | self.read(request, rgb_path, x_files, source, model_name, *form)
 
     def choose_example(self, model_name, selected: gr.SelectData):
         """Put an example's files in their places, with nothing said about X."""

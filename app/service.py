@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -254,9 +254,9 @@ class Service:
             after = alignment_overlay(rgb, own, alignment.matrix)
         return alignment, Overlays(before, after, alignment.summary)
 
-    def look_ahead(self, result: Result) -> None:
-        """Work out a run's maps a moment later, unless the network runs then: so the fusion opens at once."""
-        timer = threading.Timer(AHEAD_SECONDS, self._work_out, [weakref.ref(result.levels)])
+    def look_ahead(self, result: Result, *draw: Callable[[Result], object]) -> None:
+        """Work out a run's maps and draw, a moment later and while nothing runs: tabs then open at once."""
+        timer = threading.Timer(AHEAD_SECONDS, self._work_out, [weakref.ref(result), draw])
         timer.daemon = True
         timer.start()
 
@@ -299,14 +299,15 @@ class Service:
         changed = Path(rgb_path).stat().st_mtime_ns if Path(rgb_path).is_file() else None
         return self._sizes.get((rgb_path, changed), lambda: read_image_rgb(rgb_path).shape[:2])
 
-    def _work_out(self, levels: weakref.ref[LazyLevels]) -> None:
-        maps = levels()
-        if not maps or not self.turns.is_free:
-            return
-        try:
-            _ = maps[0]
-        except (MemoryError, RuntimeError):  # whoever looks at them is told
-            _log.debug("the maps were not worked out ahead", exc_info=True)
+    def _work_out(self, kept: weakref.ref[Result], draw: Sequence[Callable[[Result], object]]) -> None:
+        for step in (lambda result: result.levels[:1], *draw):
+            result = kept()
+            if result is None or not self.turns.is_free:
+                return
+            try:
+                step(result)
+            except (MemoryError, RuntimeError):  # whoever looks at it is told
+                _log.debug("a result was not worked out ahead", exc_info=True)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:

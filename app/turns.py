@@ -1,4 +1,4 @@
-"""Who may use the network next: visitors' single runs go before the next frame of a recording."""
+"""Who may use the network next: two visitors' single runs at most go before a recording's next frame."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from ktb.runtime import Precision, Runtime, RuntimeName
 _log = logging.getLogger(__name__)
 
 
+SINGLES_FIRST = 2
+"""Single runs that may go before a frame that waits; any number would hold a recording up for ever."""
+
+
 class Turns:
-    """One run at a time; a recording waits between two frames while a single run waits."""
+    """One run at a time; a recording waits between two frames while single runs wait, but not for all."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._is_busy = False
-        self._singles = 0  # that wait
+        self._singles = self._frames = 0  # that wait
+        self._went_first = 0  # single runs since a frame waits
 
     @property
     def waiting(self) -> int:
@@ -42,19 +47,30 @@ class Turns:
         with self._condition:
             self._singles += 1
             try:
-                self._condition.wait_for(lambda: not self._is_busy)
+                self._condition.wait_for(lambda: not self._is_busy and not self._frame_is_next)
                 self._is_busy = True
+                self._went_first += 1 if self._frames else 0
             finally:
                 self._singles -= 1
         yield from self._turn()
 
     @contextmanager
     def frame(self) -> Iterator[None]:
-        """The turn of a recording's frame: waits until no single run is there."""
+        """The turn of a recording's frame: waits while single runs are there, for SINGLES_FIRST of them."""
         with self._condition:
-            self._condition.wait_for(lambda: not self._is_busy and not self._singles)
-            self._is_busy = True
+            self._frames += 1
+            try:
+                self._condition.wait_for(
+                    lambda: not self._is_busy and (not self._singles or self._frame_is_next)
+                )
+                self._is_busy, self._went_first = True, 0
+            finally:
+                self._frames -= 1
         yield from self._turn()
+
+    @property
+    def _frame_is_next(self) -> bool:
+        return bool(self._frames) and self._went_first >= SINGLES_FIRST
 
     def _turn(self) -> Iterator[None]:
         try:

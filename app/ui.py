@@ -147,7 +147,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
         [x.start.release, x.length.release],
         lambda start, length: (start, length), [x.start, x.length], x.form.window, **LATEST,
     ).then(*read, **LATEST)  # fmt: skip
-    x.reset.click(h.reset, None, x.values[:-1], **QUIET).then(*read, **LATEST)
+    x.reset.click(h.reset, p.given, p.after_reset, **LATEST)
 
     no_file = gr.State(None)
     looks = [

@@ -251,8 +251,9 @@ def time_fusion(watch: Stopwatch) -> None:
     watch.cycle("pixel, arrow keys", DRAWS, POINTS, keys)
     watch.cycle("level, with a pixel", DRAWS, MAP, levels)
     time_heads(watch, "head, with a pixel")
-    opens = page.locator("#ktb-heads > button").click
-    watch.cycle("every head (open or close)", BROWSER, Change("#ktb-heads > button", "@class"), [opens])
+    heads = page.locator("#ktb-heads > button")
+    watch.use("every head (open)", DRAWS, Change("#ktb-heads", "img"), heads.click)
+    watch.use("every head (close)", BROWSER, Change("#ktb-heads > button", "@class"), heads.click)
     for click in clicks[:2]:
         click()
         watch.use(

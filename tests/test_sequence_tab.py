@@ -19,7 +19,7 @@ from test_sequences import frames_of, pair, rows_of, write_video, zipped
 from app.examples import examples
 from app.panels.sequence import shares_plot
 from app.service import Service
-from app.turns import SharedPredictor, Turns
+from app.turns import SINGLES_FIRST, SharedPredictor, Turns
 from app.ui import build_page, launch_options
 from ktb.sequence_table import SHARE
 
@@ -163,6 +163,31 @@ def test_a_bad_archive_is_told_and_the_page_stays_usable(tab, tmp_path):
     tab.wait_for_selector("#ktb-sequence [role=alert] >> text=leads out of the archive")
     assert tab.locator("#ktb-sequence b").count() == 0  # a name is text
     assert tab.is_enabled("#ktb-run-frames")
+
+
+def test_a_recording_goes_on_while_there_are_always_single_runs():
+    turns, order = Turns(), []
+
+    def frames():
+        for _ in range(3):
+            with turns.frame():
+                order.append("frame")
+
+    def singles():
+        for _ in range(12):
+            with turns.single():
+                order.append("single")
+                time.sleep(0.02)
+
+    threads = [threading.Thread(target=target) for target in (singles, singles, frames)]
+    with turns.single():
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)  # all of them wait
+    for thread in threads:
+        thread.join()
+    assert [i for i, what in enumerate(order) if what == "frame"][-1] <= 3 * (SINGLES_FIRST + 1)
+    assert order.count("single") == 24
 
 
 def test_a_single_run_waits_for_one_frame_at_most():

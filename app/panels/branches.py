@@ -32,6 +32,10 @@ fused head is trained for itself and may differ from both. What a sensor really 
 
 def branches_panel(result: Result) -> str:
     """The three masks side by side over their inputs, with how far they agree with the fused one."""
+    return result.drawn.get("branches", lambda: _branches_panel(result))
+
+
+def _branches_panel(result: Result) -> str:
     prediction = result.prediction
     fused = prediction.labels["fused"]
     figures = []

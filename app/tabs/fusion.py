@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.context import Context
 from app.drawing import pixel_points
-from app.events import HIDDEN, LATEST, RUNNING
+from app.events import HIDDEN, LATEST, QUIET, RUNNING
 from app.handlers import shows_errors
 from app.layout import waiting_place
 from app.panels import attribution, fusion, maps, pixel
@@ -90,15 +90,17 @@ class FusionTab:
                     self.waiting = waiting_place("ktb-attribution-waiting")
                     self.attribution = gr.HTML(elem_id="ktb-attribution")
                 self.all_levels = gr.HTML(elem_id="ktb-all-levels")
-                with gr.Accordion("Every head of every level", open=False, elem_id="ktb-heads"):
+                self.every_head = gr.Accordion("Every head of every level", open=False, elem_id="ktb-heads")
+                with self.every_head:
                     self.heads = gr.HTML()
+                self.are_heads_shown = gr.State(False)
                 self.honesty = gr.HTML(elem_id="ktb-honesty")
 
     def _wire(self) -> None:
         context = self.context
         controls = [self.level, self.head, self.kind, context.pixel]
         context.draws(
-            self.tab, self.new_run, [self.level, self.kind, context.pixel],
+            self.tab, self.new_run, [self.level, self.kind, context.pixel, self.are_heads_shown],
             [self.text, self.stage, self.head, self.photo, self.x, self.borders, self.heads, self.attribution,
              *self._drawn],
         )  # fmt: skip
@@ -111,6 +113,9 @@ class FusionTab:
             context.redraws(self.tab, [control.input], handler, controls, outputs)
         at_pixel = [context.pixel, self.attribution, *self._of_pixel]
         context.at.input(self.choose_pixel, [context.at, self.level, self.head], at_pixel, **LATEST)
+        shown = [self.heads, self.are_heads_shown]
+        self.every_head.expand(self.show_heads, None, shown, **QUIET)
+        self.every_head.collapse(lambda: False, None, self.are_heads_shown, **QUIET)
         self.about.input(attribution.question, self.about, self.ask, **LATEST)
         self.ask.click(
             self.attribute, [context.pixel, self.about], self.attribution,
@@ -125,7 +130,9 @@ class FusionTab:
     def _drawn(self) -> tuple[gr.HTML, ...]:
         return self.text, self.map, self.all_levels, self.honesty, *self._of_pixel
 
-    def new_run(self, request: gr.Request, level: int, kind: str, at: Pixel | None) -> dict[Any, Any]:
+    def new_run(
+        self, request: gr.Request, level: int, kind: str, at: Pixel | None, are_heads_shown: bool
+    ) -> dict[Any, Any]:
         """Draw everything for a new run, with the pixel if one was clicked in another tab since."""
         result = self.context.store.result(request.session_hash)
         if result is None or not result.levels:
@@ -137,7 +144,7 @@ class FusionTab:
             self.head: gr.update(choices=head_choices(result, level), value=-1),
             self.photo: photo,
             self.x: x,
-            self.heads: maps.head_grid(result),
+            self.heads: maps.head_grid(result) if are_heads_shown else "",
             self.borders: maps.borders(result),
             self.attribution: "",
         }
@@ -156,6 +163,10 @@ class FusionTab:
         """Another head of the same level."""
         result, chosen = self._result(request), _chosen(head)
         return self.draw_map(result, level, chosen, kind) | self.draw_pixel(result, level, chosen, at)
+
+    def show_heads(self, request: gr.Request):
+        """Every head, once its place is opened: there are many pictures."""
+        return maps.head_grid(self._result(request)), True
 
     def choose_map(self, request: gr.Request, level: int, head: int, kind: str, at: Pixel | None):
         """Another map."""
