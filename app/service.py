@@ -38,7 +38,7 @@ XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # of the examples
 SIZES = 256  # of photographs
-AHEAD_SECONDS = 1.0  # after a run: its result is on the screen by then
+AHEAD_SECONDS = 0.3  # after a run: its answer is on the way by then
 DRAWN = 24  # pictures of a result, a few hundred KiB each
 
 
@@ -255,7 +255,7 @@ class Service:
         return alignment, Overlays(before, after, alignment.summary)
 
     def look_ahead(self, result: Result, *draw: Callable[[Result], object]) -> None:
-        """Work out a run's maps and draw, a moment later and while nothing runs: tabs then open at once."""
+        """Draw, and work out a run's maps, a moment later and while nothing runs: tabs then open at once."""
         timer = threading.Timer(AHEAD_SECONDS, self._work_out, [weakref.ref(result), draw])
         timer.daemon = True
         timer.start()
@@ -300,7 +300,7 @@ class Service:
         return self._sizes.get((rgb_path, changed), lambda: read_image_rgb(rgb_path).shape[:2])
 
     def _work_out(self, kept: weakref.ref[Result], draw: Sequence[Callable[[Result], object]]) -> None:
-        for step in (lambda result: result.levels[:1], *draw):
+        for step in (*draw, lambda result: result.levels[:1]):
             result = kept()
             if result is None or not self.turns.is_free:
                 return

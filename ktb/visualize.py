@@ -127,9 +127,13 @@ def scalar_to_colors(values: np.ndarray, vmin: float, vmax: float, cmap: Cmap = 
     missing = np.isnan(values)
     span = float(vmax) - float(vmin)
     position = (values - np.float32(vmin)) / np.float32(span) if span else np.full_like(values, 0.5)
-    index = np.round(np.clip(np.where(missing, 0, position), 0, 1) * _LAST).astype(np.uint8)
-    colors = lut[index]
-    colors[missing] = NO_VALUE_RGB
+    has_missing = bool(missing.any())
+    if has_missing:
+        position = np.where(missing, 0, position)
+    index = np.rint(np.clip(position, 0, 1) * _LAST).astype(np.uint8)
+    colors = np.take(lut, index, axis=0)
+    if has_missing:
+        colors[missing] = NO_VALUE_RGB
     return colors
 
 

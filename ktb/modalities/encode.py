@@ -148,5 +148,5 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:
 def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:
     if display.ndim == 3:
         return display
-    near, far = np.nanpercentile(display, (2, 98))
+    near, far = np.percentile(display[~np.isnan(display)], (2, 98))
     return scalar_to_colors(display, near, far) if far_is_bright else scalar_to_colors(display, far, near)
