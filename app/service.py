@@ -256,9 +256,8 @@ class Service:
 
     def look_ahead(self, result: Result, *draw: Callable[[Result], object]) -> None:
         """Draw, and work out a run's maps, a moment later and while nothing runs: tabs then open at once."""
-        timer = threading.Timer(AHEAD_SECONDS, self._work_out, [weakref.ref(result), draw])
-        timer.daemon = True
-        timer.start()
+        # No daemon: the process waits for it at its end, because one that ends inside torch is aborted.
+        threading.Timer(AHEAD_SECONDS, self._work_out, [weakref.ref(result), draw]).start()
 
     def segment(
         self,
