@@ -26,6 +26,15 @@ WAIT = 90_000  # ms; a busy machine is slow, a broken page never answers
 MASK = "#ktb-stage img.ktb-mask"
 
 
+def below(folder: Path, pattern: str) -> list[Path]:
+    """What lies anywhere in a folder that a server may tidy up meanwhile."""
+    while True:
+        try:
+            return list(folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
+
+
 def new_tab(context, address: str, width: int = 1400, height: int = 1000):
     """A page with what has to be there before anything can be used."""
     tab = context.new_page()

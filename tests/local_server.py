@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import ssl
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -36,10 +37,19 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+class Server(ThreadingHTTPServer):
+    """One that is not troubled when a client goes."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """As there, but silent about connections that were cut."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def served(handler: type[Handler], state: Any, certificate: ssl.SSLContext | None = None) -> Iterator[str]:
     """The address of a server that runs in a thread for a while; with a certificate, of https."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (handler,), {"state": state}))
+    server = Server(("127.0.0.1", 0), type("Bound", (handler,), {"state": state}))
     server.daemon_threads = True
     if certificate is not None:
         server.socket = certificate.wrap_socket(server.socket, server_side=True)

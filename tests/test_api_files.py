@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from browsing import WAIT, upload
+from browsing import WAIT, below, upload
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from pairs import write_pair
@@ -117,11 +117,11 @@ def test_a_file_of_a_page_cannot_be_named_by_a_call(caller, files, address, brow
     tab.set_default_timeout(WAIT)
     tab.goto(address, wait_until="domcontentloaded")
     tab.wait_for_selector("#ktb-run")
-    before = set(uploads.rglob("rgb.png"))
+    before = set(below(uploads, "rgb.png"))
     upload(tab, files[0], None)
     tab.wait_for_function("!document.querySelector('#ktb-rgb .wrap.generating')")
     tab.wait_for_timeout(1000)  # the page's reading, which makes the file its own
-    (rgb,) = set(uploads.rglob("rgb.png")) - before
+    (rgb,) = set(below(uploads, "rgb.png")) - before
     own, x = map(Path, map(caller.upload, files))
     kind, said = caller.segment(str(rgb), str(x))
     assert (kind, NOT_HERE in said) == ("error", True)
@@ -146,8 +146,8 @@ def test_nothing_lists_the_uploads(caller, files, uploads):
 
 
 def left_over(uploads: Path) -> list[Path]:
-    folders = [*uploads.rglob("ktb-sequence-*"), *Path(tempfile.gettempdir()).glob("ktb-sequence-*")]
-    return [*uploads.rglob("asked_*"), *folders]
+    folders = [*below(uploads, "ktb-sequence-*"), *Path(tempfile.gettempdir()).glob("ktb-sequence-*")]
+    return [*below(uploads, "asked_*"), *folders]
 
 
 def wait_until_gone(uploads: Path) -> None:

@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 import typer
+from browsing import below
 from snippets import LOCAL, blocks, documents, follow, needing_the_page, read
 
 from app.api_sequence import MAX_VIDEO_BYTES
@@ -96,7 +97,7 @@ def test_limits_are_those_of_the_code():
 def test_snippets_that_call_the_page_run(document, fresh_folder, address, uploads):
     texts = [snippet.text.replace(LOCAL, address) for snippet in needing_the_page(document)]
     assert follow(texts, document) > 8
-    left = [path for path in uploads.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    left = [path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"]
     assert not left, "a call left a file"
 
 

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from browsing import MASK, run, upload
+from browsing import MASK, below, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 from typer.testing import CliRunner
@@ -365,7 +365,7 @@ def taken(tab, label: str):
 def test_files_are_made_when_asked_and_go_with_the_session(page, uploads, tmp_path, prediction):
     upload(page, *write_pair(tmp_path))
     run(page)
-    assert not list(uploads.rglob("*-arrays.npz"))
+    assert not below(uploads, "*-arrays.npz")
     found = taken(page, "Arrays")
     assert found.suggested_filename == f"{MODEL}-arrays.npz"
     loaded = np.load(found.path(), allow_pickle=False)
@@ -378,13 +378,13 @@ def test_files_are_made_when_asked_and_go_with_the_session(page, uploads, tmp_pa
     assert taken(page, "Figure, PDF").path().read_bytes().startswith(b"%PDF")
     report = taken(page, "Report").path().read_text()
     assert "How to cite" in report
-    assert len(list(uploads.rglob(f"export-*/{MODEL}-*"))) == 5
+    assert len(below(uploads, f"export-*/{MODEL}-*")) == 5
     page.goto("about:blank")
     for _ in range(100):
-        if not list(uploads.rglob("export-*")):
+        if not below(uploads, "export-*"):
             break
         page.wait_for_timeout(200)
-    assert not list(uploads.rglob("export-*"))
+    assert not below(uploads, "export-*")
 
 
 def test_without_a_result_the_page_says_so(page):

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from browsing import below
 from many_users import server
 from pairs import write_pair
 from test_sequences import frames_of, zipped
@@ -60,7 +61,7 @@ def test_a_server_that_is_killed_in_mid_run_leaves_nothing_to_the_next(tmp_path)
         visitor.values[visitor.part("ktb-recording")] = visitor.upload(recording)
         cut = threading.Thread(target=lambda: run_frames(visitor))
         cut.start()
-        wait_until(lambda: list(uploads.rglob("sequence.csv")))
+        wait_until(lambda: below(uploads, "sequence.csv"))
         (folder,) = folders(uploads)
         first.kill()
         first.wait(30)

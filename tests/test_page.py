@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import MASK, downloaded, pixels, run, upload
+from browsing import MASK, below, downloaded, pixels, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 
@@ -131,15 +131,15 @@ def test_uploads_are_deleted_when_the_page_is_left(page, tmp_path, uploads):
     named = [path.rename(tmp_path / f"leaving_{path.name}") for path in (rgb_path, x_path)]
     upload(page, *named)
     run(page)
-    stored = [path for path in uploads.rglob("leaving_*")]
+    stored = [path for path in below(uploads, "leaving_*")]
     assert len(stored) >= 2
     page.goto("about:blank")
     for _ in range(100):
         if not any(path.exists() for path in stored):
             break
         page.wait_for_timeout(200)
-    assert not [path for path in uploads.rglob("leaving_*")]
-    left = [path for path in uploads.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert not [path for path in below(uploads, "leaving_*")]
+    left = [path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"]
     assert not left  # nor what Gradio writes beside them
 
 
@@ -160,4 +160,4 @@ def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path
         data = base64.b64decode(answer["files"][f"labels_{branch}.png"])
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected.labels[branch])
     assert answer["model"] == "ktb-lite-nyuv2-depth"
-    assert not list(uploads.rglob("api_*"))
+    assert not below(uploads, "api_*")

@@ -11,7 +11,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from browsing import run, upload
+from browsing import below, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 from test_page import expected  # noqa: F401 (a fixture)
@@ -252,7 +252,7 @@ def test_a_label_picture_is_scored_refused_and_put_away(page, tmp_path, expected
     found = page.inner_text("#ktb-truth .ktb-total >> nth=0").split()
     scores = [score(expected.labels[b], labels, 40).mean_iou for b in ("fused", "rgb", "x")]
     assert found == ["mean", "IoU", *(f"{100 * value:.1f}" for value in scores)]
-    stored = list(uploads.rglob("true_classes.png"))
+    stored = below(uploads, "true_classes.png")
     assert stored
 
     page.click("#ktb-truth-file button[aria-label='Clear']")

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from browsing import new_tab
+from browsing import below, new_tab
 from test_sequences import frames_of, pair, rows_of, write_video, zipped
 
 from app.examples import examples
@@ -126,9 +126,9 @@ def test_stop_ends_after_the_frame_and_leaves_files_that_go_with_the_page(tab, a
     (tmp_path / "table.csv").write_bytes(fetch(address, tab, "CSV"))
     assert len(rows_of(tmp_path / "table.csv")) == count
     tab.wait_for_function(f"document.querySelector('{VIDEO}').duration > 0")
-    assert list(uploads.rglob("sequence-*/*"))
+    assert below(uploads, "sequence-*/*")
     tab.close()
-    wait_until(lambda: not list(uploads.rglob("sequence-*")) and not list(uploads.rglob("long.zip")))
+    wait_until(lambda: not below(uploads, "sequence-*") and not below(uploads, "long.zip"))
 
 
 def test_a_page_that_is_closed_stops_its_recording(tab, uploads, tmp_path):
@@ -137,9 +137,9 @@ def test_a_page_that_is_closed_stops_its_recording(tab, uploads, tmp_path):
     tab.wait_for_selector("#ktb-sequence img[alt^='frame 0']")
     assert open_files("sequence-")
     tab.close()
-    wait_until(lambda: not list(uploads.rglob("sequence-*")))
+    wait_until(lambda: not below(uploads, "sequence-*"))
     wait_until(lambda: not open_files("sequence-"))
-    assert not list(uploads.rglob("sequence-*"))
+    assert not below(uploads, "sequence-*")
 
 
 def test_two_videos_and_what_is_wrong_is_said(tab, tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from browsing import below
 from pairs import write_pair
 from served import serving
 from visitor import Refused, Visitor
@@ -89,7 +90,7 @@ def called(http, endpoint: str, *values) -> tuple[str, str]:
 
 def left(uploads: Path) -> list[Path]:
     """Uploads that lie on the disk."""
-    return [path for path in uploads.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    return [path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"]
 
 
 # ---- headers

@@ -10,7 +10,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from browsing import pixels, upload
+from browsing import below, pixels, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 from test_predictor import MM, depth_model
@@ -372,13 +372,13 @@ def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, 
     page.wait_for_selector("#ktb-other-x >> text=turned")
     shown = mask_after(page, "#ktb-run-change", "another X in its place (turned.png)", "changed mask")
     assert np.array_equal(shown, Predictor(load_model(MODEL))(photo, depth[::-1].copy()).colors())
-    assert list(uploads.rglob("turned.png"))
+    assert below(uploads, "turned.png")
     page.goto("about:blank")
     for _ in range(100):
-        if not list(uploads.rglob("turned.png")):
+        if not below(uploads, "turned.png"):
             break
         page.wait_for_timeout(200)
-    assert not list(uploads.rglob("turned.png"))
+    assert not below(uploads, "turned.png")
 
 
 def test_a_run_without_x_has_no_sensors_to_compare(page, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from browsing import MASK, downloaded, new_tab, pixels, run, upload
+from browsing import MASK, below, downloaded, new_tab, pixels, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 
@@ -376,14 +376,14 @@ def test_four_files_are_one_x_and_go_with_the_session(page, tmp_path, uploads):
     page.set_input_files("#ktb-x input[type=file]", [str(file) for file in files])
     page.wait_for_selector(f"{SAID} .ktb-warn >> text=looks like the degree of polarization")
     run(page)
-    stored = list(uploads.rglob("pol_*"))
+    stored = below(uploads, "pol_*")
     assert len(stored) >= 4
     page.goto("about:blank")
     for _ in range(100):
         if not any(path.exists() for path in stored):
             break
         page.wait_for_timeout(200)
-    assert not list(uploads.rglob("pol_*"))
+    assert not below(uploads, "pol_*")
 
 
 def reads_x(response) -> bool:
@@ -456,11 +456,11 @@ def test_wrong_files_are_said_where_x_would_be(page, tmp_path):
 
 def test_what_a_direct_call_is_refused_with_is_shown(page, tmp_path, uploads):
     """Gradio shows errors of its queue only; reading X goes past it."""
-    before = {path for path in uploads.rglob("*") if path.is_file()}
+    before = {path for path in below(uploads, "*") if path.is_file()}
     rgb, depth = write_pair(tmp_path)
     upload(page, rgb, depth)
     page.wait_for_selector(f"{SAID} img")
-    for path in {path for path in uploads.rglob("*") if path.is_file() and path.suffix != ".lock"} - before:
+    for path in {path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"} - before:
         path.unlink()  # as after a restart of the server
     page.click("#ktb-source label:has-text('No X')")
     page.wait_for_selector(".toast-body >> text=a file is not here, or not any more")
@@ -491,7 +491,7 @@ def test_camera_and_clipboard_give_photographs(browser, address, uploads, source
     tab = new_tab(context, address)
     tab.click("#ktb-source label:has-text('No X')")
     tab.wait_for_selector(f"{SAID} >> text=photograph alone")
-    before = set(uploads.rglob("*.*"))
+    before = set(below(uploads, "*.*"))
     if source == "camera":
         tab.click("#ktb-rgb button[aria-label='Capture from camera']")
         tab.click("#ktb-rgb >> text=Click to Access Webcam")
@@ -501,7 +501,7 @@ def test_camera_and_clipboard_give_photographs(browser, address, uploads, source
         tab.evaluate(COPY_PICTURE)
         tab.click("#ktb-rgb button[aria-label='Paste from clipboard']")
     tab.wait_for_selector("#ktb-rgb img")
-    stored = set(uploads.rglob("*.*")) - before
+    stored = set(below(uploads, "*.*")) - before
     assert stored
     if source == "camera":
         run(tab)
@@ -546,4 +546,4 @@ def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, upload
         with pytest.raises(AppError, match=message):
             client.predict(photo, x_files, DEPTH, options, source, api_name="/segment")
     client.close()
-    assert not list(uploads.rglob("more_*"))
+    assert not below(uploads, "more_*")
