@@ -55,4 +55,5 @@ class ModalityPrompt(nn.Module):
 
     def _prompt(self, mixed: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         """What one stream gets of the bottleneck's values (B, h, w, r)."""
+        # 1.0, not 1: the ONNX exporter of torch 2.8 and 2.9 cannot add an integer to a parameter
         return F.linear(mixed, (1.0 + gamma)[:, None] * self.up.weight, (1.0 + gamma) * self.up.bias + beta)
