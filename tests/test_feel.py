@@ -39,6 +39,10 @@ FOCUSED = """() => { const item = document.activeElement, style = getComputedSty
   return [item.closest('[id^=ktb-]')?.id ?? '', item.className.split(' ')[0], item.textContent.trim(),
           ring(style) || Boolean(around && ring(around))]; }"""
 
+HEIGHTS = """(place) => { const seen = window.heights = new Set(), item = document.querySelector(place);
+  const look = () => { seen.add(item.offsetHeight); requestAnimationFrame(look); }; look(); }"""
+"""Note every height that a place has from now on."""
+
 
 @pytest.fixture(scope="module")
 def visitor(context, address):
@@ -106,7 +110,6 @@ def test_a_phone_shows_every_tab_and_scrolls_none_sideways(visitor, tmp_path):
     assert_no_tab_scrolls_sideways(phone)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 def faint_texts(tab) -> list[str]:
     """In light and in dark."""
     found = []
@@ -115,6 +118,27 @@ def faint_texts(tab) -> list[str]:
         found += [f"{theme}: {text}" for text in tab.evaluate(FAINT)]
     tab.evaluate("document.body.classList.remove('dark')")
     return found
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(
+    ("tab", "place"),
+    [("Result", "#ktb-rgb"), ("Result", "#ktb-x"), ("Sequence", "#ktb-recording"), ("Sequence", "#ktb-x-video")],
+)
+def test_a_place_keeps_its_height_while_a_file_is_given(visitor, tmp_path, width, tab, place):
+    page = visitor(width)
+    open_tab(page, tab)
+    page.wait_for_selector(place)
+    page.evaluate(HEIGHTS, place)
+    file, _ = write_pair(tmp_path)
+    if tab == "Sequence":
+        file = file.rename(tmp_path / "day.mp4")
+    page.set_input_files(f"{place} input[type=file]", str(file))
+    page.wait_for_selector(f"{place} :is(img, .file-preview)")
+    page.wait_for_timeout(300)
+    heights = page.evaluate("[...heights]")
+    page.close()  # a browser keeps few connections to a server
+    assert len(heights) == 1, heights
 
 
 def test_the_tab_bar_stays_in_place_when_a_result_arrives(desk):

@@ -84,7 +84,7 @@ def fetch(address: str, page, text: str) -> bytes:
 def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, service, tmp_path):
     give(tab, recording)
     tab.click("#ktb-run-frames")
-    tab.wait_for_selector("#ktb-sequence img[alt^='frame 0']")  # the latest frame, while it goes on
+    tab.wait_for_selector("#ktb-sequence img[alt^='frame']")  # the latest frame, while it goes on
     tab.wait_for_selector(VIDEO)
     tab.wait_for_function(f"document.querySelector('{VIDEO}').readyState >= 2")
     seconds, width = tab.evaluate(f"(v => [v.duration, v.videoWidth])(document.querySelector('{VIDEO}'))")
@@ -134,7 +134,7 @@ def test_stop_ends_after_the_frame_and_leaves_files_that_go_with_the_page(tab, a
 def test_a_page_that_is_closed_stops_its_recording(tab, uploads, tmp_path):
     give(tab, zipped(tmp_path / "left.zip", frames_of(200)))
     tab.click("#ktb-run-frames")
-    tab.wait_for_selector("#ktb-sequence img[alt^='frame 0']")
+    tab.wait_for_selector("#ktb-sequence img[alt^='frame']")
     assert open_files("sequence-")
     tab.close()
     wait_until(lambda: not below(uploads, "sequence-*"))
