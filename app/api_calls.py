@@ -10,7 +10,8 @@ from functools import partial, wraps
 import gradio as gr
 
 from app.handlers import shows_errors
-from app.service import Result, Service
+from app.results import Result
+from app.service import Service
 from app.sessions import SessionStore
 from ktb.modalities import XOptions
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.answers import as_base64, deciding_facts, difference_facts, fusion_effects, label_files, truth_facts
-from app.service import Result
+from app.results import Result
 from ktb.differences import Deciding, Difference
 from ktb.ground_truth import IGNORE_INDEX, GroundTruth, error_map
 from ktb.outputs import png_bytes

@@ -18,7 +18,7 @@ from app.context import OPEN_TAB
 from app.events import HIDDEN, LATEST, QUIET
 from app.handlers import Handlers, shows_errors
 from app.layout import FileButton
-from app.service import Result
+from app.results import Result
 from app.settings import (
     PARAMETER,
     Controls,

@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from app.ahead import look_ahead
 from app.alignment import AlignmentControls, applied_note, pointed, preview_html
 from app.examples import OwnExamples
 from app.how import first_screen
@@ -179,7 +180,7 @@ class Handlers:
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
-        self.service.look_ahead(result, branches_panel)
+        look_ahead(self.service.turns, result, branches_panel)
         progress(0.8, desc="Drawing")
         return {
             self.p.foot: footer(result),

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from app.results import LazyLevels, Result, XView
 from app.surroundings import is_lent
 from app.turns import SharedPredictor, Turns
 from app.words import x_called, x_missing
 from app.zero_gpu import LENT_DEVICE, BorrowedRuntime
-from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
+from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoint import built_in_models, read_header, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inspection.attribution import attribute, attribute_prediction
-from ktb.inspection.maps import level_maps
 from ktb.inspection.targets import Target
-from ktb.inspection.views import Attribution, LevelMaps
+from ktb.inspection.views import Attribution
 from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading
 from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
@@ -33,75 +31,10 @@ from ktb.recent import Recent
 from ktb.runtime import Precision, RuntimeName
 from ktb.storage import OFFICIAL_SUFFIXES
 
-_log = logging.getLogger(__name__)
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # of the examples
 SIZES = 256  # of photographs
-AHEAD_SECONDS = 0.3  # after a run: its answer is on the way by then
-DRAWN = 24  # pictures of a result, a few hundred KiB each
-
-
-@dataclass(frozen=True)
-class XView:
-    """An X input as it was read, and what of the raw input decides which corrections make sense.
-
-    Attributes:
-        reading: what the network gets, and what is said about it.
-        span_ms: length of the recording that an event stream comes from, None if X is no stream.
-        window_ms: (start, end) of the events in the image, from the recording's first one; None as above.
-        is_one_channel: a picture of one channel, from which HHA has to be computed.
-    """
-
-    reading: XReading
-    span_ms: float | None = None
-    window_ms: tuple[float, float] | None = None
-    is_one_channel: bool = False
-
-
-class LazyLevels(Sequence[LevelMaps]):
-    """The fusion's maps by level: worked out when one is first looked at, once however many threads look."""
-
-    def __init__(self, prediction: Prediction):
-        self._traces = prediction.trace or ()  # a mean has no attention
-        self._prompts = prediction.prompts or (None,) * len(self._traces)
-        self._network_hw = prediction.network_hw
-        self._maps: tuple[LevelMaps, ...] | None = None
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._traces)
-
-    def __getitem__(self, level):
-        with self._lock:
-            if self._maps is None:
-                self._maps = tuple(
-                    level_maps(trace, number, self._network_hw, prompts)
-                    for number, (trace, prompts) in enumerate(zip(self._traces, self._prompts))
-                )
-        return self._maps[level]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One run: the photograph, what X is called, what the network said, the fusion per level, and X.
-
-    `offered_as` is what `Service` calls the checkpoint; it may differ from the name that the file carries.
-    `drawn` keeps the pictures that were drawn of it last.
-    """
-
-    rgb: np.ndarray
-    x_name: str
-    prediction: Prediction
-    levels: Sequence[LevelMaps]
-    x: XView
-    offered_as: str = ""
-    drawn: Recent = field(default_factory=lambda: Recent(DRAWN), init=False, repr=False, compare=False)
-
-    @property
-    def x_is_missing(self) -> bool:
-        """Whether the network ran on the photograph alone."""
-        return self.prediction.x.origin == "missing"
 
 
 @dataclass(frozen=True)
@@ -254,11 +187,6 @@ class Service:
             after = alignment_overlay(rgb, own, alignment.matrix)
         return alignment, Overlays(before, after, alignment.summary)
 
-    def look_ahead(self, result: Result, *draw: Callable[[Result], object]) -> None:
-        """Draw, and work out a run's maps, a moment later and while nothing runs: tabs then open at once."""
-        # No daemon: the process waits for it at its end, because one that ends inside torch is aborted.
-        threading.Timer(AHEAD_SECONDS, self._work_out, [weakref.ref(result), draw]).start()
-
     def segment(
         self,
         rgb_path: str | None,
@@ -297,16 +225,6 @@ class Service:
         """Height and width of a photograph; every reading of X asks, and a file has to be decoded for it."""
         changed = Path(rgb_path).stat().st_mtime_ns if Path(rgb_path).is_file() else None
         return self._sizes.get((rgb_path, changed), lambda: read_image_rgb(rgb_path).shape[:2])
-
-    def _work_out(self, kept: weakref.ref[Result], draw: Sequence[Callable[[Result], object]]) -> None:
-        for step in (*draw, lambda result: result.levels[:1]):
-            result = kept()
-            if result is None or not self.turns.is_free:
-                return
-            try:
-                step(result)
-            except (MemoryError, RuntimeError):  # whoever looks at it is told
-                _log.debug("a result was not worked out ahead", exc_info=True)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         with self._lock:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.files import UploadLimits, Uploads
 from app.memory import held_bytes
-from app.service import Result
+from app.results import Result
 
 
 @dataclass

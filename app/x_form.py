@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from app.service import XView
+from app.results import XView
 from ktb.config import InputConfig, Modality
 from ktb.modalities import DEPTH_UNITS, XOptions
 from ktb.modalities.align import Alignment

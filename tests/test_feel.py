@@ -123,7 +123,12 @@ def faint_texts(tab) -> list[str]:
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize(
     ("tab", "place"),
-    [("Result", "#ktb-rgb"), ("Result", "#ktb-x"), ("Sequence", "#ktb-recording"), ("Sequence", "#ktb-x-video")],
+    [
+        ("Result", "#ktb-rgb"),
+        ("Result", "#ktb-x"),
+        ("Sequence", "#ktb-recording"),
+        ("Sequence", "#ktb-x-video"),
+    ],
 )
 def test_a_place_keeps_its_height_while_a_file_is_given(visitor, tmp_path, width, tab, place):
     page = visitor(width)

@@ -10,11 +10,14 @@ import pytest
 from browsing import run, upload
 from pairs import write_pair
 
-import app.service as service_module
+from app import ahead, results
+from app.ahead import look_ahead
 from app.panels.result import result_panel
-from app.service import LazyLevels, Service
+from app.results import LazyLevels
+from app.service import Service
 from app.tabs import branches, x_input
 from app.tabs import result as result_tab
+from app.turns import Turns
 
 MODEL = "ktb-lite-nyuv2-depth"
 
@@ -143,8 +146,8 @@ def result(tmp_path_factory):
 
 
 def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, monkeypatch):
-    calls, make = [], service_module.level_maps
-    monkeypatch.setattr(service_module, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
+    calls, make = [], results.level_maps
+    monkeypatch.setattr(results, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
     fresh = replace(result, levels=LazyLevels(result.prediction))
     result_panel(fresh, "fused", "confidence")
     assert len(fresh.levels) == 4
@@ -159,13 +162,12 @@ def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, mon
 
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
-    done, make = threading.Event(), service_module.level_maps
-    monkeypatch.setattr(service_module, "AHEAD_SECONDS", 0.05)
-    monkeypatch.setattr(service_module, "level_maps", lambda *args: done.set() or make(*args))
-    service = Service()
+    done, make, turns = threading.Event(), results.level_maps, Turns()
+    monkeypatch.setattr(ahead, "AHEAD_SECONDS", 0.05)
+    monkeypatch.setattr(results, "level_maps", lambda *args: done.set() or make(*args))
     busy, free = (replace(result, levels=LazyLevels(result.prediction)) for _ in range(2))
-    with service.turns.single():
-        service.look_ahead(busy)
+    with turns.single():
+        look_ahead(turns, busy)
         assert not done.wait(0.5)
-    service.look_ahead(free)
+    look_ahead(turns, free)
     assert done.wait(30)

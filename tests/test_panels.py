@@ -17,7 +17,8 @@ from app.layout import card_text
 from app.panels import fusion, maps, pixel
 from app.panels.branches import branches_panel
 from app.panels.result import footer, result_panel
-from app.service import Result, Service
+from app.results import Result
+from app.service import Service
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 

@@ -23,7 +23,8 @@ from app.panels.histogram import histogram_tag, number
 from app.panels.result import footer, result_panel
 from app.panels.x_input import network_picture, small_x_panel, warnings_box, x_panel
 from app.photo import shown_photo
-from app.service import MissingX, Service, XView
+from app.results import XView
+from app.service import MissingX, Service
 from app.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
 from ktb import Predictor, load_model
 from ktb.config import InputConfig

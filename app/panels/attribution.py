@@ -10,7 +10,7 @@ import numpy as np
 from app.drawing import color_bar
 from app.glossary import explain, term
 from app.pictures import display_size, figure_tag, image_tag
-from app.service import Result
+from app.results import Result
 from ktb.inspection.maps import clipped_range
 from ktb.inspection.targets import Target, TargetKind
 from ktb.inspection.views import Attribution

@@ -10,7 +10,7 @@ from app.glossary import explain, term
 from app.panels.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
-from app.service import Result
+from app.results import Result
 from ktb.agreement import ClassChange, class_changes, disagreement_map, joint_counts
 from ktb.model import BRANCHES
 

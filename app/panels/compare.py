@@ -11,7 +11,7 @@ from app.glossary import term
 from app.panels.what_if import cell, chip, layers_figure, pale, share
 from app.panels.x_input import network_picture, warnings_box
 from app.pictures import display_size, figure_tag, image_tag, save_button
-from app.service import Result
+from app.results import Result
 from ktb.differences import Difference, difference, shared_names
 from ktb.prediction import Prediction
 

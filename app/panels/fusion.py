@@ -8,7 +8,7 @@ from app.drawing import canvas, level_points
 from app.glossary import explain, term
 from app.panels.x_input import warnings_box
 from app.pictures import display_hw, display_size, figure_tag, image_tag
-from app.service import Result
+from app.results import Result
 from ktb.inspection.views import LevelMaps
 from ktb.inspection.words import describe_level, percent
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.drawing import EMPHASISED, hex_colors
 from app.glossary import explain, term
-from app.service import Result
+from app.results import Result
 from ktb.inspection.pixel import at_of_pixel, inspect_pixel, pixel_shares, place_in_image, strongest
 from ktb.inspection.views import PixelView
 from ktb.inspection.words import describe_pixel

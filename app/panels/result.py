@@ -14,7 +14,7 @@ from app.panels.legends import chip, indexed_tag, kinds_tag, mask_tag, percent, 
 from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, image_tag, save_button
-from app.service import Result
+from app.results import Result
 from ktb.agreement import class_iou, disagreement_map, entropy_map, joint_counts
 from ktb.outputs import result_zip
 from ktb.prediction import ClassRow

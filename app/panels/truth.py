@@ -11,7 +11,7 @@ from app.glossary import term
 from app.panels.legends import chip, indexed_tag, legend_html, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag
-from app.service import Result
+from app.results import Result
 from ktb.ground_truth import (
     IGNORE_INDEX,
     GroundTruth,

@@ -11,7 +11,7 @@ from app.bundles import bundle_link, difference_files, sensors_files
 from app.glossary import explain, term
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
-from app.service import Result
+from app.results import Result
 from ktb.differences import VERDICTS, Deciding, Difference, Verdict, deciding, difference
 from ktb.model import BRANCHES
 from ktb.prediction import Prediction

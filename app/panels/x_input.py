@@ -10,7 +10,7 @@ import numpy as np
 from app.glossary import explain, term
 from app.panels.histogram import histogram_tag
 from app.pictures import display_size, figure_tag, image_tag
-from app.service import XView
+from app.results import XView
 from app.words import x_called
 from ktb.modalities import XReading
 

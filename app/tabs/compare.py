@@ -10,7 +10,8 @@ from app.events import HIDDEN, QUIET, RUNNING
 from app.handlers import PROGRESS, shows_errors
 from app.layout import waiting_place
 from app.panels.compare import ALONE, EMPTY, STALE, compare_panel
-from app.service import Result, Service, XFiles, XSource
+from app.results import Result
+from app.service import Service, XFiles, XSource
 from app.tabs.what_if import SHOWN, base_run, is_stale
 from app.x_form import XForm, x_options
 from ktb import read_image_rgb

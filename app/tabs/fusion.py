@@ -14,7 +14,7 @@ from app.handlers import shows_errors
 from app.layout import waiting_place
 from app.panels import attribution, fusion, maps, pixel
 from app.pictures import display_hw
-from app.service import Result
+from app.results import Result
 from ktb.inspection.targets import TargetKind, target_at
 
 ABOUT: list[tuple[str, TargetKind]] = [

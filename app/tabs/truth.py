@@ -11,7 +11,7 @@ from app.events import LATEST
 from app.layout import FilesPlace
 from app.panels.truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
-from app.service import Result
+from app.results import Result
 from ktb.ground_truth import read_truth
 
 NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]

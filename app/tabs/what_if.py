@@ -9,7 +9,7 @@ from app.events import HIDDEN, QUIET, RUNNING
 from app.handlers import PROGRESS, shows_errors
 from app.layout import FilesPlace, waiting_place
 from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
-from app.service import Result
+from app.results import Result
 from app.x_form import XForm, x_options
 from ktb import read_x
 from ktb.modalities import XReading
