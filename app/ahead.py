@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 
+from app.memory import give_back
 from app.results import Result
 from app.turns import Turns
 
@@ -16,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def look_ahead(turns: Turns, result: Result, *draw: Step) -> None:
-    """Draw, and work out a run's maps, a moment later and while nothing runs."""
+    """Draw, and work out a run's maps, a moment later and while nothing runs; then give memory back."""
     # No daemon: the process waits for it at its end, because one that ends inside torch is aborted.
     threading.Timer(AHEAD_SECONDS, _work_out, [turns, weakref.ref(result), (*draw, _all_maps)]).start()
 
@@ -29,8 +30,9 @@ def _work_out(turns: Turns, kept: weakref.ref[Result], steps: Sequence[Step]) ->
     for step in steps:
         result = kept()
         if result is None or not turns.is_free:
-            return
+            break
         try:
             step(result)
         except (MemoryError, RuntimeError):  # whoever looks at it is told
             _log.debug("a result was not worked out ahead", exc_info=True)
+    give_back()  # what the run took besides, and what it replaced

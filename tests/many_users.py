@@ -39,7 +39,6 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 VIEWPORT = {"width": 1700, "height": 1000}
 WAIT_MS = 180_000
 THINK = (2.0, 8.0)  # seconds
-BROWSERS_NICENESS = 10  # the server goes first, as if the browsers ran on machines of their own
 SAMPLE_EVERY = 15  # seconds
 AFTERWARDS = 150  # seconds in which the server forgets everyone
 TEN_FRAMES = "window.requestAnimationFrame = (then) => setTimeout(() => then(performance.now()), 100);"
@@ -306,7 +305,9 @@ async def watch(pid: int, folder: Path, begun: float, end: float, samples: list[
 async def crowd(users: Users, count: int, pid: int, folder: Path, samples: list[Sample]) -> None:
     from playwright.async_api import async_playwright
 
-    os.nice(BROWSERS_NICENESS)
+    # The server goes first, as if the browsers ran on machines of their own. Niceness would not do: started by
+    # root, Chromium raises its own again.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         lives = [users.live(browser, number) for number in range(count)]
