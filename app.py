@@ -16,7 +16,7 @@ import_gradio()
 
 from app import logs
 from app.examples import OwnExamples
-from app.memory import use_few_arenas
+from app.memory import set_up_heaps
 from app.service import Service
 from app.ui import build_page, launch_options
 from app.web.limits import EVENTS_PER_MINUTE, RateLimit
@@ -62,7 +62,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     logs.configure(options.log_json, options.log_texts)
-    use_few_arenas()
+    set_up_heaps()
     if CACHES:
         logging.getLogger(__name__).info("The home folder cannot be written: caches lie in %s.", CACHES)
     if options.own_split and not options.own_data:

@@ -69,12 +69,8 @@ class XControls:
 
     def updates(self, fields: Fields, has_x: bool, unit: str) -> dict[Any, Any]:
         """What the `follow` components become."""
-        span = fields.span_ms or 1.0
-        step = 10.0 ** (math.floor(math.log10(span)) - 3)
-        span = math.ceil(span / step) * step  # the last step is no shorter: the slider would not reach it
-        start, length = fields.window_ms if fields.span_ms else (0.0, 1.0)
         choices = [(text, key) for key, text in fields.units.items()]
-        return {
+        changed = {
             self.corrections: gr.update(visible=has_x),
             self.unit: gr.update(
                 choices=choices or [("none", "auto")],
@@ -85,9 +81,13 @@ class XControls:
             self.camera: gr.update(visible=fields.needs_camera),
             self.stream: gr.update(visible=fields.span_ms is not None),
             self.table: gr.update(visible=fields.is_table),
-            self.start: gr.update(minimum=0, maximum=span, step=step, value=start),
-            self.length: gr.update(minimum=0, maximum=span, step=step, value=length),
         }
+        if fields.span_ms is not None:  # else nobody sees them, and the browser draws them again
+            step = 10.0 ** (math.floor(math.log10(fields.span_ms)) - 3)
+            span = math.ceil(fields.span_ms / step) * step  # the last step is no shorter: it is reached
+            for slider, value in zip((self.start, self.length), fields.window_ms):
+                changed[slider] = gr.update(minimum=0, maximum=span, step=step, value=value)
+        return changed
 
 
 def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:

@@ -231,8 +231,16 @@ class Visit:
         await self.page.set_input_files("#ktb-recording input[type=file]", str(self.users.recording))
         await self.page.wait_for_selector(f"#ktb-recording >> text={self.users.recording.stem}")
         await self.page.click("#ktb-run-frames")
-        await self.do("recording", self.page.wait_for_selector("#ktb-sequence video"))
+        await self.do("recording", self.recording_goes_on())
         await self.open_tab("Result")
+
+    async def recording_goes_on(self) -> None:
+        """Until its video is there; an answer is a frame more."""
+        shown = "document.querySelector('#ktb-sequence').textContent"
+        while not await self.page.locator("#ktb-sequence video").count():
+            await self.page.wait_for_function(
+                f"before => {shown} !== before", arg=await self.page.evaluate(shown)
+            )
 
 
 def write_recording(path: Path, frames: int) -> Path:
@@ -305,8 +313,8 @@ async def watch(pid: int, folder: Path, begun: float, end: float, samples: list[
 async def crowd(users: Users, count: int, pid: int, folder: Path, samples: list[Sample]) -> None:
     from playwright.async_api import async_playwright
 
-    # The server goes first, as if the browsers ran on machines of their own. Niceness would not do: started by
-    # root, Chromium raises its own again.
+    # The server goes first, as if the browsers ran on machines of their own. Niceness would not do: Chromium
+    # raises its own again where it may.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)

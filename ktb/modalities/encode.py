@@ -63,6 +63,8 @@ class XReading:
     warnings: tuple[str, ...] = ()
     origin: Origin = "measured"
 
+_ENOUGH = 50_000  # values, for where the colours of a preview begin and end
+
 
 def encode_x(
     x: np.ndarray | EventStream | RawX,
@@ -148,5 +150,6 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:
 def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:
     if display.ndim == 3:
         return display
-    near, far = np.percentile(display[~np.isnan(display)], (2, 98))
+    measured = display[~np.isnan(display)]
+    near, far = np.percentile(measured[:: max(1, measured.size // _ENOUGH)], (2, 98))
     return scalar_to_colors(display, near, far) if far_is_bright else scalar_to_colors(display, far, near)
