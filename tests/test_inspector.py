@@ -221,6 +221,15 @@ def test_what_a_pixel_reacts_to_stands_beside_what_switching_off_does(fusion, ex
     assert fusion.foreign_requests == []
 
 
+def test_that_an_attribution_waits_is_said_over_nothing(fusion):
+    status, maps = "#ktb-attribution-waiting > [data-testid=status-tracker]", "#ktb-all-levels"
+    fusion.wait_for_selector(f"{maps} img")
+    fusion.eval_on_selector(status, "place => place.classList.remove('hide')")  # as while it waits
+    waits, below = (fusion.locator(place).bounding_box() for place in (status, maps))
+    assert waits["height"] >= 96
+    assert waits["y"] + waits["height"] <= below["y"]
+
+
 @pytest.mark.parametrize(
     ("about", "button"),
     [("its region", "What did this region react to?"), ("its whole class", "What did this class react to?")],
