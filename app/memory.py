@@ -43,7 +43,7 @@ def set_up_heaps() -> None:
     """Keep the memory of all threads in two heaps, which hold on to what is free until `give_back`.
 
     glibc would begin up to sixteen that never shrink, and give each picture's memory back at once: to get it
-    anew, page by page, is a tenth of what a drawing takes. It has to come before there are threads.
+    anew, page by page, takes time in every drawing. It has to come before there are threads.
     """
     choose = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if choose is not None:

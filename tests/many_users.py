@@ -237,10 +237,9 @@ class Visit:
     async def recording_goes_on(self) -> None:
         """Until its video is there; an answer is a frame more."""
         shown = "document.querySelector('#ktb-sequence').textContent"
+        moved = f"before => {shown} !== before || document.querySelector('#ktb-sequence video')"
         while not await self.page.locator("#ktb-sequence video").count():
-            await self.page.wait_for_function(
-                f"before => {shown} !== before", arg=await self.page.evaluate(shown)
-            )
+            await self.page.wait_for_function(moved, arg=await self.page.evaluate(shown))
 
 
 def write_recording(path: Path, frames: int) -> Path:
