@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from app.events import LATEST, QUIET
+from app.events import direct
 from app.service import Service
 from app.sessions import SessionStore
 
@@ -69,8 +70,8 @@ class Context:
             return draw(request, *given) if opened == label else gr.skip()
 
         given = [self.changed, self.drawn, *inputs]
-        tab.select(draw, given, outputs, **QUIET)
-        self.changed.change(draw_if_open, [*given, self.opened], outputs, js=OPEN_TAB, **QUIET)
+        direct(tab.select, draw, given, outputs)
+        direct(self.changed.change, draw_if_open, [*given, self.opened], outputs, OPEN_TAB)
 
     def redraws(
         self,
@@ -97,4 +98,4 @@ class Context:
             drawn[key] = run, values
             return handler(request, *values)
 
-        gr.on(events, draw, [self.changed, self.drawn, *inputs], outputs, **LATEST)
+        direct(partial(gr.on, events), draw, [self.changed, self.drawn, *inputs], outputs)

@@ -15,7 +15,7 @@ import gradio as gr
 
 from app.bundles import file_name
 from app.context import OPEN_TAB
-from app.events import HIDDEN, LATEST, QUIET
+from app.events import AT_ONCE, HIDDEN, direct
 from app.handlers import Handlers, shows_errors
 from app.layout import FileButton
 from app.results import Result
@@ -224,14 +224,13 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
     parts.make.click(export.make, [parts.kind, *state], parts.file, js=OPEN_TAB, **busy).success(
         None, parts.file, None, js=SAVE, **HIDDEN
     )
-    parts.share.click(export.share, state, parts.link, js=OPEN_TAB, **QUIET).success(
-        None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN
-    )
+    shared = direct(parts.share.click, export.share, state, parts.link, OPEN_TAB)
+    shared.success(None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN)
     before = [p.model, *p.for_model]
     follows = [*p.of_model, p.model, p.tabs, parts.tab, *drawn]
     opacity = controls.components["opacity"]
     for opened in (
-        page.load(export.open_link, before, follows, **QUIET),
-        parts.load.upload(export.load, [parts.load, *before], follows, **QUIET),
+        page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's own tells the link
+        direct(parts.load.upload, export.load, [parts.load, *before], follows),
     ):
-        opened.success(handlers.read, p.given, p.read, **LATEST).then(None, opacity, None, js=APPLY, **HIDDEN)
+        direct(opened.success, handlers.read, p.given, p.read).then(None, opacity, None, js=APPLY, **HIDDEN)

@@ -1,11 +1,40 @@
 // What only draws is asked for past the queue, and of such a call Gradio shows no error.
 (() => {
   const ask = window.fetch;
+  let session = null; // Gradio's name for this page, as its own requests tell it
   window.fetch = async (...given) => {
+    session = /"session_hash":"(\w+)"/.exec(given[1]?.body)?.[1] ?? session;
     const answer = await ask(...given);
     if (!answer.ok && String(given[0]?.url ?? given[0]).includes("/run/predict"))
       answer.clone().json().then((said) => window.ktbSayError?.(said.error ?? said.detail ?? "no answer"));
     return answer;
+  };
+
+  // What the server answers to an event of this number (app/direct.py): one value per output.
+  const answerTo = async (fn_index, data) => {
+    const { root, api_prefix } = window.gradio_config;
+    const body = JSON.stringify({ fn_index, data, session_hash: session, event_data: null, trigger_id: null });
+    const headers = { "Content-Type": "application/json" };
+    const answer = await window.fetch(`${root}${api_prefix}/run/predict`, { method: "POST", headers, body });
+    if (!answer.ok) throw new Error("refused"); // so that nothing follows that needs the answer
+    return (await answer.json()).data;
+  };
+
+  // One at a time per event; of those that are asked meanwhile the latest comes next, the others change nothing.
+  const waiting = new Map();
+  window.ktbAsk = async (event, given) => {
+    if (waiting.has(event)) {
+      waiting.get(event)?.(false);
+      if (!(await new Promise((begin) => waiting.set(event, begin)))) return [];
+    }
+    waiting.set(event, null);
+    try {
+      return await answerTo(event, given);
+    } finally {
+      const next = waiting.get(event);
+      if (!next) waiting.delete(event);
+      else waiting.set(event, null), next(true);
+    }
   };
 })();
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import gradio as gr
 from app.alignment import AlignmentControls, build_alignment
 from app.api import wire_api
 from app.context import Context
-from app.events import HIDDEN, LATEST, QUIET, RUNNING
+from app.events import HIDDEN, RUNNING, direct
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.export import ExportControls, build_export, wire_export
 from app.folder import ServerFolder
@@ -136,18 +137,16 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     new_pair = (h.read_new_pair, p.given, p.new_pair)
     run_pair = (h.run_pair, p.given, [p.foot, p.alone, p.x_is_newer, p.pixel, p.changed])
 
-    p.rgb.input(h.show_photo, p.rgb, p.rgb, **LATEST)
-    gr.on(
-        [p.rgb.input, x.files.upload, x.files.clear, x.files.delete],
-        *new_pair, **LATEST,
-    )  # fmt: skip
+    direct(p.rgb.input, h.show_photo, p.rgb, p.rgb)
+    direct(partial(gr.on, [p.rgb.input, x.files.upload, x.files.clear, x.files.delete]), *new_pair)
     used = [event for field in x.values[:-2] for event in _uses(field)]
-    gr.on([*used, x.source.input], *read, **LATEST)
-    gr.on(
-        [x.start.release, x.length.release],
-        lambda start, length: (start, length), [x.start, x.length], x.form.window, **LATEST,
-    ).then(*read, **LATEST)  # fmt: skip
-    x.reset.click(h.reset, p.given, p.after_reset, **LATEST)
+    direct(partial(gr.on, [*used, x.source.input]), *read)
+    moved = direct(
+        partial(gr.on, [x.start.release, x.length.release]),
+        lambda start, length: (start, length), [x.start, x.length], x.form.window,
+    )  # fmt: skip
+    direct(moved.then, *read)
+    direct(x.reset.click, h.reset, p.given, p.after_reset)
 
     no_file = gr.State(None)
     looks = [
@@ -156,21 +155,25 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     ]
     for look in looks:
         look.success(None, js=SHOW_RESULT, **HIDDEN)
-    a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *p.proposed], **QUIET).then(*read, **LATEST)
-    a.remove.click(lambda: None, None, x.form.alignment, **QUIET).then(*read, **LATEST)
+    used = direct(a.use.click, h.use_proposal, a.proposal, [x.form.alignment, *p.proposed])
+    removed = direct(a.remove.click, lambda: None, None, x.form.alignment)
+    for aligned in (used, removed):
+        direct(aligned.then, *read)
 
     running = {"show_progress_on": p.waiting, **RUNNING}  # with the place in the queue
     ran = run.click(*run_pair, **running)
-    ran.failure(h.offer_alone, [p.rgb, x.files, x.source], p.alone, **QUIET)
+    direct(ran.failure, h.offer_alone, [p.rgb, x.files, x.source], p.alone)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
-    p.alone.click(lambda: "none", None, x.source, **QUIET).then(*read, **QUIET).then(*run_pair, **running)
+    without_x = direct(p.alone.click, lambda: "none", None, x.source)
+    direct(without_x.then, *read).then(*run_pair, **running)
     places = [p.rgb, x.files, x.source, *x.values]
     for chosen in (
         p.gallery.select(h.choose_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
         p.try_it.click(h.choose_first_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
     ):
-        chosen.then(*new_pair, **QUIET).then(*run_pair, **running)
-    p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **QUIET).then(*read, **QUIET)
+        direct(chosen.then, *new_pair).then(*run_pair, **running)
+    other = direct(p.model.input, h.choose_model, [p.model, *p.for_model], p.of_model)
+    direct(other.then, *read)
 
 
 def _uses(field: gr.components.Component) -> list[Callable]:

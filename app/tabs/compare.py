@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 
 from app.context import Context
-from app.events import HIDDEN, QUIET, RUNNING
+from app.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
 from app.layout import waiting_place
 from app.panels.compare import ALONE, EMPTY, STALE, compare_panel
@@ -100,5 +100,5 @@ def build(context: Context) -> None:
     start.click(
         tab.run, [context.changed, other, *context.given], answer, show_progress_on=waiting, **RUNNING
     )
-    context.changed.change(tab.after_run, [context.changed, shown, other], [stale, other], **QUIET)
+    direct(context.changed.change, tab.after_run, [context.changed, shown, other], [stale, other])
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)

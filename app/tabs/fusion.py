@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.context import Context
 from app.drawing import pixel_points
-from app.events import HIDDEN, LATEST, QUIET, RUNNING
+from app.events import HIDDEN, RUNNING, direct
 from app.handlers import shows_errors
 from app.layout import waiting_place
 from app.panels import attribution, fusion, maps, pixel
@@ -112,11 +112,11 @@ class FusionTab:
         ):
             context.redraws(self.tab, [control.input], handler, controls, outputs)
         at_pixel = [context.pixel, self.attribution, *self._of_pixel]
-        context.at.input(self.choose_pixel, [context.at, self.level, self.head], at_pixel, **LATEST)
+        direct(context.at.input, self.choose_pixel, [context.at, self.level, self.head], at_pixel)
         shown = [self.heads, self.are_heads_shown]
-        self.every_head.expand(self.show_heads, None, shown, **QUIET)
-        self.every_head.collapse(lambda: False, None, self.are_heads_shown, **QUIET)
-        self.about.input(attribution.question, self.about, self.ask, **LATEST)
+        direct(self.every_head.expand, self.show_heads, None, shown)
+        direct(self.every_head.collapse, lambda: False, None, self.are_heads_shown)
+        direct(self.about.input, attribution.question, self.about, self.ask)
         self.ask.click(
             self.attribute, [context.pixel, self.about], self.attribution,
             show_progress_on=self.waiting, **RUNNING,

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -15,7 +16,7 @@ import gradio as gr
 from app.alignment import pointed
 from app.answering import words_for
 from app.context import Context
-from app.events import HIDDEN, QUIET
+from app.events import HIDDEN, direct
 from app.layout import FilesPlace
 from app.panels.sequence import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
@@ -165,13 +166,13 @@ def build(context: Context) -> None:
     def leave(request: gr.Request):
         sequences.leave(request.session_hash)
 
-    gr.on([first.upload, x_video.upload], keep, [first, x_video], None, **QUIET)
-    run.click(tell_waiting, None, shown, **QUIET)
+    direct(partial(gr.on, [first.upload, x_video.upload]), keep, [first, x_video], None)
+    direct(run.click, tell_waiting, None, shown)
     run.click(
         run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME, **HIDDEN,
     )  # fmt: skip
-    stop.click(stop_it, None, stop, **QUIET)
+    direct(stop.click, stop_it, None, stop)
     gr.context.Context.root_block.unload(leave)
 
 

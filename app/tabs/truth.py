@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 
 import gradio as gr
 
 from app.context import Context
-from app.events import LATEST
+from app.events import direct
 from app.layout import FilesPlace
 from app.panels.truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
@@ -61,7 +62,7 @@ def build(context: Context) -> None:
         return text, known, gr.skip()
 
     given = [file, numbering, photo]
-    gr.on([file.upload, file.clear, numbering.input], compare, given, [shown, photo], **LATEST)
+    direct(partial(gr.on, [file.upload, file.clear, numbering.input]), compare, given, [shown, photo])
     context.draws(tab, after_run, given, [shown, photo, file])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from app.context import Context
-from app.events import HIDDEN, QUIET, RUNNING
+from app.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
 from app.layout import FilesPlace, waiting_place
 from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
@@ -127,10 +127,10 @@ def build(context: Context) -> None:
     start.click(
         tab.run, [context.changed, *controls, *context.given[4:]], answer, show_progress_on=waiting, **RUNNING
     )
-    files.upload(tab.keep, files, None, **QUIET)
+    direct(files.upload, tab.keep, files, None)
     each.click(tab.run_each, context.changed, answer, show_progress_on=waiting, **RUNNING)
-    reset.click(tab.reset, None, [*controls, *answer], **QUIET)
-    context.changed.change(is_stale, [context.changed, shown], stale, **QUIET)
+    direct(reset.click, tab.reset, None, [*controls, *answer])
+    direct(context.changed.change, is_stale, [context.changed, shown], stale)
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
 
 
