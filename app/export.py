@@ -233,4 +233,5 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
         page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's own tells the link
         direct(parts.load.upload, export.load, [parts.load, *before], follows),
     ):
-        direct(opened.success, handlers.read, p.given, p.read).then(None, opacity, None, js=APPLY, **HIDDEN)
+        read = direct(opened.success, handlers.read, [*p.given, p.opened], p.read, OPEN_TAB)
+        read.then(None, opacity, None, js=APPLY, **HIDDEN)

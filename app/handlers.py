@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,22 @@ from typing import Any
 import gradio as gr
 
 from app.ahead import look_ahead
-from app.alignment import AlignmentControls, applied_note, pointed, preview_html
+from app.alignment import applied_note, pointed, preview_html
 from app.examples import OwnExamples
 from app.how import first_screen
 from app.layout import card_text, offered, tiles, warning_text
+from app.panels import fusion, maps
 from app.panels.branches import branches_panel
 from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
+from app.parts import Parts
 from app.photo import shown_photo
+from app.results import XView
 from app.service import MissingX, Service
 from app.sessions import SessionStore
 from app.words import head, modality_choices, no_result, no_x, x_label, x_name
 from app.x_form import Proposal, XForm, fields_for, x_options
-from app.x_input import XControls, hint, source_choices, source_note
+from app.x_input import hint, source_choices, source_note
 from ktb.modalities.align import read_alignment
 
 PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
@@ -49,72 +51,6 @@ def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
 def say_error(said: str) -> None:
     """Show what a direct call was refused with: Gradio itself shows only errors of the queue."""
     raise gr.Error(html.escape(html.unescape(str(said))), duration=20, print_exception=False)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The components that handlers change."""
-
-    title: gr.HTML
-    unfit: gr.HTML
-    gallery: gr.Gallery
-    rgb: gr.Image
-    model: gr.Dropdown
-    card: gr.Markdown
-    x: XControls
-    x_note: gr.HTML
-    x_kind: gr.State
-    alone: gr.Button
-    alignment: AlignmentControls
-    tabs: gr.Tabs
-    stage: gr.HTML
-    waiting: gr.HTML
-    try_it: gr.Button
-    branches: gr.HTML
-    x_tab: gr.HTML
-    x_is_newer: gr.State
-    foot: gr.HTML
-    changed: gr.State
-    pixel: gr.State
-
-    @property
-    def given(self) -> list[gr.components.Component]:
-        """What the current input is, as inputs of `Handlers.read` and of all that runs it."""
-        return [self.rgb, self.x.files, self.x.source, self.model, *self.x.values]
-
-    @property
-    def read(self) -> list[gr.components.Component]:
-        """Outputs of `Handlers.read`."""
-        x, a = self.x, self.alignment
-        return [x.files, x.read, self.x_tab, self.x_is_newer, self.alone, a.state, a.remove, *x.follow]
-
-    @property
-    def after_reset(self) -> list[gr.components.Component]:
-        """Outputs of `Handlers.reset`."""
-        return list(dict.fromkeys([*self.read, *self.x.values]))
-
-    @property
-    def proposed(self) -> list[gr.components.Component]:
-        """What shows an alignment to look at."""
-        return [self.alignment.preview, self.alignment.proposal, self.alignment.use]
-
-    @property
-    def new_pair(self) -> list[gr.components.Component]:
-        """Outputs of `Handlers.read_new_pair`."""
-        return [*self.read, self.x.form.window, self.x.form.alignment, *self.proposed]
-
-    @property
-    def for_model(self) -> list[gr.components.Component]:
-        """Inputs of `Handlers.choose_model` after the checkpoint's name."""
-        return [self.x_kind, self.x.source, *self.x.values]
-
-    @property
-    def of_model(self) -> list[gr.components.Component | gr.blocks.BlockContext]:
-        """Outputs of `Handlers.choose_model`."""
-        return [
-            self.title, self.unfit, self.gallery, self.x.files, self.x.source, self.x_note, self.x_kind,
-            self.card, self.stage, self.try_it, self.branches, *self.x.values,
-        ]  # fmt: skip
 
 
 class Handlers:
@@ -141,34 +77,54 @@ class Handlers:
 
     def read_new_pair(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Forget what was said of the pair before (window, an estimated alignment), then read."""
+        *values, opened = values
         form = XForm(*values)
         kept = None if form.alignment and form.alignment.is_estimate else form.alignment
         form = form._replace(window=None, alignment=kept)
-        answer = self.read(request, rgb_path, x_files, source, model_name, *form)
+        answer = self.read(request, rgb_path, x_files, source, model_name, *form, opened)
         return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept} | self._no_proposal()
 
     def read(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
-        """Read X without running the network; what is wrong stands where X would be shown."""
+        """Read X without running the network; what is wrong stands where X would be shown.
+
+        The last value is the label of the open tab: large pictures of X are drawn where they are seen.
+        """
         self.remember(request, rgb_path, x_files)
-        x, form, inputs = self.p.x, XForm(*values), self.service.inputs(model_name)
-        is_file, view, wrong = source == "file", None, ""
-        if is_file and x_files:
-            try:
-                view = self.service.read_x(x_files, rgb_path, model_name, x_options(form))
-            except ValueError as error:
-                wrong = error_box(pointed(str(error)))
+        *values, opened = values
+        x, t, form, inputs = self.p.x, self.p.x_tab, XForm(*values), self.service.inputs(model_name)
+        is_file = source == "file"
+        view, wrong = self._read(x_files if is_file else None, rgb_path, model_name, form)
+        waits = view is not None and opened != t.tab.label
         fields = fields_for(form, inputs, view)
         answer = {
             x.files: gr.update(visible=is_file),
             x.read: small_x_panel(view.reading) if view else wrong or hint(inputs, source),
-            self.p.x_tab: x_panel(view) if view else wrong or no_x(inputs),
-            self.p.x_is_newer: True,
+            t.text: gr.skip() if waits else x_panel(view) if view else wrong or no_x(inputs),
+            t.is_newer: True,
+            t.waits: waits,
             self.p.alignment.state: applied_note(form.alignment),
             self.p.alignment.remove: gr.update(visible=form.alignment is not None),
         }
         if not (is_file and rgb_path and not x_files):  # else a run that failed meanwhile may have offered it
             answer[self.p.alone] = gr.update(visible=False)
         return answer | x.updates(fields, bool(is_file and x_files), form.unit)
+
+    def open_x_tab(self, request: gr.Request, waits, rgb_path, x_files, source, model_name, *values):
+        """Draw what was read of X while its tab was closed."""
+        if not waits:
+            return {self.p.x_tab.waits: False}
+        self.remember(request, rgb_path, x_files)
+        view, wrong = self._read(x_files, rgb_path, model_name, XForm(*values))
+        return {self.p.x_tab.text: x_panel(view) if view else wrong, self.p.x_tab.waits: False}
+
+    def _read(self, x_files, rgb_path, model_name, form: XForm) -> tuple[XView | None, str]:
+        """What these files and fields give as X, or what is wrong with them; neither without files."""
+        if not x_files:
+            return None, ""
+        try:
+            return self.service.read_x(x_files, rgb_path, model_name, x_options(form)), ""
+        except ValueError as error:
+            return None, error_box(pointed(str(error)))
 
     @shows_errors
     def run_pair(
@@ -180,12 +136,13 @@ class Handlers:
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
-        look_ahead(self.service.turns, result, branches_panel)
+        look_ahead(self.service.turns, result, branches_panel, fusion.pictures, maps.borders)
         progress(0.8, desc="Drawing")
         return {
             self.p.foot: footer(result),
             self.p.alone: gr.update(visible=False),
-            self.p.x_is_newer: False,
+            self.p.x_tab.is_newer: False,
+            self.p.x_tab.waits: False,
             self.p.pixel: None,
             self.p.changed: uuid.uuid4().hex,
         }
@@ -228,9 +185,10 @@ class Handlers:
 
     def reset(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """The fields of X at their start, and what is read with them; an alignment stays."""
+        *values, opened = values
         form = XForm(*self.defaults())._replace(alignment=XForm(*values).alignment)
         start = dict(zip(self.p.x.values, form))
-        return start | self.read(request, rgb_path, x_files, source, model_name, *form)
+        return start | self.read(request, rgb_path, x_files, source, model_name, *form, opened)
 
     def choose_example(self, model_name, selected: gr.SelectData):
         """Put an example's files in their places, with nothing said about X."""

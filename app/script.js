@@ -54,10 +54,11 @@
   // All sizes are read before anything is written: reading one after a write lays the whole page out again.
   const place = () => {
     const views = [...document.querySelectorAll(VIEW)].map((img) => ({
-      img, mark: img.parentElement.querySelector(":scope > .ktb-mark"),
+      img, old: img.parentElement.querySelector(":scope > .ktb-mark"),
+      isFree: getComputedStyle(img.parentElement).position === "static",
       top: img.offsetTop, left: img.offsetLeft, width: img.offsetWidth, height: img.offsetHeight,
     }));
-    for (const { img, mark: old, top, left, width, height } of views) {
+    for (const { img, old, isFree, top, left, width, height } of views) {
       if (!img.classList.contains("ktb-small") && !img.hasAttribute("tabindex")) {
         img.tabIndex = 0;
         img.title = "Click, drag or use the arrow keys to inspect a pixel";
@@ -68,7 +69,7 @@
       if (!old) {
         mark.className = "ktb-mark";
         mark.setAttribute("aria-hidden", "true");
-        if (getComputedStyle(img.parentElement).position === "static") img.parentElement.style.position = "relative";
+        if (isFree) img.parentElement.style.position = "relative";
         img.after(mark);
       }
       mark.hidden = false;

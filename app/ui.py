@@ -12,16 +12,17 @@ import gradio as gr
 
 from app.alignment import AlignmentControls, build_alignment
 from app.api import wire_api
-from app.context import Context
+from app.context import OPEN_TAB, Context
 from app.events import HIDDEN, RUNNING, direct
 from app.examples import EXAMPLES_FOLDER, OwnExamples
 from app.export import ExportControls, build_export, wire_export
 from app.folder import ServerFolder
-from app.handlers import Handlers, Parts, say_error
+from app.handlers import Handlers, say_error
 from app.health import HEALTH
 from app.housekeeping import Page, housekeeping
 from app.how import first_screen
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
+from app.parts import Parts
 from app.service import Service
 from app.sessions import SessionStore
 from app.tabs import branches, compare, fusion, result, sequence, truth, what_if, x_input
@@ -119,23 +120,24 @@ def _lay_out(
                 branches_text = branches.build(context, empty)
                 for tab in TABS:
                     tab(context)
-                preview, x_tab, x_is_newer = x_input.build(context, no_x(takes))
+                x_tab = x_input.build(context, no_x(takes))
             foot = gr.HTML(elem_id="ktb-foot")
             exports = build_export()
     parts = Parts(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
-        x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *preview),
+        x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *x_tab.preview),
         tabs=tabs, stage=stage, waiting=waiting, try_it=try_it, branches=branches_text,
-        x_tab=x_tab, x_is_newer=x_is_newer, foot=foot, changed=changed, pixel=pixel,
+        x_tab=x_tab, foot=foot, changed=changed, pixel=pixel, opened=opened,
     )  # fmt: skip
     return parts, run, exports
 
 
 def _wire(h: Handlers, run: gr.Button) -> None:
     p, x, a = h.p, h.p.x, h.p.alignment
-    read = (h.read, p.given, p.read)
-    new_pair = (h.read_new_pair, p.given, p.new_pair)
-    run_pair = (h.run_pair, p.given, [p.foot, p.alone, p.x_is_newer, p.pixel, p.changed])
+    t, with_tab = p.x_tab, [*p.given, p.opened]
+    read = (h.read, with_tab, p.read, OPEN_TAB)
+    new_pair = (h.read_new_pair, with_tab, p.new_pair, OPEN_TAB)
+    run_pair = (h.run_pair, p.given, [p.foot, p.alone, t.is_newer, t.waits, p.pixel, p.changed])
 
     direct(p.rgb.input, h.show_photo, p.rgb, p.rgb)
     direct(partial(gr.on, [p.rgb.input, x.files.upload, x.files.clear, x.files.delete]), *new_pair)
@@ -146,7 +148,8 @@ def _wire(h: Handlers, run: gr.Button) -> None:
         lambda start, length: (start, length), [x.start, x.length], x.form.window,
     )  # fmt: skip
     direct(moved.then, *read)
-    direct(x.reset.click, h.reset, p.given, p.after_reset)
+    direct(x.reset.click, h.reset, with_tab, p.after_reset, OPEN_TAB)
+    direct(t.tab.select, h.open_x_tab, [t.waits, *p.given], [t.text, t.waits])
 
     no_file = gr.State(None)
     looks = [

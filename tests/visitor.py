@@ -7,6 +7,7 @@ browser only (scripts, looks) is left out.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 
 OPEN_TAB = "[role=tab]"  # in the scripts that give a handler the open tab's label as its last input
+ASKS = re.compile(r"ktbAsk\((\d+),")  # in the scripts that ask the server themselves: which of its events
 WAIT = 90.0  # seconds; a busy machine is slow, a broken page never answers
 
 
@@ -107,9 +109,12 @@ class Visitor:
 
     def _run(self, dependency: dict[str, Any], part: int | None, data: dict[str, Any] | None = None) -> None:
         error, changed = None, []
-        if dependency["backend_fn"]:
+        script, asked = str(dependency["js"]), dependency
+        if found := ASKS.search(script):
+            asked = next(one for one in self.config["dependencies"] if one["id"] == int(found[1]))
+        if asked["backend_fn"]:
             try:
-                changed = self._ask(dependency, part, data)
+                changed = self._ask(asked, script, part, data)
             except Refused as refused:
                 error = refused
         for after in self.config["dependencies"]:
@@ -122,11 +127,13 @@ class Visitor:
         if error:
             raise error
 
-    def _ask(self, dependency: dict[str, Any], part: int | None, data: dict[str, Any] | None) -> list[int]:
+    def _ask(
+        self, dependency: dict[str, Any], script: str, part: int | None, data: dict[str, Any] | None
+    ) -> list[int]:
         """One event of the server's; the numbers of the states that it changed."""
         given = dependency["inputs"]
         values = [None if number in self._states else self.values[number] for number in given]
-        if OPEN_TAB in str(dependency["js"]):
+        if OPEN_TAB in script:
             values[-1] = self._tab
         body = {
             "data": values,

@@ -49,6 +49,10 @@ def words(result: Result, level: int) -> str:
 
 def pictures(result: Result) -> tuple[str, str]:
     """The photograph and X, large and clickable."""
+    return result.drawn.get("fusion pictures", lambda: _pictures(result))
+
+
+def _pictures(result: Result) -> tuple[str, str]:
     photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-view")
     x = image_tag(
         display_size(result.prediction.x.preview), f"x input: {result.x_name}", css_class="ktb-view"

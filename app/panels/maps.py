@@ -205,6 +205,10 @@ def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) ->
 
 def borders(result: Result) -> str:
     """Class borders of the answer as a see-through picture; the style sheet lays it over maps of values."""
+    return result.drawn.get("borders", lambda: _borders(result))
+
+
+def _borders(result: Result) -> str:
     labels = display_size(result.prediction.labels["fused"], smooth=False)
     edge = np.zeros(labels.shape, np.uint8)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import gradio as gr
 
 from app.alignment import build_preview
@@ -9,24 +11,34 @@ from app.context import Context
 from app.panels.x_input import x_panel
 
 
-def build(context: Context, empty: str) -> tuple[tuple[gr.HTML, gr.Button, gr.State], gr.HTML, gr.State]:
-    """Lay out and wire the tab.
+@dataclass(frozen=True)
+class XTab:
+    """The tab and what of it others change.
 
-    Args:
-        empty: what stands in it as long as there is no X.
-
-    Returns:
-        What `app.alignment.build_preview` gives, the text that every reading of X changes, and whether what
-        was read is newer than the latest run.
+    Attributes:
+        preview: what `app.alignment.build_preview` gives.
+        text: what was read of X.
+        is_newer: whether what was read is newer than the latest run.
+        waits: whether it was read while the tab was closed, and is to be drawn when it is opened.
     """
+
+    tab: gr.Tab
+    preview: tuple[gr.HTML, gr.Button, gr.State]
+    text: gr.HTML
+    is_newer: gr.State
+    waits: gr.State
+
+
+def build(context: Context, empty: str) -> XTab:
+    """Lay out and wire the tab; `empty` stands in it as long as there is no X."""
     with gr.Tab("X input", id="x") as tab:
         preview = build_preview()
         shown = gr.HTML(empty, elem_id="ktb-x-tab")
-        is_newer = gr.State(False)
+        is_newer, waits = gr.State(False), gr.State(False)
 
     def draw(request: gr.Request, is_newer: bool):
         result = context.store.result(request.session_hash)
         return gr.skip() if result is None or is_newer else x_panel(result.x)
 
     context.draws(tab, draw, [is_newer], [shown])
-    return preview, shown, is_newer
+    return XTab(tab, preview, shown, is_newer, waits)
