@@ -10,7 +10,7 @@ import pytest
 from browsing import run, upload
 from pairs import write_pair
 
-from app import ahead, results
+from app import ahead, handlers, results
 from app.ahead import look_ahead
 from app.panels.result import result_panel
 from app.results import LazyLevels
@@ -18,6 +18,7 @@ from app.service import Service
 from app.tabs import branches, x_input
 from app.tabs import result as result_tab
 from app.turns import Turns
+from app.ui import build_page
 
 MODEL = "ktb-lite-nyuv2-depth"
 
@@ -115,6 +116,47 @@ def test_x_that_was_read_after_the_run_stays(page, tmp_path):
     page.wait_for_selector("#ktb-x-tab h4 >> text=newer.png", state="attached")
     settle(page)
     assert "newer.png" in page.inner_text("#ktb-x-tab h4")
+
+
+def test_x_is_drawn_large_when_its_tab_is_seen(page, monkeypatch, tmp_path):
+    drawn, draw = [], handlers.x_panel
+    monkeypatch.setattr(handlers, "x_panel", lambda view: drawn.append(view) or draw(view))
+    upload(page, *write_pair(tmp_path))
+    page.wait_for_selector("#ktb-x-read img")
+    settle(page)
+    assert not drawn
+    for _ in range(2):
+        open_tab(page, "X input")
+        page.wait_for_selector("#ktb-x-tab img")
+        open_tab(page, "Result")
+    settle(page)
+    assert len(drawn) == 1
+
+
+def test_what_only_draws_goes_past_what_gradio_does_for_an_event():
+    events = build_page(Service()).get_config_file()["dependencies"]
+    at_once = [event for event in events if event["backend_fn"] and event["queue"] is False]
+    assert len(at_once) > 20
+    assert {name for event in at_once for _, name in event["targets"]} == {"load"}
+
+
+def test_one_is_asked_at_a_time_and_then_the_latest(page):
+    asked = """async () => {
+      const real = window.fetch, sent = [];
+      window.fetch = async (address, given) => {
+        const body = given?.body ?? '';
+        if (!body.includes('"fn_index":999')) return real(address, given);
+        sent.push(JSON.parse(body).data[0]);
+        await new Promise((later) => setTimeout(later, 50));
+        return sent.at(-1) === 4 ? new Response('{"error": "no"}', { status: 500 })
+                                 : new Response(JSON.stringify({ data: [sent.at(-1) * 10] }));
+      };
+      const ask = (number) => window.ktbAsk(999, [number]).catch(() => 'refused');
+      const found = [await Promise.all([1, 2, 3].map(ask)), await ask(4), await ask(5), sent];
+      window.fetch = real;
+      return found;
+    }"""
+    assert page.evaluate(asked) == [[[10], [], [30]], "refused", [50], [1, 3, 4, 5]]
 
 
 def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page, tmp_path):
