@@ -16,7 +16,7 @@ from app.alignment import applied_note, pointed, preview_html
 from app.examples import OwnExamples
 from app.how import first_screen
 from app.layout import card_text, offered, tiles, warning_text
-from app.panels import fusion, maps
+from app.panels import fusion
 from app.panels.branches import branches_panel
 from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
@@ -136,7 +136,7 @@ class Handlers:
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
-        look_ahead(self.service.turns, result, branches_panel, fusion.pictures, maps.borders)
+        look_ahead(self.service.turns, result, branches_panel, fusion.at_first)
         progress(0.8, desc="Drawing")
         return {
             self.p.foot: footer(result),

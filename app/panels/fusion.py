@@ -6,12 +6,15 @@ import numpy as np
 
 from app.drawing import canvas, level_points
 from app.glossary import explain, term
+from app.panels.maps import all_levels, borders, map_view
 from app.panels.x_input import warnings_box
 from app.pictures import display_hw, display_size, figure_tag, image_tag
 from app.results import Result
 from ktb.inspection.views import LevelMaps
 from ktb.inspection.words import describe_level, percent
 
+FIRST_LEVEL, FIRST_MAP = 2, "balance"
+"""What the tab's controls say at the start."""
 EMPTY = '<div class="ktb-empty"><b>No result yet</b><span>Run a pair to see how it was fused.</span></div>'
 NO_ATTENTION = """<div class="ktb-empty"><b>No attention to show</b>
 <span>This checkpoint fuses the two streams by a plain mean: every pixel gets half of each.</span></div>"""
@@ -52,6 +55,16 @@ def pictures(result: Result) -> tuple[str, str]:
     return result.drawn.get("fusion pictures", lambda: _pictures(result))
 
 
+def at_first(result: Result) -> None:
+    """Draw what its tab shows first of a run, which stays with the result."""
+    if result.levels:
+        pictures(result)
+        borders(result)
+        map_view(result, FIRST_LEVEL, None, FIRST_MAP)
+        all_levels(result, FIRST_MAP, None)
+        placed_points(result, FIRST_LEVEL, None)
+
+
 def _pictures(result: Result) -> tuple[str, str]:
     photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-view")
     x = image_tag(
@@ -66,6 +79,10 @@ def _pictures(result: Result) -> tuple[str, str]:
 
 def placed_points(result: Result, level: int, head: int | None) -> tuple[str, str]:
     """What lies over the pictures before a click: the points that each stream placed."""
+    return result.drawn.get(("placed", level, head), lambda: _placed_points(result, level, head))
+
+
+def _placed_points(result: Result, level: int, head: int | None) -> tuple[str, str]:
     maps = result.levels[level]
     size, half = display_hw(result.rgb), maps.points.shape[1] // 2
     groups = len(maps.points)

@@ -62,14 +62,19 @@ class FusionTab:
             with gr.Column(visible=False) as self.stage:
                 with gr.Row(elem_classes="ktb-controls"):
                     self.level = gr.Radio(
-                        LEVELS, value=2, label="Level", elem_id="ktb-level", min_width=330, scale=2
+                        LEVELS,
+                        value=fusion.FIRST_LEVEL,
+                        label="Level",
+                        elem_id="ktb-level",
+                        min_width=330,
+                        scale=2,
                     )
                     self.head = gr.Dropdown(
                         [("mean over the heads", -1)], value=-1, label="Head", elem_id="ktb-head-choice",
                         min_width=170, filterable=False,
                     )  # fmt: skip
                     self.kind = gr.Dropdown(
-                        maps.CHOICES, value="balance", label="Map", elem_id="ktb-map", min_width=190,
+                        maps.CHOICES, value=fusion.FIRST_MAP, label="Map", elem_id="ktb-map", min_width=190,
                         filterable=False,
                     )  # fmt: skip
                 with gr.Row():
