@@ -89,7 +89,8 @@ SPY = """(() => {
       const observer = new MutationObserver(async (found) => {
         if (!found.some(counts)) return;
         observer.disconnect();
-        await Promise.all([...root.querySelectorAll('img')].map((img) => img.decode().catch(() => {})));
+        const shown = [...root.querySelectorAll('img')].filter((img) => img.offsetWidth);  // not of other tabs
+        await Promise.all(shown.map((img) => img.decode().catch(() => {})));
         requestAnimationFrame(() => requestAnimationFrame(() => {
           seen({ input: times.input, seen: performance.now() - times.input });
         }));
