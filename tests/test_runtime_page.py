@@ -1,4 +1,4 @@
-"""The page with OpenVINO: the inspector shows what the trace says, as with PyTorch."""
+"""The page with the runtimes of graphs: the inspector shows what the trace says, as with PyTorch."""
 
 from __future__ import annotations
 
@@ -10,19 +10,27 @@ from browsing import new_tab, run, upload
 from pairs import synthetic_pair, write_pair
 from test_inspector import assert_as_trace, inspect
 from test_model import stirred, tiny_swin_config
+from test_runtime import export_here
 
 from app.service import Service
 from app.ui import build_page, launch_options
 from ktb import Predictor, load_model, save_model
 from ktb.build import build_model
 from ktb.config import InputConfig
-from ktb.runtime import make_runtime
+from ktb.runtime.export import PACKAGES
+from ktb.runtime.onnx import ONNXRuntime
+from ktb.runtime.openvino import OpenVINORuntime
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A page that offers a tiny network in OpenVINO, and the file of the network."""
-    pytest.importorskip("openvino")
+RUNTIMES = {"openvino": OpenVINORuntime, "onnx": ONNXRuntime}
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def served(request, tmp_path_factory):
+    """A page that offers a tiny network in a runtime, the runtime's name and the file of the network."""
+    name = request.param
+    for package in PACKAGES[name]:
+        pytest.importorskip(package)
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
     environment.setenv("KTB_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -32,20 +40,22 @@ def served(tmp_path_factory):
     inputs = InputConfig(modality="depth", encoding="depth")
     torch.manual_seed(0)
     save_model(path, stirred(build_model(dataclasses.replace(tiny, backbone=backbone, inputs=inputs))), {})
-    make_runtime(load_model(path), "openvino").prepare((128, 160))  # a busy machine takes minutes for it
-    page = build_page(Service([str(path)], runtime="openvino"))
+    RUNTIMES[name](load_model(path), "float32", "", export=export_here).prepare((128, 160))
+    service = Service([str(path)], runtime=name)
+    environment.setattr(service, "warm_up", lambda: None)  # it would export the graph of another size
+    page = build_page(service)
     _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    yield url, path
+    yield url, name, path
     page.close()
     environment.undo()
 
 
-def test_a_click_names_the_points_that_the_attention_gives_in_openvino(context, served, tmp_path):
-    address, path = served
+def test_a_click_names_the_points_that_the_attention_gives(context, served, tmp_path):
+    address, name, path = served
     tab = new_tab(context, address)
     upload(tab, *write_pair(tmp_path))
     run(tab)
-    assert "openvino float32" in tab.inner_text("#ktb-foot .ktb-footer")
+    assert f"{name} float32" in tab.inner_text("#ktb-foot .ktb-footer")
     tab.get_by_role("tab", name="Fusion").click()
     tab.wait_for_selector("#ktb-pane-photo svg")
     inspect(tab, 0.4, 0.7)

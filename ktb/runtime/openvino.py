@@ -58,7 +58,7 @@ def load_session(folder: Path, precision: Precision) -> Session:
         "PERFORMANCE_HINT": "LATENCY",
     }
     if precision == "float32":  # in bfloat16 a process with this cache ended in a segmentation fault
-        settings["CACHE_DIR"] = str(folder / "compiled")
+        settings |= {"CACHE_DIR": str(folder / "compiled"), "CACHE_MODE": "OPTIMIZE_SIZE"}  # without weights
     compiled = core.compile_model(str(folder / "model.xml"), "CPU", settings)
     request, lock = compiled.create_infer_request(), threading.Lock()
     names = [port.get_any_name() for port in compiled.outputs]
