@@ -33,4 +33,4 @@ def direct(
     """
     answer = gr.on([], handler, inputs, outputs, **AT_ONCE)
     script = f"async (...given) => window.ktbAsk({answer['id']}, ({js})(...given))"
-    return listen(None, inputs, outputs, js=script, **HIDDEN)
+    return listen(None, inputs, outputs, js=script, **AT_ONCE)

@@ -15,7 +15,8 @@
     const { root, api_prefix } = window.gradio_config;
     const body = JSON.stringify({ fn_index, data, session_hash: session, event_data: null, trigger_id: null });
     const headers = { "Content-Type": "application/json" };
-    const answer = await window.fetch(`${root}${api_prefix}/run/predict`, { method: "POST", headers, body });
+    const answer = await window.fetch(`${root}${api_prefix}/run/predict`, { method: "POST", headers, body })
+      .catch((lost) => { window.ktbSayError?.("The server does not answer."); throw lost; });
     if (!answer.ok) throw new Error("refused"); // so that nothing follows that needs the answer
     return (await answer.json()).data;
   };

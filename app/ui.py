@@ -174,7 +174,8 @@ def _wire(h: Handlers, run: gr.Button) -> None:
         p.gallery.select(h.choose_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
         p.try_it.click(h.choose_first_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
     ):
-        direct(chosen.then, *new_pair).then(*run_pair, **running)
+        # Another example while one runs is run after it.
+        direct(chosen.then, *new_pair).then(*run_pair, trigger_mode="always_last", **running)
     other = direct(p.model.input, h.choose_model, [p.model, *p.for_model], p.of_model)
     direct(other.then, *read)
 

@@ -78,7 +78,8 @@ SPY = """(() => {
   };
 
   // Resolves when something that matches `what` is added or drawn anew below `place` (or, as "@name", when
-  // that attribute of it changes) and that is painted: pictures decoded, and the frame after next begun.
+  // that attribute of it changes) and that is painted: pictures of the open tab decoded, and the frame after
+  // next begun.
   window.ktbWatch = (place, what) => {
     const root = document.querySelector(place), attribute = what.startsWith('@') && what.slice(1);
     const holds = (node) => node.nodeType === 1 && (node.matches(what) || node.querySelector(what));
@@ -89,7 +90,7 @@ SPY = """(() => {
       const observer = new MutationObserver(async (found) => {
         if (!found.some(counts)) return;
         observer.disconnect();
-        const shown = [...root.querySelectorAll('img')].filter((img) => img.offsetWidth);  // not of other tabs
+        const shown = [...root.querySelectorAll('img')].filter((img) => img.offsetWidth);
         await Promise.all(shown.map((img) => img.decode().catch(() => {})));
         requestAnimationFrame(() => requestAnimationFrame(() => {
           seen({ input: times.input, seen: performance.now() - times.input });

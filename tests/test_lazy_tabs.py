@@ -159,6 +159,20 @@ def test_one_is_asked_at_a_time_and_then_the_latest(page):
     assert page.evaluate(asked) == [[[10], [], [30]], "refused", [50], [1, 3, 4, 5]]
 
 
+def test_a_drawing_that_is_lost_on_its_way_is_told_and_leaves_all_as_it_was(page, tmp_path):
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    open_tab(page, "Fusion")
+    page.wait_for_selector("#ktb-pane-map img")
+    page.route("**/run/predict", lambda route: route.abort())
+    page.locator("#ktb-level label").nth(0).click()
+    page.wait_for_selector(".toast-body >> text=The server does not answer.")
+    assert page.get_by_text("Error", exact=True).count() == 1  # in the message; no place says it
+    page.unroute("**/run/predict")
+    page.locator("#ktb-level label").nth(1).click()
+    page.wait_for_selector("#ktb-honesty tr.chosen[data-level='1']")
+
+
 def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page, tmp_path):
     upload(page, *write_pair(tmp_path))
     run(page)

@@ -13,6 +13,7 @@ from pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.examples import examples
+from app.service import Service
 from ktb import Predictor, load_model
 
 
@@ -161,3 +162,19 @@ def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected.labels[branch])
     assert answer["model"] == "ktb-lite-nyuv2-depth"
     assert not below(uploads, "api_*")
+
+
+def test_an_example_that_is_chosen_while_another_runs_is_run_after_it(page, monkeypatch):
+    run, segment = [], Service.segment
+    monkeypatch.setattr(
+        Service, "segment", lambda self, rgb, *rest: run.append(Path(rgb).stem) or segment(self, rgb, *rest)
+    )
+    tiles = page.locator("#ktb-examples button.thumbnail-item")
+    tiles.nth(0).click()
+    page.wait_for_function("document.querySelector('#ktb-x-read img')")
+    tiles.nth(1).click()
+    page.wait_for_selector(".ktb-footer")
+    page.evaluate("document.querySelector('.ktb-footer').setAttribute('data-old', '')")
+    page.wait_for_selector(".ktb-footer:not([data-old])")
+    assert len(run) == 2
+    assert run[0] != run[1]

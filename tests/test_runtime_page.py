@@ -21,7 +21,6 @@ from ktb.runtime.export import PACKAGES
 from ktb.runtime.onnx import ONNXRuntime
 from ktb.runtime.openvino import OpenVINORuntime
 
-
 RUNTIMES = {"openvino": OpenVINORuntime, "onnx": ONNXRuntime}
 
 
