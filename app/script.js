@@ -10,12 +10,13 @@
     return answer;
   };
 
-  // What the server answers to an event of this number (app/direct.py): one value per output.
+  // What the server answers to an event of this number (`direct` in app/events.py): a value per output.
   const answerTo = async (fn_index, data) => {
-    const { root, api_prefix } = window.gradio_config;
+    const { root, api_prefix } = window.gradio_config; // behind a proxy only the path of `root` may be true
+    const address = new URL(root, location.href).pathname.replace(/\/$/, "") + `${api_prefix}/run/predict`;
     const body = JSON.stringify({ fn_index, data, session_hash: session, event_data: null, trigger_id: null });
     const headers = { "Content-Type": "application/json" };
-    const answer = await window.fetch(`${root}${api_prefix}/run/predict`, { method: "POST", headers, body })
+    const answer = await window.fetch(address, { method: "POST", headers, body })
       .catch((lost) => { window.ktbSayError?.("The server does not answer."); throw lost; });
     if (!answer.ok) throw new Error("refused"); // so that nothing follows that needs the answer
     return (await answer.json()).data;
