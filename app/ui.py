@@ -158,10 +158,10 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     ]
     for look in looks:
         look.success(None, js=SHOW_RESULT, **HIDDEN)
-    used = direct(a.use.click, h.use_proposal, a.proposal, [x.form.alignment, *p.proposed])
+    applied = direct(a.use.click, h.use_proposal, a.proposal, [x.form.alignment, *p.proposed])
     removed = direct(a.remove.click, lambda: None, None, x.form.alignment)
-    for aligned in (used, removed):
-        direct(aligned.then, *read)
+    for change in (applied, removed):
+        direct(change.then, *read)
 
     running = {"show_progress_on": p.waiting, **RUNNING}  # with the place in the queue
     ran = run.click(*run_pair, **running)
