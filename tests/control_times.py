@@ -283,6 +283,7 @@ def time_tabs(watch: Stopwatch) -> None:
         tab(page, "Result").click()
         watch.settle()
         run_example(page, 1 - number % 2)  # another one, or nothing would change
+        page.wait_for_timeout(1000)  # its result is looked at first
         for name, what in drawn.items():
             watch.use(f"open {name} after a run", DRAWS, Change("#ktb-tabs", what), tab(page, name).click)
         for name, what in shown.items():
