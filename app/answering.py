@@ -12,7 +12,8 @@ from typing import Any
 import gradio as gr
 
 from app.logs import note
-from app.uploads import UploadedOnly, session
+from app.unchanged import LeavesUnchanged
+from app.uploads import session
 from app.web.ids import id_of, request_id, went_wrong
 from app.web.upload import FULL_DISK
 
@@ -29,7 +30,7 @@ HEAVY = ("network", "sequence")
 _log = logging.getLogger(__name__)
 
 
-class Answering(UploadedOnly):
+class Answering(LeavesUnchanged):
     """A page whose unexpected errors reach the visitor as an id, and the log as a traceback under that id."""
 
     async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:

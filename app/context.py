@@ -19,6 +19,11 @@ OPEN_TAB = """(...given) => {
   given[given.length - 1] = tab ? tab.textContent.trim() : '';
   return given; }"""
 """Before a handler: the label of the open tab as its last input. On a narrow page it may lie in the menu."""
+IN_A_WHILE = """async (...given) => {
+  await new Promise((later) => setTimeout(later, 800));
+  await new Promise((idle) => window.requestIdleCallback?.(idle, { timeout: 2000 }) ?? idle());
+  return given; }"""
+"""Before a handler: when the result has been drawn, and what was worked out of it ahead."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,14 @@ class Context:
         handler: Callable,
         inputs: Sequence[gr.components.Component],
         outputs: Sequence[gr.components.Component],
+        is_ahead: bool = False,
     ) -> None:
         """Let a handler draw a tab once per run: at its end if the tab is open, else when it gets opened.
 
-        handler: (request, values of inputs) → outputs.
+        Args:
+            handler: (request, values of inputs) → outputs.
+            is_ahead: draw a closed tab, too, a while after the run and if the network has nothing to do then,
+                so that it opens at once.
         """
         label = tab.label
 
@@ -69,8 +78,13 @@ class Context:
             *given, opened = given
             return draw(request, *given) if opened == label else gr.skip()
 
+        def draw_if_free(request: gr.Request, *given):
+            return draw(request, *given) if self.service.turns.is_free else gr.skip()
+
         given = [self.changed, self.drawn, *inputs]
         direct(tab.select, draw, given, outputs)
+        if is_ahead:
+            direct(self.changed.change, draw_if_free, given, outputs, IN_A_WHILE)
         direct(self.changed.change, draw_if_open, [*given, self.opened], outputs, OPEN_TAB)
 
     def redraws(
@@ -83,7 +97,7 @@ class Context:
     ) -> None:
         """Let a handler draw a part of a tab again when its controls are used.
 
-        Gradio's lists report a choice twice; what was asked for last is not drawn again.
+        Gradio's lists report a choice twice; what was asked for last is not asked for or drawn again.
 
         Args:
             events: such as `control.input`.
@@ -98,4 +112,4 @@ class Context:
             drawn[key] = run, values
             return handler(request, *values)
 
-        direct(partial(gr.on, events), draw, [self.changed, self.drawn, *inputs], outputs)
+        direct(partial(gr.on, events), draw, [self.changed, self.drawn, *inputs], outputs, once=True)

@@ -16,7 +16,12 @@ Components = gr.blocks.Block | Sequence[gr.blocks.Block] | None
 
 
 def direct(
-    listen: Callable, handler: Callable, inputs: Components, outputs: Components, js: str = AS_GIVEN
+    listen: Callable,
+    handler: Callable,
+    inputs: Components,
+    outputs: Components,
+    js: str = AS_GIVEN,
+    once: bool = False,
 ) -> gr.events.Dependency:
     """Let a handler answer an event that only draws, past what Gradio's page does for an event of the server.
 
@@ -26,11 +31,12 @@ def direct(
 
     Args:
         listen: what hears the event, such as `button.click`; `partial(gr.on, [...])` hears several.
-        js: a script that is given the inputs' values, and gives what is sent in their place.
+        js: a script that is given the inputs' values, and gives (or promises) what is sent in their place.
+        once: whether the same inputs need no second answer while the first is on its way.
 
     Returns:
         The event, for what follows it.
     """
     answer = gr.on([], handler, inputs, outputs, **AT_ONCE)
-    script = f"async (...given) => window.ktbAsk({answer['id']}, ({js})(...given))"
+    script = f"async (...given) => window.ktbAsk({answer['id']}, await ({js})(...given), {str(once).lower()})"
     return listen(None, inputs, outputs, js=script, **AT_ONCE)

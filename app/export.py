@@ -192,7 +192,8 @@ class Export:
         shown = {self.controls.components[name]: value for name, value in given.controls.items()}
         where = {tab.label: tab.id for tab in p.tabs.children if isinstance(tab, gr.Tab)}.get(given.tab)
         opened = gr.skip() if where is None else gr.update(selected=where)
-        return answer | shown | {p.model: given.model, self.e.tab: given.tab, p.tabs: opened}
+        unknown = {p.x.shown: {}}  # so that what is read next sets every field of X
+        return answer | shown | unknown | {p.model: given.model, self.e.tab: given.tab, p.tabs: opened}
 
     def _settings(self, model, source, rest) -> Settings:
         *rest, tab = rest
@@ -227,11 +228,11 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
     shared = direct(parts.share.click, export.share, state, parts.link, OPEN_TAB)
     shared.success(None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN)
     before = [p.model, *p.for_model]
-    follows = [*p.of_model, p.model, p.tabs, parts.tab, *drawn]
+    follows = [*p.of_model, p.model, p.x.shown, p.tabs, parts.tab, *drawn]
     opacity = controls.components["opacity"]
     for opened in (
         page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's own tells the link
         direct(parts.load.upload, export.load, [parts.load, *before], follows),
     ):
-        read = direct(opened.success, handlers.read, [*p.given, p.opened], p.read, OPEN_TAB)
+        read = direct(opened.success, handlers.read, p.for_read, p.read, OPEN_TAB)
         read.then(None, opacity, None, js=APPLY, **HIDDEN)

@@ -77,27 +77,27 @@ class Handlers:
 
     def read_new_pair(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Forget what was said of the pair before (window, an estimated alignment), then read."""
-        *values, opened = values
+        *values, shown, opened = values
         form = XForm(*values)
         kept = None if form.alignment and form.alignment.is_estimate else form.alignment
         form = form._replace(window=None, alignment=kept)
-        answer = self.read(request, rgb_path, x_files, source, model_name, *form, opened)
+        answer = self.read(request, rgb_path, x_files, source, model_name, *form, shown, opened)
         return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept} | self._no_proposal()
 
     def read(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Read X without running the network; what is wrong stands where X would be shown.
 
-        The last value is the label of the open tab: large pictures of X are drawn where they are seen.
+        The last values are what the fields of X show, and the label of the open tab: large pictures of X are
+        drawn where they are seen.
         """
         self.remember(request, rgb_path, x_files)
-        *values, opened = values
+        *values, shown, opened = values
         x, t, form, inputs = self.p.x, self.p.x_tab, XForm(*values), self.service.inputs(model_name)
         is_file = source == "file"
         view, wrong = self._read(x_files if is_file else None, rgb_path, model_name, form)
         waits = view is not None and opened != t.tab.label
         fields = fields_for(form, inputs, view)
         answer = {
-            x.files: gr.update(visible=is_file),
             x.read: small_x_panel(view.reading) if view else wrong or hint(inputs, source),
             t.text: gr.skip() if waits else x_panel(view) if view else wrong or no_x(inputs),
             t.is_newer: True,
@@ -107,7 +107,7 @@ class Handlers:
         }
         if not (is_file and rgb_path and not x_files):  # else a run that failed meanwhile may have offered it
             answer[self.p.alone] = gr.update(visible=False)
-        return answer | x.updates(fields, bool(is_file and x_files), form.unit)
+        return answer | x.updates(fields, is_file, bool(is_file and x_files), form.unit, shown)
 
     def open_x_tab(self, request: gr.Request, waits, rgb_path, x_files, source, model_name, *values):
         """Draw what was read of X while its tab was closed."""
@@ -185,10 +185,10 @@ class Handlers:
 
     def reset(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """The fields of X at their start, and what is read with them; an alignment stays."""
-        *values, opened = values
+        *values, shown, opened = values
         form = XForm(*self.defaults())._replace(alignment=XForm(*values).alignment)
         start = dict(zip(self.p.x.values, form))
-        return start | self.read(request, rgb_path, x_files, source, model_name, *form, opened)
+        return start | self.read(request, rgb_path, x_files, source, model_name, *form, shown, opened)
 
     def choose_example(self, model_name, selected: gr.SelectData):
         """Put an example's files in their places, with nothing said about X."""

@@ -39,15 +39,20 @@ class Parts:
 
     @property
     def given(self) -> list[gr.components.Component]:
-        """What the current input is, as inputs of `Handlers.read` and of all that runs it."""
+        """What the current input is, as inputs of all that reads or runs it."""
         return [self.rgb, self.x.files, self.x.source, self.model, *self.x.values]
+
+    @property
+    def for_read(self) -> list[gr.components.Component]:
+        """Inputs of `Handlers.read`, `read_new_pair` and `reset`."""
+        return [*self.given, self.x.shown, self.opened]
 
     @property
     def read(self) -> list[gr.components.Component]:
         """Outputs of `Handlers.read`."""
         x, a = self.x, self.alignment
         t = self.x_tab
-        return [x.files, x.read, t.text, t.is_newer, t.waits, self.alone, a.state, a.remove, *x.follow]
+        return [x.read, t.text, t.is_newer, t.waits, self.alone, a.state, a.remove, *x.follow]
 
     @property
     def after_reset(self) -> list[gr.components.Component]:

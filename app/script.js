@@ -23,13 +23,17 @@
   };
 
   // One at a time per event; of those that are asked meanwhile the latest comes next, the others change nothing.
-  const waiting = new Map();
-  window.ktbAsk = async (event, given) => {
+  // With `once` what is being answered already is not asked again.
+  const waiting = new Map(), answering = new Map();
+  window.ktbAsk = async (event, given, once = false) => {
+    const said = once && JSON.stringify(given);
     if (waiting.has(event)) {
+      if (once && !waiting.get(event) && answering.get(event) === said) return [];
       waiting.get(event)?.(false);
       if (!(await new Promise((begin) => waiting.set(event, begin)))) return [];
     }
     waiting.set(event, null);
+    answering.set(event, said);
     try {
       return await answerTo(event, given);
     } finally {

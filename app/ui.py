@@ -133,10 +133,9 @@ def _lay_out(
 
 
 def _wire(h: Handlers, run: gr.Button) -> None:
-    p, x, a = h.p, h.p.x, h.p.alignment
-    t, with_tab = p.x_tab, [*p.given, p.opened]
-    read = (h.read, with_tab, p.read, OPEN_TAB)
-    new_pair = (h.read_new_pair, with_tab, p.new_pair, OPEN_TAB)
+    p, x, a, t = h.p, h.p.x, h.p.alignment, h.p.x_tab
+    read = (h.read, p.for_read, p.read, OPEN_TAB)
+    new_pair = (h.read_new_pair, p.for_read, p.new_pair, OPEN_TAB)
     run_pair = (h.run_pair, p.given, [p.foot, p.alone, t.is_newer, t.waits, p.pixel, p.changed])
 
     direct(p.rgb.input, h.show_photo, p.rgb, p.rgb)
@@ -148,7 +147,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
         lambda start, length: (start, length), [x.start, x.length], x.form.window,
     )  # fmt: skip
     direct(moved.then, *read)
-    direct(x.reset.click, h.reset, with_tab, p.after_reset, OPEN_TAB)
+    direct(x.reset.click, h.reset, p.for_read, p.after_reset, OPEN_TAB)
     direct(t.tab.select, h.open_x_tab, [t.waits, *p.given], [t.text, t.waits])
 
     no_file = gr.State(None)

@@ -39,7 +39,10 @@ def source_note(inputs: InputConfig) -> str:
 
 @dataclass(frozen=True)
 class XControls:
-    """The components of the X side; `form` are those of `XForm`, in its order."""
+    """The components of the X side; `form` are those of `XForm`, in its order.
+
+    `shown` is a State: what the components that follow what was read were last told to be; {}: unknown.
+    """
 
     source: gr.Radio
     files: gr.File
@@ -53,6 +56,7 @@ class XControls:
     start: gr.Slider
     length: gr.Slider
     reset: gr.Button
+    shown: gr.State
     form: XForm
     """Of components, in place of values."""
 
@@ -64,30 +68,41 @@ class XControls:
     @property
     def follow(self) -> list[Any]:
         """The components that change with what was read, as outputs of a handler."""
-        return [self.corrections, self.unit, self.thermal, self.camera, self.stream, self.table,
-                self.start, self.length]  # fmt: skip
+        return [self.files, self.corrections, self.unit, self.thermal, self.camera, self.stream, self.table,
+                self.start, self.length, self.shown]  # fmt: skip
 
-    def updates(self, fields: Fields, has_x: bool, unit: str) -> dict[Any, Any]:
-        """What the `follow` components become."""
+    def updates(
+        self, fields: Fields, is_file: bool, has_x: bool, unit: str, before: dict[str, Any]
+    ) -> dict[Any, Any]:
+        """What the `follow` components and `shown` become.
+
+        before: value of `shown`. What stands there already is not sent again: each component takes Gradio a
+            millisecond here, and more in the browser.
+        """
         choices = [(text, key) for key, text in fields.units.items()]
-        changed = {
-            self.corrections: gr.update(visible=has_x),
-            self.unit: gr.update(
+        wanted: dict[str, Any] = {
+            "files": is_file,
+            "corrections": has_x,
+            "unit": choices,
+            "thermal": fields.is_thermal,
+            "camera": fields.needs_camera,
+            "stream": fields.span_ms is not None,
+            "table": fields.is_table,
+        }
+        new = {name: value for name, value in wanted.items() if name not in before or before[name] != value}
+        changed = {getattr(self, name): gr.update(visible=bool(value)) for name, value in new.items()}
+        if "unit" in new or unit not in fields.units:
+            changed[self.unit] = gr.update(
                 choices=choices or [("none", "auto")],
                 value=unit if unit in fields.units else "auto",
                 visible=bool(choices),
-            ),
-            self.thermal: gr.update(visible=fields.is_thermal),
-            self.camera: gr.update(visible=fields.needs_camera),
-            self.stream: gr.update(visible=fields.span_ms is not None),
-            self.table: gr.update(visible=fields.is_table),
-        }
-        if fields.span_ms is not None:  # else nobody sees them, and the browser draws them again
+            )
+        if fields.span_ms is not None:  # else nobody sees them; the visitor may have moved them too far
             step = 10.0 ** (math.floor(math.log10(fields.span_ms)) - 3)
             span = math.ceil(fields.span_ms / step) * step  # the last step is no shorter: it is reached
             for slider, value in zip((self.start, self.length), fields.window_ms):
                 changed[slider] = gr.update(minimum=0, maximum=span, step=step, value=value)
-        return changed
+        return changed | {self.shown: wanted}
 
 
 def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:
@@ -154,6 +169,7 @@ def build_corrections(
         start,
         length,
         reset,
+        gr.State({}),
         form,
     )
 

@@ -120,21 +120,18 @@ def scalar_to_colors(values: np.ndarray, vmin: float, vmax: float, cmap: Cmap = 
     Raises:
         ValueError: unknown cmap, or a limit that is not finite.
     """
-    lut = _lut(cmap)
+    table = np.concatenate([_lut(cmap), [NO_VALUE_RGB]]).astype(np.uint8)
     if not (np.isfinite(vmin) and np.isfinite(vmax)):
         raise ValueError(f"vmin = {vmin}, vmax = {vmax}: both must be finite numbers")
     values = np.asarray(values, dtype=np.float32)
-    missing = np.isnan(values)
     span = float(vmax) - float(vmin)
     position = (values - np.float32(vmin)) / np.float32(span) if span else np.full_like(values, 0.5)
-    has_missing = bool(missing.any())
-    if has_missing:
-        position = np.where(missing, 0, position)
-    index = np.rint(np.clip(position, 0, 1) * _LAST).astype(np.uint8)
-    colors = np.take(lut, index, axis=0)
-    if has_missing:
-        colors[missing] = NO_VALUE_RGB
-    return colors
+    position = np.rint(np.clip(position, 0, 1) * _LAST)
+    index = np.where(np.isnan(values), _LAST + 1, position).astype(np.uint8)
+    if not index.size:
+        return np.zeros((*index.shape, 3), np.uint8)
+    # OpenCV looks up whole colours, several times as fast as NumPy.
+    return cv2.applyColorMap(index.reshape(1, -1), table[:, None]).reshape(*index.shape, 3)
 
 
 def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255, 255, 255)) -> np.ndarray:

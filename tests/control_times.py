@@ -118,6 +118,7 @@ class Change:
 STAGE = Change("#ktb-stage", "img, .ktb-captions *")
 MAP = Change("#ktb-pane-map", "img")
 POINTS = Change("#ktb-pane-photo", "svg")
+PHOTO = "#ktb-pane-photo img.ktb-view"
 
 
 class Stopwatch:
@@ -242,7 +243,7 @@ def time_fusion(watch: Stopwatch) -> None:
         for _ in range(max(2, watch.uses // 3)):
             watch.use(f"map: {name}", DRAWS, MAP, option(page, "#ktb-map", name))
             watch.use("map: Balance", DRAWS, MAP, option(page, "#ktb-map", "Balance"))
-    picture = page.locator("#ktb-pane-photo img.ktb-view")
+    picture = page.locator(PHOTO)
     clicks = [lambda at=at: picture.evaluate(CLICK, at) for at in ([0.2, 0.3], [0.7, 0.6], [0.5, 0.9])]
     places = itertools.cycle(clicks)  # never the same twice running, which would change nothing
     for level in (0, 1, 2, 3):
@@ -271,24 +272,34 @@ def time_heads(watch: Stopwatch, control: str) -> None:
     watch.cycle(control, DRAWS, MAP, heads)
 
 
+def panel(what: str) -> Change:
+    """The panel of a tab that holds this opens."""
+    return Change(f"#ktb-tabs [role=tabpanel]:has({what})", "@style")
+
+
 def time_tabs(watch: Stopwatch) -> None:
     """Each tab once after each run, which draws it, and once more."""
     page = watch.page
-    drawn = {"Branches": "#ktb-branches img", "Fusion": "#ktb-pane-photo svg"}
-    shown = {**drawn, "X input": "#ktb-x-tab img"}  # what was read of X stands there before the run
+    branches, fusion = "#ktb-branches img", "#ktb-pane-photo svg"
+    # What was read of X stands there before the run.
+    shown = {"Branches": branches, "Fusion": fusion, "X input": "#ktb-x-tab img"}
     for name, what in shown.items():
         tab(page, name).click()
         page.wait_for_selector(what)
+    photo = page.get_attribute(PHOTO, "src")
     for number in range(max(2, watch.uses // 4)):
         tab(page, "Result").click()
         watch.settle()
         run_example(page, 1 - number % 2)  # another one, or nothing would change
-        page.wait_for_timeout(1000)  # its result is looked at first
-        for name, what in drawn.items():
-            watch.use(f"open {name} after a run", DRAWS, Change("#ktb-tabs", what), tab(page, name).click)
+        page.wait_for_timeout(2000)  # its result is looked at first, and the fusion is drawn meanwhile
+        new = Change("#ktb-tabs", branches)
+        watch.use("open Branches after a run", DRAWS, new, tab(page, "Branches").click)
+        watch.use("open Fusion after a run", DRAWS, panel(fusion), tab(page, "Fusion").click)
+        photo, before = page.get_attribute(PHOTO, "src"), photo
+        if photo == before:
+            raise SystemExit("open Fusion after a run: it shows the run before")
         for name, what in shown.items():
-            panel = Change(f"#ktb-tabs [role=tabpanel]:has({what})", "@style")
-            watch.use(f"open {name} again", BROWSER, panel, tab(page, name).click)
+            watch.use(f"open {name} again", BROWSER, panel(what), tab(page, name).click)
     tab(page, "Result").click()
 
 

@@ -17,6 +17,7 @@ from app.results import LazyLevels
 from app.service import Service
 from app.tabs import branches, x_input
 from app.tabs import result as result_tab
+from app.tabs.fusion import FusionTab
 from app.turns import Turns
 from app.ui import build_page
 
@@ -159,11 +160,25 @@ def test_one_is_asked_at_a_time_and_then_the_latest(page):
     assert page.evaluate(asked) == [[[10], [], [30]], "refused", [50], [1, 3, 4, 5]]
 
 
+def test_a_choice_that_the_list_reports_twice_is_asked_for_once(page, tmp_path):
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    settle(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/run/" in request.url else None)
+    page.click("#ktb-left input")
+    page.get_by_role("option", name="Confidence", exact=True).locator("visible=true").click()
+    page.wait_for_selector("#ktb-stage img[alt='confidence']")
+    settle(page)
+    assert len(asked) == 1
+
+
 def test_a_drawing_that_is_lost_on_its_way_is_told_and_leaves_all_as_it_was(page, tmp_path):
     upload(page, *write_pair(tmp_path))
     run(page)
     open_tab(page, "Fusion")
     page.wait_for_selector("#ktb-pane-map img")
+    page.wait_for_timeout(2500)  # what is drawn ahead is not what is lost
     page.route("**/run/predict", lambda route: route.abort())
     page.locator("#ktb-level label").nth(0).click()
     page.wait_for_selector(".toast-body >> text=The server does not answer.")
@@ -171,6 +186,43 @@ def test_a_drawing_that_is_lost_on_its_way_is_told_and_leaves_all_as_it_was(page
     page.unroute("**/run/predict")
     page.locator("#ktb-level label").nth(1).click()
     page.wait_for_selector("#ktb-honesty tr.chosen[data-level='1']")
+
+
+@pytest.fixture
+def fusions(page, monkeypatch, tmp_path):
+    """What was drawn in the fusion tab of a page with a result, which was looked at."""
+    drawn, draw = [], FusionTab.draw
+    monkeypatch.setattr(FusionTab, "draw", lambda *given: drawn.append(given[1]) or draw(*given))
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    settle(page)
+    open_tab(page, "Fusion")
+    page.wait_for_selector("#ktb-pane-photo img.ktb-view")
+    open_tab(page, "Result")
+    page.locator("#ktb-source label").nth(1).click()
+    return drawn
+
+
+def test_the_fusion_is_drawn_ahead_and_once(page, fusions):
+    assert len(fusions) == 1
+    run_again(page)
+    page.wait_for_selector("#ktb-fusion >> text=X was missing", state="attached")
+    assert not page.is_visible("#ktb-pane-photo")
+    open_tab(page, "Fusion")
+    settle(page)
+    assert page.is_visible("#ktb-fusion >> text=X was missing")
+    assert [result.x_is_missing for result in fusions] == [False, True]
+
+
+def test_nothing_is_drawn_ahead_while_the_network_is_busy(page, fusions, monkeypatch):
+    with monkeypatch.context() as busy:
+        busy.setattr(Turns, "is_free", property(lambda turns: False))
+        run_again(page)
+        page.wait_for_timeout(4000)
+        assert len(fusions) == 1
+    open_tab(page, "Fusion")
+    page.wait_for_selector("#ktb-fusion >> text=X was missing")
+    assert len(fusions) == 2
 
 
 def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from app.glossary import explain, term
@@ -33,7 +34,7 @@ def error_box(message: str) -> str:
 def network_picture(reading: XReading) -> np.ndarray:
     """(H, W, 3) uint8: the values that the network gets, 0..1 as black to white (-1..1 for angles)."""
     image = (reading.image + 1) / 2 if reading.encoding == "aolp" else reading.image
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return cv2.convertScaleAbs(image, alpha=255)
 
 
 def small_x_panel(reading: XReading) -> str:

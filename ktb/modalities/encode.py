@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import cv2
 import numpy as np
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
 from ktb.modalities import depth, event_images, hha, image, nir, polarization, thermal
 from ktb.modalities.depth import DepthReading, fill_holes
-from ktb.modalities.encoded import Encoded, Histogram
+from ktb.modalities.encoded import Encoded, Histogram, ends
 from ktb.modalities.events import EventStream
 from ktb.modalities.limits import InputError
 from ktb.modalities.options import AUTO, XOptions
@@ -63,8 +64,6 @@ class XReading:
     warnings: tuple[str, ...] = ()
     origin: Origin = "measured"
 
-_ENOUGH = 50_000  # values, for where the colours of a preview begin and end
-
 
 def encode_x(
     x: np.ndarray | EventStream | RawX,
@@ -106,7 +105,7 @@ def encode_x(
         assert placed.metres is not None
         scaled = np.clip(fill_holes(placed.metres) / inputs.max_metres, 0, 1)
     if scaled.ndim == 2:
-        scaled = np.repeat(scaled[..., None], 3, axis=-1)
+        scaled = cv2.merge([scaled, scaled, scaled])
     own = {"file": raw.name, "format": raw.format, "size": f"{raw.size_hw[1]} x {raw.size_hw[0]}"}
     kind = {"LiDAR": "an image projected already, taken as it is"} if modality == "lidar" else {}
     facts = own | kind | dict(raw.facts) | dict(encoded.facts) | placed.facts
@@ -150,6 +149,5 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:
 def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:
     if display.ndim == 3:
         return display
-    measured = display[~np.isnan(display)]
-    near, far = np.percentile(measured[:: max(1, measured.size // _ENOUGH)], (2, 98))
+    near, far = ends(display[~np.isnan(display)], 2, 98)
     return scalar_to_colors(display, near, far) if far_is_bright else scalar_to_colors(display, far, near)
