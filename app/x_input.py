@@ -69,15 +69,15 @@ class XControls:
     def follow(self) -> list[Any]:
         """The components that change with what was read, as outputs of a handler."""
         return [self.files, self.corrections, self.unit, self.thermal, self.camera, self.stream, self.table,
-                self.start, self.length, self.shown]  # fmt: skip
+                self.start, self.length]  # fmt: skip
 
     def updates(
-        self, fields: Fields, is_file: bool, has_x: bool, unit: str, before: dict[str, Any]
+        self, fields: Fields, is_file: bool, has_x: bool, unit: str, shown: dict[str, Any]
     ) -> dict[Any, Any]:
-        """What the `follow` components and `shown` become.
+        """What the `follow` components become.
 
-        before: value of `shown`. What stands there already is not sent again: each component takes Gradio a
-            millisecond here, and more in the browser.
+        shown: value of `self.shown`, which this changes at once, for what reads beside it. What stands there
+            is not sent again: each component takes Gradio a millisecond here, and more in the browser.
         """
         choices = [(text, key) for key, text in fields.units.items()]
         wanted: dict[str, Any] = {
@@ -89,7 +89,8 @@ class XControls:
             "stream": fields.span_ms is not None,
             "table": fields.is_table,
         }
-        new = {name: value for name, value in wanted.items() if name not in before or before[name] != value}
+        new = {name: value for name, value in wanted.items() if name not in shown or shown[name] != value}
+        shown.update(new)
         changed = {getattr(self, name): gr.update(visible=bool(value)) for name, value in new.items()}
         if "unit" in new or unit not in fields.units:
             changed[self.unit] = gr.update(
@@ -102,7 +103,7 @@ class XControls:
             span = math.ceil(fields.span_ms / step) * step  # the last step is no shorter: it is reached
             for slider, value in zip((self.start, self.length), fields.window_ms):
                 changed[slider] = gr.update(minimum=0, maximum=span, step=step, value=value)
-        return changed | {self.shown: wanted}
+        return changed
 
 
 def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import cv2
+import gradio as gr
 import numpy as np
 import pytest
 from browsing import MASK, below, downloaded, new_tab, pixels, run, upload
@@ -26,6 +27,7 @@ from app.photo import shown_photo
 from app.results import XView
 from app.service import MissingX, Service
 from app.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
+from app.x_input import build_corrections, build_x_input
 from ktb import Predictor, load_model
 from ktb.config import InputConfig
 from ktb.modalities import AUTO, XOptions, read_image_rgb, read_x
@@ -124,6 +126,23 @@ def test_fields_that_make_no_sense_are_hidden(service, tmp_path):
     unread = fields_for(XForm(modality="event"), inputs, None)
     assert unread.is_table
     assert unread.span_ms is None
+
+
+def test_fields_are_told_only_what_changes(service):
+    takes = service.inputs(DEPTH)
+    with gr.Blocks():
+        source, _, files = build_x_input(takes)
+        x = build_corrections(source, files, gr.HTML(), takes, "auto")
+    depth, thermal = (fields_for(XForm(modality=kind), takes, None) for kind in ("depth", "thermal"))
+    shown: dict = {}
+    everything = {x.files, x.corrections, x.unit, x.thermal, x.camera, x.stream, x.table}
+    assert set(x.updates(depth, True, True, "auto", shown)) == everything
+    assert x.updates(depth, True, True, "mm", shown) == {}
+    told = x.updates(thermal, True, True, "mm", shown)
+    assert set(told) == {x.unit, x.thermal}
+    assert (told[x.unit]["value"], told[x.thermal]["visible"]) == ("auto", True)  # mm is no temperature
+    assert set(x.updates(thermal, True, True, "mm", shown)) == {x.unit}
+    assert set(x.updates(thermal, False, False, "auto", shown)) == {x.files, x.corrections}
 
 
 def test_the_sliders_show_the_stream_and_its_window(service, tmp_path):
