@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import numpy as np
@@ -27,7 +28,8 @@ class Page(LeavesUnchanged):
         """What the page gets of an answer, and the session after it."""
         state = SessionState(self)
         answer = (way or type(self).postprocess_data)(self, self.fns[event["id"]], predictions, state)
-        return asyncio.run(answer), state
+        with ThreadPoolExecutor(1) as apart:  # a browser of other tests runs a loop in this one
+            return apart.submit(asyncio.run, answer).result(), state
 
 
 @pytest.fixture(scope="module")
