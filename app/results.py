@@ -62,7 +62,7 @@ class Result:
     """One run: the photograph, what X is called, what the network said, the fusion per level, and X.
 
     `offered_as` is what `Service` calls the checkpoint; it may differ from the name that the file carries.
-    `drawn` keeps the pictures that were drawn of it last.
+    `drawn` keeps the pictures that were drawn of it last, `inspected` what a pixel has in common at all levels.
     """
 
     rgb: np.ndarray
@@ -72,6 +72,7 @@ class Result:
     x: XView
     offered_as: str = ""
     drawn: Recent = field(default_factory=lambda: Recent(DRAWN), init=False, repr=False, compare=False)
+    inspected: Recent = field(default_factory=lambda: Recent(1), init=False, repr=False, compare=False)
 
     @property
     def x_is_missing(self) -> bool:

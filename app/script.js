@@ -48,7 +48,7 @@
 (() => {
   const VIEW = "img.ktb-view";
   let at = null; // [y, x] as fractions of the picture; null: nothing is inspected
-  let dragged = null, sending = false;
+  let dragged = null, sending = false, changed = false;
 
   const clamp = (v) => Math.min(Math.max(v, 0), 0.999999);
   const within = (img, event) => {
@@ -91,16 +91,15 @@
     requestAnimationFrame(() => { planned = false; place(); });
   };
 
-  // Gradio runs one request at a time and then the latest; here at most one per frame.
+  // The first at once, so that the server works while the markers move; then at most one per frame, the latest.
   const send = () => {
-    if (sending) return;
+    if (sending) { changed = true; return; }
     sending = true;
-    requestAnimationFrame(() => {
-      sending = false;
-      window.ktbSendPixel?.(at ? `${at[0].toFixed(6)},${at[1].toFixed(6)}` : "");
-    });
+    changed = false;
+    requestAnimationFrame(() => { sending = false; if (changed) send(); });
+    window.ktbSendPixel?.(at ? `${at[0].toFixed(6)},${at[1].toFixed(6)}` : "");
   };
-  const point = (next) => { at = next; plan(); send(); };
+  const point = (next) => { at = next; send(); plan(); };
   window.ktbForgetPixel = () => { at = null; plan(); };
 
   // A drawn point lies over its picture; a click on it means the pixel below.
@@ -116,7 +115,8 @@
     if (dragged) { event.preventDefault(); point(within(dragged, event)); }
   });
   document.addEventListener("pointerup", (event) => {
-    if (dragged) point(within(dragged, event));
+    const end = dragged && within(dragged, event);
+    if (end && String(end) !== String(at)) point(end); // where a click began it was sent
     dragged = null;
   });
   document.addEventListener("pointercancel", () => { dragged = null; });

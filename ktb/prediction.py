@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,12 +25,27 @@ def _neighbours(position: int, size: int, source: int) -> tuple[tuple[int, float
     return (low, 1 - (centre - low)), (min(low + 1, source - 1), centre - low)
 
 
-def read_bilinear(maps: Tensor, size_hw: tuple[int, int], pixel: tuple[int, int]) -> Tensor:
-    """One pixel (y, x) of maps (K, h, w) upsampled bilinearly to size_hw, as `F.interpolate` does; (K,)."""
-    for position, size in zip(pixel, size_hw):  # the axis that is read next is the second; it vanishes
-        (low, share_low), (high, share_high) = _neighbours(position, size, maps.shape[1])
-        maps = maps[:, low] * share_low + maps[:, high] * share_high
-    return maps
+def _shares(position: int, sizes: Sequence[int]) -> dict[int, float]:
+    """The samples, of sizes[0], that a position is made of, upsampled to one size after another."""
+    if len(sizes) == 1:
+        return {position: 1.0}
+    shares: dict[int, float] = defaultdict(float)
+    for neighbour, part in _neighbours(position, sizes[-1], sizes[-2]):
+        for index, share in _shares(neighbour, sizes[:-1]).items():
+            shares[index] += part * share
+    return shares
+
+
+def read_bilinear(maps: Tensor, pixel: tuple[int, int], *sizes_hw: tuple[int, int]) -> Tensor:
+    """One pixel (y, x) of maps (K, h, w) that are upsampled bilinearly to one size after another; (K,).
+
+    What `F.interpolate` gives there, without the rest of the image.
+    """
+    rows, columns = (
+        _shares(place, sides) for place, *sides in zip(pixel, maps.shape[1:], *sizes_hw, strict=True)
+    )
+    around = maps[:, list(rows)][:, :, list(columns)]
+    return around @ maps.new_tensor(list(columns.values())) @ maps.new_tensor(list(rows.values()))
 
 
 @dataclass(frozen=True)
@@ -85,17 +101,11 @@ class Prediction:
         height, width = self.labels["fused"].shape
         if not (0 <= y < height and 0 <= x < width):
             raise ValueError(f"pixel ({y}, {x}) is outside the photograph of {height} x {width} pixels")
-        found = {}
-        for branch, logits in self.logits.items():
-            # Upsampled twice, as the network and the predictor do, but only where the pixel is.
-            at = sum(
-                share_y * share_x * read_bilinear(logits[0], self.network_hw, (row, column))
-                for row, share_y in _neighbours(y, height, self.network_hw[0])
-                for column, share_x in _neighbours(x, width, self.network_hw[1])
-            )
-            assert isinstance(at, Tensor)
-            found[branch] = at.softmax(dim=0).numpy()
-        return found
+        # Upsampled twice, as the network and the predictor do.
+        return {
+            branch: read_bilinear(logits[0], (y, x), self.network_hw, (height, width)).softmax(dim=0).numpy()
+            for branch, logits in self.logits.items()
+        }
 
     def class_table(self, branch: Branch = "fused") -> list[ClassRow]:
         """The classes that are present, largest share first."""

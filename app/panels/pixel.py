@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 import numpy as np
 
 from app.drawing import EMPHASISED, hex_colors
 from app.glossary import explain, term
 from app.results import Result
-from ktb.inspection.pixel import at_of_pixel, inspect_pixel, pixel_shares, place_in_image, strongest
+from ktb.inspection.pixel import (
+    PixelShares,
+    at_of_pixel,
+    inspect_pixel,
+    pixel_shares,
+    place_in_image,
+    strongest,
+)
 from ktb.inspection.views import PixelView
 from ktb.inspection.words import describe_pixel
 
@@ -30,6 +38,7 @@ def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> st
     """Everything about one pixel at one level; `view` as `view_of` gives it."""
     (y, x), (row, column), (rows, columns) = pixel, view.position, view.grid_hw
     whose = "mean over the heads" if view.head is None else f"head {view.head}"
+    shares, classes = result.inspected.get(pixel, lambda: _of_all_levels(result, pixel))
     tiles = "".join(
         f"<div><b>{value}</b><span>{said}</span></div>"
         for value, said in (
@@ -50,8 +59,8 @@ data-head="{"mean" if view.head is None else view.head}">
 position ({row}, {column}) of {rows} × {columns}</span></h4>
 <div class="ktb-tiles">{tiles}</div>
 <p>{explain(describe_pixel(view, "X"), {"normalised entropy": "entropy"})}</p>
-<h5>Where its fused feature came from</h5>{_shares(result, view.level, pixel)}
-<h5>What each {term("segmentation head", "head")} says here</h5>{_probabilities(result, pixel)}</div>"""
+<h5>Where its fused feature came from</h5>{_shares(shares, view.level)}
+<h5>What each {term("segmentation head", "head")} says here</h5>{classes}</div>"""
 
 
 def points_table(result: Result, view: PixelView) -> str:
@@ -80,8 +89,12 @@ def points_table(result: Result, view: PixelView) -> str:
 <th>{term("led by")}</th></tr></thead><tbody>{rows}</tbody></table></div>"""
 
 
-def _shares(result: Result, level: int, pixel: tuple[int, int]) -> str:
-    shares = pixel_shares(result.prediction.trace, at_of_pixel(pixel, result.rgb.shape[:2]))
+def _of_all_levels(result: Result, pixel: tuple[int, int]) -> tuple[list[PixelShares], str]:
+    at = at_of_pixel(pixel, result.rgb.shape[:2])
+    return pixel_shares(result.prediction.trace, at), _classes(result, pixel)
+
+
+def _shares(shares: Sequence[PixelShares], level: int) -> str:
     rows = []
     for index, share in enumerate(shares):
         parts = (("rgb", share.rgb), ("x", share.x), ("context", share.context))
@@ -100,7 +113,7 @@ def _shares(result: Result, level: int, pixel: tuple[int, int]) -> str:
     return f'<div class="ktb-shares">{"".join(rows)}</div>{key}'
 
 
-def _probabilities(result: Result, pixel: tuple[int, int]) -> str:
+def _classes(result: Result, pixel: tuple[int, int]) -> str:
     prediction = result.prediction
     columns = []
     for branch, found in prediction.probabilities_at(*pixel).items():

@@ -186,7 +186,7 @@ def _places_of(model: KTB, logits: Tensor, index: int, image_hw: tuple[int, int]
 
 def _shown_at(logits: Tensor, pixel: tuple[int, int], image_hw: tuple[int, int]) -> int:
     """The class of a mask's pixel: at an edge another one than at the middle of its position."""
-    return int(read_bilinear(_at_network_size(logits)[0], image_hw, pixel).argmax())
+    return int(read_bilinear(_at_network_size(logits)[0], pixel, image_hw).argmax())
 
 
 def _at_network_size(logits: Tensor) -> Tensor:

@@ -135,8 +135,7 @@ def pixel_shares(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list
 
 def sparse_share(trace: FusionTrace) -> Tensor:
     """‖α ⊙ attended‖ / (‖α ⊙ attended‖ + ‖ι ⊙ z‖), (B, h, w) in [0, 1]; 0 where both are 0."""
-    attended, context = trace.attended_norm.float(), trace.context_norm.float()
-    return attended / (attended + context).clamp(min=torch.finfo(torch.float32).tiny)
+    return _share(trace.attended_norm.float(), trace.context_norm.float())
 
 
 def require_single(trace: FusionTrace) -> FusionTrace:
@@ -170,4 +169,8 @@ def _balance_at(trace: FusionTrace, cell: tuple[int, int]) -> float:
 
 @torch.no_grad()
 def _sparse_share_at(trace: FusionTrace, cell: tuple[int, int]) -> float:
-    return float(sparse_share(trace)[0, cell[0], cell[1]])
+    return float(_share(trace.attended_norm[0][cell].float(), trace.context_norm[0][cell].float()))
+
+
+def _share(part: Tensor, rest: Tensor) -> Tensor:
+    return part / (part + rest).clamp(min=torch.finfo(torch.float32).tiny)
