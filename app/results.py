@@ -62,7 +62,7 @@ class Result:
     """One run: the photograph, what X is called, what the network said, the fusion per level, and X.
 
     `offered_as` is what `Service` calls the checkpoint; it may differ from the name that the file carries.
-    `drawn` keeps the pictures that were drawn of it last, `inspected` what a pixel has in common at all levels.
+    `drawn` keeps the pictures that were drawn of it last, `inspected` what all levels say of the last pixel.
     """
 
     rgb: np.ndarray

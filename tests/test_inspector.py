@@ -128,6 +128,19 @@ def test_a_click_on_a_drawn_point_inspects_the_pixel_below_it(fusion):
     assert abs(int(found["x"]) - wanted[1]) <= 1
 
 
+def test_a_click_asks_once_and_the_next_one_again(fusion):
+    asked: list[str] = []
+    fusion.on("request", lambda ask: asked.extend(re.findall(r'"(0\.\d{6},0\.\d{6})"', ask.post_data or "")))
+    picture = fusion.locator("#ktb-pane-photo img.ktb-view")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    for count, x in enumerate((0.3, 0.6, 0.6), start=1):
+        fusion.mouse.click(box["x"] + x * box["width"], box["y"] + 0.4 * box["height"], delay=50)
+        fusion.wait_for_timeout(300)
+        assert len(asked) == count, "the button's release says nothing new"
+    assert asked[0] != asked[1] == asked[2]
+
+
 def test_the_point_stays_when_level_or_head_changes_and_goes_with_a_new_run(fusion, expected):  # noqa: F811
     inspect(fusion, 0.7, 0.2, "x")
     pixel = {key: shown(fusion)[key] for key in ("y", "x")}

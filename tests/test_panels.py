@@ -12,7 +12,7 @@ import pytest
 from pairs import write_pair
 from PIL import Image
 
-from app.drawing import places_xy
+from app.drawing import pixel_points, places_xy
 from app.layout import card_text
 from app.panels import fusion, maps, pixel
 from app.panels.branches import branches_panel
@@ -21,6 +21,7 @@ from app.results import Result
 from app.service import Service
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
+from ktb.inspection.pixel import pixel_shares, strongest
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -144,6 +145,36 @@ def test_the_map_is_the_levels_grid_pixel_by_pixel(result):
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))))
     scale = maps.scale_of("balance", result.levels, 0)
     assert np.array_equal(picture, scale.colors(result.levels[1].head_balance[0]))
+
+
+def test_the_area_of_a_drawn_point_is_its_attention(result):
+    made = np.random.default_rng(0)
+    places, attention = made.uniform(-1, 1, (300, 2)), made.dirichlet(np.full(300, 2.0))
+    view = dataclasses.replace(
+        pixel.view_of(result, 1, 0, (20, 30)), points=places, references=places, attention=attention,
+        weight_x=made.uniform(size=300), x_led=np.arange(300) >= 150,
+    )  # fmt: skip
+    drawn = pixel_points(view, (480, 640), "points", "random")
+    faint = np.setdiff1d(np.arange(300), strongest(view, 15))
+    discs = re.findall(r"a([\d.]+) \1 0 1 1 [\d.]+ 0a\1 \1", drawn)
+    squares = re.findall(r"h([\d.]+)v\1h-\1z", drawn)
+    for sizes, is_x_led in ((discs, False), (squares, True)):
+        expected = np.sort(attention[faint][view.x_led[faint] == is_x_led])
+        found = np.sort(np.array(sizes, float))
+        assert len(found) == len(expected) > 100
+        per_area = (expected / found**2)[found > 1]
+        assert per_area == pytest.approx(per_area.mean(), rel=0.02)
+    assert drawn.count("<path") <= 11 + 3, "a path per colour, and the lines"
+
+
+def test_what_all_levels_say_of_a_pixel_is_worked_out_once(result, monkeypatch):
+    asked = []
+    monkeypatch.setattr(pixel, "pixel_shares", lambda *given: asked.append(given) or pixel_shares(*given))
+    texts = [pixel.pixel_details(result, pixel.view_of(result, level, None, at), at)
+             for at in ((21, 31), (22, 32)) for level in range(4)]  # fmt: skip
+    assert len(asked) == 2
+    classes = {re.search(r'<div class="ktb-classes">.*', text).group() for text in texts}
+    assert len(classes) == 2, "those of its own pixel"
 
 
 def test_levels_hold_what_the_trace_says(result):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import json
 
 import cv2
@@ -22,6 +23,7 @@ from ktb.config import InputConfig
 from ktb.decision import decide
 from ktb.model import BRANCHES
 from ktb.outputs import result_files
+from ktb.prediction import read_bilinear
 from ktb.preparing import network_size, resize_for_network
 from ktb.visualize import overlay
 
@@ -382,6 +384,17 @@ def test_probabilities_at_a_pixel_are_those_that_the_mask_was_decided_by(predict
             )
     with pytest.raises(ValueError, match="outside the photograph"):
         prediction.probabilities_at(height, 0)
+
+
+@pytest.mark.parametrize("sizes", [[(97, 30)], [(48, 64), (131, 40)], [(12, 16)], [(24, 32), (6, 90)]])
+def test_a_pixel_of_enlarged_maps_is_that_of_the_whole_picture(sizes):
+    maps = torch.randn(5, 12, 16, generator=torch.Generator().manual_seed(0))
+    whole = maps[None]
+    for size in sizes:
+        whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
+    height, width = sizes[-1]
+    for y, x in itertools.product((0, 1, height // 2, height - 1), (0, 5, width - 1)):
+        assert torch.allclose(read_bilinear(maps, (y, x), *sizes), whole[0, :, y, x], atol=1e-5)
 
 
 def test_the_trace_tells_how_strongly_prompts_changed_the_tokens(prediction, pair, predictor):
