@@ -14,7 +14,7 @@ from ktb.inspection.views import LevelMaps
 from ktb.modalities import XReading
 from ktb.recent import Recent
 
-DRAWN = 24  # pictures of a result, a few hundred KiB each
+DRAWN = 48  # pictures of a result, 10 to a few hundred KiB each
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from app.drawing import canvas, level_points
 from app.glossary import explain, term
-from app.panels.maps import all_levels, borders, map_view
+from app.panels.maps import all_levels, borders, head_grid, map_view
 from app.panels.x_input import warnings_box
 from app.pictures import display_hw, display_size, figure_tag, image_tag
 from app.results import Result
@@ -56,13 +56,14 @@ def pictures(result: Result) -> tuple[str, str]:
 
 
 def at_first(result: Result) -> None:
-    """Draw what its tab shows first of a run, which stays with the result."""
+    """Draw what its tab shows first of a run, and its many heads; all stays with the result."""
     if result.levels:
         pictures(result)
         borders(result)
         map_view(result, FIRST_LEVEL, None, FIRST_MAP)
         all_levels(result, FIRST_MAP, None)
         placed_points(result, FIRST_LEVEL, None)
+        head_grid(result)
 
 
 def _pictures(result: Result) -> tuple[str, str]:

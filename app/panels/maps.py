@@ -254,6 +254,10 @@ def _all_levels(result: Result, kind: str, head: int | None) -> str:
 
 def head_grid(result: Result) -> str:
     """The balance of every head of every level, all in one scale."""
+    return result.drawn.get("heads", lambda: _head_grid(result))
+
+
+def _head_grid(result: Result) -> str:
     everything = np.concatenate([maps.head_balance.ravel() for maps in result.levels])
     high = clipped_range(everything, centre=0.5)[1]
     half = float(np.clip(high - 0.5, MIN_BALANCE_RANGE, 0.5))
