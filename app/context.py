@@ -82,10 +82,10 @@ class Context:
             return draw(request, *given) if self.service.turns.is_free else gr.skip()
 
         given = [self.changed, self.drawn, *inputs]
-        direct(tab.select, draw, given, outputs)
+        direct(tab.select, draw, given, outputs, lane=label)
         if is_ahead:
-            direct(self.changed.change, draw_if_free, given, outputs, IN_A_WHILE)
-        direct(self.changed.change, draw_if_open, [*given, self.opened], outputs, OPEN_TAB)
+            direct(self.changed.change, draw_if_free, given, outputs, IN_A_WHILE, lane=label)
+        direct(self.changed.change, draw_if_open, [*given, self.opened], outputs, OPEN_TAB, lane=label)
 
     def redraws(
         self,
@@ -112,4 +112,11 @@ class Context:
             drawn[key] = run, values
             return handler(request, *values)
 
-        direct(partial(gr.on, events), draw, [self.changed, self.drawn, *inputs], outputs, once=True)
+        direct(
+            partial(gr.on, events),
+            draw,
+            [self.changed, self.drawn, *inputs],
+            outputs,
+            once=True,
+            lane=tab.label,
+        )

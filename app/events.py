@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ def direct(
     outputs: Components,
     js: str = AS_GIVEN,
     once: bool = False,
+    lane: str = "",
 ) -> gr.events.Dependency:
     """Let a handler answer an event that only draws, past what Gradio's page does for an event of the server.
 
@@ -33,10 +35,13 @@ def direct(
         listen: what hears the event, such as `button.click`; `partial(gr.on, [...])` hears several.
         js: a script that is given the inputs' values, and gives (or promises) what is sent in their place.
         once: whether the same inputs need no second answer while the first is on its way.
+        lane: events of the same one are asked one after the other: those that draw the same components. Else
+            an answer that took longer would undo what was asked for later.
 
     Returns:
         The event, for what follows it.
     """
     answer = gr.on([], handler, inputs, outputs, **AT_ONCE)
-    script = f"async (...given) => window.ktbAsk({answer['id']}, await ({js})(...given), {str(once).lower()})"
+    options = json.dumps([once, lane or answer["id"]])
+    script = f"async (...given) => window.ktbAsk({answer['id']}, await ({js})(...given), ...{options})"
     return listen(None, inputs, outputs, js=script, **AT_ONCE)

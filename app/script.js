@@ -22,24 +22,26 @@
     return (await answer.json()).data;
   };
 
-  // One at a time per event; of those that are asked meanwhile the latest comes next, the others change nothing.
-  // With `once` what is being answered already is not asked again.
-  const waiting = new Map(), answering = new Map();
-  window.ktbAsk = async (event, given, once = false) => {
-    const said = once && JSON.stringify(given);
-    if (waiting.has(event)) {
-      if (once && !waiting.get(event) && answering.get(event) === said) return [];
-      waiting.get(event)?.(false);
-      if (!(await new Promise((begin) => waiting.set(event, begin)))) return [];
+  // Of a lane one is asked at a time, so that what is drawn is what was asked for last. Of an event that waits
+  // for its turn and is asked again only the latest counts; the others change nothing. With `once` what is being
+  // answered already is not asked again.
+  const lanes = new Map(); // those that wait for an answer: what was asked, and who begins when by event
+  window.ktbAsk = async (event, given, once, lane) => {
+    const said = once && JSON.stringify([event, given]), busy = lanes.get(lane);
+    if (busy) {
+      if (once && !busy.waiting.has(event) && busy.said === said) return [];
+      busy.waiting.get(event)?.(false);
+      if (!(await new Promise((begin) => busy.waiting.set(event, begin)))) return [];
     }
-    waiting.set(event, null);
-    answering.set(event, said);
+    const own = busy ?? { waiting: new Map() };
+    lanes.set(lane, own);
+    own.said = said;
     try {
       return await answerTo(event, given);
     } finally {
-      const next = waiting.get(event);
-      if (!next) waiting.delete(event);
-      else waiting.set(event, null), next(true);
+      const [next] = own.waiting;
+      if (!next) lanes.delete(lane);
+      else own.waiting.delete(next[0]), next[1](true);
     }
   };
 })();

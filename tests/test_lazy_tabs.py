@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -44,8 +45,10 @@ def drawn(monkeypatch):
 def open_tab(tab, name: str) -> None:
     """By its button, which lies in a menu where the page is narrow."""
     button = tab.get_by_role("tab", name=name, exact=True)
+    menu = tab.locator("#ktb-tabs .overflow-menu > button")
+    button.or_(menu).first.wait_for()
     if not button.count():
-        tab.click("#ktb-tabs .overflow-menu > button")
+        menu.click()
         button = tab.locator("#ktb-tabs .overflow-dropdown button", has_text=name)
     button.click()
 
@@ -152,7 +155,7 @@ def test_one_is_asked_at_a_time_and_then_the_latest(page):
         return sent.at(-1) === 4 ? new Response('{"error": "no"}', { status: 500 })
                                  : new Response(JSON.stringify({ data: [sent.at(-1) * 10] }));
       };
-      const ask = (number) => window.ktbAsk(999, [number]).catch(() => 'refused');
+      const ask = (number) => window.ktbAsk(999, [number], false, 'lane').catch(() => 'refused');
       const found = [await Promise.all([1, 2, 3].map(ask)), await ask(4), await ask(5), sent];
       window.fetch = real;
       return found;
@@ -233,6 +236,27 @@ def test_a_pixel_clicked_in_another_tab_is_there_when_the_fusion_tab_opens(page,
     open_tab(page, "Fusion")
     page.wait_for_selector("#ktb-details .ktb-pixel")
     settle(page)
+    assert page.locator("#ktb-pane-photo .ktb-strong").count() == 15
+
+
+def test_a_pixel_clicked_while_the_fusion_is_being_drawn_stays(page, fusions, monkeypatch):
+    begun, draw = threading.Event(), FusionTab.draw
+
+    def slowly(*given):
+        found = draw(*given)
+        begun.set()
+        time.sleep(1.5)
+        return found
+
+    monkeypatch.setattr(FusionTab, "draw", slowly)
+    open_tab(page, "Fusion")
+    run_again(page)
+    assert begun.wait(10)
+    picture = page.locator("#ktb-pane-photo img.ktb-view")  # of the run before
+    picture.click(position={"x": 50, "y": 40})
+    page.wait_for_selector("#ktb-fusion >> text=X was missing")
+    settle(page)
+    assert page.locator("#ktb-details .ktb-pixel").is_visible()
     assert page.locator("#ktb-pane-photo .ktb-strong").count() == 15
 
 

@@ -117,10 +117,11 @@ class FusionTab:
         ):
             context.redraws(self.tab, [control.input], handler, controls, outputs)
         at_pixel = [context.pixel, self.attribution, *self._of_pixel]
-        direct(context.at.input, self.choose_pixel, [context.at, self.level, self.head], at_pixel)
+        lane, at = self.tab.label, [context.at, self.level, self.head]
+        direct(context.at.input, self.choose_pixel, at, at_pixel, lane=lane)
         shown = [self.heads, self.are_heads_shown]
-        direct(self.every_head.expand, self.show_heads, None, shown)
-        direct(self.every_head.collapse, lambda: False, None, self.are_heads_shown)
+        direct(self.every_head.expand, self.show_heads, None, shown, lane=lane)
+        direct(self.every_head.collapse, lambda: False, None, self.are_heads_shown, lane=lane)
         direct(self.about.input, attribution.question, self.about, self.ask)
         self.ask.click(
             self.attribute, [context.pixel, self.about], self.attribution,
