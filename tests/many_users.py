@@ -182,7 +182,7 @@ class Visit:
         for _ in range(self.rng.randint(1, 3)):
             places = [[self.rng.uniform(0.05, 0.95) for _ in range(2)] for _ in range(50)]
             place = await picture.evaluate(FREE_PLACE, places)
-            await self.redraw("click a pixel", "#ktb-table tr", self.page.mouse.click(*place))
+            await self.redraw("click a pixel", "#ktb-details .ktb-pixel", self.page.mouse.click(*place))
             await self.think()
 
     async def change_level(self) -> None:
@@ -192,7 +192,7 @@ class Visit:
 
     async def change_head(self) -> None:
         await self.click_pixels()  # not every map differs by head, but what a pixel looked at does
-        await self.choose_other("change head", "#ktb-head-choice", "#ktb-table tr")
+        await self.choose_other("change head", "#ktb-head-choice", "#ktb-details .ktb-pixel")
 
     async def change_map(self) -> None:
         await self.fusion()
