@@ -19,13 +19,18 @@ from app.sessions import SessionStore
 
 LOOK_EVERY = 60.0  # seconds
 IDLE = timedelta(seconds=60)
-WARM_UP_AFTER = 1.0  # seconds
+WARM_UP_AFTER = 1.0  # seconds in which nobody asked for anything: a page that is being opened comes first
+WARM_UP_WITHIN = 15.0  # seconds of the start, whatever is asked
 _log = logging.getLogger(__name__)
 
 
 class Page(Answering):
-    """The page with the sessions that are open on it, and the folder in which all their files lie."""
+    """The page with the sessions that are open on it, and the folder in which all their files lie.
 
+    `asked_at` is when somebody last asked the server for anything, in seconds of `time.monotonic`.
+    """
+
+    asked_at: float = 0.0
     store: SessionStore
     service: Service
     folder: ServerFolder
@@ -36,7 +41,7 @@ async def housekeeping(app: gr.routes.App) -> AsyncIterator[None]:
     """Keep house as long as the server of a `Page` runs."""
     page = app.get_blocks()
     assert isinstance(page, Page)
-    tasks = [asyncio.create_task(_keep_house(page)), asyncio.create_task(_warm_up(page.service))]
+    tasks = [asyncio.create_task(_keep_house(page)), asyncio.create_task(_warm_up(page))]
     try:
         yield
     finally:
@@ -47,12 +52,19 @@ async def housekeeping(app: gr.routes.App) -> AsyncIterator[None]:
         await asyncio.to_thread(page.folder.remove)
 
 
-async def _warm_up(service: Service) -> None:
-    await asyncio.sleep(WARM_UP_AFTER)  # the page itself comes first
+async def _warm_up(page: Page) -> None:
+    await _quiet(page)
     try:
-        await asyncio.to_thread(service.warm_up)
+        await asyncio.to_thread(page.service.warm_up)
     except Exception:  # a visitor's run will say what is wrong
         _log.exception("The first model could not be run at the start.")
+
+
+async def _quiet(page: Page) -> None:
+    begun = now = time.monotonic()
+    while (rest := max(begun, page.asked_at) + WARM_UP_AFTER - now) > 0 and now < begun + WARM_UP_WITHIN:
+        await asyncio.sleep(rest)
+        now = time.monotonic()
 
 
 async def _keep_house(page: Page) -> None:

@@ -252,6 +252,26 @@ def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, pag
     tab.close()
 
 
+@pytest.mark.parametrize("within", [15.0, 0.6])
+def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(within, monkeypatch):
+    monkeypatch.setattr(housekeeping, "WARM_UP_AFTER", 0.4)
+    monkeypatch.setattr(housekeeping, "WARM_UP_WITHIN", within)
+    service, begun = Service(), []
+    monkeypatch.setattr(service, "warm_up", lambda: begun.append(time.monotonic()))
+    page = build_page(service)
+    _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    try:
+        asked = time.monotonic()
+        while time.monotonic() < asked + 2:
+            httpx.get(f"{address}healthz")
+            time.sleep(0.05)
+        last = page.asked_at
+        wait_until(lambda: begun)
+        assert begun[0] >= last + 0.4 if within == 15.0 else begun[0] < last
+    finally:
+        page.close()
+
+
 @pytest.mark.parametrize("breaks", [False, True])
 def test_the_first_model_is_run_before_anybody_comes(breaks, monkeypatch, caplog):
     monkeypatch.setattr(housekeeping, "WARM_UP_AFTER", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from app.web.doors import Doors
 from app.web.headers import SecurityHeaders
 from app.web.ids import RequestIds
 from app.web.limits import CallSizes, RateLimit, RateLimits
+from app.web.quiet import Notices
 from app.web.upload import receive_upload
 
 
@@ -28,12 +30,17 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
         "middleware": [
             Middleware(SecurityHeaders, added=added),
             Middleware(RequestIds),
+            Middleware(Notices, note=_was_asked),
             Middleware(Doors, serves=_serves),
             Middleware(RateLimits, limit=limit),
             Middleware(CallSizes, on_call=_keep_what_is_named),
         ],
         "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"])],
     }
+
+
+def _was_asked(scope: Scope) -> None:
+    scope["app"].get_blocks().asked_at = time.monotonic()
 
 
 def _serves(scope: Scope, path: Path) -> bool:
