@@ -20,11 +20,13 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> Path | None:
 
     Where the user's cache folder cannot be written, caches move to a temporary folder of this user. In a
     ZeroGPU Space the package `spaces` is imported, which has to come before torch, in the thread that puts
-    the models on the card.
+    the models on the card. matplotlib is told to draw without windows: Gradio asks it at every event what it
+    draws with, and to find out it would import what opens windows: a second of the first visitor's time.
 
     Returns:
         The temporary folder, or None if none was needed.
     """
+    environment.setdefault("MPLBACKEND", "agg")
     folder = _move_caches(environment)
     if is_lent():
         import spaces

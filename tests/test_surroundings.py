@@ -16,6 +16,8 @@ from app import surroundings
 from app.health import HEALTH, PATH
 from app.service import Service
 
+NO_WINDOWS = {"MPLBACKEND": "agg"}
+
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
@@ -30,7 +32,7 @@ def test_a_home_that_can_be_written_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     environment: dict[str, str] = {}
     assert surroundings.prepare(environment) is None
-    assert environment == {}
+    assert environment == NO_WINDOWS
 
 
 @pytest.mark.parametrize("home", ["/proc/nowhere", "/dev/full", "/dev/null/home"])
@@ -41,7 +43,7 @@ def test_without_a_home_caches_lie_in_a_folder_of_this_user(home, place, monkeyp
     assert folder is not None
     assert folder.parent == place
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert environment == {"XDG_CACHE_HOME": str(folder), "MPLCONFIGDIR": str(folder)}
+    assert environment == {"XDG_CACHE_HOME": str(folder), "MPLCONFIGDIR": str(folder)} | NO_WINDOWS
     assert surroundings.prepare({}) == folder  # found again after a restart
 
 
@@ -49,6 +51,19 @@ def test_a_home_of_a_read_only_disk_counts_as_none(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda *_: False)  # what the system says of one, also to root
     assert surroundings.prepare({})
+
+
+def test_gradio_s_question_for_matplotlib_s_backend_imports_nothing_for_windows():
+    code = (
+        "import sys\n"
+        "from app.surroundings import prepare\n"
+        "prepare()\n"
+        "from gradio.utils import MatplotlibBackendMananger\n"
+        "with MatplotlibBackendMananger(): pass\n"
+        "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=Path(__file__).parents[1])
 
 
 def test_gradio_is_imported_without_its_files_for_editors():
@@ -71,7 +86,8 @@ def test_what_was_chosen_stays_if_it_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nowhere")
     environment = {"XDG_CACHE_HOME": str(tmp_path / "chosen")}
     folder = surroundings.prepare(environment)
-    assert environment == {"XDG_CACHE_HOME": str(tmp_path / "chosen"), "MPLCONFIGDIR": str(folder)}
+    caches = {"XDG_CACHE_HOME": str(tmp_path / "chosen"), "MPLCONFIGDIR": str(folder)}
+    assert environment == caches | NO_WINDOWS
 
 
 def test_a_folder_that_somebody_else_made_is_not_used(place, monkeypatch):
