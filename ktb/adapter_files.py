@@ -126,7 +126,7 @@ def load_adapter(
             f"({reference.shown}), or a whole model file that has them, in float32 or float16 alike; "
             f"bfloat16 is too coarse."
         )
-    fill(model, added, path, part=lambda name: not is_pretrained(name))
+    fill(model, added, path, part=lambda name: not is_pretrained(name), adopt=True)
     log.info("%s completed with the backbone of %s", path.name, origin)
     model.card = card
     return model.to(device)
@@ -137,7 +137,7 @@ def _with_frozen_of(source: Path, config: ModelConfig, added: Mapping[str, Tenso
     with opened(source) as file:
         frozen = {name: file.get_tensor(name) for name in file.keys() if is_pretrained(name)}  # noqa: SIM118
     model = built(config, {**frozen, **added}, source)
-    fill(model, frozen, source, part=is_pretrained)
+    fill(model, frozen, source, part=is_pretrained, adopt=True)
     return model
 
 

@@ -103,6 +103,9 @@ def load_model(
 ) -> KTB:
     """Load a model in evaluation mode; its card is on the result as `.card`. Weights become float32.
 
+    Those that are stored in float32 are not copied but mapped from our files: the system reads them when they
+    are used. Such a file may be replaced or deleted meanwhile, but not written into (`save_model` replaces).
+
     An adapter file is completed with its pretrained backbone if that is on this machine; see
     `ktb.adapter_files.load_adapter`.
 
@@ -126,7 +129,7 @@ def load_model(
         config, card = parse_metadata(path, file.metadata())
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     model = built(config, state, path)
-    fill(model, state, path)
+    fill(model, state, path, adopt=True)
     model.card = card
     return model.to(device)
 

@@ -22,6 +22,7 @@ from ktb.model import KTB
 FORMAT = "ktb-1"
 ADAPTER_FORMAT = "ktb-adapter-1"
 FORMATS = (FORMAT, ADAPTER_FORMAT)
+MAPPED = os.name == "posix"  # Windows lets nobody replace a file that is mapped
 OFFICIAL_SUFFIXES = (".pth", ".pt", ".bin")  # every other name is taken for safetensors
 
 
@@ -109,15 +110,23 @@ def built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
 
 @torch.no_grad()
 def fill(
-    model: KTB, state: Mapping[str, Tensor], path: Path, part: Callable[[str], bool] = lambda name: True
+    model: KTB,
+    state: Mapping[str, Tensor],
+    path: Path,
+    part: Callable[[str], bool] = lambda name: True,
+    adopt: bool = False,
 ) -> None:
-    """Copy a file's tensors into the network, or into the part of it whose names `part` accepts.
+    """Put a file's tensors into the network, or into the part of it whose names `part` accepts.
+
+    Args:
+        adopt: what is of the network's own type stays mapped from the file, where the system allows that;
+            else all is copied. The file must not be changed then, only replaced.
 
     Raises:
         ValueError: naming tensors that are missing, left over, misshapen, of another kind or not finite.
     """
     what = f"the tensors of {path.name}"
-    own = {name: tensor for name, tensor in model.state_dict().items() if part(name)}
+    own = {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if part(name)}
     require_matching(own, state, what)
     wrong = [
         f"{n} is {t.dtype}" for n, t in state.items() if t.is_floating_point() != own[n].is_floating_point()
@@ -126,7 +135,10 @@ def fill(
         raise ValueError(f"{what} are of another kind: {'; '.join(wrong[:5])}.")
     _require_finite(state, what)
     for name, tensor in own.items():
-        tensor.copy_(state[name])
+        if adopt and MAPPED and state[name].dtype == tensor.dtype:
+            tensor.data = state[name]
+        else:
+            tensor.copy_(state[name])
 
 
 def _require_finite(state: Mapping[str, Tensor], what: str) -> None:

@@ -18,7 +18,7 @@ FILES = {
 # Modules of ktb from the bottom up: each imports only from lines above its own.
 LAYERS = (
     ("checksum", "machine"),
-    ("assets", "atomic", "config", "figures", "visualize", "layers", "position_bias", "recent"),
+    ("assets", "atomic", "config", "figures", "visualize", "layers", "position_bias", "recent", "resident"),
     ("decision", "ranks", "file_lock", "read_ahead", "out_of_memory"),
     ("labels", "modalities", "trace"),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),

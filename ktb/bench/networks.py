@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case
 from ktb.build import build_model, lite_config, swin_config
-from ktb.checkpoint import load_model
+from ktb.checkpoint import load_model, save_model
 from ktb.model import KTB, KTBOutput
 from ktb.runtime import make_runtime
 from ktb.runtime.cuda_graph import CUDAGraphRuntime
@@ -21,9 +22,19 @@ Network = Callable[[Tensor, Tensor], KTBOutput]
 
 
 def make_model(name: str, device: str) -> KTB:
-    """The model behind a name or file; errors as `ktb.checkpoint.load_model`."""
+    """The model behind a name or file; errors as `ktb.checkpoint.load_model`.
+
+    Random weights come from a file, too, so that they take the memory that everybody's take.
+    """
     if name not in RANDOM_MODELS:
         return load_model(name, device)
+    with tempfile.TemporaryDirectory(prefix="ktb-", ignore_cleanup_errors=True) as place:
+        file = Path(place) / "model.safetensors"
+        save_model(file, _random_model(name), card={})
+        return load_model(file, device)
+
+
+def _random_model(name: str) -> KTB:
     config = lite_config() if name == "lite" else swin_config(name.removeprefix("swin-"), "nyuv2")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -31,7 +42,7 @@ def make_model(name: str, device: str) -> KTB:
         with torch.no_grad():  # away from the zeros of the start, so that every part changes the result
             for _, parameter in model.trainable_parameters():
                 parameter.add_(0.02 * torch.randn_like(parameter))
-    return model.to(device)
+    return model
 
 
 def make_network(case: Case, model: KTB) -> Network:

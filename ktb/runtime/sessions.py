@@ -20,6 +20,7 @@ from torch import Tensor
 from ktb.checkpoint import save_model
 from ktb.model import BRANCHES, KTB, KTBOutput
 from ktb.recent import weights_key
+from ktb.resident import give_back_files, give_back_weights
 from ktb.runtime.base import Precision, RuntimeName
 from ktb.runtime.cache import GraphCache, graph_key, model_digest
 from ktb.runtime.export import Format, require_packages
@@ -162,7 +163,7 @@ class GraphRuntime(ABC):
         if found := self._cache.find(key):
             self._rehearse(found)
             try:
-                return self._load(found)
+                return self._loaded(found)
             except (RuntimeError, ValueError, OSError) as error:
                 _log.warning("The graph in %s cannot be loaded (%s); it is made anew.", found, error)
                 self._cache.forget(key)
@@ -175,7 +176,7 @@ class GraphRuntime(ABC):
         try:
             place = self._cache.add(key, write)
             self._rehearse(place)
-            return self._load(place)
+            return self._loaded(place)
         except OSError as error:
             _log.warning(
                 "Graphs cannot be kept in %s (%s), so every start makes them anew; set KTB_CACHE.",
@@ -187,7 +188,14 @@ class GraphRuntime(ABC):
             folder.mkdir()
             write(folder)
             self._rehearse(folder)
-            return self._load(folder)
+            return self._loaded(folder)
+
+    def _loaded(self, folder: Path) -> Session:
+        """The session of a graph; of three copies of the weights only its own stays in memory."""
+        give_back_weights(self._model.state_dict().values())
+        session = self._load(folder)
+        give_back_files(folder)
+        return session
 
 
 def environment_of_library() -> dict[str, str]:
