@@ -127,9 +127,9 @@ def test_there_is_a_picture(results):
 class WorkerHere:
     """A worker without a process of its own."""
 
-    def __init__(self, case: Case):
+    def __init__(self, case: Case, file: str):
         self.case = case
-        self._session = Session(case)
+        self._session = Session(case, file)
         self.first_logits, self.first_result = self._session.logits(), 1.0
 
     def ask(self, method: str, *arguments):

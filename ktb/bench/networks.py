@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case
 from ktb.build import build_model, lite_config, swin_config
-from ktb.checkpoint import load_model, save_model
+from ktb.checkpoint import save_model
 from ktb.model import KTB, KTBOutput
 from ktb.runtime import make_runtime
 from ktb.runtime.cuda_graph import CUDAGraphRuntime
@@ -21,17 +22,16 @@ from ktb.runtime.patient import PatientRuntime
 Network = Callable[[Tensor, Tensor], KTBOutput]
 
 
-def make_model(name: str, device: str) -> KTB:
-    """The model behind a name or file; errors as `ktb.checkpoint.load_model`.
-
-    Random weights come from a file, too, so that they take the memory that everybody's take.
-    """
+@contextmanager
+def model_file(name: str) -> Iterator[str]:
+    """What `ktb.load_model` takes for a model of a case: random weights lie in a file meanwhile."""
     if name not in RANDOM_MODELS:
-        return load_model(name, device)
+        yield name
+        return
     with tempfile.TemporaryDirectory(prefix="ktb-", ignore_cleanup_errors=True) as place:
         file = Path(place) / "model.safetensors"
         save_model(file, _random_model(name), card={})
-        return load_model(file, device)
+        yield str(file)
 
 
 def _random_model(name: str) -> KTB:

@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from ktb.agreement import class_iou
 from ktb.bench.cases import BASELINE, Case
+from ktb.bench.networks import model_file
 from ktb.bench.worker import serve
 from ktb.file_pairs import scan
 from ktb.ground_truth import Numbering
@@ -30,7 +31,8 @@ NOTES = (
     "upsampling), norms and activations count as nothing.",
     "floor_seconds: the same work at the speed of one large matrix product of that precision, measured in "
     "the same run.",
-    "memory: the most that the process held until the last round, weights and libraries included.",
+    "memory: the most that the process held until the last round, weights and libraries included; what it "
+    "shares with others, such as a file that several read, counts in each.",
     "parity: fused logits and labels at the image's size against eager float32 on a random image; random "
     "weights (swin-b, swin-l, lite) give many near-ties, so that labels agree less than those of a trained "
     "network.",
@@ -63,11 +65,11 @@ class Frames:
 class Worker:
     """One case's process. `first_logits` came when it was ready, `first_result` seconds after its start."""
 
-    def __init__(self, case: Case):
+    def __init__(self, case: Case, file: str):
         self.case = case
         context = multiprocessing.get_context("spawn")
         self._connection, other_end = context.Pipe()
-        self._process = context.Process(target=serve, args=(other_end, case), daemon=True)
+        self._process = context.Process(target=serve, args=(other_end, case, file), daemon=True)
         started = time.perf_counter()
         self._process.start()
         other_end.close()
@@ -161,10 +163,12 @@ def _started(
 ) -> Iterator[tuple[list[Worker], dict[Case, str]]]:
     """Workers of the cases that run here, and why the others do not; only the reference must."""
     workers, missing = [], {}
-    try:
+    with ExitStack() as opened:
         for case in cases:
+            # Each its own file: of one that several have mapped the system keeps all in memory.
+            file = opened.enter_context(model_file(case.model))
             try:
-                workers.append(Worker(case))
+                workers.append(opened.enter_context(closing(Worker(case, file))))
                 report(f"{case.label}: first result after {workers[-1].first_result:.1f} s")
             except (ValueError, RuntimeError) as error:
                 if case.is_reference or case.runtime == BASELINE:
@@ -172,9 +176,6 @@ def _started(
                 missing[case] = str(error)
                 report(f"{case.label}: left out ({error})")
         yield workers, missing
-    finally:
-        for worker in workers:
-            worker.close()
 
 
 def _interleaved(

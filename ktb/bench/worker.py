@@ -19,7 +19,8 @@ from ktb.bench.measure import (
     seconds_of_parts,
     timed,
 )
-from ktb.bench.networks import make_inputs, make_model, make_network
+from ktb.bench.networks import make_inputs, make_network
+from ktb.checkpoint import load_model
 from ktb.ground_truth import IGNORE_INDEX, Numbering, read_truth
 from ktb.modalities import read_image_rgb, read_x
 from ktb.predictor import Predictor
@@ -28,11 +29,11 @@ from ktb.predictor import Predictor
 class Session:
     """A case with its model loaded; every public method can be asked for."""
 
-    def __init__(self, case: Case):
+    def __init__(self, case: Case, file: str):
         if case.threads:
             torch.set_num_threads(case.threads)
         self.case = case
-        self.model = make_model(case.model, case.device)
+        self.model = load_model(file, case.device)
         self.network = make_network(case, self.model)
         self.inputs = make_inputs(case, self.model)
 
@@ -86,10 +87,13 @@ class Session:
             return self.network(*self.inputs)
 
 
-def serve(connection: Connection, case: Case) -> None:
-    """Load the case, then answer (method, arguments) with ("ok", result) or (kind of error, message)."""
+def serve(connection: Connection, case: Case, file: str) -> None:
+    """Load the case from its model's file, then answer (method, arguments).
+
+    With ("ok", result), or with (kind of error, message).
+    """
     try:
-        session = Session(case)
+        session = Session(case, file)
         connection.send(("ok", session.logits()))
         while request := connection.recv():
             method, arguments = request
