@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from ktb.predictor import Predictor
 from ktb.runtime import make_runtime
 from ktb.runtime.cache import GraphCache, graph_key, model_digest
 from ktb.runtime.eager import CompiledRuntime, EagerRuntime
-from ktb.runtime.export import checksum, export_graph
+from ktb.runtime.export import X86, checksum, export_graph
 from ktb.runtime.graph import INPUTS, GraphModule, keep_input, output_names
 from ktb.runtime.onnx import ONNXRuntime
 from ktb.runtime.openvino import OpenVINORuntime, rehearse
@@ -175,6 +176,21 @@ def assert_same_outputs(ours, theirs):
                 assert value == wanted, field.name
     for change, wanted in zip(ours.prompts or (), theirs.prompts or ()):
         assert_same(change / (1 + wanted), wanted / (1 + wanted))  # of a zero token it is beyond measure
+
+
+@pytest.mark.skipif(platform.machine() not in X86, reason="OpenVINO has MLAS on x86 alone")
+def test_no_product_with_weights_goes_to_the_slower_library(openvino_vectors):
+    import openvino
+
+    _, (rgb, _), runtime = openvino_vectors
+    runtime.prepare(tuple(rgb.shape[-2:]))
+    file = next(runtime._cache.folder.glob("*/model.xml"))
+    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    about = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    told = [(str(info["layerType"].astype(str)), str(info["primitiveType"].astype(str))) for info in about]
+    products = [primitive for layer, primitive in told if layer == "FullyConnected"]
+    assert len(products) > 100
+    assert not [primitive for primitive in products if "mlas" in primitive]
 
 
 def test_openvino_gives_the_reference_vectors_logits_and_attention(reference, openvino_vectors):
