@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ktb.agreement import class_changes, class_iou, disagreement_map, joint_counts, kind_shares
+from ktb.config import BRANCHES
 from ktb.differences import Deciding, Difference, difference
 from ktb.ground_truth import IGNORE_INDEX, GroundTruth, fusion_effect, score, scored_shares
-from ktb.model import BRANCHES
 from ktb.outputs import png_bytes
 from ktb.prediction import Branch, Prediction
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from ktb.inspection.pixel import place_in_image, strongest
+from ktb.inspection.places import place_in_image, strongest
 from ktb.inspection.views import PixelView
 from ktb.visualize import Cmap, scalar_to_colors
 

@@ -9,7 +9,6 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
@@ -21,6 +20,8 @@ def held_bytes(value: Any) -> int:
 
 def _buffers(value: Any) -> dict[int, int]:
     """Address of each buffer → its bytes; a view holds the whole of what it looks at."""
+    from torch import Tensor  # not at the start of the page: it takes more than a second
+
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
         return {storage.data_ptr(): storage.nbytes()}

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ktb import Prediction
-from ktb.inspection.maps import level_maps
+from ktb import Prediction, inspection
 from ktb.inspection.views import LevelMaps
 from ktb.modalities import XReading
 from ktb.recent import Recent
@@ -51,7 +50,7 @@ class LazyLevels(Sequence[LevelMaps]):
         with self._lock:
             if self._maps is None:
                 self._maps = tuple(
-                    level_maps(trace, number, self._network_hw, prompts)
+                    inspection.level_maps(trace, number, self._network_hw, prompts)
                     for number, (trace, prompts) in enumerate(zip(self._traces, self._prompts))
                 )
         return self._maps[level]

@@ -6,19 +6,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from app.results import LazyLevels, Result, XView
 from app.surroundings import is_lent
-from app.turns import SharedPredictor, Turns
+from app.turns import Turns
 from app.words import x_called, x_missing
-from app.zero_gpu import LENT_DEVICE, BorrowedRuntime
-from ktb import Predictor, load_model, read_image_rgb, read_x
-from ktb.checkpoint import built_in_models, read_header, resolve, short_name
+from ktb import read_image_rgb, read_x
 from ktb.config import InputConfig, ModelConfig
-from ktb.inspection.attribution import attribute, attribute_prediction
+from ktb.file_header import OFFICIAL_SUFFIXES, read_header
 from ktb.inspection.targets import Target
 from ktb.inspection.views import Attribution
 from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading
@@ -26,10 +25,13 @@ from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
 from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
+from ktb.model_files import built_in_models, resolve, short_name
 from ktb.ranks import require_device
 from ktb.recent import Recent
 from ktb.runtime import Precision, RuntimeName
-from ktb.storage import OFFICIAL_SUFFIXES
+
+if TYPE_CHECKING:
+    from ktb import Predictor
 
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
@@ -104,11 +106,8 @@ class Service:
         path = self._path(model)
         with self._lock:
             if model not in self._predictors:
-                loaded = load_model(path, self._device)
-                runtime, precision = self._computing
-                if self._is_lent:
-                    runtime = BorrowedRuntime(load_model(path, LENT_DEVICE), precision)
-                self._predictors[model] = SharedPredictor(loaded, self.turns, runtime, precision)
+                make = _network().make_predictor
+                self._predictors[model] = make(path, self.turns, *self._computing, self._device)
             return self._predictors[model]
 
     def place_models(self) -> None:
@@ -129,11 +128,7 @@ class Service:
 
     def attribute(self, model: str, rgb: np.ndarray, reading: XReading, target: Target) -> Attribution:
         """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
-        predictor = self.predictor(model)
-        runtime = predictor.runtime
-        compute = runtime.attribute if isinstance(runtime, BorrowedRuntime) else attribute
-        with self.turns.single():
-            return attribute_prediction(predictor, rgb, reading, target, compute)
+        return _network().attribute_run(self.predictor(model), self.turns, rgb, reading, target)
 
     def card(self, model: str) -> Mapping[str, Any]:
         """The card of a model."""
@@ -246,6 +241,13 @@ class Service:
         if model not in self._headers:  # every reading of X asks for it
             self._headers[model] = read_header(path)
         return self._headers[model]
+
+
+def _network() -> ModuleType:
+    """What computes. It needs torch, whose import takes more than a second: the page opens before it."""
+    from app import network
+
+    return network
 
 
 def _view(raw: RawX | None, reading: XReading, inputs: InputConfig, options: XOptions) -> XView:

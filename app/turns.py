@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from app.logs import note
-from ktb import Prediction, Predictor
-from ktb.model import KTB
-from ktb.runtime import Precision, Runtime, RuntimeName
-
-_log = logging.getLogger(__name__)
-
 
 SINGLES_FIRST = 2
 """Single runs that may go before a frame that waits; any number would hold a recording up for ever."""
@@ -79,41 +69,3 @@ class Turns:
             with self._condition:
                 self._is_busy = False
                 self._condition.notify_all()
-
-
-class SharedPredictor(Predictor):
-    """A predictor whose every run waits for its turn; `for_frames` gives one that leaves that to its user."""
-
-    def __init__(
-        self,
-        model: KTB,
-        turns: Turns,
-        runtime: RuntimeName | Runtime = "auto",
-        precision: Precision = "float32",
-    ):
-        super().__init__(model, tile=None, runtime=runtime, precision=precision)
-        self._turns = turns
-
-    def __call__(self, *args, **kwargs) -> Prediction:
-        """As `Predictor`, when it is this run's turn."""
-        asked = time.perf_counter()
-        with self._turns.single():
-            waited = time.perf_counter() - asked
-            found = super().__call__(*args, **kwargs)
-        note(
-            _log,
-            logging.INFO,
-            "run",
-            model=found.model,
-            image="{1}x{0}".format(*found.labels["fused"].shape),
-            network="{1}x{0}".format(*found.network_hw),
-            x=found.x.modality if found.x.origin != "missing" else "none",
-            runtime=found.runtime,
-            waited=round(waited, 3),
-            seconds=round(found.seconds, 3),
-        )
-        return found
-
-    def for_frames(self) -> Predictor:
-        """The same model, without waiting."""
-        return Predictor(self.model, tile=None, runtime=self.runtime)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ktb.config import BRANCHES
 from ktb.inspection.attribution import attribute
 from ktb.inspection.targets import Target
 from ktb.inspection.views import Attribution
-from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.model import KTB, KTBOutput
 from ktb.runtime import Precision
 from ktb.runtime.eager import EagerRuntime
 

@@ -5,14 +5,16 @@
 >>> prediction = predictor(read_image_rgb("photo.png"), read_x("depth.png"))
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ktb.lazy import lazily
 
 if TYPE_CHECKING:
     from ktb.adapter_files import load_adapter, save_adapter
-    from ktb.checkpoint import built_in_models, load_model, save_model
+    from ktb.checkpoint import load_model, save_model
     from ktb.modalities import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
     from ktb.model import KTB, KTBOutput
+    from ktb.model_files import built_in_models
     from ktb.outputs import save_result
     from ktb.prediction import Prediction
     from ktb.predictor import Predictor
@@ -20,17 +22,6 @@ if TYPE_CHECKING:
     from ktb.trace import FusionTrace
 
 __version__ = "0.1.0"
-_HOMES = {  # torch takes seconds to import: a public name's module is imported when the name is first used
-    "adapter_files": ("load_adapter", "save_adapter"),
-    "checkpoint": ("built_in_models", "load_model", "save_model"),
-    "modalities": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
-    "model": ("KTB", "KTBOutput"),
-    "outputs": ("save_result",),
-    "push": ("push_to_hub",),
-    "prediction": ("Prediction",),
-    "predictor": ("Predictor",),
-    "trace": ("FusionTrace",),
-}
 __all__ = [
     "KTB",
     "EventStream",
@@ -51,10 +42,18 @@ __all__ = [
     "save_model",
     "save_result",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"ktb.{module}"), name)
-    raise AttributeError(f"module 'ktb' has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "adapter_files": ("load_adapter", "save_adapter"),
+        "checkpoint": ("load_model", "save_model"),
+        "modalities": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
+        "model": ("KTB", "KTBOutput"),
+        "model_files": ("built_in_models",),
+        "outputs": ("save_result",),
+        "push": ("push_to_hub",),
+        "prediction": ("Prediction",),
+        "predictor": ("Predictor",),
+        "trace": ("FusionTrace",),
+    },
+)

@@ -43,8 +43,9 @@ app.add_typer(zoo_app, name="zoo")
 @user_errors
 def models() -> None:
     """List the built-in models, and those of the authors that were imported (all of them: `zoo`)."""
-    from ktb.checkpoint import DEFAULT_MODEL, built_in_models, parameter_count, read_header
     from ktb.figures import rounded_down
+    from ktb.file_header import parameter_count, read_header
+    from ktb.model_files import DEFAULT_MODEL, built_in_models
     from ktb.published import zoo_files
 
     for name, path in (built_in_models() | zoo_files()).items():
@@ -69,9 +70,9 @@ def models() -> None:
 @user_errors
 def info(model: ModelArgument) -> None:
     """Show the configuration and the card of a built-in model, one of our files, or an official .pth."""
-    from ktb.checkpoint import load_model, read_header
+    from ktb.checkpoint import load_model
     from ktb.describe import adapter_lines, config_lines, model_lines, value_lines
-    from ktb.storage import is_adapter_file
+    from ktb.file_header import is_adapter_file, read_header
 
     if is_adapter_file(path := located(model)):
         config, card = read_header(path)

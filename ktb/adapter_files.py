@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from ktb.config import ModelConfig
+from ktb.file_header import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
 from ktb.model import KTB
 from ktb.parts import is_pretrained
 from ktb.pretrained import is_at_hand, read_pretrained, usual_name
-from ktb.storage import ADAPTER_FORMAT, FORMAT, built, file_format, fill, opened, parse_metadata, write
+from ktb.storage import built, fill, write
 
 log = logging.getLogger(__name__)
 

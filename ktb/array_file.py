@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ktb.config import BRANCHES
 from ktb.inspection import Inspection, LevelMaps
-from ktb.model import BRANCHES
 from ktb.prediction import Prediction
 
 LEVEL_ARRAYS: Mapping[str, str] = MappingProxyType(

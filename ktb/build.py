@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from ktb.backbone import backbone_class
-from ktb.config import LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
+from ktb.config import BRANCHES, LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
 from ktb.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
 from ktb.heads import SegFormerHead
 from ktb.labels import DATASETS, DatasetLabels
 from ktb.mapa import ModalityPrompt
-from ktb.model import BRANCHES, KTB
+from ktb.model import KTB
 from ktb.position_bias import distance_prior
 from ktb.pretrained import load_pretrained_backbone
 

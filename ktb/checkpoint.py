@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,57 +10,13 @@ import torch
 from torch import Tensor
 
 from ktb.adapter_files import load_adapter
-from ktb.assets import shipped
-from ktb.checksum import require_sha256
-from ktb.config import ModelConfig
+from ktb.file_header import FORMAT, OFFICIAL_SUFFIXES, is_adapter_file, opened, parse_metadata
 from ktb.layers import require_matching
 from ktb.model import KTB
+from ktb.model_files import resolve
 from ktb.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
-from ktb.published import how_to_get, published_model, zoo_file
-from ktb.storage import FORMAT, OFFICIAL_SUFFIXES, built, fill, is_adapter_file, opened, parse_metadata, write
-from ktb.weights import Progress, fetch, parse_address
-
-DEFAULT_MODEL = "ktb-lite-nyuv2-depth"
-BUILT_IN_FOLDER = shipped("checkpoints")
-
-
-def built_in_models() -> dict[str, Path]:
-    """Name and file of every checkpoint that ships with the project."""
-    return {path.stem: path for path in sorted(BUILT_IN_FOLDER.glob("*.safetensors"))}
-
-
-def resolve(name_or_file: str | Path, sha256: str | None = None, progress: Progress | None = None) -> Path:
-    """The file behind a name, a path or an address; arguments and errors as for `load_model`."""
-    name = str(name_or_file)
-    if (address := parse_address(name, sha256)) is not None:
-        return fetch(address, progress)
-    path = _on_this_machine(name)
-    if sha256 is not None:
-        require_sha256(path, sha256, name)
-    return path
-
-
-def _on_this_machine(name: str) -> Path:
-    """The file behind a name or a path; ValueError listing what could be given if there is none."""
-    built_in = built_in_models()
-    if found := built_in.get(name) or zoo_file(name):
-        return found
-    if os.path.isfile(name):  # unlike Path's, never raises: a name may be anything
-        return Path(name)
-    if published_model(name) is not None:
-        raise ValueError(f"{name!r} is a model of the authors that is not on this machine. {how_to_get()}")
-    raise ValueError(
-        f"there is no model or file {name!r}. Built-in models: {', '.join(built_in) or 'none'}. Or give the "
-        f"path of a .safetensors or official .pth file, hf://ORG/NAME@REVISION, "
-        f"https://ADDRESS#sha256=CHECKSUM, or a name that `python -m ktb zoo` lists."
-    )
-
-
-def short_name(name_or_file: str | Path, path: Path) -> str:
-    """What a model that `resolve` found at a path is called: for lists, without folders and suffix."""
-    name = str(name_or_file)
-    address = parse_address(name) if name.startswith("hf:") else None  # whose files have all the same name
-    return path.stem if address is None else address.short_name
+from ktb.storage import built, fill, write
+from ktb.weights import Progress
 
 
 def save_model(
@@ -78,20 +32,6 @@ def save_model(
     """
     metadata = {"format": FORMAT, "config": model.config.to_dict(), "card": dict(card)}
     write(path, model.state_dict(), metadata, dtype)
-
-
-def read_header(path: str | Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """Configuration and card of one of our files, its tensors unread; ValueError if it is not ours."""
-    with opened(path) as file:
-        return parse_metadata(path, file.metadata())
-
-
-def parameter_count(path: str | Path) -> int:
-    """Number of parameters in one of our files, without reading them; ValueError if it is damaged."""
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    with opened(path) as file:
-        shapes = [file.get_slice(n).get_shape() for n in file.keys() if not n.endswith(statistics)]  # noqa: SIM118
-    return sum(math.prod(shape) for shape in shapes)
 
 
 def load_model(

@@ -135,8 +135,8 @@ def _inputs(
             {"--encoding": encoding is not None, "--max-metres": max_metres is not None},
             "the checkpoint of --for says that",
         )
-        from ktb.checkpoint import load_official, read_header
-        from ktb.storage import OFFICIAL_SUFFIXES
+        from ktb.checkpoint import load_official
+        from ktb.file_header import OFFICIAL_SUFFIXES, read_header
 
         path = located(for_model)
         is_official = path.suffix in OFFICIAL_SUFFIXES

@@ -19,7 +19,7 @@ _REDRAWN_SECONDS = 0.1
 
 def located(name: str | None) -> Path:
     """The file of a model (None: of the default one), downloaded if need be; ValueError as load_model."""
-    from ktb.checkpoint import DEFAULT_MODEL, resolve
+    from ktb.model_files import DEFAULT_MODEL, resolve
 
     return resolve(name or DEFAULT_MODEL, progress=DownloadBar())
 

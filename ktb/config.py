@@ -32,6 +32,7 @@ DEFAULT_ENCODINGS: Mapping[Modality, Encoding] = types.MappingProxyType(
 )
 """The encoder of each modality, unless a checkpoint names another."""
 LEVELS = 4
+BRANCHES = ("fused", "rgb", "x")
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
 

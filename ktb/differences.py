@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ktb.model import BRANCHES
+from ktb.config import BRANCHES
 from ktb.prediction import Branch, Prediction
 
 Verdict = Literal["either", "rgb", "x", "both"]

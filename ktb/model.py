@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ktb.backbone import Backbone
-from ktb.config import ModelConfig
+from ktb.config import BRANCHES, ModelConfig
 from ktb.layers import TokenNorm, split_streams
 from ktb.trace import FusionTrace
 
 MIN_SIDE = 32
 HEAD_STRIDE = 4
 """Pixels of the network's input per position of the heads' own logits."""
-BRANCHES = ("fused", "rgb", "x")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import yaml
 
 from ktb.config import ModelConfig
 from ktb.figures import rounded_down
+from ktb.file_header import ADAPTER_FORMAT
 from ktb.labels import DATASETS
-from ktb.storage import ADAPTER_FORMAT
 
 _X_IS = {
     "depth": "its depth image",

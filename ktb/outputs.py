@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ktb.config import BRANCHES
 from ktb.modalities import Origin
-from ktb.model import BRANCHES
 from ktb.prediction import Prediction
 from ktb.visualize import Color, draw_tag, overlay
 

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from ktb.inspection import Inspection, LevelMaps
-from ktb.inspection.maps import MIN_HALF_RANGE, balance_range
+from ktb.inspection.ranges import MIN_HALF_RANGE, balance_range
 from ktb.prediction import ClassRow, Prediction
 from ktb.visualize import scalar_to_colors
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from torch import Tensor
 
+from ktb.config import BRANCHES
 from ktb.modalities import XReading
-from ktb.model import BRANCHES
-from ktb.trace import FusionTrace
 from ktb.visualize import colorize_labels
 
+if TYPE_CHECKING:  # torch takes more than a second to import
+    from torch import Tensor
+
+    from ktb.trace import FusionTrace
+
 Branch = Literal["fused", "rgb", "x"]
+Drop = Literal["rgb", "x"]
+"""A sensor that is switched off."""
 
 
 def _neighbours(position: int, size: int, source: int) -> tuple[tuple[int, float], tuple[int, float]]:

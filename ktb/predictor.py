@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ktb.config import BRANCHES
 from ktb.decision import decide_there, to_host
 from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
 from ktb.modalities.limits import MIN_SIDE
-from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.model import KTB, KTBOutput
 from ktb.out_of_memory import with_enough_memory
-from ktb.prediction import Prediction
+from ktb.prediction import Drop, Prediction
 from ktb.preparing import (
     MAX_NETWORK_PIXELS,
     MAX_TILED_PIXELS,
@@ -29,7 +30,6 @@ from ktb.runtime import Precision, Runtime, RuntimeName, make_runtime
 from ktb.runtime.eager import autocast
 from ktb.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
 
-Drop = Literal["rgb", "x"]
 Tile = int | Literal["auto"] | None
 T = TypeVar("T")
 NO_X = (

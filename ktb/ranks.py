@@ -73,6 +73,8 @@ def device_of(rank: Rank, environment: Mapping[str, str] = os.environ) -> str:
 
 def require_device(device: str) -> None:
     """ValueError if torch cannot compute there."""
+    if device == "cpu":  # which is everywhere: the page need not wait for torch
+        return
     import torch
 
     try:

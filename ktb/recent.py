@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # torch takes more than a second to import
+    from torch import Tensor
 
 Value = TypeVar("Value")
 
@@ -31,6 +31,8 @@ class Recent:
         While a compiler or an exporter reads the program, nothing is kept or given either, so that no tensor
         of its own comes to stay here.
         """
+        import torch
+
         if key is None or torch.compiler.is_compiling():
             return make()
         with self._lock:
@@ -62,6 +64,8 @@ def weights_key(*weights: Tensor) -> Hashable | None:
 
     None, that is nothing to keep, where a change could not be seen or gradients are wanted.
     """
+    import torch
+
     wanted = torch.is_grad_enabled() and any(weight.requires_grad for weight in weights)
     if wanted or torch.compiler.is_compiling() or any(weight.is_inference() for weight in weights):
         return None

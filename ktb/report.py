@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ktb.config import BRANCHES
 from ktb.inspection import Inspection
-from ktb.inspection.maps import balance_range
+from ktb.inspection.ranges import balance_range
 from ktb.inspection.words import describe_level
-from ktb.model import BRANCHES
 from ktb.outputs import OVERLAY_OPACITY, png_bytes, tagged
 from ktb.prediction import Branch, Prediction
 from ktb.visualize import outline_boundaries, overlay, scalar_to_colors

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import cv2
 import numpy as np
@@ -17,12 +17,14 @@ import numpy as np
 from ktb.config import LEVELS
 from ktb.modalities import AUTO, InputError, XOptions
 from ktb.prediction import Prediction
-from ktb.predictor import Predictor
 from ktb.sequence_drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
 from ktb.sequence_frames import FolderFrames, Frame, Frames
 from ktb.sequence_table import FrameRecord, Table, read_shares
 from ktb.sequence_video import MAX_FPS, VideoFrames, is_video
 from ktb.sequence_zip import ZipFrames
+
+if TYPE_CHECKING:
+    from ktb.predictor import Predictor
 
 TABLE, REPORT = "sequence.csv", "sequence.json"
 DEFAULT_FPS = 10.0

@@ -6,10 +6,8 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,11 +17,7 @@ from ktb.config import ModelConfig
 from ktb.layers import require_matching
 from ktb.model import KTB
 
-FORMAT = "ktb-1"
-ADAPTER_FORMAT = "ktb-adapter-1"
-FORMATS = (FORMAT, ADAPTER_FORMAT)
 MAPPED = os.name == "posix"  # Windows lets nobody replace a file that is mapped
-OFFICIAL_SUFFIXES = (".pth", ".pt", ".bin")  # every other name is taken for safetensors
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dtype: torch.dtype) -> None:
@@ -49,52 +43,6 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dt
         temporary.chmod(0o644)  # safetensors lets only its owner read it
 
     write_atomically(path, fill_file)
-
-
-def opened(path: str | Path):
-    """A safetensors file, to be used in `with`; ValueError if it cannot be read as one."""
-    if not os.path.isfile(path):
-        found = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise ValueError(f"{path} {found}. Give the path of a .safetensors file.")
-    try:
-        return safe_open(path, framework="pt", device="cpu")
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a safetensors file ({error}). It is damaged, cut short or of another "
-            f"format: download or write it again."
-        ) from error
-
-
-def file_format(path: str | Path) -> str | None:
-    """The one of `FORMATS` that a safetensors file has, None if foreign; ValueError if it is damaged."""
-    with opened(path) as file:
-        found = (file.metadata() or {}).get("format")
-    return found if found in FORMATS else None
-
-
-def is_adapter_file(path: Path) -> bool:
-    """Whether a model file is of the adapter format; ValueError if it is damaged."""
-    return path.suffix not in OFFICIAL_SUFFIXES and file_format(path) == ADAPTER_FORMAT
-
-
-def parse_metadata(
-    path: str | Path, metadata: Mapping[str, str] | None
-) -> tuple[ModelConfig, dict[str, Any]]:
-    """Configuration and card of one of our files; ValueError for a foreign or damaged one."""
-    found = metadata or {}
-    if found.get("format") not in FORMATS or "config" not in found:
-        raise ValueError(
-            f"{path} is a safetensors file, but not a KTB model: its metadata has format "
-            f"{found.get('format')!r}, expected {' or '.join(map(repr, FORMATS))}. Convert official files "
-            f"with `python -m ktb import-official IN.pth OUT.safetensors`."
-        )
-    try:
-        config, card = ModelConfig.from_dict(json.loads(found["config"])), json.loads(found.get("card", "{}"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} has damaged metadata ({error}); write the file again.") from error
-    if not isinstance(card, dict):
-        raise ValueError(f"{path} has damaged metadata (the card is no object); write the file again.")
-    return config, card
 
 
 def built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ktb.config import BRANCHES
 from ktb.layers import Reach, split_streams
-from ktb.model import BRANCHES, HEAD_STRIDE, KTB, KTBOutput, mask_streams
+from ktb.model import HEAD_STRIDE, KTB, KTBOutput, mask_streams
 
 SIZE_MULTIPLE = 32
 MIN_TILE = 256

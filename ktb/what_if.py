@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import cv2
 import numpy as np
 
 from ktb.modalities import XReading
 from ktb.modalities.depth import fill_holes
-from ktb.prediction import Prediction
-from ktb.predictor import Drop, Predictor
+from ktb.prediction import Drop, Prediction
 from ktb.visualize import NO_VALUE_RGB
+
+if TYPE_CHECKING:
+    from ktb.predictor import Predictor
 
 MAX_BLUR = 100.0
 

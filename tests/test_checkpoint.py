@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 
-from ktb import built_in_models, checkpoint, load_model, save_model, storage
-from ktb.checkpoint import parameter_count, read_header
+from ktb import built_in_models, load_model, model_files, save_model, storage
 from ktb.config import InputConfig, ModelConfig, SwinConfig
+from ktb.file_header import parameter_count, read_header
 
 CARD = {"name": "tiny", "figures": {"fused": {"miou": 12.5}}, "note": 'µ, "quoted"'}
 
@@ -282,9 +282,9 @@ def test_the_lower_bound_stays_below_real_networks(model):
 
 
 def test_built_in_models_are_listed_and_loaded_by_name(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "BUILT_IN_FOLDER", tmp_path / "absent")
+    monkeypatch.setattr(model_files, "BUILT_IN_FOLDER", tmp_path / "absent")
     assert built_in_models() == {}
-    monkeypatch.setattr(checkpoint, "BUILT_IN_FOLDER", tmp_path)
+    monkeypatch.setattr(model_files, "BUILT_IN_FOLDER", tmp_path)
     for name in ("b.safetensors", "a.safetensors", "notes.txt"):
         (tmp_path / name).write_bytes(saved.read_bytes())
     assert list(built_in_models()) == ["a", "b"]

@@ -13,15 +13,15 @@ from browsing import below
 from snippets import LOCAL, blocks, documents, follow, needing_the_page, read
 
 from app.api_sequence import MAX_VIDEO_BYTES
+from app.network import SharedPredictor
 from app.panels import maps
 from app.service import Service
-from app.turns import SharedPredictor
 from app.ui import build_page, launch_options
 from ktb import built_in_models, preparing, read_ahead, tiling
 from ktb.__main__ import app
-from ktb.checkpoint import parameter_count, read_header
 from ktb.config import Encoding, Modality
 from ktb.figures import rounded_down
+from ktb.file_header import parameter_count, read_header
 from ktb.labels import DATASETS
 from ktb.modalities import limits
 from ktb.official import our_name

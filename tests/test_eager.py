@@ -11,7 +11,8 @@ from test_model import assert_same_logits, pair, stirred, tiny_model
 
 import ktb.backbone.swin
 from ktb.backbone.windows import window_layout
-from ktb.model import BRANCHES, KTB
+from ktb.config import BRANCHES
+from ktb.model import KTB
 from ktb.position_bias import position_bias, query_axis
 from ktb.recent import Recent, weights_key
 

@@ -19,9 +19,9 @@ from app.service import Service
 from ktb import load_adapter, load_model, push_to_hub, save_adapter, save_model
 from ktb.__main__ import app
 from ktb.build import build_model
-from ktb.checkpoint import resolve
 from ktb.config import InputConfig
 from ktb.model_card import figure_tables, hub_readme
+from ktb.model_files import resolve
 from ktb.weights import Transfer
 from training.publish import card_markdown
 

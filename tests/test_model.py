@@ -13,8 +13,8 @@ from timm.models.swin_transformer import SwinTransformer
 import ktb.dscf
 import ktb.trace
 from ktb.build import FusionStart, build_model, lite_config, swin_config
-from ktb.config import FusionConfig, ModelConfig, SwinConfig
-from ktb.model import BRANCHES, KTB
+from ktb.config import BRANCHES, FusionConfig, ModelConfig, SwinConfig
+from ktb.model import KTB
 from ktb.trace import FusionTrace
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -21,7 +21,8 @@ from app.results import Result
 from app.service import Service
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
-from ktb.inspection.pixel import pixel_shares, strongest
+from ktb.inspection.pixel import pixel_shares
+from ktb.inspection.places import strongest
 
 HOSTILE = "<script>alert(1)</script>"
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ktb.build import build_model, lite_config
-from ktb.checkpoint import load_model, read_header, save_model
+from ktb.checkpoint import load_model, save_model
+from ktb.file_header import read_header
 from training.publish import build_card, main
 
 WRITTEN = {

@@ -10,7 +10,8 @@ import torch
 
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
-from ktb.model import BRANCHES, KTBOutput
+from ktb.config import BRANCHES
+from ktb.model import KTBOutput
 from training import robustness
 from training.corruptions import KINDS, Corruption
 from training.datasets import build_dataset

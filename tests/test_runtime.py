@@ -23,7 +23,7 @@ from test_model import pair, stirred, tiny_model, tiny_swin_config
 import ktb.runtime
 from ktb.build import build_model
 from ktb.checkpoint import save_model
-from ktb.model import BRANCHES
+from ktb.config import BRANCHES
 from ktb.official import infer_config, to_ours
 from ktb.predictor import Predictor
 from ktb.runtime import make_runtime
@@ -479,7 +479,7 @@ def test_auto_takes_openvino_where_it_is_installed_and_says_why(automatic, user_
     assert (predictor.runtime.name, predictor.runtime.precision) == ("openvino", "float32")
     assert "OpenVINO is installed" in predictor.runtime.why
     assert predictor.runtime.why in caplog.text
-    monkeypatch.setattr("ktb.runtime.find_spec", lambda name: None)
+    monkeypatch.setattr("ktb.runtime.choose.find_spec", lambda name: None)
     alone = make_runtime(tiny_model("swin"))
     assert alone.name == "eager"
     assert "pip install openvino" in alone.why

@@ -17,9 +17,10 @@ from browsing import below, new_tab
 from test_sequences import frames_of, pair, rows_of, write_video, zipped
 
 from app.examples import examples
+from app.network import SharedPredictor
 from app.panels.sequence import shares_plot
 from app.service import Service
-from app.turns import SINGLES_FIRST, SharedPredictor, Turns
+from app.turns import SINGLES_FIRST, Turns
 from app.ui import build_page, launch_options
 from ktb.sequence_table import SHARE
 

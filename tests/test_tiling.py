@@ -13,9 +13,9 @@ from test_model import stirred, tiny_model, tiny_swin_config
 import ktb.predictor
 from ktb import load_model, read_image_rgb, read_x
 from ktb.build import build_model
-from ktb.checkpoint import DEFAULT_MODEL
+from ktb.config import BRANCHES
 from ktb.layers import Reach
-from ktb.model import BRANCHES
+from ktb.model_files import DEFAULT_MODEL
 from ktb.predictor import Predictor
 from ktb.tiling import assemble, spans, tiled_forward
 

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import load_model, save_model
-from ktb.model import BRANCHES
+from ktb.config import BRANCHES
 from training import train
 from training.assemble import checkpoint_blocks, model_config
 from training.batches import BatchLoader, Share

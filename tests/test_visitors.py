@@ -17,8 +17,8 @@ from test_sequences import frames_of, zipped
 from visitor import Refused, Visitor
 
 from app import housekeeping
+from app.network import SharedPredictor
 from app.service import Service
-from app.turns import SharedPredictor
 from app.ui import build_page, launch_options
 
 LONG = 60.0  # seconds; what never ends within it is held up

@@ -21,11 +21,11 @@ from test_official import Code
 from typer.testing import CliRunner
 
 from app.service import Service
-from ktb import checkpoint, load_model, save_model
+from ktb import load_model, model_files, save_model
 from ktb.__main__ import app
-from ktb.checkpoint import resolve, short_name
 from ktb.cli_models import DownloadBar
 from ktb.machine import writable_folder
+from ktb.model_files import resolve, short_name
 from ktb.weights import HubFile, Limits, Transfer, WebFile, download, parse_address
 from ktb.weights.address import require_safe
 from ktb.weights.limits import max_bytes
@@ -447,14 +447,14 @@ def test_nobody_is_asked_for_what_is_embedded(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", asked)
     monkeypatch.setattr(socket.socket, "connect", asked)
     service = Service()
-    assert service.models == list(checkpoint.built_in_models())
+    assert service.models == list(model_files.built_in_models())
     assert service.predictor(service.models[0]).model.config.name == service.models[0]
 
 
 def test_unknown_names_list_every_way():
     with pytest.raises(ValueError) as caught:
         load_model("no such model")
-    for way in (*checkpoint.built_in_models(), "hf://ORG/NAME", "https://ADDRESS#sha256=", "ktb zoo"):
+    for way in (*model_files.built_in_models(), "hf://ORG/NAME", "https://ADDRESS#sha256=", "ktb zoo"):
         assert way in str(caught.value)
 
 

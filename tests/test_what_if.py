@@ -18,8 +18,8 @@ from test_predictor import MM, depth_model
 from app.panels.what_if import describe, describe_deciding, what_if_panel
 from app.service import Service
 from ktb import Predictor, XOptions, load_model
+from ktb.config import BRANCHES
 from ktb.differences import VERDICTS, ChangedClass, deciding, difference
-from ktb.model import BRANCHES
 from ktb.outputs import result_files
 from ktb.what_if import Change, apply, blurred, darkened, run, shifted
 

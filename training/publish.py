@@ -19,7 +19,7 @@ import torch
 
 from ktb.atomic import write_atomically
 from ktb.checkpoint import load_model, save_model
-from ktb.model import BRANCHES
+from ktb.config import BRANCHES
 from ktb.model_card import figure_tables
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ktb.atomic import write_atomically
+from ktb.config import BRANCHES
 from ktb.figures import rounded_down
-from ktb.model import BRANCHES
 
 SCORES = {
     "miou": "mIoU",

@@ -27,7 +27,8 @@ import torch
 
 from ktb.atomic import write_atomically
 from ktb.checkpoint import load_model
-from ktb.model import BRANCHES, KTB
+from ktb.config import BRANCHES
+from ktb.model import KTB
 from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ktb.atomic import write_atomically
+from ktb.config import BRANCHES
 from ktb.figures import rounded_down
-from ktb.model import BRANCHES
 from training.corruptions import KINDS, Corruption
 from training.datasets.parts import Sample
 from training.robustness_conditions import (

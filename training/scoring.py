@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ktb.config import LEVELS
+from ktb.config import BRANCHES, LEVELS
 from ktb.labels import generic_labels
-from ktb.model import BRANCHES, KTB
+from ktb.model import KTB
 from training.boundary import BoundaryCounts
 from training.datasets.base import PairDataset
 from training.datasets.parts import Sample

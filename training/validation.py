@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ktb.model import BRANCHES
+from ktb.config import BRANCHES
 from training.datasets import PairDataset
 from training.distributed import summed
 from training.engine import BEST_FILE, Trainer

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ktb.config import LEVELS
-from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.config import BRANCHES, LEVELS
+from ktb.model import KTB, KTBOutput
 from ktb.preparing import MAX_NETWORK_PIXELS, network_size, resize_for_network
 from ktb.tiling import SIZE_MULTIPLE
 from training.datasets.parts import Sample

@@ -11,7 +11,7 @@ from app.drawing import color_bar
 from app.glossary import explain, term
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
-from ktb.inspection.maps import clipped_range
+from ktb.inspection.ranges import clipped_range
 from ktb.inspection.targets import Target, TargetKind
 from ktb.inspection.views import Attribution
 from ktb.inspection.words import describe_attribution, percent

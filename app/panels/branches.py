@@ -12,7 +12,7 @@ from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
 from ktb.agreement import ClassChange, class_changes, disagreement_map, joint_counts
-from ktb.model import BRANCHES
+from ktb.config import BRANCHES
 
 TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
 TEXTS = {

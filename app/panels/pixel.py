@@ -10,15 +10,9 @@ import numpy as np
 from app.drawing import EMPHASISED, hex_colors
 from app.glossary import explain, term
 from app.results import Result
-from ktb.inspection.pixel import (
-    PixelShares,
-    at_of_pixel,
-    inspect_pixel,
-    pixel_shares,
-    place_in_image,
-    strongest,
-)
-from ktb.inspection.views import PixelView
+from ktb import inspection
+from ktb.inspection.places import at_of_pixel, place_in_image, strongest
+from ktb.inspection.views import PixelShares, PixelView
 from ktb.inspection.words import describe_pixel
 
 TOP_CLASSES = 5
@@ -31,7 +25,7 @@ of the level.</span></div>"""
 def view_of(result: Result, level: int, head: int | None, pixel: tuple[int, int]) -> PixelView:
     """Where this pixel (y, x) of the photograph looked."""
     at = at_of_pixel(pixel, result.rgb.shape[:2])
-    return inspect_pixel(result.prediction.trace, level, at, head)
+    return inspection.inspect_pixel(result.prediction.trace, level, at, head)
 
 
 def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> str:
@@ -91,7 +85,7 @@ def points_table(result: Result, view: PixelView) -> str:
 
 def _of_all_levels(result: Result, pixel: tuple[int, int]) -> tuple[list[PixelShares], str]:
     at = at_of_pixel(pixel, result.rgb.shape[:2])
-    return pixel_shares(result.prediction.trace, at), _classes(result, pixel)
+    return inspection.pixel_shares(result.prediction.trace, at), _classes(result, pixel)
 
 
 def _shares(shares: Sequence[PixelShares], level: int) -> str:

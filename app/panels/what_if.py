@@ -12,8 +12,8 @@ from app.glossary import explain, term
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
+from ktb.config import BRANCHES
 from ktb.differences import VERDICTS, Deciding, Difference, Verdict, deciding, difference
-from ktb.model import BRANCHES
 from ktb.prediction import Prediction
 from ktb.visualize import Color
 from ktb.what_if import Change, apply

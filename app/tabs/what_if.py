@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gradio as gr
 
 from app.context import Context
@@ -13,8 +15,10 @@ from app.results import Result
 from app.x_form import XForm, x_options
 from ktb import read_x
 from ktb.modalities import XReading
-from ktb.predictor import Predictor
 from ktb.what_if import Change, run
+
+if TYPE_CHECKING:
+    from ktb import Predictor
 
 MAX_SHIFT = 32
 SWITCHES = [("Both on", ""), ("X off", "x"), ("Photograph off", "rgb")]

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ktb.decision import decide
-from ktb.inspection.pixel import as_array, at_of_pixel, cell_at
+from ktb.inspection.pixel import as_array
+from ktb.inspection.places import at_of_pixel, cell_at
 from ktb.inspection.targets import Target, check_pixel
 from ktb.inspection.views import Attribution
 from ktb.layers import split_streams

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from ktb.inspection.maps import level_maps
-from ktb.inspection.pixel import PixelShares, at_of_pixel, inspect_pixel, pixel_shares
-from ktb.inspection.views import LevelMaps, PixelView
+from ktb.inspection.places import at_of_pixel
+from ktb.inspection.views import LevelMaps, PixelShares, PixelView
 from ktb.prediction import Prediction
 
 
@@ -40,6 +39,8 @@ class Inspection:
         """All maps of a level; ValueError for a level that is not there."""
         if not 0 <= level < self.levels:
             raise ValueError(f"level {level} is not there: the trace has levels 0 to {self.levels - 1}.")
+        from ktb.inspection.maps import level_maps  # torch takes more than a second to import
+
         with self._locks[level]:
             if level not in self._maps:
                 prompts = self.prediction.prompts
@@ -50,10 +51,14 @@ class Inspection:
 
     def pixel(self, level: int, at: tuple[float, float], head: int | None = None) -> PixelView:
         """`inspect_pixel` of this prediction, at a place (y, x) given as fractions 0..1 of the photograph."""
+        from ktb.inspection.pixel import inspect_pixel
+
         return inspect_pixel(self.trace, level, at, head)
 
     def shares(self, at: tuple[float, float]) -> list[PixelShares]:
         """`pixel_shares` of this prediction: per level, where the pixel's fused feature came from."""
+        from ktb.inspection.pixel import pixel_shares
+
         return pixel_shares(self.trace, at)
 
     def at(self, pixel: tuple[float, float]) -> tuple[float, float]:

@@ -106,3 +106,17 @@ class Attribution:
     share_x: float
     without_x: float
     without_rgb: float
+
+
+@dataclass(frozen=True)
+class PixelShares:
+    """Where one position's fused feature came from, 0..1 each, adding up to 1.
+
+    The fused feature is α ⊙ attended + ι ⊙ z. Its attended part is split between the sensors by the balance
+    of the attention, that is by the weights of the mixture, not by the sizes of what was mixed. z, the
+    context, is convolved from both streams together: nothing in the network splits it.
+    """
+
+    rgb: float
+    x: float
+    context: float

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from torch import Tensor
+from ktb.config import BRANCHES
 
-from ktb.model import BRANCHES, KTBOutput
+if TYPE_CHECKING:  # torch takes more than a second to import
+    from torch import Tensor
+
+    from ktb.model import KTBOutput
 
 RuntimeName = Literal["auto", "eager", "openvino", "onnx", "compile", "cudagraph"]
 Precision = Literal["float32", "bfloat16"]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.config import BRANCHES
+from ktb.model import KTB, KTBOutput
 from ktb.recent import Recent, weights_key
 from ktb.runtime.base import Precision
 from ktb.runtime.eager import EagerRuntime, autocast

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.config import BRANCHES
+from ktb.model import KTB, KTBOutput
 from ktb.runtime.base import Precision
 from ktb.runtime.graph import GraphModule, keep_input, logits_size, output_names, to_output
 

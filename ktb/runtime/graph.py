@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ktb.config import LEVELS
+from ktb.config import BRANCHES, LEVELS
 from ktb.dscf import reference_points
-from ktb.model import BRANCHES, HEAD_STRIDE, KTB, KTBOutput
+from ktb.model import HEAD_STRIDE, KTB, KTBOutput
 from ktb.trace import FusionTrace
 
 INPUTS = ("rgb", "modal_x", "keep")

@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from torch import Tensor
 
-from ktb.model import BRANCHES, KTBOutput
+from ktb.config import BRANCHES
+from ktb.model import KTBOutput
 from ktb.runtime.base import Runtime
 from ktb.runtime.sessions import GraphRuntime
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from ktb.checkpoint import save_model
-from ktb.model import BRANCHES, KTB, KTBOutput
+from ktb.config import BRANCHES
+from ktb.model import KTB, KTBOutput
 from ktb.recent import weights_key
 from ktb.resident import give_back_files, give_back_weights
 from ktb.runtime.base import Precision, RuntimeName

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ktb.file_header import OFFICIAL_SUFFIXES
 from ktb.machine import require_online, writable_folder
 from ktb.published import DRIVE_ID, DRIVE_URL, FOLDER
-from ktb.storage import OFFICIAL_SUFFIXES
 from ktb.zoo.add import Outcome, Started, add_file, ignored, is_pretraining, source_files
 
 MANUAL = (

@@ -1,0 +1,83 @@
+"""What a model file says about itself, read without its tensors, and without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from ktb.config import ModelConfig
+
+FORMAT = "ktb-1"
+ADAPTER_FORMAT = "ktb-adapter-1"
+FORMATS = (FORMAT, ADAPTER_FORMAT)
+OFFICIAL_SUFFIXES = (".pth", ".pt", ".bin")  # every other name is taken for safetensors
+
+
+def opened(path: str | Path, framework: Literal["pt", "numpy"] = "pt"):
+    """A safetensors file, to be used in `with`; ValueError if it cannot be read as one.
+
+    Args:
+        framework: that its tensors are given in; "numpy" for who wants none, and so has no need of torch.
+    """
+    if not os.path.isfile(path):
+        found = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise ValueError(f"{path} {found}. Give the path of a .safetensors file.")
+    try:
+        return safe_open(path, framework=framework, device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a safetensors file ({error}). It is damaged, cut short or of another "
+            f"format: download or write it again."
+        ) from error
+
+
+def file_format(path: str | Path) -> str | None:
+    """The one of `FORMATS` that a safetensors file has, None if foreign; ValueError if it is damaged."""
+    with opened(path, "numpy") as file:
+        found = (file.metadata() or {}).get("format")
+    return found if found in FORMATS else None
+
+
+def is_adapter_file(path: Path) -> bool:
+    """Whether a model file is of the adapter format; ValueError if it is damaged."""
+    return path.suffix not in OFFICIAL_SUFFIXES and file_format(path) == ADAPTER_FORMAT
+
+
+def parse_metadata(
+    path: str | Path, metadata: Mapping[str, str] | None
+) -> tuple[ModelConfig, dict[str, Any]]:
+    """Configuration and card of one of our files; ValueError for a foreign or damaged one."""
+    found = metadata or {}
+    if found.get("format") not in FORMATS or "config" not in found:
+        raise ValueError(
+            f"{path} is a safetensors file, but not a KTB model: its metadata has format "
+            f"{found.get('format')!r}, expected {' or '.join(map(repr, FORMATS))}. Convert official files "
+            f"with `python -m ktb import-official IN.pth OUT.safetensors`."
+        )
+    try:
+        config, card = ModelConfig.from_dict(json.loads(found["config"])), json.loads(found.get("card", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} has damaged metadata ({error}); write the file again.") from error
+    if not isinstance(card, dict):
+        raise ValueError(f"{path} has damaged metadata (the card is no object); write the file again.")
+    return config, card
+
+
+def read_header(path: str | Path) -> tuple[ModelConfig, dict[str, Any]]:
+    """Configuration and card of one of our files, its tensors unread; ValueError if it is not ours."""
+    with opened(path, "numpy") as file:
+        return parse_metadata(path, file.metadata())
+
+
+def parameter_count(path: str | Path) -> int:
+    """Number of parameters in one of our files, without reading them; ValueError if it is damaged."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    with opened(path, "numpy") as file:
+        shapes = [file.get_slice(n).get_shape() for n in file.keys() if not n.endswith(statistics)]  # noqa: SIM118
+    return sum(math.prod(shape) for shape in shapes)
