@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from app.memory import staying
 from app.results import LazyLevels, Result, XView
 from app.surroundings import is_lent
 from app.turns import Turns
@@ -106,8 +108,9 @@ class Service:
         path = self._path(model)
         with self._lock:
             if model not in self._predictors:
-                make = _network().make_predictor
-                self._predictors[model] = make(path, self.turns, *self._computing, self._device)
+                with nullcontext() if self._predictors else staying():
+                    make = _network().make_predictor
+                    self._predictors[model] = make(path, self.turns, *self._computing, self._device)
             return self._predictors[model]
 
     def place_models(self) -> None:

@@ -68,9 +68,11 @@ def is_lent() -> bool:
 
 def default_device() -> str:
     """The card of a Space that has one of its own; else the processor."""
-    import torch
+    if not in_space() or is_lent():
+        return "cpu"
+    import torch  # takes more than a second
 
-    return "cuda" if in_space() and not is_lent() and torch.cuda.is_available() else "cpu"
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _move_caches(environment: MutableMapping[str, str]) -> Path | None:

@@ -66,6 +66,24 @@ def test_gradio_s_question_for_matplotlib_s_backend_imports_nothing_for_windows(
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=Path(__file__).parents[1])
 
 
+def test_the_page_is_there_before_torch_is_imported():
+    code = (
+        "import sys\n"
+        "from app.service import Service\n"
+        "from app.surroundings import default_device\n"
+        "from app.ui import build_page, launch_options\n"
+        "from app.web.limits import RateLimit\n"
+        "page = build_page(Service(device=default_device()))\n"
+        "page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options(RateLimit(0)))\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'timm', 'cv2'}))\n"
+        "page.close()\n"
+    )
+    root = Path(__file__).parents[1]
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[0] == "['cv2']"
+
+
 def test_gradio_is_imported_without_its_files_for_editors():
     code = (
         "import inspect, sys; opened = []; find_file = inspect.getfile\n"
