@@ -19,7 +19,7 @@ from app.sessions import SessionStore
 
 LOOK_EVERY = 60.0  # seconds
 IDLE = timedelta(seconds=60)
-WARM_UP_AFTER = 2.0  # seconds in which nobody asked for anything: a page that is being opened comes first
+WARM_UP_AFTER = 1.0  # seconds in which nobody asked for anything: a page that is being opened comes first
 WARM_UP_WITHIN = 15.0  # seconds of the start, whatever is asked
 _log = logging.getLogger(__name__)
 
