@@ -332,9 +332,9 @@ def test_a_clipped_range_says_what_it_leaves_out():
 def test_an_inspection_computes_each_level_once(monkeypatch):
     prediction = Predictor(depth_model())(*synthetic_pair(95, 127), options=MM)
     calls = []
-    compute = ktb.inspection.inspector.level_maps
+    compute = ktb.inspection.maps.level_maps
     monkeypatch.setattr(
-        ktb.inspection.inspector, "level_maps", lambda *args: calls.append(args[1]) or compute(*args)
+        ktb.inspection.maps, "level_maps", lambda *args: calls.append(args[1]) or compute(*args)
     )
     inspection = Inspection(prediction)
     assert inspection.levels == 4

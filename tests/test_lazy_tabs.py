@@ -278,8 +278,8 @@ def result(tmp_path_factory):
 
 
 def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, monkeypatch):
-    calls, make = [], results.level_maps
-    monkeypatch.setattr(results, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
+    calls, make = [], results.inspection.level_maps
+    monkeypatch.setattr(results.inspection, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
     fresh = replace(result, levels=LazyLevels(result.prediction))
     result_panel(fresh, "fused", "confidence")
     assert len(fresh.levels) == 4
@@ -294,9 +294,9 @@ def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, mon
 
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
-    done, make, turns = threading.Event(), results.level_maps, Turns()
+    done, make, turns = threading.Event(), results.inspection.level_maps, Turns()
     monkeypatch.setattr(ahead, "AHEAD_SECONDS", 0.05)
-    monkeypatch.setattr(results, "level_maps", lambda *args: done.set() or make(*args))
+    monkeypatch.setattr(results.inspection, "level_maps", lambda *args: done.set() or make(*args))
     busy, free = (replace(result, levels=LazyLevels(result.prediction)) for _ in range(2))
     with turns.single():
         look_ahead(turns, busy)

@@ -170,7 +170,9 @@ def test_the_area_of_a_drawn_point_is_its_attention(result):
 
 def test_what_all_levels_say_of_a_pixel_is_worked_out_once(result, monkeypatch):
     asked = []
-    monkeypatch.setattr(pixel, "pixel_shares", lambda *given: asked.append(given) or pixel_shares(*given))
+    monkeypatch.setattr(
+        pixel.inspection, "pixel_shares", lambda *given: asked.append(given) or pixel_shares(*given)
+    )
     texts = [pixel.pixel_details(result, pixel.view_of(result, level, None, at), at)
              for at in ((21, 31), (22, 32)) for level in range(4)]  # fmt: skip
     assert len(asked) == 2

@@ -14,8 +14,7 @@ from pairs import synthetic_pair
 from test_sequences import frames_of, zipped
 from visitor import Refused, Visitor
 
-from app import service as services
-from app import zero_gpu
+from app import network, zero_gpu
 from app.service import Service
 from app.ui import build_page, launch_options
 from app.zero_gpu import BorrowedRuntime, lent, seconds_of_attribution, seconds_of_run
@@ -67,7 +66,7 @@ def spaces(tmp_path_factory):
         placed.append((path.stem, device))
         return load_model(path, "cpu")
 
-    environment.setattr(services, "load_model", load)
+    environment.setattr(network, "load_model", load)
     module = importlib.import_module("spaces")
     module.placed = placed
     yield module
