@@ -27,7 +27,8 @@ class _Mapping:
 def give_back_weights(tensors: Iterable[Tensor]) -> None:
     """Let the system drop the pages of mapped files that hold these tensors.
 
-    What is used again is read again. A file of which this process has changed a page stays as it is.
+    What is used again is read again. A file of which this process has changed a page stays as it is, and what
+    was written to a file lately stays until it has reached the disk.
     """
     addresses = [tensor.data_ptr() for tensor in tensors if tensor.device.type == "cpu"]
     found = [m for m in _mappings() if any(m.start <= address < m.end for address in addresses)]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,6 +53,58 @@ def official_shapes(shared):
         return json.loads((shared / "reference" / f"official_swin_{size}_40.json").read_text())
 
     return read
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """A function (name, fill) → a folder that `fill` has filled, once for all processes of this run."""
+    from ktb.file_lock import locked
+
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+
+    def make(name, fill):
+        folder = place / name
+        with locked(place / f"{name}.lock"):
+            if not folder.exists():
+                making = Path(tempfile.mkdtemp(dir=place))
+                fill(making)
+                making.rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small():
+    """The fewest blocks, one of them shifted: exporting takes a while for each."""
+    from test_model import stirred, tiny_swin_config
+
+    from ktb.build import build_model
+    from ktb.config import InputConfig
+
+    config = tiny_swin_config()
+    backbone = dataclasses.replace(config.backbone, depths=(2, 1, 1, 1))
+    inputs = InputConfig(modality="depth", encoding="depth")
+    torch.manual_seed(0)
+    return stirred(build_model(dataclasses.replace(config, backbone=backbone, inputs=inputs))).eval()
+
+
+@pytest.fixture(scope="session")
+def exported(small, made_once):
+    """A folder with small.safetensors, and in graph/ what `python -m ktb export` makes of it for ONNX."""
+    pytest.importorskip("onnxscript")
+    from ktb import save_model
+
+    def export(folder):
+        save_model(folder / "small.safetensors", small, {})
+        command = [sys.executable, "-m", "ktb", "export", "--model", str(folder / "small.safetensors")]
+        command += ["--format", "onnx", "--size", "128x160", "--out", str(folder / "graph")]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+        assert ended.returncode == 0, ended.stderr
+
+    return made_once("exported", export)
 
 
 @pytest.fixture(scope="session")

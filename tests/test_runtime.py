@@ -10,7 +10,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -18,11 +17,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_model import pair, stirred, tiny_model, tiny_swin_config
+from test_model import pair, stirred, tiny_model
+from test_resident import on_linux, resident
 
 import ktb.runtime
 from ktb.build import build_model
-from ktb.checkpoint import save_model
+from ktb.checkpoint import load_model, save_model
 from ktb.config import BRANCHES
 from ktb.official import infer_config, to_ours
 from ktb.predictor import Predictor
@@ -41,8 +41,18 @@ TOLERANCE = 1e-4
 
 
 def export_here(model, format, size_hw, folder):
-    """What a process of its own does, without the seconds that one takes to start."""
+    """What a process of its own does, without the seconds that one takes to start; the model stays as is."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     export_graph(model, format, size_hw, folder, any_batch=False)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(type(parameter) is torch.nn.Parameter for parameter in model.parameters())
+    with torch.inference_mode():
+        assert torch.isfinite(model(*pair(1, *size_hw)).fused).all()
+
+
+def copy_of(graph):
+    """An export that is a graph which was made before."""
+    return lambda model, format, size_hw, folder: shutil.copytree(graph, folder, dirs_exist_ok=True)
 
 
 def eager(model, precision="float32"):
@@ -110,32 +120,15 @@ def reference(shared, deterministic_state):
 
 
 @pytest.fixture(scope="module")
-def small():
-    """The fewest blocks, one of them shifted: exporting takes a while for each."""
-    config = tiny_swin_config()
-    backbone = dataclasses.replace(config.backbone, depths=(2, 1, 1, 1))
-    torch.manual_seed(0)
-    return stirred(build_model(dataclasses.replace(config, backbone=backbone))).eval()
-
-
-@pytest.fixture(scope="module")
-def exported(small, tmp_path_factory):
-    """What `python -m ktb export` makes of the small network."""
-    pytest.importorskip("onnxscript")
-    folder = tmp_path_factory.mktemp("exported")
-    save_model(folder / "small.safetensors", small, {})
-    command = [sys.executable, "-m", "ktb", "export", "--model", str(folder / "small.safetensors")]
-    command += ["--format", "onnx", "--size", "70x99", "--out", str(folder / "graph")]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    assert ended.returncode == 0, ended.stderr
-    return folder / "graph"
-
-
-@pytest.fixture(scope="module")
-def openvino_vectors(reference, tmp_path_factory):
+def openvino_vectors(reference, made_once):
     pytest.importorskip("openvino")
     model, vectors = reference
-    cache = GraphCache(tmp_path_factory.mktemp("cache"))
+
+    def export(folder):
+        runtime = OpenVINORuntime(model, "float32", "", cache=GraphCache(folder), export=export_here)
+        runtime.prepare(tuple(vectors["rgb"].shape[-2:]))
+
+    cache = GraphCache(made_once("openvino_vectors", export))
     runtime = OpenVINORuntime(model, "float32", "", cache=cache, export=export_here)
     return model, (vectors["rgb"], vectors["x"]), runtime
 
@@ -143,12 +136,9 @@ def openvino_vectors(reference, tmp_path_factory):
 @pytest.fixture(scope="module")
 def onnx_small(small, exported, tmp_path_factory):
     pytest.importorskip("onnxruntime")
-
-    def copy(model, format, size_hw, folder):
-        shutil.copytree(exported, folder, dirs_exist_ok=True)
-
     cache = GraphCache(tmp_path_factory.mktemp("cache"))
-    return small, pair(1, 70, 99), ONNXRuntime(small, "float32", "", cache=cache, export=copy)
+    runtime = ONNXRuntime(small, "float32", "", cache=cache, export=copy_of(exported / "graph"))
+    return small, pair(1, 128, 160), runtime
 
 
 @pytest.fixture(params=["openvino_vectors", "onnx_small"])
@@ -226,13 +216,20 @@ def test_a_graph_switches_each_sample_sensors_off_as_eager(graphs):
     assert_same(alone.fused, ours.fused[:1])
 
 
-def test_exporting_leaves_the_model_as_it_was(openvino_vectors):
-    model, inputs, runtime = openvino_vectors
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    runtime(*inputs)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert all(type(parameter) is torch.nn.Parameter for parameter in model.parameters())
-    assert torch.isfinite(eager(model)(*inputs).fused).all()
+@on_linux
+def test_a_graph_leaves_no_second_copy_of_the_weights_in_memory(openvino_vectors, tmp_path):
+    model, inputs, found = openvino_vectors
+    file = tmp_path / "model.safetensors"
+    save_model(file, model, {})
+    loaded = load_model(file)
+    held = resident(file)
+    runtime = OpenVINORuntime(loaded, "float32", "", cache=found._cache, export=export_here)
+    runtime.prepare(tuple(inputs[0].shape[-2:]))
+    graph = next(found._cache.folder.glob("*/model.bin"))
+    assert held > 0.8 * file.stat().st_size / 1024
+    assert resident(file) < held / 4
+    assert resident(graph) < graph.stat().st_size / 1024 / 2
+    assert_same_outputs(runtime(*inputs), eager(loaded)(*inputs))
 
 
 @pytest.mark.parametrize("fusion", [{"kind": "mean"}, {"prompts": False}])
@@ -545,17 +542,18 @@ def test_a_prediction_tells_what_computed_it(tmp_path):
 
 
 def test_export_writes_a_graph_that_describes_itself(exported, small):
-    told = json.loads((exported / "model.json").read_text())
-    assert set(told["files"]) == {path.name for path in exported.iterdir()} - {"model.json"}
-    assert told["size"] == {"height": 70, "width": 99}
+    graph = exported / "graph"
+    told = json.loads((graph / "model.json").read_text())
+    assert set(told["files"]) == {path.name for path in graph.iterdir()} - {"model.json"}
+    assert told["size"] == {"height": 128, "width": 160}
     assert tuple(told["outputs"]) == output_names(small)
     assert tuple(told["inputs"]) == INPUTS
-    assert told["inputs"]["rgb"]["shape"] == ["any", 3, 70, 99]
+    assert told["inputs"]["rgb"]["shape"] == ["any", 3, 128, 160]
     assert told["inputs"]["rgb"]["mean"] == list(small.config.inputs.rgb_mean)
     assert told["classes"] == list(small.config.classes)
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(exported / "model.onnx", providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph / "model.onnx", providers=["CPUExecutionProvider"])
     assert tuple(port.name for port in session.get_inputs()) == INPUTS
     assert tuple(port.name for port in session.get_outputs()) == output_names(small)
 

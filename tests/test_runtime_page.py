@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
-import torch
 from browsing import new_tab, run, upload
 from pairs import synthetic_pair, write_pair
 from test_inspector import assert_as_trace, inspect
-from test_model import stirred, tiny_swin_config
-from test_runtime import export_here
+from test_runtime import copy_of, export_here
 
 from app.service import Service
 from app.ui import build_page, launch_options
-from ktb import Predictor, load_model, save_model
-from ktb.build import build_model
-from ktb.config import InputConfig
+from ktb import Predictor, load_model
 from ktb.runtime.export import PACKAGES
 from ktb.runtime.onnx import ONNXRuntime
 from ktb.runtime.openvino import OpenVINORuntime
@@ -25,7 +19,7 @@ RUNTIMES = {"openvino": OpenVINORuntime, "onnx": ONNXRuntime}
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
-def served(request, tmp_path_factory):
+def served(request, exported, tmp_path_factory):
     """A page that offers a tiny network in a runtime, the runtime's name and the file of the network."""
     name = request.param
     for package in PACKAGES[name]:
@@ -33,13 +27,9 @@ def served(request, tmp_path_factory):
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
     environment.setenv("KTB_CACHE", str(tmp_path_factory.mktemp("cache")))
-    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    tiny = tiny_swin_config()
-    backbone = dataclasses.replace(tiny.backbone, depths=(2, 1, 1, 1))
-    inputs = InputConfig(modality="depth", encoding="depth")
-    torch.manual_seed(0)
-    save_model(path, stirred(build_model(dataclasses.replace(tiny, backbone=backbone, inputs=inputs))), {})
-    RUNTIMES[name](load_model(path), "float32", "", export=export_here).prepare((128, 160))
+    path = exported / "small.safetensors"
+    export = copy_of(exported / "graph") if name == "onnx" else export_here
+    RUNTIMES[name](load_model(path), "float32", "", export=export).prepare((128, 160))
     service = Service([str(path)], runtime=name)
     environment.setattr(service, "warm_up", lambda: None)  # it would export the graph of another size
     page = build_page(service)
