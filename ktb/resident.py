@@ -54,8 +54,12 @@ def _give_back(mappings: list[_Mapping]) -> None:
 
 def _mappings() -> Iterator[_Mapping]:
     """The mapped files of this process."""
+    try:
+        text = _MAPPINGS.read_text(encoding="utf-8", errors="surrogateescape")  # files have any names
+    except OSError:  # another system, or one that does not tell
+        return
     current = None
-    for line in _MAPPINGS.read_text().splitlines() if _MAPPINGS.is_file() else ():
+    for line in text.splitlines():
         if header := _HEADER.fullmatch(line):
             current = _Mapping(int(header[1], 16), int(header[2], 16), "w" in header[3], header[4])
         elif line.startswith("Anonymous:"):  # pages that were changed, and so belong to this process

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import sys
 from pathlib import Path
 
@@ -94,6 +96,27 @@ def test_files_of_a_folder_are_given_back(tmp_path):
     assert resident(tmp_path / "a/inside") < 100
     assert resident(tmp_path / "outside") > 1000
     assert inside.sum() == 1 << 18
+
+
+@on_linux
+def test_files_may_have_any_name(tmp_path):
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    place.mkdir()
+    (place / "file").write_bytes(b"0" * (1 << 20))
+    with (
+        (place / "file").open("rb") as opened,
+        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as held,
+    ):
+        assert held[:] == b"0" * (1 << 20)
+        give_back_files(place)
+        assert held[:] == b"0" * (1 << 20)
+
+
+def test_a_system_that_does_not_tell_keeps_everything(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("ktb.resident._MAPPINGS", tmp_path / "absent")
+    model = load_model(file)
+    give_back_weights(model.state_dict().values())
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
 
 def test_weights_outside_of_files_are_left_alone():
