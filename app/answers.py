@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ktb.agreement import class_changes, class_iou, disagreement_map, joint_counts, kind_shares
+from ktb.agreement import class_changes, disagreement_map, kind_shares
 from ktb.config import BRANCHES
 from ktb.differences import Deciding, Difference, difference
-from ktb.ground_truth import IGNORE_INDEX, GroundTruth, fusion_effect, score, scored_shares
+from ktb.ground_truth import GroundTruth, fusion_effect, score, scored_shares
+from ktb.labels import IGNORE_INDEX
+from ktb.metrics import class_iou, confusion_matrix
 from ktb.outputs import png_bytes
 from ktb.prediction import Branch, Prediction
 
@@ -100,7 +102,7 @@ def agreement_facts(prediction: Prediction) -> dict[str, Any]:
     labels, classes = prediction.labels, prediction.classes
     heads = {}
     for branch in ("rgb", "x"):
-        joint = joint_counts(labels["fused"], labels[branch], len(classes))
+        joint = confusion_matrix(labels["fused"], labels[branch], len(classes))
         heads[branch] = {
             "same_share": float(np.mean(labels[branch] == labels["fused"])),
             "iou": dict(zip(classes, class_iou(joint))),

@@ -14,7 +14,8 @@ import numpy as np
 from app.answers import as_base64, deciding_facts, difference_facts, fusion_effects, label_files, truth_facts
 from app.results import Result
 from ktb.differences import Deciding, Difference
-from ktb.ground_truth import IGNORE_INDEX, GroundTruth, error_map
+from ktb.ground_truth import GroundTruth, error_map
+from ktb.labels import IGNORE_INDEX
 from ktb.outputs import png_bytes
 from ktb.prediction import Prediction
 from ktb.visualize import Color

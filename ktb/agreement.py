@@ -48,42 +48,11 @@ def kind_shares(kinds: np.ndarray) -> np.ndarray:
     return np.bincount(kinds.ravel(), minlength=NUM_KINDS) / kinds.size
 
 
-def joint_counts(first: np.ndarray, second: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many pixels have class i in the first and class j in the second map, (K, K) int64.
-
-    Args:
-        first, second: integers 0..K-1 of one shape.
-
-    Raises:
-        ValueError: for differing shapes, or a class outside 0..K-1.
-    """
-    if first.shape != second.shape:
-        raise ValueError(f"label maps of {first.shape} and {second.shape}: bring them to one size first")
-    for label in (first, second):
-        if label.size and not 0 <= int(label.min()) <= int(label.max()) < num_classes:
-            raise ValueError(
-                f"a label map has classes {int(label.min())}..{int(label.max())}; it must be "
-                f"0..{num_classes - 1}"
-            )
-    pairs = first.ravel().astype(np.int64) * num_classes + second.ravel()
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def class_iou(joint: np.ndarray) -> np.ndarray:
-    """Intersection over union per class from `joint_counts`, (K,) float64 0..1, NaN where neither map has it.
-
-    Its `np.nanmean` is the mean over the classes that at least one of the two maps has.
-    """
-    both = np.diag(joint).astype(np.float64)
-    union = joint.sum(axis=0) + joint.sum(axis=1) - both
-    return np.divide(both, union, out=np.full(len(joint), np.nan), where=union > 0)
-
-
 def class_changes(joint: np.ndarray, least: float = 0.001, most: int = 8) -> list[ClassChange]:
     """The pairs of different classes that cover most pixels, largest first.
 
     Args:
-        joint: from `joint_counts`; changes go from the first map's class to the second map's.
+        joint: from `ktb.metrics.confusion_matrix`; changes go from the first map's class to the second map's.
         least: smallest share of all pixels that counts.
         most: length of the list.
     """

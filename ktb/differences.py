@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ktb.config import BRANCHES
+from ktb.metrics import class_iou, confusion_matrix
 from ktb.prediction import Branch, Prediction
 
 Verdict = Literal["either", "rgb", "x", "both"]
@@ -85,8 +86,7 @@ def difference(a: Prediction, b: Prediction) -> Difference:
         total = int(comparable.sum())
         agreement[branch] = float((same & comparable).sum() / total) if total else float("nan")
         if branch == "fused":
-            pairs = label_a.ravel() * (count + 1) + label_b.ravel()
-            joint = np.bincount(pairs, minlength=(count + 1) ** 2).reshape(count + 1, count + 1)
+            joint = confusion_matrix(label_a, label_b, count + 1)
             fused_comparable, changed = comparable, comparable & ~same
     return Difference(
         changed=changed,
@@ -119,7 +119,7 @@ def _changes(a: Prediction, joint: np.ndarray) -> tuple[ChangedClass, ...]:
 
 
 def _class_pairs(a: Prediction, joint: np.ndarray) -> tuple[ClassPair, ...]:
-    in_a, in_b, both = joint.sum(axis=1)[:-1], joint.sum(axis=0)[:-1], np.diag(joint)[:-1]
+    in_a, in_b, iou = joint.sum(axis=1)[:-1], joint.sum(axis=0)[:-1], class_iou(joint)
     pixels, found = joint.sum(), np.flatnonzero(in_a + in_b)
     return tuple(
         ClassPair(
@@ -127,7 +127,7 @@ def _class_pairs(a: Prediction, joint: np.ndarray) -> tuple[ClassPair, ...]:
             color=a.palette[i],
             share_a=float(in_a[i] / pixels),
             share_b=float(in_b[i] / pixels),
-            iou=float(both[i] / (in_a[i] + in_b[i] - both[i])),
+            iou=float(iou[i]),
         )
         for i in sorted(found, key=lambda i: (-max(in_a[i], in_b[i]), i))
     )

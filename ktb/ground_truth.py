@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.agreement import class_iou, joint_counts
+from ktb.labels import IGNORE_INDEX
+from ktb.metrics import class_iou, confusion_matrix, pixel_accuracy
 from ktb.modalities.files import Source, load, what_is
 from ktb.modalities.limits import InputError, check_size
 from ktb.modalities.placement import ASPECT_TOLERANCE
 
-IGNORE_INDEX = 255
 RIGHT, WRONG = 0, 1
 BOTH_RIGHT, HELPED, HURT, BOTH_WRONG = range(4)
 """Values of `fusion_effect`: HELPED is fused right and the head wrong, HURT the reverse."""
@@ -108,11 +108,10 @@ def score(pred: np.ndarray, truth: np.ndarray, num_classes: int) -> Score:
         ValueError: for differing shapes or a class outside 0..K-1.
     """
     valid = _scored(pred, truth)
-    counts = joint_counts(truth[valid], pred[valid], num_classes)
-    iou, total = class_iou(counts), int(counts.sum())
-    if not total:
-        return Score(iou, float("nan"), float("nan"))
-    return Score(iou, float(np.nanmean(iou)), float(np.trace(counts) / total))
+    counts = confusion_matrix(truth[valid], pred[valid], num_classes)
+    iou = class_iou(counts)
+    mean = float(np.nanmean(iou)) if counts.any() else float("nan")
+    return Score(iou, mean, pixel_accuracy(counts))
 
 
 def error_map(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:

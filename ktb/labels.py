@@ -14,6 +14,8 @@ import numpy as np
 
 RGB = tuple[int, int, int]
 
+IGNORE_INDEX = 255
+"""The label of a pixel that is not scored."""
 MAX_DISTINCT_COLORS = 256
 MAX_GENERIC_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 

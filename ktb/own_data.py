@@ -49,10 +49,11 @@ from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
 from ktb.file_pairs import ARRAYS, PICTURES, WILD, X_FILES, scan
+from ktb.labels import IGNORE_INDEX
 from ktb.modalities import RawX, XOptions, XReading, encode_x, read_x
 from ktb.modalities.depth import depth_of, is_colour, require_picture
 from ktb.modalities.thermal import thermal_of
-from ktb.own_keys import IGNORE_INDEX, class_labels, near, read_keys
+from ktb.own_keys import class_labels, near, read_keys
 
 _GUESSES = 8  # files that "auto" looks at
 

@@ -19,12 +19,11 @@ from pydantic import (
 )
 
 from ktb.config import Encoding, Modality, Polarity
-from ktb.labels import DATASETS, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
+from ktb.labels import DATASETS, IGNORE_INDEX, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
 from ktb.modalities import DEPTH_UNITS
 from ktb.modalities.polarization import AOLP_UNITS, DOLP_UNITS
 from ktb.modalities.thermal import THERMAL_UNITS
 
-IGNORE_INDEX = 255
 _MAX_FILE_BYTES = 2**20
 _MAX_PROBLEMS = 5
 

@@ -18,12 +18,11 @@ from ktb.agreement import (
     ONLY_X,
     ClassChange,
     class_changes,
-    class_iou,
     disagreement_map,
     entropy_map,
-    joint_counts,
     kind_shares,
 )
+from ktb.metrics import class_iou, confusion_matrix
 
 FUSED = np.array([[0, 1, 2, 2, 1]], np.uint8)
 RGB = np.array([[0, 1, 1, 0, 0]], np.uint8)
@@ -44,7 +43,7 @@ def test_every_kind_of_disagreement():
 
 
 def test_overlap_of_two_maps_and_classes_that_neither_has():
-    joint = joint_counts(RGB, FUSED, 4)
+    joint = confusion_matrix(RGB, FUSED, 4)
     assert joint.dtype == np.int64
     assert joint.tolist() == [[1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     iou = class_iou(joint)
@@ -57,18 +56,18 @@ def test_overlap_of_two_maps_and_classes_that_neither_has():
 def test_changes_go_from_the_first_map_to_the_second_and_the_largest_comes_first():
     first = np.repeat(np.array([0, 1, 1, 2], np.uint8), [60, 30, 9, 1])
     second = np.repeat(np.array([0, 2, 0, 0], np.uint8), [60, 30, 9, 1])
-    joint = joint_counts(first, second, 3)
+    joint = confusion_matrix(first, second, 3)
     assert class_changes(joint) == [ClassChange(0.3, 1, 2), ClassChange(0.09, 1, 0), ClassChange(0.01, 2, 0)]
     assert class_changes(joint, least=0.05, most=5) == [ClassChange(0.3, 1, 2), ClassChange(0.09, 1, 0)]
     assert len(class_changes(joint, most=1)) == 1
-    assert class_changes(joint_counts(first, first, 3)) == []
+    assert class_changes(confusion_matrix(first, first, 3)) == []
 
 
 def test_bad_maps_are_refused():
     with pytest.raises(ValueError, match="bring them to one size"):
-        joint_counts(FUSED, FUSED[:, :3], 3)
+        confusion_matrix(FUSED, FUSED[:, :3], 3)
     with pytest.raises(ValueError, match=r"classes 0\.\.2; it must be 0\.\.1"):
-        joint_counts(FUSED, RGB, 2)
+        confusion_matrix(FUSED, RGB, 2)
 
 
 def test_entropy_is_that_of_the_softmax(prediction):

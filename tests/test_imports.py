@@ -20,7 +20,7 @@ LAYERS = (
     ("checksum", "machine", "lazy"),
     ("assets", "atomic", "config", "figures", "visualize", "layers", "position_bias", "recent", "resident"),
     ("decision", "ranks", "file_lock", "read_ahead", "out_of_memory"),
-    ("labels", "modalities", "trace"),
+    ("labels", "metrics", "modalities", "trace"),
     ("file_header",),
     ("weights",),
     ("backbone", "mapa", "dscf", "heads", "own_keys"),

@@ -21,8 +21,9 @@ from app.panels.legends import KINDS, percent
 from app.panels.result import PICTURES, classes_panel, offered_pictures, result_panel
 from app.panels.truth import truth_panel
 from app.service import Service
-from ktb.agreement import class_changes, class_iou, disagreement_map, joint_counts, kind_shares
+from ktb.agreement import class_changes, disagreement_map, kind_shares
 from ktb.ground_truth import GroundTruth, fusion_effect, score, scored_shares
+from ktb.metrics import class_iou, confusion_matrix
 
 MODEL = "ktb-lite-nyuv2-depth"
 HOSTILE = "<script>alert(1)</script>"
@@ -100,7 +101,7 @@ def test_the_table_has_shares_confidences_and_overlaps(result):
     prediction = result.prediction
     text = classes_panel(result)
     overlaps = [
-        class_iou(joint_counts(prediction.labels[b], prediction.labels["fused"], len(prediction.classes)))
+        class_iou(confusion_matrix(prediction.labels[b], prediction.labels["fused"], len(prediction.classes)))
         for b in ("rgb", "x")
     ]
     for row in prediction.class_table():
@@ -117,7 +118,7 @@ def test_differences_in_words_and_shares(result):
     text = differences_panel(result)
     for (_, name, _), share in zip(KINDS, kind_shares(disagreement_map(prediction.labels))):
         assert f"<b>{name}</b> <em>{percent(share)}</em>" in text
-    joint = joint_counts(prediction.labels["x"], prediction.labels["fused"], len(prediction.classes))
+    joint = confusion_matrix(prediction.labels["x"], prediction.labels["fused"], len(prediction.classes))
     change = class_changes(joint)[0]
     before, after = prediction.classes[change.source], prediction.classes[change.target]
     said = f"{percent(change.share)} {before} → for the X head, but for the fused head {after}"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training.datasets.parts import IGNORE_INDEX, Sample
+from ktb.labels import IGNORE_INDEX
+from training.datasets.parts import Sample
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ktb.labels import IGNORE_INDEX
 from ktb.visualize import IGNORE_RGB, colorize_labels, scalar_to_colors
 from training.batches import Batch
-from training.datasets import IGNORE_INDEX, PairDataset
+from training.datasets import PairDataset
 
 MAX_ROWS = 8
 CELL, GAP = 288, 8  # pixels: a picture's longer side, and the space between pictures

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from training.datasets.parts import IGNORE_INDEX
+from ktb.labels import IGNORE_INDEX
 
 TOLERANCE = 0.0075  # of the image diagonal
 

@@ -21,12 +21,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ktb.atomic import write_atomically
-from ktb.labels import DATASETS
+from ktb.labels import DATASETS, IGNORE_INDEX
 from ktb.own_data import OwnData
 from training.contact_sheet import Card, contact_sheet
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset
-from training.datasets.parts import IGNORE_INDEX, LayoutError, Sample, choose
+from training.datasets.parts import LayoutError, Sample, choose
 
 MAX_PROBLEMS = 50
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.datasets.parts import IGNORE_INDEX
+from ktb.labels import IGNORE_INDEX
 
 ROWS_AT_ONCE = 32768  # pixels whose probabilities are held at a time: few enough for the processor's cache
 

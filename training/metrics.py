@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from training.datasets.parts import IGNORE_INDEX
+from ktb.labels import IGNORE_INDEX
+from ktb.metrics import class_accuracy, class_f1, class_iou, pixel_accuracy
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,10 @@ class Scores:
 
 
 class ConfusionMatrix:
-    """Counts of (true class, predicted class) over all pixels seen, as int64 (K, K)."""
+    """Counts of (true class, predicted class) over all pixels seen, as int64 (K, K) on the CPU.
+
+    Pixels are counted on the tensors' own device, so that no label map leaves a GPU.
+    """
 
     def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX):
         self.num_classes = num_classes
@@ -57,19 +62,21 @@ class ConfusionMatrix:
 
     def scores(self, *, absent_as_zero: bool = False) -> Scores:
         """Score what was counted; means leave out absent classes (`absent_as_zero`: they count as 0)."""
-        counts = self.counts.double()
-        hits, truth, guessed = counts.diag(), counts.sum(1), counts.sum(0)
-        iou = hits / (truth + guessed - hits)  # 0 / 0 = NaN where the class is absent
-        accuracy = hits / truth
-        f1 = 2 * hits / (truth + guessed)
+        counts = self.counts.numpy()
+        iou, accuracy, f1 = class_iou(counts), class_accuracy(counts), class_f1(counts)
         if absent_as_zero:
-            iou, accuracy, f1 = (values.nan_to_num(0.0) for values in (iou, accuracy, f1))
+            iou, accuracy, f1 = map(np.nan_to_num, (iou, accuracy, f1))
         return Scores(
-            miou=100 * iou.nanmean().item(),
-            pixel_accuracy=100 * (hits.sum() / counts.sum()).item(),
-            class_accuracy=100 * accuracy.nanmean().item(),
-            mean_f1=100 * f1.nanmean().item(),
+            miou=100 * _mean(iou),
+            pixel_accuracy=100 * pixel_accuracy(counts),
+            class_accuracy=100 * _mean(accuracy),
+            mean_f1=100 * _mean(f1),
             iou=tuple((100 * iou).tolist()),
             accuracy=tuple((100 * accuracy).tolist()),
             f1=tuple((100 * f1).tolist()),
         )
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what is not NaN, summed in torch's order: recorded results depend on the last bit."""
+    return torch.from_numpy(values).nanmean().item()

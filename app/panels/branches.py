@@ -11,8 +11,9 @@ from app.panels.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
-from ktb.agreement import ClassChange, class_changes, disagreement_map, joint_counts
+from ktb.agreement import ClassChange, class_changes, disagreement_map
 from ktb.config import BRANCHES
+from ktb.metrics import confusion_matrix
 
 TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
 TEXTS = {
@@ -64,7 +65,7 @@ def differences_panel(result: Result) -> str:
     labels, count = prediction.labels, len(prediction.classes)
     lists = []
     for branch in ("rgb", "x"):
-        changes = class_changes(joint_counts(labels[branch], labels["fused"], count), most=6)
+        changes = class_changes(confusion_matrix(labels[branch], labels["fused"], count), most=6)
         rows = "".join(_change(result, change, TITLES[branch]) for change in changes)
         rows = rows or "<li>They differ on less than 0.1 % of the image for any pair of classes.</li>"
         blind = ""

@@ -15,7 +15,8 @@ from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, image_tag, save_button
 from app.results import Result
-from ktb.agreement import class_iou, disagreement_map, entropy_map, joint_counts
+from ktb.agreement import disagreement_map, entropy_map
+from ktb.metrics import class_iou, confusion_matrix
 from ktb.outputs import result_zip
 from ktb.prediction import ClassRow
 
@@ -176,7 +177,8 @@ def classes_panel(result: Result) -> str:
     """The legend and table of the fused mask's classes; a row's button marks its class in the picture."""
     prediction = result.prediction
     labels, count = prediction.labels, len(prediction.classes)
-    overlaps = [class_iou(joint_counts(labels[branch], labels["fused"], count)) for branch in ("rgb", "x")]
+    counts = [confusion_matrix(labels[branch], labels["fused"], count) for branch in ("rgb", "x")]
+    overlaps = [class_iou(one) for one in counts]
     table = prediction.class_table("fused")
     rows = "".join(_row(row, [float(iou[row.index]) for iou in overlaps]) for row in table)
     means = "".join(f'<td class="num">{np.nanmean(iou):.2f}</td>' for iou in overlaps)

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ktb.agreement import class_iou
 from ktb.bench.cases import BASELINE, Case
 from ktb.bench.networks import model_file
 from ktb.bench.worker import serve
 from ktb.file_pairs import scan
 from ktb.ground_truth import Numbering
+from ktb.metrics import class_iou
 
 NOTES = (
     "seconds: of the network alone, normalised images in, logits of all heads out. The baseline upsamples "
@@ -231,7 +231,7 @@ def _add_scores(
     for worker in workers:
         if worker.case.runtime != BASELINE:
             report(f"{worker.case.label}: scoring {len(scored[0])} frames")
-            means[worker.case] = 100 * float(np.nanmean(class_iou(worker.ask("joint_counts", *scored))))
+            means[worker.case] = 100 * float(np.nanmean(class_iou(worker.ask("confusion_matrix", *scored))))
     for case, mean in means.items():
         change = mean - means[reference.case]
         found[case]["score"] = {"frames": len(scored[0]), "miou": mean, "miou_change": change}

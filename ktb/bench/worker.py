@@ -21,7 +21,9 @@ from ktb.bench.measure import (
 )
 from ktb.bench.networks import make_inputs, make_network
 from ktb.checkpoint import load_model
-from ktb.ground_truth import IGNORE_INDEX, Numbering, read_truth
+from ktb.ground_truth import Numbering, read_truth
+from ktb.labels import IGNORE_INDEX
+from ktb.metrics import confusion_matrix
 from ktb.modalities import read_image_rgb, read_x
 from ktb.predictor import Predictor
 
@@ -68,19 +70,18 @@ class Session:
         """Most bytes held so far."""
         return {"process": peak_memory(), "gpu": gpu_peak_memory(self.case.device)}
 
-    def joint_counts(self, frames: Sequence[Mapping[str, str]], numbering: Numbering) -> np.ndarray:
+    def confusion_matrix(self, frames: Sequence[Mapping[str, str]], numbering: Numbering) -> np.ndarray:
         """Pixels of labelled pairs by true and predicted class, (K, K) int64."""
         config, precision = self.model.config, self.case.precision
         predictor = Predictor(self.model, runtime=self.case.runtime, precision=precision)
-        joint = np.zeros((config.num_classes, config.num_classes), np.int64)
+        counts = np.zeros((config.num_classes, config.num_classes), np.int64)
         for frame in frames:
             rgb = read_image_rgb(frame["rgb"])
             predicted = predictor(rgb, read_x(frame["x"]), trace=False).labels["fused"]
             truth = read_truth(frame["label"], rgb.shape[:2], config.palette, numbering).labels
             valid = truth != IGNORE_INDEX
-            pairs = truth[valid].astype(np.int64) * config.num_classes + predicted[valid]
-            joint += np.bincount(pairs, minlength=joint.size).reshape(joint.shape)
-        return joint
+            counts += confusion_matrix(truth[valid], predicted[valid], config.num_classes)
+        return counts
 
     def _run(self) -> Any:
         with torch.inference_mode():

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from ktb.labels import IGNORE_INDEX
 from training.datasets.base import PairDataset, hold_out
 from training.datasets.deliver import DELIVER
 from training.datasets.mcubes import MCubeS
 from training.datasets.mfnet import MFNet
 from training.datasets.nyuv2 import NYUv2
 from training.datasets.own import OwnDataset
-from training.datasets.parts import IGNORE_INDEX, LayoutError, Sample, choose
+from training.datasets.parts import LayoutError, Sample, choose
 from training.datasets.pst900 import PST900
 from training.datasets.sunrgbd import SUNRGBD
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Modality
-from ktb.labels import DATASETS
-from training.datasets.parts import IGNORE_INDEX, LayoutError, Sample, choose, sample_name
+from ktb.labels import DATASETS, IGNORE_INDEX
+from training.datasets.parts import LayoutError, Sample, choose, sample_name
 
 READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 

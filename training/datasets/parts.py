@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-IGNORE_INDEX = 255
+from ktb.labels import IGNORE_INDEX
+
 FORBIDDEN = -1  # in a label table: a stored value that must not occur
 
 
