@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from app import health, space, zero_gpu
+from app import health, zero_gpu
 from app.service import Service
 from ktb import __version__
 from ktb.modalities.limits import MAX_FILE_BYTES
@@ -45,29 +44,16 @@ def flags() -> set[str]:
 
 
 def test_the_commands_run_or_parse(flags):
-    assert len(COMMANDS) == 2
-    dry_run, start = map(shlex.split, COMMANDS)
-    assert dry_run[:3] == ["python", "-m", "app.space"]
-    result = CliRunner().invoke(space.cli, dry_run[3:])
-    assert result.exit_code == 0, result.output
+    (start,) = map(shlex.split, COMMANDS)
     assert start[:2] == ["python", "app.py"]
     assert {word for word in start if word.startswith("--")} <= flags
-
-
-def test_a_push_as_it_is_written_parses(monkeypatch):
-    (written,) = [line for block in blocks("text") for line in block.splitlines() if "app.space" in line]
-    asked = []
-    monkeypatch.setattr(space, "build", lambda folder: [])
-    monkeypatch.setattr(space, "upload", lambda folder, *given: asked.append(given) or "address")
-    assert CliRunner().invoke(space.cli, shlex.split(written)[3:]).exit_code == 0
-    assert asked == [("my-lab/ktb", False, "zero-a10g")]
 
 
 def test_the_container_copies_what_is_there_and_starts_what_is_there(flags):
     copied = [name for step, rest in STEPS if step == "COPY" for name in rest.split()[:-1]]
     assert all((ROOT / name).exists() for name in copied)
-    needed = {path.parts[0] for path in space._chosen()} - {"docs"}
-    assert set(copied) == needed
+    assert set(copied) >= {"app.py", "app", "ktb", "assets", "requirements.txt", "packages.txt"}
+    assert not {"tests", "training"} & set(copied)
     said = dict(STEPS)
     command = json.loads(said["CMD"])
     assert (ROOT / command[1]).is_file()
@@ -99,5 +85,3 @@ def test_seconds_and_sizes_are_those_of_the_code():
     assert f"{zero_gpu.START_SECONDS} for the start" in TEXT
     assert zero_gpu.MARGIN == 2
     assert zero_gpu.SECONDS_OF_A_PASS >= 0.0485
-    assert f"above {space.LARGE_BYTES // 10**6} MB" in TEXT
-    assert f"{space.MAX_BYTES // 10**9} GB in all" in TEXT
