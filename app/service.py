@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -22,14 +23,13 @@ from ktb.config import InputConfig, ModelConfig
 from ktb.file_header import OFFICIAL_SUFFIXES, read_header
 from ktb.inspection.targets import Target
 from ktb.inspection.views import Attribution
-from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading
+from ktb.modalities import AUTO, EventStream, InputError, RawX, XOptions, XReading, encode_x
 from ktb.modalities.align import Alignment
 from ktb.modalities.ecc import estimate_alignment
 from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
 from ktb.model_files import built_in_models, resolve, short_name
 from ktb.ranks import require_device
-from ktb.recent import Recent
 from ktb.runtime import Precision, RuntimeName
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ class Service:
         self._predictors: dict[str, Predictor] = {}
         self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
         self._computing, self._device = (runtime, precision), device
-        self._sizes = Recent(SIZES)
+        self._size_of = lru_cache(SIZES)(_size_of)
         self._estimator: DepthEstimator | None = None
-        self._lock = threading.Lock()
+        self._estimator_lock = threading.Lock()
+        self._lock = threading.Lock()  # of the predictors
         self.turns = Turns()
         self.is_warm = False
 
@@ -146,11 +147,14 @@ class Service:
         return self.config(model).inputs
 
     def read_x(self, x_files: XFiles, rgb_path: str | None, model: str, options: XOptions = AUTO) -> XView:
-        """What this model would get of X, at the photograph's size if there is one yet."""
+        """What this model would get of X, at the photograph's size if there is one yet.
+
+        Only the header of a checkpoint is read, not its weights.
+        """
         raw = read_x(_files(x_files), options=options)
         size = self._size(rgb_path) if rgb_path else None
-        reading = self.predictor(model).read(raw, size, options)
-        return _view(raw, reading, self.inputs(model), options)
+        inputs = self.inputs(model)
+        return _view(raw, encode_x(raw, inputs, size, options), inputs, options)
 
     def look_at(
         self,
@@ -165,8 +169,8 @@ class Service:
             raise ValueError("an alignment needs both: upload the photograph and its X first.")
         plain = replace(options, matrix=None, calibration=None)
         rgb, raw = read_image_rgb(rgb_path), read_x(_files(x_files), options=plain)
-        predictor = self.predictor(model)
-        own = _edges_of(predictor.read(raw, None, plain))
+        inputs = self.inputs(model)
+        own = _edges_of(encode_x(raw, inputs, None, plain))
         size = rgb.shape[:2]
         if alignment is None:
             found = estimate_alignment(rgb, own)
@@ -175,9 +179,10 @@ class Service:
                 return None, Overlays(before, None, found.message)
             after = alignment_overlay(rgb, own, found.matrix)
             return Alignment(found.matrix, name="estimated"), Overlays(before, after, found.message)
-        aligned = predictor.read(raw, size, alignment.applied_to(plain))  # refuses what cannot be
+        aligned = encode_x(raw, inputs, size, alignment.applied_to(plain))  # refuses what cannot be
         try:
-            before = alignment_overlay(rgb, _edges_of(predictor.read(raw, size, plain)), np.eye(3))
+            unaligned = encode_x(raw, inputs, size, plain)
+            before = alignment_overlay(rgb, _edges_of(unaligned), np.eye(3))
         except InputError:  # other proportions: there is nothing to compare with
             before = None
         after = alignment_overlay(rgb, _edges_of(aligned), np.eye(3))
@@ -222,13 +227,20 @@ class Service:
     def _size(self, rgb_path: str) -> tuple[int, int]:
         """Height and width of a photograph; every reading of X asks, and a file has to be decoded for it."""
         changed = Path(rgb_path).stat().st_mtime_ns if Path(rgb_path).is_file() else None
-        return self._sizes.get((rgb_path, changed), lambda: read_image_rgb(rgb_path).shape[:2])
+        return self._size_of(rgb_path, changed)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
-        with self._lock:
+        """Depth estimated from the RGB image, when it is this job's turn.
+
+        The first call loads the estimator, and may download its weights for minutes: others who want an
+        estimate wait for it, nobody else does.
+        """
+        with self._estimator_lock:
             if self._estimator is None:
                 self._estimator = DepthEstimator(device=self._device)
-        return self._estimator(rgb)
+            estimator = self._estimator
+        with self.turns.single():
+            return estimator(rgb)
 
     def _path(self, model: str) -> Path:
         if model not in self._files:
@@ -251,6 +263,11 @@ def _network() -> ModuleType:
     from app import network
 
     return network
+
+
+def _size_of(rgb_path: str, changed: int | None) -> tuple[int, int]:
+    """Height and width of an image file; `changed`, when it was written, tells a cache of another content."""
+    return read_image_rgb(rgb_path).shape[:2]
 
 
 def _view(raw: RawX | None, reading: XReading, inputs: InputConfig, options: XOptions) -> XView:
