@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image
 
-from ktb.assets import shipped
 from ktb.config import Modality, ModelConfig
 from ktb.modalities import read_image_rgb, read_x
 from ktb.own_data import OwnData, OwnPair
+from ktb.utils.assets import shipped
 
 EXAMPLES_FOLDER = shipped("examples")
 MAX_OWN_PAIRS = 8

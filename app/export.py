@@ -30,10 +30,10 @@ from app.settings import (
 )
 from app.x_form import XForm, units_of
 from ktb.array_file import arrays_npz
-from ktb.atomic import write_atomically
 from ktb.inspection import Inspection
 from ktb.outputs import result_zip
 from ktb.report import report_html
+from ktb.utils.atomic import write_atomically
 
 EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

@@ -8,7 +8,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from ktb.file_lock import FileLock
+from ktb.utils.lock import FileLock
 
 PREFIX = "ktb-server-"
 _log = logging.getLogger(__name__)

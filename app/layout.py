@@ -12,7 +12,7 @@ from gradio.data_classes import FileData, ListFiles
 from app.examples import Offer, OwnExamples, examples
 from app.service import Service
 from ktb.config import InputConfig
-from ktb.figures import rounded_down
+from ktb.utils.text import rounded_down
 
 
 def _paths(self: gr.components.Component, payload: FileData | ListFiles | None) -> str | list[str] | None:

@@ -29,8 +29,8 @@ from ktb.modalities.ecc import estimate_alignment
 from ktb.modalities.edges import alignment_overlay
 from ktb.modalities.estimate import DepthEstimator
 from ktb.model_files import built_in_models, resolve, short_name
-from ktb.ranks import require_device
 from ktb.runtime import Precision, RuntimeName
+from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:
     from ktb import Predictor

@@ -12,7 +12,7 @@ from collections.abc import MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from ktb.machine import make_temporary_folder
+from ktb.utils.cache import make_temporary_folder
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> Path | None:

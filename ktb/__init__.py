@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING
 
-from ktb.lazy import lazily
+from ktb.utils.lazy import lazily
 
 if TYPE_CHECKING:
     from ktb.adapter_files import load_adapter, save_adapter

@@ -43,10 +43,10 @@ app.add_typer(zoo_app, name="zoo")
 @user_errors
 def models() -> None:
     """List the built-in models, and those of the authors that were imported (all of them: `zoo`)."""
-    from ktb.figures import rounded_down
     from ktb.file_header import parameter_count, read_header
     from ktb.model_files import DEFAULT_MODEL, built_in_models
     from ktb.published import zoo_files
+    from ktb.utils.text import rounded_down
 
     for name, path in (built_in_models() | zoo_files()).items():
         config, card = read_header(path)

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ktb.atomic import write_atomically
 from ktb.file_pairs import FilePair
 from ktb.journal import Journal, Record, is_complete, stamp
-from ktb.ranks import Rank
 from ktb.read_ahead import ReadAhead
 from ktb.shared_journal import RESULTS, open_journal
+from ktb.utils.atomic import write_atomically
+from ktb.utils.distributed import Rank
 
 logger = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "M
 def shown(matched: "Matched", workers: int | None, resume: bool, batch_size: int = 1):
     """Gives the `Running` of a batch whose progress is shown; under a launcher, of this process's share."""
     from ktb.batch import Running
-    from ktb.ranks import rank_of
+    from ktb.utils.distributed import rank_of
 
     rank = rank_of()
     progress = Progress(label=rank.label)
@@ -87,7 +87,7 @@ def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
     Exit code 1 if a pair failed, but not under a launcher, which would stop the other processes.
     """
     from ktb.batch import RESULTS
-    from ktb.ranks import rank_of
+    from ktb.utils.distributed import rank_of
 
     rank = rank_of()
 

@@ -167,9 +167,9 @@ def _encode_one(
 ) -> None:
     from PIL import Image
 
-    from ktb.atomic import write_atomically
     from ktb.batch_encode import encode_file
     from ktb.modalities import read_image_rgb, read_x
+    from ktb.utils.atomic import write_atomically
     from ktb.x_files import x_file, x_report
 
     for target in filter(None, targets.values()):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ktb.checksum import file_sha256
 from ktb.cli_batch import (
     MANY,
     BatchSize,
@@ -27,6 +26,7 @@ from ktb.cli_options import (
     require_none,
     require_one,
 )
+from ktb.utils.checksum import file_sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,7 +132,7 @@ def predict(
     from ktb.modalities.estimate import DepthEstimator
     from ktb.outputs import save_result
     from ktb.predictor import Predictor
-    from ktb.ranks import device_of, rank_of, require_device
+    from ktb.utils.distributed import device_of, rank_of, require_device
 
     device = device or device_of(rank_of())
     require_device(device)

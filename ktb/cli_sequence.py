@@ -8,7 +8,7 @@ import typer
 from ktb.cli_models import located
 from ktb.cli_options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_one
 from ktb.cli_progress import Progress
-from ktb.ranks import require_device
+from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:
     from ktb.sequences import FrameRecord

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from ktb.config import ModelConfig
-from ktb.figures import rounded_down
 from ktb.file_header import ADAPTER_FORMAT
 from ktb.labels import DATASETS
+from ktb.utils.text import rounded_down
 
 _X_IS = {
     "depth": "its depth image",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ktb.assets import shipped
-from ktb.checksum import require_sha256
 from ktb.published import how_to_get, published_model, zoo_file
+from ktb.utils.assets import shipped
+from ktb.utils.checksum import require_sha256
 from ktb.weights import Progress, fetch, parse_address
 
 DEFAULT_MODEL = "ktb-lite-nyuv2-depth"

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ktb.backbone import backbone_class
-from ktb.checksum import file_sha256
 from ktb.config import LiteConfig, SwinConfig
-from ktb.machine import is_offline, require_online
 from ktb.model import KTB
 from ktb.official import read_pth, to_ours
+from ktb.utils.cache import is_offline, require_online
+from ktb.utils.checksum import file_sha256
 
 log = logging.getLogger(__name__)
 

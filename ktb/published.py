@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from ktb.config import Modality
 from ktb.labels import DATASETS
-from ktb.machine import readable_folders
+from ktb.utils.cache import readable_folders
 
 FOLDER = "zoo"
 DRIVE_ID = "1YqwIwt8e986zZC3omrTdhMrbiDEWwagw"

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ktb.file_lock import FileLock, locked
 from ktb.journal import Journal
-from ktb.ranks import Rank
+from ktb.utils.distributed import Rank
+from ktb.utils.lock import FileLock, locked
 
 RESULTS = "results.jsonl"
 LOCK = ".results.lock"

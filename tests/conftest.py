@@ -58,7 +58,7 @@ def official_shapes(shared):
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
     """A function (name, fill) → a folder that `fill` has filled, once for all processes of this run."""
-    from ktb.file_lock import locked
+    from ktb.utils.lock import locked
 
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:

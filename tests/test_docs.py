@@ -20,14 +20,14 @@ from app.ui import build_page, launch_options
 from ktb import built_in_models, preparing, read_ahead, tiling
 from ktb.__main__ import app
 from ktb.config import Encoding, Modality
-from ktb.figures import rounded_down
 from ktb.file_header import parameter_count, read_header
 from ktb.labels import DATASETS
 from ktb.modalities import limits
 from ktb.official import our_name
-from ktb.ranks import Rank
 from ktb.runtime import RuntimeName
 from ktb.runtime.cache import MAX_BYTES
+from ktb.utils.distributed import Rank
+from ktb.utils.text import rounded_down
 from training.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]

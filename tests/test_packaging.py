@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 import ktb
 from assets.make_method_figures import FIGURES, drawings
-from ktb import assets
+from ktb.utils import assets
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ from test_batch import contents, data, model, pairs_of, records, run, text_steps
 
 import ktb.shared_journal
 from ktb.batch import Running, run_batch
-from ktb.file_lock import FileLock
-from ktb.ranks import Rank, device_of, rank_of
 from ktb.shared_journal import open_journal
+from ktb.utils.distributed import Rank, device_of, rank_of
+from ktb.utils.lock import FileLock
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,7 @@ def test_a_lock_is_held_by_one_and_ends_with_its_holder(tmp_path):
     two.release()
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sys, time; from pathlib import Path;"
-         "from ktb.file_lock import FileLock; FileLock(Path(sys.argv[1])).acquire();"
+         "from ktb.utils.lock import FileLock; FileLock(Path(sys.argv[1])).acquire();"
          "print(1, flush=True); time.sleep(60)",
          str(tmp_path / "lock")], cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

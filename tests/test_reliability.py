@@ -36,11 +36,11 @@ from app.housekeeping import IdleStates
 from app.service import Service
 from app.web.upload import NO_SPACE
 from ktb import Predictor, load_model
-from ktb.file_lock import FileLock
 from ktb.out_of_memory import OutOfMemory, is_out_of_memory, with_enough_memory
 from ktb.runtime import cache
 from ktb.runtime.cache import GraphCache
 from ktb.runtime.export import DESCRIPTION
+from ktb.utils.lock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "ktb-lite-nyuv2-depth"

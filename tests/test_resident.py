@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ktb import load_model, save_model
-from ktb.atomic import write_atomically
 from ktb.build import build_model, lite_config
 from ktb.resident import give_back_files, give_back_weights
+from ktb.utils.atomic import write_atomically
 
 SMAPS = Path("/proc/self/smaps")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which pages are in memory")

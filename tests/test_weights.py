@@ -24,8 +24,8 @@ from app.service import Service
 from ktb import load_model, model_files, save_model
 from ktb.__main__ import app
 from ktb.cli_models import DownloadBar
-from ktb.machine import writable_folder
 from ktb.model_files import resolve, short_name
+from ktb.utils.cache import writable_folder
 from ktb.weights import HubFile, Limits, Transfer, WebFile, download, parse_address
 from ktb.weights.address import require_safe
 from ktb.weights.limits import max_bytes

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from app.service import Service
 from ktb.__main__ import app
-from ktb.machine import CACHE_VARIABLE, OFFLINE_VARIABLES
+from ktb.utils.cache import CACHE_VARIABLE, OFFLINE_VARIABLES
 from ktb.weights.limits import DEFAULT_GIGABYTES, SIZE_VARIABLE, Limits
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from ktb.atomic import write_atomically
 from ktb.checkpoint import load_model, save_model
 from ktb.config import BRANCHES
 from ktb.model_card import figure_tables
+from ktb.utils.atomic import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ktb.atomic import write_atomically
 from ktb.config import BRANCHES
-from ktb.figures import rounded_down
+from ktb.utils.atomic import write_atomically
+from ktb.utils.text import rounded_down
 
 SCORES = {
     "miou": "mIoU",

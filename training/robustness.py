@@ -25,10 +25,10 @@ from typing import Any
 import cv2
 import torch
 
-from ktb.atomic import write_atomically
 from ktb.checkpoint import load_model
 from ktb.config import BRANCHES
 from ktb.model import KTB
+from ktb.utils.atomic import write_atomically
 from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset

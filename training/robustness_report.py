@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ktb.atomic import write_atomically
 from ktb.config import BRANCHES
-from ktb.figures import rounded_down
+from ktb.utils.atomic import write_atomically
+from ktb.utils.text import rounded_down
 from training.corruptions import KINDS, Corruption
 from training.datasets.parts import Sample
 from training.robustness_conditions import (

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ktb.atomic import write_atomically
 from ktb.modalities import COUNT_SATURATION, EventStream, read_image_rgb
+from ktb.utils.atomic import write_atomically
 from training.event_simulator import EventOptions, simulate_frame
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ktb.atomic import write_atomically
 from ktb.layers import require_matching
 from ktb.model import KTB
+from ktb.utils.atomic import write_atomically
 
 
 def model_state(model: KTB) -> dict[str, torch.Tensor]:

@@ -20,8 +20,8 @@ import torch
 from accelerate import Accelerator
 
 from ktb.adapter_files import save_adapter
-from ktb.atomic import write_atomically
 from ktb.checkpoint import save_model
+from ktb.utils.atomic import write_atomically
 from training.assemble import label_counts, make_model
 from training.batches import BatchLoader, Share
 from training.cpu import keep_freed_memory, strided_depthwise_in_float32

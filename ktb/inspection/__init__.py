@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ktb.lazy import lazily
+from ktb.utils.lazy import lazily
 
 if TYPE_CHECKING:
     from ktb.inspection.attribution import attribute, attribute_prediction

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ktb.machine import OFFLINE_VARIABLES, is_offline
 from ktb.modalities.limits import InputError
 from ktb.modalities.raw import RawX
+from ktb.utils.cache import OFFLINE_VARIABLES, is_offline
 
 METRIC = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
 RELATIVE = "depth-anything/Depth-Anything-V2-Small-hf"

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ktb.file_lock import FileLock
-from ktb.machine import default_folder
 from ktb.model import KTB
 from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, versions
+from ktb.utils.cache import default_folder
+from ktb.utils.lock import FileLock
 
 MAX_BYTES = 8 << 30
 """What all graphs may take together; those that were not used for longest go first."""

@@ -21,8 +21,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
-from ktb.checksum import file_sha256, require_sha256
-from ktb.machine import is_offline, readable_folders, require_online, writable_folder
+from ktb.utils.cache import is_offline, readable_folders, require_online, writable_folder
+from ktb.utils.checksum import file_sha256, require_sha256
 from ktb.weights.address import SUFFIXES, HubFile
 from ktb.weights.limits import is_no_space, require_room, require_size
 from ktb.weights.transfer import Progress, Transfer

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from ktb.atomic import put_in_place
-from ktb.checksum import file_sha256
-from ktb.file_lock import FileLock
-from ktb.machine import readable_folders, require_online, writable_folder
+from ktb.utils.atomic import put_in_place
+from ktb.utils.cache import readable_folders, require_online, writable_folder
+from ktb.utils.checksum import file_sha256
+from ktb.utils.lock import FileLock
 from ktb.weights.address import WebFile
 from ktb.weights.http import Interrupted, Unreachable, receive, version_file
 from ktb.weights.limits import Limits, Refused

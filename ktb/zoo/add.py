@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ktb.checkpoint import from_official, save_model
-from ktb.checksum import file_sha256
 from ktb.file_header import OFFICIAL_SUFFIXES, read_header
-from ktb.machine import writable_folder
 from ktb.official import infer_config, read_pth
 from ktb.published import FOLDER, PROTOCOL, PublishedModel, zoo_file, zoo_files
+from ktb.utils.cache import writable_folder
+from ktb.utils.checksum import file_sha256
 from ktb.weights.limits import require_room
 from ktb.zoo.recognise import recognise
 

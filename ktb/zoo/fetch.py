@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ktb.file_header import OFFICIAL_SUFFIXES
-from ktb.machine import require_online, writable_folder
 from ktb.published import DRIVE_ID, DRIVE_URL, FOLDER
+from ktb.utils.cache import require_online, writable_folder
 from ktb.zoo.add import Outcome, Started, add_file, ignored, is_pretraining, source_files
 
 MANUAL = (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 PLACES = (_PACKAGE / "shipped", _PACKAGE.parent / "assets")
 """In an installed package, in a checkout; see `force-include` in pyproject.toml."""
 

@@ -1,0 +1,1 @@
+"""What every package may use: files, locks, caches, text, lazy imports, ranks."""
