@@ -13,7 +13,7 @@ from app.handlers import shows_errors
 from app.results import Result
 from app.service import Service
 from app.sessions import SessionStore
-from ktb.modalities import XOptions
+from ktb.inputs import XOptions
 
 as_text = partial(shows_errors, as_html=False)
 

@@ -12,7 +12,7 @@ from app.panels.x_input import network_picture
 from app.service import XSource
 from app.settings import Settings
 from ktb.agreement import disagreement_map
-from ktb.modalities.align import read_alignment
+from ktb.inputs.alignment.files import read_alignment
 from ktb.outputs import png_bytes, result_files
 
 
@@ -28,7 +28,7 @@ class RunApi:
 
         Args:
             rgb: the photograph. x: the files that make up X. model: one of /models.
-            options: what is known about X, such as {"unit": "mm"}; see `ktb.modalities.XOptions`.
+            options: what is known about X, such as {"unit": "mm"}; see `ktb.inputs.XOptions`.
             x_source: "file", "none" (the photograph alone) or "estimate" (depth from the photograph).
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:

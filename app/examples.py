@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from ktb.config import Modality, ModelConfig
-from ktb.modalities import read_image_rgb, read_x
+from ktb.inputs import read_image_rgb, read_x
 from ktb.own_data import OwnData, OwnPair
 from ktb.utils.assets import shipped
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktb.modalities.limits import MAX_FILE_BYTES
+from ktb.inputs.limits import MAX_FILE_BYTES
 
 _NAME = re.compile(rb"[0-9a-f]{32}")  # of an upload's folder
 

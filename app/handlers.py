@@ -28,7 +28,7 @@ from app.sessions import SessionStore
 from app.words import head, modality_choices, no_result, no_x, x_label, x_name
 from app.x_form import Proposal, XForm, fields_for, x_options
 from app.x_input import hint, source_choices, source_note
-from ktb.modalities.align import read_alignment
+from ktb.inputs.alignment.files import read_alignment
 
 PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
 

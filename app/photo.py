@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ktb.modalities import InputError, read_image_rgb
+from ktb.inputs import InputError, read_image_rgb
 
 _SHOWN = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
 

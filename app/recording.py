@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.service import Service
-from ktb.modalities import XOptions
-from ktb.modalities.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
+from ktb.inputs import XOptions
+from ktb.inputs.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
 from ktb.sequence_frames import LimitedFrames
 from ktb.sequence_video import VideoFrames
 from ktb.sequence_zip import ZipFrames

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ktb import Prediction, inspection
+from ktb.inputs import XReading
 from ktb.inspection.views import LevelMaps
-from ktb.modalities import XReading
 from ktb.recent import Recent
 
 DRAWN = 48  # pictures of a result, 10 to a few hundred KiB each

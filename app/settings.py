@@ -13,8 +13,8 @@ import gradio as gr
 
 from app.service import XSource
 from app.x_form import Proposal, XForm, x_options
-from ktb.modalities import AUTO, XOptions
-from ktb.modalities.align import Alignment
+from ktb.inputs import AUTO, XOptions
+from ktb.inputs.alignment.files import Alignment
 
 VERSION = 1
 MAX_LETTERS = 6000  # browsers and servers take longer addresses, but nothing here needs one

@@ -30,7 +30,7 @@ from app.web.limits import RateLimit
 from app.web.stack import web_options
 from app.words import head, no_result, no_x, x_name
 from app.x_input import build_corrections, build_x_input, hint
-from ktb.modalities.limits import MAX_FILE_BYTES
+from ktb.inputs.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "style.css").read_text()
 SCRIPTS = "".join(

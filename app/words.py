@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ktb.config import InputConfig, Modality
-from ktb.modalities.raw import Origin
+from ktb.inputs.types import Origin
 
 _NAMES = {
     "depth": "depth image",

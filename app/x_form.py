@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from app.results import XView
 from ktb.config import InputConfig, Modality
-from ktb.modalities import DEPTH_UNITS, XOptions
-from ktb.modalities.align import Alignment
-from ktb.modalities.thermal import THERMAL_UNITS
+from ktb.inputs import DEPTH_UNITS, XOptions
+from ktb.inputs.alignment.files import Alignment
+from ktb.inputs.encoders.thermal import THERMAL_UNITS
 
 MIN_SPAN_MS = 1e-3
 

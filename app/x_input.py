@@ -13,7 +13,7 @@ from app.service import XSource
 from app.words import modality_choices, x_hint, x_label
 from app.x_form import Fields, XForm, fields_for, units_of
 from ktb.config import InputConfig
-from ktb.modalities.estimate import unavailable_reason
+from ktb.inputs.depth_estimation import unavailable_reason
 
 TIME_UNITS = [("find out", "auto"), ("seconds", "s"), ("ms", "ms"), ("µs", "us"), ("ns", "ns")]
 COLUMN_ORDERS = [

@@ -12,7 +12,7 @@ from ktb.utils.lazy import lazily
 if TYPE_CHECKING:
     from ktb.adapter_files import load_adapter, save_adapter
     from ktb.checkpoint import load_model, save_model
-    from ktb.modalities import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
+    from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
     from ktb.model import KTB, KTBOutput
     from ktb.model_files import built_in_models
     from ktb.outputs import save_result
@@ -47,7 +47,7 @@ __getattr__ = lazily(
     {
         "adapter_files": ("load_adapter", "save_adapter"),
         "checkpoint": ("load_model", "save_model"),
-        "modalities": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
+        "inputs": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
         "model": ("KTB", "KTBOutput"),
         "model_files": ("built_in_models",),
         "outputs": ("save_result",),

@@ -10,8 +10,17 @@ from typing import Any
 from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.file_pairs import FilePair
-from ktb.modalities import AUTO, InputError, RawX, XOptions, XReading, encode_x, read_image_rgb, read_x
-from ktb.modalities.encode import taken_for
+from ktb.inputs import (
+    AUTO,
+    InputError,
+    RawX,
+    XOptions,
+    XReading,
+    encode_x,
+    read_image_rgb,
+    read_x,
+)
+from ktb.inputs.encode import taken_for
 from ktb.x_files import Format, x_file, x_report
 
 

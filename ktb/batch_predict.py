@@ -13,7 +13,7 @@ import numpy as np
 
 from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.file_pairs import FilePair
-from ktb.modalities import AUTO, RawX, XOptions, read_image_rgb, read_x
+from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
 from ktb.model import KTBOutput
 from ktb.outputs import result_files
 from ktb.predictor import Predictor
@@ -75,7 +75,7 @@ def predict_pairs(
     Args:
         pairs: from `ktb.file_pairs.match`; without X they run on the photograph alone.
         options: what is known about X, of all pairs.
-        estimate: such as `ktb.modalities.estimate.DepthEstimator`, makes X from the photograph.
+        estimate: such as `ktb.inputs.depth_estimation.DepthEstimator`, makes X from the photograph.
         branches: "all" adds labels_rgb, labels_x, masks_rgb and masks_x.
         settings: more that the results depend on, such as the checkpoint's file.
         running: how; errors as `ktb.batch.run_batch`.

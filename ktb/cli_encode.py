@@ -12,7 +12,7 @@ from ktb.cli_options import XFlags, echo_warnings, require_none, require_one
 
 if TYPE_CHECKING:
     from ktb.config import InputConfig
-    from ktb.modalities import XOptions, XReading
+    from ktb.inputs import XOptions, XReading
     from ktb.x_files import Format
 
 _FOR = "What the image is for"
@@ -168,7 +168,7 @@ def _encode_one(
     from PIL import Image
 
     from ktb.batch_encode import encode_file
-    from ktb.modalities import read_image_rgb, read_x
+    from ktb.inputs import read_image_rgb, read_x
     from ktb.utils.atomic import write_atomically
     from ktb.x_files import x_file, x_report
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from ktb.modalities import XOptions
+    from ktb.inputs import XOptions
 
 _SPEED = "How the network is computed"
 RuntimeFlag = Annotated[
@@ -76,7 +76,7 @@ class XFlags:
 
     def to_options(self) -> "XOptions":
         """The options of X that the flags say (InputError, and OSError for a file that is not readable)."""
-        from ktb.modalities import XOptions, read_alignment
+        from ktb.inputs import XOptions, read_alignment
 
         values = {} if self.options is None else _json_object(self.options)
         given = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -128,8 +128,8 @@ def predict(
 
     from ktb.batch_predict import KINDS, predict_pairs
     from ktb.checkpoint import load_model
-    from ktb.modalities import read_image_rgb, read_x
-    from ktb.modalities.estimate import DepthEstimator
+    from ktb.inputs import read_image_rgb, read_x
+    from ktb.inputs.depth_estimation import DepthEstimator
     from ktb.outputs import save_result
     from ktb.predictor import Predictor
     from ktb.utils.distributed import device_of, rank_of, require_device

@@ -140,7 +140,7 @@ class FusionConfig:
 class InputConfig:
     """How arrays become network inputs; values are on the 0..1 scale, in RGB order.
 
-    `encoding` names the encoder of `ktb.modalities` that made the X images of the training; the fields after
+    `encoding` names the encoder of `ktb.inputs` that made the X images of the training; the fields after
     it are its options. `range_low` and `range_high` are thermal values that become 0 and 1 (degrees Celsius
     where the file's unit is known, else as stored); without them, 16-bit and float pictures are stretched
     between two percentiles and 8-bit ones taken as they are. `hot`: how the training pictures show heat.

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ktb.config import BRANCHES
-from ktb.modalities import Origin
+from ktb.inputs import Origin
 from ktb.prediction import Prediction
 from ktb.visualize import Color, draw_tag, overlay
 

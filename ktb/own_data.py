@@ -14,7 +14,7 @@
 
 How X is read and encoded, by its modality; the model file takes range, percentiles, hot, event_window_ms,
 max_metres and encoding along to the page:
-- unit: of depth and hha (a key of `ktb.modalities.DEPTH_UNITS`), thermal (`thermal.THERMAL_UNITS`), dolp or
+- unit: of depth and hha (a key of `ktb.inputs.DEPTH_UNITS`), thermal (`thermal.THERMAL_UNITS`), dolp or
   aolp (`polarization.DOLP_UNITS`, `AOLP_UNITS`); default auto.
 - max_metres: the depth that becomes 1.0, default 10.
 - range: [low, high], what becomes black and white in every thermal or near infrared file.
@@ -49,10 +49,10 @@ from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
 from ktb.file_pairs import ARRAYS, PICTURES, WILD, X_FILES, scan
+from ktb.inputs import RawX, XOptions, XReading, encode_x, read_x
+from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
+from ktb.inputs.encoders.thermal import thermal_of
 from ktb.labels import IGNORE_INDEX
-from ktb.modalities import RawX, XOptions, XReading, encode_x, read_x
-from ktb.modalities.depth import depth_of, is_colour, require_picture
-from ktb.modalities.thermal import thermal_of
 from ktb.own_keys import class_labels, near, read_keys
 
 _GUESSES = 8  # files that "auto" looks at
@@ -186,13 +186,13 @@ class OwnData:
         return [OwnPair(n, *(self._file(key, n) for key in ("rgb", "x", "labels"))) for n in names]
 
     def read_x(self, file: Path) -> RawX:
-        """An X file with what the YAML file says about it; ValueError as `ktb.modalities.read_x`."""
+        """An X file with what the YAML file says about it; ValueError as `ktb.inputs.read_x`."""
         return read_x(file, options=self._said)
 
     def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> XReading:
         """An X input as `read_x` gives it -> what the network gets, at the photo's size.
 
-        size_hw: height, width. Raises ValueError for what `ktb.modalities.encode_x` refuses.
+        size_hw: height, width. Raises ValueError for what `ktb.inputs.encode_x` refuses.
         """
         return encode_x(raw, self._inputs, size_hw, self.x_options)
 

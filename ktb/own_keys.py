@@ -19,10 +19,10 @@ from pydantic import (
 )
 
 from ktb.config import Encoding, Modality, Polarity
+from ktb.inputs import DEPTH_UNITS
+from ktb.inputs.encoders.polarization import AOLP_UNITS, DOLP_UNITS
+from ktb.inputs.encoders.thermal import THERMAL_UNITS
 from ktb.labels import DATASETS, IGNORE_INDEX, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
-from ktb.modalities import DEPTH_UNITS
-from ktb.modalities.polarization import AOLP_UNITS, DOLP_UNITS
-from ktb.modalities.thermal import THERMAL_UNITS
 
 _MAX_FILE_BYTES = 2**20
 _MAX_PROBLEMS = 5

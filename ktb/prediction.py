@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ktb.config import BRANCHES
-from ktb.modalities import XReading
+from ktb.inputs import XReading
 from ktb.visualize import colorize_labels
 
 if TYPE_CHECKING:  # torch takes more than a second to import

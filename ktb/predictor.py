@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ktb.config import BRANCHES
 from ktb.decision import decide_there, to_host
-from ktb.modalities import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
-from ktb.modalities.limits import MIN_SIDE
+from ktb.inputs import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
+from ktb.inputs.limits import MIN_SIDE
 from ktb.model import KTB, KTBOutput
 from ktb.out_of_memory import with_enough_memory
 from ktb.prediction import Drop, Prediction
@@ -191,7 +191,7 @@ class Predictor:
         """What the network gets of an X input, at the photograph's size (height, width) or X's own.
 
         Raises:
-            ValueError: as `ktb.modalities.encode_x`, or for no X without a size.
+            ValueError: as `ktb.inputs.encode_x`, or for no X without a size.
         """
         inputs = self.model.config.inputs
         if x is not None:

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from ktb.modalities import XReading
-from ktb.modalities.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
+from ktb.inputs import XReading
+from ktb.inputs.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 from ktb.tiling import SIZE_MULTIPLE
 
 MAX_ASPECT = 16  # a longer strip would become a huge image once its shorter side fits the network

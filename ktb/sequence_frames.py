@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from ktb.file_pairs import match
-from ktb.modalities import AUTO, RawX, XOptions, read_image_rgb, read_x
-from ktb.modalities.files import Source
+from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
+from ktb.inputs.readers.files import Source
 
 _SHOWN = 3
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ktb.modalities import InputError, RawX
-from ktb.modalities.limits import check_size
+from ktb.inputs import InputError, RawX
+from ktb.inputs.limits import check_size
 from ktb.sequence_frames import Frame
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")

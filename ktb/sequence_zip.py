@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from ktb.file_pairs import PICTURES, X_FILES
-from ktb.modalities import AUTO, InputError, XOptions
-from ktb.modalities.limits import (
+from ktb.inputs import AUTO, InputError, XOptions
+from ktb.inputs.limits import (
     MAX_FILE_BYTES,
     MAX_SEQUENCE_BYTES,
     MAX_SEQUENCE_DIRECTORY,
@@ -49,7 +49,7 @@ class ZipFrames:
 
     Raises:
         InputError: no zip archive; member paths that lead out of it, links, locked or too many members, more
-            bytes than `ktb.modalities.limits` allow; no folder of photographs, or no name in both folders.
+            bytes than `ktb.inputs.limits` allow; no folder of photographs, or no name in both folders.
     """
 
     fps = None

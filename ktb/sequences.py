@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ktb.config import LEVELS
-from ktb.modalities import AUTO, InputError, XOptions
+from ktb.inputs import AUTO, InputError, XOptions
 from ktb.prediction import Prediction
 from ktb.sequence_drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
 from ktb.sequence_frames import FolderFrames, Frame, Frames

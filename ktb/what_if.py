@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, get_args
 import cv2
 import numpy as np
 
-from ktb.modalities import XReading
-from ktb.modalities.depth import fill_holes
+from ktb.inputs import XReading
+from ktb.inputs.encoders.depth import fill_holes
 from ktb.prediction import Drop, Prediction
 from ktb.visualize import NO_VALUE_RGB
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from ktb.modalities import XReading
+from ktb.inputs import XReading
 
 Format = Literal["png", "png16", "npy"]
 EXACT = "the stored value"

@@ -38,7 +38,7 @@ import fuzz_seeds  # noqa: E402
 from fuzz_seeds import METRES, fix_png, to_npy, to_zip  # noqa: E402
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality  # noqa: E402
-from ktb.modalities import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x  # noqa: E402
+from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x  # noqa: E402
 
 MAX_CASE_SECONDS = 2.0
 MAX_GROWTH = 2**30

@@ -9,7 +9,7 @@ import yaml
 from trees import TREES, make_tree, write
 
 from ktb.config import InputConfig
-from ktb.modalities import NEAR_DARK, XOptions, encode_x, read_x
+from ktb.inputs import NEAR_DARK, XOptions, encode_x, read_x
 from training.datasets import REGISTRY, build_dataset
 
 SIZE = (64, 96)

@@ -12,7 +12,7 @@ import pytest
 from pairs import synthetic_pair
 
 from ktb.config import InputConfig
-from ktb.modalities import (
+from ktb.inputs import (
     Calibration,
     InputError,
     Intrinsics,
@@ -25,7 +25,7 @@ from ktb.modalities import (
     read_image_rgb,
     read_x,
 )
-from ktb.modalities.register import reached, register_depth, resize, stretch, warp
+from ktb.inputs.alignment.warp import reached, register_depth, resize, stretch, warp
 
 NAN = float("nan")
 RNG = np.random.default_rng(0)

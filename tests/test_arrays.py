@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from ktb.modalities import InputError, read_x
-from ktb.modalities.limits import MAX_DECODED_BYTES
+from ktb.inputs import InputError, read_x
+from ktb.inputs.limits import MAX_DECODED_BYTES
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.random((40, 50))

@@ -25,7 +25,7 @@ from ktb.batch import Made, OutputError, Running, Steps, run_batch
 from ktb.build import build_model
 from ktb.config import InputConfig
 from ktb.file_pairs import FilePair
-from ktb.modalities import RawX
+from ktb.inputs import RawX
 from ktb.outputs import result_files
 from ktb.predictor import Predictor
 
@@ -316,7 +316,7 @@ def test_without_x_and_with_estimated_depth(data, model, monkeypatch):
     single = run("predict", "--rgb", data / "rgb/c.png", "--no-x", "--model", model, "--out", data / "one")
     assert "Warning: There is no X" in single.stderr
     assert (data / "one/labels_fused.png").read_bytes() == (data / "no_x/labels/c.png").read_bytes()
-    monkeypatch.setattr("ktb.modalities.estimate.DepthEstimator", Estimator)
+    monkeypatch.setattr("ktb.inputs.depth_estimation.DepthEstimator", Estimator)
     estimate = ("--estimate-depth", "--depth-model", "made-up")
     result = run(*places, *estimate, "--out", data / "est")
     assert result.exit_code == 0, result.output

@@ -15,7 +15,7 @@ import pytest
 from app import health, zero_gpu
 from app.service import Service
 from ktb import __version__
-from ktb.modalities.limits import MAX_FILE_BYTES
+from ktb.inputs.limits import MAX_FILE_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")

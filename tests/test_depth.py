@@ -10,7 +10,7 @@ import pytest
 from pairs import room_mm
 
 from ktb.config import InputConfig
-from ktb.modalities import (
+from ktb.inputs import (
     AUTO,
     DEPTH_UNITS,
     NEAR_BRIGHT,
@@ -24,7 +24,7 @@ from ktb.modalities import (
     read_depth_metres,
     read_x,
 )
-from ktb.modalities.depth import encode, is_colour
+from ktb.inputs.encoders.depth import encode, is_colour
 
 RNG = np.random.default_rng(0)
 NAN = float("nan")

@@ -21,8 +21,8 @@ from ktb import built_in_models, preparing, read_ahead, tiling
 from ktb.__main__ import app
 from ktb.config import Encoding, Modality
 from ktb.file_header import parameter_count, read_header
+from ktb.inputs import limits
 from ktb.labels import DATASETS
-from ktb.modalities import limits
 from ktb.official import our_name
 from ktb.runtime import RuntimeName
 from ktb.runtime.cache import MAX_BYTES

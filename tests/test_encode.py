@@ -7,7 +7,7 @@ import pytest
 from pairs import room_mm
 
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
-from ktb.modalities import (
+from ktb.inputs import (
     AUTO,
     EventStream,
     InputError,
@@ -21,7 +21,7 @@ from ktb.modalities import (
     read_image_rgb,
     read_x,
 )
-from ktb.modalities.encode import ENCODERS, taken_for
+from ktb.inputs.encode import ENCODERS, taken_for
 
 RNG = np.random.default_rng(0)
 NAN = float("nan")

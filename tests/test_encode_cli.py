@@ -21,7 +21,7 @@ from ktb import encode_x, read_x, save_model
 from ktb.__main__ import app
 from ktb.build import build_model
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
-from ktb.modalities import EventStream, RawX, XOptions
+from ktb.inputs import EventStream, RawX, XOptions
 from ktb.x_files import x_file
 
 PLAIN = InputConfig(modality="other", encoding="image")

@@ -10,8 +10,8 @@ from pairs import synthetic_pair
 
 from ktb import Predictor, load_model
 from ktb.config import InputConfig
-from ktb.modalities import InputError, XOptions, encode_x
-from ktb.modalities.estimate import (
+from ktb.inputs import InputError, XOptions, encode_x
+from ktb.inputs.depth_estimation import (
     ASSUMED_METRES,
     DepthEstimator,
     is_available,
@@ -104,7 +104,7 @@ def test_inverse_depth_becomes_metres_between_the_assumed_distances():
 def test_estimate_feeds_a_model_of_hha_as_depth():
     metres = np.full((48, 64), 2.0, np.float32)
     metres[20:] = np.linspace(2, 1, 28)[:, None]
-    from ktb.modalities.raw import RawX
+    from ktb.inputs.types import RawX
 
     raw = RawX(metres, "estimated", "estimate", origin="estimated")
     reading = encode_x(raw, InputConfig(modality="hha", encoding="hha"))

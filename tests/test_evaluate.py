@@ -12,8 +12,8 @@ import torch
 
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
+from ktb.inputs import NEAR_DARK, XOptions
 from ktb.labels import DATASETS
-from ktb.modalities import NEAR_DARK, XOptions
 from ktb.model import KTBOutput
 from ktb.predictor import Predictor
 from training import evaluate as evaluation

@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 from aedat_maker import LZ4, NONE, ZSTD, aedat4, events_of
 
-from ktb.modalities import InputError, XOptions, event_aedat, event_columns, event_hdf5, hdf5_guard, read_x
+from ktb.inputs import InputError, XOptions, read_x
+from ktb.inputs.events import (
+    aedat4 as event_aedat,
+)
+from ktb.inputs.events import (
+    columns as event_columns,
+)
+from ktb.inputs.events import (
+    hdf5 as event_hdf5,
+)
+from ktb.inputs.events import (
+    hdf5_guard,
+)
 
 RNG = np.random.default_rng(0)
 COUNT = 3000
@@ -371,7 +383,7 @@ def test_of_a_large_recording_only_the_window_is_read(tmp_path, monkeypatch, lay
 
     path = tmp_path / "large.h5"
     path.write_bytes(hdf5(fill))
-    monkeypatch.setattr("ktb.modalities.files.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("ktb.inputs.readers.files.MAX_FILE_BYTES", 1000)
     window = read_x(path, options=XOptions(window_ms=(20, 23)))
     inside = (T[0] + 20_000 <= T) & (T[0] + 23_000 >= T)
     np.testing.assert_array_equal(window.data.t, T[inside])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ktb.config import InputConfig
-from ktb.modalities import EventStream, InputError, RawX, XOptions, encode_x, event_frame, read_x
-from ktb.modalities.event_images import encode, event_surface, event_voxel
+from ktb.inputs import EventStream, InputError, RawX, XOptions, encode_x, event_frame, read_x
+from ktb.inputs.events.images import encode, event_surface, event_voxel
 
 
 def stream(x, y, t, polarity, size_hw=(32, 40), **rest) -> EventStream:

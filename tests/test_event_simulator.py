@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ktb.modalities import EventStream, event_frame
+from ktb.inputs import EventStream, event_frame
 from training import simulate_events as command
 from training.event_simulator import (
     EventOptions,

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from ktb.modalities import COUNT_SATURATION, EventStream, event_frame
+from ktb.inputs import COUNT_SATURATION, EventStream, event_frame
 
 
 def stream(x=(0, 1), y=(0, 1), t=(10, 20), polarity=(True, False), size_hw=(2, 3), t_dtype=np.int64):

@@ -24,8 +24,8 @@ from app.x_form import x_options
 from ktb import Predictor, load_model
 from ktb.__main__ import app as command_line
 from ktb.array_file import META, arrays_npz, prediction_arrays
+from ktb.inputs import XOptions
 from ktb.inspection import Inspection
-from ktb.modalities import XOptions
 from ktb.paper_figure import caption, figure_bytes
 from ktb.report import report_html
 

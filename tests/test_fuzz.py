@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ktb.modalities import InputError
+from ktb.inputs import InputError
 
 SECONDS = 20
 READERS = fuzz_readers.readers()

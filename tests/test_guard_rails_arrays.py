@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from ktb.modalities import InputError, XOptions, limits, read_x
+from ktb.inputs import InputError, XOptions, limits, read_x
 
 GIB = 2**30
 

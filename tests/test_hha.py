@@ -10,10 +10,19 @@ import pytest
 from pairs import room_mm
 
 from ktb.config import InputConfig
-from ktb.modalities import AUTO, EventStream, InputError, Intrinsics, RawX, XOptions, fill_holes, read_x
-from ktb.modalities.cameras import assumed_camera
-from ktb.modalities.depth import read_depth_metres
-from ktb.modalities.hha import encode, encode_hha
+from ktb.inputs import (
+    AUTO,
+    EventStream,
+    InputError,
+    Intrinsics,
+    RawX,
+    XOptions,
+    fill_holes,
+    read_x,
+)
+from ktb.inputs.alignment.cameras import assumed_camera
+from ktb.inputs.encoders.depth import read_depth_metres
+from ktb.inputs.encoders.hha import encode, encode_hha
 
 RNG = np.random.default_rng(0)
 NAN = float("nan")

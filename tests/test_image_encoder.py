@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ktb.config import InputConfig
-from ktb.modalities import InputError, RawX, XOptions, encode_x, read_x
-from ktb.modalities.image import one_channel
-from ktb.modalities.nir import full_scale
+from ktb.inputs import InputError, RawX, XOptions, encode_x, read_x
+from ktb.inputs.encoders.image import one_channel
+from ktb.inputs.encoders.nir import full_scale
 
 SIZE = (40, 48)
 NIR = InputConfig(modality="nir", encoding="nir")

@@ -53,7 +53,7 @@ LAYERS = (
     ("cli_predict", "cli_encode", "cli_sequence", "cli_export", "cli_bench", "cli_push", "cli_zoo"),
     ("__main__",),
 )
-DEPTH_ESTIMATION = "ktb/modalities/estimate.py"
+DEPTH_ESTIMATION = "ktb/inputs/depth_estimation.py"
 LOW = {"config", "modalities", "labels", "visualize", "layers", "position_bias", "recent", "trace"}
 LOW |= {"machine"}
 
@@ -147,7 +147,7 @@ def test_only_backbones_and_their_weights_know_timm():
 
 
 def test_visualize_and_labels_work_without_torch():
-    low = ("ktb/config.py", "ktb/labels.py", "ktb/visualize.py", "ktb/modalities/")
+    low = ("ktb/config.py", "ktb/labels.py", "ktb/visualize.py", "ktb/inputs/")
     for name in (name for name in ktb_files() if name.startswith(low) and name != DEPTH_ESTIMATION):
         assert not top_level(name) & {"torch", "torchvision", "timm"}, name
 

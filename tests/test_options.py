@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from ktb.modalities import AUTO, Calibration, InputError, Intrinsics, XOptions
+from ktb.inputs import AUTO, Calibration, InputError, Intrinsics, XOptions
 
 SHIFT = [[1, 0, 8], [0, 1, -2]]
 CAMERA = {"fx": 500, "fy": 501.5, "cx": 319.5, "cy": 239.5, "width": 640, "height": 480}

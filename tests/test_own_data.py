@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from ktb.config import InputConfig
-from ktb.modalities import XOptions, encode_x, read_image_rgb, read_x
+from ktb.inputs import XOptions, encode_x, read_image_rgb, read_x
 from ktb.own_data import OwnData
 from training.datasets import OwnDataset, build_dataset
 

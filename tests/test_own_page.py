@@ -25,8 +25,8 @@ from app.words import head, no_result, x_hint, x_label
 from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 from ktb.config import InputConfig, Modality
+from ktb.inputs import XOptions, read_image_rgb, read_x
 from ktb.labels import DatasetLabels
-from ktb.modalities import XOptions, read_image_rgb, read_x
 from training.datasets import OwnDataset
 
 SIZE = (64, 96)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ktb.modalities import InputError, read_image_rgb, read_x
+from ktb.inputs import InputError, read_image_rgb, read_x
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (40, 50, 3), dtype=np.uint8)

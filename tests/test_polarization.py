@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ktb.config import InputConfig
-from ktb.modalities import InputError, RawX, XOptions, encode_x, read_x
-from ktb.modalities.polarizer import join_files, stokes
+from ktb.inputs import InputError, RawX, XOptions, encode_x, read_x
+from ktb.inputs.encoders.stokes import join_files, stokes
 
 SIZE = (40, 48)
 DOLP, AOLP = (InputConfig(modality=kind, encoding=kind) for kind in ("dolp", "aolp"))

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from app.files import UploadLimits
 from app.web.limits import MAX_CALL_BYTES, UPLOADS, RateLimit
-from ktb.modalities.limits import MAX_FILE_BYTES
+from ktb.inputs.limits import MAX_FILE_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = [

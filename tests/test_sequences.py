@@ -22,7 +22,7 @@ from ktb import Predictor, save_model
 from ktb.__main__ import app
 from ktb.build import build_model
 from ktb.config import InputConfig
-from ktb.modalities import RawX, limits
+from ktb.inputs import RawX, limits
 from ktb.sequence_drawing import Composer, VideoFile
 from ktb.sequence_frames import FolderFrames, Frame, LimitedFrames, natural_key
 from ktb.sequence_table import BALANCE, SHARE

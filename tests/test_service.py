@@ -13,7 +13,7 @@ import pytest
 
 from app import service as service_module
 from app.service import Service
-from ktb.modalities.raw import RawX
+from ktb.inputs.types import RawX
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "assets" / "examples"
@@ -26,8 +26,8 @@ def test_x_is_read_and_aligned_without_torch_and_without_the_network():
     program = f"""
 import sys
 from app.service import Service
-from ktb.modalities import AUTO
-from ktb.modalities.align import Alignment
+from ktb.inputs import AUTO
+from ktb.inputs.alignment.files import Alignment
 service = Service()
 rgb, x = {PAIR!r}
 assert service.read_x(x, rgb, {MODEL!r}).reading.modality == "depth"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ktb.config import InputConfig
-from ktb.modalities import InputError, RawX, XOptions, encode_x, read_x
-from ktb.modalities.thermal import THERMAL_UNITS, read_temperatures
+from ktb.inputs import InputError, RawX, XOptions, encode_x, read_x
+from ktb.inputs.encoders.thermal import THERMAL_UNITS, read_temperatures
 
 SIZE = (40, 48)
 

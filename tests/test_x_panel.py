@@ -30,9 +30,9 @@ from app.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
 from app.x_input import build_corrections, build_x_input
 from ktb import Predictor, load_model
 from ktb.config import InputConfig
-from ktb.modalities import AUTO, XOptions, read_image_rgb, read_x
-from ktb.modalities.align import Alignment
-from ktb.modalities.encoded import Histogram
+from ktb.inputs import AUTO, XOptions, read_image_rgb, read_x
+from ktb.inputs.alignment.files import Alignment
+from ktb.inputs.encoded import Histogram
 
 DEPTH, EVENT = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 SAID = "#ktb-x-read"

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ktb.config import Modality
-from ktb.modalities import fill_holes
+from ktb.inputs import fill_holes
 from training.datasets.parts import Sample
 
 ELECTRONS = 2000
@@ -209,7 +209,7 @@ def punch_holes(modal_x: np.ndarray, fraction: float, rng: np.random.Generator) 
 
 
 def punch_and_fill_holes(modal_x: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """The same blobs, filled by the nearest measured value as `ktb.modalities.fill_holes` does for the page.
+    """The same blobs, filled by the nearest measured value as `ktb.inputs.fill_holes` does for the page.
 
     Pixels that were 0 before are neither filled nor filled from; if nothing else is left, blobs stay 0.
     """

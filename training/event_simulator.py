@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import cv2
 import numpy as np
 
-from ktb.modalities import EventStream, event_frame
+from ktb.inputs import EventStream, event_frame
 
 PATH_SAMPLES = 257
 """Points at which the path is known exactly; rendered positions are interpolated between them."""

@@ -2,7 +2,7 @@
 
     python -m training.simulate_events --rgb DATA/NYUDepthv2/RGB --out DATA/NYUDepthv2/Event --margin 12
 
-The three channels are those of `ktb.modalities.event_frame`, in RGB order: positive events, negative events,
+The three channels are those of `ktb.inputs.event_frame`, in RGB order: positive events, negative events,
 recency. A frame depends on the seed, the photograph and its name alone, so neither the number of workers nor
 an interruption changes it; photographs whose frames are there already are skipped.
 """
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ktb.modalities import COUNT_SATURATION, EventStream, read_image_rgb
+from ktb.inputs import COUNT_SATURATION, EventStream, read_image_rgb
 from ktb.utils.atomic import write_atomically
 from training.event_simulator import EventOptions, simulate_frame
 

@@ -6,7 +6,7 @@ import html
 
 import numpy as np
 
-from ktb.modalities.encoded import Histogram
+from ktb.inputs.encoded import Histogram
 
 WIDTH, HEIGHT = 640, 130
 

@@ -13,7 +13,7 @@ from app.panels.histogram import histogram_tag
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import XView
 from app.words import x_called
-from ktb.modalities import XReading
+from ktb.inputs import XReading
 
 SMALL_SIDE = 480
 HIDDEN_FACTS = ("file",)  # it stands in the title

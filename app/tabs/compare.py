@@ -15,7 +15,7 @@ from app.service import Service, XFiles, XSource
 from app.tabs.what_if import SHOWN, base_run, is_stale
 from app.x_form import XForm, x_options
 from ktb import read_image_rgb
-from ktb.modalities import XOptions
+from ktb.inputs import XOptions
 
 SET_OPACITY = "(v) => document.getElementById('ktb-compare').style.setProperty('--ktb-opacity', v)"
 SOURCES: dict[str, XSource] = {"measured": "file", "estimated": "estimate", "missing": "none"}

@@ -23,8 +23,8 @@ from app.panels.x_input import error_box
 from app.recording import ONE_AT_A_TIME, recording_run, result_names
 from app.web.ids import request_id
 from app.x_form import XForm, x_options
-from ktb.modalities import XOptions
-from ktb.modalities.limits import MAX_SEQUENCE_FRAMES
+from ktb.inputs import XOptions
+from ktb.inputs.limits import MAX_SEQUENCE_FRAMES
 from ktb.sequence_drawing import VIEWS
 from ktb.sequence_frames import LimitedFrames
 from ktb.sequence_video import VIDEOS

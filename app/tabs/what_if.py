@@ -14,7 +14,7 @@ from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
 from app.results import Result
 from app.x_form import XForm, x_options
 from ktb import read_x
-from ktb.modalities import XReading
+from ktb.inputs import XReading
 from ktb.what_if import Change, run
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from app.files import NoRoom, Uploads
 from app.logs import note
-from ktb.modalities.limits import MAX_FILE_BYTES
+from ktb.inputs.limits import MAX_FILE_BYTES
 
 TOO_LARGE = f"A file has more than {MAX_FILE_BYTES >> 20} MiB, which is the most that is taken."
 TOO_MANY = "There are too many files in one upload: at most {} are taken."

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ktb.decision import decide
+from ktb.inputs import XReading
 from ktb.inspection.pixel import as_array
 from ktb.inspection.places import at_of_pixel, cell_at
 from ktb.inspection.targets import Target, check_pixel
 from ktb.inspection.views import Attribution
 from ktb.layers import split_streams
-from ktb.modalities import XReading
 from ktb.model import HEAD_STRIDE, KTB
 from ktb.prediction import read_bilinear
 from ktb.predictor import Predictor

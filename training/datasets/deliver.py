@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ktb.modalities import InputError, place
+from ktb.inputs import InputError, place
 from training.datasets.base import PairDataset
 from training.datasets.parts import label_table
 
@@ -30,7 +30,7 @@ _X = {
 class DELIVER(PairDataset):
     """Labels in channel 0 (red) of the picture: 255 and 0 are ignored, k = class k-1. Published on `val`.
 
-    Event frames are brought to the RGB size by nearest neighbour, as `ktb.modalities.place` does it. Depth
+    Event frames are brought to the RGB size by nearest neighbour, as `ktb.inputs.place` does it. Depth
     with 16 bits goes to the 0..255 scale by 255 / 65535.
     """
 

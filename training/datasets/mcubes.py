@@ -7,7 +7,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from ktb.modalities.nir import full_scale
+from ktb.inputs.encoders.nir import full_scale
 from training.datasets.base import READ_COLOR, PairDataset
 from training.datasets.parts import label_table
 
@@ -23,7 +23,7 @@ class MCubeS(PairDataset):
     """Labels as stored, 255 ignored. The first 192 columns of every image are dropped.
 
     Pictures may have 8 or 16 bits: 16-bit RGB is rounded to 8, 16-bit NIR becomes float32 in 0..255
-    by `ktb.modalities.nir.full_scale`. AoLP is
+    by `ktb.inputs.encoders.nir.full_scale`. AoLP is
     (sin, cos, sin) * 255, in -255..255; DoLP is the stored value * 255, three times.
     """
 

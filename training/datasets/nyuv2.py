@@ -29,7 +29,7 @@ class NYUv2(PairDataset):
 
     @classmethod
     def inputs_of(cls, modality: Modality) -> dict[str, Any]:
-        """Depth in metres / 10 (see `ktb.modalities.encode_depth`); HHA and event frames are pictures."""
+        """Depth in metres / 10 (see `ktb.inputs.encode_depth`); HHA and event frames are pictures."""
         depth = {"encoding": "depth"} if modality == "depth" else {}
         return super().inputs_of(modality) | depth | {"max_metres": 10.0}
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ktb.modalities import RawX, read_image_rgb
+from ktb.inputs import RawX, read_image_rgb
 from ktb.own_data import OwnData
 from training.datasets.base import PairDataset
 from training.datasets.parts import choose
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class OwnDataset(PairDataset):
-    """The pairs of a YAML file; X is what `ktb.modalities.encode_x` gives the page, times 255.
+    """The pairs of a YAML file; X is what `ktb.inputs.encode_x` gives the page, times 255.
 
     modal_x: (H, W) float32 for depth, (H, W, 3) otherwise: uint8 if the file has 8 bits and the photo's size,
     else float32. root: instead of the one in the file.

@@ -1,0 +1,59 @@
+"""Everything that people bring as an RGB or X input: read without loss, encoded as a checkpoint expects it.
+
+Readers (`read_image_rgb`, `read_x`) turn a file into arrays and say what they found; encoders (`encode_x`)
+turn that into the three-channel image that a checkpoint was trained on. What a user can get wrong raises
+InputError, a ValueError, with the remedy.
+"""
+
+from ktb.inputs.alignment.cameras import Calibration, Intrinsics
+from ktb.inputs.alignment.ecc import AlignmentEstimate, estimate_alignment
+from ktb.inputs.alignment.edges import alignment_overlay
+from ktb.inputs.alignment.files import Alignment, read_alignment
+from ktb.inputs.alignment.place import place
+from ktb.inputs.encode import XReading, encode_x, missing_x
+from ktb.inputs.encoders.depth import (
+    DEPTH_UNITS,
+    NEAR_BRIGHT,
+    NEAR_DARK,
+    DepthReading,
+    encode_depth,
+    fill_holes,
+    read_depth_metres,
+)
+from ktb.inputs.events.stream import COUNT_SATURATION, EventStream, event_frame
+from ktb.inputs.limits import InputError
+from ktb.inputs.options import AUTO, XOptions
+from ktb.inputs.read import read_x
+from ktb.inputs.readers.images import read_image_rgb
+from ktb.inputs.types import Origin, RawX
+
+__all__ = [
+    "AUTO",
+    "COUNT_SATURATION",
+    "DEPTH_UNITS",
+    "NEAR_BRIGHT",
+    "NEAR_DARK",
+    "Alignment",
+    "AlignmentEstimate",
+    "Calibration",
+    "DepthReading",
+    "EventStream",
+    "InputError",
+    "Intrinsics",
+    "Origin",
+    "RawX",
+    "XOptions",
+    "XReading",
+    "alignment_overlay",
+    "encode_depth",
+    "encode_x",
+    "estimate_alignment",
+    "event_frame",
+    "fill_holes",
+    "missing_x",
+    "place",
+    "read_alignment",
+    "read_depth_metres",
+    "read_image_rgb",
+    "read_x",
+]

@@ -1,0 +1,1 @@
+"""Alignment of X to the RGB image."""

@@ -1,0 +1,116 @@
+"""Where a picture of any kind has edges, holes and borders apart; X's edges drawn over the photograph."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ktb.inputs.alignment.warp import stretch, warp
+from ktb.inputs.encoders.depth import fill_holes
+from ktb.inputs.limits import InputError, check_size
+from ktb.inputs.validation import Matrix
+
+OVERLAY_RGB = (255, 90, 0)
+_RIM = 0.01
+"""Share of X's side: so far into a hole its filling is believed."""
+_FAINT, _STRONG = 75, 97
+"""Percentiles of the edges that begin to show, and that cover the photograph."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A picture (h, w) float32 without NaN, and where its values are to be believed (h, w) bool."""
+
+    values: np.ndarray
+    seen: np.ndarray
+
+    def shrunk(self, size_hw: tuple[int, int]) -> "Layer":
+        if self.values.shape == size_hw:
+            return self
+        values, seen = (
+            cv2.resize(part, size_hw[::-1], interpolation=cv2.INTER_AREA)
+            for part in (self.values, self.seen.astype(np.float32))
+        )
+        return Layer(values, seen > 0.5)
+
+
+def place_layer(x: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> Layer:
+    """X on the photograph's grid, averaged if that is coarser, its holes and what it does not reach filled.
+
+    Holes are believed near their rim: depth cameras see nothing just where the edges of things are.
+    """
+    step = max(
+        1, max(x.shape) // (2 * max(size_hw))
+    )  # thinned at most: what is averaged below must not be huge
+    x, matrix = x[::step, ::step], matrix @ np.diag([step, step, 1.0])
+    hole = np.isnan(x)
+    deep = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3) > _RIM * max(x.shape)
+    layer = Layer(fill_holes(x) if hole.any() else x, ~deep)
+    scale = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+    if scale < 0.7:
+        size = tuple(max(8, round(side * scale)) for side in x.shape)
+        layer, matrix = layer.shrunk(size), matrix @ stretch(size, x.shape)
+    values = warp(layer.values, matrix, size_hw)
+    outside = np.isnan(values)
+    if outside.all():
+        return Layer(np.zeros(size_hw, np.float32), ~outside)
+    seen = warp(layer.seen.astype(np.uint8), matrix, size_hw, "nearest") > 0
+    return Layer(fill_holes(values) if outside.any() else values, seen & ~outside)
+
+
+def edges_of(layer: Layer, blur: float) -> tuple[np.ndarray, np.ndarray]:
+    """How strong the edges are, (h, w) float32 0..1, and where they are believed.
+
+    Strong edges saturate, so that edges count by their place and hardly by the sensor's contrast.
+    """
+    soft = cv2.GaussianBlur(layer.values, (0, 0), blur)
+    strength = cv2.magnitude(*(cv2.Sobel(soft, cv2.CV_32F, *axes) for axes in ((1, 0), (0, 1))))
+    usual = 2 * float(strength[layer.seen].mean()) if layer.seen.any() else 0.0
+    return strength / (strength + max(usual, 1e-12)), layer.seen
+
+
+def correlation(one: np.ndarray, two: np.ndarray, where: np.ndarray) -> float:
+    """Pearson's, -1..1, over the chosen pixels; 0 where one of them is flat."""
+    one, two = one[where], two[where]
+    if one.size < 64:
+        return 0.0
+    one, two = one - one.mean(), two - two.mean()
+    norm = math.sqrt(float(one @ one) * float(two @ two))
+    return float(one @ two) / norm if norm > 1e-9 else 0.0
+
+
+def as_grey(image: np.ndarray, name: str) -> np.ndarray:
+    """(h, w) float32: 0..255 of a picture, numbers as they are with NaN for holes."""
+    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    elif image.ndim == 2 and image.dtype.kind in "uif" and name == "X":
+        grey = np.where(np.isfinite(image), image, np.nan).astype(np.float32)
+    else:
+        wanted = "(H, W, 3) uint8" + (" or (H, W) numbers" if name == "X" else "")
+        raise InputError(f"{name} has shape {image.shape} and dtype {image.dtype}; give {wanted}")
+    check_size(grey.shape[1], grey.shape[0], name)
+    return grey
+
+
+def alignment_overlay(rgb: np.ndarray, x_preview: np.ndarray, matrix: Matrix | np.ndarray) -> np.ndarray:
+    """X's edges in orange over the grey photograph, to see whether they lie where they should.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        x_preview: as `estimate_alignment` takes it.
+        matrix: 3 x 3, from X's pixels to the photograph's.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    photo, x = as_grey(rgb, "the photograph"), as_grey(x_preview, "X")
+    if np.isnan(x).all():
+        raise InputError("X holds no measurement, there are no edges to draw; check the file")
+    strength, seen = edges_of(
+        place_layer(x, np.asarray(matrix), photo.shape), max(1.0, max(photo.shape) / 640)
+    )
+    low, high = np.percentile(strength[seen], (_FAINT, _STRONG)) if seen.any() else (0, 1)
+    share = (np.clip((strength - low) / max(high - low, 1e-6), 0, 1) * seen)[..., None]
+    ground = np.repeat(50 + 0.7 * photo[..., None], 3, axis=-1)
+    return np.rint(ground * (1 - share) + np.float32(OVERLAY_RGB) * share).astype(np.uint8)

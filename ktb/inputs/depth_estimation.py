@@ -1,0 +1,153 @@
+"""Depth estimated from the photograph by Depth Anything V2 Small, for visitors who have no depth camera.
+
+Needs the optional package `transformers`, and the weights in its cache or a network to fetch them. An
+estimate is marked as such wherever it appears: it holds nothing that the photograph does not hold.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+from ktb.inputs.limits import InputError
+from ktb.inputs.types import RawX
+from ktb.utils.cache import OFFLINE_VARIABLES, is_offline
+
+METRIC = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
+RELATIVE = "depth-anything/Depth-Anything-V2-Small-hf"
+PROBE_SECONDS = 5
+ASSUMED_METRES = (1.0, 6.0)
+"""Distances that the 1st and 99th percentile of an estimate without scale are taken to have."""
+
+
+def unavailable_reason() -> str:
+    """Why no depth can be estimated on this machine, "" if nothing is known to prevent it."""
+    if reason := _missing_package():
+        return reason
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") and not cached_model():
+        return f"the weights of {METRIC} are not in the cache, and HF_HUB_OFFLINE forbids fetching them"
+    return ""
+
+
+def is_available() -> bool:
+    """Whether depth can be estimated, as far as can be told without loading anything."""
+    return not unavailable_reason()
+
+
+def cached_model() -> str | None:
+    """The first of the known models whose weights are on this machine, the metric one preferred."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (METRIC, RELATIVE):
+        if isinstance(try_to_load_from_cache(name, "model.safetensors"), str):
+            return name
+    return None
+
+
+class DepthEstimator:
+    """Depth Anything V2, loaded once.
+
+    Args:
+        model: name on the Hugging Face hub, or a folder; by default what is cached, else the metric indoor
+            model of the small size.
+        device: such as "cpu" or "cuda".
+
+    Raises:
+        InputError: without `transformers`, or if the weights can be neither found nor fetched.
+    """
+
+    def __init__(self, model: str | Path | None = None, device: str = "cpu") -> None:
+        if reason := _missing_package() if model else unavailable_reason():
+            raise InputError(reason)
+        self.name = str(model or cached_model() or METRIC)
+        self._processor, self._network = _load(self.name)
+        self._network.eval().to(device)
+        self.device = device
+
+    def __call__(self, rgb: np.ndarray) -> RawX:
+        """Depth in metres, (H, W) float32, of a photograph (H, W, 3) uint8; its origin is "estimated"."""
+        import torch
+
+        with torch.inference_mode():
+            batch = self._processor(images=rgb, return_tensors="pt").to(self.device)
+            output = self._network(**batch)
+            (answer,) = self._processor.post_process_depth_estimation(output, target_sizes=[rgb.shape[:2]])
+        values = answer["predicted_depth"].float().cpu().numpy()
+        is_metric = self._network.config.depth_estimation_type == "metric"
+        near, far = ASSUMED_METRES
+        scale = "metric, as the model says" if is_metric else f"assumed: {near:g} to {far:g} m"
+        short = Path(self.name).name
+        return RawX(
+            values if is_metric else metres_from_inverse(values, near, far),
+            "estimated from the photograph",
+            f"depth estimated by {short}",
+            facts={"estimated by": short, "scale": scale},
+            notes=(
+                f"The depth is ESTIMATED from the photograph by {short}, not measured: it adds nothing that "
+                "the photograph does not show.",
+            ),
+            origin="estimated",
+        )
+
+
+def estimate_depth(rgb: np.ndarray, model: str | Path | None = None, device: str = "cpu") -> RawX:
+    """One estimate; who makes several keeps a `DepthEstimator`."""
+    return DepthEstimator(model, device)(rgb)
+
+
+def metres_from_inverse(inverse: np.ndarray, near: float, far: float) -> np.ndarray:
+    """Inverse depth of unknown scale and shift -> metres, its 99th percentile at `near`, its 1st at `far`."""
+    low, high = np.percentile(inverse, (1, 99))
+    if not high > low:
+        return np.full(inverse.shape, (near + far) / 2, np.float32)
+    share = np.clip((inverse - low) / (high - low), 0, 1)
+    return (1 / (1 / far + share * (1 / near - 1 / far))).astype(np.float32)
+
+
+def _missing_package() -> str:
+    if importlib.util.find_spec("transformers") is None:
+        return "estimating depth needs the package transformers: pip install transformers"
+    return ""
+
+
+def _load(name: str):
+    """Processor and network, from the cache if they are there."""
+    from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
+    def pretrained(local: bool):
+        return (
+            AutoImageProcessor.from_pretrained(name, local_files_only=local),
+            AutoModelForDepthEstimation.from_pretrained(name, local_files_only=local, use_safetensors=True),
+        )
+
+    try:
+        return pretrained(local=True)
+    except (OSError, ValueError) as error:  # not cached, or not such a model
+        reason = str(error).strip().splitlines()[0]
+    if not Path(name).exists() and (reason := _unreachable(name)) == "":
+        try:
+            return pretrained(local=False)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+    raise InputError(
+        f"the weights of {name} are neither in the cache nor reachable ({reason}); fetch them once with a "
+        f"network: hf download {name}"
+    )
+
+
+def _unreachable(name: str) -> str:
+    """Why the hub does not have a model for us, "" if it does; the hub's own client tries for minutes."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or is_offline():
+        return f"{' or '.join(OFFLINE_VARIABLES)} is set"
+    request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/config.json", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+            return ""
+    except OSError as error:
+        return str(getattr(error, "reason", error))

@@ -1,0 +1,295 @@
+"""Depth of any unit as metres, its holes, and the network's image of it."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ktb.config import InputConfig
+from ktb.inputs.encoded import Encoded, histogram
+from ktb.inputs.encoders.depth_units import (
+    DEPTH_UNITS,
+    NEAR_BRIGHT,
+    NEAR_DARK,
+    PER_METRE,
+    Confidence,
+    below_to_above,
+    guess_unit,
+)
+from ktb.inputs.limits import InputError, check_layout
+from ktb.inputs.options import XOptions
+from ktb.inputs.types import RawX
+
+_LEVELS_PER_METRE = 25.5  # of 8-bit depth: 255 = 10 m
+_BACKGROUND = 1e9  # renderers write such floats where a ray meets nothing
+_USUAL_MEDIANS = (0.2, 200.0)
+_MANY_HOLES = 0.95
+_LOSSY = ("JPEG", "WEBP")
+
+
+@dataclass(frozen=True)
+class DepthReading:
+    """A depth map in metres, and how sure its unit is ("certain": chosen by the user).
+
+    Attributes:
+        metres: (H, W) float32, NaN where there is no measurement.
+        unit: a key of DEPTH_UNITS.
+        minimum, median, maximum: of the measured pixels, in metres.
+        hole_share: 0..1.
+        why: what a guessed unit rests on, "" for a chosen one.
+        notes: sentences that ask to check the unit, where the result is unusual.
+    """
+
+    metres: np.ndarray
+    unit: str
+    confidence: Confidence
+    minimum: float
+    median: float
+    maximum: float
+    hole_share: float
+    why: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X array") -> DepthReading:
+    """Depth values as metres.
+
+    Holes: 0, negative, NaN and infinite values; the largest value of an integer type of 16 bits or more;
+    65535 in wider types and floats, if nothing is larger; floats of 1e9 and more (a renderer's background).
+
+    unit "auto" guesses, first rule that fits:
+        Float: metres, or mm if the median is above 100.
+        Values up to 255, also times 256 or 257 in 16 bits: near dark; near bright if the lowest fifth of the
+        picture (the near floor) is brighter than the uppermost one.
+        16-bit: all levels multiples of 8 -> "sun"; of exactly 5 -> "1/5000m" (TUM scales millimetres by 5);
+        at least 2.5 times as wide as high -> "1/256m"; median up to 10 000 -> "mm"; above -> "0.1mm". The
+        multiples count only among 32 levels or more.
+
+    Args:
+        raw: (H, W), or (H, W, C) with equal channels; integers or floats.
+        unit: "auto" or a key of DEPTH_UNITS.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: unknown unit, a unit that does not fit the values, a colour picture, or no measurement.
+    """
+    if unit != "auto" and unit not in DEPTH_UNITS:
+        raise InputError(f"{name}: depth unit {unit!r}: choose auto or one of {', '.join(DEPTH_UNITS)}")
+    check_layout(raw.shape, raw.dtype, name)
+    values = _one_channel(raw.squeeze(), name)
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)
+    values, levels, stored = _eight_bits_in_sixteen(values, unit)
+    valid = _measured(values)
+    if not valid.any():
+        raise InputError(f"{name}: {_nothing_measured(values)}")
+    if levels is not None:
+        levels = levels[(levels > 0) & (levels < 65535)]
+    if unit == "auto":
+        unit, confidence, why = guess_unit(values, valid, levels)
+        why = "; ".join(filter(None, (stored, why)))
+    else:
+        confidence, why = "certain", ""
+    metres = np.full(values.shape, np.nan, np.float32)
+    metres[valid] = measured = _to_metres(values[valid], unit, name)
+    low, middle, high = float(measured.min()), float(np.median(measured)), float(measured.max())
+    hole_share = 1 - measured.size / valid.size
+    notes = _doubts(middle, hole_share)
+    if confidence != "certain":
+        notes += _guess_doubts(values, valid, unit)
+    return DepthReading(metres, unit, confidence, low, middle, high, hole_share, why, notes)
+
+
+def fill_holes(values: np.ndarray) -> np.ndarray:
+    """Give every NaN the value of the nearest measured pixel.
+
+    values: (H, W) or (H, W, C) float32, stays as it is; returns a new array.
+
+    Raises:
+        InputError: no pixel has a value.
+    """
+    hole = np.isnan(values) if values.ndim == 2 else np.isnan(values).any(axis=-1)
+    if hole.all():
+        raise InputError("X has only holes, nothing to fill from; check the file and its unit")
+    if not hole.any():
+        return values.copy()
+    _, nearest = cv2.distanceTransformWithLabels(
+        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    value_of = np.zeros((int(nearest.max()) + 1, *values.shape[2:]), np.float32)
+    value_of[nearest[~hole]] = values[~hole]
+    return value_of[nearest]
+
+
+def encode_depth(metres: np.ndarray, max_metres: float = 10.0) -> np.ndarray:
+    """Depth without holes (H, W) in metres -> (H, W, 3) float32: metres / max_metres, cut to 0..1.
+
+    With 10 m this equals 8-bit depth of 25.5 levels per metre, divided by 255.
+
+    Raises:
+        InputError: NaN in metres, or max_metres is not a positive number.
+    """
+    if not (math.isfinite(max_metres) and max_metres > 0):
+        raise InputError(f"max_metres = {max_metres}: give a positive distance in metres, such as 10")
+    if np.isnan(metres).any():
+        raise InputError("the depth map has holes (NaN); call fill_holes first")
+    return np.repeat(np.clip(metres / max_metres, 0, 1).astype(np.float32)[..., None], 3, axis=-1)
+
+
+def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
+    """Depth for a checkpoint of encoding "depth"; holes stay NaN, they are filled at the photograph's size.
+
+    Raises:
+        InputError: as `read_depth_metres`, and for anything but a picture.
+    """
+    depth = depth_of(raw, options)
+    facts = depth_facts(depth, raw)
+    return Encoded(
+        np.clip(depth.metres / inputs.max_metres, 0, 1),
+        depth.metres,
+        f"{facts['unit']}: {facts['range']}, {facts['holes']} holes",
+        facts,
+        histogram(depth.metres, "m"),
+        interpolation="nearest",
+        notes=depth_notes(depth, raw),
+        depth=depth,
+        far_is_bright=False,
+    )
+
+
+def depth_of(raw: RawX, options: XOptions) -> DepthReading:
+    """The depth that a raw X holds, by the unit that the user chose (InputError as `encode`)."""
+    require_picture(raw, "depth")
+    assert isinstance(raw.data, np.ndarray)
+    return read_depth_metres(raw.data, options.unit, raw.name)
+
+
+def require_picture(raw: RawX, wanted: str) -> None:
+    """InputError for events and polarization, which no depth can be read from."""
+    if raw.kind != "picture":
+        found = {"events": "an event stream", "angles": "pictures behind a polarizer"}.get(raw.kind)
+        found = found or "an angle of polarization"
+        raise InputError(f"{raw.name}: this is {found}, not {wanted}; choose another modality for X")
+
+
+def depth_facts(depth: DepthReading, raw: RawX) -> dict[str, str]:
+    """Title -> text: unit, what it rests on, range, holes."""
+    sure = "estimated" if raw.origin == "estimated" else depth.confidence
+    return {
+        "unit": f"{DEPTH_UNITS[depth.unit]} ({sure})",
+        **({"unit guessed from": depth.why} if depth.why else {}),
+        "range": f"{depth.minimum:.2f} / {depth.median:.2f} / {depth.maximum:.2f} m (min / median / max)",
+        "holes": f"{100 * depth.hole_share:.1f} %",
+    }
+
+
+def depth_notes(depth: DepthReading, raw: RawX) -> tuple[str, ...]:
+    """The reading's own notes, and one on formats that change levels."""
+    lossy = [kind for kind in _LOSSY if kind in raw.format]
+    if not lossy:
+        return depth.notes
+    note = f"Depth stored as {lossy[0]} has lost levels and has false ones along edges; a PNG keeps them all."
+    return (*depth.notes, note)
+
+
+def is_colour(data: np.ndarray) -> bool:
+    """Whether the channels, without alpha, differ by more than JPEG makes them; NaN does not count."""
+    if data.ndim == 2:
+        return False
+    tolerance = 4 if data.dtype == np.uint8 else 0
+    first, *others = np.moveaxis(data[..., :3], -1, 0)
+    lowest, highest = first, first
+    for channel in others:
+        lowest, highest = np.minimum(lowest, channel), np.maximum(highest, channel)
+    differs = highest - lowest > tolerance if tolerance else highest > lowest
+    return bool(differs.mean() > 0.001)
+
+
+def _one_channel(raw: np.ndarray, name: str) -> np.ndarray:
+    if is_colour(raw):
+        raise InputError(
+            f"{name}: this depth map is in colour: it looks like a colourised depth map or an HHA picture. "
+            "Give the measured depth (16-bit PNG, or .npy in metres), or say that X is HHA or a plain picture"
+        )
+    return raw if raw.ndim == 2 else raw[..., 0]
+
+
+def _eight_bits_in_sixteen(values: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray | None, str]:
+    """Values, the levels of 16-bit integers, and a remark if these were 8-bit ones and are so again."""
+    if values.dtype != np.uint16:
+        return values, None, ""
+    levels = np.flatnonzero(np.bincount(values.ravel(), minlength=65536))
+    if unit in ("auto", NEAR_DARK, NEAR_BRIGHT) and np.count_nonzero(levels) >= 16:
+        for factor in (257, 256):
+            if not (levels % factor).any():
+                remark = f"levels are multiples of {factor}, as 8 bits stored in 16 have them"
+                return (values // factor).astype(np.uint8), None, remark
+    return values, levels, ""
+
+
+def _measured(values: np.ndarray) -> np.ndarray:
+    valid = values > 0
+    if values.dtype.kind == "f":
+        valid &= values < _BACKGROUND
+    elif values.dtype.itemsize > 1:
+        valid &= values != np.iinfo(values.dtype).max
+    if valid.any() and values.max(where=valid, initial=0) == 65535:
+        valid &= values != 65535
+    return valid
+
+
+def _nothing_measured(values: np.ndarray) -> str:
+    if np.any(values < 0):
+        return "the depth map has negative values only; multiply them by -1, distances are positive"
+    return "the depth map has no measurement: all is 0, 65535, NaN or infinite; check the file"
+
+
+def _to_metres(measured: np.ndarray, unit: str, name: str) -> np.ndarray:
+    """Measured values (N,) -> metres (N,) float32."""
+    top = measured.max()
+    if unit in (NEAR_DARK, NEAR_BRIGHT):
+        if top > 255:
+            raise InputError(
+                f"{name}: unit {unit!r} is for values up to 255, found {top:g}; choose mm or auto"
+            )
+        levels = measured.astype(np.float32)
+        # Near bright: 255 is at least half a level away from the camera, so that it stays a measurement.
+        levels = np.maximum(256 - levels, 0.5) if unit == NEAR_BRIGHT else levels
+        return levels / np.float32(_LEVELS_PER_METRE)
+    if unit == "sun":
+        if measured.dtype.kind == "f" or top > 65535:
+            found = f"{measured.dtype} up to {top:g}"
+            raise InputError(
+                f"{name}: unit 'sun' is for 16-bit integers, found {found}; choose m, mm or auto"
+            )
+        bits = measured.astype(np.uint16)
+        return ((bits >> 3) | (bits << 13)).astype(np.float32) / 1000
+    return (measured / PER_METRE[unit]).astype(np.float32)
+
+
+def _doubts(median: float, hole_share: float) -> tuple[str, ...]:
+    notes = []
+    if not _USUAL_MEDIANS[0] <= median <= _USUAL_MEDIANS[1]:
+        notes.append(f"The median depth is {median:.3g} m, which is unusual: check its unit.")
+    if hole_share > _MANY_HOLES:
+        share = f"{100 * hole_share:.1f} %"
+        notes.append(f"{share} of the depth map are holes; what fills them is far away: check file and unit.")
+    return tuple(notes)
+
+
+def _guess_doubts(values: np.ndarray, valid: np.ndarray, unit: str) -> tuple[str, ...]:
+    if unit in (NEAR_DARK, NEAR_BRIGHT):
+        return ()
+    notes = []
+    if below_to_above(values, valid) >= 1.25:
+        notes.append(
+            "The values grow towards the bottom of the picture, where a floor is near: they may be disparity "
+            "or inverse depth. Depth is needed: focal length x baseline / disparity."
+        )
+    if values.dtype == np.uint16 and values.max(where=valid, initial=0) >= 65_000:
+        notes.append(
+            "The values span all 16 bits, as a normalised or relative depth map does: then they are no "
+            "distances, and what is far here is unknown. Check the unit."
+        )
+    return tuple(notes)

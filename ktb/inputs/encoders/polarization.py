@@ -1,0 +1,224 @@
+"""Degree and angle of linear polarization, from maps or from pictures behind a polarizer."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+
+from ktb.config import InputConfig
+from ktb.inputs.encoded import Encoded, histogram
+from ktb.inputs.encoders.depth import require_picture
+from ktb.inputs.encoders.depth_units import Confidence
+from ktb.inputs.encoders.image import one_channel
+from ktb.inputs.encoders.stokes import Stokes, require_sine, stokes
+from ktb.inputs.limits import InputError
+from ktb.inputs.options import XOptions
+from ktb.inputs.types import RawX
+from ktb.visualize import NO_VALUE_RGB
+
+DOLP_UNITS: Mapping[str, str] = MappingProxyType({"fraction": "0 to 1", "percent": "per cent"})
+AOLP_UNITS: Mapping[str, str] = MappingProxyType({"radians": "radians", "degrees": "degrees"})
+"""Units of maps and their names for display; "auto" guesses among them."""
+
+_MEAN = (1 / 3, 1 / 3, 1 / 3)
+_DISAGREEING = 0.1  # mean difference of I0 + I90 and I45 + I135, as a share of both
+_CLEARLY_POLARIZED = 0.3  # degree that shows the angle's colour in full
+
+
+def encode_dolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
+    """The degree of linear polarization, 0..1; maps are not cut off at 1, as training does not.
+
+    Raises:
+        InputError: events, an angle, negative or far too large values, an unknown unit, nothing but NaN.
+    """
+    found = _stokes_of(raw, options)
+    if found is not None:
+        degree, facts, notes = found.degree, _stokes_facts(found), _stokes_notes(found)
+    else:
+        require_picture(raw, "a degree of polarization")
+        degree, facts, notes = _degree_of(raw, options)
+    extent = f"{np.nanmin(degree):.2f} / {np.nanmedian(degree):.2f} / {np.nanmax(degree):.2f}"
+    facts = {"degree": f"{extent} (min / median / max), mean {np.nanmean(degree):.3f}"} | facts
+    over = np.count_nonzero(degree > 1.001) / degree.size
+    if over:
+        notes += (f"{100 * over:.2g} % of the degrees of polarization are above 1, which is impossible.",)
+    return Encoded(
+        degree.astype(np.float32),
+        degree.astype(np.float32),
+        f"degree of polarization {extent}",
+        facts | _hole_fact(degree),
+        histogram(degree, "degree of polarization"),
+        notes=notes,
+    )
+
+
+def encode_aolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
+    """The angle φ of linear polarization as (sin 2φ, cos 2φ, sin 2φ), each -1..1.
+
+    Raises:
+        InputError: events, a coloured picture, values that are no angle, an unknown unit, nothing but NaN.
+    """
+    strength: np.ndarray | float = 1.0
+    found = _stokes_of(raw, options)
+    if found is not None:
+        double, notes = found.double_angle, _stokes_notes(found)
+        facts = {"mean degree of polarization": f"{np.nanmean(found.degree):.3f}"} | _stokes_facts(found)
+        strength = np.clip(found.degree / _CLEARLY_POLARIZED, 0.1, 1)
+    elif raw.kind == "sin_cos" or _is_encoded_angle(raw):
+        sine, cosine = (raw.data[..., i].astype(np.float32) for i in (0, 1))
+        require_sine(raw.data[..., :2], raw.name)
+        facts, notes = {"angle": "from its sine and cosine, taken as they are"}, ()
+        return _angle(np.stack([sine, cosine, sine], axis=-1), np.arctan2(sine, cosine), 1.0, facts, notes)
+    else:
+        require_picture(raw, "an angle of polarization")
+        double, facts, notes = _double_angle_of(raw, options)
+    sine, cosine = np.sin(double), np.cos(double)
+    return _angle(np.stack([sine, cosine, sine], axis=-1), double, strength, facts, notes)
+
+
+def _angle(image: np.ndarray, double: np.ndarray, strength, facts: dict[str, str], notes) -> Encoded:
+    degrees = np.degrees(double) % 360 / 2
+    if np.isnan(degrees).all():
+        raise InputError("the angle of polarization is nowhere measured, all is NaN; check the file")
+    facts = facts | _hole_fact(degrees) | {"colours": "red at 0 degrees, green at 60, blue at 120"}
+    return Encoded(
+        image.astype(np.float32),
+        _hues(degrees, strength),
+        "angle of polarization as sine and cosine of twice the angle",
+        facts,
+        histogram(degrees, "degrees"),
+        notes=notes,
+    )
+
+
+def _hues(degrees: np.ndarray, strength: np.ndarray | float) -> np.ndarray:
+    """(H, W, 3) uint8: the angle, which repeats after 180 degrees, once round the circle of colours."""
+    hue = np.nan_to_num(2 * degrees).astype(np.float32)
+    strong = np.nan_to_num(np.broadcast_to(np.float32(strength), hue.shape))
+    colours = cv2.cvtColor(np.stack([hue, strong, np.ones_like(hue)], axis=-1), cv2.COLOR_HSV2RGB)
+    picture = np.rint(colours * 255).astype(np.uint8)
+    picture[np.isnan(degrees)] = NO_VALUE_RGB
+    return picture
+
+
+def _hole_fact(values: np.ndarray) -> dict[str, str]:
+    share = np.isnan(values).mean()
+    return {"holes": f"{100 * share:.1f} %"} if share else {}
+
+
+def _stokes_of(raw: RawX, options: XOptions) -> Stokes | None:
+    """Of four pictures, or of an array of four channels; None for maps. A picture's fourth is its alpha."""
+    four = raw.kind == "picture" and raw.data.ndim == 3 and raw.data.shape[2] == 4
+    is_array = raw.format.startswith(("NPY", "NPZ")) or raw.format.endswith("array")
+    if raw.kind == "angles" or (four and is_array):
+        return stokes(raw.data, raw.name)
+    return None
+
+
+def _stokes_facts(found: Stokes) -> dict[str, str]:
+    s0 = found.s0
+    return {
+        "S0": f"{np.nanmin(s0):,.6g} / {np.nanmedian(s0):,.6g} / {np.nanmax(s0):,.6g} (min / median / max)",
+        "saturated": f"{100 * found.saturated:.1f} % of the pixels",
+    }
+
+
+def _stokes_notes(found: Stokes) -> tuple[str, ...]:
+    notes = ()
+    if found.disagreement > _DISAGREEING:
+        notes += (
+            f"I0 + I90 and I45 + I135 differ by {100 * found.disagreement:.0f} %, but should be equal: check "
+            "that the angles are 0, 45, 90 and 135 degrees in this order and the exposures the same.",
+        )
+    if found.saturated > 0.05:
+        notes += (f"{100 * found.saturated:.0f} % of the pixels are saturated: their polarization is wrong.",)
+    return notes
+
+
+def _is_encoded_angle(raw: RawX) -> bool:
+    """Whether a picture is (sin 2φ, cos 2φ, sin 2φ) already."""
+    data = raw.data
+    if raw.kind != "picture" or data.dtype.kind != "f" or data.ndim != 3 or data.shape[2] != 3:
+        return False
+    same = np.array_equal(data[..., 0], data[..., 2], equal_nan=True)
+    return same and not np.array_equal(data[..., 0], data[..., 1], equal_nan=True)
+
+
+def _unit(options: XOptions, units: Mapping[str, str], what: str, name: str) -> str:
+    if options.unit != "auto" and options.unit not in units:
+        allowed = ", ".join(units)
+        raise InputError(f"{name}: unit {options.unit!r} of the {what}: choose auto or one of {allowed}")
+    return options.unit
+
+
+def _degree_of(raw: RawX, options: XOptions) -> tuple[np.ndarray, dict[str, str], tuple[str, ...]]:
+    data, colour = one_channel(raw.data, _MEAN)
+    measured = data[np.isfinite(data)]
+    if not measured.size:
+        raise InputError(f"{raw.name}: the degree of polarization is nowhere measured, all is NaN")
+    unit = _unit(options, DOLP_UNITS, "degree of polarization", raw.name)
+    sure: Confidence = "certain"
+    if unit == "auto":
+        sure = "likely"
+        is_float = raw.data.dtype.kind == "f"
+        unit = "percent" if is_float and np.percentile(measured, 99) > 1.5 else "fraction"
+    full = np.iinfo(raw.data.dtype).max if raw.data.dtype.kind in "ui" else 1
+    divisor = 100 if unit == "percent" else full
+    degree = np.where(np.isfinite(data), data, np.nan).astype(np.float32) / np.float32(divisor)
+    if measured.min() < 0 or np.nanpercentile(degree, 99) > 1.5:
+        found = f"{measured.min():g}..{measured.max():g}"
+        raise InputError(
+            f"{raw.name}: values {found} are no degree of polarization, which is 0 to 1 or 0 to 100 %; "
+            "choose its unit, or another modality for X"
+        )
+    notes = ()
+    if colour:
+        notes += (
+            "This degree of polarization is a picture in colour: the mean of its channels is used. Colours "
+            "of a palette are no degrees; export the map in grey or as an array.",
+        )
+    stored = f", {full:,} = 1" if full > 1 and unit == "fraction" else ""
+    return degree, {"unit": f"{DOLP_UNITS[unit]}{stored} ({sure})"}, notes
+
+
+def _double_angle_of(raw: RawX, options: XOptions) -> tuple[np.ndarray, dict[str, str], tuple[str, ...]]:
+    data, colour = one_channel(raw.data, _MEAN)
+    if colour:
+        raise InputError(
+            f"{raw.name}: an angle of polarization cannot be read from a coloured picture; give the angles "
+            "as an array, their sine and cosine, or the four pictures behind the polarizer"
+        )
+    unit = _unit(options, AOLP_UNITS, "angle of polarization", raw.name)
+    measured = data[np.isfinite(data)]
+    if not measured.size:
+        raise InputError(f"{raw.name}: the angle of polarization is nowhere measured, all is NaN")
+    low, high = float(measured.min()), float(measured.max())
+    sure: Confidence = "certain"
+    per_degree = {"radians": math.pi / 180, "degrees": 1.0}.get(unit)
+    if per_degree is None:
+        per_degree, unit, sure = _guess_angle(raw.data.dtype, low, high, raw.name)
+    phi = np.where(np.isfinite(data), data, np.nan).astype(np.float64) / per_degree
+    facts = {"unit": f"{unit} ({sure})", "values": f"{low:,.6g} to {high:,.6g}"}
+    notes = ()
+    if high - low > 181 * per_degree:
+        notes += ("The angles span more than half a turn: check that they are φ and not 2φ.",)
+    return np.radians(2 * phi).astype(np.float32), facts, notes
+
+
+def _guess_angle(dtype: np.dtype, low: float, high: float, name: str) -> tuple[float, str, Confidence]:
+    """Stored value of one degree, the unit's name and confidence."""
+    if dtype.kind in "ui":
+        if low >= -180 and high <= 180:
+            return 1.0, "degrees", "guess"
+        top = 255 if dtype == np.uint8 else 65535
+        if low >= 0 and high <= top:
+            return top / 180, f"0 to {top:,} for 0 to 180 degrees", "guess"
+    elif low >= 0 and 0.9 < high <= 1:
+        return 1 / 180, "0 to 1 for 0 to 180 degrees", "guess"
+    elif max(-low, high) <= math.pi + 0.01:
+        return math.pi / 180, "radians", "likely"
+    elif max(-low, high) <= 361:
+        return 1.0, "degrees", "likely"
+    raise InputError(f"{name}: values {low:g}..{high:g} are no angles in radians or degrees; check the file")

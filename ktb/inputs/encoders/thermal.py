@@ -1,0 +1,227 @@
+"""Thermal pictures: temperatures or raw levels, their unit, holes, stretch and polarity."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from ktb.config import InputConfig
+from ktb.inputs.encoded import Encoded, histogram, to_bytes
+from ktb.inputs.encoders.depth import require_picture
+from ktb.inputs.encoders.depth_units import Confidence
+from ktb.inputs.encoders.image import cut_off_note, one_channel, scaled
+from ktb.inputs.limits import InputError
+from ktb.inputs.options import XOptions
+from ktb.inputs.types import RawX
+
+THERMAL_UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "raw": "levels without a unit",
+        "C": "degrees Celsius",
+        "K": "kelvin",
+        "0.01K": "hundredths of a kelvin",
+        "0.1K": "tenths of a kelvin",
+    }
+)
+"""Units of a thermal file and their names for display; "auto" guesses among them."""
+
+_PER_KELVIN: Mapping[str, float] = MappingProxyType({"K": 1.0, "0.01K": 100.0, "0.1K": 10.0})
+_ZERO_CELSIUS = 273.15
+_USUAL_MEDIANS = (-40.0, 100.0)  # degrees Celsius of scenes
+_USUAL_ENDS = (-100.0, 700.0)
+_GAP = 1 / 16  # of the values' span: 0 and 65535 farther away than this are no measurements
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True, eq=False)
+class ThermalReading:
+    """A thermal picture, and how sure its unit is ("certain": chosen by the user).
+
+    Attributes:
+        values: (H, W) float32, degrees Celsius where the unit is known, else as stored; NaN in holes.
+        unit: a key of THERMAL_UNITS.
+        why: what a guessed unit rests on, "" for a chosen one.
+        full_scale: the value of white of raw levels that are a picture already (8 bits, floats in 0..1).
+    """
+
+    values: np.ndarray
+    unit: str
+    confidence: Confidence
+    why: str = ""
+    full_scale: float | None = None
+
+    @property
+    def symbol(self) -> str:
+        """ " °C", or "" for raw levels."""
+        return "" if self.unit == "raw" else " °C"
+
+
+def read_temperatures(
+    data: np.ndarray, unit: str = "auto", name: str = "the thermal picture"
+) -> ThermalReading:
+    """Stored values as temperatures, if they are any.
+
+    Holes: NaN and infinite values, what lies at or below absolute zero; and in more than 8 bits the values 0
+    and 65535 where all others are far from them. unit "auto" guesses: 8 bits and floats in 0..1 are raw;
+    16-bit integers and floats have the unit in which their median is a temperature of scenes, -40 to 100
+    degrees Celsius (floats may be in any unit, integers in 0.01 K or 0.1 K); the rest is raw.
+
+    Args:
+        data: (H, W) integers or floats.
+        unit: "auto" or a key of THERMAL_UNITS.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: unknown unit, or no measurement.
+    """
+    if unit != "auto" and unit not in THERMAL_UNITS:
+        raise InputError(f"{name}: thermal unit {unit!r}: choose auto or one of {', '.join(THERMAL_UNITS)}")
+    values = data.astype(np.float32)
+    values[~np.isfinite(values)] = np.nan
+    if np.isnan(values).all():
+        raise InputError(f"{name}: no pixel has a value, all are NaN or infinite; check the file")
+    full_scale = _full_scale(data, values)
+    if full_scale is None:
+        _mark_far_ends(values)
+    confidence, why = "certain", ""
+    if unit == "auto":
+        unit, confidence, why = _guess(data, values[np.isfinite(values)], full_scale)
+    values = _celsius(values, unit)
+    if unit != "raw":
+        values[values <= -_ZERO_CELSIUS] = np.nan
+    if np.isnan(values).all():
+        raise InputError(f"{name}: in the unit {unit!r} all is below absolute zero; choose another unit")
+    return ThermalReading(values, unit, confidence, why, full_scale if unit == "raw" else None)
+
+
+def thermal_of(raw: RawX, options: XOptions) -> tuple[ThermalReading, bool]:
+    """The temperatures or levels that a raw X holds, and whether it is in colour (InputError as `encode`)."""
+    require_picture(raw, "a thermal picture")
+    data, colour = one_channel(raw.data, _LUMINANCE)
+    return read_temperatures(data, options.unit, raw.name), colour
+
+
+def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
+    """Thermal on the scale 0..1 with the checkpoint's polarity; holes are NaN.
+
+    The user's range counts, else the checkpoint's (in degrees Celsius where the unit is known, else as
+    stored). Without one, 8 bits and floats in 0..1 are taken as they are, the rest is stretched between the
+    checkpoint's percentiles. A file with a unit is hot where its values are high; otherwise, unless the user
+    says so, as the checkpoint has it.
+
+    Raises:
+        InputError: as `read_temperatures`, and for anything but a picture.
+    """
+    reading, colour = thermal_of(raw, options)
+    image, stretch, notes = _stretched(reading, inputs, options)
+    if colour:
+        notes += (
+            "This thermal picture is in colour: its brightness is used. Colours of a palette are not "
+            "temperatures; export it in grey or with temperatures if you can.",
+        )
+    display = to_bytes(image) if reading.unit == "raw" else reading.values
+    hot = options.hot
+    if hot == "auto":
+        hot = inputs.hot if reading.unit == "raw" else "white"
+    facts = _facts(reading, stretch)
+    if hot != inputs.hot:
+        image = 1 - image
+        facts["hot"] = f"{hot} in the file, inverted: this checkpoint expects {inputs.hot}"
+    else:
+        facts["hot"] = f"{hot}, as this checkpoint expects"
+    known = f"{THERMAL_UNITS[reading.unit]}: " if reading.unit != "raw" else ""
+    return Encoded(
+        image,
+        display,
+        f"{known}{facts['range']}, {stretch}",
+        facts,
+        histogram(reading.values, reading.symbol.strip() or "as stored"),
+        notes=notes,
+    )
+
+
+def _stretched(
+    reading: ThermalReading, inputs: InputConfig, options: XOptions
+) -> tuple[np.ndarray, str, tuple[str, ...]]:
+    """The picture in 0..1 with hot as stored, what was done, and notes."""
+    values, symbol = reading.values, reading.symbol
+    low, high = options.value_range or (inputs.range_low, inputs.range_high)
+    if low is not None:
+        notes = cut_off_note(values, low, high, symbol)
+        return scaled(values, low, high), f"fixed range {low:g} to {high:g}{symbol}", notes
+    if reading.full_scale is not None:
+        return values / np.float32(reading.full_scale), "taken as it is", ()
+    low, high = np.nanpercentile(values, inputs.percentiles)
+    ends = "{:g} % to {:g} %".format(*inputs.percentiles)
+    notes = () if high > low else ("This thermal picture is the same everywhere: it says nothing.",)
+    return scaled(values, low, high), f"stretched from {ends} ({_range(low, high)}{symbol})", notes
+
+
+def _facts(reading: ThermalReading, stretch: str) -> dict[str, str]:
+    values = reading.values
+    extent = _range(np.nanmin(values), np.nanmedian(values), np.nanmax(values), separator=" / ")
+    facts = {"unit": f"{THERMAL_UNITS[reading.unit]} ({reading.confidence})"}
+    if reading.why:
+        facts["unit guessed from"] = reading.why
+    facts |= {"range": f"{extent}{reading.symbol} (min / median / max)", "stretch": stretch}
+    holes = np.isnan(values).mean()
+    return facts | ({"holes": f"{100 * holes:.1f} %"} if holes else {})
+
+
+def _range(*values: float, separator: str = " to ") -> str:
+    wide = max(map(abs, values)) >= 1000
+    return separator.join(f"{value:,.0f}" if wide else f"{round(float(value), 2):g}" for value in values)
+
+
+def _full_scale(data: np.ndarray, values: np.ndarray) -> float | None:
+    """White of what is a picture already: 8 bits, in whatever type, or floats in 0..1."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    if low < 0 or high > 255:
+        return None
+    if data.dtype.kind != "f":
+        return 255.0 if data.dtype.kind == "u" else None
+    if high <= 1:
+        return 1.0
+    whole = np.isfinite(values) & (values == np.rint(values))
+    return 255.0 if high > 200 and whole.sum() == np.isfinite(values).sum() else None
+
+
+def _mark_far_ends(values: np.ndarray) -> None:
+    """Set 0 and 65535 to NaN where the other values are far from them; works in place."""
+    others = np.isfinite(values) & (values != 0) & (values != 65535)
+    if not others.any():
+        return
+    low, high = values[others].min(), values[others].max()
+    gap = _GAP * max(float(high) - float(low), 1)
+    if low > gap:
+        values[values == 0] = np.nan
+    if 65535 - high > gap:
+        values[values == 65535] = np.nan
+
+
+def _guess(data: np.ndarray, measured: np.ndarray, full_scale: float | None) -> tuple[str, Confidence, str]:
+    if full_scale is not None:
+        return (
+            "raw",
+            "likely",
+            "8-bit levels" if full_scale == 255 else "floats in 0..1, as a picture has them",
+        )
+    low, middle, high = np.percentile(measured, (1, 50, 99))
+    whole = data.dtype.kind != "f"
+    for unit in ("0.01K", "0.1K") if whole else ("C", "K", "0.01K", "0.1K"):
+        ends = _celsius(np.array([low, middle, high], np.float32), unit)
+        usual = _USUAL_MEDIANS[0] <= ends[1] <= _USUAL_MEDIANS[1]
+        if usual and ends[0] >= _USUAL_ENDS[0] and ends[2] <= _USUAL_ENDS[1]:
+            # Raw levels of 12 to 14 bits are often as large as tenths of a kelvin.
+            sure = "guess" if unit == "0.1K" else "likely"
+            return unit, sure, f"a median of {middle:,.6g} is {ends[1]:.1f} °C then"
+    return "raw", "likely", f"a median of {middle:,.6g} is no usual temperature in any unit"
+
+
+def _celsius(values: np.ndarray, unit: str) -> np.ndarray:
+    """Degrees Celsius of values (...) float32; raw ones as they are."""
+    if unit not in _PER_KELVIN:
+        return values
+    factor = np.float32(_PER_KELVIN[unit])
+    return (values - np.float32(_ZERO_CELSIUS) * factor) / factor

@@ -1,0 +1,1 @@
+"""Event cameras: files, streams and their images."""

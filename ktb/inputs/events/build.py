@@ -1,0 +1,218 @@
+"""Columns of an event recording -> a checked `EventStream` and what to tell the user about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ktb.inputs.events.columns import (
+    KNOWN_SENSORS,
+    MICROSECONDS,
+    UNIT_NAMES,
+    Found,
+    check_count,
+    sensor_size,
+    time_unit,
+)
+from ktb.inputs.events.stream import EventStream
+from ktb.inputs.limits import MAX_DROPPED, MAX_SENSOR_PIXELS, MAX_SIDE, InputError, check_size
+from ktb.inputs.options import XOptions
+from ktb.inputs.types import RawX
+
+_OUTSIDE = 2**30
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The four columns as a file holds them, and what the file says about them.
+
+    Attributes:
+        columns: "x", "y", "t", "p" -> (N,) numbers of one length.
+        format: for display; name: of the file.
+        order: of the columns, for display.
+        unit: of the times if it is known; sensor_hw: height and width if they are known.
+        notes: what the reader has to say.
+        span: first and last time of the whole recording in the file's unit, if this is a part of it.
+        facts: what else is to be shown.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    format: str
+    name: str
+    order: Found
+    unit: str | None = None
+    sensor_hw: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+    span: tuple[float, float] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_events(recording: Recording, options: XOptions) -> RawX:
+    """Check and convert: coordinates to integers within the sensor, times to microseconds, polarity to bool.
+
+    Integer times in microseconds are kept; others count in microseconds from the recording's first event.
+
+    Raises:
+        InputError: no events or too many, columns of different lengths or that are no numbers, or more than
+            1 % of the events outside the sensor or not finite.
+    """
+    name, columns = recording.name, dict(recording.columns)
+    shapes = {role: column.shape for role, column in columns.items()}
+    if len(set(shapes.values())) != 1 or columns["t"].ndim != 1:
+        found = ", ".join(f"{role} {shape}" for role, shape in shapes.items())
+        raise InputError(f"{name}: event arrays of shapes {found}; save four arrays of one length (N,)")
+    for role, column in columns.items():
+        if column.dtype.kind not in "uifb" or (column.dtype.kind == "b" and role != "p"):
+            raise InputError(f"{name}: event {role} has dtype {column.dtype}; save numbers")
+    count = len(columns["t"])
+    check_count(count, name)
+
+    notes, bad = list(recording.notes), {}
+    xy = {}
+    for role in ("x", "y"):
+        xy[role], fractions = _coordinates(columns.pop(role), role, bad)
+        if fractions:
+            notes.append(f"Event {role} has fractions (rectified?); it was rounded to whole pixels.")
+    t = columns.pop("t")
+    if t.dtype.kind == "f" and not np.isfinite([t.min(), t.max()]).all():
+        bad["time NaN or infinite"] = ~np.isfinite(t)
+    polarity, convention = _polarity(columns.pop("p"), name, bad)
+    limit_hw = options.sensor_hw or recording.sensor_hw or _plausible_limit(xy)
+    _mark_outside(xy, limit_hw, bad)
+    if bad:
+        keep = _survivors(bad, count, limit_hw, name, notes)
+        xy = {role: values[keep] for role, values in xy.items()}
+        t, polarity = t[keep], polarity[keep]
+
+    x, y = xy["x"], xy["y"]
+    size_hw, how = sensor_size(int(x.max()), int(y.max()), options.sensor_hw, recording.sensor_hw)
+    _check_sensor(size_hw, name)
+    _check_times(t, name)
+    unit = time_unit(t, options.time_unit, recording.unit)
+    if (t[1:] < t[:-1]).any():
+        notes.append("The events are not in the order of their times; each is used at its own time.")
+    t, span = _microseconds(t, unit.value, recording.span)
+    stream = EventStream(x, y, t, polarity, size_hw, span)
+    first, last = stream.span_us
+    facts = {
+        "events": f"{len(stream):,}",
+        "columns": _sure(" ".join(recording.order.value), recording.order.surety),
+        "polarity": convention,
+        "time unit": _sure(UNIT_NAMES[unit.value], unit.surety),
+        "time span": f"{(last - first) / 1e3:,.1f} ms",
+        "sensor": f"{size_hw[1]} x {size_hw[0]} ({how})",
+    }
+    return RawX(stream, recording.format, name, "events", facts | dict(recording.facts), tuple(notes))
+
+
+def _sure(text: str, surety: str) -> str:
+    return f"{text} ({surety})" if surety else text
+
+
+def _coordinates(column: np.ndarray, role: str, bad: dict[str, np.ndarray]) -> tuple[np.ndarray, bool]:
+    """Coordinates as integers of at most 4 bytes, and whether they were rounded; NaN goes to `bad`."""
+    low, high = column.min(), column.max()
+    if column.dtype.kind == "f":
+        if not np.isfinite([low, high]).all():
+            invalid = ~np.isfinite(column)
+            bad[f"{role} NaN or infinite"] = invalid
+            column = np.where(invalid, 0, column)
+            low, high = column.min(), column.max()
+        if low < -_OUTSIDE or high > _OUTSIDE:
+            column = np.clip(column, -_OUTSIDE, _OUTSIDE)
+        whole = column.astype(np.int32)
+        if (whole != column).any():
+            return np.rint(column).astype(np.int32), True
+        column, low, high = whole, int(max(low, -_OUTSIDE)), int(min(high, _OUTSIDE))
+    if column.dtype.itemsize <= 2:
+        return column, False
+    if int(low) < -_OUTSIDE or int(high) > _OUTSIDE:
+        return np.clip(column, max(-_OUTSIDE, np.iinfo(column.dtype).min), _OUTSIDE).astype(np.int32), False
+    fits = int(low) >= -(2**15) and int(high) < 2**15
+    return column.astype(np.int16 if fits else np.int32, copy=False), False
+
+
+def _polarity(column: np.ndarray, name: str, bad: dict[str, np.ndarray]) -> tuple[np.ndarray, str]:
+    """Polarity as (N,) bool and how it was written; a few other values go to `bad`."""
+    if column.dtype.kind == "b":
+        return column, "false / true"
+    positive = column == 1
+    zero, minus = column == 0, column == -1
+    zeros, minuses = np.count_nonzero(zero), np.count_nonzero(minus)
+    other = ~(positive | (zero if zeros >= minuses else minus))
+    share = np.count_nonzero(other) / len(column)
+    if share > MAX_DROPPED:
+        found = ", ".join(f"{value:g}" for value in np.unique(column[:10_000])[:5])
+        raise InputError(f"{name}: event polarities such as {found}; give booleans, 0 and 1, or -1 and 1")
+    if share:
+        bad["polarity neither of two values"] = other
+    if not zeros and not minuses:
+        return positive, "only 1"
+    return positive, "0 / 1" if zeros >= minuses else "-1 / 1"
+
+
+def _plausible_limit(xy: dict[str, np.ndarray]) -> tuple[int, int]:
+    """The largest known sensor if few events lie outside it, else the largest picture."""
+    width, height = KNOWN_SENSORS[-1][:2]
+    if int(xy["x"].max()) < width and int(xy["y"].max()) < height:
+        return height, width
+    outside = np.count_nonzero((xy["x"] >= width) | (xy["y"] >= height))
+    return (height, width) if outside <= MAX_DROPPED * len(xy["x"]) else (MAX_SIDE, MAX_SIDE)
+
+
+def _mark_outside(xy: dict[str, np.ndarray], limit_hw: tuple[int, int], bad: dict[str, np.ndarray]) -> None:
+    for role, limit in zip("yx", limit_hw):
+        values = xy[role]
+        if int(values.min()) < 0 or int(values.max()) >= limit:
+            bad[f"{role} outside 0..{limit - 1}"] = (values < 0) | (values >= limit)
+
+
+def _survivors(
+    bad: dict[str, np.ndarray], count: int, limit_hw: tuple[int, int], name: str, notes: list[str]
+) -> np.ndarray:
+    """Mask of the sound events; a note of what was left out, InputError if that is too much."""
+    dropped = np.logical_or.reduce(list(bad.values()))
+    number = int(np.count_nonzero(dropped))
+    reasons = ", ".join(f"{np.count_nonzero(mask):,} with {reason}" for reason, mask in bad.items())
+    if number > MAX_DROPPED * count or number == count:
+        raise InputError(
+            f"{name}: {number:,} of {count:,} events cannot be used ({reasons}); check the order of the "
+            'columns and the size of the sensor, say them as columns "txyp" and sensor_hw, or drop them'
+        )
+    notes.append(f"{number:,} of {count:,} events were left out: {reasons}.")
+    return ~dropped
+
+
+def _check_sensor(size_hw: tuple[int, int], name: str) -> None:
+    height, width = size_hw
+    check_size(width, height, f"{name}, the event sensor")
+    if height * width > MAX_SENSOR_PIXELS:
+        raise InputError(
+            f"{name}: the events cover {width} x {height} pixels, more than any event camera has; check the "
+            'order of the columns, say it as columns "txyp", and sensor_hw'
+        )
+
+
+def _check_times(t: np.ndarray, name: str) -> None:
+    """Refuse what would overflow in microseconds (InputError)."""
+    low, high = t.min().item(), t.max().item()
+    if high - low >= 2**62 or max(abs(low), abs(high)) >= 2**62:
+        raise InputError(
+            f"{name}: event times run from {low:g} to {high:g}; check the order of the columns, or say it as "
+            'columns "txyp"'
+        )
+
+
+def _microseconds(
+    t: np.ndarray, unit: str, span: tuple[float, float] | None
+) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Times and the recording's span in microseconds."""
+    factor = MICROSECONDS[unit]
+    if t.dtype.kind == "f":
+        t = t.astype(np.float64, copy=False)
+    if factor == 1:
+        return t, span
+    # the origin is taken away first: nanoseconds since 1970 do not fit into a float
+    origin = t.min().item() if span is None else span[0]
+    t = (t - origin if t.dtype.kind == "f" else t.astype(np.int64, copy=False) - int(origin)) * factor
+    return t, None if span is None else (0.0, (span[1] - span[0]) * factor)

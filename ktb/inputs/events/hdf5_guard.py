@@ -1,0 +1,159 @@
+"""What of an HDF5 file is safe to read: its own plain numbers, in pieces that unpack to sane sizes."""
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+
+from ktb.inputs.limits import MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_ENTRIES, InputError
+
+SURE_BYTES = 256 * 2**10
+"""Stored bytes of a chunk from which deflate can make 256 MiB at most: larger ones are unpacked in trial."""
+_DEPTH = 4
+_DEFLATE = 1
+_FLETCHER32 = 3
+_SMALL = 1024
+
+
+def datasets_in(file: Any, name: str) -> dict[str, Any]:
+    """Path -> dataset of plain numbers or records of them, of an open h5py.File.
+
+    Links by name within the file are not followed; depth and number of entries are limited, so loops end.
+
+    Raises:
+        InputError: links to other files, external storage, virtual datasets, more than MAX_ENTRIES entries.
+    """
+    found: dict[str, Any] = {}
+    pending, seen = [("", file, 0)], 0
+    while pending:
+        path, group, depth = pending.pop(0)
+        for key in group:
+            seen += 1
+            if seen > MAX_ENTRIES:
+                raise InputError(f"{name}: more than {MAX_ENTRIES} entries; save the events alone in a file")
+            kind = _kind(group, key, name)
+            if kind == "dataset":
+                dataset = group[key]
+                _refuse_foreign(dataset, path + key, name)
+                if _plain(dataset.dtype):
+                    found[path + key] = dataset
+            elif kind == "group" and depth < _DEPTH:
+                pending.append((f"{path}{key}/", group[key], depth + 1))
+    return found
+
+
+def _kind(group: Any, key: str, name: str) -> str:
+    import h5py
+
+    link = group.get(key, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise InputError(f"{name}: {key!r} is a link to another file; save the events themselves in the file")
+    if not isinstance(link, h5py.HardLink):
+        return "link"
+    kind = group.get(key, getclass=True)
+    return "dataset" if kind is h5py.Dataset else "group" if kind is h5py.Group else "other"
+
+
+def _refuse_foreign(dataset: Any, path: str, name: str) -> None:
+    import h5py
+
+    layout = dataset.id.get_create_plist()
+    if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
+        raise InputError(
+            f"{name}: {path} takes its values from other files; save the values in the file itself"
+        )
+
+
+def _plain(dtype: np.dtype) -> bool:
+    if dtype.names is not None:
+        return all(dtype[field].kind in "uifb" for field in dtype.names) and dtype.itemsize <= _SMALL
+    return dtype.kind in "uifb"
+
+
+def read_rows(dataset: Any, start: int, stop: int, name: str) -> np.ndarray:
+    """Rows start..stop - 1 of a dataset from `datasets_in`.
+
+    Raises:
+        InputError: pieces that are too large, too many or unpack to more than they should, or a compression
+            that is not installed.
+    """
+    if dataset.chunks is not None:
+        _check_chunks(dataset, start, stop, name)
+    return dataset[start:stop]
+
+
+def _check_chunks(dataset: Any, start: int, stop: int, name: str) -> None:
+    chunk = dataset.chunks
+    size = math.prod(chunk) * dataset.dtype.itemsize
+    if size > MAX_CHUNK_BYTES:
+        raise InputError(
+            f"{name}: stored in pieces of {size >> 20} MiB, at most {MAX_CHUNK_BYTES >> 20} are taken; "
+            "repack it with smaller chunks (h5repack)"
+        )
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+    across = [range(0, side, step) for side, step in zip(dataset.shape[1:], chunk[1:])]
+    firsts = range(start // chunk[0] * chunk[0], stop, chunk[0])
+    if len(firsts) * math.prod(map(len, across)) > MAX_CHUNKS:
+        raise InputError(f"{name}: stored in more than {MAX_CHUNKS:,} pieces; repack it with larger chunks")
+    if not filters:
+        return
+    _check_filters(filters, name)
+    columns = across[0] if across else (None,)
+    for first in firsts:
+        for column in columns:
+            at = (first,) if column is None else (first, column)
+            stored = dataset.id.get_chunk_info_by_coord(at).size
+            sound = stored <= SURE_BYTES or _unpacks_to(dataset, at, size, filters)
+            if stored > 2 * size + 2**16 or not sound:
+                raise InputError(f"{name}: a piece of it unpacks to more than it should hold; it is damaged")
+
+
+def _check_filters(filters: list[int], name: str) -> None:
+    """Refuse compression twice over, and ask for the package of one that is not there."""
+    import h5py
+
+    if len(set(filters)) < len(filters) or len(filters) > 4:
+        raise InputError(f"{name}: compressed several times over; repack it (h5repack)")
+    missing = [code for code in filters if not h5py.h5z.filter_avail(code)]
+    if missing:
+        try:
+            import hdf5plugin  # noqa: F401  (importing it adds the filters)
+        except ImportError as error:
+            raise InputError(
+                f"{name}: compressed with HDF5 filter {missing[0]} (DSEC uses Blosc); to read it: pip "
+                "install hdf5plugin"
+            ) from error
+    missing = [code for code in filters if not h5py.h5z.filter_avail(code)]
+    if missing:
+        raise InputError(
+            f"{name}: compressed with HDF5 filter {missing[0]}, which is not installed; repack it with gzip "
+            "(h5repack -f GZIP=4), or export the events as .npz"
+        )
+
+
+def _unpacks_to(dataset: Any, at: tuple[int, ...], size: int, filters: list[int]) -> bool:
+    """Whether a chunk unpacks to its size; only deflate, which would unpack without end, is tried."""
+    if _DEFLATE not in filters:
+        return True
+    if any(code != _FLETCHER32 for code in filters[filters.index(_DEFLATE) + 1 :]):
+        return False  # packed once more after deflate, which no program does
+    _, packed = dataset.id.read_direct_chunk(at)
+    try:
+        return len(zlib.decompressobj().decompress(packed, size + 1)) <= size
+    except zlib.error:  # this chunk is not compressed, or damaged: HDF5 finds out
+        return True
+
+
+def small_attributes(thing: Any) -> dict[str, Any]:
+    """Attributes that are short texts or a few numbers, by their names in small letters."""
+    found = {}
+    for key in list(thing.attrs)[:MAX_ENTRIES]:
+        attribute = thing.attrs.get_id(key)
+        few = math.prod(attribute.shape) * attribute.dtype.itemsize <= _SMALL
+        if few and (
+            attribute.dtype.kind in "uifSU" or (attribute.dtype.kind == "O" and attribute.shape == ())
+        ):
+            found[key.lower()] = thing.attrs[key]
+    return found

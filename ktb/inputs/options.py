@@ -1,0 +1,122 @@
+"""What a user may say about an X input, where the guess would be wrong; every default means "find out"."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from ktb.config import Modality
+from ktb.inputs.alignment.cameras import Calibration, Intrinsics, assumed_camera
+from ktb.inputs.limits import MAX_SIDE, InputError
+from ktb.inputs.validation import as_matrix, as_numbers, is_number, to_json
+
+Hot = Literal["auto", "white", "black"]
+__all__ = ["AUTO", "Calibration", "Hot", "Intrinsics", "XOptions"]
+
+
+@dataclass(frozen=True)
+class XOptions:
+    """Corrections of one input; cannot be changed, can be a key of a dict.
+
+    Attributes:
+        modality: what X is; "auto" takes it for what the checkpoint was trained on, unless it plainly is not.
+        unit: of depth (a key of DEPTH_UNITS) or temperature (a key of THERMAL_UNITS).
+        hot: whether hot is white or black in a thermal picture.
+        value_range: thermal values (in the file's unit, degrees Celsius where it is known) that become 0 and
+            1, in place of the checkpoint's rule.
+        field_of_view: horizontal, degrees; intrinsics: fx, fy, cx, cy of X's own image; both for HHA only.
+        window_ms: (start, end) of the events used, in milliseconds from the first event.
+        columns: order of an event table, such as "txyp"; time_unit: "s", "ms", "us" or "ns".
+        sensor_hw: height and width of the event sensor.
+        matrix: 2 x 3 or 3 x 3, takes pixel positions (x, y, 1) of X to those of the photograph, pixel centres
+            at whole numbers; kept as 3 x 3 nested tuples with 1 at the lower right.
+        calibration: both cameras, to register depth to the photograph; instead of a matrix.
+
+    Raises InputError for a value of the wrong kind, or for both a matrix and a calibration.
+    """
+
+    modality: Modality | Literal["auto"] = "auto"
+    unit: str = "auto"
+    hot: Hot = "auto"
+    value_range: tuple[float, float] | None = None
+    field_of_view: float | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
+    window_ms: tuple[float, float] | None = None
+    columns: str = "auto"
+    time_unit: str = "auto"
+    sensor_hw: tuple[int, int] | None = None
+    matrix: tuple[tuple[float, ...], ...] | None = None
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("modality", "unit", "hot", "columns", "time_unit"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"the option {name} of X is {getattr(self, name)!r}; give a text")
+        allowed = ("auto", *get_args(Modality))
+        if self.modality not in allowed:
+            raise InputError(f"modality {self.modality!r}: choose one of {', '.join(allowed)}")
+        if self.hot not in get_args(Hot):
+            raise InputError(f"hot {self.hot!r}: choose one of {', '.join(get_args(Hot))}")
+        for name, count in (("value_range", 2), ("window_ms", 2), ("sensor_hw", 2), ("intrinsics", 4)):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, as_numbers(name, value, count))
+        for name in ("value_range", "window_ms"):
+            value = getattr(self, name)
+            if value is not None and value[0] >= value[1]:
+                raise InputError(f"{name} {value}: give the lower number first, then a higher one")
+        self._check_cameras()
+        if self.matrix is not None:
+            object.__setattr__(self, "matrix", as_matrix("the matrix", self.matrix))
+
+    def _check_cameras(self) -> None:
+        if self.sensor_hw is not None:
+            if any(side % 1 or not 1 <= side <= MAX_SIDE for side in self.sensor_hw):
+                raise InputError(
+                    f"sensor_hw {self.sensor_hw}: give height and width in pixels, 1 to {MAX_SIDE:,}"
+                )
+            object.__setattr__(self, "sensor_hw", tuple(map(int, self.sensor_hw)))
+        if self.intrinsics is not None:
+            Intrinsics(*self.intrinsics)  # checks the numbers
+        if self.field_of_view is not None:
+            if not is_number(self.field_of_view):
+                raise InputError(f"the option field_of_view of X is {self.field_of_view!r}; give degrees")
+            Intrinsics.from_field_of_view(self.field_of_view, (1, 1))
+            object.__setattr__(self, "field_of_view", float(self.field_of_view))
+        if self.calibration is not None:
+            if not isinstance(self.calibration, Calibration):
+                found = type(self.calibration).__name__
+                raise InputError(f"the calibration is {found}; give a Calibration, see Calibration.from_dict")
+            if self.matrix is not None:
+                raise InputError("both a matrix and a calibration align X; give one of them")
+
+    def camera(self, size_hw: tuple[int, int]) -> Intrinsics:
+        """The camera of X's image of this size: as given, else NYU's for that size."""
+        if self.intrinsics is not None:
+            return Intrinsics(*self.intrinsics, (size_hw[0], size_hw[1]))
+        if self.field_of_view is not None:
+            return Intrinsics.from_field_of_view(self.field_of_view, size_hw)
+        return self.calibration.x.scaled(size_hw) if self.calibration else assumed_camera(size_hw)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was said, for JSON: only what is not the default; `from_dict` reads it back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return {name: to_json(value) for name, value in values.items()}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "XOptions":
+        """From JSON; InputError for an unknown key or a value of the wrong kind."""
+        known = {f.name for f in fields(XOptions)}
+        if not isinstance(values, Mapping):
+            raise InputError(
+                f"the options of X are {type(values).__name__}; give an object of {sorted(known)}"
+            )
+        if unknown := sorted(map(str, set(values) - known)):
+            raise InputError(f"the options of X have unknown keys {unknown}; allowed: {sorted(known)}")
+        values = dict(values)
+        if values.get("calibration") is not None:
+            values["calibration"] = Calibration.from_dict(values["calibration"])
+        return XOptions(**values)
+
+
+AUTO = XOptions()
+"""Nothing said: everything is found out."""

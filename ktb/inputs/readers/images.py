@@ -1,0 +1,205 @@
+"""Picture files as numpy arrays, read without losing levels and refused before they can do harm."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ktb.inputs.limits import MAX_PIXELS, InputError, check_size
+from ktb.inputs.readers.files import Source, load, what_is
+from ktb.inputs.readers.headers import (
+    BITS,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    check_jpeg_work,
+    check_png_chunks,
+    is_tiff,
+    tiff_tags,
+)
+from ktb.inputs.readers.pnm import is_pnm, read_pnm
+from ktb.inputs.types import RawX
+
+# Readers that are tried; the rest of Pillow's (some of them start other programs) stay closed to uploads.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+_ORIENTATION = 0x0112
+_DAMAGED = "{}: the picture is damaged or cut off ({}); save or upload it again"
+_SEVERAL = "The file holds several pictures: the first one is used."
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """Upright pixels, the format for display, white if the file names it, whether more pictures follow."""
+
+    pixels: np.ndarray
+    format: str
+    white: int | None = None
+    several: bool = False
+
+
+def read_image_rgb(path_or_bytes: Source) -> np.ndarray:
+    """Read a photo: EXIF orientation applied, alpha dropped, palette, grey, CMYK and 16-bit converted.
+
+    16 bits become 8 by rounding v / 257, other maxima of a PPM likewise; floats must be in 0..1, 0..255 or
+    0..65535. Of several pictures in a file the first one is taken.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: not a picture, damaged, or outside the limits (checked before decoding).
+    """
+    data, name = load(path_or_bytes, None)
+    picture = _read(data, name)
+    rgb = _to_8_bits(picture, name)
+    if rgb.ndim == 2:
+        return np.repeat(rgb[..., None], 3, axis=-1)
+    return np.array(rgb[..., :3], order="C")
+
+
+def read_picture(data: bytes, name: str) -> RawX:
+    """A picture without losing levels, turned upright; the first one of several.
+
+    Grey is (H, W), also when it is stored as a palette of greys or with alpha; the rest is (H, W, 3) RGB or
+    (H, W, 4) RGBA, in the file's own dtype (1-bit pictures: uint8, 0 and 255).
+
+    Raises:
+        InputError: no picture, damaged, or outside the limits (checked before decoding).
+    """
+    picture = _read(data, name)
+    facts = {} if picture.white in (None, 255, 65535) else {"white in the file": str(picture.white)}
+    return RawX(picture.pixels, picture.format, name, facts=facts, notes=(_SEVERAL,) * picture.several)
+
+
+def _read(data: bytes, name: str) -> _Picture:
+    if is_pnm(data):
+        pixels, kind, white = read_pnm(data, name)
+        return _Picture(pixels, f"{_bits(pixels)} {kind}", white)
+    tags = tiff_tags(data, name) if is_tiff(data) else {}
+    try:
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller") from error
+    except Exception as error:  # plugins raise many types for damaged headers
+        if tags:  # 64-bit floats, colours of floats and more are unknown to Pillow
+            pixels = _by_opencv(data, name)
+            return _Picture(pixels, f"{_bits(pixels)} TIFF")
+        unknown = "no picture that can be read, or a damaged one; use PNG, JPEG or TIFF, or for X .npy"
+        raise InputError(f"{name}: this is {what_is(data) or unknown}") from error
+    with picture:
+        kind, mode = picture.format, picture.mode
+        check_size(*picture.size, name)
+        if data.startswith(b"\xff\xd8"):
+            check_jpeg_work(data, *picture.size, name)
+        several, orientation = _has_more(picture), _orientation(picture)
+        try:
+            picture.load()  # cv2 fills up a file that was cut off; Pillow refuses it
+            pixels = None if _is_deep(data, kind, tags) else _by_pillow(picture, tags)
+        except Exception as error:  # decoders raise many types for damaged data
+            raise InputError(_DAMAGED.format(name, error)) from error
+    if pixels is None:
+        pixels = _by_opencv(data, name)
+    if kind != "TIFF":  # both decoders have turned it already
+        pixels = _upright(pixels, orientation)
+    extra = {"1": "1-bit", "P": "8-bit palette", "CMYK": "8-bit CMYK"}.get(mode, _bits(pixels))
+    return _Picture(np.ascontiguousarray(pixels), f"{extra} {kind}", None, several)
+
+
+def _bits(pixels: np.ndarray) -> str:
+    return f"{8 * pixels.dtype.itemsize}-bit" + (" float" if pixels.dtype.kind == "f" else "")
+
+
+def _has_more(picture: Image.Image) -> bool:
+    """Whether there is a second picture; counting them all may take long."""
+    try:
+        return bool(getattr(picture, "is_animated", False))
+    except Exception:  # damaged after the first one, which is all that is needed
+        return False
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a photo with damaged EXIF is still a photo
+        return 1
+
+
+def _is_deep(data: bytes, kind: str | None, tags: Mapping[int, tuple[int, ...]]) -> bool:
+    """Whether Pillow would cut 16-bit colours to 8 bits."""
+    if kind == "PNG":
+        return data[24] == 16 and data[25] in (2, 4, 6)
+    return kind == "TIFF" and tags.get(BITS, (1,))[0] > 8 and tags.get(SAMPLES, (1,))[0] > 1
+
+
+def _by_pillow(picture: Image.Image, tags: Mapping[int, tuple[int, ...]]) -> np.ndarray:
+    mode = picture.mode
+    if mode in ("P", "PA"):
+        colours = np.asarray(picture.convert("RGBA"))[..., :3]
+        grey = (colours == colours[..., :1]).all()
+        return colours[..., 0] if grey else colours
+    if mode == "I":  # Pillow widens 16 bits, and reads 32 as if they had a sign
+        unsigned = tags.get(SAMPLE_FORMAT, (1,))[0] == 1
+        bits = tags[BITS][0] if BITS in tags else 16
+        values = np.asarray(picture)
+        if bits == 16:
+            return values.astype(np.uint16 if unsigned else np.int16)
+        return values.view(np.uint32) if unsigned else values
+    if mode.startswith("I;16"):
+        return np.asarray(picture).astype(np.uint16)
+    if mode in ("1", "La"):
+        picture = picture.convert("L" if mode == "1" else "LA")
+    elif mode not in ("L", "LA", "RGB", "RGBA", "F"):
+        picture = picture.convert("RGBA" if mode == "RGBa" else "RGB")
+    values = np.asarray(picture)
+    return values[..., 0] if picture.mode == "LA" else values
+
+
+def _by_opencv(data: bytes, name: str) -> np.ndarray:
+    """What Pillow cannot hold: colours of 16 bits and floats; grey with alpha comes back as grey."""
+    if data.startswith(b"\x89PNG"):
+        check_png_chunks(data, name)
+    try:
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except Exception as error:  # cv2.error, and MemoryError for absurd headers
+        raise InputError(_DAMAGED.format(name, error)) from error
+    if raw is None:
+        raise InputError(_DAMAGED.format(name, "it cannot be decoded"))
+    check_size(raw.shape[1], raw.shape[0], name)
+    if raw.ndim == 2:
+        return raw
+    if raw.shape[2] not in (3, 4):
+        raise InputError(f"{name}: {raw.shape[2]} channels; give 1, 3 or 4")
+    if data.startswith(b"\x89PNG") and data[25] == 4:
+        return raw[..., 0]
+    blue = raw[..., 0].copy()  # in place: of large pictures there is room for one
+    raw[..., 0] = raw[..., 2]
+    raw[..., 2] = blue
+    return raw
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+def _to_8_bits(picture: _Picture, name: str) -> np.ndarray:
+    pixels, white = picture.pixels, picture.white
+    low, high = pixels.min(), pixels.max()
+    if not (low >= 0 and high <= 65535):  # false for NaN as well
+        raise InputError(f"{name}: values {low}..{high}; a photo has 0..255 or 0..65535")
+    if pixels.dtype == np.uint8 and white in (None, 255):
+        return pixels
+    rgb = np.empty(pixels.shape, np.uint8)
+    white = white or (65535 if high > 255 else 255)
+    levels = ((np.arange(white + 1) * 510 + white) // (2 * white)).astype(np.uint8)  # rounded v * 255 / white
+    factor = 1 / 257 if high > 255 else 255 if high <= 1 else 1
+    for row, values in zip(rgb, pixels):  # by rows, for indices and doubles take many times the room
+        row[:] = np.rint(values * factor) if values.dtype.kind == "f" else levels[np.minimum(values, white)]
+    return rgb

@@ -1,0 +1,55 @@
+"""What a reader gives: the data as the file holds them, and what was found out about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from ktb.inputs.events.stream import EventStream
+from ktb.inputs.limits import InputError, check_layout
+
+Kind = Literal["picture", "events", "angles", "sin_cos"]
+Origin = Literal["measured", "estimated", "missing"]
+
+
+@dataclass(frozen=True, eq=False)
+class RawX:
+    """An X input as it was read, at its own size and depth of bits.
+
+    Attributes:
+        data: by `kind`: "picture" (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; "events" an EventStream; "angles"
+            (H, W, 4) intensities behind a polarizer at 0, 45, 90, 135 degrees; "sin_cos" (H, W, 2) sine and
+            cosine of twice the angle of polarization. Integers or floats, never changed after reading.
+        format: for display, such as "16-bit PNG".
+        name: of the file, for messages.
+        facts: what else was found, title -> text, such as {"columns": "t x y polarity"}.
+        notes: sentences that a user should see, such as what was left out.
+        origin: "estimated" if a network made it from the photograph, "missing" if there is no X.
+    """
+
+    data: np.ndarray | EventStream
+    format: str = "array"
+    name: str = "the X array"
+    kind: Kind = "picture"
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    origin: Origin = "measured"
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.data.size_hw if isinstance(self.data, EventStream) else self.data.shape[:2]
+
+
+def as_raw(x: "np.ndarray | EventStream | RawX") -> RawX:
+    """An array or a stream from code as a `RawX`; InputError for an array that is no picture."""
+    if isinstance(x, RawX):
+        return x
+    if isinstance(x, EventStream):
+        return RawX(x, "event stream", "the event stream", "events")
+    if not isinstance(x, np.ndarray):
+        raise InputError(f"X is {type(x).__name__}; give an array, an EventStream, or what read_x returned")
+    check_layout(x.shape, x.dtype)
+    x = x.squeeze()
+    return RawX(x, f"{x.dtype} array", kind="sin_cos" if x.ndim == 3 and x.shape[2] == 2 else "picture")
