@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from ktb.config import Modality, ModelConfig
+from ktb.datasets.custom import OwnData, OwnPair
 from ktb.inputs import read_image_rgb, read_x
-from ktb.own_data import OwnData, OwnPair
 from ktb.utils.assets import shipped
 
 EXAMPLES_FOLDER = shipped("examples")
@@ -49,7 +49,7 @@ def examples(modality: Modality = "depth") -> list[Example]:
 
 
 class OwnExamples:
-    """The first pairs of a split of own data (`ktb.own_data`), read once at the start as training reads them.
+    """The first pairs of a split of own data (`ktb.datasets.custom`), read once at the start as training reads them.
 
     Args:
         file: the YAML file.

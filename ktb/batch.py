@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ktb.file_pairs import FilePair
+from ktb.datasets.pairing import FilePair
 from ktb.journal import Journal, Record, is_complete, stamp
 from ktb.read_ahead import ReadAhead
 from ktb.shared_journal import RESULTS, open_journal

@@ -9,7 +9,7 @@ from typing import Any
 
 from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
-from ktb.file_pairs import FilePair
+from ktb.datasets.pairing import FilePair
 from ktb.inputs import (
     AUTO,
     InputError,
@@ -37,7 +37,7 @@ def encode_pairs(
     """Write the network's image of every X input as NAME.png (or .npy), and results.jsonl.
 
     Args:
-        pairs: from `ktb.file_pairs.match`; photographs give the size, without them X keeps its own.
+        pairs: from `ktb.datasets.pairing.match`; photographs give the size, without them X keeps its own.
         inputs: see `encode_file`.
         running: how; errors as `ktb.batch.run_batch`.
     """

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
-from ktb.file_pairs import FilePair
+from ktb.datasets.pairing import FilePair
 from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
 from ktb.model import KTBOutput
 from ktb.outputs import result_files
@@ -73,7 +73,7 @@ def predict_pairs(
     """Segment every pair and write labels/NAME.png, masks/NAME.png, overlays/NAME.png and results.jsonl.
 
     Args:
-        pairs: from `ktb.file_pairs.match`; without X they run on the photograph alone.
+        pairs: from `ktb.datasets.pairing.match`; without X they run on the photograph alone.
         options: what is known about X, of all pairs.
         estimate: such as `ktb.inputs.depth_estimation.DepthEstimator`, makes X from the photograph.
         branches: "all" adds labels_rgb, labels_x, masks_rgb and masks_x.

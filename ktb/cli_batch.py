@@ -13,7 +13,7 @@ from ktb.cli_progress import Progress
 
 if TYPE_CHECKING:
     from ktb.batch import Outcome
-    from ktb.file_pairs import Matched
+    from ktb.datasets.pairing import Matched
 
 MANY = "Many pairs, matched by name"
 _SHOWN = 5
@@ -51,7 +51,7 @@ Resume = Annotated[
 
 def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "Matched":
     """The pairs of these places; names that one place lacks are told on stderr."""
-    from ktb.file_pairs import match
+    from ktb.datasets.pairing import match
 
     matched = match(rgb, x, results)
     for place, names in matched.lacking.items():

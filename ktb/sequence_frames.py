@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ktb.file_pairs import match
+from ktb.datasets.pairing import match
 from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
 from ktb.inputs.readers.files import Source
 
@@ -51,7 +51,7 @@ class Frames(Protocol):
 
 
 class FolderFrames:
-    """Frames from files that are matched by name, as `ktb.file_pairs.match` does it, in natural order.
+    """Frames from files that are matched by name, as `ktb.datasets.pairing.match` does it, in natural order.
 
     Args:
         rgb: place of the photographs: a folder, a glob, or a pattern with {name}.

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
-from ktb.file_pairs import PICTURES, X_FILES
+from ktb.datasets.pairing import PICTURES, X_FILES
 from ktb.inputs import AUTO, InputError, XOptions
 from ktb.inputs.limits import (
     MAX_FILE_BYTES,

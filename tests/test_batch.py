@@ -24,7 +24,7 @@ from ktb.__main__ import app
 from ktb.batch import Made, OutputError, Running, Steps, run_batch
 from ktb.build import build_model
 from ktb.config import InputConfig
-from ktb.file_pairs import FilePair
+from ktb.datasets.pairing import FilePair
 from ktb.inputs import RawX
 from ktb.outputs import result_files
 from ktb.predictor import Predictor

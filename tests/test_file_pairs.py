@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ktb.file_pairs import FilePair, match, scan
+from ktb.datasets.pairing import FilePair, match, scan
 
 
 @pytest.fixture

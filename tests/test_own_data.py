@@ -9,8 +9,8 @@ import yaml
 from PIL import Image
 
 from ktb.config import InputConfig
+from ktb.datasets.custom import OwnData
 from ktb.inputs import XOptions, encode_x, read_image_rgb, read_x
-from ktb.own_data import OwnData
 from training.datasets import OwnDataset, build_dataset
 
 SIZE = (32, 40)
@@ -69,9 +69,9 @@ def test_defaults(root):
 
 
 def test_the_example_of_the_docstring(tmp_path):
-    import ktb.own_data
+    import ktb.datasets.custom
 
-    text = "\n".join(line[4:] for line in ktb.own_data.__doc__.splitlines() if line.startswith("    "))
+    text = "\n".join(line[4:] for line in ktb.datasets.custom.__doc__.splitlines() if line.startswith("    "))
     (tmp_path / "orchard.yaml").write_text(text)
     fill(tmp_path / "recordings", x="thermal/{}_ir.png", rgb="photos/{}.jpg")
     data = OwnData(tmp_path / "orchard.yaml")

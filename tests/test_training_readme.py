@@ -12,8 +12,8 @@ import pytest
 from snippets import PARSERS, commands, script_flags
 
 from ktb.build import swin_config
+from ktb.datasets.schema import read_keys
 from ktb.labels import DATASETS
-from ktb.own_keys import read_keys
 from ktb.pretrained import usual_name
 from training.corruptions import KINDS
 from training.datasets import REGISTRY

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ktb.datasets.custom import OwnData
 from ktb.labels import DATASETS, IGNORE_INDEX
-from ktb.own_data import OwnData
 from ktb.utils.atomic import write_atomically
 from training.contact_sheet import Card, contact_sheet
 from training.datasets import REGISTRY, build_dataset

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from ktb.bench.cases import BASELINE, Case
 from ktb.bench.networks import model_file
 from ktb.bench.worker import serve
-from ktb.file_pairs import scan
+from ktb.datasets.pairing import scan
 from ktb.ground_truth import Numbering
 from ktb.metrics import class_iou
 
@@ -41,7 +41,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Frames:
-    """Labelled pairs: places as `ktb.file_pairs.scan` takes them, and how their labels count."""
+    """Labelled pairs: places as `ktb.datasets.pairing.scan` takes them, and how their labels count."""
 
     rgb: str
     x: str

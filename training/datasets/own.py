@@ -1,4 +1,4 @@
-"""Own data, described by a YAML file (`ktb.own_data`), as a dataset."""
+"""Own data, described by a YAML file (`ktb.datasets.custom`), as a dataset."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ktb.datasets.custom import OwnData
 from ktb.inputs import RawX, read_image_rgb
-from ktb.own_data import OwnData
 from training.datasets.base import PairDataset
 from training.datasets.parts import choose
 

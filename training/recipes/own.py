@@ -1,4 +1,4 @@
-"""Your own image pairs, described by a YAML file (`ktb/own_data.py` says how).
+"""Your own image pairs, described by a YAML file (`ktb/datasets/custom.py` says how).
 
     python -m training.train lite --set dataset=FILE.yaml --out runs/mine
     python -m training.train swin-b --set dataset=FILE.yaml --out runs/mine

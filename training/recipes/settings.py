@@ -64,7 +64,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     if not changed.dataset:
         raise ValueError(
             f"Recipe '{recipe.name}' is for your own data: add --set dataset=FILE.yaml "
-            f"(ktb/own_data.py says what is in it), or the name of a benchmark."
+            f"(ktb/datasets/custom.py says what is in it), or the name of a benchmark."
         )
     return changed
 

@@ -48,12 +48,12 @@ import numpy as np
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
-from ktb.file_pairs import ARRAYS, PICTURES, WILD, X_FILES, scan
+from ktb.datasets.pairing import ARRAYS, PICTURES, WILD, X_FILES, scan
+from ktb.datasets.schema import class_labels, near, read_keys
 from ktb.inputs import RawX, XOptions, XReading, encode_x, read_x
 from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
 from ktb.inputs.encoders.thermal import thermal_of
 from ktb.labels import IGNORE_INDEX
-from ktb.own_keys import class_labels, near, read_keys
 
 _GUESSES = 8  # files that "auto" looks at
 

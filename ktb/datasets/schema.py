@@ -1,4 +1,4 @@
-"""The keys of the YAML file that describes own data (`ktb.own_data`), and the messages for wrong ones."""
+"""The keys of the YAML file that describes own data (`ktb.datasets.custom`), and the messages for wrong ones."""
 
 import difflib
 import re
@@ -73,7 +73,7 @@ class OwnClass(BaseModel):
 
 
 class OwnDataKeys(BaseModel):
-    """The keys of the YAML file; `ktb.own_data` says what they mean."""
+    """The keys of the YAML file; `ktb.datasets.custom` says what they mean."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field("", description="a text")
