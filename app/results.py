@@ -11,7 +11,7 @@ import numpy as np
 from ktb import Prediction, inspection
 from ktb.inputs import XReading
 from ktb.inspection.views import LevelMaps
-from ktb.recent import Recent
+from ktb.modeling.memo import Recent
 
 DRAWN = 48  # pictures of a result, 10 to a few hundred KiB each
 

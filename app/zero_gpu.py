@@ -19,7 +19,7 @@ from ktb.config import BRANCHES
 from ktb.inspection.attribution import attribute
 from ktb.inspection.targets import Target
 from ktb.inspection.views import Attribution
-from ktb.model import KTB, KTBOutput
+from ktb.modeling.model import KTB, KTBOutput
 from ktb.runtime import Precision
 from ktb.runtime.eager import EagerRuntime
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from ktb.adapter_files import load_adapter, save_adapter
     from ktb.checkpoint import load_model, save_model
     from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
-    from ktb.model import KTB, KTBOutput
     from ktb.model_files import built_in_models
+    from ktb.modeling.model import KTB, KTBOutput
+    from ktb.modeling.trace import FusionTrace
     from ktb.outputs import save_result
     from ktb.prediction import Prediction
     from ktb.predictor import Predictor
     from ktb.push import push_to_hub
-    from ktb.trace import FusionTrace
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,12 +48,12 @@ __getattr__ = lazily(
         "adapter_files": ("load_adapter", "save_adapter"),
         "checkpoint": ("load_model", "save_model"),
         "inputs": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
-        "model": ("KTB", "KTBOutput"),
+        "modeling.model": ("KTB", "KTBOutput"),
         "model_files": ("built_in_models",),
         "outputs": ("save_result",),
         "push": ("push_to_hub",),
         "prediction": ("Prediction",),
         "predictor": ("Predictor",),
-        "trace": ("FusionTrace",),
+        "modeling.trace": ("FusionTrace",),
     },
 )

@@ -1,6 +1,6 @@
 """Adapter files: what training added to a pretrained backbone, less than a tenth of a large model's file.
 
-safetensors with every tensor that is not the pretrained network's own (`ktb.parts.is_pretrained`): X
+safetensors with every tensor that is not the pretrained network's own (`ktb.modeling.parts.is_pretrained`): X
 embedding, adapters, prompts, fusion, heads, their statistics, and the output norms. The metadata has the
 format "ktb-adapter-1", configuration and card as in whole files, and `backbone`: the pretrained network's
 `name` in timm, null where timm has none of these widths, and the `sha256` of its tensors (`frozen_sha256`).
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ktb.config import ModelConfig
 from ktb.file_header import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
-from ktb.model import KTB
-from ktb.parts import is_pretrained
+from ktb.modeling.model import KTB
+from ktb.modeling.parts import is_pretrained
 from ktb.pretrained import is_at_hand, read_pretrained, usual_name
 from ktb.storage import built, fill, write
 

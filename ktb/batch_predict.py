@@ -14,7 +14,7 @@ import numpy as np
 from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.datasets.pairing import FilePair
 from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
-from ktb.model import KTBOutput
+from ktb.modeling.model import KTBOutput
 from ktb.outputs import result_files
 from ktb.predictor import Predictor
 from ktb.preparing import Prepared

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ktb.adapter_files import load_adapter
 from ktb.file_header import FORMAT, OFFICIAL_SUFFIXES, is_adapter_file, opened, parse_metadata
-from ktb.layers import require_matching
-from ktb.model import KTB
 from ktb.model_files import resolve
+from ktb.modeling.layers import require_matching
+from ktb.modeling.model import KTB
 from ktb.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
 from ktb.storage import built, fill, write
 from ktb.weights import Progress

@@ -9,7 +9,7 @@ from typing import Any
 from ktb.adapter_files import read_reference
 from ktb.config import ModelConfig
 from ktb.file_header import parameter_count, read_header
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from ktb.pretrained import is_at_hand
 
 

@@ -16,7 +16,7 @@ from ktb.visualize import colorize_labels
 if TYPE_CHECKING:  # torch takes more than a second to import
     from torch import Tensor
 
-    from ktb.trace import FusionTrace
+    from ktb.modeling.trace import FusionTrace
 
 Branch = Literal["fused", "rgb", "x"]
 Drop = Literal["rgb", "x"]

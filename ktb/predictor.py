@@ -15,7 +15,8 @@ from ktb.config import BRANCHES
 from ktb.decision import decide_there, to_host
 from ktb.inputs import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
 from ktb.inputs.limits import MIN_SIDE
-from ktb.model import KTB, KTBOutput
+from ktb.modeling.model import KTB, KTBOutput
+from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
 from ktb.out_of_memory import with_enough_memory
 from ktb.prediction import Drop, Prediction
 from ktb.preparing import (
@@ -28,7 +29,6 @@ from ktb.preparing import (
 )
 from ktb.runtime import Precision, Runtime, RuntimeName, make_runtime
 from ktb.runtime.eager import autocast
-from ktb.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
 
 Tile = int | Literal["auto"] | None
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Predictor:
             model, which then decides the precision.
         precision: "bfloat16" is faster on processors and cards that have it, at slightly other numbers.
         tile: pixels of a tile's side, for images that are too large for one pass; "auto" takes 2048, None
-            never uses tiles. The result is that of one pass (`ktb.tiling`). Tiles are computed by PyTorch.
+            never uses tiles. The result is that of one pass (`ktb.modeling.tiling`). Tiles are computed by PyTorch.
 
     Attributes:
         runtime: with its `name`, `precision` and `why` it was chosen.

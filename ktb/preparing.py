@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ktb.inputs import XReading
 from ktb.inputs.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
-from ktb.tiling import SIZE_MULTIPLE
+from ktb.modeling.tiling import SIZE_MULTIPLE
 
 MAX_ASPECT = 16  # a longer strip would become a huge image once its shorter side fits the network
 MAX_NETWORK_PIXELS = 3840 * 2176  # in one pass

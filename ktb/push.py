@@ -14,9 +14,9 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from ktb.checkpoint import load_model, save_model
 from ktb.file_header import OFFICIAL_SUFFIXES, file_format, parameter_count, read_header
-from ktb.model import KTB
 from ktb.model_card import UNKNOWN_LICENSE, hub_readme
 from ktb.model_files import resolve
+from ktb.modeling.model import KTB
 from ktb.utils.cache import require_online
 from ktb.utils.checksum import file_sha256
 from ktb.weights.address import HUB_FILE, is_repository

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ktb.build import build_model
 from ktb.config import ModelConfig
-from ktb.layers import require_matching
-from ktb.model import KTB
+from ktb.modeling.build import build_model
+from ktb.modeling.layers import require_matching
+from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
 
 MAPPED = os.name == "posix"  # Windows lets nobody replace a file that is mapped

@@ -81,8 +81,8 @@ def small():
     """The fewest blocks, one of them shifted: exporting takes a while for each."""
     from test_model import stirred, tiny_swin_config
 
-    from ktb.build import build_model
     from ktb.config import InputConfig
+    from ktb.modeling.build import build_model
 
     config = tiny_swin_config()
     backbone = dataclasses.replace(config.backbone, depths=(2, 1, 1, 1))

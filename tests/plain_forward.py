@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ktb.model import KTB, KTBOutput
+from ktb.modeling.model import KTB, KTBOutput
 
 
 class PlainForward:

@@ -20,9 +20,9 @@ from ktb import built_in_models, load_adapter, load_model, save_adapter, save_mo
 from ktb.adapter_files import frozen_sha256, read_reference
 from ktb.config import LiteConfig, SwinConfig
 from ktb.file_header import parameter_count, read_header
-from ktb.model import KTB
 from ktb.model_files import DEFAULT_MODEL
-from ktb.parts import is_pretrained
+from ktb.modeling.model import KTB
+from ktb.modeling.parts import is_pretrained
 from ktb.pretrained import LITE_PACKAGE, is_at_hand
 
 pytestmark = pytest.mark.usefixtures("one_thread")

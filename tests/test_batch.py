@@ -22,10 +22,10 @@ import ktb.batch
 from ktb import load_model, read_image_rgb, read_x, save_model
 from ktb.__main__ import app
 from ktb.batch import Made, OutputError, Running, Steps, run_batch
-from ktb.build import build_model
 from ktb.config import InputConfig
 from ktb.datasets.pairing import FilePair
 from ktb.inputs import RawX
+from ktb.modeling.build import build_model
 from ktb.outputs import result_files
 from ktb.predictor import Predictor
 

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 import ktb.__main__
 from ktb import model_files, save_model
 from ktb.__main__ import app
-from ktb.build import build_model
 from ktb.cli_progress import Progress
 from ktb.config import InputConfig
+from ktb.modeling.build import build_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

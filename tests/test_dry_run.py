@@ -9,9 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from trees import make_tree
 
-from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
-from ktb.parts import count_parameters
+from ktb.modeling.build import build_model, lite_config
+from ktb.modeling.parts import count_parameters
 from training import train
 from training.batch_picture import CELL, MAX_ROWS, draw_batch
 from training.batches import Batch

@@ -9,12 +9,12 @@ import pytest
 import torch
 from test_model import assert_same_logits, pair, stirred, tiny_model
 
-import ktb.backbone.swin
-from ktb.backbone.windows import window_layout
+import ktb.modeling.backbones.swin
 from ktb.config import BRANCHES
-from ktb.model import KTB
-from ktb.position_bias import position_bias, query_axis
-from ktb.recent import Recent, weights_key
+from ktb.modeling.backbones.windows import window_layout
+from ktb.modeling.memo import Recent, weights_key
+from ktb.modeling.model import KTB
+from ktb.modeling.position_bias import position_bias, query_axis
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -105,7 +105,7 @@ def test_what_is_kept_is_in_no_state_dict_and_in_no_copy(model):
 
 def test_what_is_kept_of_sizes_is_bounded():
     model = stirred(tiny_model("swin"))
-    limit = ktb.backbone.swin.KEPT_LAYOUTS
+    limit = ktb.modeling.backbones.swin.KEPT_LAYOUTS
     for width in range(32, 32 + 16 * limit, 32):
         with torch.inference_mode():
             model.backbone.blocks(torch.zeros(2, 8, width // 4, 16), 0)

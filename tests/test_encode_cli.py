@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 import ktb.__main__
 from ktb import encode_x, read_x, save_model
 from ktb.__main__ import app
-from ktb.build import build_model
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.inputs import EventStream, RawX, XOptions
+from ktb.modeling.build import build_model
 from ktb.x_files import x_file
 
 PLAIN = InputConfig(modality="other", encoding="image")

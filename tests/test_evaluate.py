@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 from ktb.inputs import NEAR_DARK, XOptions
 from ktb.labels import DATASETS
-from ktb.model import KTBOutput
+from ktb.modeling.build import build_model, lite_config
+from ktb.modeling.model import KTBOutput
 from ktb.predictor import Predictor
 from training import evaluate as evaluation
 from training import robustness

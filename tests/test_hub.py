@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from app.service import Service
 from ktb import load_adapter, load_model, push_to_hub, save_adapter, save_model
 from ktb.__main__ import app
-from ktb.build import build_model
 from ktb.config import InputConfig
 from ktb.model_card import figure_tables, hub_readme
 from ktb.model_files import resolve
+from ktb.modeling.build import build_model
 from ktb.weights import Transfer
 from training.publish import card_markdown
 

@@ -79,14 +79,14 @@ def top_level(name: str) -> set[str]:
 
 
 def ktb_module(dotted: str) -> str | None:
-    """ "ktb.backbone.swin" → "backbone"; None for what is no module of ktb."""
+    """ "ktb.modeling.backbones.swin" → "backbone"; None for what is no module of ktb."""
     parts = dotted.split(".")
     known = parts[0] == "ktb" and any(part in layer for layer in LAYERS for part in parts[1:2])
     return parts[1] if known else None
 
 
 def module_of(file: str) -> str:
-    """ "ktb/backbone/swin.py" → "backbone"."""
+    """ "ktb/modeling/backbones/swin.py" → "backbone"."""
     return file.split("/")[1].removesuffix(".py")
 
 
@@ -95,7 +95,7 @@ def ktb_files() -> list[str]:
 
 
 def test_the_rules_see_the_files():
-    assert {"ktb/model.py", "ktb/backbone/swin.py", "training/train.py"} <= set(FILES)
+    assert {"ktb/modeling/model.py", "ktb/modeling/backbones/swin.py", "training/train.py"} <= set(FILES)
     assert imported(ast.parse("def f():\n    from ktb.a import b\nimport c.d")) == {"ktb.a", "ktb.a.b", "c.d"}
 
 
@@ -143,7 +143,9 @@ def test_low_modules_stay_low_and_the_network_parts_apart():
 def test_only_backbones_and_their_weights_know_timm():
     users = {name for name in FILES if "timm" in top_level(name)}
     assert users
-    assert all(name.startswith("ktb/backbone/") or name == "ktb/pretrained.py" for name in users), users
+    assert all(name.startswith("ktb/modeling/backbones/") or name == "ktb/pretrained.py" for name in users), (
+        users
+    )
 
 
 def test_visualize_and_labels_work_without_torch():

@@ -14,7 +14,7 @@ from test_predictor import MM, depth_model, synthetic_pair
 
 import ktb.inspection.inspector
 import ktb.inspection.maps
-import ktb.trace
+import ktb.modeling.trace
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.inspection import (
     UNIFORM_ENTROPY,
@@ -192,7 +192,7 @@ def test_maps_are_what_the_whole_attention_gives(traces, output, level):
 
 def test_maps_made_in_small_blocks_are_the_same(traces, monkeypatch):
     whole = level_maps(traces[0], 0, SIZE)
-    monkeypatch.setattr(ktb.trace, "MAX_CPU_ENTRIES", 700)
+    monkeypatch.setattr(ktb.modeling.trace, "MAX_CPU_ENTRIES", 700)
     monkeypatch.setattr(ktb.inspection.maps, "MAX_SPLAT_VALUES", 200)
     assert len(list(traces[0]._query_chunks())) > 10
     parts = level_maps(traces[0], 0, SIZE)

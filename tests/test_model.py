@@ -10,12 +10,12 @@ import timm
 import torch
 from timm.models.swin_transformer import SwinTransformer
 
-import ktb.dscf
-import ktb.trace
-from ktb.build import FusionStart, build_model, lite_config, swin_config
+import ktb.modeling.dscf
+import ktb.modeling.trace
 from ktb.config import BRANCHES, FusionConfig, ModelConfig, SwinConfig
-from ktb.model import KTB
-from ktb.trace import FusionTrace
+from ktb.modeling.build import FusionStart, build_model, lite_config, swin_config
+from ktb.modeling.model import KTB
+from ktb.modeling.trace import FusionTrace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -362,13 +362,13 @@ def test_large_maps_are_fused_in_blocks_with_the_same_result(model, monkeypatch)
     rgb, modal_x = pair()
     whole = model(rgb, modal_x)
     blocks = []
-    attention = ktb.dscf.F.scaled_dot_product_attention
+    attention = ktb.modeling.dscf.F.scaled_dot_product_attention
     monkeypatch.setattr(
-        ktb.dscf.F,
+        ktb.modeling.dscf.F,
         "scaled_dot_product_attention",
         lambda *args, **kwargs: blocks.append(1) or attention(*args, **kwargs),
     )
-    monkeypatch.setattr(ktb.dscf, "MAX_SCORES", 1500)
+    monkeypatch.setattr(ktb.modeling.dscf, "MAX_SCORES", 1500)
     parts = model(rgb, modal_x)
     assert len(blocks) > 4 * 2
     assert_same_logits(parts, whole, tolerance=1e-5)
@@ -378,7 +378,7 @@ def test_large_maps_are_fused_in_blocks_with_the_same_result(model, monkeypatch)
 def test_maps_of_a_trace_are_made_in_blocks_with_the_same_result(swin, monkeypatch):
     trace = swin(*pair(), trace=True).trace[0]
     balance, entropy = trace.balance(), trace.entropy()
-    monkeypatch.setattr(ktb.trace, "MAX_ATTENTION_ENTRIES", 700)
+    monkeypatch.setattr(ktb.modeling.trace, "MAX_ATTENTION_ENTRIES", 700)
     assert len(list(trace._query_chunks())) > 2
     assert torch.allclose(trace.balance(), balance, atol=1e-6)
     assert torch.allclose(trace.entropy(), entropy, atol=1e-6)

@@ -22,11 +22,11 @@ from app.service import Service
 from app.sessions import SessionStore
 from app.ui import build_page, launch_options
 from app.words import head, no_result, x_hint, x_label
-from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 from ktb.config import InputConfig, Modality
 from ktb.inputs import XOptions, read_image_rgb, read_x
 from ktb.labels import DatasetLabels
+from ktb.modeling.build import build_model, lite_config
 from training.datasets import OwnDataset
 
 SIZE = (64, 96)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ktb.build import build_model
+from ktb.modeling.build import build_model
 from ktb.official import infer_config, our_name, to_ours
 
 VECTORS = ["small_96x128", "small_100x132", "small_98x131_w12"]
@@ -80,7 +80,7 @@ def test_fused_features_equal_the_reference(case, level):
 
 
 def test_parameter_counts_and_trainable_list_of_swin_b(official_shapes):
-    from ktb.build import swin_config
+    from ktb.modeling.build import swin_config
 
     reference = official_shapes("b")
     model = build_model(swin_config("b", "nyuv2"))

@@ -18,9 +18,9 @@ from test_model import stirred, tiny_swin_config
 
 import ktb.predictor
 from ktb import Predictor, XOptions, save_result
-from ktb.build import build_model
 from ktb.config import BRANCHES, InputConfig
 from ktb.decision import decide
+from ktb.modeling.build import build_model
 from ktb.outputs import result_files
 from ktb.prediction import read_bilinear
 from ktb.preparing import network_size, resize_for_network

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from test_model import tiny_model, tiny_swin_config
 from timm.models.swin_transformer import SwinTransformer
 
-from ktb.build import build_model, swin_config
+from ktb.modeling.build import build_model, swin_config
 from ktb.pretrained import LITE_PACKAGE, load_pretrained_backbone, read_pretrained
 
 

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
-from ktb.build import build_model, lite_config
 from ktb.checkpoint import load_model, save_model
 from ktb.file_header import read_header
+from ktb.modeling.build import build_model, lite_config
 from training.publish import build_card, main
 
 WRITTEN = {

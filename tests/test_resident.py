@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ktb import load_model, save_model
-from ktb.build import build_model, lite_config
+from ktb.modeling.build import build_model, lite_config
 from ktb.resident import give_back_files, give_back_weights
 from ktb.utils.atomic import write_atomically
 

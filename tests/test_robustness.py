@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ktb.build import build_model, lite_config
 from ktb.checkpoint import save_model
 from ktb.config import BRANCHES
-from ktb.model import KTBOutput
+from ktb.modeling.build import build_model, lite_config
+from ktb.modeling.model import KTBOutput
 from training import robustness
 from training.corruptions import KINDS, Corruption
 from training.datasets import build_dataset

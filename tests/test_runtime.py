@@ -21,9 +21,9 @@ from test_model import pair, stirred, tiny_model
 from test_resident import on_linux, resident
 
 import ktb.runtime
-from ktb.build import build_model
 from ktb.checkpoint import load_model, save_model
 from ktb.config import BRANCHES
+from ktb.modeling.build import build_model
 from ktb.official import infer_config, to_ours
 from ktb.predictor import Predictor
 from ktb.runtime import make_runtime

@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 
 from ktb import Predictor, save_model
 from ktb.__main__ import app
-from ktb.build import build_model
 from ktb.config import InputConfig
 from ktb.inputs import RawX, limits
+from ktb.modeling.build import build_model
 from ktb.sequence_drawing import Composer, VideoFile
 from ktb.sequence_frames import FolderFrames, Frame, LimitedFrames, natural_key
 from ktb.sequence_table import BALANCE, SHARE

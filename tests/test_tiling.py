@@ -12,12 +12,12 @@ from test_model import stirred, tiny_model, tiny_swin_config
 
 import ktb.predictor
 from ktb import load_model, read_image_rgb, read_x
-from ktb.build import build_model
 from ktb.config import BRANCHES
-from ktb.layers import Reach
 from ktb.model_files import DEFAULT_MODEL
+from ktb.modeling.build import build_model
+from ktb.modeling.layers import Reach
+from ktb.modeling.tiling import assemble, spans, tiled_forward
 from ktb.predictor import Predictor
-from ktb.tiling import assemble, spans, tiled_forward
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MAX_DIFFERENT = 0.005  # share of the pixels

@@ -12,9 +12,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from ktb.build import build_model, lite_config
 from ktb.checkpoint import load_model, save_model
 from ktb.config import BRANCHES
+from ktb.modeling.build import build_model, lite_config
 from training import train
 from training.assemble import checkpoint_blocks, model_config
 from training.batches import BatchLoader, Share

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from snippets import PARSERS, commands, script_flags
 
-from ktb.build import swin_config
 from ktb.datasets.schema import read_keys
 from ktb.labels import DATASETS
+from ktb.modeling.build import swin_config
 from ktb.pretrained import usual_name
 from training.corruptions import KINDS
 from training.datasets import REGISTRY

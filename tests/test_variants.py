@@ -9,12 +9,12 @@ import pytest
 import torch
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 
-from ktb.build import build_model, lite_config, swin_config
 from ktb.checkpoint import load_model, save_model
 from ktb.config import BRANCHES, FusionConfig, ModelConfig
 from ktb.labels import DatasetLabels
-from ktb.model import KTB
-from ktb.parts import PARTS, count_parameters, part_of
+from ktb.modeling.build import build_model, lite_config, swin_config
+from ktb.modeling.model import KTB
+from ktb.modeling.parts import PARTS, count_parameters, part_of
 from ktb.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")

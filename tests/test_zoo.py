@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from ktb import load_model
 from ktb.__main__ import app
-from ktb.build import build_model, swin_config
 from ktb.file_header import read_header
 from ktb.labels import DATASETS
+from ktb.modeling.build import build_model, swin_config
 from ktb.official import RELEASED, official_names, our_name
 from ktb.published import DRIVE_ID, DRIVE_URL, PUBLISHED, WIDTHS
 from ktb.zoo.recognise import recognise

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from ktb.build import DEPTH_MEAN, DEPTH_STD, HALF, build_model, lite_config, swin_config
 from ktb.checkpoint import load_model
 from ktb.config import InputConfig, ModelConfig
 from ktb.labels import DATASETS, DatasetLabels
-from ktb.layers import require_matching
-from ktb.model import KTB
+from ktb.modeling.build import DEPTH_MEAN, DEPTH_STD, HALF, build_model, lite_config, swin_config
+from ktb.modeling.layers import require_matching
+from ktb.modeling.model import KTB
 from training.batches import BatchLoader
 from training.datasets import PairDataset
 from training.recipes import Recipe, changed_model

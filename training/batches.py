@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from training.augment import AugmentConfig, augment
 from training.datasets.base import PairDataset
 from training.datasets.parts import Sample

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from training.assemble import make_model
 from training.datasets import PairDataset
 from training.losses import PixelLoss, mmst_loss

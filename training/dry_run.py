@@ -11,9 +11,9 @@ import cv2
 
 from ktb.checkpoint import load_model
 from ktb.labels import DATASETS
-from ktb.layers import require_matching
-from ktb.model import KTB
-from ktb.parts import count_parameters
+from ktb.modeling.layers import require_matching
+from ktb.modeling.model import KTB
+from ktb.modeling.parts import count_parameters
 from training.batch_picture import draw_batch
 from training.batches import BatchLoader
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
 from training.batches import Batch, BatchLoader, network_input
 from training.distributed import gathered, shared_mean, summed, synchronise_batch_norms, world

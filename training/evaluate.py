@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from ktb.checkpoint import load_model
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset
 from training.datasets.base import PairDataset

@@ -27,7 +27,7 @@ import torch
 
 from ktb.checkpoint import load_model
 from ktb.config import BRANCHES
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
 from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ktb.config import BRANCHES, LEVELS
 from ktb.labels import generic_labels
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from training.boundary import BoundaryCounts
 from training.datasets.base import PairDataset
 from training.datasets.parts import Sample

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ktb.layers import require_matching
-from ktb.model import KTB
+from ktb.modeling.layers import require_matching
+from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 
 MATRIX_SIDE = 2048
 

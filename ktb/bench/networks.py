@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case
-from ktb.build import build_model, lite_config, swin_config
 from ktb.checkpoint import save_model
-from ktb.model import KTB, KTBOutput
+from ktb.modeling.build import build_model, lite_config, swin_config
+from ktb.modeling.model import KTB, KTBOutput
 from ktb.runtime import make_runtime
 from ktb.runtime.cuda_graph import CUDAGraphRuntime
 from ktb.runtime.patient import PatientRuntime

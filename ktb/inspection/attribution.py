@@ -16,8 +16,8 @@ from ktb.inspection.pixel import as_array
 from ktb.inspection.places import at_of_pixel, cell_at
 from ktb.inspection.targets import Target, check_pixel
 from ktb.inspection.views import Attribution
-from ktb.layers import split_streams
-from ktb.model import HEAD_STRIDE, KTB
+from ktb.modeling.layers import split_streams
+from ktb.modeling.model import HEAD_STRIDE, KTB
 from ktb.prediction import read_bilinear
 from ktb.predictor import Predictor
 from ktb.preparing import check_rgb

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ktb.inspection.places import cell_at
 from ktb.inspection.views import PixelShares, PixelView
-from ktb.trace import FusionTrace
+from ktb.modeling.trace import FusionTrace
 
 
 def inspect_pixel(

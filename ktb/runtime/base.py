@@ -10,7 +10,7 @@ from ktb.config import BRANCHES
 if TYPE_CHECKING:  # torch takes more than a second to import
     from torch import Tensor
 
-    from ktb.model import KTBOutput
+    from ktb.modeling.model import KTBOutput
 
 RuntimeName = Literal["auto", "eager", "openvino", "onnx", "compile", "cudagraph"]
 Precision = Literal["float32", "bfloat16"]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, versions
 from ktb.utils.cache import default_folder
 from ktb.utils.lock import FileLock

@@ -7,7 +7,7 @@ import os
 from importlib.util import find_spec
 from typing import get_args
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from ktb.runtime.base import Precision, Runtime, RuntimeName
 from ktb.runtime.cuda_graph import CUDAGraphRuntime
 from ktb.runtime.eager import CompiledRuntime, EagerRuntime

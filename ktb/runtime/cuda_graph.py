@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import BRANCHES
-from ktb.model import KTB, KTBOutput
-from ktb.recent import Recent, weights_key
+from ktb.modeling.memo import Recent, weights_key
+from ktb.modeling.model import KTB, KTBOutput
 from ktb.runtime.base import Precision
 from ktb.runtime.eager import EagerRuntime, autocast
 from ktb.runtime.graph import GraphModule, keep_input, output_names, to_output

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ktb.config import BRANCHES
-from ktb.model import KTB, KTBOutput
+from ktb.modeling.model import KTB, KTBOutput
 from ktb.runtime.base import Precision
 from ktb.runtime.graph import GraphModule, keep_input, logits_size, output_names, to_output
 

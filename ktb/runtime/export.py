@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from ktb.model import KTB, MIN_SIDE
+from ktb.modeling.model import KTB, MIN_SIDE
 from ktb.runtime.graph import INPUTS, GraphModule, output_names
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import BRANCHES, LEVELS
-from ktb.dscf import reference_points
-from ktb.model import HEAD_STRIDE, KTB, KTBOutput
-from ktb.trace import FusionTrace
+from ktb.modeling.dscf import reference_points
+from ktb.modeling.model import HEAD_STRIDE, KTB, KTBOutput
+from ktb.modeling.trace import FusionTrace
 
 INPUTS = ("rgb", "modal_x", "keep")
 LEVEL_OUTPUTS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from ktb.runtime.base import Precision
 from ktb.runtime.sessions import Arrays, GraphRuntime, Session
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 from ktb.runtime.base import Precision
 from ktb.runtime.export import DESCRIPTION
 from ktb.runtime.sessions import Arrays, GraphRuntime, Session, environment_of_library

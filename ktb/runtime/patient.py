@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from torch import Tensor
 
 from ktb.config import BRANCHES
-from ktb.model import KTBOutput
+from ktb.modeling.model import KTBOutput
 from ktb.runtime.base import Runtime
 from ktb.runtime.sessions import GraphRuntime
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ktb.checkpoint import save_model
 from ktb.config import BRANCHES
-from ktb.model import KTB, KTBOutput
-from ktb.recent import weights_key
+from ktb.modeling.memo import weights_key
+from ktb.modeling.model import KTB, KTBOutput
 from ktb.resident import give_back_files, give_back_weights
 from ktb.runtime.base import Precision, RuntimeName
 from ktb.runtime.cache import GraphCache, graph_key, model_digest

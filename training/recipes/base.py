@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ktb.build import FusionStart
-from ktb.model import MIN_SIDE
+from ktb.modeling.build import FusionStart
+from ktb.modeling.model import MIN_SIDE
 from training.augment import AugmentConfig
 
 # What values must be: (the end of the message, the test, the fields).
@@ -105,7 +105,7 @@ class Recipe:
     loss_stride: int = 1  # compare logits and labels at every n-th pixel: cheaper, at little loss of detail
     label_smoothing: float = 0.0
 
-    # How prompts and fusion start: see ktb.build.FusionStart, whose defaults these are.
+    # How prompts and fusion start: see ktb.modeling.build.FusionStart, whose defaults these are.
     alpha: tuple[float, float, float, float] = (1e-3, 1e-3, 1e-3, 1.0)
     qk_gain: float = 1.0
     bias_sigmas: tuple[float, ...] = ()

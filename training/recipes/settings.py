@@ -9,8 +9,8 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from ktb.build import lite_config, swin_config
 from ktb.config import ModelConfig
+from ktb.modeling.build import lite_config, swin_config
 from training.recipes.base import NO_SETTINGS, Recipe
 
 MODEL = "model."

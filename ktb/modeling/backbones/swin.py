@@ -11,10 +11,22 @@ from timm.layers import DropPath, Mlp
 from timm.models.swin_transformer import PatchMerging, WindowAttention
 from torch import Tensor, nn
 
-from ktb.backbone.windows import BOTTOM, RIGHT, WindowLayout, shift_penalty, window_layout
 from ktb.config import SwinConfig
-from ktb.layers import Reach, TokenNorm, pays_in_parts, require_matching, stream_adapters
-from ktb.recent import Recent, weights_key
+from ktb.modeling.backbones.windows import (
+    BOTTOM,
+    RIGHT,
+    WindowLayout,
+    shift_penalty,
+    window_layout,
+)
+from ktb.modeling.layers import (
+    Reach,
+    TokenNorm,
+    pays_in_parts,
+    require_matching,
+    stream_adapters,
+)
+from ktb.modeling.memo import Recent, weights_key
 
 TOKENS_AT_ONCE = 2400  # through an MLP: few enough for a processor's cache, enough for fast products
 KEPT_LAYOUTS = 16  # of four levels, plain and shifted: two image sizes

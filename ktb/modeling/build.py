@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ktb.backbone import backbone_class
 from ktb.config import BRANCHES, LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
-from ktb.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
-from ktb.heads import SegFormerHead
 from ktb.labels import DATASETS, DatasetLabels
-from ktb.mapa import ModalityPrompt
-from ktb.model import KTB
-from ktb.position_bias import distance_prior
+from ktb.modeling.backbones import backbone_class
+from ktb.modeling.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
+from ktb.modeling.heads import SegFormerHead
+from ktb.modeling.mapa import ModalityPrompt
+from ktb.modeling.model import KTB
+from ktb.modeling.position_bias import distance_prior
 from ktb.pretrained import load_pretrained_backbone
 
 HALF = (0.5, 0.5, 0.5)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ktb.position_bias import position_bias, query_axis
+from ktb.modeling.position_bias import position_bias, query_axis
 
 MAX_ATTENTION_ENTRIES = 16_000_000  # scores held at once while a whole map is being made
 MAX_CPU_ENTRIES = 1_000_000  # few enough for a processor's cache: several times faster

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ktb.layers import init_linear
-from ktb.recent import Recent, weights_key
+from ktb.modeling.layers import init_linear
+from ktb.modeling.memo import Recent, weights_key
 
 
 class SegFormerHead(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import LiteConfig
-from ktb.layers import Reach, require_matching, stream_adapters
+from ktb.modeling.layers import Reach, require_matching, stream_adapters
 
 TIMM_NAME = "tf_efficientnet_lite0.in1k"
 

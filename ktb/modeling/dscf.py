@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ktb.layers import init_linear, pays_in_parts
-from ktb.position_bias import position_bias, query_axis
-from ktb.trace import FusionTrace
+from ktb.modeling.layers import init_linear, pays_in_parts
+from ktb.modeling.position_bias import position_bias, query_axis
+from ktb.modeling.trace import FusionTrace
 
 BIAS_TABLE_SIZE = (119, 159)
 MAX_SCORES = 32_000_000  # attention scores held at once; larger maps are fused in blocks of query rows

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ktb.layers import init_down, init_linear, split_streams
+from ktb.modeling.layers import init_down, init_linear, split_streams
 
 
 class ModalityPrompt(nn.Module):

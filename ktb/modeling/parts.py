@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ktb.model import KTB
+from ktb.modeling.model import KTB
 
 PARTS = ("backbone", "x embedding", "adapters", "prompts", "fusion", "heads")
 _OUTSIDE_THE_BACKBONE = {"norms": "backbone", "mapa": "prompts", "dscf": "fusion", "heads": "heads"}

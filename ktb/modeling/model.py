@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ktb.backbone import Backbone
 from ktb.config import BRANCHES, ModelConfig
-from ktb.layers import TokenNorm, split_streams
-from ktb.trace import FusionTrace
+from ktb.modeling.backbones import Backbone
+from ktb.modeling.layers import TokenNorm, split_streams
+from ktb.modeling.trace import FusionTrace
 
 MIN_SIDE = 32
 HEAD_STRIDE = 4
@@ -39,11 +39,11 @@ class KTBOutput:
 
 
 class KTB(nn.Module):
-    """Keep-the-Balance network, composed by `ktb.build.build_model`.
+    """Keep-the-Balance network, composed by `ktb.modeling.build.build_model`.
 
     Args:
         config: what was built; kept for saving and for preparing inputs.
-        backbone: frozen stages with their adapters, as `ktb.backbone.Backbone` says.
+        backbone: frozen stages with their adapters, as `ktb.modeling.backbones.Backbone` says.
         mapa, dscf: one module per level: prompts and fusion, or what a configuration puts in their place.
         heads: a head for each of "fused", "rgb", "x".
     """

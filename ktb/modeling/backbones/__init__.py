@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ktb.backbone.lite import LiteBackbone
-    from ktb.backbone.swin import SwinBackbone
-    from ktb.layers import Reach
+    from ktb.modeling.backbones.efficientnet_lite import LiteBackbone
+    from ktb.modeling.backbones.swin import SwinBackbone
+    from ktb.modeling.layers import Reach
 
 
 class Backbone(Protocol):
@@ -52,9 +52,9 @@ class Backbone(Protocol):
 def backbone_class(kind: Literal["swin", "lite"]) -> type[SwinBackbone] | type[LiteBackbone]:
     """The backbone of a configuration's kind; timm, which takes seconds to import, is imported here first."""
     if kind == "swin":
-        from ktb.backbone.swin import SwinBackbone
+        from ktb.modeling.backbones.swin import SwinBackbone
 
         return SwinBackbone
-    from ktb.backbone.lite import LiteBackbone
+    from ktb.modeling.backbones.efficientnet_lite import LiteBackbone
 
     return LiteBackbone

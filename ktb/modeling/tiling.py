@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ktb.config import BRANCHES
-from ktb.layers import Reach, split_streams
-from ktb.model import HEAD_STRIDE, KTB, KTBOutput, mask_streams
+from ktb.modeling.layers import Reach, split_streams
+from ktb.modeling.model import HEAD_STRIDE, KTB, KTBOutput, mask_streams
 
 SIZE_MULTIPLE = 32
 MIN_TILE = 256

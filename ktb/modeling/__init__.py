@@ -1,0 +1,1 @@
+"""The network: backbones, adapters, prompts, fusion, heads."""
