@@ -19,8 +19,9 @@ from app.surroundings import is_lent
 from app.turns import Turns
 from app.words import x_called, x_missing
 from ktb import read_image_rgb, read_x
+from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
+from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
-from ktb.file_header import OFFICIAL_SUFFIXES, read_header
 from ktb.inputs import AUTO, EventStream, InputError, RawX, XOptions, XReading, encode_x
 from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
@@ -28,7 +29,6 @@ from ktb.inputs.alignment.files import Alignment
 from ktb.inputs.depth_estimation import DepthEstimator
 from ktb.inspection.targets import Target
 from ktb.inspection.views import Attribution
-from ktb.model_files import built_in_models, resolve, short_name
 from ktb.runtime import Precision, RuntimeName
 from ktb.utils.distributed import require_device
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from ktb.utils.lazy import lazily
 
 if TYPE_CHECKING:
-    from ktb.adapter_files import load_adapter, save_adapter
-    from ktb.checkpoint import load_model, save_model
+    from ktb.checkpoints.adapters import load_adapter, save_adapter
+    from ktb.checkpoints.load import load_model, save_model
+    from ktb.checkpoints.push import push_to_hub
+    from ktb.checkpoints.registry import built_in_models
     from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
-    from ktb.model_files import built_in_models
     from ktb.modeling.model import KTB, KTBOutput
     from ktb.modeling.trace import FusionTrace
     from ktb.outputs import save_result
     from ktb.prediction import Prediction
     from ktb.predictor import Predictor
-    from ktb.push import push_to_hub
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,13 +45,13 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "adapter_files": ("load_adapter", "save_adapter"),
-        "checkpoint": ("load_model", "save_model"),
+        "checkpoints.adapters": ("load_adapter", "save_adapter"),
+        "checkpoints.load": ("load_model", "save_model"),
         "inputs": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
         "modeling.model": ("KTB", "KTBOutput"),
-        "model_files": ("built_in_models",),
+        "checkpoints.registry": ("built_in_models",),
         "outputs": ("save_result",),
-        "push": ("push_to_hub",),
+        "checkpoints.push": ("push_to_hub",),
         "prediction": ("Prediction",),
         "predictor": ("Predictor",),
         "modeling.trace": ("FusionTrace",),

@@ -43,9 +43,9 @@ app.add_typer(zoo_app, name="zoo")
 @user_errors
 def models() -> None:
     """List the built-in models, and those of the authors that were imported (all of them: `zoo`)."""
-    from ktb.file_header import parameter_count, read_header
-    from ktb.model_files import DEFAULT_MODEL, built_in_models
-    from ktb.published import zoo_files
+    from ktb.checkpoints.metadata import parameter_count, read_header
+    from ktb.checkpoints.published import zoo_files
+    from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models
     from ktb.utils.text import rounded_down
 
     for name, path in (built_in_models() | zoo_files()).items():
@@ -70,9 +70,9 @@ def models() -> None:
 @user_errors
 def info(model: ModelArgument) -> None:
     """Show the configuration and the card of a built-in model, one of our files, or an official .pth."""
-    from ktb.checkpoint import load_model
+    from ktb.checkpoints.load import load_model
+    from ktb.checkpoints.metadata import is_adapter_file, read_header
     from ktb.describe import adapter_lines, config_lines, model_lines, value_lines
-    from ktb.file_header import is_adapter_file, read_header
 
     if is_adapter_file(path := located(model)):
         config, card = read_header(path)
@@ -100,8 +100,8 @@ def extract(
     """Write a model without its pretrained backbone, which the new file names by its SHA-256."""
     _require_new_file(target, force)
 
-    from ktb.adapter_files import save_adapter
-    from ktb.checkpoint import load_model
+    from ktb.checkpoints.adapters import save_adapter
+    from ktb.checkpoints.load import load_model
 
     model = load_model(located(source))
     save_adapter(target, model, model.card, _stored_type(half))
@@ -123,8 +123,8 @@ def merge(
     """Complete an adapter file with its pretrained backbone to a whole model."""
     _require_new_file(target, force)
 
-    from ktb.adapter_files import load_adapter
-    from ktb.checkpoint import save_model
+    from ktb.checkpoints.adapters import load_adapter
+    from ktb.checkpoints.load import save_model
 
     model = load_adapter(source, backbone or True)
     save_model(target, model, model.card, _stored_type(half))
@@ -144,7 +144,7 @@ def import_official(
     """Convert an official checkpoint to our format: strictly, with configuration and card."""
     _require_new_file(target, force)
 
-    from ktb.checkpoint import load_official, save_model
+    from ktb.checkpoints.load import load_official, save_model
     from ktb.describe import config_lines, model_lines
 
     model = load_official(source, name, dataset=dataset, modality=modality)

@@ -66,7 +66,7 @@ def bench(
 
     from ktb.bench import Frames, draw, make_cases, run_cases
     from ktb.bench.cases import RANDOM_MODELS
-    from ktb.model_files import DEFAULT_MODEL
+    from ktb.checkpoints.registry import DEFAULT_MODEL
 
     for name in set(model or []) - set(RANDOM_MODELS):
         located(name)

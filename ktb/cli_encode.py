@@ -135,8 +135,8 @@ def _inputs(
             {"--encoding": encoding is not None, "--max-metres": max_metres is not None},
             "the checkpoint of --for says that",
         )
-        from ktb.checkpoint import load_official
-        from ktb.file_header import OFFICIAL_SUFFIXES, read_header
+        from ktb.checkpoints.load import load_official
+        from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 
         path = located(for_model)
         is_official = path.suffix in OFFICIAL_SUFFIXES

@@ -33,7 +33,7 @@ def export(
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder.")
 
-    from ktb.checkpoint import load_model
+    from ktb.checkpoints.load import load_model
     from ktb.runtime.export import export_graph, require_packages
 
     require_packages(format)

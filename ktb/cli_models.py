@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from ktb.cli_progress import EVERY_SECONDS, clock
 
 if TYPE_CHECKING:
-    from ktb.weights import Transfer
+    from ktb.checkpoints.remote import Transfer
 
 WIDTH = 24
 """Characters of the bar."""
@@ -19,7 +19,7 @@ _REDRAWN_SECONDS = 0.1
 
 def located(name: str | None) -> Path:
     """The file of a model (None: of the default one), downloaded if need be; ValueError as load_model."""
-    from ktb.model_files import DEFAULT_MODEL, resolve
+    from ktb.checkpoints.registry import DEFAULT_MODEL, resolve
 
     return resolve(name or DEFAULT_MODEL, progress=DownloadBar())
 

@@ -127,7 +127,7 @@ def predict(
     options = flags.to_options()
 
     from ktb.batch_predict import KINDS, predict_pairs
-    from ktb.checkpoint import load_model
+    from ktb.checkpoints.load import load_model
     from ktb.inputs import read_image_rgb, read_x
     from ktb.inputs.depth_estimation import DepthEstimator
     from ktb.outputs import save_result

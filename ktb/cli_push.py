@@ -27,8 +27,8 @@ def push(
     """
     path = located(model)
 
-    from ktb.model_card import UNKNOWN_LICENSE
-    from ktb.push import push_to_hub
+    from ktb.checkpoints.card import UNKNOWN_LICENSE
+    from ktb.checkpoints.push import push_to_hub
 
     upload = push_to_hub(path, repo, private=private, license=license, message=message, dry_run=dry_run)
     for name, (size, sha256) in upload.files.items():

@@ -64,7 +64,7 @@ def sequence(
         raise ValueError(f"--out {out} is a file; give a folder.")
     x_options = flags.to_options()
 
-    from ktb.checkpoint import load_model
+    from ktb.checkpoints.load import load_model
     from ktb.predictor import Predictor
     from ktb.sequences import SequenceOptions, open_frames, run_sequence
 

@@ -9,7 +9,7 @@ import typer
 from ktb.cli_options import user_errors
 
 if TYPE_CHECKING:
-    from ktb.zoo import Outcome
+    from ktb.checkpoints.importing import Outcome
 
 zoo_app = typer.Typer(
     help="The twelve models that the authors published: list, import, fetch.",
@@ -26,7 +26,7 @@ def zoo(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
 
-    from ktb.published import PROTOCOL, PUBLISHED, how_to_get, zoo_files
+    from ktb.checkpoints.published import PROTOCOL, PUBLISHED, how_to_get, zoo_files
 
     here = zoo_files()
     heads = ("model", "data set", "X", "backbone", "classes", "published mIoU", "here")
@@ -62,7 +62,7 @@ def add(
 
     zoo add Downloads/KTB
     """
-    from ktb.zoo import add_all
+    from ktb.checkpoints.importing import add_all
 
     if _tell(add_all(place, modality, force, _tell_start)):
         raise typer.Exit(1)
@@ -83,8 +83,8 @@ def fetch(
 
     What fails can be downloaded in a browser and imported with `zoo add`.
     """
-    from ktb.zoo import fetch_all
-    from ktb.zoo.fetch import MANUAL
+    from ktb.checkpoints.importing import fetch_all
+    from ktb.checkpoints.importing.fetch import MANUAL
 
     if _tell(fetch_all(words or (), force, started=_tell_start)):
         typer.echo(f"Some files could not be had. The same command tries them again. {MANUAL}", err=True)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ktb.adapter_files import read_reference
+from ktb.checkpoints.adapters import read_reference
+from ktb.checkpoints.metadata import parameter_count, read_header
+from ktb.checkpoints.pretrained import is_at_hand
 from ktb.config import ModelConfig
-from ktb.file_header import parameter_count, read_header
 from ktb.modeling.model import KTB
-from ktb.pretrained import is_at_hand
 
 
 def config_lines(config: ModelConfig) -> Iterator[str]:

@@ -14,16 +14,17 @@ from test_cli import run
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 from test_pretrained import random_swin
 
-import ktb.adapter_files
-import ktb.pretrained
-from ktb import built_in_models, load_adapter, load_model, save_adapter, save_model, storage
-from ktb.adapter_files import frozen_sha256, read_reference
+import ktb.checkpoints.adapters
+import ktb.checkpoints.pretrained
+from ktb import built_in_models, load_adapter, load_model, save_adapter, save_model
+from ktb.checkpoints import files as storage
+from ktb.checkpoints.adapters import frozen_sha256, read_reference
+from ktb.checkpoints.metadata import parameter_count, read_header
+from ktb.checkpoints.pretrained import LITE_PACKAGE, is_at_hand
+from ktb.checkpoints.registry import DEFAULT_MODEL
 from ktb.config import LiteConfig, SwinConfig
-from ktb.file_header import parameter_count, read_header
-from ktb.model_files import DEFAULT_MODEL
 from ktb.modeling.model import KTB
 from ktb.modeling.parts import is_pretrained
-from ktb.pretrained import LITE_PACKAGE, is_at_hand
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -285,11 +286,11 @@ def test_load_model_says_how_to_get_an_absent_backbone(swin, files):
 
 
 def test_load_model_completes_a_file_whose_backbone_is_at_hand(swin, files, monkeypatch):
-    monkeypatch.setattr(ktb.adapter_files, "is_at_hand", lambda config: True)
+    monkeypatch.setattr(ktb.checkpoints.adapters, "is_at_hand", lambda config: True)
     monkeypatch.setattr(type(swin.backbone), "timm_name", staticmethod(lambda config: "tiny"))
-    monkeypatch.setattr(ktb.pretrained, "_downloaded", lambda name: random_swin().state_dict())
+    monkeypatch.setattr(ktb.checkpoints.pretrained, "_downloaded", lambda name: random_swin().state_dict())
     assert_equal(load_model(files / "adapter.safetensors"), swin)
-    monkeypatch.setattr(ktb.adapter_files, "is_at_hand", lambda config: False)
+    monkeypatch.setattr(ktb.checkpoints.adapters, "is_at_hand", lambda config: False)
     assert_equal(load_adapter(files / "adapter.safetensors", True), swin)  # may download
 
 
@@ -300,8 +301,8 @@ def test_a_backbone_is_at_hand_if_packaged_or_cached(monkeypatch):
         asked.append((repository, file))
         return answers[-1]
 
-    monkeypatch.setattr(ktb.pretrained, "try_to_load_from_cache", cached)
-    monkeypatch.setattr(ktb.pretrained.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ktb.checkpoints.pretrained, "try_to_load_from_cache", cached)
+    monkeypatch.setattr(ktb.checkpoints.pretrained.importlib.util, "find_spec", lambda name: None)
     for answer, expected in (("/cache/model.safetensors", True), (None, False), (object(), False)):
         answers.append(answer)
         assert is_at_hand(SwinConfig()) is is_at_hand(LiteConfig()) is expected
@@ -311,7 +312,9 @@ def test_a_backbone_is_at_hand_if_packaged_or_cached(monkeypatch):
     }
     asked.clear()
     assert not is_at_hand(tiny_swin_config().backbone)
-    monkeypatch.setattr(ktb.pretrained.importlib.util, "find_spec", lambda name: name == LITE_PACKAGE)
+    monkeypatch.setattr(
+        ktb.checkpoints.pretrained.importlib.util, "find_spec", lambda name: name == LITE_PACKAGE
+    )
     assert is_at_hand(LiteConfig())
     assert not asked
 

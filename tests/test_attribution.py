@@ -15,8 +15,8 @@ from test_predictor import MM, depth_model, synthetic_pair
 
 import ktb.inspection.attribution
 from ktb import Predictor, load_model, read_image_rgb, read_x
+from ktb.checkpoints.registry import DEFAULT_MODEL
 from ktb.inspection import Attribution, Target, attribute, attribute_prediction, region_at, target_at
-from ktb.model_files import DEFAULT_MODEL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = (64, 96)

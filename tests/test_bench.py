@@ -17,7 +17,7 @@ from ktb.__main__ import app
 from ktb.bench import Case, make_cases, run_cases
 from ktb.bench.measure import flops, seconds_of_parts
 from ktb.bench.worker import Session
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 
-from ktb import built_in_models, load_model, model_files, save_model, storage
+from ktb import built_in_models, load_model, save_model
+from ktb.checkpoints import files, registry
+from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.config import InputConfig, ModelConfig, SwinConfig
-from ktb.file_header import parameter_count, read_header
 
 CARD = {"name": "tiny", "figures": {"fused": {"miou": 12.5}}, "note": 'µ, "quoted"'}
 
@@ -82,7 +83,7 @@ def test_a_failed_save_leaves_no_file_and_keeps_the_old_one(model, saved, tmp_pa
             file.write(b"half a file")
         raise OSError("no space left")
 
-    monkeypatch.setattr(storage, "save_file", fail)
+    monkeypatch.setattr(files, "save_file", fail)
     for path in (old, tmp_path / "new.safetensors"):
         with pytest.raises(OSError, match="no space left"):
             save_model(path, model, CARD)
@@ -266,7 +267,7 @@ def test_tensors_that_do_not_fit_are_named(saved, tmp_path):
     ids=str,
 )
 def test_a_configuration_far_larger_than_its_file_takes_no_memory(saved, tmp_path, change, monkeypatch):
-    monkeypatch.setattr(storage, "build_model", lambda config: pytest.fail("built"))
+    monkeypatch.setattr(files, "build_model", lambda config: pytest.fail("built"))
     config = json.dumps(changed(tiny_swin_config().to_dict(), change))
     with pytest.raises(ValueError, match=r"do not fit the network: it has more than [\d,]+ weights"):
         load_model(rewritten(saved, tmp_path / "file.safetensors", config=config))
@@ -282,9 +283,9 @@ def test_the_lower_bound_stays_below_real_networks(model):
 
 
 def test_built_in_models_are_listed_and_loaded_by_name(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(model_files, "BUILT_IN_FOLDER", tmp_path / "absent")
+    monkeypatch.setattr(registry, "BUILT_IN_FOLDER", tmp_path / "absent")
     assert built_in_models() == {}
-    monkeypatch.setattr(model_files, "BUILT_IN_FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "BUILT_IN_FOLDER", tmp_path)
     for name in ("b.safetensors", "a.safetensors", "notes.txt"):
         (tmp_path / name).write_bytes(saved.read_bytes())
     assert list(built_in_models()) == ["a", "b"]

@@ -18,8 +18,9 @@ from test_model import stirred, tiny_model, tiny_swin_config
 from typer.testing import CliRunner
 
 import ktb.__main__
-from ktb import model_files, save_model
+from ktb import save_model
 from ktb.__main__ import app
+from ktb.checkpoints import registry
 from ktb.cli_progress import Progress
 from ktb.config import InputConfig
 from ktb.modeling.build import build_model
@@ -49,8 +50,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def built_in(folder, monkeypatch):
-    monkeypatch.setattr(model_files, "BUILT_IN_FOLDER", folder)
-    monkeypatch.setattr(model_files, "DEFAULT_MODEL", "tiny-depth")
+    monkeypatch.setattr(registry, "BUILT_IN_FOLDER", folder)
+    monkeypatch.setattr(registry, "DEFAULT_MODEL", "tiny-depth")
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +240,7 @@ def test_models_has_a_line_for_each(folder):
 
 
 def test_models_without_any(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_files, "BUILT_IN_FOLDER", tmp_path)
+    monkeypatch.setattr(registry, "BUILT_IN_FOLDER", tmp_path)
     result = run("models")
     assert result.exit_code == 0
     assert "No model is built in" in result.stdout
@@ -290,6 +291,6 @@ def test_info_of_the_lite_backbone_and_of_damaged_files(tmp_path):
 
 
 def test_errors_that_are_not_the_users_are_not_hidden(monkeypatch):
-    monkeypatch.setattr(model_files, "resolve", lambda name, **_: 1 / 0)
+    monkeypatch.setattr(registry, "resolve", lambda name, **_: 1 / 0)
     result = run("info", "anything")
     assert isinstance(result.exception, ZeroDivisionError)

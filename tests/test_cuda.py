@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 
 from ktb import load_model, read_image_rgb, read_x
 from ktb.__main__ import app
+from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
 from ktb.decision import decide
 from ktb.inspection.attribution import attribute_prediction
 from ktb.inspection.inspector import Inspection
 from ktb.inspection.targets import Target
 from ktb.modeling.build import build_model
-from ktb.official import infer_config, to_ours
 from ktb.out_of_memory import OutOfMemory
 from ktb.predictor import Predictor
 from ktb.runtime import make_runtime

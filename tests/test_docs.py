@@ -19,12 +19,12 @@ from app.service import Service
 from app.ui import build_page, launch_options
 from ktb import built_in_models, preparing, read_ahead
 from ktb.__main__ import app
+from ktb.checkpoints.metadata import parameter_count, read_header
+from ktb.checkpoints.official import our_name
 from ktb.config import Encoding, Modality
-from ktb.file_header import parameter_count, read_header
 from ktb.inputs import limits
 from ktb.labels import DATASETS
 from ktb.modeling import tiling
-from ktb.official import our_name
 from ktb.runtime import RuntimeName
 from ktb.runtime.cache import MAX_BYTES
 from ktb.utils.distributed import Rank

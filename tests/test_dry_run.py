@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from trees import make_tree
 
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.parts import count_parameters
 from training import train

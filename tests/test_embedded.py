@@ -8,8 +8,8 @@ import torch
 
 from app.examples import examples
 from ktb import Predictor, load_model, read_image_rgb, read_x
-from ktb.file_header import read_header
-from ktb.model_files import DEFAULT_MODEL, built_in_models
+from ktb.checkpoints.metadata import read_header
+from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models
 from training.corruptions import Corruption
 from training.datasets import build_dataset
 from training.event_simulator import EventOptions

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.inputs import NEAR_DARK, XOptions
 from ktb.labels import DATASETS
 from ktb.modeling.build import build_model, lite_config

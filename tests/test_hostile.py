@@ -20,7 +20,7 @@ from served import serving
 from app.examples import OwnExamples
 from app.service import Service
 from app.settings import Settings
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from app.service import Service
 from ktb import load_adapter, load_model, push_to_hub, save_adapter, save_model
 from ktb.__main__ import app
+from ktb.checkpoints.card import figure_tables, hub_readme
+from ktb.checkpoints.registry import resolve
+from ktb.checkpoints.remote import Transfer
 from ktb.config import InputConfig
-from ktb.model_card import figure_tables, hub_readme
-from ktb.model_files import resolve
 from ktb.modeling.build import build_model
-from ktb.weights import Transfer
 from training.publish import card_markdown
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -201,7 +201,9 @@ def test_too_large_or_no_space(hub, tiny, monkeypatch):
     with pytest.raises(ValueError, match="at most 10,000 are downloaded"):
         load_model(f"hf://{REPO}")
     monkeypatch.delenv("KTB_MAX_DOWNLOAD_GB")
-    monkeypatch.setattr("ktb.weights.limits.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1))
+    monkeypatch.setattr(
+        "ktb.checkpoints.remote.limits.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1)
+    )
     with pytest.raises(ValueError, match="or set HF_HOME to a folder on a larger disk"):
         load_model(f"hf://{REPO}")
     assert methods(hub).count("GET") == 0

@@ -16,6 +16,7 @@ import ktb.inspection.inspector
 import ktb.inspection.maps
 import ktb.modeling.trace
 from ktb import Predictor, load_model, read_image_rgb, read_x
+from ktb.checkpoints.registry import DEFAULT_MODEL
 from ktb.inspection import (
     UNIFORM_ENTROPY,
     Attribution,
@@ -33,7 +34,6 @@ from ktb.inspection import (
     place_in_image,
     strongest,
 )
-from ktb.model_files import DEFAULT_MODEL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLACES = ((0.0, 0.0), (0.31, 0.77), (0.5, 0.5), (1.0, 1.0))

@@ -16,10 +16,17 @@ from typer.testing import CliRunner
 
 from ktb import load_model
 from ktb.__main__ import app
-from ktb.file_header import read_header
+from ktb.checkpoints.metadata import read_header
+from ktb.checkpoints.official import (
+    RECOMPUTED,
+    infer_config,
+    merge_order_to_timm,
+    official_names,
+    our_name,
+    to_ours,
+)
 from ktb.labels import DATASETS
 from ktb.modeling.build import build_model, swin_config
-from ktb.official import RECOMPUTED, infer_config, merge_order_to_timm, official_names, our_name, to_ours
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -22,7 +22,7 @@ from app.service import Service
 from app.sessions import SessionStore
 from app.ui import build_page, launch_options
 from app.words import head, no_result, x_hint, x_label
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.config import InputConfig, Modality
 from ktb.inputs import XOptions, read_image_rgb, read_x
 from ktb.labels import DatasetLabels

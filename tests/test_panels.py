@@ -19,7 +19,7 @@ from app.panels.branches import branches_panel
 from app.panels.result import footer, result_panel
 from app.results import Result
 from app.service import Service
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.inspection.pixel import pixel_shares
 from ktb.inspection.places import strongest
 from ktb.modeling.build import build_model, lite_config

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from test_model import tiny_model, tiny_swin_config
 from timm.models.swin_transformer import SwinTransformer
 
+from ktb.checkpoints.pretrained import LITE_PACKAGE, load_pretrained_backbone, read_pretrained
 from ktb.modeling.build import build_model, swin_config
-from ktb.pretrained import LITE_PACKAGE, load_pretrained_backbone, read_pretrained
 
 
 def random_swin() -> SwinTransformer:
@@ -234,7 +234,7 @@ def test_widths_that_nobody_pretrained_need_a_local_file():
 
 def test_offline_asks_nobody(monkeypatch):
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("the network was asked"))
-    monkeypatch.setattr("ktb.pretrained.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("ktb.checkpoints.pretrained.try_to_load_from_cache", lambda *_: None)
     monkeypatch.setenv("KTB_OFFLINE", "1")
     with pytest.raises(ValueError, match=r"timm's swin_base_patch4_window12_384\S* is not on this machine"):
         read_pretrained(swin_config("b", "nyuv2").backbone)

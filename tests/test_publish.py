@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from ktb.checkpoint import load_model, save_model
-from ktb.file_header import read_header
+from ktb.checkpoints.load import load_model, save_model
+from ktb.checkpoints.metadata import read_header
 from ktb.modeling.build import build_model, lite_config
 from training.publish import build_card, main
 

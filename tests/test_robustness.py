@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.model import KTBOutput

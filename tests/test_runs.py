@@ -13,7 +13,7 @@ import pytest
 import torch
 from trees import make_tree
 
-from ktb.checkpoint import load_model
+from ktb.checkpoints.load import load_model
 from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE
 
 ROOT = Path(__file__).resolve().parents[1]

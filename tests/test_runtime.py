@@ -21,10 +21,10 @@ from test_model import pair, stirred, tiny_model
 from test_resident import on_linux, resident
 
 import ktb.runtime
-from ktb.checkpoint import load_model, save_model
+from ktb.checkpoints.load import load_model, save_model
+from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
 from ktb.modeling.build import build_model
-from ktb.official import infer_config, to_ours
 from ktb.predictor import Predictor
 from ktb.runtime import make_runtime
 from ktb.runtime.cache import GraphCache, graph_key, model_digest

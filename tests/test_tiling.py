@@ -12,8 +12,8 @@ from test_model import stirred, tiny_model, tiny_swin_config
 
 import ktb.predictor
 from ktb import load_model, read_image_rgb, read_x
+from ktb.checkpoints.registry import DEFAULT_MODEL
 from ktb.config import BRANCHES
-from ktb.model_files import DEFAULT_MODEL
 from ktb.modeling.build import build_model
 from ktb.modeling.layers import Reach
 from ktb.modeling.tiling import assemble, spans, tiled_forward

@@ -12,7 +12,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from ktb.checkpoint import load_model, save_model
+from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
 from training import train

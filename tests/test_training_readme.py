@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from snippets import PARSERS, commands, script_flags
 
+from ktb.checkpoints.pretrained import usual_name
 from ktb.datasets.schema import read_keys
 from ktb.labels import DATASETS
 from ktb.modeling.build import swin_config
-from ktb.pretrained import usual_name
 from training.corruptions import KINDS
 from training.datasets import REGISTRY
 from training.publish import REQUIRED

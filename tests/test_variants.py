@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 
-from ktb.checkpoint import load_model, save_model
+from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES, FusionConfig, ModelConfig
 from ktb.labels import DatasetLabels
 from ktb.modeling.build import build_model, lite_config, swin_config

@@ -21,14 +21,15 @@ from test_official import Code
 from typer.testing import CliRunner
 
 from app.service import Service
-from ktb import load_model, model_files, save_model
+from ktb import load_model, save_model
 from ktb.__main__ import app
+from ktb.checkpoints import registry
+from ktb.checkpoints.registry import resolve, short_name
+from ktb.checkpoints.remote import HubFile, Limits, Transfer, WebFile, download, parse_address
+from ktb.checkpoints.remote.address import require_safe
+from ktb.checkpoints.remote.limits import max_bytes
 from ktb.cli_models import DownloadBar
-from ktb.model_files import resolve, short_name
 from ktb.utils.cache import writable_folder
-from ktb.weights import HubFile, Limits, Transfer, WebFile, download, parse_address
-from ktb.weights.address import require_safe
-from ktb.weights.limits import max_bytes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -282,7 +283,7 @@ def test_too_large_files_are_refused_before_and_while_they_come(server, monkeypa
 
 def test_no_space_is_seen_before_the_download(server, monkeypatch):
     monkeypatch.setattr(
-        "ktb.weights.limits.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1_000)
+        "ktb.checkpoints.remote.limits.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1_000)
     )
     with pytest.raises(ValueError, match=r"needs 0\.3 MB more, but only 0\.0 MB are free in .*KTB_CACHE"):
         got(server)
@@ -447,14 +448,14 @@ def test_nobody_is_asked_for_what_is_embedded(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", asked)
     monkeypatch.setattr(socket.socket, "connect", asked)
     service = Service()
-    assert service.models == list(model_files.built_in_models())
+    assert service.models == list(registry.built_in_models())
     assert service.predictor(service.models[0]).model.config.name == service.models[0]
 
 
 def test_unknown_names_list_every_way():
     with pytest.raises(ValueError) as caught:
         load_model("no such model")
-    for way in (*model_files.built_in_models(), "hf://ORG/NAME", "https://ADDRESS#sha256=", "ktb zoo"):
+    for way in (*registry.built_in_models(), "hf://ORG/NAME", "https://ADDRESS#sha256=", "ktb zoo"):
         assert way in str(caught.value)
 
 

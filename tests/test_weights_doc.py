@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from app.service import Service
 from ktb.__main__ import app
+from ktb.checkpoints.remote.limits import DEFAULT_GIGABYTES, SIZE_VARIABLE, Limits
 from ktb.utils.cache import CACHE_VARIABLE, OFFLINE_VARIABLES
-from ktb.weights.limits import DEFAULT_GIGABYTES, SIZE_VARIABLE, Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")

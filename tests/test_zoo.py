@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from ktb import load_model
 from ktb.__main__ import app
-from ktb.file_header import read_header
+from ktb.checkpoints.importing.identify import recognise
+from ktb.checkpoints.metadata import read_header
+from ktb.checkpoints.official import RELEASED, official_names, our_name
+from ktb.checkpoints.published import DRIVE_ID, DRIVE_URL, PUBLISHED, WIDTHS
 from ktb.labels import DATASETS
 from ktb.modeling.build import build_model, swin_config
-from ktb.official import RELEASED, official_names, our_name
-from ktb.published import DRIVE_ID, DRIVE_URL, PUBLISHED, WIDTHS
-from ktb.zoo.recognise import recognise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,8 +38,8 @@ def zoo(tmp_path, monkeypatch):
     """An empty zoo whose Swin sizes are tiny ones."""
     monkeypatch.setenv("KTB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KTB_OFFLINE", raising=False)
-    monkeypatch.setattr("ktb.zoo.recognise.WIDTHS", {"b": 16, "l": 24})
-    monkeypatch.setattr("ktb.zoo.recognise.DEPTHS", (2, 2, 2, 2))
+    monkeypatch.setattr("ktb.checkpoints.importing.identify.WIDTHS", {"b": 16, "l": 24})
+    monkeypatch.setattr("ktb.checkpoints.importing.identify.DEPTHS", (2, 2, 2, 2))
     return tmp_path / "cache" / "zoo"
 
 
@@ -236,7 +236,9 @@ def test_nothing_to_import(zoo, tmp_path):
 
 
 def test_a_disk_without_room_is_told(zoo, files, monkeypatch):
-    monkeypatch.setattr("ktb.weights.limits.shutil.disk_usage", lambda _: types.SimpleNamespace(free=1000))
+    monkeypatch.setattr(
+        "ktb.checkpoints.remote.limits.shutil.disk_usage", lambda _: types.SimpleNamespace(free=1000)
+    )
     result = run("add", files / "best.pth")
     assert result.exit_code == 1
     assert re.search(

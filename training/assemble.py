@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from ktb.checkpoint import load_model
+from ktb.checkpoints.load import load_model
 from ktb.config import InputConfig, ModelConfig
 from ktb.labels import DATASETS, DatasetLabels
 from ktb.modeling.build import DEPTH_MEAN, DEPTH_STD, HALF, build_model, lite_config, swin_config

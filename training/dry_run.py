@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 
-from ktb.checkpoint import load_model
+from ktb.checkpoints.load import load_model
 from ktb.labels import DATASETS
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB

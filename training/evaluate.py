@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ktb.checkpoint import load_model
+from ktb.checkpoints.load import load_model
 from ktb.modeling.model import KTB
 from training.cpu import keep_freed_memory
 from training.datasets import REGISTRY, build_dataset

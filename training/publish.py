@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from ktb.checkpoint import load_model, save_model
+from ktb.checkpoints.card import figure_tables
+from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES
-from ktb.model_card import figure_tables
 from ktb.utils.atomic import write_atomically
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from typing import Any
 import cv2
 import torch
 
-from ktb.checkpoint import load_model
+from ktb.checkpoints.load import load_model
 from ktb.config import BRANCHES
 from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically

@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from ktb.adapter_files import save_adapter
-from ktb.checkpoint import save_model
+from ktb.checkpoints.adapters import save_adapter
+from ktb.checkpoints.load import save_model
 from ktb.utils.atomic import write_atomically
 from training.assemble import label_counts, make_model
 from training.batches import BatchLoader, Share

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ktb.model_files import resolve
+from ktb.checkpoints.registry import resolve
 
 RANDOM_MODELS = ("swin-b", "swin-l", "lite")
 """Configurations that are measured with random weights: the time does not depend on the weights."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config, swin_config
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.runtime import make_runtime

@@ -20,7 +20,7 @@ from ktb.bench.measure import (
     timed,
 )
 from ktb.bench.networks import make_inputs, make_network
-from ktb.checkpoint import load_model
+from ktb.checkpoints.load import load_model
 from ktb.ground_truth import Numbering, read_truth
 from ktb.inputs import read_image_rgb, read_x
 from ktb.labels import IGNORE_INDEX

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ktb.checkpoints.pretrained import load_pretrained_backbone
 from ktb.config import BRANCHES, LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
 from ktb.labels import DATASETS, DatasetLabels
 from ktb.modeling.backbones import backbone_class
@@ -17,7 +18,6 @@ from ktb.modeling.heads import SegFormerHead
 from ktb.modeling.mapa import ModalityPrompt
 from ktb.modeling.model import KTB
 from ktb.modeling.position_bias import distance_prior
-from ktb.pretrained import load_pretrained_backbone
 
 HALF = (0.5, 0.5, 0.5)
 # Indoor depth / 10 m over the NYUv2 training frames has mean 0.277 and deviation 0.146; twice the deviation
@@ -120,7 +120,7 @@ def build_model(
     Args:
         start: how prompts and fusion start.
         pretrained: fill the frozen backbone, from the usual source if True, or from a file; see
-            `ktb.pretrained.load_pretrained_backbone`, also for the errors.
+            `ktb.checkpoints.pretrained.load_pretrained_backbone`, also for the errors.
     """
     start = start or FusionStart()
     backbone = config.backbone

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ktb.checkpoint import save_model
+from ktb.checkpoints.load import save_model
 from ktb.config import BRANCHES
 from ktb.modeling.memo import weights_key
 from ktb.modeling.model import KTB, KTBOutput

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from ktb.checkpoints.metadata import ADAPTER_FORMAT
 from ktb.config import ModelConfig
-from ktb.file_header import ADAPTER_FORMAT
 from ktb.labels import DATASETS
 from ktb.utils.text import rounded_down
 
@@ -45,7 +45,7 @@ def hub_readme(
     Args:
         repo: such as "org/name".
         card: as our files carry it; what it does not say is named as not stated.
-        file_format: one of `ktb.storage.FORMATS`.
+        file_format: one of `ktb.checkpoints.files.FORMATS`.
         parameters: in the file.
         license: the hub's key, such as "apache-2.0".
     """

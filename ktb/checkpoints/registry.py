@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ktb.published import how_to_get, published_model, zoo_file
+from ktb.checkpoints.published import how_to_get, published_model, zoo_file
+from ktb.checkpoints.remote import Progress, fetch, parse_address
 from ktb.utils.assets import shipped
 from ktb.utils.checksum import require_sha256
-from ktb.weights import Progress, fetch, parse_address
 
 DEFAULT_MODEL = "ktb-lite-nyuv2-depth"
 BUILT_IN_FOLDER = shipped("checkpoints")

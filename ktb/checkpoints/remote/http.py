@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
-from ktb.weights.address import WebFile, require_safe, shown
-from ktb.weights.limits import Refused, is_no_space, require_room, require_size
-from ktb.weights.transfer import Progress, Transfer
+from ktb.checkpoints.remote.address import WebFile, require_safe, shown
+from ktb.checkpoints.remote.limits import Refused, is_no_space, require_room, require_size
+from ktb.checkpoints.remote.transfer import Progress, Transfer
 
 MAX_REDIRECTS = 5
 MAX_WAIT = 60.0

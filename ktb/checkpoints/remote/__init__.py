@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ktb.weights.address import HubFile, WebFile, parse_address
-from ktb.weights.hub import download_from_hub
-from ktb.weights.limits import Limits
-from ktb.weights.transfer import Progress, Transfer, logged
-from ktb.weights.web import download
+from ktb.checkpoints.remote.address import HubFile, WebFile, parse_address
+from ktb.checkpoints.remote.hub import download_from_hub
+from ktb.checkpoints.remote.limits import Limits
+from ktb.checkpoints.remote.transfer import Progress, Transfer, logged
+from ktb.checkpoints.remote.web import download
 
 __all__ = ["HubFile", "Limits", "Progress", "Transfer", "WebFile", "download", "fetch", "parse_address"]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import httpx
 
+from ktb.checkpoints.remote.address import WebFile
+from ktb.checkpoints.remote.http import Interrupted, Unreachable, receive, version_file
+from ktb.checkpoints.remote.limits import Limits, Refused
+from ktb.checkpoints.remote.transfer import Progress, Transfer
 from ktb.utils.atomic import put_in_place
 from ktb.utils.cache import readable_folders, require_online, writable_folder
 from ktb.utils.checksum import file_sha256
 from ktb.utils.lock import FileLock
-from ktb.weights.address import WebFile
-from ktb.weights.http import Interrupted, Unreachable, receive, version_file
-from ktb.weights.limits import Limits, Refused
-from ktb.weights.transfer import Progress, Transfer
 
 FOLDER = "weights"
 _log = logging.getLogger(__name__)

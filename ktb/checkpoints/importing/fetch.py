@@ -7,10 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ktb.file_header import OFFICIAL_SUFFIXES
-from ktb.published import DRIVE_ID, DRIVE_URL, FOLDER
+from ktb.checkpoints.importing.add import (
+    Outcome,
+    Started,
+    add_file,
+    ignored,
+    is_pretraining,
+    source_files,
+)
+from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES
+from ktb.checkpoints.published import DRIVE_ID, DRIVE_URL, FOLDER
 from ktb.utils.cache import require_online, writable_folder
-from ktb.zoo.add import Outcome, Started, add_file, ignored, is_pretraining, source_files
 
 MANUAL = (
     f"The manual way: open {DRIVE_URL} in a browser, download the files or the whole folder, and import them "

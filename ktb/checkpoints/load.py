@@ -9,14 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ktb.adapter_files import load_adapter
-from ktb.file_header import FORMAT, OFFICIAL_SUFFIXES, is_adapter_file, opened, parse_metadata
-from ktb.model_files import resolve
+from ktb.checkpoints.adapters import load_adapter
+from ktb.checkpoints.files import built, fill, write
+from ktb.checkpoints.metadata import (
+    FORMAT,
+    OFFICIAL_SUFFIXES,
+    is_adapter_file,
+    opened,
+    parse_metadata,
+)
+from ktb.checkpoints.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
+from ktb.checkpoints.registry import resolve
+from ktb.checkpoints.remote import Progress
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
-from ktb.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
-from ktb.storage import built, fill, write
-from ktb.weights import Progress
 
 
 def save_model(
@@ -47,14 +53,14 @@ def load_model(
     are used. Such a file may be replaced or deleted meanwhile, but not written into (`save_model` replaces).
 
     An adapter file is completed with its pretrained backbone if that is on this machine; see
-    `ktb.adapter_files.load_adapter`.
+    `ktb.checkpoints.adapters.load_adapter`.
 
     Args:
         name_or_file: a built-in model, one of the authors' that was imported (`python -m ktb zoo`), one of
             our `.safetensors` files, an official `.pth`, `hf://ORG/NAME[/FILE]@REVISION` on the Hugging Face
-            hub, or `https://…#sha256=HEX`. What is downloaded stays in the cache (see `ktb.weights`).
+            hub, or `https://…#sha256=HEX`. What is downloaded stays in the cache (see `ktb.checkpoints.remote`).
         sha256: that the file must have; for https required, here or in the address.
-        progress: called with a `ktb.weights.Transfer` while something is downloaded.
+        progress: called with a `ktb.checkpoints.remote.Transfer` while something is downloaded.
 
     Raises:
         ValueError: for an unknown name, a damaged or foreign file, tensors that do not fit, by name, or a
@@ -75,7 +81,7 @@ def load_model(
 
 
 def load_official(path: str | Path, name: str | None = None, **overrides: Any) -> KTB:
-    """Load a released `.pth`; `overrides` are those of `ktb.official.infer_config`. ValueError as there."""
+    """Load a released `.pth`; `overrides` are those of `ktb.checkpoints.official.infer_config`. ValueError as there."""
     return from_official(read_pth(path), Path(path), name, **overrides)
 
 

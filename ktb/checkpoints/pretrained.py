@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ktb.checkpoints.official import read_pth, to_ours
 from ktb.config import LiteConfig, SwinConfig
 from ktb.modeling.backbones import backbone_class
 from ktb.modeling.model import KTB
-from ktb.official import read_pth, to_ours
 from ktb.utils.cache import is_offline, require_online
 from ktb.utils.checksum import file_sha256
 

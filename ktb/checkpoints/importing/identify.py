@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from ktb.checkpoints.published import PUBLISHED, WIDTHS, PublishedModel
 from ktb.config import ModelConfig
-from ktb.published import PUBLISHED, WIDTHS, PublishedModel
 
 DEPTHS = (2, 2, 18, 2)
 _WORD = r"{}(?![a-z])"
@@ -17,7 +17,7 @@ def recognise(config: ModelConfig, source: str, modality: str | None = None) -> 
     """The published model that a file holds.
 
     Args:
-        config: as `ktb.official.infer_config` reads it.
+        config: as `ktb.checkpoints.official.infer_config` reads it.
         source: the file's name, with folders if they may say something; used where the shapes leave a choice.
         modality: of X, where the name says nothing either.
 

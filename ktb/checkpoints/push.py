@@ -12,15 +12,15 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from ktb.checkpoint import load_model, save_model
-from ktb.file_header import OFFICIAL_SUFFIXES, file_format, parameter_count, read_header
-from ktb.model_card import UNKNOWN_LICENSE, hub_readme
-from ktb.model_files import resolve
+from ktb.checkpoints.card import UNKNOWN_LICENSE, hub_readme
+from ktb.checkpoints.load import load_model, save_model
+from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, file_format, parameter_count, read_header
+from ktb.checkpoints.registry import resolve
+from ktb.checkpoints.remote.address import HUB_FILE, is_repository
+from ktb.checkpoints.remote.hub import endpoint, explained
 from ktb.modeling.model import KTB
 from ktb.utils.cache import require_online
 from ktb.utils.checksum import file_sha256
-from ktb.weights.address import HUB_FILE, is_repository
-from ktb.weights.hub import endpoint, explained
 
 README = "README.md"
 _log = logging.getLogger(__name__)

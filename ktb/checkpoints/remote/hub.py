@@ -21,11 +21,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
+from ktb.checkpoints.remote.address import SUFFIXES, HubFile
+from ktb.checkpoints.remote.limits import is_no_space, require_room, require_size
+from ktb.checkpoints.remote.transfer import Progress, Transfer
 from ktb.utils.cache import is_offline, readable_folders, require_online, writable_folder
 from ktb.utils.checksum import file_sha256, require_sha256
-from ktb.weights.address import SUFFIXES, HubFile
-from ktb.weights.limits import is_no_space, require_room, require_size
-from ktb.weights.transfer import Progress, Transfer
 
 FOLDER = "hub"
 _log = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ktb.checkpoints.files import built, fill, write
+from ktb.checkpoints.metadata import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
+from ktb.checkpoints.pretrained import is_at_hand, read_pretrained, usual_name
 from ktb.config import ModelConfig
-from ktb.file_header import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
 from ktb.modeling.model import KTB
 from ktb.modeling.parts import is_pretrained
-from ktb.pretrained import is_at_hand, read_pretrained, usual_name
-from ktb.storage import built, fill, write
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def load_adapter(
 
     Args:
         backbone: a whole model file of ours on the same backbone, or pretrained weights in one of the
-            layouts of `ktb.pretrained`; True takes these from their usual source, None too, but only if they
+            layouts of `ktb.checkpoints.pretrained`; True takes these from their usual source, None too, but only if they
             are on this machine already.
 
     Raises:

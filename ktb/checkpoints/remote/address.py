@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
-from ktb.file_header import OFFICIAL_SUFFIXES
+from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES
 
 HUB_FILE = "model.safetensors"
 """The file of a repository that is taken where none is named."""

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ktb.checkpoint import from_official, save_model
-from ktb.file_header import OFFICIAL_SUFFIXES, read_header
-from ktb.official import infer_config, read_pth
-from ktb.published import FOLDER, PROTOCOL, PublishedModel, zoo_file, zoo_files
+from ktb.checkpoints.importing.identify import recognise
+from ktb.checkpoints.load import from_official, save_model
+from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
+from ktb.checkpoints.official import infer_config, read_pth
+from ktb.checkpoints.published import FOLDER, PROTOCOL, PublishedModel, zoo_file, zoo_files
+from ktb.checkpoints.remote.limits import require_room
 from ktb.utils.cache import writable_folder
 from ktb.utils.checksum import file_sha256
-from ktb.weights.limits import require_room
-from ktb.zoo.recognise import recognise
 
 Started = Callable[[str], object]
 Status = Literal["added", "present", "skipped", "failed"]
