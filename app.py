@@ -20,7 +20,7 @@ from app.memory import set_up_heaps
 from app.service import Service
 from app.ui import build_page, launch_options
 from app.web.limits import EVENTS_PER_MINUTE, RateLimit
-from ktb.runtime import Precision, RuntimeName
+from ktb.inference.runtimes import Precision, RuntimeName
 
 MAX_WAITING = 128
 """Runs and other work of all visitors that may wait; beyond that the page asks to try again."""

@@ -13,10 +13,10 @@ from ktb.agreement import class_changes, disagreement_map, kind_shares
 from ktb.config import BRANCHES
 from ktb.differences import Deciding, Difference, difference
 from ktb.ground_truth import GroundTruth, fusion_effect, score, scored_shares
+from ktb.inference.prediction import Branch, Prediction
 from ktb.labels import IGNORE_INDEX
 from ktb.metrics import class_iou, confusion_matrix
 from ktb.outputs import png_bytes
-from ktb.prediction import Branch, Prediction
 
 AGREEMENT = ("all_agree", "only_rgb", "only_x", "against_fused", "all_differ")
 """Names of the values of `ktb.agreement.disagreement_map`."""

@@ -15,9 +15,9 @@ from app.answers import as_base64, deciding_facts, difference_facts, fusion_effe
 from app.results import Result
 from ktb.differences import Deciding, Difference
 from ktb.ground_truth import GroundTruth, error_map
+from ktb.inference.prediction import Prediction
 from ktb.labels import IGNORE_INDEX
 from ktb.outputs import png_bytes
-from ktb.prediction import Prediction
 from ktb.visualize import Color
 
 SAME, OTHER, NOT_COMPARABLE = (228, 231, 236), (125, 38, 140), (232, 190, 60)

@@ -22,6 +22,7 @@ from ktb import read_image_rgb, read_x
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
+from ktb.inference.runtimes import Precision, RuntimeName
 from ktb.inputs import AUTO, EventStream, InputError, RawX, XOptions, XReading, encode_x
 from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
@@ -29,7 +30,6 @@ from ktb.inputs.alignment.files import Alignment
 from ktb.inputs.depth_estimation import DepthEstimator
 from ktb.inspection.targets import Target
 from ktb.inspection.views import Attribution
-from ktb.runtime import Precision, RuntimeName
 from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:

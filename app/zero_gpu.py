@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from ktb.config import BRANCHES
+from ktb.inference.runtimes import Precision
+from ktb.inference.runtimes.eager import EagerRuntime
 from ktb.inspection.attribution import attribute
 from ktb.inspection.targets import Target
 from ktb.inspection.views import Attribution
 from ktb.modeling.model import KTB, KTBOutput
-from ktb.runtime import Precision
-from ktb.runtime.eager import EagerRuntime
 
 LENT_DEVICE = "cuda"
 START_SECONDS = 10
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class BorrowedRuntime:
-    """PyTorch on a lent card, as a `ktb.runtime.Runtime`; without `torch.compile` and CUDA graphs.
+    """PyTorch on a lent card, as a `ktb.inference.runtimes.Runtime`; without `torch.compile` and CUDA graphs.
 
     Args:
         model: on the card. It must be put there before the page is launched: Spaces keeps it for the calls.
@@ -69,7 +69,7 @@ class BorrowedRuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.runtime.Runtime`, from tensors on the CPU to tensors on the CPU."""
+        """As `ktb.inference.runtimes.Runtime`, from tensors on the CPU to tensors on the CPU."""
         tensors = _each((rgb, modal_x, mask_rgb, mask_x), Tensor, _array)
         return _each(self._computed(*tensors, trace, tuple(branches)), np.ndarray, torch.from_numpy)
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ktb.checkpoints.load import load_model, save_model
     from ktb.checkpoints.push import push_to_hub
     from ktb.checkpoints.registry import built_in_models
+    from ktb.inference.prediction import Prediction
+    from ktb.inference.predictor import Predictor
     from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
     from ktb.modeling.model import KTB, KTBOutput
     from ktb.modeling.trace import FusionTrace
     from ktb.outputs import save_result
-    from ktb.prediction import Prediction
-    from ktb.predictor import Predictor
 
 __version__ = "0.1.0"
 __all__ = [
@@ -52,8 +52,8 @@ __getattr__ = lazily(
         "checkpoints.registry": ("built_in_models",),
         "outputs": ("save_result",),
         "checkpoints.push": ("push_to_hub",),
-        "prediction": ("Prediction",),
-        "predictor": ("Predictor",),
+        "inference.prediction": ("Prediction",),
+        "inference.predictor": ("Predictor",),
         "modeling.trace": ("FusionTrace",),
     },
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ktb.prediction import Branch, Prediction
+from ktb.inference.prediction import Branch, Prediction
 
 ALL_AGREE, ONLY_RGB, ONLY_X, AGAINST_FUSED, ALL_DIFFER = range(5)
 """Values of a disagreement map. The second and third: only that head says what the fused head says; the

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ktb.config import BRANCHES
+from ktb.inference.prediction import Prediction
 from ktb.inspection import Inspection, LevelMaps
-from ktb.prediction import Prediction
 
 LEVEL_ARRAYS: Mapping[str, str] = MappingProxyType(
     {

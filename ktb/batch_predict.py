@@ -13,11 +13,11 @@ import numpy as np
 
 from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.datasets.pairing import FilePair
+from ktb.inference.predictor import Predictor
+from ktb.inference.preprocess import Prepared
 from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
 from ktb.modeling.model import KTBOutput
 from ktb.outputs import result_files
-from ktb.predictor import Predictor
-from ktb.preparing import Prepared
 
 Branches = Literal["fused", "all"]
 _FUSED = {"labels_fused.png": "labels", "mask_fused.png": "masks", "overlay.png": "overlays"}

@@ -98,7 +98,7 @@ def _tell(line: str) -> None:
 def _require_known(runtimes: list[str], precisions: list[str]) -> None:
     from typing import get_args
 
-    from ktb.runtime import Precision, RuntimeName
+    from ktb.inference.runtimes import Precision, RuntimeName
 
     for flag, given, known in (
         ("--runtime", runtimes, get_args(RuntimeName)),

@@ -34,7 +34,7 @@ def export(
         raise ValueError(f"--out {out} is a file; give a folder.")
 
     from ktb.checkpoints.load import load_model
-    from ktb.runtime.export import export_graph, require_packages
+    from ktb.inference.runtimes.export import export_graph, require_packages
 
     require_packages(format)
     size_hw = int(match[1]), int(match[2])

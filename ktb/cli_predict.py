@@ -31,8 +31,8 @@ from ktb.utils.checksum import file_sha256
 if TYPE_CHECKING:
     import numpy as np
 
-    from ktb.prediction import Prediction
-    from ktb.predictor import Tile
+    from ktb.inference.prediction import Prediction
+    from ktb.inference.predictor import Tile
 
 _ESTIMATE = "Without an X input"
 _ALSO = "Also write, of one pair"
@@ -128,10 +128,10 @@ def predict(
 
     from ktb.batch_predict import KINDS, predict_pairs
     from ktb.checkpoints.load import load_model
+    from ktb.inference.predictor import Predictor
     from ktb.inputs import read_image_rgb, read_x
     from ktb.inputs.depth_estimation import DepthEstimator
     from ktb.outputs import save_result
-    from ktb.predictor import Predictor
     from ktb.utils.distributed import device_of, rank_of, require_device
 
     device = device or device_of(rank_of())

@@ -65,7 +65,7 @@ def sequence(
     x_options = flags.to_options()
 
     from ktb.checkpoints.load import load_model
-    from ktb.predictor import Predictor
+    from ktb.inference.predictor import Predictor
     from ktb.sequences import SequenceOptions, open_frames, run_sequence
 
     views = tuple(view.strip() for view in layout.split(",") if view.strip())

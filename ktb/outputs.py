@@ -15,8 +15,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ktb.config import BRANCHES
+from ktb.inference.prediction import Prediction
 from ktb.inputs import Origin
-from ktb.prediction import Prediction
 from ktb.visualize import Color, draw_tag, overlay
 
 OVERLAY_OPACITY = 0.6

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from ktb.config import BRANCHES
+from ktb.inference.prediction import Branch, Prediction
 from ktb.inspection import Inspection
 from ktb.inspection.ranges import balance_range
 from ktb.inspection.words import describe_level
 from ktb.outputs import OVERLAY_OPACITY, png_bytes, tagged
-from ktb.prediction import Branch, Prediction
 from ktb.visualize import outline_boundaries, overlay, scalar_to_colors
 
 MAX_SIDE = 1000  # pixels of a picture in the report

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ktb.prediction import Prediction
+from ktb.inference.prediction import Prediction
 from ktb.visualize import NO_VALUE_RGB, overlay, scalar_to_colors
 
 View = Literal["photo", "x", "overlay", "mask", "balance"]

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from ktb.config import LEVELS
+from ktb.inference.prediction import Prediction
 from ktb.inputs import AUTO, InputError, XOptions
-from ktb.prediction import Prediction
 from ktb.sequence_drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
 from ktb.sequence_frames import FolderFrames, Frame, Frames
 from ktb.sequence_table import FrameRecord, Table, read_shares
@@ -24,7 +24,7 @@ from ktb.sequence_video import MAX_FPS, VideoFrames, is_video
 from ktb.sequence_zip import ZipFrames
 
 if TYPE_CHECKING:
-    from ktb.predictor import Predictor
+    from ktb.inference.predictor import Predictor
 
 TABLE, REPORT = "sequence.csv", "sequence.json"
 DEFAULT_FPS = 10.0

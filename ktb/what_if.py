@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, get_args
 import cv2
 import numpy as np
 
+from ktb.inference.prediction import Drop, Prediction
 from ktb.inputs import XReading
 from ktb.inputs.encoders.depth import fill_holes
-from ktb.prediction import Drop, Prediction
 from ktb.visualize import NO_VALUE_RGB
 
 if TYPE_CHECKING:
-    from ktb.predictor import Predictor
+    from ktb.inference.predictor import Predictor
 
 MAX_BLUR = 100.0
 

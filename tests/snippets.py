@@ -351,7 +351,7 @@ class Running:
 @contextmanager
 def small_networks(side: int = 96) -> Iterator[None]:
     """Predictors see small pictures unless told otherwise: of commands, no number is compared."""
-    from ktb.predictor import Predictor
+    from ktb.inference.predictor import Predictor
 
     original = Predictor.__init__
 

@@ -24,10 +24,10 @@ from ktb.__main__ import app
 from ktb.batch import Made, OutputError, Running, Steps, run_batch
 from ktb.config import InputConfig
 from ktb.datasets.pairing import FilePair
+from ktb.inference.predictor import Predictor
 from ktb.inputs import RawX
 from ktb.modeling.build import build_model
 from ktb.outputs import result_files
-from ktb.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["a", "b", "c", "sub/a"]

@@ -13,7 +13,7 @@ from test_batch import batch, calls, data, model, pairs_of, records, text_steps 
 
 import ktb.read_ahead
 from ktb.batch import Running, run_batch
-from ktb.predictor import Predictor
+from ktb.inference.predictor import Predictor
 from ktb.read_ahead import ReadAhead
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -21,16 +21,16 @@ from ktb import load_model, read_image_rgb, read_x
 from ktb.__main__ import app
 from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
-from ktb.decision import decide
+from ktb.inference.oom import OutOfMemory
+from ktb.inference.postprocess import decide
+from ktb.inference.predictor import Predictor
+from ktb.inference.runtimes import make_runtime
+from ktb.inference.runtimes.cuda_graph import MAX_RECORDINGS, CUDAGraphRuntime
+from ktb.inference.runtimes.eager import EagerRuntime
 from ktb.inspection.attribution import attribute_prediction
 from ktb.inspection.inspector import Inspection
 from ktb.inspection.targets import Target
 from ktb.modeling.build import build_model
-from ktb.out_of_memory import OutOfMemory
-from ktb.predictor import Predictor
-from ktb.runtime import make_runtime
-from ktb.runtime.cuda_graph import MAX_RECORDINGS, CUDAGraphRuntime
-from ktb.runtime.eager import EagerRuntime
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
@@ -143,7 +143,7 @@ def test_recordings_are_bounded_and_follow_the_weights():
 
 
 def test_a_large_batch_is_not_recorded(monkeypatch):
-    monkeypatch.setattr("ktb.runtime.cuda_graph.MAX_PIXELS", 64 * 96)
+    monkeypatch.setattr("ktb.inference.runtimes.cuda_graph.MAX_PIXELS", 64 * 96)
     runtime = CUDAGraphRuntime(on_card(), "float32", "", patience=0)
     assert runtime(*card_pair(2, 64, 96)).runtime == "eager"
     assert runtime(*card_pair(1, 64, 96)).runtime == "cudagraph"

@@ -17,16 +17,17 @@ from app.network import SharedPredictor
 from app.panels import maps
 from app.service import Service
 from app.ui import build_page, launch_options
-from ktb import built_in_models, preparing, read_ahead
+from ktb import built_in_models, read_ahead
 from ktb.__main__ import app
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.official import our_name
 from ktb.config import Encoding, Modality
+from ktb.inference import preprocess
+from ktb.inference.runtimes import RuntimeName
+from ktb.inference.runtimes.graph_cache import MAX_BYTES
 from ktb.inputs import limits
 from ktb.labels import DATASETS
 from ktb.modeling import tiling
-from ktb.runtime import RuntimeName
-from ktb.runtime.cache import MAX_BYTES
 from ktb.utils.distributed import Rank
 from ktb.utils.text import rounded_down
 from training.recipes import RECIPES
@@ -233,7 +234,7 @@ def test_figures_of_large_and_many_are_those_of_the_code():
     from test_tiling import MAX_DIFFERENT
 
     assert f"tiles of {tiling.DEFAULT_TILE} pixels" in MANY
-    assert preparing.MAX_NETWORK_PIXELS == 3840 * 2176
+    assert preprocess.MAX_NETWORK_PIXELS == 3840 * 2176
     assert "3840 × 2176" in MANY
     assert f"{MAX_DIFFERENT:.1%}".replace("%", " %") in MANY
     assert read_ahead.MAX_WAITING_BYTES == 2**30

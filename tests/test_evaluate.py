@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from ktb.checkpoints.load import save_model
+from ktb.inference.predictor import Predictor
 from ktb.inputs import NEAR_DARK, XOptions
 from ktb.labels import DATASETS
 from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.model import KTBOutput
-from ktb.predictor import Predictor
 from training import evaluate as evaluation
 from training import robustness
 from training.boundary import BoundaryCounts

@@ -16,14 +16,14 @@ from pairs import synthetic_pair
 from PIL import Image
 from test_model import stirred, tiny_swin_config
 
-import ktb.predictor
+import ktb.inference.predictor
 from ktb import Predictor, XOptions, save_result
 from ktb.config import BRANCHES, InputConfig
-from ktb.decision import decide
+from ktb.inference.postprocess import decide
+from ktb.inference.prediction import read_bilinear
+from ktb.inference.preprocess import network_size, resize_for_network
 from ktb.modeling.build import build_model
 from ktb.outputs import result_files
-from ktb.prediction import read_bilinear
-from ktb.preparing import network_size, resize_for_network
 from ktb.visualize import overlay
 
 MM = XOptions(unit="mm")
@@ -72,9 +72,9 @@ def test_large_photographs_are_decided_in_tiles(predictor, monkeypatch):
     rgb = np.random.default_rng(1).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
     x = np.tile(np.linspace(500, 5000, 2000).astype(np.uint16), (1500, 1))
     values = []
-    tiles = ktb.decision._upsampled_tiles
+    tiles = ktb.inference.postprocess._upsampled_tiles
     monkeypatch.setattr(
-        ktb.decision,
+        ktb.inference.postprocess,
         "_upsampled_tiles",
         lambda *args: (values.append(tile[2].numel()) or tile for tile in tiles(*args)),
     )
@@ -82,7 +82,7 @@ def test_large_photographs_are_decided_in_tiles(predictor, monkeypatch):
     assert prediction.labels["fused"].shape == (1500, 2000)
     assert prediction.network_hw == (64, 96)
     assert sum(values) == 3 * 1500 * 2000 * 5
-    assert max(values) <= ktb.decision.MAX_TILE_VALUES
+    assert max(values) <= ktb.inference.postprocess.MAX_TILE_VALUES
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_short_side_of_the_call_wins_over_the_models():
 @pytest.mark.parametrize("values_at_once", [1, 2500, None])
 @pytest.mark.parametrize("via", [None, (64, 96), (48, 64), (130, 70)])
 def test_decide_equals_interpolation_softmax_and_argmax(size, via, values_at_once, monkeypatch):
-    monkeypatch.setattr(ktb.decision, "TILE_COLUMNS", 50)
+    monkeypatch.setattr(ktb.inference.postprocess, "TILE_COLUMNS", 50)
     logits = 4 * torch.randn(1, 6, 48, 64, generator=torch.Generator().manual_seed(0))
     label, confidence = decide(logits, size, values_at_once, via)
     full = logits

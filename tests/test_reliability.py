@@ -36,10 +36,10 @@ from app.housekeeping import IdleStates
 from app.service import Service
 from app.web.upload import NO_SPACE
 from ktb import Predictor, load_model
-from ktb.out_of_memory import OutOfMemory, is_out_of_memory, with_enough_memory
-from ktb.runtime import cache
-from ktb.runtime.cache import GraphCache
-from ktb.runtime.export import DESCRIPTION
+from ktb.inference.oom import OutOfMemory, is_out_of_memory, with_enough_memory
+from ktb.inference.runtimes import graph_cache
+from ktb.inference.runtimes.export import DESCRIPTION
+from ktb.inference.runtimes.graph_cache import GraphCache
 from ktb.utils.lock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,7 +167,7 @@ REALLY_SHORT = """
 import resource
 import numpy as np
 from ktb import Predictor, load_model
-from ktb.out_of_memory import OutOfMemory
+from ktb.inference.oom import OutOfMemory
 
 predictor = Predictor(load_model("ktb-lite-nyuv2-depth"), short_side=1024, runtime="eager", tile=None)
 small = Predictor(predictor.model, short_side=96, runtime="eager")
@@ -414,7 +414,7 @@ def test_only_folders_of_dead_servers_are_removed_at_a_start(tmp_path):
 
 def write_graph(folder: Path) -> None:
     (folder / "model.xml").write_text("graph")
-    made = {"bytes": 5, "crc32": cache.checksum(folder / "model.xml")}
+    made = {"bytes": 5, "crc32": graph_cache.checksum(folder / "model.xml")}
     (folder / DESCRIPTION).write_text(json.dumps({"files": {"model.xml": made}}))
 
 
@@ -448,7 +448,7 @@ def test_a_graph_that_another_server_makes_survives_a_clock_that_jumps(tmp_path,
 
     def slow(folder: Path) -> None:
         with monkeypatch.context() as clock:
-            clock.setattr(cache.time, "time", lambda: now() + YEAR)
+            clock.setattr(graph_cache.time, "time", lambda: now() + YEAR)
             GraphCache(tmp_path).add("other", write_graph)  # tidies up
         assert folder.is_dir()
         write_graph(folder)

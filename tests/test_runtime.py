@@ -20,21 +20,21 @@ from safetensors.torch import load_file
 from test_model import pair, stirred, tiny_model
 from test_resident import on_linux, resident
 
-import ktb.runtime
+import ktb.inference.runtimes
 from ktb.checkpoints.load import load_model, save_model
 from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
+from ktb.inference.predictor import Predictor
+from ktb.inference.runtimes import make_runtime
+from ktb.inference.runtimes.background import PatientRuntime
+from ktb.inference.runtimes.eager import CompiledRuntime, EagerRuntime
+from ktb.inference.runtimes.export import X86, checksum, export_graph
+from ktb.inference.runtimes.graph import INPUTS, GraphModule, keep_input, output_names
+from ktb.inference.runtimes.graph_cache import GraphCache, graph_key, model_digest
+from ktb.inference.runtimes.onnx import ONNXRuntime
+from ktb.inference.runtimes.openvino import OpenVINORuntime, rehearse
+from ktb.inference.runtimes.sessions import GraphRuntime
 from ktb.modeling.build import build_model
-from ktb.predictor import Predictor
-from ktb.runtime import make_runtime
-from ktb.runtime.cache import GraphCache, graph_key, model_digest
-from ktb.runtime.eager import CompiledRuntime, EagerRuntime
-from ktb.runtime.export import X86, checksum, export_graph
-from ktb.runtime.graph import INPUTS, GraphModule, keep_input, output_names
-from ktb.runtime.onnx import ONNXRuntime
-from ktb.runtime.openvino import OpenVINORuntime, rehearse
-from ktb.runtime.patient import PatientRuntime
-from ktb.runtime.sessions import GraphRuntime
 
 VECTOR = "small_98x131_w12"  # odd sizes, padded windows
 TOLERANCE = 1e-4
@@ -240,7 +240,7 @@ def test_a_network_without_a_part_has_no_outputs_for_it(fusion):
     names = output_names(model)
     tensors = GraphModule(model)(*pair(), torch.ones(2, 2))
     assert len(names) == len(tensors)
-    output = ktb.runtime.graph.to_output(model, dict(zip(names, tensors)), True, BRANCHES, "onnx")
+    output = ktb.inference.runtimes.graph.to_output(model, dict(zip(names, tensors)), True, BRANCHES, "onnx")
     assert_same_outputs(output, eager(model)(*pair(), trace=True))
 
 
@@ -274,7 +274,7 @@ def test_a_graph_that_ends_its_process_does_not_end_this_one(openvino_vectors, t
         started.append(command)
         return subprocess.CompletedProcess(command, -11, "", "")
 
-    monkeypatch.setattr("ktb.runtime.openvino.subprocess.run", crash)
+    monkeypatch.setattr("ktb.inference.runtimes.openvino.subprocess.run", crash)
     rehearse(folder, "bfloat16")  # is done once
     assert not started
     low = FakeGraphs(model, cache=GraphCache(tmp_path))
@@ -345,9 +345,9 @@ def test_the_key_changes_with_weights_configuration_size_versions_and_code(monke
         model.dscf[0].alpha[0] += 1e-3
     keys.add(graph_key(model_digest(model), "openvino", (64, 96)))
     with monkeypatch.context() as patch:
-        patch.setattr("ktb.runtime.cache.versions", lambda format: {"openvino": "1.0"})
+        patch.setattr("ktb.inference.runtimes.graph_cache.versions", lambda format: {"openvino": "1.0"})
         keys.add(graph_key(digest, "openvino", (64, 96)))
-    monkeypatch.setattr("ktb.runtime.cache._code_digest", lambda: "other code")
+    monkeypatch.setattr("ktb.inference.runtimes.graph_cache._code_digest", lambda: "other code")
     keys.add(graph_key(digest, "openvino", (64, 96)))
     assert len(keys) == 7
 
@@ -470,13 +470,13 @@ def test_the_patient_runtime_goes_on_when_an_export_fails(tmp_path, caplog):
 
 
 def test_auto_takes_openvino_where_it_is_installed_and_says_why(automatic, user_cache, monkeypatch, caplog):
-    caplog.set_level(logging.INFO, logger="ktb.runtime")
+    caplog.set_level(logging.INFO, logger="ktb.inference.runtimes")
     predictor = Predictor(tiny_model("swin"))
     assert isinstance(predictor.runtime, PatientRuntime)
     assert (predictor.runtime.name, predictor.runtime.precision) == ("openvino", "float32")
     assert "OpenVINO is installed" in predictor.runtime.why
     assert predictor.runtime.why in caplog.text
-    monkeypatch.setattr("ktb.runtime.choose.find_spec", lambda name: None)
+    monkeypatch.setattr("ktb.inference.runtimes.select.find_spec", lambda name: None)
     alone = make_runtime(tiny_model("swin"))
     assert alone.name == "eager"
     assert "pip install openvino" in alone.why
@@ -504,12 +504,12 @@ def test_what_cannot_be_is_refused_in_words(monkeypatch):
             Predictor(model, **arguments)
     with pytest.raises(ValueError, match="computes on the CPU, but the model is on 'meta'"):
         OpenVINORuntime(tiny_model("swin").to("meta"), "float32", "")
-    monkeypatch.setattr("ktb.runtime.export.find_spec", lambda name: None)
+    monkeypatch.setattr("ktb.inference.runtimes.export.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="openvino needs openvino: run `pip install openvino`"):
         make_runtime(model, "openvino")
     with pytest.raises(ValueError, match="pip install onnx onnxscript onnxruntime"):
         make_runtime(model, "onnx")
-    monkeypatch.setattr("ktb.runtime.eager.shutil.which", lambda name: None)
+    monkeypatch.setattr("ktb.inference.runtimes.eager.shutil.which", lambda name: None)
     with pytest.raises(ValueError, match="needs a C\\+\\+ compiler"):
         make_runtime(model, "compile")
 
@@ -517,9 +517,10 @@ def test_what_cannot_be_is_refused_in_words(monkeypatch):
 def test_compile_computes_the_same(monkeypatch):
     compiled = []
     monkeypatch.setattr(  # compiling takes minutes
-        "ktb.runtime.eager.torch.compile", lambda module, dynamic: compiled.append(module) or module
+        "ktb.inference.runtimes.eager.torch.compile",
+        lambda module, dynamic: compiled.append(module) or module,
     )
-    monkeypatch.setattr("ktb.runtime.eager.shutil.which", lambda name: "/usr/bin/c++")
+    monkeypatch.setattr("ktb.inference.runtimes.eager.shutil.which", lambda name: "/usr/bin/c++")
     model = tiny_model("swin")
     runtime = CompiledRuntime(model, "float32", "")
     masks = torch.tensor([True, False]), torch.tensor([False, True])

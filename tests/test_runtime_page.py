@@ -11,9 +11,9 @@ from test_runtime import copy_of, export_here
 from app.service import Service
 from app.ui import build_page, launch_options
 from ktb import Predictor, load_model
-from ktb.runtime.export import PACKAGES
-from ktb.runtime.onnx import ONNXRuntime
-from ktb.runtime.openvino import OpenVINORuntime
+from ktb.inference.runtimes.export import PACKAGES
+from ktb.inference.runtimes.onnx import ONNXRuntime
+from ktb.inference.runtimes.openvino import OpenVINORuntime
 
 RUNTIMES = {"openvino": OpenVINORuntime, "onnx": ONNXRuntime}
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from test_model import stirred, tiny_model, tiny_swin_config
 
-import ktb.predictor
+import ktb.inference.predictor
 from ktb import load_model, read_image_rgb, read_x
 from ktb.checkpoints.registry import DEFAULT_MODEL
 from ktb.config import BRANCHES
+from ktb.inference.predictor import Predictor
 from ktb.modeling.build import build_model
 from ktb.modeling.layers import Reach
 from ktb.modeling.tiling import assemble, spans, tiled_forward
-from ktb.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MAX_DIFFERENT = 0.005  # share of the pixels
@@ -164,9 +164,9 @@ def test_auto_sets_in_above_one_tile_and_takes_what_was_refused(model, monkeypat
         used.append(tile)
         return tiled_forward(*args, tile=tile, **more)
 
-    monkeypatch.setattr(ktb.predictor, "tiled_forward", forward)
-    monkeypatch.setattr(ktb.predictor, "DEFAULT_TILE", 256)
-    monkeypatch.setattr(ktb.predictor, "MAX_NETWORK_PIXELS", 300 * 300)
+    monkeypatch.setattr(ktb.inference.predictor, "tiled_forward", forward)
+    monkeypatch.setattr(ktb.inference.predictor, "DEFAULT_TILE", 256)
+    monkeypatch.setattr(ktb.inference.predictor, "MAX_NETWORK_PIXELS", 300 * 300)
     auto, never, always = (Predictor(model, tile=tile) for tile in ("auto", None, 320))
     for predictor in (auto, never, always):
         predictor.short_side = None

@@ -11,11 +11,11 @@ from test_model import pair, stirred, tiny_model, tiny_swin_config
 
 from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES, FusionConfig, ModelConfig
+from ktb.inference.predictor import Predictor
 from ktb.labels import DatasetLabels
 from ktb.modeling.build import build_model, lite_config, swin_config
 from ktb.modeling.model import KTB
 from ktb.modeling.parts import PARTS, count_parameters, part_of
-from ktb.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

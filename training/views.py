@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ktb.config import BRANCHES, LEVELS
+from ktb.inference.preprocess import MAX_NETWORK_PIXELS, network_size, resize_for_network
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import SIZE_MULTIPLE
-from ktb.preparing import MAX_NETWORK_PIXELS, network_size, resize_for_network
 from training.datasets.parts import Sample
 
 MSF_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # the released scripts' EVAL.MSF, used with flip

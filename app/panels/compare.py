@@ -13,7 +13,7 @@ from app.panels.x_input import network_picture, warnings_box
 from app.pictures import display_size, figure_tag, image_tag, save_button
 from app.results import Result
 from ktb.differences import Difference, difference, shared_names
-from ktb.prediction import Prediction
+from ktb.inference.prediction import Prediction
 
 EMPTY = """<div class="ktb-empty"><b>No second checkpoint yet</b>
 <span>Run a pair, choose another checkpoint and press <i>Compare</i>: both masks side by side, and where they

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.pictures import display_size, image_tag
 from ktb.agreement import kind_shares
-from ktb.prediction import Prediction
+from ktb.inference.prediction import Prediction
 from ktb.visualize import Cmap, Color, outline_boundaries, scalar_to_colors
 
 STEPS = 254  # colours of a scalar map are 0..STEPS, its outlines STEPS + 1

@@ -16,9 +16,9 @@ from app.panels.x_input import warnings_box
 from app.pictures import display_size, image_tag, save_button
 from app.results import Result
 from ktb.agreement import disagreement_map, entropy_map
+from ktb.inference.prediction import ClassRow
 from ktb.metrics import class_iou, confusion_matrix
 from ktb.outputs import result_zip
-from ktb.prediction import ClassRow
 
 BALANCE_LEVEL = 2
 NOTHING = "none"

@@ -14,7 +14,7 @@ from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
 from ktb.config import BRANCHES
 from ktb.differences import VERDICTS, Deciding, Difference, Verdict, deciding, difference
-from ktb.prediction import Prediction
+from ktb.inference.prediction import Prediction
 from ktb.visualize import Color
 from ktb.what_if import Change, apply
 

@@ -20,7 +20,7 @@ class Case:
 
     Attributes:
         model: a built-in name, a file, or one of RANDOM_MODELS.
-        runtime, precision: as `ktb.runtime.make_runtime` takes them; the runtime may be BASELINE.
+        runtime, precision: as `ktb.inference.runtimes.make_runtime` takes them; the runtime may be BASELINE.
         size_hw: of the network's inputs.
         batch: pairs at once.
         device: where it runs.

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case
 from ktb.checkpoints.load import save_model
+from ktb.inference.runtimes import make_runtime
+from ktb.inference.runtimes.background import PatientRuntime
+from ktb.inference.runtimes.cuda_graph import CUDAGraphRuntime
 from ktb.modeling.build import build_model, lite_config, swin_config
 from ktb.modeling.model import KTB, KTBOutput
-from ktb.runtime import make_runtime
-from ktb.runtime.cuda_graph import CUDAGraphRuntime
-from ktb.runtime.patient import PatientRuntime
 
 Network = Callable[[Tensor, Tensor], KTBOutput]
 

@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ktb.decision import decide
+from ktb.inference.postprocess import decide
+from ktb.inference.prediction import read_bilinear
+from ktb.inference.predictor import Predictor
+from ktb.inference.preprocess import check_rgb
 from ktb.inputs import XReading
 from ktb.inspection.pixel import as_array
 from ktb.inspection.places import at_of_pixel, cell_at
@@ -18,9 +21,6 @@ from ktb.inspection.targets import Target, check_pixel
 from ktb.inspection.views import Attribution
 from ktb.modeling.layers import split_streams
 from ktb.modeling.model import HEAD_STRIDE, KTB
-from ktb.prediction import read_bilinear
-from ktb.predictor import Predictor
-from ktb.preparing import check_rgb
 
 MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 2 GB with their like
 MAX_GPU_ENTRIES = 1_000_000_000

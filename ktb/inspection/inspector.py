@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from ktb.inference.prediction import Prediction
 from ktb.inspection.places import at_of_pixel
 from ktb.inspection.views import LevelMaps, PixelShares, PixelView
-from ktb.prediction import Prediction
 
 
 class Inspection:

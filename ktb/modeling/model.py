@@ -27,7 +27,7 @@ class KTBOutput:
     `trace` has one FusionTrace per level when asked for; None also where the fusion is a mean. `prompts` has,
     when asked for, how strongly each level's prompts changed the tokens: (B, 2, h, w), rgb first, the norm of
     the change divided by that of the token; None without prompts. `runtime` is what computed it, one of
-    `ktb.runtime`.
+    `ktb.inference.runtimes`.
     """
 
     fused: Tensor | None = None

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from ktb.inference.runtimes.graph import INPUTS, GraphModule, output_names
 from ktb.modeling.model import KTB, MIN_SIDE
-from ktb.runtime.graph import INPUTS, GraphModule, output_names
 
 if TYPE_CHECKING:
     import openvino

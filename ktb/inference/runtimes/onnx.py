@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from ktb.inference.runtimes.base import Precision
+from ktb.inference.runtimes.sessions import Arrays, GraphRuntime, Session
 from ktb.modeling.model import KTB
-from ktb.runtime.base import Precision
-from ktb.runtime.sessions import Arrays, GraphRuntime, Session
 
 
 class ONNXRuntime(GraphRuntime):

@@ -10,9 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from torch import Tensor
 
 from ktb.config import BRANCHES
+from ktb.inference.runtimes.base import Runtime
+from ktb.inference.runtimes.sessions import GraphRuntime
 from ktb.modeling.model import KTBOutput
-from ktb.runtime.base import Runtime
-from ktb.runtime.sessions import GraphRuntime
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class PatientRuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.runtime.Runtime`; the output's `runtime` says which one it was."""
+        """As `ktb.inference.runtimes.Runtime`; the output's `runtime` says which one it was."""
         chosen = self._choose(tuple(rgb.shape[-2:]))
         return chosen(rgb, modal_x, mask_rgb, mask_x, trace, branches)
 

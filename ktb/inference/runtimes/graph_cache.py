@@ -13,8 +13,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ktb.inference.runtimes.export import (
+    DESCRIPTION,
+    FORMAT_VERSION,
+    Format,
+    checksum,
+    versions,
+)
 from ktb.modeling.model import KTB
-from ktb.runtime.export import DESCRIPTION, FORMAT_VERSION, Format, checksum, versions
 from ktb.utils.cache import default_folder
 from ktb.utils.lock import FileLock
 
@@ -154,7 +160,7 @@ def _size(file: Path) -> int:
 
 
 def _code_digest() -> str:
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for name in NETWORK_CODE:
         for file in sorted((package / name).glob("*.py")) or [package / name]:

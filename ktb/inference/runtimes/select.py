@@ -7,13 +7,13 @@ import os
 from importlib.util import find_spec
 from typing import get_args
 
+from ktb.inference.runtimes.background import PatientRuntime
+from ktb.inference.runtimes.base import Precision, Runtime, RuntimeName
+from ktb.inference.runtimes.cuda_graph import CUDAGraphRuntime
+from ktb.inference.runtimes.eager import CompiledRuntime, EagerRuntime
+from ktb.inference.runtimes.onnx import ONNXRuntime
+from ktb.inference.runtimes.openvino import OpenVINORuntime
 from ktb.modeling.model import KTB
-from ktb.runtime.base import Precision, Runtime, RuntimeName
-from ktb.runtime.cuda_graph import CUDAGraphRuntime
-from ktb.runtime.eager import CompiledRuntime, EagerRuntime
-from ktb.runtime.onnx import ONNXRuntime
-from ktb.runtime.openvino import OpenVINORuntime
-from ktb.runtime.patient import PatientRuntime
 
 ENVIRONMENT = "KTB_RUNTIME"
 _RUNTIMES = {

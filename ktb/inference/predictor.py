@@ -12,14 +12,10 @@ import torch
 from torch import Tensor
 
 from ktb.config import BRANCHES
-from ktb.decision import decide_there, to_host
-from ktb.inputs import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
-from ktb.inputs.limits import MIN_SIDE
-from ktb.modeling.model import KTB, KTBOutput
-from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
-from ktb.out_of_memory import with_enough_memory
-from ktb.prediction import Drop, Prediction
-from ktb.preparing import (
+from ktb.inference.oom import with_enough_memory
+from ktb.inference.postprocess import decide_there, to_host
+from ktb.inference.prediction import Drop, Prediction
+from ktb.inference.preprocess import (
     MAX_NETWORK_PIXELS,
     MAX_TILED_PIXELS,
     Prepared,
@@ -27,8 +23,12 @@ from ktb.preparing import (
     fitting_size,
     resize_for_network,
 )
-from ktb.runtime import Precision, Runtime, RuntimeName, make_runtime
-from ktb.runtime.eager import autocast
+from ktb.inference.runtimes import Precision, Runtime, RuntimeName, make_runtime
+from ktb.inference.runtimes.eager import autocast
+from ktb.inputs import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
+from ktb.inputs.limits import MIN_SIDE
+from ktb.modeling.model import KTB, KTBOutput
+from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
 
 Tile = int | Literal["auto"] | None
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Predictor:
         model: from `ktb.load_model`; it stays on its device.
         short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's
             own setting, or the image's size where it has none.
-        runtime: how the network is computed, see `ktb.runtime.make_runtime`; or one that was made for this
+        runtime: how the network is computed, see `ktb.inference.runtimes.make_runtime`; or one that was made for this
             model, which then decides the precision.
         precision: "bfloat16" is faster on processors and cards that have it, at slightly other numbers.
         tile: pixels of a tile's side, for images that are too large for one pass; "auto" takes 2048, None
@@ -104,7 +104,7 @@ class Predictor:
 
         Raises:
             ValueError: for arrays of another layout or size, or if nothing is left to see; says what was
-                found and what to do. `ktb.out_of_memory.OutOfMemory`, which is one, if memory is short.
+                found and what to do. `ktb.inference.oom.OutOfMemory`, which is one, if memory is short.
         """
         prepared = self.prepare(rgb, x, options=options, drop=drop)
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import BRANCHES
+from ktb.inference.runtimes.base import Precision
+from ktb.inference.runtimes.eager import EagerRuntime, autocast
+from ktb.inference.runtimes.graph import GraphModule, keep_input, output_names, to_output
 from ktb.modeling.memo import Recent, weights_key
 from ktb.modeling.model import KTB, KTBOutput
-from ktb.runtime.base import Precision
-from ktb.runtime.eager import EagerRuntime, autocast
-from ktb.runtime.graph import GraphModule, keep_input, output_names, to_output
 
 MAX_RECORDINGS = 4
 MAX_PIXELS = 2_000_000
@@ -91,7 +91,7 @@ class CUDAGraphRuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.runtime.Runtime`; the output's `runtime` says which one it was."""
+        """As `ktb.inference.runtimes.Runtime`; the output's `runtime` says which one it was."""
         with self._lock, torch.cuda.device(self._device):
             inputs = rgb, modal_x, keep_input(len(rgb), mask_rgb, mask_x, self._device)
             recording = self._recording(inputs)

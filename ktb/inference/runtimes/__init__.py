@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from ktb.utils.lazy import lazily
 
 if TYPE_CHECKING:
-    from ktb.runtime.base import Precision, Runtime, RuntimeName
-    from ktb.runtime.choose import make_runtime
+    from ktb.inference.runtimes.base import Precision, Runtime, RuntimeName
+    from ktb.inference.runtimes.select import make_runtime
 
 __all__ = ["Precision", "Runtime", "RuntimeName", "make_runtime"]
-__getattr__ = lazily(__name__, {"base": ("Precision", "Runtime", "RuntimeName"), "choose": ("make_runtime",)})
+__getattr__ = lazily(__name__, {"base": ("Precision", "Runtime", "RuntimeName"), "select": ("make_runtime",)})

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from ktb.checkpoints.load import save_model
 from ktb.config import BRANCHES
+from ktb.inference.runtimes.base import Precision, RuntimeName
+from ktb.inference.runtimes.export import Format, require_packages
+from ktb.inference.runtimes.graph import keep_input, to_output
+from ktb.inference.runtimes.graph_cache import GraphCache, graph_key, model_digest
 from ktb.modeling.memo import weights_key
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.resident import give_back_files, give_back_weights
-from ktb.runtime.base import Precision, RuntimeName
-from ktb.runtime.cache import GraphCache, graph_key, model_digest
-from ktb.runtime.export import Format, require_packages
-from ktb.runtime.graph import keep_input, to_output
 
 MAX_SESSIONS = 8
 MAX_SESSION_BYTES = 2 << 30
@@ -106,7 +106,7 @@ class GraphRuntime(ABC):
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.runtime.Runtime`; the first call for a size exports its graph, which takes a while."""
+        """As `ktb.inference.runtimes.Runtime`; the first call for a size exports its graph, which takes a while."""
         session = self._session(tuple(rgb.shape[-2:]))
         keep = keep_input(len(rgb), mask_rgb, mask_x)
         inputs = {"rgb": rgb, "modal_x": modal_x, "keep": keep}
@@ -201,5 +201,5 @@ class GraphRuntime(ABC):
 
 def environment_of_library() -> dict[str, str]:
     """Variables for a new process that finds this library, wherever it is started."""
-    homes = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]
+    homes = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, homes))}

@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ktb.inference.runtimes.base import Precision
+from ktb.inference.runtimes.export import DESCRIPTION
+from ktb.inference.runtimes.sessions import (
+    Arrays,
+    GraphRuntime,
+    Session,
+    environment_of_library,
+)
 from ktb.modeling.model import KTB
-from ktb.runtime.base import Precision
-from ktb.runtime.export import DESCRIPTION
-from ktb.runtime.sessions import Arrays, GraphRuntime, Session, environment_of_library
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _log = logging.getLogger(__name__)

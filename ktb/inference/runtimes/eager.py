@@ -11,9 +11,15 @@ import torch
 from torch import Tensor
 
 from ktb.config import BRANCHES
+from ktb.inference.runtimes.base import Precision
+from ktb.inference.runtimes.graph import (
+    GraphModule,
+    keep_input,
+    logits_size,
+    output_names,
+    to_output,
+)
 from ktb.modeling.model import KTB, KTBOutput
-from ktb.runtime.base import Precision
-from ktb.runtime.graph import GraphModule, keep_input, logits_size, output_names, to_output
 
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
@@ -44,7 +50,7 @@ class EagerRuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.runtime.Runtime`."""
+        """As `ktb.inference.runtimes.Runtime`."""
         with autocast(self._model, self.precision):
             return self._model(
                 rgb, modal_x, mask_rgb, mask_x, trace, logits_size(rgb.shape[-2:]), branches=branches
@@ -77,7 +83,7 @@ class CompiledRuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.runtime.Runtime`."""
+        """As `ktb.inference.runtimes.Runtime`."""
         keep = keep_input(len(rgb), mask_rgb, mask_x, rgb.device)
         with autocast(self._model, self.precision):
             tensors = self._compiled(rgb, modal_x, keep)

@@ -79,7 +79,7 @@ class Prediction:
         network_hw: the size at which the network ran.
         seconds: time of the network and its pre- and postprocessing.
         device: where it ran, "cpu" or "cuda".
-        runtime, precision: how it was computed, see `ktb.runtime`.
+        runtime, precision: how it was computed, see `ktb.inference.runtimes`.
     """
 
     model: str

@@ -1,0 +1,1 @@
+"""From images to a prediction: preprocessing, runtimes, postprocessing."""
