@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ktb.agreement import class_changes, disagreement_map, kind_shares
+from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
+from ktb.analysis.comparison import Deciding, Difference, difference
+from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares
+from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.config import BRANCHES
-from ktb.differences import Deciding, Difference, difference
-from ktb.ground_truth import GroundTruth, fusion_effect, score, scored_shares
 from ktb.inference.prediction import Branch, Prediction
 from ktb.labels import IGNORE_INDEX
-from ktb.metrics import class_iou, confusion_matrix
 from ktb.outputs import png_bytes
 
 AGREEMENT = ("all_agree", "only_rgb", "only_x", "against_fused", "all_differ")
-"""Names of the values of `ktb.agreement.disagreement_map`."""
+"""Names of the values of `ktb.analysis.agreement.disagreement_map`."""
 EFFECTS = ("both_right", "helped", "hurt", "both_wrong")
-"""Names of the values of `ktb.ground_truth.fusion_effect`."""
+"""Names of the values of `ktb.analysis.ground_truth.fusion_effect`."""
 
 
 def compared(before: Prediction, after: Prediction) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def truth_facts(prediction: Prediction, truth: GroundTruth) -> dict[str, Any]:
 
 
 def fusion_effects(prediction: Prediction, truth: GroundTruth) -> dict[Branch, np.ndarray]:
-    """`ktb.ground_truth.fusion_effect` against the rgb and the x head, each (H, W) uint8."""
+    """`ktb.analysis.ground_truth.fusion_effect` against the rgb and the x head, each (H, W) uint8."""
     labels = prediction.labels
     return {b: fusion_effect(labels["fused"], labels[b], truth.labels) for b in BRANCHES if b != "fused"}
 

@@ -18,8 +18,8 @@ from app.layout import FilesPlace
 from app.recording import ONE_AT_A_TIME
 from app.service import Service, XSource
 from app.sessions import SessionStore
-from ktb.ground_truth import Numbering
-from ktb.inspection.targets import TargetKind
+from ktb.analysis.ground_truth import Numbering
+from ktb.analysis.targets import TargetKind
 from ktb.sequence_drawing import VIEWS
 from ktb.sequence_video import MAX_FPS
 from ktb.sequences import SequenceOptions

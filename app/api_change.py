@@ -10,11 +10,11 @@ from app.api_calls import Calls, as_text, options_of
 from app.bundles import truth_files
 from app.panels.truth import EFFECT_COLORS, ERROR_COLORS
 from app.panels.what_if import SIDES
-from ktb.differences import VERDICTS, deciding
-from ktb.ground_truth import read_truth
+from ktb.analysis.comparison import VERDICTS, deciding
+from ktb.analysis.counterfactual import Change
+from ktb.analysis.counterfactual import run as run_changed
+from ktb.analysis.ground_truth import read_truth
 from ktb.outputs import png_bytes
-from ktb.what_if import Change
-from ktb.what_if import run as run_changed
 
 CHANGES = ("drop", "shift_xy", "darken", "blur_sigma")
 

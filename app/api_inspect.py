@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 from app.answers import as_base64, check_given, plain
 from app.api_calls import Calls, as_text
+from ktb.analysis import Inspection
+from ktb.analysis.describe import describe_level
+from ktb.analysis.targets import Target, TargetKind, target_at
 from ktb.array_file import arrays_file, level_arrays
 from ktb.inference.prediction import Prediction
-from ktb.inspection import Inspection
-from ktb.inspection.targets import Target, TargetKind, target_at
-from ktb.inspection.words import describe_level
 
 
 class InspectApi:

@@ -11,7 +11,7 @@ from app.panels.legends import KINDS
 from app.panels.x_input import network_picture
 from app.service import XSource
 from app.settings import Settings
-from ktb.agreement import disagreement_map
+from ktb.analysis.agreement import disagreement_map
 from ktb.inputs.alignment.files import read_alignment
 from ktb.outputs import png_bytes, result_files
 

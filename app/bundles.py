@@ -13,8 +13,8 @@ import numpy as np
 
 from app.answers import as_base64, deciding_facts, difference_facts, fusion_effects, label_files, truth_facts
 from app.results import Result
-from ktb.differences import Deciding, Difference
-from ktb.ground_truth import GroundTruth, error_map
+from ktb.analysis.comparison import Deciding, Difference
+from ktb.analysis.ground_truth import GroundTruth, error_map
 from ktb.inference.prediction import Prediction
 from ktb.labels import IGNORE_INDEX
 from ktb.outputs import png_bytes
@@ -57,7 +57,7 @@ def sensors_files(
     """Three runs: both sensors, and each one off.
 
     Args:
-        colors: of the verdicts, in the order of `ktb.differences.VERDICTS`.
+        colors: of the verdicts, in the order of `ktb.analysis.comparison.VERDICTS`.
 
     Returns:
         Name → contents: `both_`, `without_x_` and `without_rgb_labels_BRANCH.png`, `deciding.png` (an index

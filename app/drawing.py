@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from ktb.inspection.places import place_in_image, strongest
-from ktb.inspection.views import PixelView
+from ktb.analysis.coordinates import place_in_image, strongest
+from ktb.analysis.types import PixelView
 from ktb.visualize import Cmap, scalar_to_colors
 
 COLOR_STEPS = 11  # odd: balanced has a colour of its own

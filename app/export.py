@@ -29,8 +29,8 @@ from app.settings import (
     settings_of,
 )
 from app.x_form import XForm, units_of
+from ktb.analysis import Inspection
 from ktb.array_file import arrays_npz
-from ktb.inspection import Inspection
 from ktb.outputs import result_zip
 from ktb.report import report_html
 from ktb.utils.atomic import write_atomically

@@ -13,11 +13,11 @@ from app.surroundings import is_lent
 from app.turns import Turns
 from app.zero_gpu import LENT_DEVICE, BorrowedRuntime
 from ktb import KTB, Prediction, Predictor, load_model
+from ktb.analysis.attribution import attribute, attribute_prediction
+from ktb.analysis.targets import Target
+from ktb.analysis.types import Attribution
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName
 from ktb.inputs import XReading
-from ktb.inspection.attribution import attribute, attribute_prediction
-from ktb.inspection.targets import Target
-from ktb.inspection.views import Attribution
 
 _log = logging.getLogger(__name__)
 

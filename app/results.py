@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ktb import Prediction, inspection
+from ktb import Prediction, analysis
+from ktb.analysis.types import LevelMaps
 from ktb.inputs import XReading
-from ktb.inspection.views import LevelMaps
 from ktb.modeling.memo import Recent
 
 DRAWN = 48  # pictures of a result, 10 to a few hundred KiB each
@@ -50,7 +50,7 @@ class LazyLevels(Sequence[LevelMaps]):
         with self._lock:
             if self._maps is None:
                 self._maps = tuple(
-                    inspection.level_maps(trace, number, self._network_hw, prompts)
+                    analysis.level_maps(trace, number, self._network_hw, prompts)
                     for number, (trace, prompts) in enumerate(zip(self._traces, self._prompts))
                 )
         return self._maps[level]

@@ -19,6 +19,8 @@ from app.surroundings import is_lent
 from app.turns import Turns
 from app.words import x_called, x_missing
 from ktb import read_image_rgb, read_x
+from ktb.analysis.targets import Target
+from ktb.analysis.types import Attribution
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
@@ -28,8 +30,6 @@ from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
 from ktb.inputs.alignment.files import Alignment
 from ktb.inputs.depth_estimation import DepthEstimator
-from ktb.inspection.targets import Target
-from ktb.inspection.views import Attribution
 from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ktb.analysis.attribution import attribute
+from ktb.analysis.targets import Target
+from ktb.analysis.types import Attribution
 from ktb.config import BRANCHES
 from ktb.inference.runtimes import Precision
 from ktb.inference.runtimes.eager import EagerRuntime
-from ktb.inspection.attribution import attribute
-from ktb.inspection.targets import Target
-from ktb.inspection.views import Attribution
 from ktb.modeling.model import KTB, KTBOutput
 
 LENT_DEVICE = "cuda"
@@ -82,7 +82,7 @@ class BorrowedRuntime:
         mask_x: Tensor | None,
         image_hw: tuple[int, int],
     ) -> Attribution:
-        """As `ktb.inspection.attribution.attribute`; the model is this runtime's own, on the card."""
+        """As `ktb.analysis.attribution.attribute`; the model is this runtime's own, on the card."""
         tensors = _each((rgb, modal_x, mask_x), Tensor, _array)
         return self._attributed(*tensors, target, image_hw)
 

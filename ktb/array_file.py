@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ktb.analysis import Inspection, LevelMaps
 from ktb.config import BRANCHES
 from ktb.inference.prediction import Prediction
-from ktb.inspection import Inspection, LevelMaps
 
 LEVEL_ARRAYS: Mapping[str, str] = MappingProxyType(
     {
@@ -53,7 +53,7 @@ def prediction_arrays(
         - with a trace: `balance_L`, `sparse_share_L`, `importance_map_L`, `density_map_L` (h, w),
           `head_balance_L` and `entropy_L` (M, h, w), `importance_L` (G, 2n), `sampling_points_L` and
           `reference_points_L` (G, 2n, 2) as (y, x) in [-1, 1], `weight_x_L` (2n,): float32, as
-          `ktb.inspection.LevelMaps` describes them; the first n points are rgb-led;
+          `ktb.analysis.LevelMaps` describes them; the first n points are rgb-led;
         - with prompts: `prompt_rgb_L`, `prompt_x_L` (h, w) float32;
         - `meta`: a JSON text: `Prediction.summary` with the names of all classes.
     """

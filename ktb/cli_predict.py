@@ -183,7 +183,7 @@ def _save_also(
     files: dict[str, bytes] = {}
     look = None
     if prediction.trace:
-        from ktb.inspection import Inspection
+        from ktb.analysis import Inspection
 
         look = Inspection(prediction)
     if report:

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from ktb.analysis import Inspection, LevelMaps
+from ktb.analysis.color_range import MIN_HALF_RANGE, balance_range
 from ktb.inference.prediction import ClassRow, Prediction
-from ktb.inspection import Inspection, LevelMaps
-from ktb.inspection.ranges import MIN_HALF_RANGE, balance_range
 from ktb.visualize import scalar_to_colors
 
 FigureFormat = Literal["svg", "pdf", "png"]

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ktb.analysis import Inspection
+from ktb.analysis.color_range import balance_range
+from ktb.analysis.describe import describe_level
 from ktb.config import BRANCHES
 from ktb.inference.prediction import Branch, Prediction
-from ktb.inspection import Inspection
-from ktb.inspection.ranges import balance_range
-from ktb.inspection.words import describe_level
 from ktb.outputs import OVERLAY_OPACITY, png_bytes, tagged
 from ktb.visualize import outline_boundaries, overlay, scalar_to_colors
 

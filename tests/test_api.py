@@ -19,14 +19,14 @@ from app.panels.x_input import network_picture
 from app.service import Service
 from app.settings import Controls, settings_from_json
 from ktb import Predictor, XOptions, load_model
-from ktb.agreement import disagreement_map, kind_shares
+from ktb.analysis import Inspection
+from ktb.analysis.agreement import disagreement_map, kind_shares
+from ktb.analysis.attribution import Target, attribute_prediction
+from ktb.analysis.comparison import deciding, difference
+from ktb.analysis.counterfactual import Change, run
+from ktb.analysis.ground_truth import error_map, fusion_effect, score, scored_shares
+from ktb.analysis.targets import region_at
 from ktb.array_file import LEVEL_ARRAYS
-from ktb.differences import deciding, difference
-from ktb.ground_truth import error_map, fusion_effect, score, scored_shares
-from ktb.inspection import Inspection
-from ktb.inspection.attribution import Target, attribute_prediction
-from ktb.inspection.targets import region_at
-from ktb.what_if import Change, run
 
 MODEL, OTHER = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 ENDPOINTS = {

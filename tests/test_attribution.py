@@ -13,10 +13,17 @@ import torch.nn.functional as F
 from test_model import pair, stirred, tiny_model
 from test_predictor import MM, depth_model, synthetic_pair
 
-import ktb.inspection.attribution
+import ktb.analysis.attribution
 from ktb import Predictor, load_model, read_image_rgb, read_x
+from ktb.analysis import (
+    Attribution,
+    Target,
+    attribute,
+    attribute_prediction,
+    region_at,
+    target_at,
+)
 from ktb.checkpoints.registry import DEFAULT_MODEL
-from ktb.inspection import Attribution, Target, attribute, attribute_prediction, region_at, target_at
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = (64, 96)
@@ -303,9 +310,9 @@ def test_batches_training_and_too_large_inputs_are_refused(swin, inputs, monkeyp
     with torch.no_grad():
         trace = swin(*inputs, trace=True).trace
     scores = sum(t.query.shape[1] * t.query.shape[2] * t.key.shape[2] for t in trace)
-    monkeypatch.setattr(ktb.inspection.attribution, "MAX_GRAPH_ENTRIES", scores)
+    monkeypatch.setattr(ktb.analysis.attribution, "MAX_GRAPH_ENTRIES", scores)
     attribute(swin, *inputs, PIXEL)
-    monkeypatch.setattr(ktb.inspection.attribution, "MAX_GRAPH_ENTRIES", scores - 1)
+    monkeypatch.setattr(ktb.analysis.attribution, "MAX_GRAPH_ENTRIES", scores - 1)
     with pytest.raises(ValueError, match="64 x 96 pixels is too large for attribution"):
         attribute(swin, *inputs, PIXEL)
 

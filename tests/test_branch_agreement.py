@@ -10,7 +10,7 @@ import torch
 from pairs import synthetic_pair
 
 from ktb import Predictor, load_model
-from ktb.agreement import (
+from ktb.analysis.agreement import (
     AGAINST_FUSED,
     ALL_AGREE,
     ALL_DIFFER,
@@ -22,7 +22,7 @@ from ktb.agreement import (
     entropy_map,
     kind_shares,
 )
-from ktb.metrics import class_iou, confusion_matrix
+from ktb.analysis.metrics import class_iou, confusion_matrix
 
 FUSED = np.array([[0, 1, 2, 2, 1]], np.uint8)
 RGB = np.array([[0, 1, 1, 0, 0]], np.uint8)

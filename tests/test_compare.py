@@ -26,7 +26,7 @@ from app.panels.compare import DIFFERENT, NOT_COMPARABLE, compare_panel, differe
 from app.service import Service
 from app.ui import build_page
 from ktb import Predictor, load_model
-from ktb.differences import ChangedClass, difference, shared_names
+from ktb.analysis.comparison import ChangedClass, difference, shared_names
 
 DEPTH, EVENT = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 

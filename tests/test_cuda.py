@@ -19,6 +19,9 @@ from typer.testing import CliRunner
 
 from ktb import load_model, read_image_rgb, read_x
 from ktb.__main__ import app
+from ktb.analysis.attribution import attribute_prediction
+from ktb.analysis.inspection import Inspection
+from ktb.analysis.targets import Target
 from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
 from ktb.inference.oom import OutOfMemory
@@ -27,9 +30,6 @@ from ktb.inference.predictor import Predictor
 from ktb.inference.runtimes import make_runtime
 from ktb.inference.runtimes.cuda_graph import MAX_RECORDINGS, CUDAGraphRuntime
 from ktb.inference.runtimes.eager import EagerRuntime
-from ktb.inspection.attribution import attribute_prediction
-from ktb.inspection.inspector import Inspection
-from ktb.inspection.targets import Target
 from ktb.modeling.build import build_model
 
 pytestmark = [

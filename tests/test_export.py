@@ -23,9 +23,9 @@ from app.ui import build_page
 from app.x_form import x_options
 from ktb import Predictor, load_model
 from ktb.__main__ import app as command_line
+from ktb.analysis import Inspection
 from ktb.array_file import META, arrays_npz, prediction_arrays
 from ktb.inputs import XOptions
-from ktb.inspection import Inspection
 from ktb.paper_figure import caption, figure_bytes
 from ktb.report import report_html
 

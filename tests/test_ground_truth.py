@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ktb.ground_truth import (
+from ktb.analysis.ground_truth import (
     BOTH_RIGHT,
     BOTH_WRONG,
     HELPED,

@@ -12,12 +12,11 @@ import torch
 from test_model import pair, stirred, tiny_model
 from test_predictor import MM, depth_model, synthetic_pair
 
-import ktb.inspection.inspector
-import ktb.inspection.maps
+import ktb.analysis.inspection
+import ktb.analysis.level_maps
 import ktb.modeling.trace
 from ktb import Predictor, load_model, read_image_rgb, read_x
-from ktb.checkpoints.registry import DEFAULT_MODEL
-from ktb.inspection import (
+from ktb.analysis import (
     UNIFORM_ENTROPY,
     Attribution,
     Inspection,
@@ -34,6 +33,7 @@ from ktb.inspection import (
     place_in_image,
     strongest,
 )
+from ktb.checkpoints.registry import DEFAULT_MODEL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLACES = ((0.0, 0.0), (0.31, 0.77), (0.5, 0.5), (1.0, 1.0))
@@ -193,7 +193,7 @@ def test_maps_are_what_the_whole_attention_gives(traces, output, level):
 def test_maps_made_in_small_blocks_are_the_same(traces, monkeypatch):
     whole = level_maps(traces[0], 0, SIZE)
     monkeypatch.setattr(ktb.modeling.trace, "MAX_CPU_ENTRIES", 700)
-    monkeypatch.setattr(ktb.inspection.maps, "MAX_SPLAT_VALUES", 200)
+    monkeypatch.setattr(ktb.analysis.level_maps, "MAX_SPLAT_VALUES", 200)
     assert len(list(traces[0]._query_chunks())) > 10
     parts = level_maps(traces[0], 0, SIZE)
     for name in ("head_balance", "entropy", "importance", "importance_map", "density_map"):
@@ -332,9 +332,9 @@ def test_a_clipped_range_says_what_it_leaves_out():
 def test_an_inspection_computes_each_level_once(monkeypatch):
     prediction = Predictor(depth_model())(*synthetic_pair(95, 127), options=MM)
     calls = []
-    compute = ktb.inspection.maps.level_maps
+    compute = ktb.analysis.level_maps.level_maps
     monkeypatch.setattr(
-        ktb.inspection.maps, "level_maps", lambda *args: calls.append(args[1]) or compute(*args)
+        ktb.analysis.level_maps, "level_maps", lambda *args: calls.append(args[1]) or compute(*args)
     )
     inspection = Inspection(prediction)
     assert inspection.levels == 4

@@ -13,8 +13,8 @@ from test_page import expected  # noqa: F401 (a fixture)
 
 from app.glossary import TERMS
 from ktb import Predictor, load_model
-from ktb.inspection import Target, attribute_prediction, region_at
-from ktb.inspection.places import at_of_pixel, cell_at, place_in_image
+from ktb.analysis import Target, attribute_prediction, region_at
+from ktb.analysis.coordinates import at_of_pixel, cell_at, place_in_image
 
 SIZE = (120, 160)  # of the synthetic pair
 DETAILS = "#ktb-details .ktb-pixel"

@@ -19,9 +19,9 @@ from app.panels.branches import branches_panel
 from app.panels.result import footer, result_panel
 from app.results import Result
 from app.service import Service
+from ktb.analysis.coordinates import strongest
+from ktb.analysis.pixel import pixel_shares
 from ktb.checkpoints.load import save_model
-from ktb.inspection.pixel import pixel_shares
-from ktb.inspection.places import strongest
 from ktb.modeling.build import build_model, lite_config
 
 HOSTILE = "<script>alert(1)</script>"

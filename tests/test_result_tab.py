@@ -21,9 +21,9 @@ from app.panels.legends import KINDS, percent
 from app.panels.result import PICTURES, classes_panel, offered_pictures, result_panel
 from app.panels.truth import truth_panel
 from app.service import Service
-from ktb.agreement import class_changes, disagreement_map, kind_shares
-from ktb.ground_truth import GroundTruth, fusion_effect, score, scored_shares
-from ktb.metrics import class_iou, confusion_matrix
+from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
+from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares
+from ktb.analysis.metrics import class_iou, confusion_matrix
 
 MODEL = "ktb-lite-nyuv2-depth"
 HOSTILE = "<script>alert(1)</script>"

@@ -18,10 +18,10 @@ from test_result_tab import choose
 from app.service import Service
 from app.ui import build_page
 from ktb import Predictor, load_model
-from ktb.differences import deciding, difference
-from ktb.ground_truth import error_map
-from ktb.what_if import Change
-from ktb.what_if import run as run_changed
+from ktb.analysis.comparison import deciding, difference
+from ktb.analysis.counterfactual import Change
+from ktb.analysis.counterfactual import run as run_changed
+from ktb.analysis.ground_truth import error_map
 
 MODEL, OTHER = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 SAVE = ".ktb-save"

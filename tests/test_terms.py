@@ -17,8 +17,8 @@ from app.panels.truth import truth_panel
 from app.panels.what_if import sensors_panel, what_if_panel
 from app.panels.x_input import x_panel
 from app.service import Service
-from ktb.ground_truth import GroundTruth
-from ktb.what_if import Change
+from ktb.analysis.counterfactual import Change
+from ktb.analysis.ground_truth import GroundTruth
 
 APP = Path(app.__file__).parent
 PAGE = """<style>:root {{ --font: sans-serif }} body {{ margin: 0 }} {css}</style><body>

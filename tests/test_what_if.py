@@ -18,10 +18,10 @@ from test_predictor import MM, depth_model
 from app.panels.what_if import describe, describe_deciding, what_if_panel
 from app.service import Service
 from ktb import Predictor, XOptions, load_model
+from ktb.analysis.comparison import VERDICTS, ChangedClass, deciding, difference
+from ktb.analysis.counterfactual import Change, apply, blurred, darkened, run, shifted
 from ktb.config import BRANCHES
-from ktb.differences import VERDICTS, ChangedClass, deciding, difference
 from ktb.outputs import result_files
-from ktb.what_if import Change, apply, blurred, darkened, run, shifted
 
 MODEL = "ktb-lite-nyuv2-depth"
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -19,8 +19,8 @@ from app.service import Service
 from app.ui import build_page, launch_options
 from app.zero_gpu import BorrowedRuntime, lent, seconds_of_attribution, seconds_of_run
 from ktb import Predictor, load_model
-from ktb.inspection.attribution import attribute_prediction
-from ktb.inspection.targets import Target
+from ktb.analysis.attribution import attribute_prediction
+from ktb.analysis.targets import Target
 
 SPACES = """
 import multiprocessing, os, pickle

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ktb.analysis.metrics import class_accuracy, class_f1, class_iou, pixel_accuracy
 from ktb.labels import IGNORE_INDEX
-from ktb.metrics import class_accuracy, class_f1, class_iou, pixel_accuracy
 
 
 @dataclass(frozen=True)

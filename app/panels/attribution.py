@@ -11,10 +11,10 @@ from app.drawing import color_bar
 from app.glossary import explain, term
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
-from ktb.inspection.ranges import clipped_range
-from ktb.inspection.targets import Target, TargetKind
-from ktb.inspection.views import Attribution
-from ktb.inspection.words import describe_attribution, percent
+from ktb.analysis.color_range import clipped_range
+from ktb.analysis.describe import describe_attribution, percent
+from ktb.analysis.targets import Target, TargetKind
+from ktb.analysis.types import Attribution
 from ktb.visualize import scalar_to_colors
 
 LINE_COLOR, RIM_COLOR = (255, 255, 255), (24, 24, 28)

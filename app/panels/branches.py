@@ -11,9 +11,9 @@ from app.panels.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
-from ktb.agreement import ClassChange, class_changes, disagreement_map
+from ktb.analysis.agreement import ClassChange, class_changes, disagreement_map
+from ktb.analysis.metrics import confusion_matrix
 from ktb.config import BRANCHES
-from ktb.metrics import confusion_matrix
 
 TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
 TEXTS = {

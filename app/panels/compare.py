@@ -12,7 +12,7 @@ from app.panels.what_if import cell, chip, layers_figure, pale, share
 from app.panels.x_input import network_picture, warnings_box
 from app.pictures import display_size, figure_tag, image_tag, save_button
 from app.results import Result
-from ktb.differences import Difference, difference, shared_names
+from ktb.analysis.comparison import Difference, difference, shared_names
 from ktb.inference.prediction import Prediction
 
 EMPTY = """<div class="ktb-empty"><b>No second checkpoint yet</b>

@@ -10,8 +10,8 @@ from app.panels.maps import all_levels, borders, head_grid, map_view
 from app.panels.x_input import warnings_box
 from app.pictures import display_hw, display_size, figure_tag, image_tag
 from app.results import Result
-from ktb.inspection.views import LevelMaps
-from ktb.inspection.words import describe_level, percent
+from ktb.analysis.describe import describe_level, percent
+from ktb.analysis.types import LevelMaps
 
 FIRST_LEVEL, FIRST_MAP = 2, "balance"
 """What the tab's controls say at the start."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from app.pictures import display_size, image_tag
-from ktb.agreement import kind_shares
+from ktb.analysis.agreement import kind_shares
 from ktb.inference.prediction import Prediction
 from ktb.visualize import Cmap, Color, outline_boundaries, scalar_to_colors
 
@@ -22,7 +22,7 @@ KINDS: tuple[tuple[Color, str, str], ...] = (
     ((138, 43, 152), "Fused alone", "the RGB and the X head say the same, the fused head another class"),
     ((32, 32, 38), "All differ", "three different classes"),
 )
-"""Colour, name and meaning of each value of `ktb.agreement.disagreement_map`."""
+"""Colour, name and meaning of each value of `ktb.analysis.agreement.disagreement_map`."""
 
 
 def indexed_tag(

@@ -13,8 +13,8 @@ from app.drawing import arrows, canvas, color_bar, level_points
 from app.glossary import term
 from app.pictures import MIN_BALANCE_RANGE, display_hw, display_size, figure_tag, image_tag
 from app.results import Result
-from ktb.inspection.ranges import clipped_range
-from ktb.inspection.views import LevelMaps
+from ktb.analysis.color_range import clipped_range
+from ktb.analysis.types import LevelMaps
 from ktb.visualize import Cmap, scalar_to_colors
 
 NO_PROMPTS = """<div class="ktb-empty"><b>No prompts to show</b>

@@ -10,10 +10,10 @@ import numpy as np
 from app.drawing import EMPHASISED, hex_colors
 from app.glossary import explain, term
 from app.results import Result
-from ktb import inspection
-from ktb.inspection.places import at_of_pixel, place_in_image, strongest
-from ktb.inspection.views import PixelShares, PixelView
-from ktb.inspection.words import describe_pixel
+from ktb import analysis
+from ktb.analysis.coordinates import at_of_pixel, place_in_image, strongest
+from ktb.analysis.describe import describe_pixel
+from ktb.analysis.types import PixelShares, PixelView
 
 TOP_CLASSES = 5
 BRANCH_TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
@@ -25,7 +25,7 @@ of the level.</span></div>"""
 def view_of(result: Result, level: int, head: int | None, pixel: tuple[int, int]) -> PixelView:
     """Where this pixel (y, x) of the photograph looked."""
     at = at_of_pixel(pixel, result.rgb.shape[:2])
-    return inspection.inspect_pixel(result.prediction.trace, level, at, head)
+    return analysis.inspect_pixel(result.prediction.trace, level, at, head)
 
 
 def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> str:
@@ -85,7 +85,7 @@ def points_table(result: Result, view: PixelView) -> str:
 
 def _of_all_levels(result: Result, pixel: tuple[int, int]) -> tuple[list[PixelShares], str]:
     at = at_of_pixel(pixel, result.rgb.shape[:2])
-    return inspection.pixel_shares(result.prediction.trace, at), _classes(result, pixel)
+    return analysis.pixel_shares(result.prediction.trace, at), _classes(result, pixel)
 
 
 def _shares(shares: Sequence[PixelShares], level: int) -> str:

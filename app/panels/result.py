@@ -15,9 +15,9 @@ from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, image_tag, save_button
 from app.results import Result
-from ktb.agreement import disagreement_map, entropy_map
+from ktb.analysis.agreement import disagreement_map, entropy_map
+from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.inference.prediction import ClassRow
-from ktb.metrics import class_iou, confusion_matrix
 from ktb.outputs import result_zip
 
 BALANCE_LEVEL = 2

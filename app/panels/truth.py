@@ -12,8 +12,7 @@ from app.panels.legends import chip, indexed_tag, legend_html, percent
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag
 from app.results import Result
-from ktb.config import BRANCHES
-from ktb.ground_truth import (
+from ktb.analysis.ground_truth import (
     IGNORE_INDEX,
     GroundTruth,
     Score,
@@ -22,6 +21,7 @@ from ktb.ground_truth import (
     score,
     scored_shares,
 )
+from ktb.config import BRANCHES
 from ktb.visualize import Color
 
 EMPTY = """<div class="ktb-empty"><b>No result yet</b>

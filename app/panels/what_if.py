@@ -12,11 +12,11 @@ from app.glossary import explain, term
 from app.panels.x_input import warnings_box
 from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
+from ktb.analysis.comparison import VERDICTS, Deciding, Difference, Verdict, deciding, difference
+from ktb.analysis.counterfactual import Change, apply
 from ktb.config import BRANCHES
-from ktb.differences import VERDICTS, Deciding, Difference, Verdict, deciding, difference
 from ktb.inference.prediction import Prediction
 from ktb.visualize import Color
-from ktb.what_if import Change, apply
 
 EMPTY = """<div class="ktb-empty"><b>Nothing changed yet</b>
 <span>Run a pair, then switch a sensor off, move X, or darken the photograph, and see what becomes of the

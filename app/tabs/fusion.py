@@ -15,7 +15,7 @@ from app.layout import waiting_place
 from app.panels import attribution, fusion, maps, pixel
 from app.pictures import display_hw
 from app.results import Result
-from ktb.inspection.targets import TargetKind, target_at
+from ktb.analysis.targets import TargetKind, target_at
 
 ABOUT: list[tuple[str, TargetKind]] = [
     ("this pixel", "pixel"), ("its region", "region"), ("its whole class", "class")

@@ -13,7 +13,7 @@ from app.layout import FilesPlace
 from app.panels.truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
 from app.results import Result
-from ktb.ground_truth import read_truth
+from ktb.analysis.ground_truth import read_truth
 
 NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
 PUT_AWAY = """<div class="ktb-empty"><b>Another photograph</b>

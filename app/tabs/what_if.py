@@ -14,8 +14,8 @@ from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
 from app.results import Result
 from app.x_form import XForm, x_options
 from ktb import read_x
+from ktb.analysis.counterfactual import Change, run
 from ktb.inputs import XReading
-from ktb.what_if import Change, run
 
 if TYPE_CHECKING:
     from ktb import Predictor

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ktb.analysis.ground_truth import Numbering
+from ktb.analysis.metrics import class_iou
 from ktb.bench.cases import BASELINE, Case
 from ktb.bench.networks import model_file
 from ktb.bench.worker import serve
 from ktb.datasets.pairing import scan
-from ktb.ground_truth import Numbering
-from ktb.metrics import class_iou
 
 NOTES = (
     "seconds: of the network alone, normalised images in, logits of all heads out. The baseline upsamples "

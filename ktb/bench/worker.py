@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ktb.analysis.ground_truth import Numbering, read_truth
+from ktb.analysis.metrics import confusion_matrix
 from ktb.bench.cases import Case
 from ktb.bench.measure import (
     flops,
@@ -21,11 +23,9 @@ from ktb.bench.measure import (
 )
 from ktb.bench.networks import make_inputs, make_network
 from ktb.checkpoints.load import load_model
-from ktb.ground_truth import Numbering, read_truth
 from ktb.inference.predictor import Predictor
 from ktb.inputs import read_image_rgb, read_x
 from ktb.labels import IGNORE_INDEX
-from ktb.metrics import confusion_matrix
 
 
 class Session:

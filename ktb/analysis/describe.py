@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ktb.inspection.views import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
+from ktb.analysis.types import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
 
 EVEN = 0.05  # a balance this near to one half prefers no sensor
 FLAT = 0.05  # a map whose middle 98 % span less than this is the same everywhere

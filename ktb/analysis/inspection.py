@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from ktb.analysis.coordinates import at_of_pixel
+from ktb.analysis.types import LevelMaps, PixelShares, PixelView
 from ktb.inference.prediction import Prediction
-from ktb.inspection.places import at_of_pixel
-from ktb.inspection.views import LevelMaps, PixelShares, PixelView
 
 
 class Inspection:
@@ -39,7 +39,7 @@ class Inspection:
         """All maps of a level; ValueError for a level that is not there."""
         if not 0 <= level < self.levels:
             raise ValueError(f"level {level} is not there: the trace has levels 0 to {self.levels - 1}.")
-        from ktb.inspection.maps import level_maps  # torch takes more than a second to import
+        from ktb.analysis.level_maps import level_maps  # torch takes more than a second to import
 
         with self._locks[level]:
             if level not in self._maps:
@@ -51,13 +51,13 @@ class Inspection:
 
     def pixel(self, level: int, at: tuple[float, float], head: int | None = None) -> PixelView:
         """`inspect_pixel` of this prediction, at a place (y, x) given as fractions 0..1 of the photograph."""
-        from ktb.inspection.pixel import inspect_pixel
+        from ktb.analysis.pixel import inspect_pixel
 
         return inspect_pixel(self.trace, level, at, head)
 
     def shares(self, at: tuple[float, float]) -> list[PixelShares]:
         """`pixel_shares` of this prediction: per level, where the pixel's fused feature came from."""
-        from ktb.inspection.pixel import pixel_shares
+        from ktb.analysis.pixel import pixel_shares
 
         return pixel_shares(self.trace, at)
 

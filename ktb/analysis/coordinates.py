@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ktb.inspection.views import PixelView
+from ktb.analysis.types import PixelView
 
 
 def at_of_pixel(pixel: tuple[float, float], size_hw: tuple[int, int]) -> tuple[float, float]:

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ktb.analysis.metrics import class_iou, confusion_matrix, pixel_accuracy
 from ktb.inputs.alignment.place import ASPECT_TOLERANCE
 from ktb.inputs.limits import InputError, check_size
 from ktb.inputs.readers.files import Source, load, what_is
 from ktb.labels import IGNORE_INDEX
-from ktb.metrics import class_iou, confusion_matrix, pixel_accuracy
 
 RIGHT, WRONG = 0, 1
 BOTH_RIGHT, HELPED, HURT, BOTH_WRONG = range(4)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ktb.inspection.pixel import as_array, require_single, sparse_share
-from ktb.inspection.views import UNIFORM_ENTROPY, LevelMaps
+from ktb.analysis.pixel import as_array, require_single, sparse_share
+from ktb.analysis.types import UNIFORM_ENTROPY, LevelMaps
 from ktb.modeling.trace import FusionTrace
 
 MAX_SPLAT_VALUES = 4_000_000  # values of the points' footprints held at once

@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ktb.analysis.coordinates import at_of_pixel, cell_at
+from ktb.analysis.pixel import as_array
+from ktb.analysis.targets import Target, check_pixel
+from ktb.analysis.types import Attribution
 from ktb.inference.postprocess import decide
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import check_rgb
 from ktb.inputs import XReading
-from ktb.inspection.pixel import as_array
-from ktb.inspection.places import at_of_pixel, cell_at
-from ktb.inspection.targets import Target, check_pixel
-from ktb.inspection.views import Attribution
 from ktb.modeling.layers import split_streams
 from ktb.modeling.model import HEAD_STRIDE, KTB
 

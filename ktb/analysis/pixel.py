@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ktb.inspection.places import cell_at
-from ktb.inspection.views import PixelShares, PixelView
+from ktb.analysis.coordinates import cell_at
+from ktb.analysis.types import PixelShares, PixelView
 from ktb.modeling.trace import FusionTrace
 
 

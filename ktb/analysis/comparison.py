@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.config import BRANCHES
 from ktb.inference.prediction import Branch, Prediction
-from ktb.metrics import class_iou, confusion_matrix
 
 Verdict = Literal["either", "rgb", "x", "both"]
 """What a pixel's class needs: either sensor gives it, only this one does, or only the two together."""
