@@ -16,7 +16,7 @@ from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.config import BRANCHES
 from ktb.inference.prediction import Branch, Prediction
 from ktb.labels import IGNORE_INDEX
-from ktb.outputs import png_bytes
+from ktb.outputs.files import png_bytes
 
 AGREEMENT = ("all_agree", "only_rgb", "only_x", "against_fused", "all_differ")
 """Names of the values of `ktb.analysis.agreement.disagreement_map`."""

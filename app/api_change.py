@@ -14,7 +14,7 @@ from ktb.analysis.comparison import VERDICTS, deciding
 from ktb.analysis.counterfactual import Change
 from ktb.analysis.counterfactual import run as run_changed
 from ktb.analysis.ground_truth import read_truth
-from ktb.outputs import png_bytes
+from ktb.outputs.files import png_bytes
 
 CHANGES = ("drop", "shift_xy", "darken", "blur_sigma")
 

@@ -9,8 +9,8 @@ from app.api_calls import Calls, as_text
 from ktb.analysis import Inspection
 from ktb.analysis.describe import describe_level
 from ktb.analysis.targets import Target, TargetKind, target_at
-from ktb.array_file import arrays_file, level_arrays
 from ktb.inference.prediction import Prediction
+from ktb.outputs.arrays import arrays_file, level_arrays
 
 
 class InspectApi:
@@ -69,7 +69,7 @@ class InspectApi:
 
         Returns an object: `npz`, a base64 .npz of balance, head_balance, entropy, sparse_share, importance,
         importance_map, density_map, sampling_points, reference_points, weight_x, and prompt_rgb and prompt_x
-        where there are prompts (shapes: `ktb.array_file.prediction_arrays`); `words`, the same in a sentence;
+        where there are prompts (shapes: `ktb.outputs.arrays.prediction_arrays`); `words`, the same in a sentence;
         `is_uniform`, whether the attention carries no information; `stride` in pixels of the network's input.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:

@@ -13,7 +13,7 @@ from app.service import XSource
 from app.settings import Settings
 from ktb.analysis.agreement import disagreement_map
 from ktb.inputs.alignment.files import read_alignment
-from ktb.outputs import png_bytes, result_files
+from ktb.outputs.files import png_bytes, result_files
 
 
 class RunApi:

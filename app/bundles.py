@@ -17,7 +17,7 @@ from ktb.analysis.comparison import Deciding, Difference
 from ktb.analysis.ground_truth import GroundTruth, error_map
 from ktb.inference.prediction import Prediction
 from ktb.labels import IGNORE_INDEX
-from ktb.outputs import png_bytes
+from ktb.outputs.files import png_bytes
 from ktb.visualize import Color
 
 SAME, OTHER, NOT_COMPARABLE = (228, 231, 236), (125, 38, 140), (232, 190, 60)

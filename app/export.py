@@ -30,9 +30,9 @@ from app.settings import (
 )
 from app.x_form import XForm, units_of
 from ktb.analysis import Inspection
-from ktb.array_file import arrays_npz
-from ktb.outputs import result_zip
-from ktb.report import report_html
+from ktb.outputs.arrays import arrays_npz
+from ktb.outputs.files import result_zip
+from ktb.outputs.report import report_html
 from ktb.utils.atomic import write_atomically
 
 EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -89,7 +89,7 @@ def export_file(
     elif kind == "zip":
         data = result_zip(result.rgb, prediction)
     else:
-        from ktb.paper_figure import figure_bytes  # matplotlib takes a second to import
+        from ktb.outputs.figure import figure_bytes  # matplotlib takes a second to import
 
         data = figure_bytes(result.rgb, prediction, kind, dpi=dpi, inspection=look)
     name, mime = EXPORTS[kind]

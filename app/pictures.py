@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from app.glossary import term
-from ktb.outputs import png_bytes
+from ktb.outputs.files import png_bytes
 from ktb.visualize import Color
 
 MAX_DISPLAY_SIDE = 1280

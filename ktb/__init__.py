@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
     from ktb.modeling.model import KTB, KTBOutput
     from ktb.modeling.trace import FusionTrace
-    from ktb.outputs import save_result
+    from ktb.outputs.files import save_result
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,7 +50,7 @@ __getattr__ = lazily(
         "inputs": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
         "modeling.model": ("KTB", "KTBOutput"),
         "checkpoints.registry": ("built_in_models",),
-        "outputs": ("save_result",),
+        "outputs.files": ("save_result",),
         "checkpoints.push": ("push_to_hub",),
         "inference.prediction": ("Prediction",),
         "inference.predictor": ("Predictor",),

@@ -21,7 +21,7 @@ from ktb.inputs import (
     read_x,
 )
 from ktb.inputs.encode import taken_for
-from ktb.x_files import Format, x_file, x_report
+from ktb.outputs.x_image import Format, x_file, x_report
 
 
 def encode_pairs(

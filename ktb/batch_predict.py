@@ -17,7 +17,7 @@ from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import Prepared
 from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
 from ktb.modeling.model import KTBOutput
-from ktb.outputs import result_files
+from ktb.outputs.files import result_files
 
 Branches = Literal["fused", "all"]
 _FUSED = {"labels_fused.png": "labels", "mask_fused.png": "masks", "overlay.png": "overlays"}
@@ -33,7 +33,7 @@ KINDS: Mapping[Branches, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-"""Which of the files of `ktb.outputs.result_files` are kept, and the folder of each."""
+"""Which of the files of `ktb.outputs.files.result_files` are kept, and the folder of each."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from ktb.cli_options import XFlags, echo_warnings, require_none, require_one
 if TYPE_CHECKING:
     from ktb.config import InputConfig
     from ktb.inputs import XOptions, XReading
-    from ktb.x_files import Format
+    from ktb.outputs.x_image import Format
 
 _FOR = "What the image is for"
 _OUTPUT = "What is written"
@@ -169,8 +169,8 @@ def _encode_one(
 
     from ktb.batch_encode import encode_file
     from ktb.inputs import read_image_rgb, read_x
+    from ktb.outputs.x_image import x_file, x_report
     from ktb.utils.atomic import write_atomically
-    from ktb.x_files import x_file, x_report
 
     for target in filter(None, targets.values()):
         if not target.parent.is_dir():

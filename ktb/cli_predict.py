@@ -131,7 +131,7 @@ def predict(
     from ktb.inference.predictor import Predictor
     from ktb.inputs import read_image_rgb, read_x
     from ktb.inputs.depth_estimation import DepthEstimator
-    from ktb.outputs import save_result
+    from ktb.outputs.files import save_result
     from ktb.utils.distributed import device_of, rank_of, require_device
 
     device = device or device_of(rank_of())
@@ -187,16 +187,16 @@ def _save_also(
 
         look = Inspection(prediction)
     if report:
-        from ktb.report import report_html
+        from ktb.outputs.report import report_html
 
         text = report_html(photo, prediction, card=card, settings=settings, inspection=look)
         files["report.html"] = text.encode()
     if figure:
-        from ktb.paper_figure import figure_bytes
+        from ktb.outputs.figure import figure_bytes
 
         files[f"figure.{figure}"] = figure_bytes(photo, prediction, figure, inspection=look)
     if arrays:
-        from ktb.array_file import arrays_npz
+        from ktb.outputs.arrays import arrays_npz
 
         files["arrays.npz"] = arrays_npz(prediction, inspection=look)
     for name, data in files.items():

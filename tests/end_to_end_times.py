@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ktb import Predictor, load_model, read_image_rgb, read_x
-from ktb.outputs import png_bytes
+from ktb.outputs.files import png_bytes
 
 PHOTOS = sorted((Path(__file__).resolve().parents[1] / "assets" / "examples").glob("*_rgb.png"))
 

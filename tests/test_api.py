@@ -26,7 +26,7 @@ from ktb.analysis.comparison import deciding, difference
 from ktb.analysis.counterfactual import Change, run
 from ktb.analysis.ground_truth import error_map, fusion_effect, score, scored_shares
 from ktb.analysis.targets import region_at
-from ktb.array_file import LEVEL_ARRAYS
+from ktb.outputs.arrays import LEVEL_ARRAYS
 
 MODEL, OTHER = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 ENDPOINTS = {

@@ -27,7 +27,7 @@ from ktb.datasets.pairing import FilePair
 from ktb.inference.predictor import Predictor
 from ktb.inputs import RawX
 from ktb.modeling.build import build_model
-from ktb.outputs import result_files
+from ktb.outputs.files import result_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["a", "b", "c", "sub/a"]

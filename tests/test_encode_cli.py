@@ -22,7 +22,7 @@ from ktb.__main__ import app
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.inputs import EventStream, RawX, XOptions
 from ktb.modeling.build import build_model
-from ktb.x_files import x_file
+from ktb.outputs.x_image import x_file
 
 PLAIN = InputConfig(modality="other", encoding="image")
 KINDS = {

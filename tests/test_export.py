@@ -24,10 +24,10 @@ from app.x_form import x_options
 from ktb import Predictor, load_model
 from ktb.__main__ import app as command_line
 from ktb.analysis import Inspection
-from ktb.array_file import META, arrays_npz, prediction_arrays
 from ktb.inputs import XOptions
-from ktb.paper_figure import caption, figure_bytes
-from ktb.report import report_html
+from ktb.outputs.arrays import META, arrays_npz, prediction_arrays
+from ktb.outputs.figure import caption, figure_bytes
+from ktb.outputs.report import report_html
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

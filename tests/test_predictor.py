@@ -23,7 +23,7 @@ from ktb.inference.postprocess import decide
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.preprocess import network_size, resize_for_network
 from ktb.modeling.build import build_model
-from ktb.outputs import result_files
+from ktb.outputs.files import result_files
 from ktb.visualize import overlay
 
 MM = XOptions(unit="mm")

@@ -21,7 +21,7 @@ from ktb import Predictor, XOptions, load_model
 from ktb.analysis.comparison import VERDICTS, ChangedClass, deciding, difference
 from ktb.analysis.counterfactual import Change, apply, blurred, darkened, run, shifted
 from ktb.config import BRANCHES
-from ktb.outputs import result_files
+from ktb.outputs.files import result_files
 
 MODEL = "ktb-lite-nyuv2-depth"
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -18,7 +18,7 @@ from app.results import Result
 from ktb.analysis.agreement import disagreement_map, entropy_map
 from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.inference.prediction import ClassRow
-from ktb.outputs import result_zip
+from ktb.outputs.files import result_zip
 
 BALANCE_LEVEL = 2
 NOTHING = "none"

@@ -18,7 +18,7 @@ from ktb.analysis.color_range import balance_range
 from ktb.analysis.describe import describe_level
 from ktb.config import BRANCHES
 from ktb.inference.prediction import Branch, Prediction
-from ktb.outputs import OVERLAY_OPACITY, png_bytes, tagged
+from ktb.outputs.files import OVERLAY_OPACITY, png_bytes, tagged
 from ktb.visualize import outline_boundaries, overlay, scalar_to_colors
 
 MAX_SIDE = 1000  # pixels of a picture in the report

@@ -1,0 +1,1 @@
+"""What a prediction is saved as: masks, figures, reports, arrays."""
