@@ -12,7 +12,7 @@ from ktb.cli_options import echo_warnings
 from ktb.cli_progress import Progress
 
 if TYPE_CHECKING:
-    from ktb.batch import Outcome
+    from ktb.batch.runner import Outcome
     from ktb.datasets.pairing import Matched
 
 MANY = "Many pairs, matched by name"
@@ -63,7 +63,7 @@ def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "M
 @contextmanager
 def shown(matched: "Matched", workers: int | None, resume: bool, batch_size: int = 1):
     """Gives the `Running` of a batch whose progress is shown; under a launcher, of this process's share."""
-    from ktb.batch import Running
+    from ktb.batch.runner import Running
     from ktb.utils.distributed import rank_of
 
     rank = rank_of()
@@ -86,7 +86,7 @@ def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
 
     Exit code 1 if a pair failed, but not under a launcher, which would stop the other processes.
     """
-    from ktb.batch import RESULTS
+    from ktb.batch.runner import RESULTS
     from ktb.utils.distributed import rank_of
 
     rank = rank_of()

@@ -111,7 +111,7 @@ def encode(
         _encode_one(x, rgb, inputs, options, {"out": out, "report": report, "preview": preview}, kind)
         return
 
-    from ktb.batch_encode import encode_pairs
+    from ktb.batch.encode import encode_pairs
 
     kind = _kind(npy, sixteen_bit)
     matched = find_pairs(rgb_dir, x_dir, [out_dir])
@@ -167,7 +167,7 @@ def _encode_one(
 ) -> None:
     from PIL import Image
 
-    from ktb.batch_encode import encode_file
+    from ktb.batch.encode import encode_file
     from ktb.inputs import read_image_rgb, read_x
     from ktb.outputs.x_image import x_file, x_report
     from ktb.utils.atomic import write_atomically

@@ -126,7 +126,7 @@ def predict(
         raise ValueError(f"--out {out} is a file; give a folder.")
     options = flags.to_options()
 
-    from ktb.batch_predict import KINDS, predict_pairs
+    from ktb.batch.predict import KINDS, predict_pairs
     from ktb.checkpoints.load import load_model
     from ktb.inference.predictor import Predictor
     from ktb.inputs import read_image_rgb, read_x

@@ -18,10 +18,10 @@ from PIL import Image
 from test_model import stirred, tiny_swin_config
 from typer.testing import CliRunner
 
-import ktb.batch
+import ktb.batch.runner
 from ktb import load_model, read_image_rgb, read_x, save_model
 from ktb.__main__ import app
-from ktb.batch import Made, OutputError, Running, Steps, run_batch
+from ktb.batch.runner import Made, OutputError, Running, Steps, run_batch
 from ktb.config import InputConfig
 from ktb.datasets.pairing import FilePair
 from ktb.inference.predictor import Predictor
@@ -257,7 +257,7 @@ def test_ctrl_c_leaves_complete_files_and_goes_on(data, model, calls, monkeypatc
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_full_disk_stops_with_one_message(data, model, monkeypatch, workers):
-    original, lock, written = ktb.batch.write_atomically, threading.Lock(), []
+    original, lock, written = ktb.batch.runner.write_atomically, threading.Lock(), []
 
     def full(path, write):
         with lock:
@@ -267,7 +267,7 @@ def test_a_full_disk_stops_with_one_message(data, model, monkeypatch, workers):
         original(path, write)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ktb.batch, "write_atomically", full)
+        patch.setattr(ktb.batch.runner, "write_atomically", full)
         result = batch(data, model, "--workers", workers)
     assert result.exit_code == 2
     assert result.stderr.count("Error: ") == 1
@@ -402,7 +402,7 @@ def test_files_of_other_settings_are_not_taken_for_these(tmp_path, monkeypatch):
     pairs, out = pairs_of(tmp_path, 1), tmp_path / "out"
     run_batch(pairs, out, text_steps(), {"s": "A"})
     other = text_steps(compute=lambda texts: ["other"] * len(texts))
-    original = ktb.batch._write
+    original = ktb.batch.runner._write
 
     def written_and_off(path, contents):
         original(path, contents)
@@ -410,7 +410,7 @@ def test_files_of_other_settings_are_not_taken_for_these(tmp_path, monkeypatch):
             raise OSError(errno.EIO, "gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ktb.batch, "_write", written_and_off)
+        patch.setattr(ktb.batch.runner, "_write", written_and_off)
         with pytest.raises(OutputError, match="gone"):
             run_batch(pairs, out, other, {"s": "B"})
     assert (out / "00.out").read_text() == "other"

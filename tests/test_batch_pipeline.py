@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from test_batch import batch, calls, data, model, pairs_of, records, text_steps  # noqa: F401
 
-import ktb.read_ahead
-from ktb.batch import Running, run_batch
+import ktb.batch.prefetch
+from ktb.batch.prefetch import ReadAhead
+from ktb.batch.runner import Running, run_batch
 from ktb.inference.predictor import Predictor
-from ktb.read_ahead import ReadAhead
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,7 +80,7 @@ def test_one_that_fails_in_a_group_does_not_take_the_others_along(tmp_path):
 
 def test_heavy_pairs_do_not_fill_the_memory(tmp_path, monkeypatch):
     """A reader that is faster than the network: what waits has room in the bound."""
-    monkeypatch.setattr(ktb.read_ahead, "MAX_WAITING_BYTES", 300)
+    monkeypatch.setattr(ktb.batch.prefetch, "MAX_WAITING_BYTES", 300)
     alive, most, lock = [0], [0], threading.Lock()
 
     def count(by):

@@ -17,8 +17,9 @@ from app.network import SharedPredictor
 from app.panels import maps
 from app.service import Service
 from app.ui import build_page, launch_options
-from ktb import built_in_models, read_ahead
+from ktb import built_in_models
 from ktb.__main__ import app
+from ktb.batch import prefetch
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.official import our_name
 from ktb.config import Encoding, Modality
@@ -237,7 +238,7 @@ def test_figures_of_large_and_many_are_those_of_the_code():
     assert preprocess.MAX_NETWORK_PIXELS == 3840 * 2176
     assert "3840 × 2176" in MANY
     assert f"{MAX_DIFFERENT:.1%}".replace("%", " %") in MANY
-    assert read_ahead.MAX_WAITING_BYTES == 2**30
+    assert prefetch.MAX_WAITING_BYTES == 2**30
     assert Rank(1, 4).share(range(12)) == range(1, 12, 4)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
+from ktb.batch.runner import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.datasets.pairing import FilePair
 from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import Prepared
@@ -78,7 +78,7 @@ def predict_pairs(
         estimate: such as `ktb.inputs.depth_estimation.DepthEstimator`, makes X from the photograph.
         branches: "all" adds labels_rgb, labels_x, masks_rgb and masks_x.
         settings: more that the results depend on, such as the checkpoint's file.
-        running: how; errors as `ktb.batch.run_batch`.
+        running: how; errors as `ktb.batch.runner.run_batch`.
     """
     kinds = KINDS[branches]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ktb.journal import Journal
+from ktb.batch.journal import Journal
 from ktb.utils.distributed import Rank
 from ktb.utils.lock import FileLock, locked
 

@@ -1,6 +1,6 @@
 """Many pairs through one function: files are read ahead and written behind by threads, failures recorded.
 
-A folder of results holds the files, `results.jsonl` with a line for each pair (`ktb.journal`), and `run.json`
+A folder of results holds the files, `results.jsonl` with a line for each pair (`ktb.batch.journal`), and `run.json`
 with the settings. A run that was cut short goes on where it stopped. Several processes share the pairs.
 """
 
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ktb.batch.journal import Journal, Record, is_complete, stamp
+from ktb.batch.prefetch import ReadAhead
+from ktb.batch.shared_journal import RESULTS, open_journal
 from ktb.datasets.pairing import FilePair
-from ktb.journal import Journal, Record, is_complete, stamp
-from ktb.read_ahead import ReadAhead
-from ktb.shared_journal import RESULTS, open_journal
 from ktb.utils.atomic import write_atomically
 from ktb.utils.distributed import Rank
 

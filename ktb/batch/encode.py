@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ktb.batch import DEFAULTS, Made, Outcome, Running, Steps, run_batch
+from ktb.batch.runner import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.datasets.pairing import FilePair
 from ktb.inputs import (
@@ -39,7 +39,7 @@ def encode_pairs(
     Args:
         pairs: from `ktb.datasets.pairing.match`; photographs give the size, without them X keeps its own.
         inputs: see `encode_file`.
-        running: how; errors as `ktb.batch.run_batch`.
+        running: how; errors as `ktb.batch.runner.run_batch`.
     """
     suffix = ".npy" if kind == "npy" else ".png"
 
