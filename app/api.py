@@ -20,9 +20,9 @@ from app.service import Service, XSource
 from app.sessions import SessionStore
 from ktb.analysis.ground_truth import Numbering
 from ktb.analysis.targets import TargetKind
-from ktb.sequence_drawing import VIEWS
-from ktb.sequence_video import MAX_FPS
-from ktb.sequences import SequenceOptions
+from ktb.video.drawing import VIEWS
+from ktb.video.run import SequenceOptions
+from ktb.video.video_source import MAX_FPS
 
 NETWORK = {"concurrency_limit": 1, "concurrency_id": "network"}
 

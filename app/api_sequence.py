@@ -12,7 +12,7 @@ from typing import Any
 from app.answers import as_base64, plain
 from app.api_calls import Calls, options_of, streams_text
 from app.recording import recording_run, result_names
-from ktb.sequences import SequenceOptions, SequenceResult
+from ktb.video.run import SequenceOptions, SequenceResult
 
 MAX_VIDEO_BYTES = 64 * 2**20
 """Of a video in an answer; a larger one is left out, which the answer says."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from app.service import Service
 from ktb.inputs import XOptions
 from ktb.inputs.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
-from ktb.sequence_frames import LimitedFrames
-from ktb.sequence_video import VideoFrames
-from ktb.sequence_zip import ZipFrames
-from ktb.sequences import REPORT, TABLE, SequenceOptions, SequenceRun
+from ktb.video.frames import LimitedFrames
+from ktb.video.run import REPORT, TABLE, SequenceOptions, SequenceRun
+from ktb.video.video_source import VideoFrames
+from ktb.video.zip_source import ZipFrames
 
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "sequence"}
 """Of every event and endpoint that runs a recording."""

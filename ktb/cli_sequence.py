@@ -11,7 +11,7 @@ from ktb.cli_progress import Progress
 from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:
-    from ktb.sequences import FrameRecord
+    from ktb.video.run import FrameRecord
 
 
 def sequence(
@@ -66,7 +66,7 @@ def sequence(
 
     from ktb.checkpoints.load import load_model
     from ktb.inference.predictor import Predictor
-    from ktb.sequences import SequenceOptions, open_frames, run_sequence
+    from ktb.video.run import SequenceOptions, open_frames, run_sequence
 
     views = tuple(view.strip() for view in layout.split(",") if view.strip())
     options = SequenceOptions(x_options, fps, views, opacity, container)

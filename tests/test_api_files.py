@@ -22,8 +22,8 @@ from test_sequences import frames_of, pair, read_video, write_video, zipped
 
 from app import recording
 from app.uploads import NO_ADDRESSES, NOT_HERE
-from ktb.sequence_zip import ZipFrames
-from ktb.sequences import SequenceOptions, run_sequence
+from ktb.video.run import SequenceOptions, run_sequence
+from ktb.video.zip_source import ZipFrames
 
 MODEL = "ktb-lite-nyuv2-depth"
 

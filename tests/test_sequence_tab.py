@@ -22,7 +22,7 @@ from app.panels.sequence import shares_plot
 from app.service import Service
 from app.turns import SINGLES_FIRST, Turns
 from app.ui import build_page, launch_options
-from ktb.sequence_table import SHARE
+from ktb.video.table import SHARE
 
 VIDEO = "#ktb-sequence video"
 

@@ -23,12 +23,12 @@ from ktb.__main__ import app
 from ktb.config import InputConfig
 from ktb.inputs import RawX, limits
 from ktb.modeling.build import build_model
-from ktb.sequence_drawing import Composer, VideoFile
-from ktb.sequence_frames import FolderFrames, Frame, LimitedFrames, natural_key
-from ktb.sequence_table import BALANCE, SHARE
-from ktb.sequence_video import VideoFrames
-from ktb.sequence_zip import ZipFrames
-from ktb.sequences import SequenceOptions, SequenceRun, open_frames, read_shares, run_sequence
+from ktb.video.drawing import Composer, VideoFile
+from ktb.video.frames import FolderFrames, Frame, LimitedFrames, natural_key
+from ktb.video.run import SequenceOptions, SequenceRun, open_frames, read_shares, run_sequence
+from ktb.video.table import BALANCE, SHARE
+from ktb.video.video_source import VideoFrames
+from ktb.video.zip_source import ZipFrames
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -201,14 +201,14 @@ def test_what_is_no_zip_is_refused(tmp_path):
 
 def test_too_many_members_and_too_many_bytes_are_refused(tmp_path, monkeypatch):
     path = zipped(tmp_path / "many.zip", frames_of(3))
-    monkeypatch.setattr("ktb.sequence_zip.MAX_SEQUENCE_MEMBERS", 5)
+    monkeypatch.setattr("ktb.video.zip_source.MAX_SEQUENCE_MEMBERS", 5)
     with pytest.raises(ValueError, match="6 members; at most 5"):
         ZipFrames(path)
-    monkeypatch.setattr("ktb.sequence_zip.MAX_SEQUENCE_DIRECTORY", 100)
+    monkeypatch.setattr("ktb.video.zip_source.MAX_SEQUENCE_DIRECTORY", 100)
     with pytest.raises(ValueError, match="far more than 5 members"):
         ZipFrames(path)
     monkeypatch.undo()
-    monkeypatch.setattr("ktb.sequence_zip.MAX_SEQUENCE_BYTES", 1000)
+    monkeypatch.setattr("ktb.video.zip_source.MAX_SEQUENCE_BYTES", 1000)
     with pytest.raises(ValueError, match="MiB unpacked; at most"):
         ZipFrames(path)
 

@@ -11,8 +11,8 @@ import numpy as np
 from app.glossary import term
 from app.panels.x_input import error_box, warnings_box
 from app.pictures import display_size, image_tag
-from ktb.sequence_table import FrameRecord
-from ktb.sequences import SequenceResult
+from ktb.video.run import SequenceResult
+from ktb.video.table import FrameRecord
 
 EMPTY = """<div class="ktb-empty"><b>No recording yet</b>
 <span>Upload a zip with a folder <i>rgb</i> and a folder <i>x</i> of equally named frames, or a video of

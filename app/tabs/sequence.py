@@ -25,10 +25,10 @@ from app.web.ids import request_id
 from app.x_form import XForm, x_options
 from ktb.inputs import XOptions
 from ktb.inputs.limits import MAX_SEQUENCE_FRAMES
-from ktb.sequence_drawing import VIEWS
-from ktb.sequence_frames import LimitedFrames
-from ktb.sequence_video import VIDEOS
-from ktb.sequences import SequenceOptions, SequenceRun, read_shares
+from ktb.video.drawing import VIEWS
+from ktb.video.frames import LimitedFrames
+from ktb.video.run import SequenceOptions, SequenceRun, read_shares
+from ktb.video.video_source import VIDEOS
 
 MAX_FAILURES = 5  # that are told
 _log = logging.getLogger(__name__)

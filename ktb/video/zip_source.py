@@ -20,7 +20,7 @@ from ktb.inputs.limits import (
     MAX_SEQUENCE_MEMBERS,
     check_bytes,
 )
-from ktb.sequence_frames import Frame, left_out, natural_key, read_frame
+from ktb.video.frames import Frame, left_out, natural_key, read_frame
 
 RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "photographs", "left")
 _DAMAGED = (

@@ -17,11 +17,11 @@ import numpy as np
 from ktb.config import LEVELS
 from ktb.inference.prediction import Prediction
 from ktb.inputs import AUTO, InputError, XOptions
-from ktb.sequence_drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
-from ktb.sequence_frames import FolderFrames, Frame, Frames
-from ktb.sequence_table import FrameRecord, Table, read_shares
-from ktb.sequence_video import MAX_FPS, VideoFrames, is_video
-from ktb.sequence_zip import ZipFrames
+from ktb.video.drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
+from ktb.video.frames import FolderFrames, Frame, Frames
+from ktb.video.table import FrameRecord, Table, read_shares
+from ktb.video.video_source import MAX_FPS, VideoFrames, is_video
+from ktb.video.zip_source import ZipFrames
 
 if TYPE_CHECKING:
     from ktb.inference.predictor import Predictor
@@ -47,7 +47,7 @@ class SequenceOptions:
     Attributes:
         x: what is known about X, the same for all frames.
         fps: of the result video; None takes the recording's, or 10.
-        layout: keys of `ktb.sequence_drawing.VIEWS`, from left to right.
+        layout: keys of `ktb.video.drawing.VIEWS`, from left to right.
         opacity: of the mask over the photograph, 0..1.
         container: "webm" (VP8), which browsers play, or "mp4" (MPEG-4 part 2), which they do not.
 

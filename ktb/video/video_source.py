@@ -11,7 +11,7 @@ import numpy as np
 
 from ktb.inputs import InputError, RawX
 from ktb.inputs.limits import check_size
-from ktb.sequence_frames import Frame
+from ktb.video.frames import Frame
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 MAX_FPS = 240.0
