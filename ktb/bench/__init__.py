@@ -5,7 +5,7 @@ that whatever else the machine does meets all of them. A ratio is the median of 
 """
 
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case, make_cases
-from ktb.bench.picture import draw
+from ktb.bench.plot import draw
 from ktb.bench.run import Frames, run_cases
 
 __all__ = ["BASELINE", "RANDOM_MODELS", "Case", "Frames", "draw", "make_cases", "run_cases"]

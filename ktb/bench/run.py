@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from ktb.analysis.ground_truth import Numbering
 from ktb.analysis.metrics import class_iou
 from ktb.bench.cases import BASELINE, Case
-from ktb.bench.networks import model_file
+from ktb.bench.models import model_file
 from ktb.bench.worker import serve
 from ktb.datasets.pairing import scan
 

@@ -21,7 +21,7 @@ from ktb.bench.measure import (
     seconds_of_parts,
     timed,
 )
-from ktb.bench.networks import make_inputs, make_network
+from ktb.bench.models import make_inputs, make_network
 from ktb.checkpoints.load import load_model
 from ktb.inference.predictor import Predictor
 from ktb.inputs import read_image_rgb, read_x
