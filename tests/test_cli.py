@@ -9,19 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ktb.__main__
 import numpy as np
 import pytest
 import torch
+from ktb.__main__ import app
 from pairs import write_pair
 from PIL import Image
 from test_model import stirred, tiny_model, tiny_swin_config
 from typer.testing import CliRunner
 
-import ktb.__main__
 from ktb import save_model
-from ktb.__main__ import app
 from ktb.checkpoints import registry
-from ktb.cli_progress import Progress
+from ktb.cli.progress import Progress
 from ktb.config import InputConfig
 from ktb.modeling.build import build_model
 
@@ -203,7 +203,7 @@ def test_progress_has_a_line_that_is_written_over_on_a_terminal_only(monkeypatch
             return True
 
     clock = [0.0]
-    monkeypatch.setattr("ktb.cli_progress.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ktb.cli.progress.time.monotonic", lambda: clock[0])
     terminal, file = Terminal(), io.StringIO()
     for stream in (terminal, file):
         clock[0] = 0.0

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ktb.cli_models import located
+from ktb.cli.models import located
 
 
 def export(

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from ktb.cli_progress import EVERY_SECONDS, clock
+from ktb.cli.progress import EVERY_SECONDS, clock
 
 if TYPE_CHECKING:
     from ktb.checkpoints.remote import Transfer

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ktb.cli_options import echo_warnings
-from ktb.cli_progress import Progress
+from ktb.cli.options import echo_warnings
+from ktb.cli.progress import Progress
 
 if TYPE_CHECKING:
     from ktb.batch.runner import Outcome

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktb.cli_options import user_errors
+from ktb.cli.options import user_errors
 
 if TYPE_CHECKING:
     from ktb.checkpoints.importing import Outcome

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ktb.cli_batch import (
+from ktb.cli.batch import (
     MANY,
     BatchSize,
     Resume,
@@ -17,8 +17,8 @@ from ktb.cli_batch import (
     shown,
     tell_outcome,
 )
-from ktb.cli_models import located
-from ktb.cli_options import (
+from ktb.cli.models import located
+from ktb.cli.options import (
     PrecisionFlag,
     RuntimeFlag,
     XFlags,

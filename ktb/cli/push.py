@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ktb.cli_models import located
+from ktb.cli.models import located
 
 
 def push(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktb.cli_batch import Resume, Workers, find_pairs, shown, tell_outcome
-from ktb.cli_models import located
-from ktb.cli_options import XFlags, echo_warnings, require_none, require_one
+from ktb.cli.batch import Resume, Workers, find_pairs, shown, tell_outcome
+from ktb.cli.models import located
+from ktb.cli.options import XFlags, echo_warnings, require_none, require_one
 
 if TYPE_CHECKING:
     from ktb.config import InputConfig

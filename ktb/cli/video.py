@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ktb.cli_models import located
-from ktb.cli_options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_one
-from ktb.cli_progress import Progress
+from ktb.cli.models import located
+from ktb.cli.options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_one
+from ktb.cli.progress import Progress
 from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:

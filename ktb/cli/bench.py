@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ktb.cli_models import located
+from ktb.cli.models import located
 from ktb.utils.distributed import require_device
 
 _SCORED = "With labelled pairs, whose mean IoU every runtime is scored on"

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from ktb.cli_bench import bench
-from ktb.cli_encode import encode
-from ktb.cli_export import export
-from ktb.cli_models import located
-from ktb.cli_options import takes_x_flags, user_errors
-from ktb.cli_predict import predict
-from ktb.cli_push import push
-from ktb.cli_sequence import sequence
-from ktb.cli_zoo import zoo_app
+from ktb.cli.bench import bench
+from ktb.cli.encode import encode
+from ktb.cli.export import export
+from ktb.cli.models import located
+from ktb.cli.options import takes_x_flags, user_errors
+from ktb.cli.predict import predict
+from ktb.cli.push import push
+from ktb.cli.video import sequence
+from ktb.cli.zoo import zoo_app
 
 # torch and timm take seconds to import, so everything of the library is imported inside the commands.
 
@@ -72,7 +72,7 @@ def info(model: ModelArgument) -> None:
     """Show the configuration and the card of a built-in model, one of our files, or an official .pth."""
     from ktb.checkpoints.load import load_model
     from ktb.checkpoints.metadata import is_adapter_file, read_header
-    from ktb.describe import adapter_lines, config_lines, model_lines, value_lines
+    from ktb.cli.describe import adapter_lines, config_lines, model_lines, value_lines
 
     if is_adapter_file(path := located(model)):
         config, card = read_header(path)
@@ -145,7 +145,7 @@ def import_official(
     _require_new_file(target, force)
 
     from ktb.checkpoints.load import load_official, save_model
-    from ktb.describe import config_lines, model_lines
+    from ktb.cli.describe import config_lines, model_lines
 
     model = load_official(source, name, dataset=dataset, modality=modality)
     _echo_all(config_lines(model.config))
