@@ -278,10 +278,10 @@ def parse(
 
 def check_training_names(module: str, options: argparse.Namespace) -> None:
     """Names among a command's values: recipes with their settings, datasets, splits, families."""
-    from training.datasets import REGISTRY
-    from training.datasets.parts import choose
+    from training.data.datasets import REGISTRY
+    from training.data.datasets.sample import choose
     from training.recipes import get_recipe, override
-    from training.robustness_conditions import select
+    from training.robustness.conditions import select
 
     if module == "training.train":
         recipe = override(get_recipe(options.recipe), options.set)

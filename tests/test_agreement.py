@@ -10,7 +10,7 @@ from trees import TREES, make_tree, write
 
 from ktb.config import InputConfig
 from ktb.inputs import NEAR_DARK, XOptions, encode_x, read_x
-from training.datasets import REGISTRY, build_dataset
+from training.data.datasets import REGISTRY, build_dataset
 
 SIZE = (64, 96)
 ALL = [(name, modality) for name, kind in REGISTRY.items() for modality in kind.modalities]

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from training.augment import AugmentConfig, augment, disturb_x, jitter_colors
-from training.datasets.parts import Sample
+from training.data.augment import AugmentConfig, augment, disturb_x, jitter_colors
+from training.data.datasets.sample import Sample
 
 PLAIN = AugmentConfig(crop=(48, 64), scale=(0.5, 2.0), jitter=0, blur=0)
 

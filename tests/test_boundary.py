@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.boundary import BoundaryCounts
+from training.evaluation.boundary import BoundaryCounts
 
 SIZE = 60
 

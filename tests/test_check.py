@@ -10,9 +10,9 @@ import yaml
 from trees import TREES, codes, make_tree, write, write_list
 
 from training.check import check, main
-from training.contact_sheet import Card, contact_sheet, x_picture
-from training.datasets import REGISTRY
-from training.datasets.parts import Sample
+from training.data.contact_sheet import Card, contact_sheet, x_picture
+from training.data.datasets import REGISTRY
+from training.data.datasets.sample import Sample
 
 SIZE = (32, 40)
 

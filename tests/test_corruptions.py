@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.corruptions import KINDS, Corruption, hole_mask
-from training.datasets.parts import Sample
+from training.data.datasets.sample import Sample
+from training.robustness.corruptions import KINDS, Corruption, hole_mask
 
 HEIGHT, WIDTH = 96, 128
 LEVELS = [(name, level) for name, kind in KINDS.items() for level in kind.levels]

@@ -10,9 +10,9 @@ from trees import TREES, codes, make_tree, picture, write
 
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.labels import DATASETS
-from training.datasets import REGISTRY, build_dataset, hold_out
-from training.datasets.deliver import corruption_case
-from training.datasets.parts import LayoutError
+from training.data.datasets import REGISTRY, build_dataset, hold_out
+from training.data.datasets.deliver import corruption_case
+from training.data.datasets.sample import LayoutError
 
 ALL = [(name, modality) for name, kind in REGISTRY.items() for modality in kind.modalities]
 

@@ -13,10 +13,10 @@ from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.parts import count_parameters
 from training import train
-from training.batch_picture import CELL, MAX_ROWS, draw_batch
-from training.batches import Batch
 from training.cost import ASSUMED_RATES, Cost, measure, shapes_only
-from training.datasets import REGISTRY, build_dataset
+from training.data.batch_sheet import CELL, MAX_ROWS, draw_batch
+from training.data.datasets import REGISTRY, build_dataset
+from training.data.loader import Batch
 from training.dry_run import _without_files
 from training.recipes import Recipe, get_recipe, override, sunrgbd
 

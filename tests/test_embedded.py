@@ -10,10 +10,10 @@ from app.examples import examples
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoints.metadata import read_header
 from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models
-from training.corruptions import Corruption
-from training.datasets import build_dataset
-from training.event_simulator import EventOptions
-from training.scoring import evaluate
+from training.data.datasets import build_dataset
+from training.evaluation.evaluator import evaluate
+from training.events.simulator import EventOptions
+from training.robustness.corruptions import Corruption
 from training.simulate_events import simulate_folder
 
 EVENT_MODEL = "ktb-lite-nyuv2-event"

@@ -17,13 +17,13 @@ from ktb.labels import DATASETS
 from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.model import KTBOutput
 from training import evaluate as evaluation
-from training import robustness
-from training.boundary import BoundaryCounts
-from training.datasets import build_dataset
-from training.datasets.parts import Sample
-from training.metrics import ConfusionMatrix
-from training.scoring import describe, evaluate
-from training.views import MSF_SCALES, Views, average_windows, network_input
+from training.data.datasets import build_dataset
+from training.data.datasets.sample import Sample
+from training.evaluation.boundary import BoundaryCounts
+from training.evaluation.evaluator import describe, evaluate
+from training.evaluation.inference import MSF_SCALES, Views, average_windows, network_input
+from training.evaluation.metrics import ConfusionMatrix
+from training.robustness import suite
 
 HEIGHT, WIDTH = 60, 90
 
@@ -461,7 +461,7 @@ def test_command_writes_boundary_and_confusion(root, tmp_path, fake_model, caplo
 
 def test_robustness_gets_a_folder_beside_the_file(root, tmp_path, fake_model, monkeypatch):
     calls = []
-    monkeypatch.setattr(robustness, "run", lambda *a, **k: calls.append((a, k)))
+    monkeypatch.setattr(suite, "run", lambda *a, **k: calls.append((a, k)))
     with pytest.raises(FileNotFoundError):  # it leaves the JSON file to the suite's folder
         command(root, tmp_path, "--limit 1 --size 64 --robustness")
     with pytest.raises(FileNotFoundError):

@@ -11,7 +11,7 @@ import pytest
 
 from ktb.inputs import EventStream, event_frame
 from training import simulate_events as command
-from training.event_simulator import (
+from training.events.simulator import (
     EventOptions,
     camera_path,
     log_intensity,
@@ -47,7 +47,7 @@ def moving_right(monkeypatch, pixels: float) -> None:
         motions[:, 0, 2] = pixels * (1 - share)  # the view's pixel x shows the photograph's x + motion
         return share * duration_us, motions
 
-    monkeypatch.setattr("training.event_simulator.camera_path", path)
+    monkeypatch.setattr("training.events.simulator.camera_path", path)
 
 
 def step_edge(left: int, right: int) -> np.ndarray:

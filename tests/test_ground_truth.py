@@ -22,7 +22,7 @@ from ktb.analysis.ground_truth import (
     score,
     scored_shares,
 )
-from training.metrics import ConfusionMatrix
+from training.evaluation.metrics import ConfusionMatrix
 
 PALETTE = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
 SIZE = (64, 96)

@@ -11,7 +11,7 @@ from torchmetrics.classification import (
     MulticlassJaccardIndex,
 )
 
-from training.metrics import ConfusionMatrix
+from training.evaluation.metrics import ConfusionMatrix
 
 
 def counted(pred, label, num_classes):

@@ -11,7 +11,7 @@ from PIL import Image
 from ktb.config import InputConfig
 from ktb.datasets.custom import OwnData
 from ktb.inputs import XOptions, encode_x, read_image_rgb, read_x
-from training.datasets import OwnDataset, build_dataset
+from training.data.datasets import OwnDataset, build_dataset
 
 SIZE = (32, 40)
 BASE = {"rgb": "rgb", "x": "x", "labels": "labels", "modality": "thermal", "classes": ["soil", "tree"]}

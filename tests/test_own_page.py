@@ -27,7 +27,7 @@ from ktb.config import InputConfig, Modality
 from ktb.inputs import XOptions, read_image_rgb, read_x
 from ktb.labels import DatasetLabels
 from ktb.modeling.build import build_model, lite_config
-from training.datasets import OwnDataset
+from training.data.datasets import OwnDataset
 
 SIZE = (64, 96)
 LABELS = DatasetLabels("farm", "farm", ("soil", "tree"), ((150, 90, 40), (40, 150, 60)))

@@ -10,8 +10,8 @@ from PIL import Image
 from trees import make_tree
 
 import training.recipes
-from training.assemble import model_config
-from training.datasets import REGISTRY, build_dataset
+from training.data.datasets import REGISTRY, build_dataset
+from training.model import model_config
 from training.recipes import GROUPS, RECIPES, Recipe, changed_model, get_recipe, override
 from training.recipes.base import NO_SETTINGS
 

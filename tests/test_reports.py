@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ktb.labels import DATASETS
-from training.reports import (
+from training.evaluation.reports import (
     branch_table,
     draw_confusion,
     markdown,

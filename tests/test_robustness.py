@@ -12,13 +12,13 @@ from ktb.checkpoints.load import save_model
 from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.model import KTBOutput
-from training import robustness
-from training.corruptions import KINDS, Corruption
-from training.datasets import build_dataset
-from training.robustness import fingerprint, run
-from training.robustness_conditions import CORRUPTED, all_conditions, select
-from training.robustness_report import contact_sheet, curve_figure, missing_figure
-from training.scoring import evaluate
+from training.data.datasets import build_dataset
+from training.evaluation.evaluator import evaluate
+from training.robustness import suite
+from training.robustness.conditions import CORRUPTED, all_conditions, select
+from training.robustness.corruptions import KINDS, Corruption
+from training.robustness.report import contact_sheet, curve_figure, missing_figure
+from training.robustness.suite import fingerprint, run
 
 HEIGHT, WIDTH = 60, 90
 
@@ -82,7 +82,7 @@ def calls(monkeypatch):
         made.append({key: settings.get(key) for key in ("corruption", "missing", "missing_as")})
         return evaluate(*args, **settings)
 
-    monkeypatch.setattr(robustness, "evaluate", counting)
+    monkeypatch.setattr(suite, "evaluate", counting)
     return made
 
 
@@ -216,7 +216,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(dataset, tmp_path, monkeypa
             raise KeyboardInterrupt
         return evaluate(*args, **settings)
 
-    monkeypatch.setattr(robustness, "evaluate", stopping)
+    monkeypatch.setattr(suite, "evaluate", stopping)
     wanted = {"conditions": ["x-pixels"], "progress": False}
     with pytest.raises(KeyboardInterrupt):
         run(Reader(), dataset, tmp_path / "a", **wanted)
@@ -307,7 +307,7 @@ def test_command(root, tmp_path, capsys, one_thread):
     save_model(tmp_path / "m.safetensors", build_model(lite_config()), {})
     common = f"--dataset nyuv2 --data {root} --out {tmp_path}/out"
     command = f"{common} --model {tmp_path}/m.safetensors --every 2 --size 64 --bf16 --device cpu"
-    robustness.main([*command.split(), "--families", "missing", "x-shift/2"])
+    suite.main([*command.split(), "--families", "missing", "x-shift/2"])
     record = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert list(record["conditions"]) == [
         "clean",
@@ -317,7 +317,7 @@ def test_command(root, tmp_path, capsys, one_thread):
     assert record["settings"]["images"] == 1
     assert record["settings"]["modality"] == "depth"  # what the model was made for, not the data set's first
     assert "bfloat16" in record["protocol"]
-    robustness.main([*common.split(), "--show", "1", "--modality", "depth"])
+    suite.main([*common.split(), "--show", "1", "--modality", "depth"])
     assert cv2.imread(f"{tmp_path}/out/corruptions.png").shape[1] == 6 * 228
     for bad, message in (
         (common, "give --model, or --show"),
@@ -328,5 +328,5 @@ def test_command(root, tmp_path, capsys, one_thread):
         (f"{command} --seed 3 --families missing", "holds figures of another seed"),
     ):
         with pytest.raises(SystemExit):
-            robustness.main(bad.split())
+            suite.main(bad.split())
         assert message in capsys.readouterr().err

@@ -14,7 +14,7 @@ import torch
 from trees import make_tree
 
 from ktb.checkpoints.load import load_model
-from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE
+from training.engine.trainer import BEST_FILE, MODEL_FILE, STATE_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [

@@ -16,15 +16,15 @@ from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
 from training import train
-from training.assemble import checkpoint_blocks, model_config
-from training.batches import BatchLoader, Share
-from training.datasets.parts import Sample
-from training.engine import MODEL_FILE, STATE_FILE, Trainer
-from training.optimization import WeightAverage, parameter_groups, rate_at
-from training.progress import Limits
+from training.data.datasets.sample import Sample
+from training.data.loader import BatchLoader, Share
+from training.engine.optim import WeightAverage, parameter_groups, rate_at
+from training.engine.state import RunLog
+from training.engine.stopping import Limits
+from training.engine.trainer import MODEL_FILE, STATE_FILE, Trainer
+from training.engine.validation import EVAL_COLUMNS, Validation
+from training.model import checkpoint_blocks, model_config
 from training.recipes import Recipe, get_recipe, override
-from training.state import RunLog
-from training.validation import EVAL_COLUMNS, Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -375,7 +375,7 @@ def test_validation_leaves_the_last_save_to_the_trainer(tmp_path, monkeypatch):
     save = run.save
     monkeypatch.setattr(run, "save", lambda: (saved.append(run.step), save()))
     scores = {branch: {"miou": 1.0, "pixel_accuracy": 1.0, "class_accuracy": 1.0} for branch in BRANCHES}
-    monkeypatch.setattr("training.validation.evaluate", lambda *_, **__: scores | {"images": 1})
+    monkeypatch.setattr("training.engine.validation.evaluate", lambda *_, **__: scores | {"images": 1})
     watch = Validation(Frames(), [0], "one frame", False, tmp_path)
     watch.log = RunLog(tmp_path / "eval.csv", EVAL_COLUMNS)
     assert run.train(Limits(save_every=math.inf), watch)

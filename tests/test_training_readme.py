@@ -15,12 +15,12 @@ from ktb.checkpoints.pretrained import usual_name
 from ktb.datasets.schema import read_keys
 from ktb.labels import DATASETS
 from ktb.modeling.build import swin_config
-from training.corruptions import KINDS
-from training.datasets import REGISTRY
+from training.data.datasets import REGISTRY
 from training.publish import REQUIRED
 from training.recipes import RECIPES, Recipe, override
-from training.recipes.settings import template
-from training.robustness_conditions import CORRUPTED, FAMILIES, all_conditions
+from training.recipes.overrides import template
+from training.robustness.conditions import CORRUPTED, FAMILIES, all_conditions
+from training.robustness.corruptions import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "training" / "README.md"

@@ -23,10 +23,10 @@ from tqdm import tqdm
 from ktb.datasets.custom import OwnData
 from ktb.labels import DATASETS, IGNORE_INDEX
 from ktb.utils.atomic import write_atomically
-from training.contact_sheet import Card, contact_sheet
-from training.datasets import REGISTRY, build_dataset
-from training.datasets.base import PairDataset
-from training.datasets.parts import LayoutError, Sample, choose
+from training.data.contact_sheet import Card, contact_sheet
+from training.data.datasets import REGISTRY, build_dataset
+from training.data.datasets.base import PairDataset
+from training.data.datasets.sample import LayoutError, Sample, choose
 
 MAX_PROBLEMS = 50
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ktb.modeling.model import KTB
-from training.assemble import make_model
-from training.datasets import PairDataset
+from training.data.datasets import PairDataset
 from training.losses import PixelLoss, mmst_loss
+from training.model import make_model
 from training.recipes import Recipe
 
 # Operations per second that one GPU is assumed to sustain. fp32: half of the 19.5e12 that an A100 can do

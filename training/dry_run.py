@@ -14,12 +14,12 @@ from ktb.labels import DATASETS
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
 from ktb.modeling.parts import count_parameters
-from training.batch_picture import draw_batch
-from training.batches import BatchLoader
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
-from training.datasets import REGISTRY
-from training.datasets.parts import choose
-from training.engine import batch_masks
+from training.data.batch_sheet import draw_batch
+from training.data.datasets import REGISTRY
+from training.data.datasets.sample import choose
+from training.data.loader import BatchLoader
+from training.engine.trainer import batch_masks
 from training.recipes import RECIPES, Recipe
 from training.recipes.base import NO_SETTINGS
 

@@ -6,7 +6,7 @@
     python -m training.evaluate … --boundary --confusion      # boundary F1, confusion matrices
     python -m training.evaluate … --robustness                # missing, shifted and damaged inputs
 
-The protocol is that of `training.scoring` and stands in every file.
+The protocol is that of `training.evaluation.evaluator` and stands in every file.
 """
 
 import argparse
@@ -20,12 +20,18 @@ import torch
 
 from ktb.checkpoints.load import load_model
 from ktb.modeling.model import KTB
-from training.cpu import keep_freed_memory
-from training.datasets import REGISTRY, build_dataset
-from training.datasets.base import PairDataset
-from training.reports import branch_table, condition_table, image_count, text_table, write_report
-from training.scoring import attention_statistics, describe, evaluate
-from training.views import MSF_SCALES
+from training.data.datasets import REGISTRY, build_dataset
+from training.data.datasets.base import PairDataset
+from training.engine.cpu import keep_freed_memory
+from training.evaluation.evaluator import attention_statistics, describe, evaluate
+from training.evaluation.inference import MSF_SCALES
+from training.evaluation.reports import (
+    branch_table,
+    condition_table,
+    image_count,
+    text_table,
+    write_report,
+)
 
 __all__ = ["attention_statistics", "describe", "evaluate", "main"]
 
@@ -59,9 +65,9 @@ def run(options: argparse.Namespace, command: str) -> None:
     dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
     indices = range(0, len(dataset), options.every)[: options.limit]
     if options.robustness is not None:
-        from training import robustness  # it builds on this evaluation
+        from training.robustness import suite  # it builds on this evaluation
 
-        robustness.run(
+        suite.run(
             model,
             dataset,
             options.out.with_name(f"{options.out.stem}_robustness"),

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from ktb.inputs import COUNT_SATURATION, EventStream, read_image_rgb
 from ktb.utils.atomic import write_atomically
-from training.event_simulator import EventOptions, simulate_frame
+from training.events.simulator import EventOptions, simulate_frame
 
 logger = logging.getLogger(__name__)
 

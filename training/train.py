@@ -22,17 +22,17 @@ from accelerate import Accelerator
 from ktb.checkpoints.adapters import save_adapter
 from ktb.checkpoints.load import save_model
 from ktb.utils.atomic import write_atomically
-from training.assemble import label_counts, make_model
-from training.batches import BatchLoader, Share
-from training.cpu import keep_freed_memory, strided_depthwise_in_float32
-from training.datasets import REGISTRY, PairDataset, build_dataset, hold_out
-from training.distributed import world
-from training.engine import BEST_FILE, MODEL_FILE, STATE_FILE, Trainer
+from training.data.datasets import REGISTRY, PairDataset, build_dataset, hold_out
+from training.data.loader import BatchLoader, Share
+from training.engine.cpu import keep_freed_memory, strided_depthwise_in_float32
+from training.engine.distributed import world
+from training.engine.state import RunLog
+from training.engine.stopping import Limits
+from training.engine.trainer import BEST_FILE, MODEL_FILE, STATE_FILE, Trainer
+from training.engine.validation import EVAL_COLUMNS, Validation, require_metric
 from training.losses import class_weights
-from training.progress import Limits
+from training.model import label_counts, make_model
 from training.recipes import RECIPES, Recipe, get_recipe, override
-from training.state import RunLog
-from training.validation import EVAL_COLUMNS, Validation, require_metric
 
 logger = logging.getLogger(__name__)
 

@@ -4,15 +4,15 @@ import difflib
 
 from training.recipes.ablations import ABLATIONS
 from training.recipes.base import Recipe
+from training.recipes.custom import OWN_LITE, OWN_SWIN_B, OWN_SWIN_L
 from training.recipes.deliver import DELIVER_LITE_EVENT, DELIVER_SWIN_B_EVENT
 from training.recipes.mcubes import MCUBES_LITE, MCUBES_SWIN_B
 from training.recipes.mfnet import MFNET_LITE, MFNET_SWIN_B, MFNET_SWIN_L
 from training.recipes.nyuv2 import NYUV2_SWIN_B, NYUV2_SWIN_L
 from training.recipes.nyuv2_event import NYUV2_LITE_EVENT
 from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_FINE, NYUV2_LITE_LONG
-from training.recipes.own import OWN_LITE, OWN_SWIN_B, OWN_SWIN_L
+from training.recipes.overrides import changed_model, override
 from training.recipes.pst900 import PST900_LITE, PST900_SWIN_B, PST900_SWIN_L
-from training.recipes.settings import changed_model, override
 from training.recipes.sunrgbd import SUNRGBD_LITE, SUNRGBD_SWIN_B, SUNRGBD_SWIN_L
 
 GROUPS: dict[str, tuple[Recipe, ...]] = {

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ktb.modeling.build import FusionStart
 from ktb.modeling.model import MIN_SIDE
-from training.augment import AugmentConfig
+from training.data.augment import AugmentConfig
 
 # What values must be: (the end of the message, the test, the fields).
 RULES = (
@@ -51,7 +51,9 @@ class Recipe:
     """
 
     name: str
-    dataset: str  # one of training.datasets.REGISTRY, or the path of an own-data YAML; "" leaves it to --set
+    dataset: (
+        str  # one of training.data.datasets.REGISTRY, or the path of an own-data YAML; "" leaves it to --set
+    )
     modality: str | None = None  # None: the dataset's first
     backbone: Literal["lite", "swin-b", "swin-l"] = "lite"
     model: Mapping[str, Any] = field(

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ktb.labels import IGNORE_INDEX
 from ktb.visualize import IGNORE_RGB, colorize_labels, scalar_to_colors
-from training.batches import Batch
-from training.datasets import PairDataset
+from training.data.datasets import PairDataset
+from training.data.loader import Batch
 
 MAX_ROWS = 8
 CELL, GAP = 288, 8  # pixels: a picture's longer side, and the space between pictures

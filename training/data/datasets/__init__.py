@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from ktb.labels import IGNORE_INDEX
-from training.datasets.base import PairDataset, hold_out
-from training.datasets.deliver import DELIVER
-from training.datasets.mcubes import MCubeS
-from training.datasets.mfnet import MFNet
-from training.datasets.nyuv2 import NYUv2
-from training.datasets.own import OwnDataset
-from training.datasets.parts import LayoutError, Sample, choose
-from training.datasets.pst900 import PST900
-from training.datasets.sunrgbd import SUNRGBD
+from training.data.datasets.base import PairDataset, hold_out
+from training.data.datasets.custom import OwnDataset
+from training.data.datasets.deliver import DELIVER
+from training.data.datasets.mcubes import MCubeS
+from training.data.datasets.mfnet import MFNet
+from training.data.datasets.nyuv2 import NYUv2
+from training.data.datasets.pst900 import PST900
+from training.data.datasets.sample import LayoutError, Sample, choose
+from training.data.datasets.sunrgbd import SUNRGBD
 
 REGISTRY: dict[str, type[PairDataset]] = {
     kind.name: kind for kind in (NYUv2, SUNRGBD, MFNet, PST900, MCubeS, DELIVER)

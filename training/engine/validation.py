@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ktb.config import BRANCHES
-from training.datasets import PairDataset
-from training.distributed import summed
-from training.engine import BEST_FILE, Trainer
+from training.data.datasets import PairDataset
+from training.engine.distributed import summed
+from training.engine.state import RunLog
+from training.engine.trainer import BEST_FILE, Trainer
+from training.evaluation.evaluator import evaluate
 from training.recipes import Recipe
-from training.scoring import evaluate
-from training.state import RunLog
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from training.corruptions import KINDS, Corruption, Kind
-from training.datasets.parts import choose
+from training.data.datasets.sample import choose
+from training.robustness.corruptions import KINDS, Corruption, Kind
 
 VERSION = 1
 """Raised whenever a condition of an old key comes to mean something else: old figures are then refused."""
@@ -79,7 +79,7 @@ class Condition:
         return "/".join(filter(None, (self.family, level, self.variant)))
 
     def arguments(self) -> dict[str, Any]:
-        """What `training.scoring.evaluate` gets."""
+        """What `training.evaluation.evaluator.evaluate` gets."""
         if self.family == CLEAN:
             return {}
         if self.family == MISSING:

@@ -13,19 +13,25 @@ from tqdm import tqdm
 
 from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
-from training.batches import Batch, BatchLoader, network_input
-from training.distributed import gathered, shared_mean, summed, synchronise_batch_norms, world
-from training.losses import LossParts, PixelLoss, draw_masks, mmst_loss
-from training.optimization import WeightAverage, parameter_groups, rate_at
-from training.progress import LOG_COLUMNS, Limits, Meter
-from training.recipes import Recipe
-from training.state import (
+from training.data.loader import Batch, BatchLoader, network_input
+from training.engine.distributed import (
+    gathered,
+    shared_mean,
+    summed,
+    synchronise_batch_norms,
+    world,
+)
+from training.engine.optim import WeightAverage, parameter_groups, rate_at
+from training.engine.state import (
     RunLog,
     load_model_state,
     model_state,
     random_state,
     set_random_state,
 )
+from training.engine.stopping import LOG_COLUMNS, Limits, Meter
+from training.losses import LossParts, PixelLoss, draw_masks, mmst_loss
+from training.recipes import Recipe
 
 logger = logging.getLogger(__name__)
 

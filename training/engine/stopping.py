@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.distributed import shared_mean
+from training.engine.distributed import shared_mean
 
 LOG_COLUMNS = ("step", "epoch", "lr", "loss", "loss_fused", "loss_rgb", "loss_x", "images_per_s")
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ktb.labels import IGNORE_INDEX
-from training.datasets.parts import Sample
+from training.data.datasets.sample import Sample
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ktb.config import Modality
-from training.datasets.base import PairDataset
-from training.datasets.parts import label_table
+from training.data.datasets.base import PairDataset
+from training.data.datasets.sample import label_table
 
 _X = {"depth": ("Depth", "png"), "hha": ("HHA", "jpg"), "event": ("Event", "png")}
 

@@ -18,11 +18,11 @@ from tqdm import tqdm
 from ktb.config import BRANCHES, LEVELS
 from ktb.labels import generic_labels
 from ktb.modeling.model import KTB
-from training.boundary import BoundaryCounts
-from training.datasets.base import PairDataset
-from training.datasets.parts import Sample
-from training.metrics import ConfusionMatrix
-from training.views import Missing, MissingAs, Views, Window, attention_statistics
+from training.data.datasets.base import PairDataset
+from training.data.datasets.sample import Sample
+from training.evaluation.boundary import BoundaryCounts
+from training.evaluation.inference import Missing, MissingAs, Views, Window, attention_statistics
+from training.evaluation.metrics import ConfusionMatrix
 
 __all__ = ["Corruption", "Tally", "attention_statistics", "describe", "evaluate"]
 
@@ -70,7 +70,7 @@ def evaluate(
         missing: the modality that is taken away, `missing_as` "tokens" (zeroed after patch embedding, as
             MMST does) or "image" (a picture of zeros).
         reduce: sums a tensor on the model's device over processes, of which each has its own `indices`
-            (int64 counts; also float64 with `attention`), and returns the sum: `training.distributed.summed`.
+            (int64 counts; also float64 with `attention`), and returns the sum: `training.engine.distributed.summed`.
             Every process then returns the scores of all images.
 
     Returns:

@@ -62,7 +62,7 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def markdown(result: Mapping[str, Any], title: str, command: str) -> str:
-    """All tables of a result of `training.scoring.evaluate`, under its protocol and command."""
+    """All tables of a result of `training.evaluation.evaluator.evaluate`, under its protocol and command."""
     lines = [
         f"# {title}",
         "",

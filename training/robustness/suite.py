@@ -4,8 +4,8 @@
     python -m training.robustness … --families missing x-shift --limit 50
     python -m training.robustness --show --dataset nyuv2 --data DIR --out DIR
 
-Protocol: each condition is one evaluation of the split as in `training.scoring`, for the fused, the rgb and
-the x branch; what a condition does is said in `training.corruptions` and above each table. Everything random
+Protocol: each condition is one evaluation of the split as in `training.evaluation.evaluator`, for the fused, the rgb and
+the x branch; what a condition does is said in `training.robustness.corruptions` and above each table. Everything random
 is drawn per image from (seed, index), the same for all models and levels. After each condition
 DIR/robustness.json is written; a run that was stopped goes on from there.
 
@@ -29,13 +29,22 @@ from ktb.checkpoints.load import load_model
 from ktb.config import BRANCHES
 from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
-from training.cpu import keep_freed_memory
-from training.datasets import REGISTRY, build_dataset
-from training.datasets.base import PairDataset
+from training.data.datasets import REGISTRY, build_dataset
+from training.data.datasets.base import PairDataset
+from training.engine.cpu import keep_freed_memory
 from training.evaluate import open_dataset
-from training.robustness_conditions import CLEAN, FAMILIES, MISSING, ONLY, VERSION, WAYS, Condition, select
-from training.robustness_report import contact_sheet, write_curves, write_tables
-from training.scoring import evaluate
+from training.evaluation.evaluator import evaluate
+from training.robustness.conditions import (
+    CLEAN,
+    FAMILIES,
+    MISSING,
+    ONLY,
+    VERSION,
+    WAYS,
+    Condition,
+    select,
+)
+from training.robustness.report import contact_sheet, write_curves, write_tables
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +68,7 @@ def run(
     """Run the suite, or what is left of it, and write its files into the folder `out`.
 
     Args:
-        indices, size, bf16, seed: as for `training.scoring.evaluate`.
+        indices, size, bf16, seed: as for `training.evaluation.evaluator.evaluate`.
         conditions: families ("x-shift") or single conditions ("x-shift/4"); None for all. What `out` holds
             already stays and is not run again; the clean condition always belongs to it.
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from ktb.inputs.encoders.nir import full_scale
-from training.datasets.base import READ_COLOR, PairDataset
-from training.datasets.parts import label_table
+from training.data.datasets.base import READ_COLOR, PairDataset
+from training.data.datasets.sample import label_table
 
 MARGIN = 192  # columns at the left where the cameras do not overlap
 _X = {

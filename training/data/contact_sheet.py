@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ktb.labels import IGNORE_INDEX
 from ktb.visualize import IGNORE_RGB, NO_VALUE_RGB, colorize_labels, scalar_to_colors
-from training.datasets.parts import Sample
+from training.data.datasets.sample import Sample
 
 _PAPER, _INK, _FAINT = (250, 250, 248), (32, 32, 36), (118, 118, 124)
 _TILE = 264  # width of one picture

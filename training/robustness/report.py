@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from ktb.config import BRANCHES
 from ktb.utils.atomic import write_atomically
 from ktb.utils.text import rounded_down
-from training.corruptions import KINDS, Corruption
-from training.datasets.parts import Sample
-from training.robustness_conditions import (
+from training.data.datasets.sample import Sample
+from training.robustness.conditions import (
     CLEAN,
     CORRUPTED,
     MISSING,
@@ -28,6 +27,7 @@ from training.robustness_conditions import (
     Family,
     all_conditions,
 )
+from training.robustness.corruptions import KINDS, Corruption
 
 COLORS = {"fused": "#1c1f26", "rgb": "#2f74c0", "x": "#d9701f"}
 """The branches' colours; rgb and x as on the page."""

@@ -13,8 +13,8 @@ from ktb.labels import DATASETS, DatasetLabels
 from ktb.modeling.build import DEPTH_MEAN, DEPTH_STD, HALF, build_model, lite_config, swin_config
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
-from training.batches import BatchLoader
-from training.datasets import PairDataset
+from training.data.datasets import PairDataset
+from training.data.loader import BatchLoader
 from training.recipes import Recipe, changed_model
 
 # Event frames: mean and twice the deviation over simulated frames of the NYUv2 training photographs.

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Modality
 from ktb.labels import DATASETS, IGNORE_INDEX
-from training.datasets.parts import LayoutError, Sample, choose, sample_name
+from training.data.datasets.sample import LayoutError, Sample, choose, sample_name
 
 READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 

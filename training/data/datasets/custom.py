@@ -8,8 +8,8 @@ import numpy as np
 
 from ktb.datasets.custom import OwnData
 from ktb.inputs import RawX, read_image_rgb
-from training.datasets.base import PairDataset
-from training.datasets.parts import choose
+from training.data.datasets.base import PairDataset
+from training.data.datasets.sample import choose
 
 T = TypeVar("T")
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from training.datasets.base import PairDataset
-from training.datasets.parts import label_table
+from training.data.datasets.base import PairDataset
+from training.data.datasets.sample import label_table
 
 
 class PST900(PairDataset):

@@ -18,7 +18,7 @@ import numpy as np
 
 from ktb.config import Modality
 from ktb.inputs import fill_holes
-from training.datasets.parts import Sample
+from training.data.datasets.sample import Sample
 
 ELECTRONS = 2000
 """Photoelectrons of a saturated pixel at the photograph's own exposure, for the shot noise of "dark"."""

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from ktb.inputs import InputError, place
-from training.datasets.base import PairDataset
-from training.datasets.parts import label_table
+from training.data.datasets.base import PairDataset
+from training.data.datasets.sample import label_table
 
 WEATHERS = ("cloud", "fog", "night", "rain", "sun")
 CASES = {

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from ktb.modeling.model import KTB
-from training.augment import AugmentConfig, augment
-from training.datasets.base import PairDataset
-from training.datasets.parts import Sample
+from training.data.augment import AugmentConfig, augment
+from training.data.datasets.base import PairDataset
+from training.data.datasets.sample import Sample
 
 
 class Batch(NamedTuple):

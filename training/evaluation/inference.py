@@ -14,7 +14,7 @@ from ktb.config import BRANCHES, LEVELS
 from ktb.inference.preprocess import MAX_NETWORK_PIXELS, network_size, resize_for_network
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import SIZE_MULTIPLE
-from training.datasets.parts import Sample
+from training.data.datasets.sample import Sample
 
 MSF_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # the released scripts' EVAL.MSF, used with flip
 MIN_SIZE, MAX_SIZE = 32, 16_384
@@ -27,7 +27,7 @@ Window = tuple[int, int]
 
 @dataclass(frozen=True)
 class Views:
-    """Which views of an image are averaged; the arguments of `training.scoring.evaluate` by the same names.
+    """Which views of an image are averaged; the arguments of `training.evaluation.evaluator.evaluate` by the same names.
 
     size is None for the images' own size. Raises ValueError for a setting out of range.
     """

@@ -1,0 +1,1 @@
+"""Robustness: corruptions, conditions, the suite and its report."""
