@@ -9,17 +9,17 @@ import logging
 import os
 from typing import get_args
 
-from app.surroundings import default_device, import_gradio, in_space, prepare
+from app.server.environment import default_device, import_gradio, in_space, prepare
 
 CACHES = prepare()  # before what follows is imported
 import_gradio()
 
-from app import logs
-from app.examples import OwnExamples
-from app.memory import set_up_heaps
+from app.page import build_page, launch_options
+from app.server import logs
+from app.server.memory import set_up_heaps
 from app.service import Service
-from app.ui import build_page, launch_options
-from app.web.limits import EVENTS_PER_MINUTE, RateLimit
+from app.web.rate_limits import EVENTS_PER_MINUTE, RateLimit
+from app.widgets.examples import OwnExamples
 from ktb.inference.runtimes import Precision, RuntimeName
 
 MAX_WAITING = 128

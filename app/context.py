@@ -9,9 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from app.events import direct
+from app.gradio_ext.events import direct
+from app.server.sessions import SessionStore
 from app.service import Service
-from app.sessions import SessionStore
 
 OPEN_TAB = """(...given) => {
   const open = '#ktb-tabs [role=tab][aria-selected=true], #ktb-tabs .overflow-dropdown .selected';
@@ -36,7 +36,7 @@ class Context:
         pixel: a State with the inspected pixel of the photograph as (y, x), or None.
         at: where the page's script writes what is clicked or dragged: "y,x" as fractions of the picture.
         given: the components that describe the current input, as inputs of a handler: photograph, X files,
-            source of X, checkpoint, then the fields of X (`app.x_form.XForm`).
+            source of X, checkpoint, then the fields of X (`app.widgets.x_form.XForm`).
         drawn: a State with a dict that the tabs write into: label of a tab → the run that it shows, as
             `changed` has it, and what its controls were last asked for.
         opened: for `OPEN_TAB`.

@@ -11,23 +11,23 @@ from typing import Any
 
 import gradio as gr
 
-from app.ahead import look_ahead
-from app.alignment import applied_note, pointed, preview_html
-from app.examples import OwnExamples
-from app.how import first_screen
+from app.components import Parts
 from app.layout import card_text, offered, tiles, warning_text
 from app.panels import fusion
 from app.panels.branches import branches_panel
 from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
-from app.parts import Parts
-from app.photo import shown_photo
+from app.precompute import look_ahead
 from app.results import XView
+from app.server.sessions import SessionStore
 from app.service import MissingX, Service
-from app.sessions import SessionStore
-from app.words import head, modality_choices, no_result, no_x, x_label, x_name
-from app.x_form import Proposal, XForm, fields_for, x_options
-from app.x_input import hint, source_choices, source_note
+from app.texts import head, modality_choices, no_result, no_x, x_label, x_name
+from app.widgets.alignment import applied_note, pointed, preview_html
+from app.widgets.examples import OwnExamples
+from app.widgets.how_it_works import first_screen
+from app.widgets.photo import shown_photo
+from app.widgets.x_form import Proposal, XForm, fields_for, x_options
+from app.widgets.x_input import hint, source_choices, source_note
 from ktb.inputs.alignment.files import read_alignment
 
 PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one

@@ -9,8 +9,8 @@ from abc import ABCMeta
 import gradio as gr
 from gradio.data_classes import FileData, ListFiles
 
-from app.examples import Offer, OwnExamples, examples
 from app.service import Service
+from app.widgets.examples import Offer, OwnExamples, examples
 from ktb.config import InputConfig
 from ktb.utils.text import rounded_down
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from app.memory import staying
 from app.results import LazyLevels, Result, XView
-from app.surroundings import is_lent
-from app.turns import Turns
-from app.words import x_called, x_missing
+from app.scheduler import Turns
+from app.server.environment import is_lent
+from app.server.memory import staying
+from app.texts import x_called, x_missing
 from ktb import read_image_rgb, read_x
 from ktb.analysis.targets import Target
 from ktb.analysis.types import Attribution
@@ -260,9 +260,9 @@ class Service:
 
 def _network() -> ModuleType:
     """What computes. It needs torch, whose import takes more than a second: the page opens before it."""
-    from app import network
+    from app import predictors
 
-    return network
+    return predictors
 
 
 def _size_of(rgb_path: str, changed: int | None) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import gradio as gr
 
 from app.service import XSource
-from app.x_form import Proposal, XForm, x_options
+from app.widgets.x_form import Proposal, XForm, x_options
 from ktb.inputs import AUTO, XOptions
 from ktb.inputs.alignment.files import Alignment
 
@@ -134,7 +134,7 @@ class Controls:
 
 
 def form_of(options: XOptions) -> XForm:
-    """The page's fields that say these options; `app.x_form.x_options` of them gives the options again."""
+    """The page's fields that say these options; `app.widgets.x_form.x_options` of them gives the options again."""
     window = None
     if options.window_ms is not None:
         start, end = options.window_ms

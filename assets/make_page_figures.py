@@ -20,8 +20,8 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from app.page import build_page, launch_options  # noqa: E402
 from app.service import Service  # noqa: E402
-from app.ui import build_page, launch_options  # noqa: E402
 
 FIGURES = ROOT / "assets" / "figures"
 MAX_BYTES = 300_000

@@ -139,8 +139,8 @@ def uploads(tmp_path_factory):
 @pytest.fixture(scope="session")
 def address(uploads):
     """A server of the page with the embedded models, one for all tests of a process."""
+    from app.page import build_page, launch_options
     from app.service import Service
-    from app.ui import build_page, launch_options
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GRADIO_TEMP_DIR", str(uploads))

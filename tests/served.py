@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.examples import OwnExamples
-from app.housekeeping import Page
+from app.page import build_page, launch_options
+from app.server.housekeeping import Page
 from app.service import Service
-from app.ui import build_page, launch_options
-from app.web.limits import RateLimit
+from app.web.rate_limits import RateLimit
+from app.widgets.examples import OwnExamples
 
 
 @contextmanager

@@ -22,9 +22,9 @@ from test_what_if import (  # noqa: F401 (fixtures)
     toast,
 )
 
+from app.page import build_page
 from app.panels.compare import DIFFERENT, NOT_COMPARABLE, compare_panel, difference_picture
 from app.service import Service
-from app.ui import build_page
 from ktb import Predictor, load_model
 from ktb.analysis.comparison import ChangedClass, difference, shared_names
 

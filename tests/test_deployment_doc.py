@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import health, zero_gpu
 from app.service import Service
+from app.spaces import zero_gpu
+from app.web import health
 from ktb import __version__
 from ktb.inputs.limits import MAX_FILE_BYTES
 

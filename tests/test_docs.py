@@ -10,15 +10,15 @@ from typing import get_args
 import pytest
 import typer
 from browsing import below
+from ktb.__main__ import app
 from snippets import LOCAL, blocks, documents, follow, needing_the_page, read
 
-from app.api_sequence import MAX_VIDEO_BYTES
-from app.network import SharedPredictor
+from app.api.video import MAX_VIDEO_BYTES
+from app.page import build_page, launch_options
 from app.panels import maps
+from app.predictors import SharedPredictor
 from app.service import Service
-from app.ui import build_page, launch_options
 from ktb import built_in_models
-from ktb.__main__ import app
 from ktb.batch import prefetch
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.official import our_name

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.examples import examples
+from app.widgets.examples import examples
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoints.metadata import read_header
 from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models

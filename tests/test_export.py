@@ -12,17 +12,17 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from browsing import MASK, below, run, upload
+from ktb.__main__ import app as command_line
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.export import export_file, file_name
+from app.page import build_page
 from app.service import Service
 from app.settings import MAX_LETTERS, Controls, Settings, form_of, settings_from_json, settings_from_link
-from app.ui import build_page
-from app.x_form import x_options
+from app.widgets.downloads import export_file, file_name
+from app.widgets.x_form import x_options
 from ktb import Predictor, load_model
-from ktb.__main__ import app as command_line
 from ktb.analysis import Inspection
 from ktb.inputs import XOptions
 from ktb.outputs.arrays import META, arrays_npz, prediction_arrays
@@ -344,7 +344,7 @@ def test_no_data_of_a_user_is_in_the_settings():
 
 
 def test_the_page_knows_the_controls_that_it_restores():
-    from app.export import CONTROLS
+    from app.widgets.downloads import CONTROLS
 
     ids = {getattr(block, "elem_id", None) for block in build_page(Service()).blocks.values()}
     assert set(CONTROLS.values()) <= ids

@@ -17,9 +17,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from served import serving
 
-from app.examples import OwnExamples
 from app.service import Service
 from app.settings import Settings
+from app.widgets.examples import OwnExamples
 from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
 

@@ -101,7 +101,7 @@ def assert_tells_nothing(text: str) -> None:
     assert sum(line["event"] == "upload" for line in lines) == 5
     (failed,) = [line for line in lines if "traceback" in line]
     assert failed["level"] == "error"
-    assert "app/export.py" in failed["traceback"]
+    assert "app/widgets/downloads.py" in failed["traceback"]
     assert [
         line["outcome"] for line in lines if line["request"] == failed["request"] and "outcome" in line
     ] in (

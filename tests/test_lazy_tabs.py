@@ -11,16 +11,16 @@ import pytest
 from browsing import run, upload
 from pairs import write_pair
 
-from app import ahead, handlers, results
-from app.ahead import look_ahead
+from app import handlers, precompute, results
+from app.page import build_page
 from app.panels.result import result_panel
+from app.precompute import look_ahead
 from app.results import LazyLevels
+from app.scheduler import Turns
 from app.service import Service
 from app.tabs import branches, x_input
 from app.tabs import result as result_tab
 from app.tabs.fusion import FusionTab
-from app.turns import Turns
-from app.ui import build_page
 
 MODEL = "ktb-lite-nyuv2-depth"
 
@@ -295,7 +295,7 @@ def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, mon
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
     done, make, turns = threading.Event(), results.inspection.level_maps, Turns()
-    monkeypatch.setattr(ahead, "AHEAD_SECONDS", 0.05)
+    monkeypatch.setattr(precompute, "AHEAD_SECONDS", 0.05)
     monkeypatch.setattr(results.inspection, "level_maps", lambda *args: done.set() or make(*args))
     busy, free = (replace(result, levels=LazyLevels(result.prediction)) for _ in range(2))
     with turns.single():

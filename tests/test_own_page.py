@@ -15,13 +15,13 @@ import pytest
 import yaml
 from browsing import MASK, WAIT
 
-from app.examples import MAX_OWN_PAIRS, OwnExamples, examples
 from app.layout import offered, warning_text
+from app.page import build_page, launch_options
 from app.panels.branches import branches_panel
+from app.server.sessions import SessionStore
 from app.service import Service
-from app.sessions import SessionStore
-from app.ui import build_page, launch_options
-from app.words import head, no_result, x_hint, x_label
+from app.texts import head, no_result, x_hint, x_label
+from app.widgets.examples import MAX_OWN_PAIRS, OwnExamples, examples
 from ktb.checkpoints.load import save_model
 from ktb.config import InputConfig, Modality
 from ktb.inputs import XOptions, read_image_rgb, read_x

@@ -12,8 +12,8 @@ from browsing import MASK, below, downloaded, pixels, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 
-from app.examples import examples
 from app.service import Service
+from app.widgets.examples import examples
 from ktb import Predictor, load_model
 
 

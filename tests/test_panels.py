@@ -12,7 +12,7 @@ import pytest
 from pairs import write_pair
 from PIL import Image
 
-from app.drawing import pixel_points, places_xy
+from app.html.svg import pixel_points, places_xy
 from app.layout import card_text
 from app.panels import fusion, maps, pixel
 from app.panels.branches import branches_panel

@@ -10,8 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from app.files import UploadLimits
-from app.web.limits import MAX_CALL_BYTES, UPLOADS, RateLimit
+from app.server.uploads import UploadLimits
+from app.web.rate_limits import MAX_CALL_BYTES, UPLOADS, RateLimit
 from ktb.inputs.limits import MAX_FILE_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -28,13 +28,13 @@ from test_sequences import frames_of, zipped
 from test_web import API, called, file_data, left, sent
 from visitor import Refused, Visitor
 
-from app import housekeeping
-from app.answering import NO_DISK
-from app.files import UploadLimits
-from app.folder import ServerFolder
-from app.housekeeping import IdleStates
+from app.gradio_ext.answering import NO_DISK
+from app.server import housekeeping
+from app.server.folder import ServerFolder
+from app.server.housekeeping import IdleStates
+from app.server.uploads import UploadLimits
 from app.service import Service
-from app.web.upload import NO_SPACE
+from app.web.upload_route import NO_SPACE
 from ktb import Predictor, load_model
 from ktb.inference.oom import OutOfMemory, is_out_of_memory, with_enough_memory
 from ktb.inference.runtimes import graph_cache
@@ -269,7 +269,7 @@ def test_a_disk_that_is_really_full(small_disk, service, tmp_path, monkeypatch):
     with serving(service, small_disk) as page, Visitor(page.local_url) as visitor:
         page.uploads.limits = UploadLimits(min_free_bytes=0)
         has_room = SimpleNamespace(free=2**50)  # as when another program fills the disk meanwhile
-        monkeypatch.setattr("app.files.shutil.disk_usage", lambda _: has_room)
+        monkeypatch.setattr("app.server.uploads.shutil.disk_usage", lambda _: has_room)
         with httpx.Client(base_url=page.local_url) as http, large.open("rb") as file:
             answer = http.post(f"{API}/upload", files={"files": ("large.bin", file)})
         assert (answer.status_code, answer.text) == (507, NO_SPACE)
@@ -300,13 +300,15 @@ def test_a_disk_that_fills_up_while_an_upload_comes_in(page, visitor, uploads, m
         raise OSError(28, "No space left on device", "/somewhere/secret.png")
 
     with monkeypatch.context() as full, httpx.Client(base_url=page.local_url) as http:
-        full.setattr("app.web.upload.upload_fn", fails)
+        full.setattr("app.web.upload_route.upload_fn", fails)
         answer = http.post(f"{API}/upload", files={"files": b"x"})
         assert (answer.status_code, answer.text) == (507, NO_SPACE)
     assert left(uploads) == before
     visitor.choose_example(0)
     with monkeypatch.context() as full:
-        full.setattr("app.export.write_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        full.setattr(
+            "app.widgets.downloads.write_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+        )
         with pytest.raises(Refused, match=html.escape(NO_DISK[:60])):
             visitor.fire("ktb-export-make")
     visitor.fire("ktb-export-make")

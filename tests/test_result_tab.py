@@ -16,10 +16,10 @@ from pairs import synthetic_pair, write_pair
 from PIL import Image
 from test_page import expected  # noqa: F401 (a fixture)
 
+from app.html.legends import KINDS, percent
 from app.panels.branches import branches_panel, differences_panel
-from app.panels.legends import KINDS, percent
+from app.panels.ground_truth import truth_panel
 from app.panels.result import PICTURES, classes_panel, offered_pictures, result_panel
-from app.panels.truth import truth_panel
 from app.service import Service
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
 from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares

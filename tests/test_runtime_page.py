@@ -8,8 +8,8 @@ from pairs import synthetic_pair, write_pair
 from test_inspector import assert_as_trace, inspect
 from test_runtime import copy_of, export_here
 
+from app.page import build_page, launch_options
 from app.service import Service
-from app.ui import build_page, launch_options
 from ktb import Predictor, load_model
 from ktb.inference.runtimes.export import PACKAGES
 from ktb.inference.runtimes.onnx import ONNXRuntime

@@ -15,8 +15,8 @@ from pairs import synthetic_pair, write_pair
 from PIL import Image
 from test_result_tab import choose
 
+from app.page import build_page
 from app.service import Service
-from app.ui import build_page
 from ktb import Predictor, load_model
 from ktb.analysis.comparison import deciding, difference
 from ktb.analysis.counterfactual import Change
@@ -221,7 +221,7 @@ def test_no_two_parts_of_the_page_have_one_id():
 
 def test_a_strange_checkpoint_name_stays_a_name(page):
     """The script reads names from pictures: they end up in a file's name and in a text, nowhere else."""
-    from app.pictures import figure_tag, image_tag
+    from app.html.images import figure_tag, image_tag
 
     hostile = '../ü<img src=x onerror="window.hit=1">'
     image = np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3)

@@ -16,12 +16,12 @@ import pytest
 from browsing import below, new_tab
 from test_sequences import frames_of, pair, rows_of, write_video, zipped
 
-from app.examples import examples
-from app.network import SharedPredictor
-from app.panels.sequence import shares_plot
+from app.page import build_page, launch_options
+from app.panels.video import shares_plot
+from app.predictors import SharedPredictor
+from app.scheduler import SINGLES_FIRST, Turns
 from app.service import Service
-from app.turns import SINGLES_FIRST, Turns
-from app.ui import build_page, launch_options
+from app.widgets.examples import examples
 from ktb.video.table import SHARE
 
 VIDEO = "#ktb-sequence video"

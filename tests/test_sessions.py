@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from app.memory import held_bytes
-from app.sessions import SessionStore
+from app.server.memory import held_bytes
+from app.server.sessions import SessionStore
 
 MIB = 2**20
 

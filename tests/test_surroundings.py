@@ -12,9 +12,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app import surroundings
-from app.health import HEALTH, PATH
+from app.server import environment as surroundings
 from app.service import Service
+from app.web.health import HEALTH, PATH
 
 NO_WINDOWS = {"MPLBACKEND": "agg"}
 
@@ -56,7 +56,7 @@ def test_a_home_of_a_read_only_disk_counts_as_none(tmp_path, monkeypatch):
 def test_gradio_s_question_for_matplotlib_s_backend_imports_nothing_for_windows():
     code = (
         "import sys\n"
-        "from app.surroundings import prepare\n"
+        "from app.server.environment import prepare\n"
         "prepare()\n"
         "from gradio.utils import MatplotlibBackendMananger\n"
         "with MatplotlibBackendMananger(): pass\n"
@@ -70,9 +70,9 @@ def test_the_page_is_there_before_torch_is_imported():
     code = (
         "import sys\n"
         "from app.service import Service\n"
-        "from app.surroundings import default_device\n"
-        "from app.ui import build_page, launch_options\n"
-        "from app.web.limits import RateLimit\n"
+        "from app.server.environment import default_device\n"
+        "from app.page import build_page, launch_options\n"
+        "from app.web.rate_limits import RateLimit\n"
         "page = build_page(Service(device=default_device()))\n"
         "page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options(RateLimit(0)))\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'timm', 'cv2'}))\n"
@@ -88,7 +88,7 @@ def test_gradio_is_imported_without_its_files_for_editors():
     code = (
         "import inspect, sys; opened = []; find_file = inspect.getfile\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
-        "from app.surroundings import import_gradio\n"
+        "from app.server.environment import import_gradio\n"
         "import_gradio()\n"
         "assert inspect.getfile is find_file\n"
         "print([name for name in opened if name.endswith('.pyi')], 'gradio' in sys.modules)"

@@ -12,8 +12,8 @@ import app
 from app.glossary import TERMS, explain, term
 from app.panels.branches import branches_panel, differences_panel
 from app.panels.compare import compare_panel
+from app.panels.ground_truth import truth_panel
 from app.panels.result import PICTURES, classes_panel, footer, result_panel
-from app.panels.truth import truth_panel
 from app.panels.what_if import sensors_panel, what_if_panel
 from app.panels.x_input import x_panel
 from app.service import Service

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gradio.state_holder import SessionState
 
-from app.unchanged import LeavesUnchanged
+from app.gradio_ext.unchanged import LeavesUnchanged
 
 
 class Page(LeavesUnchanged):

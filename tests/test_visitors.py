@@ -16,10 +16,10 @@ from browsing import WAIT
 from test_sequences import frames_of, zipped
 from visitor import Refused, Visitor
 
-from app import housekeeping
-from app.network import SharedPredictor
+from app.page import build_page, launch_options
+from app.predictors import SharedPredictor
+from app.server import housekeeping
 from app.service import Service
-from app.ui import build_page, launch_options
 
 LONG = 60.0  # seconds; what never ends within it is held up
 WAITING = 3  # events, at most

@@ -19,17 +19,17 @@ from pairs import write_pair
 from served import serving
 from visitor import Refused, Visitor
 
-from app import answering
-from app.examples import examples
-from app.files import UploadLimits
-from app.logs import JsonLines
+from app.gradio_ext import answering
+from app.gradio_ext.uploads import NO_ADDRESSES, NOT_HERE
+from app.server.logs import JsonLines
+from app.server.uploads import UploadLimits
 from app.service import Service
-from app.uploads import NO_ADDRESSES, NOT_HERE
-from app.web import limits
-from app.web.address import client_address
-from app.web.headers import page_policy, script_hashes
-from app.web.limits import MAX_CALL_BYTES, Buckets, RateLimit
-from app.web.upload import NO_FORM, NO_LENGTH, NO_SPACE, TOO_LARGE
+from app.web import rate_limits
+from app.web.client_address import client_address
+from app.web.rate_limits import MAX_CALL_BYTES, Buckets, RateLimit
+from app.web.security_headers import page_policy, script_hashes
+from app.web.upload_route import NO_FORM, NO_LENGTH, NO_SPACE, TOO_LARGE
+from app.widgets.examples import examples
 
 MODEL = "ktb-lite-nyuv2-depth"
 API = "gradio_api"
@@ -283,7 +283,7 @@ def test_a_bucket_empties_and_fills():
 
 
 def test_addresses_that_are_long_gone_take_no_memory(monkeypatch):
-    monkeypatch.setattr(limits, "MAX_ADDRESSES", 10)
+    monkeypatch.setattr(rate_limits, "MAX_ADDRESSES", 10)
     buckets = Buckets(1, 1)
     for number in range(100):
         buckets.wait(str(number))
@@ -443,7 +443,7 @@ def test_uploads_are_refused_when_there_is_no_room(page, http, files, limited):
 def test_bad_uploads_get_words_and_leave_nothing(page, http, files, uploads, limited, monkeypatch):
     before = left(uploads)
     limited(session_files=2)
-    monkeypatch.setattr("app.web.upload.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("app.web.upload_route.MAX_FILE_BYTES", 1000)
     small = b"x" * 100
     for options, status, said in (
         ({"content": small}, 400, NO_FORM),

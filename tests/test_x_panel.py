@@ -17,17 +17,17 @@ from browsing import MASK, below, downloaded, new_tab, pixels, run, upload
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 
-from app.alignment import pointed, preview_html
+from app.html.histogram import histogram_tag, number
 from app.panels.branches import branches_panel
 from app.panels.fusion import words as fusion_words
-from app.panels.histogram import histogram_tag, number
 from app.panels.result import footer, result_panel
 from app.panels.x_input import network_picture, small_x_panel, warnings_box, x_panel
-from app.photo import shown_photo
 from app.results import XView
 from app.service import MissingX, Service
-from app.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
-from app.x_input import build_corrections, build_x_input
+from app.widgets.alignment import pointed, preview_html
+from app.widgets.photo import shown_photo
+from app.widgets.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
+from app.widgets.x_input import build_corrections, build_x_input
 from ktb import Predictor, load_model
 from ktb.config import InputConfig
 from ktb.inputs import AUTO, XOptions, read_image_rgb, read_x

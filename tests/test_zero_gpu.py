@@ -14,10 +14,11 @@ from pairs import synthetic_pair
 from test_sequences import frames_of, zipped
 from visitor import Refused, Visitor
 
-from app import network, zero_gpu
+from app import predictors
+from app.page import build_page, launch_options
 from app.service import Service
-from app.ui import build_page, launch_options
-from app.zero_gpu import BorrowedRuntime, lent, seconds_of_attribution, seconds_of_run
+from app.spaces import zero_gpu
+from app.spaces.zero_gpu import BorrowedRuntime, lent, seconds_of_attribution, seconds_of_run
 from ktb import Predictor, load_model
 from ktb.analysis.attribution import attribute_prediction
 from ktb.analysis.targets import Target
@@ -66,7 +67,7 @@ def spaces(tmp_path_factory):
         placed.append((path.stem, device))
         return load_model(path, "cpu")
 
-    environment.setattr(network, "load_model", load)
+    environment.setattr(predictors, "load_model", load)
     module = importlib.import_module("spaces")
     module.placed = placed
     yield module

@@ -7,9 +7,9 @@ import html
 import cv2
 import numpy as np
 
-from app.drawing import color_bar
 from app.glossary import explain, term
-from app.pictures import display_size, figure_tag, image_tag
+from app.html.images import display_size, figure_tag, image_tag
+from app.html.svg import color_bar
 from app.results import Result
 from ktb.analysis.color_range import clipped_range
 from ktb.analysis.describe import describe_attribution, percent

@@ -7,9 +7,9 @@ import html
 import numpy as np
 
 from app.glossary import explain, term
-from app.panels.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
+from app.html.images import display_size, figure_tag, image_tag
+from app.html.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
 from app.panels.x_input import warnings_box
-from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
 from ktb.analysis.agreement import ClassChange, class_changes, disagreement_map
 from ktb.analysis.metrics import confusion_matrix

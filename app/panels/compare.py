@@ -6,11 +6,11 @@ import html
 
 import numpy as np
 
-from app.bundles import bundle_link, difference_files
 from app.glossary import term
+from app.html.images import display_size, figure_tag, image_tag, save_button
+from app.html.zip_links import bundle_link, difference_files
 from app.panels.what_if import cell, chip, layers_figure, pale, share
 from app.panels.x_input import network_picture, warnings_box
-from app.pictures import display_size, figure_tag, image_tag, save_button
 from app.results import Result
 from ktb.analysis.comparison import Difference, difference, shared_names
 from ktb.inference.prediction import Prediction

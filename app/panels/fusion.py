@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.drawing import canvas, level_points
 from app.glossary import explain, term
+from app.html.images import display_hw, display_size, figure_tag, image_tag
+from app.html.svg import canvas, level_points
 from app.panels.maps import all_levels, borders, head_grid, map_view
 from app.panels.x_input import warnings_box
-from app.pictures import display_hw, display_size, figure_tag, image_tag
 from app.results import Result
 from ktb.analysis.describe import describe_level, percent
 from ktb.analysis.types import LevelMaps

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from app.drawing import arrows, canvas, color_bar, level_points
 from app.glossary import term
-from app.pictures import MIN_BALANCE_RANGE, display_hw, display_size, figure_tag, image_tag
+from app.html.images import MIN_BALANCE_RANGE, display_hw, display_size, figure_tag, image_tag
+from app.html.svg import arrows, canvas, color_bar, level_points
 from app.results import Result
 from ktb.analysis.color_range import clipped_range
 from ktb.analysis.types import LevelMaps

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.drawing import EMPHASISED, hex_colors
 from app.glossary import explain, term
+from app.html.svg import EMPHASISED, hex_colors
 from app.results import Result
 from ktb import analysis
 from ktb.analysis.coordinates import at_of_pixel, place_in_image, strongest

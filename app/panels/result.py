@@ -10,10 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.glossary import explain, term
-from app.panels.legends import chip, indexed_tag, kinds_tag, mask_tag, percent, scalar_tag, scale_html
+from app.html.images import display_size, image_tag, save_button
+from app.html.legends import (
+    chip,
+    indexed_tag,
+    kinds_tag,
+    mask_tag,
+    percent,
+    scalar_tag,
+    scale_html,
+)
 from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
-from app.pictures import display_size, image_tag, save_button
 from app.results import Result
 from ktb.analysis.agreement import disagreement_map, entropy_map
 from ktb.analysis.metrics import class_iou, confusion_matrix

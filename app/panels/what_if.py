@@ -7,10 +7,10 @@ import html
 import cv2
 import numpy as np
 
-from app.bundles import bundle_link, difference_files, sensors_files
 from app.glossary import explain, term
+from app.html.images import display_size, figure_tag, image_tag
+from app.html.zip_links import bundle_link, difference_files, sensors_files
 from app.panels.x_input import warnings_box
-from app.pictures import display_size, figure_tag, image_tag
 from app.results import Result
 from ktb.analysis.comparison import VERDICTS, Deciding, Difference, Verdict, deciding, difference
 from ktb.analysis.counterfactual import Change, apply

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from app.glossary import explain, term
-from app.panels.histogram import histogram_tag
-from app.pictures import display_size, figure_tag, image_tag
+from app.html.histogram import histogram_tag
+from app.html.images import display_size, figure_tag, image_tag
 from app.results import XView
-from app.words import x_called
+from app.texts import x_called
 from ktb.inputs import XReading
 
 SMALL_SIDE = 480

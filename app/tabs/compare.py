@@ -6,14 +6,14 @@ import gradio as gr
 import numpy as np
 
 from app.context import Context
-from app.events import HIDDEN, RUNNING, direct
+from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
 from app.layout import waiting_place
 from app.panels.compare import ALONE, EMPTY, STALE, compare_panel
 from app.results import Result
 from app.service import Service, XFiles, XSource
 from app.tabs.what_if import SHOWN, base_run, is_stale
-from app.x_form import XForm, x_options
+from app.widgets.x_form import XForm, x_options
 from ktb import read_image_rgb
 from ktb.inputs import XOptions
 

@@ -8,12 +8,12 @@ from typing import Any
 import gradio as gr
 
 from app.context import Context
-from app.drawing import pixel_points
-from app.events import HIDDEN, RUNNING, direct
+from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import shows_errors
+from app.html.images import display_hw
+from app.html.svg import pixel_points
 from app.layout import waiting_place
 from app.panels import attribution, fusion, maps, pixel
-from app.pictures import display_hw
 from app.results import Result
 from ktb.analysis.targets import TargetKind, target_at
 

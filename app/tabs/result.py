@@ -7,12 +7,12 @@ from pathlib import Path
 import gradio as gr
 
 from app.context import Context
-from app.events import HIDDEN
+from app.gradio_ext.events import HIDDEN
 from app.layout import waiting_place
 from app.panels.branches import differences_panel
 from app.panels.result import NOTHING, PICTURES, classes_panel, offered_pictures, result_panel
 
-VIEWER = (Path(__file__).parents[1] / "viewer.js").read_text()
+VIEWER = (Path(__file__).parents[1] / "static" / "viewer.js").read_text()
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.context import Context
-from app.events import HIDDEN, RUNNING, direct
+from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
 from app.layout import FilesPlace, waiting_place
 from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
 from app.results import Result
-from app.x_form import XForm, x_options
+from app.widgets.x_form import XForm, x_options
 from ktb import read_x
 from ktb.analysis.counterfactual import Change, run
 from ktb.inputs import XReading

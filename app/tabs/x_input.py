@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from app.alignment import build_preview
 from app.context import Context
 from app.panels.x_input import x_panel
+from app.widgets.alignment import build_preview
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class XTab:
     """The tab and what of it others change.
 
     Attributes:
-        preview: what `app.alignment.build_preview` gives.
+        preview: what `app.widgets.alignment.build_preview` gives.
         text: what was read of X.
         is_newer: whether what was read is newer than the latest run.
         waits: whether it was read while the tab was closed, and is to be drawn when it is opened.

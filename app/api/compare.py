@@ -1,0 +1,135 @@
+"""Endpoints of the HTTP API that hold a run against another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from app.api.calls import Calls, as_text, options_of
+from app.api.serialize import as_base64, compared, deciding_facts, told, truth_facts
+from app.html.zip_links import truth_files
+from app.panels.ground_truth import EFFECT_COLORS, ERROR_COLORS
+from app.panels.what_if import SIDES
+from ktb.analysis.comparison import VERDICTS, deciding
+from ktb.analysis.counterfactual import Change
+from ktb.analysis.counterfactual import run as run_changed
+from ktb.analysis.ground_truth import read_truth
+from ktb.outputs.files import png_bytes
+
+CHANGES = ("drop", "shift_xy", "darken", "blur_sigma")
+
+
+class ChangeApi:
+    """Endpoints that run a pair twice."""
+
+    def __init__(self, calls: Calls):
+        self.calls = calls
+
+    @as_text
+    def what_if(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        change: dict | None,
+        options: dict | None,
+        x_source: str,
+        other_x: list[str] | None = None,
+    ):
+        """The pair as it is and changed.
+
+        change: any of {"drop": "rgb" or "x", "shift_xy": [right, down] in pixels, "darken": 0..1 of the
+        light, "blur_sigma": pixels}. other_x: files of another X that takes its place, read with the same
+        options. Returns an object: `before` and `after` (class tables and warnings as /segment, the masks as
+        base64 indexed PNG under `labels`), `difference` (shares of the pixels that change class, the largest
+        changes, classes, mean confidence, agreement per branch), `words`.
+        """
+        with self.calls.run(rgb, x, model, options, x_source, other_x) as result:
+            wanted = _change(change)
+            if other_x and wanted.drop != "x":
+                view = self.calls.service.read_x(other_x, rgb, model, options_of(options))
+                wanted = replace(wanted, swap=view.reading)
+            predictor = self.calls.service.predictor(model)
+            changed = run_changed(predictor, wanted, result.rgb, result.prediction.x)
+            return {"words": list(wanted.words), **compared(result.prediction, changed)}
+
+    @as_text
+    def compare(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        other: str,
+        options: dict | None,
+        x_source: str,
+    ):
+        """Two checkpoints on one pair; answers as /what_if: `before` is model's, `after` other's."""
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            second = self.calls.service.segment(rgb, x, other, options_of(options), x_source)
+            return compared(result.prediction, second.prediction)
+
+    @as_text
+    def sensors(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str):
+        """Each sensor off in turn, and which one the fused class of each pixel rests on.
+
+        Returns an object: `both`, `without_x` and `without_rgb` as /what_if's `before`; `shares` of the
+        pixels: "either" sensor is enough, it needs "rgb", it needs "x", it needs "both"; `stays_without_x`
+        and `stays_without_rgb`, shares that keep their class; `deciding`, a base64 indexed PNG of an index
+        into these four.
+        """
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            predictor, full = self.calls.service.predictor(model), result.prediction
+            without_x, without_rgb = (
+                run_changed(predictor, Change(drop=sensor), result.rgb, full.x) for sensor in ("x", "rgb")
+            )
+            found = deciding(full, without_x, without_rgb)
+            colors = [SIDES[verdict][0] for verdict in VERDICTS]
+            return {
+                "both": told(full),
+                "without_x": told(without_x),
+                "without_rgb": told(without_rgb),
+                **deciding_facts(found),
+                "deciding": as_base64(png_bytes(found.verdict, full.model, colors)),
+            }
+
+    @as_text
+    def truth(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        label_picture: str | None,
+        numbering: str,
+        options: dict | None,
+        x_source: str,
+    ):
+        """The heads against the true classes of the photograph.
+
+        label_picture: a lossless picture of class numbers, or painted in the checkpoint's colours; 255 is
+        not labelled. numbering: "stored", or "from_one" (value k is class k - 1, 0 is not labelled). Returns
+        an object: `scores` per branch (mean_iou, pixel_accuracy, iou per class; null where neither has it),
+        `fusion` against the rgb and the x head (shares both_right, helped, hurt, both_wrong),
+        `labelled_share`, and `files`: base64 indexed PNG of the truth, the masks, the fused head's errors
+        and where fusion helped or hurt.
+        """
+        with self.calls.run(rgb, x, model, options, x_source, label_picture) as result:
+            if not label_picture:
+                raise ValueError("the label picture is missing. Upload the true classes as a PNG.")
+            prediction = result.prediction
+            truth = read_truth(label_picture, result.rgb.shape[:2], prediction.palette, numbering)
+            files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
+            pictures = {name: as_base64(data) for name, data in files.items() if name.endswith(".png")}
+            return truth_facts(prediction, truth) | {"files": pictures}
+
+
+def _change(given: dict | None) -> Change:
+    """The change that a caller wants; ValueError for what is none."""
+    given = {} if given is None else given
+    if not isinstance(given, Mapping) or set(given) - set(CHANGES):
+        raise ValueError(f"change: give an object with any of {', '.join(CHANGES)}.")
+    try:
+        return Change(**given)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(
+            "change: drop is a text, shift_xy two whole numbers, darken and blur_sigma are numbers."
+        ) from error

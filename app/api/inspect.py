@@ -1,0 +1,128 @@
+"""Endpoints of the HTTP API that look into a run: a pixel, the maps of a level, what a score reacts to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from app.api.calls import Calls, as_text
+from app.api.serialize import as_base64, check_given, plain
+from ktb.analysis import Inspection
+from ktb.analysis.describe import describe_level
+from ktb.analysis.targets import Target, TargetKind, target_at
+from ktb.inference.prediction import Prediction
+from ktb.outputs.arrays import arrays_file, level_arrays
+
+
+class InspectApi:
+    """Endpoints on the trace of a pair's run."""
+
+    def __init__(self, calls: Calls):
+        self.calls = calls
+
+    @as_text
+    def inspect(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        row: int,
+        column: int,
+        level: int,
+        head: int,
+        options: dict | None,
+        x_source: str,
+    ):
+        """Where a pixel (row, column) of the photograph looked at a level (0..3), for a head (-1: all heads).
+
+        Returns an object: points and references [[y, x] in -1..1, align-corners], attention, weight_x, x_led
+        (per point), balance, entropy, effective_points, sparse_share; `shares`, per level what of the fused
+        feature came from rgb, x and context; `probabilities`, per branch class → 0..1.
+        """
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            prediction = result.prediction
+            check_given(row, column, level)
+            found = prediction.probabilities_at(row, column)
+            look = Inspection(prediction)
+            at = look.at((row, column))
+            view = look.pixel(level, at, None if head is None or head < 0 else head)
+            return {
+                "model": prediction.model,
+                "warnings": list(prediction.x.warnings),
+                **plain(asdict(view)),
+                "shares": [asdict(shares) for shares in look.shares(at)],
+                "probabilities": {
+                    branch: dict(zip(prediction.classes, plain(values))) for branch, values in found.items()
+                },
+            }
+
+    @as_text
+    def maps(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        level: int,
+        options: dict | None,
+        x_source: str,
+    ):
+        """All maps of a level (0..3).
+
+        Returns an object: `npz`, a base64 .npz of balance, head_balance, entropy, sparse_share, importance,
+        importance_map, density_map, sampling_points, reference_points, weight_x, and prompt_rgb and prompt_x
+        where there are prompts (shapes: `ktb.outputs.arrays.prediction_arrays`); `words`, the same in a sentence;
+        `is_uniform`, whether the attention carries no information; `stride` in pixels of the network's input.
+        """
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            check_given(level)
+            maps = Inspection(result.prediction).maps(level)
+            return {
+                "model": result.prediction.model,
+                "warnings": list(result.prediction.x.warnings),
+                "stride": maps.stride,
+                "is_uniform": maps.is_uniform,
+                "words": describe_level(maps, "X"),
+                "npz": as_base64(arrays_file(level_arrays(maps))),
+            }
+
+    @as_text
+    def attribute(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        row: int,
+        column: int,
+        class_name: str,
+        options: dict | None,
+        x_source: str,
+        target: TargetKind,
+    ):
+        """What a fused score reacts to: gradient × token after patch embedding.
+
+        target: "pixel" (row, column) of the photograph; "region", the connected part of the fused mask's
+        class around it; or "class", all places where a class is predicted. class_name: whose score; "" for
+        the class that the fused mask shows at the pixel. With row and column -1 the target is the class
+        class_name. The score of a region or a class is the mean over it. Returns an object: score, value, rgb
+        and x (maps as lists, at the token grid), total_rgb, total_x, share_x, and without_x, without_rgb: how
+        the score really changes when that sensor is switched off.
+        """
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            prediction = result.prediction
+            check_given(row, column)
+            chosen = _target(prediction, (row, column), class_name, target)
+            found = self.calls.service.attribute(model, result.rgb, prediction.x, chosen)
+            return {"model": prediction.model, **plain(asdict(found))}
+
+
+def _target(prediction: Prediction, pixel: tuple[int, int], class_name: str, kind: TargetKind) -> Target:
+    index = None
+    if class_name:
+        if class_name not in prediction.classes:
+            allowed = ", ".join(prediction.classes)
+            raise ValueError(f"class {class_name!r} is not there; choose one of {allowed}.")
+        index = prediction.classes.index(class_name)
+    if max(pixel) >= 0:
+        return target_at(prediction.labels["fused"], pixel, kind, index)
+    if kind == "region":
+        raise ValueError("a target of kind 'region' needs its pixel; give row and column.")
+    return Target("class", class_index=index)

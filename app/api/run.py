@@ -1,0 +1,155 @@
+"""Endpoints of the HTTP API: X as it is read, a run, its files, and the checkpoints."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from app.api.calls import Calls, as_text, options_of
+from app.api.serialize import agreement_facts, as_base64, plain
+from app.html.legends import KINDS
+from app.panels.x_input import network_picture
+from app.service import XSource
+from app.settings import Settings
+from app.widgets.downloads import export_file
+from ktb.analysis.agreement import disagreement_map
+from ktb.inputs.alignment.files import read_alignment
+from ktb.outputs.files import png_bytes, result_files
+
+
+class RunApi:
+    """Endpoints for one pair."""
+
+    def __init__(self, calls: Calls):
+        self.calls = calls
+
+    @as_text
+    def segment(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str):
+        """Masks of one pair: class tables, and each file of the ZIP as base64 under `files`.
+
+        Args:
+            rgb: the photograph. x: the files that make up X. model: one of /models.
+            options: what is known about X, such as {"unit": "mm"}; see `ktb.inputs.XOptions`.
+            x_source: "file", "none" (the photograph alone) or "estimate" (depth from the photograph).
+        """
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            files = result_files(result.rgb, result.prediction)
+            return result.prediction.summary() | {
+                "files": {name: as_base64(data) for name, data in files.items()}
+            }
+
+    @as_text
+    def read_x(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None):
+        """What a checkpoint gets of an X input, without running it.
+
+        Returns an object: modality, encoding, summary, facts, warnings, size_hw, and as base64 PNG `preview`
+        (for people) and `network` (as the network sees it). rgb may be left out: X keeps its own size.
+        """
+        with self.calls.uploads(rgb, x):
+            if not x:
+                raise ValueError("the X image is missing. Upload at least one file.")
+            reading = self.calls.service.read_x(x, rgb, model, options_of(options)).reading
+        pictures = {"preview": reading.preview, "network": network_picture(reading)}
+        return {
+            "modality": reading.modality,
+            "encoding": reading.encoding,
+            "origin": reading.origin,
+            "summary": reading.summary,
+            "facts": dict(reading.facts),
+            "warnings": list(reading.warnings),
+            "size_hw": list(reading.image.shape[:2]),
+            **{name: as_base64(png_bytes(image, model)) for name, image in pictures.items()},
+        }
+
+    @as_text
+    def align(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        options: dict | None,
+        calibration: str | None = None,
+    ):
+        """An alignment of X to the photograph, estimated from their edges or taken from a file; not applied.
+
+        calibration: a file with a matrix or with two cameras (JSON, .npy or text), or nothing for an
+        estimate. Returns an object: `improves` (false: there is no estimate better than none), `message`,
+        `matrix` (3 x 3, from X's pixels (x, y, 1) to the photograph's, or null), `options`: the options
+        given with the alignment in them, for the other endpoints; and base64 PNG `before` and `after`, X's
+        edges over the photograph (null where that cannot be shown).
+        """
+        with self.calls.uploads(rgb, x, calibration):
+            given, known = read_alignment(calibration) if calibration else None, options_of(options)
+            found, overlays = self.calls.service.look_at(rgb, x, model, known, given)
+            aligned = found.applied_to(known) if found else known
+            pictures = {"before": overlays.before, "after": overlays.after}
+            return {
+                "improves": found is not None,
+                "message": overlays.message,
+                "matrix": plain(found.matrix) if found else None,
+                "options": aligned.to_dict(),
+                **{
+                    name: None if image is None else as_base64(png_bytes(image, model))
+                    for name, image in pictures.items()
+                },
+            }
+
+    @as_text
+    def agreement(
+        self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str
+    ):
+        """Where the three heads of one run say the same.
+
+        Returns an object: `shares` of the image (all_agree, only_rgb, only_x, against_fused, all_differ),
+        `heads`: for the rgb and the x head the share that is as fused, the IoU per class with the fused
+        head, and the largest changes of class; `map`, a base64 indexed PNG of an index into the shares.
+        """
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            prediction = result.prediction
+            kinds = disagreement_map(prediction.labels)
+            picture = png_bytes(kinds, prediction.model, [color for color, _, _ in KINDS])
+            return {
+                "model": prediction.model,
+                **agreement_facts(prediction),
+                "map": as_base64(picture),
+            }
+
+    @as_text
+    def export(
+        self, rgb: str | None, x: list[str] | None, model: str, kind: str, options: dict | None, x_source: str
+    ):
+        """A run as one file.
+
+        kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks), or "json", the
+        settings, which the page's "Load settings" restores; it needs no photograph. Returns an object:
+        name, mime, and data, the file's contents as base64.
+        """
+        if kind == "json":
+            with self.calls.uploads(rgb, x):
+                return self._settings(model, options, x_source)
+        with self.calls.run(rgb, x, model, options, x_source) as result:
+            said = {"model": model, "x_source": x_source, "x": options_of(options).to_dict()}
+            name, mime, data = export_file(result, kind, self.calls.service.card(model), said)
+            return {"name": name, "mime": mime, "data": as_base64(data)}
+
+    def _settings(self, model: str, options: dict | None, x_source: str) -> dict[str, str]:
+        self.calls.service.config(model)  # refuses what is not offered
+        if x_source not in get_args(XSource):
+            raise ValueError(f"x_source {x_source!r}: choose one of {', '.join(get_args(XSource))}.")
+        text = Settings(model, x_source, options_of(options)).to_json()
+        return {"name": "ktb-settings.json", "mime": "application/json", "data": as_base64(text.encode())}
+
+    @as_text
+    def models(self):
+        """The checkpoints, the default first: a list of {name, classes, x: {modality, encoding}, card}."""
+        found = []
+        for name in self.calls.service.models:
+            config = self.calls.service.config(name)
+            found.append(
+                {
+                    "name": name,
+                    "classes": list(config.classes),
+                    "x": {"modality": config.inputs.modality, "encoding": config.inputs.encoding},
+                    "card": dict(self.calls.service.card(name)),
+                }
+            )
+        return found

@@ -1,0 +1,93 @@
+"""The endpoint of the HTTP API that runs a recording."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from app.api.calls import Calls, options_of, streams_text
+from app.api.serialize import as_base64, plain
+from app.video import recording_run, result_names
+from ktb.video.run import SequenceOptions, SequenceResult
+
+MAX_VIDEO_BYTES = 64 * 2**20
+"""Of a video in an answer; a larger one is left out, which the answer says."""
+
+
+class SequenceApi:
+    """Endpoint for a recording, as the Sequence tab runs it."""
+
+    def __init__(self, calls: Calls):
+        self.calls = calls
+
+    @streams_text
+    def sequence(
+        self,
+        recording: str | None,
+        model: str,
+        views: list[str] | None,
+        fps: float | None,
+        options: dict | None,
+        x_video: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """A recording frame by frame: a video, a table with a row per frame, and a report.
+
+        One recording runs at a time, and single runs go between its frames. After every frame there is an
+        object {status: "running", frame, of, name, error}; the last one has status "complete", checkpoint,
+        frames, failed, fps, notes, warnings, `video` (WebM as base64; null beyond 64 MiB), `csv` (a text)
+        and `report` (an object). Nothing stays on the server; cancelling the job stops it.
+
+        Args:
+            recording: a zip with folders rgb and x of equally named frames, or the video of photographs.
+            model: one of /models. views: what the video shows side by side, each once.
+            fps: of the video; 0 as recorded, or 10.
+            options: what is known about X, for all frames, such as {"unit": "mm"}.
+            x_video: the video of X, with a video of photographs.
+        """
+        with self.calls.uploads(recording, x_video):
+            chosen = SequenceOptions(options_of(options), fps or None, tuple(views or ()))
+            root = self.calls.store.uploads.root
+            with tempfile.TemporaryDirectory(prefix="ktb-sequence-", dir=root) as folder:
+                out = Path(folder)
+                run, frames = recording_run(self.calls.service, model, recording, x_video, out, chosen)
+                with closing(iter(run)) as records:
+                    for record in records:
+                        yield {
+                            "status": "running",
+                            "frame": record.index,
+                            "of": frames.length,
+                            "name": record.name,
+                            "error": record.error,
+                        }
+                assert run.result is not None
+                if not run.result.frames:
+                    raise ValueError("there is no frame in the recording.")
+                yield _told(run.result, [out / name for name in result_names(chosen)])
+
+
+def _told(result: SequenceResult, files: list[Path]) -> dict[str, Any]:
+    video, table, report = files
+    notes, size = list(result.notes), video.stat().st_size
+    if size > MAX_VIDEO_BYTES:
+        notes.append(
+            f"The video has {size >> 20} MiB and is not in this answer, which takes {MAX_VIDEO_BYTES >> 20}: "
+            "ask for fewer views, or run a shorter recording."
+        )
+    return plain(
+        {
+            "status": "complete",
+            "checkpoint": result.checkpoint,
+            "frames": result.frames,
+            "failed": result.failed,
+            "fps": result.fps,
+            "notes": notes,
+            "warnings": result.warnings,
+            "video": as_base64(video.read_bytes()) if size <= MAX_VIDEO_BYTES else None,
+            "csv": table.read_text(encoding="utf-8"),
+            "report": json.loads(report.read_text(encoding="utf-8")),
+        }
+    )

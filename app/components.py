@@ -1,0 +1,83 @@
+"""The components of the page that its handlers change, and the lists of them that events name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.tabs.x_input import XTab
+from app.widgets.alignment import AlignmentControls
+from app.widgets.x_input import XControls
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that handlers change."""
+
+    title: gr.HTML
+    unfit: gr.HTML
+    gallery: gr.Gallery
+    rgb: gr.Image
+    model: gr.Dropdown
+    card: gr.Markdown
+    x: XControls
+    x_note: gr.HTML
+    x_kind: gr.State
+    alone: gr.Button
+    alignment: AlignmentControls
+    tabs: gr.Tabs
+    stage: gr.HTML
+    waiting: gr.HTML
+    try_it: gr.Button
+    branches: gr.HTML
+    x_tab: XTab
+    foot: gr.HTML
+    changed: gr.State
+    pixel: gr.State
+    opened: gr.Textbox
+
+    @property
+    def given(self) -> list[gr.components.Component]:
+        """What the current input is, as inputs of all that reads or runs it."""
+        return [self.rgb, self.x.files, self.x.source, self.model, *self.x.values]
+
+    @property
+    def for_read(self) -> list[gr.components.Component]:
+        """Inputs of `Handlers.read`, `read_new_pair` and `reset`."""
+        return [*self.given, self.x.shown, self.opened]
+
+    @property
+    def read(self) -> list[gr.components.Component]:
+        """Outputs of `Handlers.read`."""
+        x, a = self.x, self.alignment
+        t = self.x_tab
+        return [x.read, t.text, t.is_newer, t.waits, self.alone, a.state, a.remove, *x.follow]
+
+    @property
+    def after_reset(self) -> list[gr.components.Component]:
+        """Outputs of `Handlers.reset`."""
+        return list(dict.fromkeys([*self.read, *self.x.values]))
+
+    @property
+    def proposed(self) -> list[gr.components.Component]:
+        """What shows an alignment to look at."""
+        return [self.alignment.preview, self.alignment.proposal, self.alignment.use]
+
+    @property
+    def new_pair(self) -> list[gr.components.Component]:
+        """Outputs of `Handlers.read_new_pair`."""
+        return [*self.read, self.x.form.window, self.x.form.alignment, *self.proposed]
+
+    @property
+    def for_model(self) -> list[gr.components.Component]:
+        """Inputs of `Handlers.choose_model` after the checkpoint's name."""
+        return [self.x_kind, self.x.source, *self.x.values]
+
+    @property
+    def of_model(self) -> list[gr.components.Component | gr.blocks.BlockContext]:
+        """Outputs of `Handlers.choose_model`."""
+        return [
+            self.title, self.unfit, self.gallery, self.x.files, self.x.source, self.x_note, self.x_kind,
+            self.card, self.stage, self.try_it, self.branches, *self.x.values,
+        ]  # fmt: skip

@@ -1,0 +1,75 @@
+"""Pictures for the page: sent inside the HTML, so that no picture of a user's data is written to disk."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from app.glossary import term
+from ktb.outputs.files import png_bytes
+from ktb.visualize import Color
+
+MAX_DISPLAY_SIDE = 1280
+COMPRESS_LEVEL = 1  # of PNG: a third larger than by default, in a third of the time
+MIN_BALANCE_RANGE = 0.1  # maps flatter than ±this around 0.5 look flat, as they are
+
+
+def display_hw(image: np.ndarray, side: int = MAX_DISPLAY_SIDE) -> tuple[int, int]:
+    """Height and width of `display_size` of a picture, without its work."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def display_size(image: np.ndarray, smooth: bool = True, side: int = MAX_DISPLAY_SIDE) -> np.ndarray:
+    """Shrink a picture that is larger than a screen, or than `side`; labels and masks with smooth=False."""
+    size = display_hw(image, side)
+    if size == image.shape[:2]:
+        return image
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST_EXACT)
+
+
+def image_tag(
+    image: np.ndarray,
+    alt: str,
+    checkpoint: str = "",
+    css_class: str = "",
+    palette: Sequence[Color] | None = None,
+) -> str:
+    """An <img> with its pixels inside: PNG that names its checkpoint, or JPEG for what no checkpoint made.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; with a palette (H, W) uint8; of a PNG also (H, W, 4) RGBA.
+    """
+    if checkpoint:
+        kind, data = "png", png_bytes(image, checkpoint, palette, compress_level=COMPRESS_LEVEL)
+    else:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, format="jpeg", quality=92)
+        kind, data = "jpeg", buffer.getvalue()
+    return (
+        f'<img class="{html.escape(css_class)}" alt="{html.escape(alt)}" width="{image.shape[1]}" '
+        f'height="{image.shape[0]}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+    )
+
+
+def figure_tag(image: str, title: str, note: str, word: str | None = None) -> str:
+    """An image tag with a caption below it; `word` of the glossary explains its title."""
+    said = term(word, title) if word else html.escape(title)
+    caption = f"<b>{said}</b> <span>{html.escape(note)}</span>"
+    return f"<figure>{image}<figcaption>{caption}{save_button(title, note)}</figcaption></figure>"
+
+
+def save_button(title: str, note: str = "") -> str:
+    """Saves the picture that it stands in the caption of as PNG, with these words in it (app/static/save.js)."""
+    return (
+        f' <button type="button" class="ktb-save" data-title="{html.escape(title)}" '
+        f'data-note="{html.escape(note)}" title="Save as PNG, in the size it is shown from" '
+        f'aria-label="Save as PNG: {html.escape(title)}">PNG</button>'
+    )

@@ -1,0 +1,128 @@
+"""Maps as small lossless pictures, with scales and legends that are text: they fit light and dark pages."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from app.html.images import display_size, image_tag
+from ktb.analysis.agreement import kind_shares
+from ktb.inference.prediction import Prediction
+from ktb.visualize import Cmap, Color, outline_boundaries, scalar_to_colors
+
+STEPS = 254  # colours of a scalar map are 0..STEPS, its outlines STEPS + 1
+OUTLINE: Color = (70, 70, 76)
+KINDS: tuple[tuple[Color, str, str], ...] = (
+    ((236, 238, 241), "All agree", "the three heads say the same class"),
+    ((47, 116, 192), "Only RGB agrees", "the RGB head says what the fused head says, the X head does not"),
+    ((217, 112, 31), "Only X agrees", "the X head says what the fused head says, the RGB head does not"),
+    ((138, 43, 152), "Fused alone", "the RGB and the X head say the same, the fused head another class"),
+    ((32, 32, 38), "All differ", "three different classes"),
+)
+"""Colour, name and meaning of each value of `ktb.analysis.agreement.disagreement_map`."""
+
+
+def indexed_tag(
+    index: np.ndarray, palette: Sequence[Color], alt: str, checkpoint: str, css_class: str = "ktb-view"
+) -> str:
+    """An <img> of an indexed PNG: (H, W) uint8 into a palette of at most 256 colours."""
+    return image_tag(index, alt, checkpoint, css_class, palette)
+
+
+def mask_tag(prediction: Prediction, branch: str, css_class: str = "ktb-view") -> str:
+    """A branch's classes in their colours as picture."""
+    labels = display_size(prediction.labels[branch], smooth=False)
+    return indexed_tag(labels, prediction.palette, f"{branch} mask", prediction.model, css_class)
+
+
+def kinds_tag(kinds: np.ndarray, alt: str, checkpoint: str, css_class: str = "ktb-view") -> str:
+    """A disagreement map (H, W) as picture."""
+    colors = [color for color, _, _ in KINDS]
+    return indexed_tag(display_size(kinds, smooth=False), colors, alt, checkpoint, css_class)
+
+
+def scalar_tag(
+    values: np.ndarray,
+    span: tuple[float, float],
+    cmap: Cmap,
+    alt: str,
+    checkpoint: str,
+    css_class: str = "ktb-view",
+    labels: np.ndarray | None = None,
+) -> str:
+    """A scalar map as picture.
+
+    Args:
+        values: (h, w) float32; with labels it is upsampled to their size.
+        span: values of the first and the last colour.
+        labels: (H, W) integers whose borders are drawn in.
+    """
+    if labels is not None:
+        labels = display_size(labels, smooth=False)
+        values = cv2.resize(values, labels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    low, high = span
+    position = np.clip((display_size(values) - low) / (high - low), 0, 1)
+    index = np.rint(position * STEPS).astype(np.uint8)
+    if labels is not None:
+        lines = outline_boundaries(labels, np.zeros((*labels.shape, 3), np.uint8))
+        index[lines[..., 0] > 0] = STEPS + 1
+    palette = [tuple(map(int, color)) for color in scalar_to_colors(np.linspace(0, 1, STEPS + 1), 0, 1, cmap)]
+    return indexed_tag(index, [*palette, OUTLINE], alt, checkpoint, css_class)
+
+
+def scale_html(cmap: Cmap, low: str, high: str) -> str:
+    """A colour bar between the words for its two ends."""
+    colors = scalar_to_colors(np.linspace(0, 1, 17), 0, 1, cmap)
+    stops = ",".join(hex_color(color) for color in colors)
+    return (
+        f'<div class="ktb-scale"><span>{html.escape(low)}</span>'
+        f'<i role="img" aria-label="colour bar from {html.escape(low)} to {html.escape(high)}" '
+        f'style="background:linear-gradient(90deg,{stops})"></i><span>{html.escape(high)}</span></div>'
+    )
+
+
+def kinds_legend(kinds: np.ndarray) -> str:
+    """What the colours of a disagreement map mean, with their shares of the image."""
+    return legend_html(KINDS, kind_shares(kinds))
+
+
+def legend_html(entries: Sequence[tuple[Color, str, str]], shares: Sequence[float]) -> str:
+    """A bar of the shares (0..1), and below it colour, name, meaning and share of each."""
+    bar = "".join(
+        f'<i style="width:{100 * share:.3f}%;background:{hex_color(color)}"></i>'
+        for (color, _, _), share in zip(entries, shares)
+    )
+    rows = "".join(
+        f"<li>{chip(color)}<b>{html.escape(name)}</b> <em>{percent(share)}</em>"
+        f"<span>{html.escape(meaning)}</span></li>"
+        for (color, name, meaning), share in zip(entries, shares)
+    )
+    return (
+        f'<div class="ktb-kinds"><div class="ktb-stack" aria-hidden="true">{bar}</div><ul>{rows}</ul></div>'
+    )
+
+
+def chip(color: Sequence[int], text: str = "") -> str:
+    """A square of a colour, with a short text in black or white, whichever is easier to read on it."""
+    linear = ((np.asarray(color[:3], float) / 255 + 0.055) / 1.055) ** 2.4
+    ink = "#000" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "#fff"  # the same contrast to both
+    wide = " ktb-numbered" if text else ""
+    return (
+        f'<span class="ktb-chip{wide}" style="background:{hex_color(color)};color:{ink}">'
+        f"{html.escape(text)}</span>"
+    )
+
+
+def hex_color(color: Sequence[int]) -> str:
+    """ "#rrggbb"."""
+    return "#{:02x}{:02x}{:02x}".format(*(int(value) for value in color))
+
+
+def percent(share: float) -> str:
+    """A share 0..1 for people; NaN is a dash."""
+    if share != share:
+        return "–"
+    return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else "&lt; 0.1 %"

@@ -1,0 +1,208 @@
+"""The page: layout and wiring. Inference happens once per Run; every other control only draws again."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.api import wire_api
+from app.components import Parts
+from app.context import OPEN_TAB, Context
+from app.gradio_ext.events import HIDDEN, RUNNING, direct
+from app.handlers import Handlers, say_error
+from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
+from app.server.folder import ServerFolder
+from app.server.housekeeping import Page, housekeeping
+from app.server.sessions import SessionStore
+from app.service import Service
+from app.tabs import branches, compare, fusion, ground_truth, result, video, what_if, x_input
+from app.texts import head, no_result, no_x, x_name
+from app.web.health import HEALTH
+from app.web.middleware import web_options
+from app.web.rate_limits import RateLimit
+from app.widgets.alignment import AlignmentControls, build_alignment
+from app.widgets.downloads import ExportControls, build_export, wire_export
+from app.widgets.examples import EXAMPLES_FOLDER, OwnExamples
+from app.widgets.how_it_works import first_screen
+from app.widgets.x_input import build_corrections, build_x_input, hint
+from ktb.inputs.limits import MAX_FILE_BYTES
+
+CSS = (Path(__file__).parent / "static" / "style.css").read_text()
+SCRIPTS = "".join(
+    f"<script>{(Path(__file__).parent / 'static' / name).read_text()}</script>"
+    for name in ("script.js", "tips.js", "save.js")
+)
+SAY_ERROR = "window.ktbSayError = (said) => { props.value = said; trigger('input'); };"  # for script.js
+SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
+SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
+LEGIBLE = {
+    "body_text_color_subdued": "*neutral_600",
+    "button_primary_background_fill": "*primary_600",
+    "button_primary_background_fill_hover": "*primary_700",
+    "color_accent": "*primary_600",
+}
+"""Where the theme's own colours stay below a contrast of 4.5 to 1 on a light page."""
+SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
+  if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
+TABS: tuple[Callable[[Context], None], ...] = (
+    fusion.build,
+    what_if.build,
+    compare.build,
+    ground_truth.build,
+    video.build,
+)
+"""Of modules in `app.tabs`, in the order of the page."""
+
+
+def build_page(service: Service, own: OwnExamples | None = None) -> Page:
+    """Lay out the page on a service; `launch_options` has what belongs to its launch.
+
+    own: pairs to offer in place of the project's examples.
+    """
+    # Served where they lie, never copied among the uploads; of own data nothing but the pairs on offer.
+    offered = [*own.files] if own else [EXAMPLES_FOLDER]
+    gr.set_static_paths(offered)
+    with Page(title="KTB", analytics_enabled=False) as page:
+        folder = page.folder = ServerFolder(Path(page.GRADIO_CACHE))
+        weakref.finalize(page, folder.remove)
+        page.service = service
+        page.api_open = False  # what has to wait its turn cannot be called past the queue
+        store = page.store = SessionStore(folder.path, keep=offered)
+        page.uploads = store.uploads
+        parts, run, exports = _lay_out(service, store, own)
+        handlers = Handlers(service, store, own, folder.path, parts)
+        _wire(handlers, run)
+        wire_export(page, handlers, exports)
+        page.unload(handlers.leave)
+    return page
+
+
+def _lay_out(
+    service: Service, store: SessionStore, own: OwnExamples | None
+) -> tuple[Parts, gr.Button, ExportControls]:
+    changed, pixel, drawn = gr.State(None), gr.State(None), gr.State({})
+    opened = gr.Textbox(visible=False)
+    at = gr.HTML("", elem_id="ktb-pixel", js_on_load=SEND_PIXEL)  # hidden by the style sheet
+    error = gr.HTML("", elem_id="ktb-error", js_on_load=SAY_ERROR)  # hidden, too
+    error.input(say_error, error, None, **HIDDEN)
+    first = service.models[0]
+    takes = service.inputs(first)
+    offer = offered(takes, own)
+    warning = warning_text(service, own, first)
+    empty = no_result(takes, bool(offer.pairs))
+    title = gr.HTML(head(takes), elem_id="ktb-head")
+    unfit = gr.HTML(warning, visible=bool(warning), elem_id="ktb-warning")
+    with gr.Row():
+        with gr.Column(scale=1, min_width=300):
+            gallery = examples_gallery(offer)
+            rgb = photo_zone()
+            source, note, files = build_x_input(takes)
+            run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
+            alone = gr.Button("Run on the photograph alone", visible=False, elem_id="ktb-alone")
+            read = gr.HTML(hint(takes, "file"), elem_classes="ktb-read", elem_id="ktb-x-read")
+            x = build_corrections(source, files, read, takes, offer.unit)
+            accordion = build_alignment()
+            with gr.Accordion("Checkpoint", open=False, elem_id="ktb-settings"):
+                model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
+                card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
+        with gr.Column(scale=3, min_width=320):
+            wire_api(service, store, rgb, x.files)  # before others take its names
+            with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
+                given = (rgb, x.files, x.source, model, *x.values)
+                context = Context(service, store, changed, pixel, at, given, drawn, opened)
+                stage, try_it, waiting = result.build(context, first_screen(empty), bool(offer.pairs))
+                branches_text = branches.build(context, empty)
+                for tab in TABS:
+                    tab(context)
+                x_tab = x_input.build(context, no_x(takes))
+            foot = gr.HTML(elem_id="ktb-foot")
+            exports = build_export()
+    parts = Parts(
+        title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
+        x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *x_tab.preview),
+        tabs=tabs, stage=stage, waiting=waiting, try_it=try_it, branches=branches_text,
+        x_tab=x_tab, foot=foot, changed=changed, pixel=pixel, opened=opened,
+    )  # fmt: skip
+    return parts, run, exports
+
+
+def _wire(h: Handlers, run: gr.Button) -> None:
+    p, x, a, t = h.p, h.p.x, h.p.alignment, h.p.x_tab
+    read = (h.read, p.for_read, p.read, OPEN_TAB)
+    new_pair = (h.read_new_pair, p.for_read, p.new_pair, OPEN_TAB)
+    run_pair = (h.run_pair, p.given, [p.foot, p.alone, t.is_newer, t.waits, p.pixel, p.changed])
+
+    direct(p.rgb.input, h.show_photo, p.rgb, p.rgb)
+    direct(partial(gr.on, [p.rgb.input, x.files.upload, x.files.clear, x.files.delete]), *new_pair)
+    used = [event for field in x.values[:-2] for event in _uses(field)]
+    direct(partial(gr.on, [*used, x.source.input]), *read)
+    moved = direct(
+        partial(gr.on, [x.start.release, x.length.release]),
+        lambda start, length: (start, length), [x.start, x.length], x.form.window,
+    )  # fmt: skip
+    direct(moved.then, *read)
+    direct(x.reset.click, h.reset, p.for_read, p.after_reset, OPEN_TAB)
+    direct(t.tab.select, h.open_x_tab, [t.waits, *p.given], [t.text, t.waits])
+
+    no_file = gr.State(None)
+    looks = [
+        used(h.propose, [file, *p.given], [*p.proposed, p.tabs], show_progress_on=x.read, **HIDDEN)
+        for used, file in ((a.estimate.click, no_file), (a.file.upload, a.file))
+    ]
+    for look in looks:
+        look.success(None, js=SHOW_RESULT, **HIDDEN)
+    applied = direct(a.use.click, h.use_proposal, a.proposal, [x.form.alignment, *p.proposed])
+    removed = direct(a.remove.click, lambda: None, None, x.form.alignment)
+    for change in (applied, removed):
+        direct(change.then, *read)
+
+    running = {"show_progress_on": p.waiting, **RUNNING}  # with the place in the queue
+    ran = run.click(*run_pair, **running)
+    direct(ran.failure, h.offer_alone, [p.rgb, x.files, x.source], p.alone)
+    ran.success(None, js=SHOW_RESULT, **HIDDEN)
+    without_x = direct(p.alone.click, lambda: "none", None, x.source)
+    direct(without_x.then, *read).then(*run_pair, **running)
+    places = [p.rgb, x.files, x.source, *x.values]
+    for chosen in (
+        p.gallery.select(h.choose_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
+        p.try_it.click(h.choose_first_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
+    ):
+        # Another example while one runs is run after it.
+        direct(chosen.then, *new_pair).then(*run_pair, trigger_mode="always_last", **running)
+    other = direct(p.model.input, h.choose_model, [p.model, *p.for_model], p.of_model)
+    direct(other.then, *read)
+
+
+def _uses(field: gr.components.Component) -> list[Callable]:
+    """The events by which a visitor changes a field of X. A list reports a choice as input twice."""
+    if isinstance(field, gr.Textbox):
+        return [field.submit, field.blur]
+    return [field.select] if isinstance(field, gr.Dropdown) else [field.input]
+
+
+def launch_options(limit: RateLimit | None = None) -> dict[str, Any]:
+    """Keyword arguments for the page's `launch`: looks, limits and what may be served.
+
+    limit: what one address may do; see `RateLimit` for what it may by default.
+    """
+    theme = gr.themes.Default(
+        primary_hue="blue", neutral_hue="slate", radius_size="lg", font=SYSTEM_FONTS, font_mono=MONO_FONTS
+    ).set(**LEGIBLE)
+    web = web_options(limit or RateLimit(), SCRIPTS)
+    return {
+        "theme": theme,
+        "css": CSS,
+        "head": SCRIPTS,
+        "max_file_size": MAX_FILE_BYTES,
+        "footer_links": ["api", "settings"],
+        "app_kwargs": {**web, "lifespan": housekeeping, "routes": [HEALTH, *web["routes"]]},
+        "enable_monitoring": False,
+        "run_history": False,
+        "ssr_mode": False,  # a Space may turn it on by a variable; the page is made in the browser
+    }

@@ -1,0 +1,158 @@
+"""The sequence tab's HTML: progress with the latest frame, and the results with a plot over time."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import numpy as np
+
+from app.glossary import term
+from app.html.images import display_size, image_tag
+from app.panels.x_input import error_box, warnings_box
+from ktb.video.run import SequenceResult
+from ktb.video.table import FrameRecord
+
+EMPTY = """<div class="ktb-empty"><b>No recording yet</b>
+<span>Upload a zip with a folder <i>rgb</i> and a folder <i>x</i> of equally named frames, or a video of
+photographs and the one of X that belongs to it, and press <i>Run all frames</i>. You get a video, a table
+with a row per frame, and the share of each class over time.</span></div>"""
+WAITING = """<div class="ktb-empty" role="status"><b>Waiting for its turn</b>
+<span>Another visitor's recording is running; yours starts when it ends. Single runs are not held up.</span>
+</div>"""
+MAX_COLUMNS = 300  # of the plot; more frames are averaged
+MAX_CLASSES = 8  # with a colour of their own in the plot
+_WIDTH, _HEIGHT = 900, 240
+_OTHER = "#9aa1ab"
+
+
+def progress_panel(
+    record: FrameRecord | None, total: int | None, failed: int, seconds: float, checkpoint: str
+) -> str:
+    """How far a recording is, and its latest frame. total: None where the recording does not say."""
+    done = 0 if record is None else record.index + 1
+    percent = 100 * done / total if total else 0.0
+    of = f" of {total}" if total else ""
+    each = f"{seconds / done:.2f} s a frame" if done else "starting"
+    left = f", {_clock((total - done) * seconds / done)} left" if total and done else ""
+    wrong = f", {failed} failed" if failed else ""
+    bar = (
+        f'<div class="ktb-track" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent:.0f}" aria-label="frames done"><i style="width:{percent:.1f}%"></i></div>'
+    )
+    picture = ""
+    if record is not None:
+        alt = f"frame {record.index}: {record.name}" + (" (failed)" if record.error else "")
+        picture = image_tag(display_size(record.picture), alt, checkpoint)
+    return (
+        f'<div class="ktb-sequence"><p class="ktb-words" role="status"><b>Frame {done}{of}</b>, '
+        f"{each}{left}{wrong}</p>{bar}{picture}</div>"
+    )
+
+
+def result_panel(
+    result: SequenceResult,
+    classes: Sequence[str],
+    shares: np.ndarray,
+    palette: Sequence[tuple[int, int, int]],
+    failures: Sequence[str],
+) -> str:
+    """The video, the downloads and the plot of a recording.
+
+    Args:
+        shares: (frames, K), NaN for failed frames; palette: K colours.
+        failures: what is said of the first failed frames.
+    """
+    if not result.frames:
+        return error_box("The recording was stopped before its first frame." if result.stopped
+                         else "There is no frame in the recording.")  # fmt: skip
+    state = "Stopped after" if result.stopped else "All"
+    failed = f", {result.failed} failed" if result.failed else ""
+    seconds = result.seconds / result.frames
+    facts = (
+        f"<b>{state} {result.frames} frames</b>{failed}; {seconds:.2f} s a frame; shown at {result.fps:.3g} "
+        f"a second. {term('checkpoint', 'Checkpoint')}: {html.escape(result.checkpoint)}."
+    )
+    links = "".join(
+        f'<a class="ktb-download" download href="{_address(path)}">{text}</a>'
+        for path, text in (
+            (result.video, "Video"), (result.table, "Table (CSV)"), (result.report, "Report (JSON)")
+        )
+    )  # fmt: skip
+    counted = [f"({times} of {result.frames}) {text}" for text, times in result.warnings.items()]
+    said = warnings_box([*result.notes, *failures, *counted])
+    return (
+        f'<div class="ktb-sequence"><p class="ktb-words" role="status">{facts}</p>{said}'
+        f'<video controls muted loop playsinline preload="auto" src="{_address(result.video)}" '
+        f'aria-label="result video of {html.escape(result.checkpoint)}"></video>'
+        f'<div class="ktb-links">{links}</div>{shares_plot(classes, shares, palette)}</div>'
+    )
+
+
+def shares_plot(classes: Sequence[str], shares: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> str:
+    """Shares of the largest classes over time, stacked, as inline SVG; gaps where frames failed."""
+    frames = len(shares)
+    if not np.isfinite(shares).any():
+        return ""
+    columns = np.array_split(shares, min(frames, MAX_COLUMNS))
+    known = [part[np.isfinite(part).all(axis=1)] for part in columns]
+    means = np.stack([part.mean(axis=0) if len(part) else np.full(len(classes), np.nan) for part in known])
+    overall = np.nanmean(means, axis=0)
+    order = [int(i) for i in np.argsort(-overall, kind="stable")[:MAX_CLASSES] if overall[i] > 0]
+    rest = [i for i in range(len(classes)) if i not in order and overall[i] > 0]
+    bands = [(classes[i], "#{:02x}{:02x}{:02x}".format(*palette[i]), means[:, i]) for i in order]
+    if rest:
+        bands.append((f"{len(rest)} more", _OTHER, means[:, rest].sum(axis=1)))
+    floor, paths, chips = np.zeros(len(means)), [], []
+    for name, color, values in bands:
+        mean = f"{100 * float(np.nanmean(values)):.1f} %"
+        label = html.escape(f"{name}: {mean} on average")
+        paths.append(
+            f'<path d="{_steps(floor, floor + values)}" fill="{color}"><title>{label}</title></path>'
+        )
+        chips.append(
+            f'<span><span class="ktb-chip" style="background:{color}"></span> {html.escape(name)} '
+            f"<i>{mean}</i></span>"
+        )
+        floor = floor + values
+    averaged = f" Every column is a mean over up to {len(columns[0])} frames." if frames > MAX_COLUMNS else ""
+    return (
+        f'<h4>Share of each class over time</h4><figure class="ktb-plot">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="share of each class over {frames} frames">'
+        f"{''.join(paths)}</svg><div><span>frame 0</span><span>frame {frames - 1}</span></div>"
+        f"<figcaption>{''.join(chips)}</figcaption></figure>"
+        f'<p class="ktb-note">The height of a colour is the share of the fused mask, mean over all frames '
+        f"beside its name.{averaged}</p>"
+    )
+
+
+def _steps(low: np.ndarray, high: np.ndarray) -> str:
+    """A path around every run of columns that have values."""
+    width = _WIDTH / len(low)
+    path, start = [], None
+    for i in range(len(low) + 1):
+        has_value = i < len(low) and np.isfinite(high[i])
+        if has_value and start is None:
+            start = i
+        if not has_value and start is not None:
+            span = range(start, i)
+            upper = [f"{x * width:.1f},{(1 - high[k]) * _HEIGHT:.1f}" for k in span for x in (k, k + 1)]
+            lower = [
+                f"{x * width:.1f},{(1 - low[k]) * _HEIGHT:.1f}" for k in reversed(span) for x in (k + 1, k)
+            ]
+            path.append(f"M{' L'.join(upper + lower)}Z")
+            start = None
+    return "".join(path)
+
+
+def _address(path) -> str:
+    """Relative, so that it holds behind a proxy."""
+    return html.escape(f"gradio_api/file={quote(str(path))}")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,79 @@
+"""The part of the page that computes: imported when it is first needed, because torch takes its time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+
+from app.scheduler import Turns
+from app.server.environment import is_lent
+from app.server.logs import note
+from app.spaces.zero_gpu import LENT_DEVICE, BorrowedRuntime
+from ktb import KTB, Prediction, Predictor, load_model
+from ktb.analysis.attribution import attribute, attribute_prediction
+from ktb.analysis.targets import Target
+from ktb.analysis.types import Attribution
+from ktb.inference.runtimes import Precision, Runtime, RuntimeName
+from ktb.inputs import XReading
+
+_log = logging.getLogger(__name__)
+
+
+class SharedPredictor(Predictor):
+    """A predictor whose every run waits for its turn; `for_frames` gives one that leaves that to its user."""
+
+    def __init__(
+        self,
+        model: KTB,
+        turns: Turns,
+        runtime: RuntimeName | Runtime = "auto",
+        precision: Precision = "float32",
+    ):
+        super().__init__(model, tile=None, runtime=runtime, precision=precision)
+        self._turns = turns
+
+    def __call__(self, *args, **kwargs) -> Prediction:
+        """As `Predictor`, when it is this run's turn."""
+        asked = time.perf_counter()
+        with self._turns.single():
+            waited = time.perf_counter() - asked
+            found = super().__call__(*args, **kwargs)
+        note(
+            _log,
+            logging.INFO,
+            "run",
+            model=found.model,
+            image="{1}x{0}".format(*found.labels["fused"].shape),
+            network="{1}x{0}".format(*found.network_hw),
+            x=found.x.modality if found.x.origin != "missing" else "none",
+            runtime=found.runtime,
+            waited=round(waited, 3),
+            seconds=round(found.seconds, 3),
+        )
+        return found
+
+    def for_frames(self) -> Predictor:
+        """The same model, without waiting."""
+        return Predictor(self.model, tile=None, runtime=self.runtime)
+
+
+def make_predictor(
+    path: Path, turns: Turns, runtime: RuntimeName, precision: Precision, device: str
+) -> SharedPredictor:
+    """The predictor of a model, on a device or the card that a Space lends; errors as `ktb.load_model`."""
+    loaded = load_model(path, device)
+    computing = BorrowedRuntime(load_model(path, LENT_DEVICE), precision) if is_lent() else runtime
+    return SharedPredictor(loaded, turns, computing, precision)
+
+
+def attribute_run(
+    predictor: SharedPredictor, turns: Turns, rgb: np.ndarray, reading: XReading, target: Target
+) -> Attribution:
+    """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
+    runtime = predictor.runtime
+    compute = runtime.attribute if isinstance(runtime, BorrowedRuntime) else attribute
+    with turns.single():
+        return attribute_prediction(predictor, rgb, reading, target, compute)

@@ -1,0 +1,1 @@
+"""What the server keeps: sessions, uploads, memory, logs."""

@@ -1,0 +1,166 @@
+"""What the server keeps for each open page, and how it forgets: on leaving, by age, or when too much."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.results import Result
+from app.server.memory import held_bytes
+from app.server.uploads import UploadLimits, Uploads
+
+
+@dataclass
+class Session:
+    """One open page: its latest result, what that takes, and the uploads that must go with it.
+
+    `uploads`: path → bytes, the longest unused first.
+    """
+
+    used: float
+    result: Result | None = None
+    result_bytes: int = 0
+    uploads: dict[Path, int] = field(default_factory=dict)
+
+
+class SessionStore:
+    """Sessions by their hash; one user's session is never handed to another.
+
+    Args:
+        upload_root: only files below this folder are ever deleted.
+        max_sessions: when more are open, the longest unused is forgotten.
+        max_mib: when all results together take more, the longest unused result goes; its session stays.
+        max_age: seconds after which an unused session is forgotten.
+        keep: files and folders that are never deleted, wherever they lie, and that every session may use.
+        clock: tells the seconds.
+        limits: of uploads.
+
+    Attributes:
+        uploads: the files below `upload_root`, and whose they are.
+    """
+
+    def __init__(
+        self,
+        upload_root: Path,
+        max_sessions: int = 256,
+        max_mib: float = 1024.0,
+        max_age: float = 3600.0,
+        keep: Iterable[Path] = (),
+        clock: Callable[[], float] = time.monotonic,
+        limits: UploadLimits | None = None,
+    ):
+        self.uploads = Uploads(upload_root, keep, limits, clock)
+        self._max_sessions, self._max_bytes, self._max_age = max_sessions, max_mib * 2**20, max_age
+        self._clock = clock
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def open_sessions(self) -> frozenset[str]:
+        """The hashes of the sessions that are open."""
+        with self._lock:
+            return frozenset(self._sessions)
+
+    @property
+    def result_mib(self) -> float:
+        """What the results of all sessions take, in MiB."""
+        with self._lock:
+            return self._result_bytes() / 2**20
+
+    def remember_uploads(self, session_hash: str, paths: Iterable[str | Path | None]) -> None:
+        """Note uploaded files, so that they are deleted with the session; this opens one that is not open.
+
+        Beyond what a session may hold its longest unused files are deleted now.
+        """
+        named = [Path(path) for path in paths if path]
+        with self._lock:
+            session = self._touch(session_hash)
+            for path in named:
+                session.uploads.pop(path, None)
+                session.uploads[path] = self.uploads.use(session_hash, path)
+            if surplus := self._surplus(session, set(named)):
+                self._delete(surplus)
+        self.forget_stale()
+
+    def keep_open(self, sessions: Iterable[str]) -> None:
+        """Note that these sessions, of those that are open, wait for something."""
+        with self._lock:
+            for session_hash in sessions:
+                if session_hash in self._sessions:
+                    self._touch(session_hash)
+
+    def keep_result(self, session_hash: str, result: Result) -> None:
+        """Replace the session's result, unless the session was closed while it was made."""
+        taken = held_bytes(result)
+        with self._lock:
+            if session_hash not in self._sessions:
+                return
+            session = self._touch(session_hash)
+            session.result, session.result_bytes = result, taken
+        self.forget_stale()
+
+    def result(self, session_hash: str) -> Result | None:
+        """The session's result, or None if it has none or was forgotten."""
+        with self._lock:
+            if session_hash not in self._sessions:
+                return None
+            return self._touch(session_hash).result
+
+    def close(self, session_hash: str) -> None:
+        """Forget a session and delete its uploads."""
+        with self._lock:
+            session = self._sessions.pop(session_hash, None)
+            if session is None:
+                return
+            self._delete(session.uploads)
+
+    def forget_stale(self) -> None:
+        """Close sessions that are too old or too many, and drop results that take too much."""
+        with self._lock:
+            oldest = self._clock() - self._max_age
+            stale = [key for key, session in self._sessions.items() if session.used < oldest]
+            surplus = max(0, len(self._sessions) - len(stale) - self._max_sessions)
+            stale += [key for key in self._sessions if key not in stale][:surplus]
+        for key in stale:
+            self.close(key)
+        self.uploads.forget_unused()
+        with self._lock:
+            self._drop_results()
+
+    def _drop_results(self) -> None:
+        """The longest unused first; the latest used one stays, however large it is."""
+        excess = self._result_bytes() - self._max_bytes
+        for session in [held for held in self._sessions.values() if held.result is not None][:-1]:
+            if excess <= 0:
+                return
+            excess -= session.result_bytes
+            session.result, session.result_bytes = None, 0
+
+    def _result_bytes(self) -> int:
+        return sum(session.result_bytes for session in self._sessions.values())
+
+    def _touch(self, session_hash: str) -> Session:
+        session = self._sessions.setdefault(session_hash, Session(self._clock()))
+        session.used = self._clock()
+        self._sessions.move_to_end(session_hash)
+        return session
+
+    def _surplus(self, session: Session, kept: set[Path]) -> list[Path]:
+        """Files that go to bring a session within its limits; they are out of its list."""
+        limits, gone = self.uploads.limits, []
+        held, count = sum(session.uploads.values()), len(session.uploads)
+        for path in [path for path in session.uploads if path not in kept]:
+            if held <= limits.session_bytes and count <= limits.session_files:
+                break
+            held, count = held - session.uploads.pop(path), count - 1
+            gone.append(path)
+        return gone
+
+    def _delete(self, uploads: Iterable[Path]) -> None:
+        """What no other session has: a call through the API shares files with the session that it is of."""
+        others = {path for session in self._sessions.values() for path in session.uploads}
+        self.uploads.delete(path for path in uploads if path not in others)

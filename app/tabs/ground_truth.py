@@ -1,0 +1,80 @@
+"""The truth tab: a label picture of the photograph, and the masks against it."""
+
+from __future__ import annotations
+
+import zlib
+from functools import partial
+
+import gradio as gr
+
+from app.context import Context
+from app.gradio_ext.events import direct
+from app.layout import FilesPlace
+from app.panels.ground_truth import EMPTY, NO_TRUTH, truth_panel
+from app.panels.x_input import error_box
+from app.results import Result
+from ktb.analysis.ground_truth import read_truth
+
+NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
+PUT_AWAY = """<div class="ktb-empty"><b>Another photograph</b>
+<span>The label picture belonged to the one before and was put away. Upload the one of this photograph.</span>
+</div>"""
+
+
+def build(context: Context) -> None:
+    """Lay out and wire the tab."""
+    with gr.Tab("Truth", id="truth") as tab:
+        with gr.Row(elem_id="ktb-truth-inputs"):
+            file = FilesPlace(
+                label="True classes (optional): a label PNG",
+                type="filepath",
+                file_types=["image"],
+                height=150,
+                elem_id="ktb-truth-file",
+            )
+            numbering = gr.Radio(
+                NUMBERINGS,
+                value="stored",
+                label="Numbers in the label picture",
+                info="255 is no label. Colour pictures are read by the checkpoint's colours.",
+                elem_id="ktb-truth-numbering",
+            )
+        shown = gr.HTML(EMPTY, elem_id="ktb-truth")
+        photo = gr.State(None)  # of which photograph the label picture is
+
+    def compare(request: gr.Request, path: str | None, said: str, known: int | None):
+        result = context.store.result(request.session_hash)
+        if path:
+            context.store.remember_uploads(request.session_hash, [path])
+        if result is None:
+            return EMPTY, known
+        if not path:
+            return NO_TRUTH, None
+        return _panel(result, path, said), _fingerprint(result)
+
+    def after_run(request: gr.Request, path: str | None, said: str, known: int | None):
+        result = context.store.result(request.session_hash)
+        if result is None:
+            return gr.skip()
+        if path and known not in (None, _fingerprint(result)):
+            return PUT_AWAY, None, None
+        text, known = compare(request, path, said, known)
+        return text, known, gr.skip()
+
+    given = [file, numbering, photo]
+    direct(partial(gr.on, [file.upload, file.clear, numbering.input]), compare, given, [shown, photo])
+    context.draws(tab, after_run, given, [shown, photo, file])
+
+
+def _panel(result: Result, path: str, numbering: str) -> str:
+    """What the comparison shows, or why there is none."""
+    prediction = result.prediction
+    try:
+        truth = read_truth(path, result.rgb.shape[:2], prediction.palette, numbering)
+    except ValueError as error:
+        return error_box(str(error))
+    return truth_panel(result, truth)
+
+
+def _fingerprint(result: Result) -> int:
+    return zlib.crc32(result.rgb.tobytes(), result.rgb.shape[1])

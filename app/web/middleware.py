@@ -1,0 +1,55 @@
+"""Everything of this package in its order, as `launch` takes it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.types import Scope
+
+from app.server.sessions import SessionStore
+from app.web.activity import Notices
+from app.web.rate_limits import CallSizes, RateLimit, RateLimits
+from app.web.request_ids import RequestIds
+from app.web.route_filter import Doors
+from app.web.security_headers import SecurityHeaders
+from app.web.upload_route import receive_upload
+
+
+def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
+    """Keyword arguments for the server of a page with a `store`.
+
+    Args:
+        limit: what one address may do.
+        added: HTML with the page's own scripts.
+    """
+    return {
+        "middleware": [
+            Middleware(SecurityHeaders, added=added),
+            Middleware(RequestIds),
+            Middleware(Notices, note=_was_asked),
+            Middleware(Doors, serves=_serves),
+            Middleware(RateLimits, limit=limit),
+            Middleware(CallSizes, on_call=_keep_what_is_named),
+        ],
+        "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"])],
+    }
+
+
+def _was_asked(scope: Scope) -> None:
+    scope["app"].get_blocks().asked_at = time.monotonic()
+
+
+def _serves(scope: Scope, path: Path) -> bool:
+    return _store(scope).uploads.serves(path)
+
+
+def _keep_what_is_named(scope: Scope, call: bytes) -> None:
+    _store(scope).uploads.wait_for(call)
+
+
+def _store(scope: Scope) -> SessionStore:
+    return scope["app"].get_blocks().store

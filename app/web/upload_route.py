@@ -1,0 +1,90 @@
+"""The way in for files: each upload gets a folder of its own, and leaves nothing behind if it fails."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+
+from gradio.route_utils import MultiPartException, upload_fn
+from gradio.routes import file_upload_statuses
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Message
+
+from app.server.logs import note
+from app.server.uploads import NoRoom, Uploads
+from ktb.inputs.limits import MAX_FILE_BYTES
+
+TOO_LARGE = f"A file has more than {MAX_FILE_BYTES >> 20} MiB, which is the most that is taken."
+TOO_MANY = "There are too many files in one upload: at most {} are taken."
+NO_LENGTH = "An upload has to say its length (Content-Length)."
+NO_FORM = "This is no upload: send files as multipart/form-data, in the field 'files'."
+NO_SPACE = "The server's disk is full. Try again in a few minutes, or tell whoever runs this page."
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_log = logging.getLogger(__name__)
+
+
+async def receive_upload(request: Request) -> Response:
+    """POST /gradio_api/upload, in place of Gradio's: answers the paths, to be named by one session only."""
+    begun, uploads = time.perf_counter(), request.app.get_blocks().store.uploads
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or len(length) > 15:
+        return PlainTextResponse(NO_LENGTH, 411)
+    try:
+        paths = await _take(request, uploads, int(length))
+    except NoRoom as error:
+        refused = PlainTextResponse(str(error), 413 if error.too_much else 507)
+    except MultiPartException as error:
+        is_large = error.message.startswith("File size")
+        refused = PlainTextResponse(TOO_LARGE if is_large else NO_FORM, 413 if is_large else 400)
+    except (HTTPException, TypeError):  # no form, or a text where a file should be
+        refused = PlainTextResponse(NO_FORM, 400)
+    except ClientDisconnect:
+        refused = Response(status_code=400)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        refused = PlainTextResponse(NO_SPACE, 507)
+    else:
+        seconds = round(time.perf_counter() - begun, 3)
+        note(_log, logging.INFO, "upload", files=len(paths), bytes=int(length), seconds=seconds)
+        return JSONResponse(paths)
+    note(_log, logging.WARNING, "upload refused", status=refused.status_code, bytes=int(length))
+    return refused
+
+
+async def _take(request: Request, uploads: Uploads, length: int) -> list[str]:
+    progress = request.query_params.get("upload_id")
+    with uploads.room(length) as folder:
+        paths, _, _ = await upload_fn(
+            Request(request.scope, _within(request, length)),
+            str(folder),
+            MAX_FILE_BYTES,
+            progress,
+            upload_progress=file_upload_statuses if progress else None,
+        )
+        if len(paths) > uploads.limits.session_files:
+            raise NoRoom(TOO_MANY.format(uploads.limits.session_files), too_much=True)
+        for stray in [path for path in folder.iterdir() if path.is_file()]:  # of other fields
+            stray.unlink()
+        uploads.arrive(paths)
+        if not paths:
+            folder.rmdir()
+    return paths
+
+
+def _within(request: Request, length: int):
+    """The request's body, cut off where it goes on after what it promised."""
+    left = length
+
+    async def receive() -> Message:
+        nonlocal left
+        message = await request.receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(400)
+        return message
+
+    return receive

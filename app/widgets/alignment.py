@@ -1,0 +1,75 @@
+"""The alignment accordion: a calibration file or an estimate is previewed, and applied only when said so."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import gradio as gr
+
+from app.html.images import display_size, figure_tag, image_tag
+from app.layout import FileButton
+from app.service import Overlays
+from app.widgets.x_form import Proposal
+
+POINTER = " “Alignment of X” below the Run button estimates one or takes a file."
+
+
+@dataclass(frozen=True)
+class AlignmentControls:
+    """What starts an alignment (left), and its preview with the decision (in the tab of X)."""
+
+    state: gr.HTML
+    estimate: gr.Button
+    file: gr.UploadButton
+    remove: gr.Button
+    preview: gr.HTML
+    use: gr.Button
+    proposal: gr.State
+
+
+def build_alignment() -> tuple[gr.HTML, gr.Button, gr.UploadButton, gr.Button]:
+    """The accordion, in the order of `AlignmentControls`."""
+    with gr.Accordion("Alignment of X", open=False, elem_id="ktb-align"):
+        state = gr.HTML(applied_note(None), elem_id="ktb-aligned")
+        estimate = gr.Button("Estimate an alignment", size="sm", elem_id="ktb-estimate")
+        file = FileButton("Take a matrix or calibration file", size="sm", elem_id="ktb-calibration")
+        remove = gr.Button("Remove the alignment", size="sm", visible=False, elem_id="ktb-align-remove")
+    return state, estimate, file, remove
+
+
+def build_preview() -> tuple[gr.HTML, gr.Button, gr.State]:
+    """The preview, in the order of `AlignmentControls`."""
+    preview = gr.HTML("", visible=False, elem_id="ktb-align-preview")
+    use = gr.Button("Use this alignment", variant="primary", visible=False, elem_id="ktb-align-use")
+    return preview, use, gr.State(None)
+
+
+def applied_note(proposal: Proposal | None) -> str:
+    """Whether an alignment is applied."""
+    if proposal is None:
+        return '<p class="ktb-read">Nothing is applied: X is only resized to the photograph.</p>'
+    return f'<div class="ktb-applied"><b>Applied</b>: {html.escape(proposal.alignment.summary)}</div>'
+
+
+def preview_html(overlays: Overlays) -> str:
+    """X's edges over the photograph without and with the alignment, and what is known about it."""
+    shown = [
+        (overlays.before, "alignment before", "Without", "edges of X in orange"),
+        (overlays.after, "alignment after", "With", "the same, aligned"),
+    ]
+    figures = "".join(
+        figure_tag(image_tag(display_size(image), alt), title, note)
+        for image, alt, title, note in shown
+        if image is not None
+    )
+    offer = "" if overlays.after is None else " <b>Nothing is applied yet.</b>"
+    return (
+        f'<h4>Alignment</h4><p class="ktb-words">{html.escape(overlays.message)}{offer}</p>'
+        f'<div class="ktb-grid ktb-two">{figures}</div>'
+    )
+
+
+def pointed(message: str) -> str:
+    """A message that speaks of an alignment, with where on the page that is."""
+    return message + "." + POINTER if "alignment matrix" in message else message

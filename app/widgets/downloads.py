@@ -1,0 +1,238 @@
+"""Take it with you: a run as a figure, arrays or a report, and what is set on the page as JSON or a link."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import gradio as gr
+
+from app.context import OPEN_TAB
+from app.gradio_ext.events import AT_ONCE, HIDDEN, direct
+from app.handlers import Handlers, shows_errors
+from app.html.zip_links import file_name
+from app.layout import FileButton
+from app.results import Result
+from app.settings import (
+    PARAMETER,
+    Controls,
+    Settings,
+    form_of,
+    settings_from_json,
+    settings_from_link,
+    settings_of,
+)
+from app.widgets.x_form import XForm, units_of
+from ktb.analysis import Inspection
+from ktb.outputs.arrays import arrays_npz
+from ktb.outputs.files import result_zip
+from ktb.outputs.report import report_html
+from ktb.utils.atomic import write_atomically
+
+EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "svg": ("figure.svg", "image/svg+xml"),
+        "pdf": ("figure.pdf", "application/pdf"),
+        "png": ("figure.png", "image/png"),
+        "npz": ("arrays.npz", "application/octet-stream"),
+        "html": ("report.html", "text/html"),
+        "zip": ("masks.zip", "application/zip"),
+    }
+)
+"""Kind → end of the file's name, and its type."""
+CHOICES = [
+    ("Report, one HTML file", "html"),
+    ("Figure, SVG", "svg"),
+    ("Figure, PDF", "pdf"),
+    ("Figure, PNG at 150 dpi", "png 150"),
+    ("Figure, PNG at 300 dpi", "png 300"),
+    ("Figure, PNG at 600 dpi", "png 600"),
+    ("Arrays: logits, maps, points (.npz)", "npz"),
+    ("Settings of this page, JSON", "json"),
+]
+CONTROLS = {
+    "opacity": "ktb-opacity",
+    "left": "ktb-left",
+    "right": "ktb-right",
+    "level": "ktb-level",
+    "map": "ktb-map",
+}
+"""Name in the settings → elem_id of what only draws again."""
+SAVE = """(file) => { if (!file || !file.url) return; const link = document.createElement('a');
+  link.href = file.url; link.download = file.orig_name || ''; document.body.appendChild(link);
+  link.click(); link.remove(); }"""
+SHOW_LINK = """async (query) => { const link = location.origin + location.pathname + query;
+  try { await navigator.clipboard.writeText(link); } catch (error) {} return link; }"""  # only where allowed
+APPLY = """(opacity) => { const stage = document.getElementById('ktb-stage');
+  if (stage && opacity !== null) stage.style.setProperty('--ktb-opacity', opacity); }"""
+
+
+def export_file(
+    result: Result, kind: str, card: Mapping[str, Any], settings: Mapping[str, Any], dpi: int = 200
+) -> tuple[str, str, bytes]:
+    """Name, type and contents of a run's file; ValueError for a kind that is not in EXPORTS."""
+    if kind not in EXPORTS:
+        raise ValueError(f"kind {kind!r}: choose one of {', '.join(EXPORTS)}.")
+    prediction = result.prediction
+    look = Inspection(prediction) if prediction.trace and kind != "zip" else None
+    if kind == "npz":
+        data = arrays_npz(prediction, inspection=look)
+    elif kind == "html":
+        text = report_html(result.rgb, prediction, card=card, settings=settings, inspection=look)
+        data = text.encode()
+    elif kind == "zip":
+        data = result_zip(result.rgb, prediction)
+    else:
+        from ktb.outputs.figure import figure_bytes  # matplotlib takes a second to import
+
+        data = figure_bytes(result.rgb, prediction, kind, dpi=dpi, inspection=look)
+    name, mime = EXPORTS[kind]
+    return f"{file_name(prediction.model)}-{name}", mime, data
+
+
+@dataclass(frozen=True)
+class ExportControls:
+    """What is laid out below the footer."""
+
+    kind: gr.Dropdown
+    make: gr.Button
+    share: gr.Button
+    load: gr.UploadButton
+    link: gr.Textbox
+    file: gr.DownloadButton
+    tab: gr.Textbox
+
+
+def build_export() -> ExportControls:
+    """One line: what to download, the download, the link, and the way back."""
+    with gr.Row(elem_id="ktb-export", equal_height=True):
+        kind = gr.Dropdown(CHOICES, value="html", show_label=False, container=False, min_width=200,
+                           filterable=False, elem_id="ktb-export-kind", scale=3)  # fmt: skip
+        make = gr.Button("Download", size="md", min_width=90, elem_id="ktb-export-make", scale=1)
+        share = gr.Button("Copy link", size="md", min_width=90, elem_id="ktb-share", scale=1)
+        load = FileButton("Load settings", size="md", min_width=110, file_types=[".json"],
+                          elem_id="ktb-load-settings", scale=1)  # fmt: skip
+    link = gr.Textbox(
+        label="Opens the page as it was set when you pressed the button; no picture is in it",
+        visible=False,
+        interactive=False,
+        buttons=["copy"],
+        elem_id="ktb-link",
+    )
+    file = gr.DownloadButton(visible="hidden", elem_id="ktb-export-file")
+    return ExportControls(kind, make, share, load, link, file, gr.Textbox("", visible=False))
+
+
+class Export:
+    """The handlers of the line below the footer, on the page's own ones."""
+
+    def __init__(self, handlers: Handlers, parts: ExportControls, controls: Controls, tabs: list[str]):
+        self.h, self.e, self.controls, self.tabs = handlers, parts, controls, tabs
+        self._key = secrets.token_bytes(32)
+
+    @shows_errors
+    def make(self, request: gr.Request, kind, model, source, *rest):
+        """Make the chosen file of the session's result, in the session's folder; it goes with the session."""
+        settings = self._settings(model, source, rest)
+        if kind == "json":
+            return str(self._keep(request, "ktb-settings.json", settings.to_json().encode()))
+        result = self.h.store.result(request.session_hash)
+        if result is None:
+            raise ValueError("there is no result yet. Run a pair first, then download it.")
+        kind, _, dpi = kind.partition(" ")
+        offered = result.offered_as or result.prediction.model
+        card = self.h.service.card(offered) if offered in self.h.service.models else {}
+        name, _, data = export_file(result, kind, card, settings.to_dict(), int(dpi or 200))
+        return str(self._keep(request, name, data))
+
+    @shows_errors
+    def share(self, model, source, *rest):
+        """The settings as the last part of a link."""
+        return gr.update(value=self._settings(model, source, rest).to_query(), visible=True)
+
+    @shows_errors
+    def open_link(self, request: gr.Request, model, kind, source, *values):
+        """Set the page as the link says that it was opened with; nothing if it says nothing."""
+        code = request.query_params.get(PARAMETER)
+        if not code:
+            return {self.e.tab: gr.skip()}
+        given = settings_from_link(code, self.h.service.models, self.tabs, self.controls)
+        return self._applied(request, given, kind, source, values)
+
+    @shows_errors
+    def load(self, request: gr.Request, file, model, kind, source, *values):
+        """Set the page as a file of settings says."""
+        self.h.remember(request, file)
+        try:
+            text = Path(file).read_bytes()[: 1 << 16].decode()
+        except ValueError as error:
+            raise ValueError("the settings are no JSON as this page writes it.") from error
+        given = settings_from_json(text, self.h.service.models, self.tabs, self.controls)
+        return self._applied(request, given, kind, source, values)
+
+    def _applied(self, request: gr.Request, given: Settings, kind, source, values) -> dict[Any, Any]:
+        p, form = self.h.p, form_of(given.x)
+        answer = self.h.choose_model(request, given.model, kind, source, *values)
+        inputs = self.h.service.inputs(given.model)
+        answer |= dict(zip(p.x.values, form))
+        units = units_of(form.modality if form.modality != "auto" else inputs.modality)
+        choices = [(text, key) for key, text in units.items()] or [("none", "auto")]
+        unit = form.unit if form.unit in units else "auto"
+        answer[p.x.form.unit] = gr.update(choices=choices, value=unit)
+        offered = answer[p.x.source]["choices"]
+        answer[p.x.source] = gr.update(
+            choices=offered, value=given.x_source if given.x_source in [key for _, key in offered] else "file"
+        )
+        shown = {self.controls.components[name]: value for name, value in given.controls.items()}
+        where = {tab.label: tab.id for tab in p.tabs.children if isinstance(tab, gr.Tab)}.get(given.tab)
+        opened = gr.skip() if where is None else gr.update(selected=where)
+        unknown = {p.x.shown: {}}  # so that what is read next sets every field of X
+        return answer | shown | unknown | {p.model: given.model, self.e.tab: given.tab, p.tabs: opened}
+
+    def _settings(self, model, source, rest) -> Settings:
+        *rest, tab = rest
+        count = len(XForm._fields)
+        values = dict(zip(self.controls.components, rest[count:]))
+        return settings_of(model, source, XForm(*rest[:count]), tab, self.tabs, values)
+
+    def _keep(self, request: gr.Request, name: str, data: bytes) -> Path:
+        """A file in a folder that only this session knows; the same kind again takes its place."""
+        secret = hmac.new(self._key, request.session_hash.encode(), hashlib.sha256).hexdigest()
+        path = self.h.folder / f"export-{secret[:32]}" / name
+        self.h.store.remember_uploads(request.session_hash, [path])
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, lambda temporary: temporary.write_bytes(data))
+        return path
+
+
+def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> None:
+    """Buttons, the link that a page is opened with, and what a restored page has to read again."""
+    p, x = handlers.p, handlers.p.x
+    by_id = {getattr(block, "elem_id", None): block for block in page.blocks.values()}
+    controls = Controls({name: by_id[place] for name, place in CONTROLS.items() if place in by_id})
+    tabs = [tab.label for tab in p.tabs.children if isinstance(tab, gr.Tab)]
+    export = Export(handlers, parts, controls, tabs)
+    drawn = list(controls.components.values())
+    state = [p.model, x.source, *x.values, *drawn, parts.tab]
+    busy = {"show_progress": "minimal", **HIDDEN}
+
+    parts.make.click(export.make, [parts.kind, *state], parts.file, js=OPEN_TAB, **busy).success(
+        None, parts.file, None, js=SAVE, **HIDDEN
+    )
+    shared = direct(parts.share.click, export.share, state, parts.link, OPEN_TAB)
+    shared.success(None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN)
+    before = [p.model, *p.for_model]
+    follows = [*p.of_model, p.model, p.x.shown, p.tabs, parts.tab, *drawn]
+    opacity = controls.components["opacity"]
+    for opened in (
+        page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's own tells the link
+        direct(parts.load.upload, export.load, [parts.load, *before], follows),
+    ):
+        read = direct(opened.success, handlers.read, p.for_read, p.read, OPEN_TAB)
+        read.then(None, opacity, None, js=APPLY, **HIDDEN)

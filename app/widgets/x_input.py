@@ -1,0 +1,184 @@
+"""The X side of the page: where X comes from, its file zone, and the fields that correct how it is read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from app.layout import FilesPlace
+from app.service import XSource
+from app.texts import modality_choices, x_hint, x_label
+from app.widgets.x_form import Fields, XForm, fields_for, units_of
+from ktb.config import InputConfig
+from ktb.inputs.depth_estimation import unavailable_reason
+
+TIME_UNITS = [("find out", "auto"), ("seconds", "s"), ("ms", "ms"), ("µs", "us"), ("ns", "ns")]
+COLUMN_ORDERS = [
+    ("find out", "auto"),
+    *((" ".join(order), order) for order in ("txyp", "xytp", "xypt", "tpxy")),
+]
+HOT = [("find out", "auto"), ("white", "white"), ("black", "black")]
+
+
+def source_choices(inputs: InputConfig) -> list[tuple[str, XSource]]:
+    """Where X may come from; depth is estimated for checkpoints that take depth, where it can be."""
+    choices: list[tuple[str, XSource]] = [("X file", "file"), ("No X", "none")]
+    if inputs.modality in ("depth", "hha") and not unavailable_reason():
+        choices.append(("Estimate X", "estimate"))
+    return choices
+
+
+def source_note(inputs: InputConfig) -> str:
+    """Why depth cannot be estimated here, "" if it can or makes no sense."""
+    reason = unavailable_reason() if inputs.modality in ("depth", "hha") else ""
+    return f"Not available: {reason}." if reason else ""
+
+
+@dataclass(frozen=True)
+class XControls:
+    """The components of the X side; `form` are those of `XForm`, in its order.
+
+    `shown` is a State: what the components that follow what was read were last told to be; {}: unknown.
+    """
+
+    source: gr.Radio
+    files: gr.File
+    read: gr.HTML
+    corrections: gr.Accordion
+    unit: gr.Dropdown
+    thermal: gr.Group
+    camera: gr.Group
+    stream: gr.Group
+    table: gr.Group
+    start: gr.Slider
+    length: gr.Slider
+    reset: gr.Button
+    shown: gr.State
+    form: XForm
+    """Of components, in place of values."""
+
+    @property
+    def values(self) -> list[Any]:
+        """The fields' components, as inputs of a handler."""
+        return list(self.form)
+
+    @property
+    def follow(self) -> list[Any]:
+        """The components that change with what was read, as outputs of a handler."""
+        return [self.files, self.corrections, self.unit, self.thermal, self.camera, self.stream, self.table,
+                self.start, self.length]  # fmt: skip
+
+    def updates(
+        self, fields: Fields, is_file: bool, has_x: bool, unit: str, shown: dict[str, Any]
+    ) -> dict[Any, Any]:
+        """What the `follow` components become.
+
+        shown: value of `self.shown`, which this changes at once, for what reads beside it. What stands there
+            is not sent again: each component takes Gradio a millisecond here, and more in the browser.
+        """
+        choices = [(text, key) for key, text in fields.units.items()]
+        wanted: dict[str, Any] = {
+            "files": is_file,
+            "corrections": has_x,
+            "unit": choices,
+            "thermal": fields.is_thermal,
+            "camera": fields.needs_camera,
+            "stream": fields.span_ms is not None,
+            "table": fields.is_table,
+        }
+        new = {name: value for name, value in wanted.items() if name not in shown or shown[name] != value}
+        shown.update(new)
+        changed = {getattr(self, name): gr.update(visible=bool(value)) for name, value in new.items()}
+        if "unit" in new or unit not in fields.units:
+            changed[self.unit] = gr.update(
+                choices=choices or [("none", "auto")],
+                value=unit if unit in fields.units else "auto",
+                visible=bool(choices),
+            )
+        if fields.span_ms is not None:  # else nobody sees them; the visitor may have moved them too far
+            step = 10.0 ** (math.floor(math.log10(fields.span_ms)) - 3)
+            span = math.ceil(fields.span_ms / step) * step  # the last step is no shorter: it is reached
+            for slider, value in zip((self.start, self.length), fields.window_ms):
+                changed[slider] = gr.update(minimum=0, maximum=span, step=step, value=value)
+        return changed
+
+
+def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:
+    """The choice of the source, why one is missing, and the file zone."""
+    source = gr.Radio(
+        source_choices(takes), value="file", label="X comes from", container=False, elem_id="ktb-source"
+    )
+    note = gr.HTML(source_note(takes), visible=bool(source_note(takes)), elem_classes="ktb-read")
+    files = FilesPlace(
+        label=x_label(takes), type="filepath", file_count="multiple", height=128, elem_id="ktb-x"
+    )
+    return source, note, files
+
+
+def build_corrections(
+    source: gr.Radio, files: gr.File, read: gr.HTML, takes: InputConfig, unit: str
+) -> XControls:
+    """The fields that correct what was read; they show once there is an X."""
+    units = [(text, key) for key, text in units_of(takes.modality).items()]
+    shown = fields_for(XForm(), takes, None)
+    with gr.Accordion("Correct how X is read", open=False, visible=False, elem_id="ktb-fix") as corrections:
+        modality = gr.Dropdown(modality_choices(takes), value="auto", label="X is", elem_id="ktb-modality")
+        unit_field = gr.Dropdown(
+            units or [("none", "auto")],
+            value=unit,
+            label="Unit",
+            visible=bool(units),
+            elem_id="ktb-unit",
+        )
+        with gr.Group(visible=shown.is_thermal, elem_id="ktb-thermal") as thermal:
+            hot = gr.Radio(HOT, value="auto", label="Hot is")
+            extent = gr.Textbox(label="Fixed range: black, white", placeholder="automatic; such as 15, 40")
+        with gr.Group(visible=shown.needs_camera, elem_id="ktb-camera") as camera:
+            angle = gr.Textbox(
+                label="Depth camera: horizontal field of view", placeholder="degrees; NYU's camera if empty"
+            )
+            pinhole = gr.Textbox(
+                label="or fx, fy, cx, cy in pixels", placeholder="such as 519, 519, 325, 253"
+            )
+        with gr.Group(visible=False, elem_id="ktb-stream") as stream:
+            start = gr.Slider(0, 1, 0, label="Events from, ms", elem_id="ktb-start")
+            length = gr.Slider(0, 1, 1, label="for, ms", elem_id="ktb-length")
+        with gr.Group(visible=shown.is_table, elem_id="ktb-columns") as table:
+            columns = gr.Dropdown(
+                COLUMN_ORDERS, value="auto", label="Columns of a table", allow_custom_value=True
+            )
+            time_unit = gr.Dropdown(TIME_UNITS, value="auto", label="Time unit")
+            sensor = gr.Textbox(label="Sensor, width x height", placeholder="find out; such as 346 x 260")
+        reset = gr.Button("Back to automatic", size="sm", elem_id="ktb-reset")
+    window, alignment = gr.State(None), gr.State(None)
+    form = XForm(
+        modality, unit_field, hot, extent, angle, pinhole, columns, time_unit, sensor, window, alignment
+    )
+    return XControls(
+        source,
+        files,
+        read,
+        corrections,
+        unit_field,
+        thermal,
+        camera,
+        stream,
+        table,
+        start,
+        length,
+        reset,
+        gr.State({}),
+        form,
+    )
+
+
+def hint(inputs: InputConfig, source: XSource) -> str:
+    """The line below the zone while nothing was read."""
+    if source == "none":
+        return "The network will run on the photograph alone, with zeros in place of X."
+    if source == "estimate":
+        return "Depth will be estimated from the photograph by Depth Anything when you press Run."
+    return x_hint(inputs)
