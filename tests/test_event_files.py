@@ -9,7 +9,6 @@ import zlib
 
 import numpy as np
 import pytest
-from aedat_maker import LZ4, NONE, ZSTD, aedat4, events_of
 
 from ktb.inputs import InputError, XOptions, read_x
 from ktb.inputs.events import (
@@ -24,6 +23,7 @@ from ktb.inputs.events import (
 from ktb.inputs.events import (
     hdf5_guard,
 )
+from tools.fuzz.aedat_maker import LZ4, NONE, ZSTD, aedat4, events_of
 
 RNG = np.random.default_rng(0)
 COUNT = 3000

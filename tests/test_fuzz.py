@@ -10,13 +10,13 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import fuzz_readers
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktb.inputs import InputError
+from tools.fuzz import fuzz_readers
 
 SECONDS = 20
 READERS = fuzz_readers.readers()

@@ -12,10 +12,11 @@ import httpx
 import numpy as np
 import pytest
 from browsing import below
-from many_users import server
 from pairs import write_pair
 from test_sequences import frames_of, zipped
-from visitor import Refused, Visitor
+
+from tools.bench_page.many_users import server
+from tools.bench_page.visitor import Refused, Visitor
 
 SECRET = "geheim"
 """In every name and text that a visitor gives."""

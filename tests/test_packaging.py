@@ -15,8 +15,8 @@ import yaml
 from packaging.requirements import Requirement
 
 import ktb
-from assets.make_method_figures import FIGURES, drawings
 from ktb.utils import assets
+from tools.figures.make_method_figures import FIGURES, drawings
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_files_are_found_in_a_checkout_and_in_a_package(tmp_path, monkeypatch):
 def test_the_drawings_are_what_the_script_draws():
     for name, svg in drawings().items():
         assert (FIGURES / name).read_text(encoding="utf-8") == svg, (
-            f"run assets/make_method_figures.py: {name}"
+            f"run tools/figures/make_method_figures.py: {name}"
         )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 
-import plain_forward
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from ktb.checkpoints.official import infer_config, our_name, to_ours
 from ktb.modeling.build import build_model
+from tools import plain_forward
 
 VECTORS = ["small_96x128", "small_100x132", "small_98x131_w12"]
 TOLERANCE = 1e-4

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from plain_forward import make
 from test_model import assert_same_logits, pair, stirred, tiny_model
+
+from tools.plain_forward import make
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

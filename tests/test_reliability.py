@@ -26,7 +26,6 @@ from PIL import Image
 from served import serving
 from test_sequences import frames_of, zipped
 from test_web import API, called, file_data, left, sent
-from visitor import Refused, Visitor
 
 from app.gradio_ext.answering import NO_DISK
 from app.server import housekeeping
@@ -41,6 +40,7 @@ from ktb.inference.runtimes import graph_cache
 from ktb.inference.runtimes.export import DESCRIPTION
 from ktb.inference.runtimes.graph_cache import GraphCache
 from ktb.utils.lock import FileLock
+from tools.bench_page.visitor import Refused, Visitor
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "ktb-lite-nyuv2-depth"

@@ -245,7 +245,7 @@ def test_a_snippet_that_nobody_checks_is_a_problem():
         ("python -m training.evaluate --model x --dataset nyuw2 --out x", "nyuv2"),
         ("python app.py --prot 7860", "no --prot"),
         ("python app.py --runtime fast", "invalid choice"),
-        ("python assets/make_page_figures.py --fast", "no --fast"),
+        ("python -m tools.figures.make_page_figures --fast", "no --fast"),
         ("python tests/nothing.py", "does not exist"),
         ("python -m http.server", "nobody checks"),
         ("pip install -r nothing.txt", "no such file"),

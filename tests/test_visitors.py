@@ -14,12 +14,12 @@ import httpx
 import pytest
 from browsing import WAIT
 from test_sequences import frames_of, zipped
-from visitor import Refused, Visitor
 
 from app.page import build_page, launch_options
 from app.predictors import SharedPredictor
 from app.server import housekeeping
 from app.service import Service
+from tools.bench_page.visitor import Refused, Visitor
 
 LONG = 60.0  # seconds; what never ends within it is held up
 WAITING = 3  # events, at most

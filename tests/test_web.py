@@ -17,7 +17,6 @@ import pytest
 from browsing import below
 from pairs import write_pair
 from served import serving
-from visitor import Refused, Visitor
 
 from app.gradio_ext import answering
 from app.gradio_ext.uploads import NO_ADDRESSES, NOT_HERE
@@ -30,6 +29,7 @@ from app.web.rate_limits import MAX_CALL_BYTES, Buckets, RateLimit
 from app.web.security_headers import page_policy, script_hashes
 from app.web.upload_route import NO_FORM, NO_LENGTH, NO_SPACE, TOO_LARGE
 from app.widgets.examples import examples
+from tools.bench_page.visitor import Refused, Visitor
 
 MODEL = "ktb-lite-nyuv2-depth"
 API = "gradio_api"

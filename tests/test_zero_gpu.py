@@ -12,7 +12,6 @@ import pytest
 import torch
 from pairs import synthetic_pair
 from test_sequences import frames_of, zipped
-from visitor import Refused, Visitor
 
 from app import predictors
 from app.page import build_page, launch_options
@@ -22,6 +21,7 @@ from app.spaces.zero_gpu import BorrowedRuntime, lent, seconds_of_attribution, s
 from ktb import Predictor, load_model
 from ktb.analysis.attribution import attribute_prediction
 from ktb.analysis.targets import Target
+from tools.bench_page.visitor import Refused, Visitor
 
 SPACES = """
 import multiprocessing, os, pickle

@@ -1,9 +1,9 @@
 """Render the example inputs: furnished rooms as a Kinect would see them (RGB and depth), with Blender's bpy.
 
     pip install bpy numpy opencv-python-headless    # Python 3.11; not needed by the demo itself
-    python assets/render_examples.py --scene bedroom --samples 24 --out assets/examples
+    python tools/blender/render_examples.py --scene bedroom --samples 24 --out assets/examples
 
-Everything is modelled and textured in code (assets/scenes), so the pictures are free to use.
+Everything is modelled and textured in code (tools/blender/scenes), so the pictures are free to use.
 Each scene gives NAME_rgb.png (8-bit) and NAME_depth.png (16-bit millimetres, 0 = no measurement).
 NAME_event.png beside them is an event frame, simulated from NAME_rgb.png (seed 0, no margin) and renamed:
 
@@ -141,7 +141,7 @@ def main():
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--raw", action="store_true", help="leave the colour picture clean")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "examples")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "assets" / "examples")
     args = parser.parse_args()
     for name in [args.scene] if args.scene else SCENES:
         render(name, args.out, args.samples, args.width, args.threads, args.raw)

@@ -1,6 +1,6 @@
 """Many visits without browsers, one group after the other: does the server's memory grow with them?
 
-    python tests/many_visits.py --visits 400 --at-once 4
+    python -m tools.bench_page.many_visits --visits 400 --at-once 4
 
 Each visitor opens the page, runs an example, looks at Fusion (levels, a pixel, a map), at the branches and
 at X, and leaves. Cheap enough for hundreds on a small machine; what only a browser does is left out.
@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from many_users import AFTERWARDS, SAMPLE_EVERY, Sample, measured, server, slope
-from visitor import Visitor
+from tools.bench_page.many_users import AFTERWARDS, SAMPLE_EVERY, Sample, measured, server, slope
+from tools.bench_page.visitor import Visitor
 
 
 def visit(address: str, number: int) -> None:

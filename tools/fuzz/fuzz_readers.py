@@ -1,6 +1,6 @@
 """Feeds damaged files to every reader and wild arrays to every encoder; only InputError may come out.
 
-    python tests/fuzz_readers.py --seconds 600 --seed 1
+    python -m tools.fuzz.fuzz_readers --seconds 600 --seed 1
 
 Runs until the time is over and prints counts by reader as JSON; exit code 1 if anything else than InputError
 was raised, a case took over 2 seconds of processor time, or memory grew by over 1 GiB. Every case can be run
@@ -32,13 +32,10 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
-
-import fuzz_seeds  # noqa: E402
-from fuzz_seeds import METRES, fix_png, to_npy, to_zip  # noqa: E402
-
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality  # noqa: E402
 from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x  # noqa: E402
+from tools.fuzz import fuzz_seeds  # noqa: E402
+from tools.fuzz.fuzz_seeds import METRES, fix_png, to_npy, to_zip  # noqa: E402
 
 MAX_CASE_SECONDS = 2.0
 MAX_GROWTH = 2**30

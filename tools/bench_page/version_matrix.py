@@ -1,7 +1,7 @@
 """Which versions work: most of the tests, in a fresh environment for each pair of versions.
 
-    python tests/version_matrix.py --pair PYTHON3.10=2.8.0 --pair PYTHON3.12=2.11.0 --out matrix
-    python tests/version_matrix.py --pair PYTHON3.12=2.10.0 --only parity --only model --out matrix-more
+    python -m tools.bench_page.version_matrix --pair PYTHON3.10=2.8.0 --pair PYTHON3.12=2.11.0 --out matrix
+    python -m tools.bench_page.version_matrix --pair PYTHON3.12=2.10.0 --only parity --only model --out matrix-more
 
 PYTHON3.10 is an interpreter. An environment takes up to 8 GB; it is removed before the next one is made.
 """
@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
     "parity", "model", "official", "checkpoint", "predictor", "embedded", "eager", "tiling", "inspection",
     "attribution", "what_if", "sequences", "runtime", "surroundings", "zero_gpu", "api", "depth", "events",

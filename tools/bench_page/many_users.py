@@ -1,6 +1,6 @@
 """Many browsers on one page for a while: errors, waiting times, memory and disk of the server.
 
-    python tests/many_users.py --users 20 --minutes 10 --out users.json
+    python -m tools.bench_page.many_users --users 20 --minutes 10 --out users.json
 
 Starts the page in a process of its own and opens a Chromium page for each visitor, who looks around as people
 do: chooses an example, clicks pixels on Fusion, changes level, head and map, sometimes switches each sensor
@@ -33,7 +33,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
 ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 VIEWPORT = {"width": 1700, "height": 1000}

@@ -1,6 +1,6 @@
 """Times a first-time reader's way from README to an own result, step by step, in a fresh environment.
 
-    python tests/first_steps.py --rgb PHOTO --x DEPTH [--work FOLDER]
+    python -m tools.bench_page.first_steps --rgb PHOTO --x DEPTH [--work FOLDER]
 
 Clones this checkout, runs README's command for the page as it stands there, uploads the pair in a real
 Chromium and presses Run, then runs the same pair from the shell. Needs tests/requirements.txt itself, for the
@@ -25,7 +25,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 900  # seconds for the slowest step
 
 

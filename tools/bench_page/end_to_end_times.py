@@ -1,6 +1,6 @@
 """From two files on disk to a mask as PNG: how long a model takes with each runtime.
 
-    python tests/end_to_end_times.py --runtime auto --runtime eager --uses 20
+    python -m tools.bench_page.end_to_end_times --runtime auto --runtime eager --uses 20
 
 The examples of this repository in turn, decoded anew each time, with all three heads and the trace. Not
 counted is what comes before a runtime computes itself: `auto` first prepares a graph. Prints milliseconds.
@@ -19,7 +19,7 @@ import numpy as np
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.outputs.files import png_bytes
 
-PHOTOS = sorted((Path(__file__).resolve().parents[1] / "assets" / "examples").glob("*_rgb.png"))
+PHOTOS = sorted((Path(__file__).resolve().parents[2] / "assets" / "examples").glob("*_rgb.png"))
 
 
 def main() -> None:

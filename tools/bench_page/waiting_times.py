@@ -1,6 +1,6 @@
 """How long a control that only draws takes while another visitor's slow job runs.
 
-    python tests/waiting_times.py
+    python -m tools.bench_page.waiting_times
 
 Measured over HTTP against a server of its own, interleaved: quiet, during a recording, during runs of a
 photograph of 20 megapixels, during downloads of the report and of the figure at 600 dpi.
@@ -21,8 +21,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from many_users import ROOT, server, summary, write_recording
-from visitor import Visitor
+
+from tools.bench_page.many_users import ROOT, server, summary, write_recording
+from tools.bench_page.visitor import Visitor
 
 MEGAPIXELS = (3888, 5184)
 CHANGES = 8

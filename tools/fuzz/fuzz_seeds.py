@@ -10,10 +10,11 @@ import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
-import aedat_maker
 import cv2
 import numpy as np
 from PIL import Image
+
+from tools.fuzz import aedat_maker
 
 ROWS = np.linspace(4000, 900, 40)[:, None] + np.arange(48)[None] * 3.0
 GREY, DEEP, METRES = (ROWS / 20).astype(np.uint8), ROWS.astype(np.uint16), (ROWS / 1000).astype(np.float32)

@@ -1,6 +1,6 @@
 """Draws the two figures of docs/method.md, each for light and for dark pages.
 
-    python assets/make_method_figures.py [--out FOLDER]
+    python -m tools.figures.make_method_figures [--out FOLDER]
 
 Only the standard library is needed. A test compares the committed files with what this draws.
 """
@@ -11,7 +11,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-FIGURES = Path(__file__).resolve().parent / "figures"
+FIGURES = Path(__file__).resolve().parents[2] / "assets" / "figures"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 

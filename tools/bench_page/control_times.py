@@ -1,6 +1,6 @@
 """How long every control of the page takes that only draws again, on the server and up to the new picture.
 
-    python tests/control_times.py --uses 20 --out times.json
+    python -m tools.bench_page.control_times --uses 20 --out times.json
 
 Starts the page in a process of its own, opens Chromium, runs an example, and uses each control that many
 times. Three times in milliseconds for each: of the handler on the server, from the request until its answer
@@ -20,9 +20,19 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from many_users import ARGS, CHROMIUM, server
 from playwright.sync_api import Locator, Page, sync_playwright
-from stopwatch import BROWSER, DRAWS, SPY, WAIT_MS, WORK, Change, Stopwatch, table
+
+from tools.bench_page.many_users import ARGS, CHROMIUM, server
+from tools.bench_page.stopwatch import (
+    BROWSER,
+    DRAWS,
+    SPY,
+    WAIT_MS,
+    WORK,
+    Change,
+    Stopwatch,
+    table,
+)
 
 LIMIT_MS = 150
 MAPS = (

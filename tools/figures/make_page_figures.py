@@ -1,6 +1,6 @@
 """Makes the documents' pictures of the page, from the bedroom example in a real Chromium.
 
-    python assets/make_page_figures.py [--only page_fusion ...]
+    python -m tools.figures.make_page_figures [--only page_fusion ...]
 
 Needs tests/requirements.txt and a Chromium (--chromium). Look at every picture before you commit it.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from app.page import build_page, launch_options  # noqa: E402

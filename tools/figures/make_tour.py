@@ -1,6 +1,6 @@
 """Makes README's moving picture: the inspector on the bedroom example, in a real Chromium.
 
-    python assets/make_tour.py [--frames FOLDER]
+    python -m tools.figures.make_tour [--frames FOLDER]
 
 Needs tests/requirements.txt and a Chromium (--chromium). Look at every frame before you commit it.
 """
@@ -17,10 +17,10 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from assets.make_page_figures import FIGURES, MARGIN, click_pixel, opened, served, shot  # noqa: E402
+from tools.figures.make_page_figures import FIGURES, MARGIN, click_pixel, opened, served, shot  # noqa: E402
 
 WIDTH, HEIGHT = 960, 610
 INK, MUTED, PAPER = (29, 36, 51), (91, 101, 119), (255, 255, 255)

@@ -4,7 +4,7 @@ Two passes of the frozen Swin, one per stream; attention by matrix product and s
 looked up in every call; a fusion that reads its bias table on a grid of all displacements; heads that
 concatenate at full width. It takes its weights from a `KTB` and nothing else:
 
-    python -m ktb bench --model swin-b --baseline tests/plain_forward.py
+    python -m ktb bench --model swin-b --baseline tools/plain_forward.py
 """
 
 from __future__ import annotations

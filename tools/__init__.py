@@ -1,0 +1,1 @@
+"""Tools that measure and render; none of them is part of the product."""

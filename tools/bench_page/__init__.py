@@ -1,0 +1,1 @@
+"""Tools that time and load the page."""

@@ -1,0 +1,1 @@
+"""The example scenes, modelled and rendered with Blender."""

@@ -1,0 +1,1 @@
+"""Tools that make the figures of the documentation."""

@@ -1,0 +1,1 @@
+"""Tools that damage files and give them to the readers."""
