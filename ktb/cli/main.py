@@ -188,7 +188,3 @@ def _fused_miou(card: Mapping[str, Any]) -> float | None:
 def _echo_all(lines: Iterator[str]) -> None:
     for line in lines:
         typer.echo(line)
-
-
-if __name__ == "__main__":
-    app(prog_name="python -m ktb")

@@ -292,7 +292,3 @@ def _show(dataset: PairDataset, index: int, out: Path, seed: int) -> None:
     assert done
     write_atomically(out / "corruptions.png", lambda path: path.write_bytes(data.tobytes()))
     logger.info("%s", out / "corruptions.png")
-
-
-if __name__ == "__main__":
-    main()
