@@ -134,7 +134,9 @@ class Controls:
 
 
 def form_of(options: XOptions) -> XForm:
-    """The page's fields that say these options; `app.widgets.x_form.x_options` of them gives the options again."""
+    """The page's fields that say these options; `app.widgets.x_form.x_options` of them gives the options
+    again.
+    """
     window = None
     if options.window_ms is not None:
         start, end = options.window_ms

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import importlib.util
 import itertools
 import re
 import runpy
@@ -20,7 +21,7 @@ import pytest
 import typer
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("docs", "training", "assets", "tests", "app", "ktb")
+FOLDERS = ("docs", "training", "assets", "tests", "tools", "app", "ktb")
 LOCAL = "http://127.0.0.1:7860"  # where the documents' server listens
 
 RUN, NOT_RUN, FILE, CHANGED = "run", "not run:", "file:", "in the changed copy"
@@ -147,6 +148,12 @@ class _Found(Exception):
         self.parser = parser
 
 
+def command_module(name: str) -> str:
+    """The module that `python -m NAME` runs: of a package its `__main__`."""
+    spec = importlib.util.find_spec(name)
+    return f"{name}.__main__" if spec and spec.submodule_search_locations else name
+
+
 class Parsers:
     """The argument parsers of our modules and of app.py, each taken from the command itself, once."""
 
@@ -168,7 +175,7 @@ class Parsers:
                 if module == "app.py":
                     runpy.run_path(str(ROOT / module), run_name="__main__")
                 else:
-                    loaded = importlib.import_module(f"{module}.__main__" if module == "ktb" else module)
+                    loaded = importlib.import_module(command_module(module))
                     for part in (getattr(loaded, name, None) for name in ("app", "cli")):
                         if isinstance(part, typer.Typer):
                             return typer.main.get_command(part)
@@ -390,7 +397,7 @@ def run_command(words: Sequence[str]) -> str:
         return result.stdout
     assert module.startswith("training."), f"{module}: only modules of ours are run"
     try:
-        importlib.import_module(module).main(arguments)
+        importlib.import_module(command_module(module)).main(arguments)
     except SystemExit as ended:
         if ended.code:
             raise AssertionError(f"{' '.join(words)} ended with {ended.code}") from ended

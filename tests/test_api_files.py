@@ -20,7 +20,7 @@ from pairs import write_pair
 from test_sequence_tab import address, service  # noqa: F401 (fixtures)
 from test_sequences import frames_of, pair, read_video, write_video, zipped
 
-from app import video
+from app import video as video_settings
 from app.gradio_ext.uploads import NO_ADDRESSES, NOT_HERE
 from ktb.video.run import SequenceOptions, run_sequence
 from ktb.video.zip_source import ZipFrames
@@ -193,7 +193,7 @@ def test_a_recording_gives_what_python_gives(client, service, uploads, tmp_path)
 def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path, uploads, monkeypatch):
     from app.api import video
 
-    monkeypatch.setattr(video, "MAX_SEQUENCE_FRAMES", 2)
+    monkeypatch.setattr(video_settings, "MAX_SEQUENCE_FRAMES", 2)
     monkeypatch.setattr(video, "MAX_VIDEO_BYTES", 100)
     rgb = write_video(tmp_path / "asked_day.webm", [pair(i)[0] for i in range(3)])
     grey = [np.repeat((pair(i)[1] // 20).astype(np.uint8)[..., None], 3, axis=2) for i in range(3)]

@@ -9,17 +9,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ktb.__main__
 import numpy as np
 import pytest
 import torch
-from ktb.__main__ import app
 from pairs import write_pair
 from PIL import Image
 from test_model import stirred, tiny_model, tiny_swin_config
 from typer.testing import CliRunner
 
+import ktb.__main__
 from ktb import save_model
+from ktb.__main__ import app
 from ktb.checkpoints import registry
 from ktb.cli.progress import Progress
 from ktb.config import InputConfig

@@ -10,7 +10,6 @@ from typing import get_args
 import pytest
 import typer
 from browsing import below
-from ktb.__main__ import app
 from snippets import LOCAL, blocks, documents, follow, needing_the_page, read
 
 from app.api.video import MAX_VIDEO_BYTES
@@ -19,6 +18,7 @@ from app.panels import maps
 from app.predictors import SharedPredictor
 from app.service import Service
 from ktb import built_in_models
+from ktb.__main__ import app
 from ktb.batch import prefetch
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.official import our_name

@@ -12,7 +12,6 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from browsing import MASK, below, run, upload
-from ktb.__main__ import app as command_line
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 from typer.testing import CliRunner
@@ -23,6 +22,7 @@ from app.settings import MAX_LETTERS, Controls, Settings, form_of, settings_from
 from app.widgets.downloads import export_file, file_name
 from app.widgets.x_form import x_options
 from ktb import Predictor, load_model
+from ktb.__main__ import app as command_line
 from ktb.analysis import Inspection
 from ktb.inputs import XOptions
 from ktb.outputs.arrays import META, arrays_npz, prediction_arrays

@@ -15,47 +15,27 @@ FILES = {
     for path in sorted((ROOT / package).rglob("*.py"))
 } | {path.name: path for path in ROOT.glob("*.py")}
 
-# Modules of ktb from the bottom up: each imports only from lines above its own.
+# Rooms of ktb from the bottom up: a room imports only from those of lines above its own.
 LAYERS = (
-    ("checksum", "machine", "lazy"),
-    ("assets", "atomic", "config", "figures", "visualize", "layers", "position_bias", "recent", "resident"),
-    ("decision", "ranks", "file_lock", "read_ahead", "out_of_memory"),
-    ("labels", "metrics", "modalities", "trace"),
-    ("file_header",),
-    ("weights",),
-    ("backbone", "mapa", "dscf", "heads", "own_keys"),
-    ("file_pairs", "journal", "x_files"),
-    ("shared_journal",),
-    ("sequence_frames", "sequence_table"),
-    ("sequence_zip", "sequence_video"),
-    ("published",),
-    ("model_files",),
-    ("model", "official", "own_data"),
-    ("pretrained", "parts", "tiling"),
-    ("build", "preparing"),
-    ("storage",),
-    ("adapter_files", "model_card"),
-    ("checkpoint",),
-    ("runtime",),
-    ("prediction",),
-    ("predictor", "agreement"),
-    ("inspection", "what_if", "differences", "ground_truth"),
-    ("outputs", "describe", "sequence_drawing", "push", "zoo"),
-    ("sequences",),
-    ("paper_figure", "array_file"),
-    ("report",),
-    ("batch",),
-    ("batch_predict", "batch_encode"),
+    ("utils", "config", "labels", "visualize", "resident"),
+    ("inputs", "modeling"),
+    ("datasets", "checkpoints"),
+    ("inference",),
+    ("analysis",),
+    ("outputs",),
+    ("batch", "video"),
     ("bench",),
     ("__init__",),
-    ("cli_options", "cli_progress"),
-    ("cli_batch", "cli_models"),
-    ("cli_predict", "cli_encode", "cli_sequence", "cli_export", "cli_bench", "cli_push", "cli_zoo"),
+    ("cli",),
     ("__main__",),
 )
+ROOMS_OF_ONE_KIND = {"utils": {"utils"}, "modeling": {"modeling", "config", "labels"}}
+"""Rooms that know less than their place would allow."""
+LOW = ("config", "labels", "visualize", "utils")
+NETWORK_PARTS = ("backbones", "mapa", "dscf", "heads")
 DEPTH_ESTIMATION = "ktb/inputs/depth_estimation.py"
-LOW = {"config", "modalities", "labels", "visualize", "layers", "position_bias", "recent", "trace"}
-LOW |= {"machine"}
+MAX_LINES = 400
+MAX_MODULES = 15
 
 
 def tree(name: str) -> ast.Module:
@@ -78,15 +58,8 @@ def top_level(name: str) -> set[str]:
     return {imported_name.split(".")[0] for imported_name in imported(tree(name))}
 
 
-def ktb_module(dotted: str) -> str | None:
-    """ "ktb.modeling.backbones.swin" → "backbone"; None for what is no module of ktb."""
-    parts = dotted.split(".")
-    known = parts[0] == "ktb" and any(part in layer for layer in LAYERS for part in parts[1:2])
-    return parts[1] if known else None
-
-
-def module_of(file: str) -> str:
-    """ "ktb/modeling/backbones/swin.py" → "backbone"."""
+def room_of(file: str) -> str:
+    """ "ktb/modeling/model.py" → "modeling", "ktb/config.py" → "config"."""
     return file.split("/")[1].removesuffix(".py")
 
 
@@ -94,65 +67,106 @@ def ktb_files() -> list[str]:
     return [name for name in FILES if name.startswith("ktb/")]
 
 
+MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in FILES}
+
+
+def imported_files(name: str) -> set[str]:
+    """The files of ours that a file imports, also inside functions; `__init__` only where it is named."""
+    found = set()
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {dotted if dotted in MODULES else node.module for dotted in submodules}
+    return {MODULES[dotted] for dotted in found if dotted in MODULES} - {name}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """The files that are left after those that import, or are imported by, nothing else of them are removed."""
+    left = {name: set(others) for name, others in arrows.items()}
+    while True:
+        imported_by_some = set().union(*left.values()) if left else set()
+        ends = {
+            name for name, others in left.items() if not others & set(left) or name not in imported_by_some
+        }
+        if not ends:
+            return [sorted(left)] if left else []
+        left = {name: others - ends for name, others in left.items() if name not in ends}
+
+
 def test_the_rules_see_the_files():
     assert {"ktb/modeling/model.py", "ktb/modeling/backbones/swin.py", "training/train.py"} <= set(FILES)
     assert imported(ast.parse("def f():\n    from ktb.a import b\nimport c.d")) == {"ktb.a", "ktb.a.b", "c.d"}
+    assert "ktb/modeling/dscf.py" in imported_files("ktb/modeling/build.py")
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 def test_ktb_needs_neither_app_nor_training_nor_gradio():
     for name in ktb_files():
-        assert not top_level(name) & {"app", "training", "gradio", "tests"}, name
+        assert not top_level(name) & {"app", "training", "gradio", "tests", "tools"}, name
 
 
 def test_training_and_app_do_not_import_each_other():
     for name in FILES:
         if name.startswith("training/"):
-            assert not top_level(name) & {"app", "gradio"}, name
+            assert not top_level(name) & {"app", "gradio", "tests", "tools"}, name
         elif name.startswith("app"):
-            assert "training" not in top_level(name), name
+            assert not top_level(name) & {"training", "tests", "tools"}, name
 
 
-def test_every_module_of_ktb_has_a_place():
-    placed = [module for layer in LAYERS for module in layer]
+def test_every_file_of_ktb_has_a_room():
+    placed = [room for layer in LAYERS for room in layer]
     assert sorted(placed) == sorted(set(placed))
-    assert {module_of(name) for name in ktb_files()} <= set(placed)
+    assert {room_of(name) for name in ktb_files()} == set(placed)
 
 
-def test_ktb_imports_downwards_only():
-    level = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+def test_rooms_import_downwards_only():
+    level = {room: number for number, layer in enumerate(LAYERS) for room in layer}
     for name in ktb_files():
-        own = module_of(name)
+        own = room_of(name)
         assert "ktb" not in imported(tree(name)), f"{name} imports the package it is part of"
-        for other in {ktb_module(dotted) for dotted in imported(tree(name))} - {None, own}:
+        for other in {room_of(file) for file in imported_files(name) if file.startswith("ktb/")} - {own}:
             assert level[other] < level[own], f"{name} imports ktb.{other}"
+            assert other in ROOMS_OF_ONE_KIND.get(own, {other}), f"{name} imports ktb.{other}"
+        if own in ("config", "labels", "visualize"):
+            assert not imported_files(name) - {f"ktb/{low}.py" for low in LOW}, name
 
 
-def test_low_modules_stay_low_and_the_network_parts_apart():
-    parts = {"backbone", "mapa", "dscf", "heads"}
-    for name in ktb_files():
-        own = module_of(name)
-        others = {ktb_module(dotted) for dotted in imported(tree(name))} - {None, own}
-        if own in LOW:
-            assert others <= LOW, name
-        if own in parts:
-            assert not others & parts, name
-        if own == "model":
-            assert not others & {"build", "checkpoint", "predictor"}, name
+def test_no_two_files_import_each_other():
+    found = circles({name: imported_files(name) for name in FILES})
+    assert not found, f"these files import each other in circles: {found}"
+
+
+def test_the_parts_of_the_network_stand_apart():
+    for name in (name for name in ktb_files() if name.startswith("ktb/modeling/")):
+        part = name.split("/")[2].removesuffix(".py")
+        others = {
+            file.split("/")[2].removesuffix(".py") for file in imported_files(name) if "modeling/" in file
+        }
+        if part in NETWORK_PARTS:
+            assert not (others - {part}) & {*NETWORK_PARTS, "model", "build"}, name
+        if part == "model":
+            assert "build" not in others, name
 
 
 def test_only_backbones_and_their_weights_know_timm():
     users = {name for name in FILES if "timm" in top_level(name)}
     assert users
-    assert all(
-        name.startswith("ktb/modeling/backbones/") or name == "ktb/checkpoints/pretrained.py"
-        for name in users
-    ), users
+    places = ("ktb/modeling/backbones/", "ktb/checkpoints/pretrained.py")
+    assert all(name.startswith(places) for name in users), users
 
 
-def test_visualize_and_labels_work_without_torch():
-    low = ("ktb/config.py", "ktb/labels.py", "ktb/visualize.py", "ktb/inputs/")
+def test_inputs_labels_and_drawing_work_without_torch():
+    low = ("ktb/config.py", "ktb/labels.py", "ktb/visualize.py", "ktb/inputs/", "ktb/datasets/")
     for name in (name for name in ktb_files() if name.startswith(low) and name != DEPTH_ESTIMATION):
         assert not top_level(name) & {"torch", "torchvision", "timm"}, name
+
+
+def test_no_folder_holds_more_modules_than_one_can_look_over():
+    folders = [name.rpartition("/")[0] for name in FILES]
+    assert max(map(folders.count, set(folders))) <= MAX_MODULES
 
 
 def calls(module: ast.Module) -> list[ast.Call]:
@@ -182,7 +196,7 @@ def test_no_file_does_what_the_style_forbids(name):
 def test_library_files_are_documented_and_of_readable_length(name):
     module = tree(name)
     assert ast.get_docstring(module), name
-    assert len(FILES[name].read_text().splitlines()) <= 300, name
+    assert len(FILES[name].read_text().splitlines()) <= MAX_LINES, name
     for node in module.body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{name}: {node.name}"

@@ -13,8 +13,13 @@ from safetensors.torch import save_file
 from test_model import tiny_model, tiny_swin_config
 from timm.models.swin_transformer import SwinTransformer
 
-from ktb.checkpoints.pretrained import LITE_PACKAGE, load_pretrained_backbone, read_pretrained
-from ktb.modeling.build import build_model, swin_config
+from ktb.checkpoints.pretrained import (
+    LITE_PACKAGE,
+    build_pretrained_model,
+    load_pretrained_backbone,
+    read_pretrained,
+)
+from ktb.modeling.build import swin_config
 
 
 def random_swin() -> SwinTransformer:
@@ -185,12 +190,12 @@ def test_a_local_lite_file_in_timms_layout(tmp_path):
 
 def test_a_network_can_be_built_on_pretrained_weights(tmp_path, swin_state):
     path = written(tmp_path, "mmsegmentation", swin_state)
-    model = build_model(tiny_swin_config(), pretrained=path)
+    model = build_pretrained_model(tiny_swin_config(), path)
     expected = swin_state["layers.2.downsample.reduction.weight"]
     assert torch.equal(model.backbone.stages[2].downsample.reduction.weight, expected)
     assert not model.training
     with pytest.raises(ValueError, match=r"absent\.pth does not exist"):
-        build_model(tiny_swin_config(), pretrained=tmp_path / "absent.pth")
+        build_pretrained_model(tiny_swin_config(), tmp_path / "absent.pth")
 
 
 def test_files_that_do_not_fit_name_the_tensors_and_change_nothing(tmp_path, swin_state):

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ktb.__main__ import app
 from local_server import FaultHandler, Faults, served
 from test_model import stirred, tiny_model
 from test_official import Code
@@ -23,6 +22,7 @@ from typer.testing import CliRunner
 
 from app.service import Service
 from ktb import load_model, save_model
+from ktb.__main__ import app
 from ktb.checkpoints import registry
 from ktb.checkpoints.registry import resolve, short_name
 from ktb.checkpoints.remote import HubFile, Limits, Transfer, WebFile, download, parse_address

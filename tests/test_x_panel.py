@@ -32,7 +32,7 @@ from ktb import Predictor, load_model
 from ktb.config import InputConfig
 from ktb.inputs import AUTO, XOptions, read_image_rgb, read_x
 from ktb.inputs.alignment.files import Alignment
-from ktb.inputs.encoded import Histogram
+from ktb.inputs.histogram import Histogram
 
 DEPTH, EVENT = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 SAID = "#ktb-x-read"

@@ -19,6 +19,7 @@ from training.data.batch_sheet import draw_batch
 from training.data.datasets import REGISTRY
 from training.data.datasets.sample import choose
 from training.data.loader import BatchLoader
+from training.data.open import open_data
 from training.engine.trainer import batch_masks
 from training.recipes import RECIPES, Recipe
 from training.recipes.base import NO_SETTINGS
@@ -36,8 +37,6 @@ def report(recipe: Recipe, options: argparse.Namespace) -> None:
     Raises:
         ValueError: the data do not follow their layout, `init` does not fit, or the batch cannot be filled.
     """
-    from training.train import open_data  # the command that this is a part of
-
     described = recipe.dataset in REGISTRY
     data, kept = None, None
     if options.data is not None or not described:

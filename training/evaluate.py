@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 
 from ktb.checkpoints.load import load_model
-from ktb.modeling.model import KTB
-from training.data.datasets import REGISTRY, build_dataset
-from training.data.datasets.base import PairDataset
+from training.data.datasets import REGISTRY
+from training.data.open import open_dataset
 from training.engine.cpu import keep_freed_memory
 from training.evaluation.evaluator import attention_statistics, describe, evaluate
 from training.evaluation.inference import MSF_SCALES
@@ -119,22 +118,6 @@ def _refuse_beside_robustness(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--robustness runs single scale under its own protocol; leave {', '.join(unused)} away."
         )
-
-
-def open_dataset(
-    model: KTB, name: str, data: Path | None, split: str, modality: str | None = None
-) -> PairDataset:
-    """The dataset with the X that the model was trained on, if it offers that, unless `modality` says which.
-
-    Raises ValueError as `build_dataset` does; logs a warning if the model was trained on another X.
-    """
-    trained = model.config.inputs.modality
-    if modality is None and name in REGISTRY and trained in REGISTRY[name].modalities:
-        modality = trained
-    dataset = build_dataset(name, data, split, modality=modality)
-    if trained not in ("other", dataset.modality):
-        logger.warning("The model was trained on %s and is given %s as X.", trained, dataset.modality)
-    return dataset
 
 
 def _parser() -> argparse.ArgumentParser:

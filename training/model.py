@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from ktb.checkpoints.load import load_model
+from ktb.checkpoints.pretrained import build_pretrained_model
 from ktb.config import InputConfig, ModelConfig
 from ktb.labels import DATASETS, DatasetLabels
 from ktb.modeling.build import DEPTH_MEAN, DEPTH_STD, HALF, build_model, lite_config, swin_config
@@ -51,8 +52,11 @@ def make_model(
     `pretrained=False` leaves the frozen weights at random: for counting and for tests.
     Raises ValueError if `start` does not fit the recipe's model, or no pretrained weights are at hand.
     """
-    source = (recipe.pretrained or True) if pretrained and start is None else False
-    model = build_model(model_config(recipe, dataset), recipe.fusion_start, source)
+    config = model_config(recipe, dataset)
+    if pretrained and start is None:
+        model = build_pretrained_model(config, recipe.pretrained, recipe.fusion_start)
+    else:
+        model = build_model(config, recipe.fusion_start)
     if start is not None:
         weights = load_model(start).state_dict()
         require_matching(model.state_dict(), weights, f"the tensors of {start}")

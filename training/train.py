@@ -22,14 +22,14 @@ from accelerate import Accelerator
 from ktb.checkpoints.adapters import save_adapter
 from ktb.checkpoints.load import save_model
 from ktb.utils.atomic import write_atomically
-from training.data.datasets import REGISTRY, PairDataset, build_dataset, hold_out
 from training.data.loader import BatchLoader, Share
+from training.data.open import open_data
 from training.engine.cpu import keep_freed_memory, strided_depthwise_in_float32
 from training.engine.distributed import world
 from training.engine.state import RunLog
 from training.engine.stopping import Limits
 from training.engine.trainer import BEST_FILE, MODEL_FILE, STATE_FILE, Trainer
-from training.engine.validation import EVAL_COLUMNS, Validation, require_metric
+from training.engine.validation import EVAL_COLUMNS, require_metric
 from training.losses import class_weights
 from training.model import label_counts, make_model
 from training.recipes import RECIPES, Recipe, get_recipe, override
@@ -115,43 +115,6 @@ def run(options: argparse.Namespace) -> None:
             "%s; model: %s", "Finished" if finished else "Stopped early", options.out / summary["model"]
         )
     accelerator.end_training()
-
-
-def open_data(
-    recipe: Recipe, options: argparse.Namespace
-) -> tuple[PairDataset, Sequence[int], Validation | None]:
-    """The training split, the indices of it to train on, and what validates (None: nothing does).
-
-    Validation frames are the dataset's split "val", else a fraction of train; "test" only if asked for.
-    """
-    cache = not options.no_cache
-
-    def split(name: str) -> PairDataset:
-        return build_dataset(recipe.dataset, options.data, name, modality=recipe.modality, cache=cache)
-
-    dataset = split("train")
-    everything = range(len(dataset))
-    if not recipe.eval_every:
-        if options.select_on_test:
-            raise ValueError("--select-on-test needs --set eval_every=N, the epochs between two looks.")
-        return dataset, everything, None
-    if options.select_on_test:
-        test = split("test")
-        found = test, range(len(test)), f"the test split ({len(test)} frames)", True
-    elif "val" in dataset.splits:
-        val = split("val")
-        reported = dataset.name in REGISTRY  # DELIVER's published figures are on its val split
-        found = val, range(len(val)), f"the split val ({len(val)} frames)", reported
-    elif recipe.val_fraction:
-        everything, held = hold_out(len(dataset), recipe.val_fraction, recipe.seed)
-        found = dataset, held, f"{len(held)} frames held out from train (seed {recipe.seed})", False
-    else:
-        raise ValueError(
-            f"{dataset.name} has no split 'val' and eval_every is {recipe.eval_every}: hold frames out with "
-            f"--set val_fraction=0.1. (--select-on-test chooses on the test split, and the card will say so.)"
-        )
-    frames, indices, description, reported = found
-    return dataset, everything, Validation(frames, list(indices), description, reported, options.out)
 
 
 def _accelerator(device: str, recipe: Recipe) -> Accelerator:

@@ -69,8 +69,9 @@ class InspectApi:
 
         Returns an object: `npz`, a base64 .npz of balance, head_balance, entropy, sparse_share, importance,
         importance_map, density_map, sampling_points, reference_points, weight_x, and prompt_rgb and prompt_x
-        where there are prompts (shapes: `ktb.outputs.arrays.prediction_arrays`); `words`, the same in a sentence;
-        `is_uniform`, whether the attention carries no information; `stride` in pixels of the network's input.
+        where there are prompts (shapes: `ktb.outputs.arrays.prediction_arrays`); `words`, the same in a
+        sentence; `is_uniform`, whether the attention carries no information; `stride` in pixels of the
+        network's input.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             check_given(level)

@@ -29,7 +29,8 @@ def direct(
 
     At every change of such an event's status that page copies the values of all components that an event ever
     named as its inputs, which takes longer than to draw. An event of a script has no status: here a script
-    (`ktbAsk` in app/static/script.js) asks the server. It asks once at a time for an event, and then for the latest.
+    (`ktbAsk` in app/static/script.js) asks the server. It asks once at a time for an event, and then for
+    the latest.
 
     Args:
         listen: what hears the event, such as `button.click`; `partial(gr.on, [...])` hears several.

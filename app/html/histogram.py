@@ -6,7 +6,7 @@ import html
 
 import numpy as np
 
-from ktb.inputs.encoded import Histogram
+from ktb.inputs.histogram import Histogram
 
 WIDTH, HEIGHT = 640, 130
 

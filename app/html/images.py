@@ -67,7 +67,9 @@ def figure_tag(image: str, title: str, note: str, word: str | None = None) -> st
 
 
 def save_button(title: str, note: str = "") -> str:
-    """Saves the picture that it stands in the caption of as PNG, with these words in it (app/static/save.js)."""
+    """Saves the picture that it stands in the caption of as PNG, with these words in it
+    (app/static/save.js).
+    """
     return (
         f' <button type="button" class="ktb-save" data-title="{html.escape(title)}" '
         f'data-note="{html.escape(note)}" title="Save as PNG, in the size it is shown from" '

@@ -49,7 +49,8 @@ def examples(modality: Modality = "depth") -> list[Example]:
 
 
 class OwnExamples:
-    """The first pairs of a split of own data (`ktb.datasets.custom`), read once at the start as training reads them.
+    """The first pairs of a split of own data (`ktb.datasets.custom`), read once at the start as training
+    reads them.
 
     Args:
         file: the YAML file.

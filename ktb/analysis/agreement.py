@@ -52,7 +52,8 @@ def class_changes(joint: np.ndarray, least: float = 0.001, most: int = 8) -> lis
     """The pairs of different classes that cover most pixels, largest first.
 
     Args:
-        joint: from `ktb.analysis.metrics.confusion_matrix`; changes go from the first map's class to the second map's.
+        joint: from `ktb.analysis.metrics.confusion_matrix`; changes go from the first map's class to the
+            second map's.
         least: smallest share of all pixels that counts.
         most: length of the list.
     """

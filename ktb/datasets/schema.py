@@ -1,4 +1,6 @@
-"""The keys of the YAML file that describes own data (`ktb.datasets.custom`), and the messages for wrong ones."""
+"""The keys of the YAML file that describes own data (`ktb.datasets.custom`), and the messages for wrong
+ones.
+"""
 
 import difflib
 import re

@@ -49,11 +49,12 @@ class Predictor:
         model: from `ktb.load_model`; it stays on its device.
         short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's
             own setting, or the image's size where it has none.
-        runtime: how the network is computed, see `ktb.inference.runtimes.make_runtime`; or one that was made for this
-            model, which then decides the precision.
+        runtime: how the network is computed, see `ktb.inference.runtimes.make_runtime`; or one that was
+            made for this model, which then decides the precision.
         precision: "bfloat16" is faster on processors and cards that have it, at slightly other numbers.
         tile: pixels of a tile's side, for images that are too large for one pass; "auto" takes 2048, None
-            never uses tiles. The result is that of one pass (`ktb.modeling.tiling`). Tiles are computed by PyTorch.
+            never uses tiles. The result is that of one pass (`ktb.modeling.tiling`). Tiles are computed by
+            PyTorch.
 
     Attributes:
         runtime: with its `name`, `precision` and `why` it was chosen.

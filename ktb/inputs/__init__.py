@@ -15,7 +15,6 @@ from ktb.inputs.encoders.depth import (
     DEPTH_UNITS,
     NEAR_BRIGHT,
     NEAR_DARK,
-    DepthReading,
     encode_depth,
     fill_holes,
     read_depth_metres,
@@ -25,7 +24,7 @@ from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
 from ktb.inputs.read import read_x
 from ktb.inputs.readers.images import read_image_rgb
-from ktb.inputs.types import Origin, RawX
+from ktb.inputs.types import DepthReading, Origin, RawX
 
 __all__ = [
     "AUTO",

@@ -10,14 +10,14 @@ import numpy as np
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
 from ktb.inputs.alignment.place import place_encoded
 from ktb.inputs.detect import NOUNS, taken_for
-from ktb.inputs.encoded import Encoded, Histogram, ends
 from ktb.inputs.encoders import depth, hha, image, nir, polarization, thermal
-from ktb.inputs.encoders.depth import DepthReading, fill_holes
+from ktb.inputs.encoders.depth import fill_holes
 from ktb.inputs.events import images
 from ktb.inputs.events.stream import EventStream
+from ktb.inputs.histogram import Histogram, ends
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
-from ktb.inputs.types import Origin, RawX, as_raw
+from ktb.inputs.types import DepthReading, Encoded, Origin, RawX, as_raw
 from ktb.visualize import scalar_to_colors
 
 ENCODERS: Mapping[Encoding, Callable[[RawX, InputConfig, XOptions], Encoded]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""What a reader gives: the data as the file holds them, and what was found out about them."""
+"""The data classes of the inputs: as read (RawX), as depth (DepthReading), as encoded (Encoded)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +7,13 @@ from typing import Literal
 import numpy as np
 
 from ktb.inputs.events.stream import EventStream
+from ktb.inputs.histogram import Histogram
 from ktb.inputs.limits import InputError, check_layout
 
 Kind = Literal["picture", "events", "angles", "sin_cos"]
 Origin = Literal["measured", "estimated", "missing"]
+Confidence = Literal["certain", "likely", "guess"]
+Interpolation = Literal["nearest", "bilinear"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,58 @@ class RawX:
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.data.size_hw if isinstance(self.data, EventStream) else self.data.shape[:2]
+
+
+@dataclass(frozen=True)
+class DepthReading:
+    """A depth map in metres, and how sure its unit is ("certain": chosen by the user).
+
+    Attributes:
+        metres: (H, W) float32, NaN where there is no measurement.
+        unit: a key of DEPTH_UNITS.
+        minimum, median, maximum: of the measured pixels, in metres.
+        hole_share: 0..1.
+        why: what a guessed unit rests on, "" for a chosen one.
+        notes: sentences that ask to check the unit, where the result is unusual.
+    """
+
+    metres: np.ndarray
+    unit: str
+    confidence: Confidence
+    minimum: float
+    median: float
+    maximum: float
+    hole_share: float
+    why: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """An encoder's answer.
+
+    Attributes:
+        image: (H, W) or (H, W, 3) float32 on the network's scale, 0..1 (the angle of polarization -1..1);
+            NaN where nothing was measured.
+        display: what people see: (H, W) float32 physical values, NaN in holes, or (H, W, 3) uint8 RGB.
+        summary: the same in a few words without the file's name, such as "voxel grid of 3,120 events".
+        facts: title -> text, for the panel, most important first.
+        histogram: of the physical values, or None.
+        interpolation: how image and display may be resized.
+        notes: sentences that a user must see.
+        depth: the `DepthReading`, for depth.
+        far_is_bright: whether a large value of a one-channel display is drawn bright.
+    """
+
+    image: np.ndarray
+    display: np.ndarray
+    summary: str
+    facts: Mapping[str, str]
+    histogram: Histogram | None = None
+    interpolation: Interpolation = "bilinear"
+    notes: tuple[str, ...] = ()
+    depth: DepthReading | None = None
+    far_is_bright: bool = field(default=True)
 
 
 def as_raw(x: "np.ndarray | EventStream | RawX") -> RawX:

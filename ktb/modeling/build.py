@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from ktb.checkpoints.pretrained import load_pretrained_backbone
 from ktb.config import BRANCHES, LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
 from ktb.labels import DATASETS, DatasetLabels
 from ktb.modeling.backbones import backbone_class
@@ -112,19 +110,15 @@ def _label_fields(labels: DatasetLabels) -> dict:
     }
 
 
-def build_model(
-    config: ModelConfig, start: FusionStart | None = None, pretrained: bool | str | Path = False
-) -> KTB:
+def build_model(config: ModelConfig, start: FusionStart | None = None) -> KTB:
     """Compose a network with freshly started weights, in evaluation mode.
 
-    Args:
-        start: how prompts and fusion start.
-        pretrained: fill the frozen backbone, from the usual source if True, or from a file; see
-            `ktb.checkpoints.pretrained.load_pretrained_backbone`, also for the errors.
+    `start` says how prompts and fusion start. `ktb.checkpoints.pretrained.build_pretrained_model` also fills
+    the frozen backbone.
     """
     start = start or FusionStart()
     backbone = config.backbone
-    model = KTB(
+    return KTB(
         config=config,
         backbone=backbone_class(backbone.kind)(backbone),
         mapa=_prompts(config, start),
@@ -133,10 +127,7 @@ def build_model(
             branch: SegFormerHead(backbone.feature_dims, width, config.num_classes)
             for branch, width in zip(BRANCHES, config.head_dims)
         },
-    )
-    if pretrained:
-        load_pretrained_backbone(model, None if pretrained is True else pretrained)
-    return model.eval()
+    ).eval()
 
 
 def _prompts(config: ModelConfig, start: FusionStart) -> list[nn.Module]:

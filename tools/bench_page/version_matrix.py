@@ -1,7 +1,7 @@
 """Which versions work: most of the tests, in a fresh environment for each pair of versions.
 
     python -m tools.bench_page.version_matrix --pair PYTHON3.10=2.8.0 --pair PYTHON3.12=2.11.0 --out matrix
-    python -m tools.bench_page.version_matrix --pair PYTHON3.12=2.10.0 --only parity --only model --out matrix-more
+    python -m tools.bench_page.version_matrix --pair PYTHON3.12=2.10.0 --only parity --out matrix-more
 
 PYTHON3.10 is an interpreter. An environment takes up to 8 GB; it is removed before the next one is made.
 """

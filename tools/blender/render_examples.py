@@ -141,7 +141,9 @@ def main():
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--raw", action="store_true", help="leave the colour picture clean")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[2] / "assets" / "examples")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parents[2] / "assets" / "examples"
+    )
     args = parser.parse_args()
     for name in [args.scene] if args.scene else SCENES:
         render(name, args.out, args.samples, args.width, args.threads, args.raw)

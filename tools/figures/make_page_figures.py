@@ -20,8 +20,8 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from app.page import build_page, launch_options  # noqa: E402
-from app.service import Service  # noqa: E402
+from app.page import build_page, launch_options
+from app.service import Service
 
 FIGURES = ROOT / "assets" / "figures"
 MAX_BYTES = 300_000

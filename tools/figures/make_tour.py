@@ -20,7 +20,7 @@ from playwright.sync_api import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.figures.make_page_figures import FIGURES, MARGIN, click_pixel, opened, served, shot  # noqa: E402
+from tools.figures.make_page_figures import FIGURES, MARGIN, click_pixel, opened, served, shot
 
 WIDTH, HEIGHT = 960, 610
 INK, MUTED, PAPER = (29, 36, 51), (91, 101, 119), (255, 255, 255)

@@ -26,16 +26,15 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 import cv2
 import numpy as np
 
-from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality  # noqa: E402
-from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x  # noqa: E402
-from tools.fuzz import fuzz_seeds  # noqa: E402
-from tools.fuzz.fuzz_seeds import METRES, fix_png, to_npy, to_zip  # noqa: E402
+from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
+from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
+from tools.fuzz import fuzz_seeds
+from tools.fuzz.fuzz_seeds import METRES, fix_png, to_npy, to_zip
 
 MAX_CASE_SECONDS = 2.0
 MAX_GROWTH = 2**30

@@ -70,8 +70,8 @@ def evaluate(
         missing: the modality that is taken away, `missing_as` "tokens" (zeroed after patch embedding, as
             MMST does) or "image" (a picture of zeros).
         reduce: sums a tensor on the model's device over processes, of which each has its own `indices`
-            (int64 counts; also float64 with `attention`), and returns the sum: `training.engine.distributed.summed`.
-            Every process then returns the scores of all images.
+            (int64 counts; also float64 with `attention`), and returns the sum:
+            `training.engine.distributed.summed`. Every process then returns the scores of all images.
 
     Returns:
         {branch: {"miou", "pixel_accuracy", "class_accuracy", "f1", "iou", "accuracy_per_class",

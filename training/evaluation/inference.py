@@ -27,7 +27,8 @@ Window = tuple[int, int]
 
 @dataclass(frozen=True)
 class Views:
-    """Which views of an image are averaged; the arguments of `training.evaluation.evaluator.evaluate` by the same names.
+    """Which views of an image are averaged; the arguments of `training.evaluation.evaluator.evaluate` by
+    the same names.
 
     size is None for the images' own size. Raises ValueError for a setting out of range.
     """

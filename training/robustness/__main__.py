@@ -1,6 +1,115 @@
-"""`python -m training.robustness`: the robustness of a model, measured."""
+"""Score a model when a modality is missing, damaged, misaligned or badly lit.
 
-from training.robustness.suite import main
+    python -m training.robustness --model FILE --dataset nyuv2 --data DIR --out DIR
+    python -m training.robustness … --families missing x-shift --limit 50
+    python -m training.robustness --show --dataset nyuv2 --data DIR --out DIR
+
+Written: robustness.json, robustness.csv, robustness.md (tables), and a picture for each family. The protocol:
+`training.robustness.suite`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import torch
+
+from ktb.checkpoints.load import load_model
+from ktb.utils.atomic import write_atomically
+from training.data.datasets import REGISTRY, build_dataset
+from training.data.datasets.base import PairDataset
+from training.data.open import open_dataset
+from training.engine.cpu import keep_freed_memory
+from training.robustness.conditions import FAMILIES
+from training.robustness.report import contact_sheet
+from training.robustness.suite import run, shown_score
+
+logger = logging.getLogger(__name__)
+
+CACHE_BYTES = 4 * 2**30  # of decoded frames that the command keeps in memory
+
+
+def _cached(dataset: PairDataset, frames: int, name: str, data: Path | None) -> PairDataset:
+    """The same dataset keeping its decoded frames in memory, if so many of them fit."""
+    if frames * sum(array.nbytes for array in dataset[0][1:]) > CACHE_BYTES:
+        return dataset
+    return build_dataset(name, data, dataset.split, modality=dataset.modality, cache=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and run the suite, or draw what its corruptions look like."""
+    keep_freed_memory()
+    parser = argparse.ArgumentParser(
+        prog="python -m training.robustness", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--model", help="a model's name or its .safetensors file")
+    parser.add_argument("--dataset", required=True, help=f"{', '.join(REGISTRY)}, or the YAML of own data")
+    parser.add_argument("--data", type=Path, help="the dataset's folder")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--modality", help="what X is (default: what the model was trained on)")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write into, and to go on in")
+    parser.add_argument(
+        "--families", nargs="+", help=f"only these of {', '.join(FAMILIES)}, or conditions such as x-shift/4"
+    )
+    parser.add_argument("--limit", type=int, help="only the first N images")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th image")
+    parser.add_argument("--size", type=int, help="short side in pixels (default: the model's own)")
+    parser.add_argument("--bf16", action="store_true", help="run the network in bfloat16")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ..."
+    )
+    parser.add_argument(
+        "--show", type=int, nargs="?", const=0, metavar="INDEX",
+        help="only draw every corruption of this sample (default: the first) into corruptions.png",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if options.show is None and not options.model:
+        parser.error("give --model, or --show to look at the corruptions")
+    if options.limit is not None and options.limit < 1:
+        parser.error(f"--limit {options.limit}: give at least 1 image")
+    if options.every < 1:
+        parser.error(f"--every {options.every}: give 1 for all images, 2 for every other one, ...")
+    try:
+        if options.show is not None:
+            dataset = build_dataset(options.dataset, options.data, options.split, modality=options.modality)
+            _show(dataset, options.show, options.out, options.seed)
+            return
+        model = load_model(options.model).to(options.device)
+        dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
+        indices = range(0, len(dataset), options.every)[: options.limit]
+        record = run(
+            model,
+            _cached(dataset, len(indices), options.dataset, options.data),
+            options.out,
+            indices=indices,
+            size=options.size,
+            bf16=options.bf16,
+            conditions=options.families,
+            seed=options.seed,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    for way, means in record["emm"].items():
+        logger.info("EMM (%s): %s", way, ", ".join(f"{b} {shown_score(v)}" for b, v in means.items()))
+    logger.info("tables and pictures: %s", options.out)
+
+
+def _show(dataset: PairDataset, index: int, out: Path, seed: int) -> None:
+    if not 0 <= index < len(dataset):
+        raise ValueError(f"--show {index}: choose a sample in 0..{len(dataset) - 1}.")
+    sheet = contact_sheet(dataset[index], dataset.modality, index=index, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    done, data = cv2.imencode(".png", sheet[..., ::-1])
+    assert done
+    write_atomically(out / "corruptions.png", lambda path: path.write_bytes(data.tobytes()))
+    logger.info("%s", out / "corruptions.png")
+
 
 if __name__ == "__main__":
     main()

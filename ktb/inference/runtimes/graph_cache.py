@@ -27,16 +27,8 @@ from ktb.utils.lock import FileLock
 MAX_BYTES = 8 << 30
 """What all graphs may take together; those that were not used for longest go first."""
 ABANDONED_SECONDS = 24 * 3600
-NETWORK_CODE = (
-    "model.py",
-    "dscf.py",
-    "position_bias.py",
-    "heads.py",
-    "mapa.py",
-    "layers.py",
-    "backbone",
-    "runtime",
-)
+NETWORK_CODE = ("config.py", "labels.py", "modeling", "inference/runtimes")
+"""Files and folders of `ktb` whose change makes exported graphs anew."""
 _log = logging.getLogger(__name__)
 
 

@@ -106,7 +106,9 @@ class GraphRuntime(ABC):
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.inference.runtimes.Runtime`; the first call for a size exports its graph, which takes a while."""
+        """As `ktb.inference.runtimes.Runtime`; the first call for a size exports its graph, which takes a
+        while.
+        """
         session = self._session(tuple(rgb.shape[-2:]))
         keep = keep_input(len(rgb), mask_rgb, mask_x)
         inputs = {"rgb": rgb, "modal_x": modal_x, "keep": keep}

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ktb.inputs.alignment.warp import reached, register_depth, resize, warp
-from ktb.inputs.encoded import Encoded, Interpolation
 from ktb.inputs.encoders.depth import fill_holes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
+from ktb.inputs.types import Encoded, Interpolation
 from ktb.visualize import NO_VALUE_RGB
 
 ASPECT_TOLERANCE = 0.02

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from ktb.inputs.alignment.cameras import Calibration
-from ktb.inputs.encoded import Interpolation
 from ktb.inputs.limits import InputError
+from ktb.inputs.types import Interpolation
 from ktb.inputs.validation import Matrix
 
 _STRIP = 2**20

@@ -1,55 +1,29 @@
 """Depth of any unit as metres, its holes, and the network's image of it."""
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ktb.config import InputConfig
-from ktb.inputs.encoded import Encoded, histogram
 from ktb.inputs.encoders.depth_units import (
     DEPTH_UNITS,
     NEAR_BRIGHT,
     NEAR_DARK,
     PER_METRE,
-    Confidence,
     below_to_above,
     guess_unit,
 )
+from ktb.inputs.histogram import histogram
 from ktb.inputs.limits import InputError, check_layout
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import DepthReading, Encoded, RawX
 
 _LEVELS_PER_METRE = 25.5  # of 8-bit depth: 255 = 10 m
 _BACKGROUND = 1e9  # renderers write such floats where a ray meets nothing
 _USUAL_MEDIANS = (0.2, 200.0)
 _MANY_HOLES = 0.95
 _LOSSY = ("JPEG", "WEBP")
-
-
-@dataclass(frozen=True)
-class DepthReading:
-    """A depth map in metres, and how sure its unit is ("certain": chosen by the user).
-
-    Attributes:
-        metres: (H, W) float32, NaN where there is no measurement.
-        unit: a key of DEPTH_UNITS.
-        minimum, median, maximum: of the measured pixels, in metres.
-        hole_share: 0..1.
-        why: what a guessed unit rests on, "" for a chosen one.
-        notes: sentences that ask to check the unit, where the result is unusual.
-    """
-
-    metres: np.ndarray
-    unit: str
-    confidence: Confidence
-    minimum: float
-    median: float
-    maximum: float
-    hole_share: float
-    why: str = ""
-    notes: tuple[str, ...] = ()
 
 
 def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X array") -> DepthReading:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
-Confidence = Literal["certain", "likely", "guess"]
+from ktb.inputs.types import Confidence
 
 NEAR_DARK, NEAR_BRIGHT = "8-bit near dark (255 = 10 m)", "8-bit near bright"
 
@@ -26,7 +25,8 @@ _FEW_LEVELS = 32  # with fewer, a common divisor may be chance
 
 
 def guess_unit(raw: np.ndarray, valid: np.ndarray, levels: np.ndarray | None) -> tuple[str, Confidence, str]:
-    """Unit, confidence, and what the guess rests on; the rule of `ktb.inputs.encoders.depth.read_depth_metres`.
+    """Unit, confidence, and what the guess rests on; the rule of
+    `ktb.inputs.encoders.depth.read_depth_metres`.
 
     Bounds are medians of rooms and streets, 0.3 to 20 m.
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from ktb.config import InputConfig
 from ktb.inputs.alignment.cameras import Intrinsics, assumed_camera
-from ktb.inputs.encoded import Encoded, histogram
 from ktb.inputs.encoders import image
 from ktb.inputs.encoders.depth import (
     depth_facts,
@@ -22,8 +21,9 @@ from ktb.inputs.encoders.depth import (
     is_colour,
     require_picture,
 )
+from ktb.inputs.histogram import histogram
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import Encoded, RawX
 from ktb.visualize import NO_VALUE_RGB
 
 GRAVITY_RADIUS, ANGLE_RADIUS = 10, 3
@@ -52,7 +52,8 @@ def encode_hha(metres: np.ndarray, camera: Intrinsics | None = None) -> np.ndarr
         metres: (H, W) float, NaN where nothing was measured. Holes are left out of every fit; a hole's own
             values come from the nearest measured depth. (On a raw Kinect frame, against HHA of the in-filled
             depth, angles in holes are 23 degrees off in the mean; those of the nearest HHA pixel 37.)
-        camera: of the depth image, scaled to its size; by default `ktb.inputs.alignment.cameras.assumed_camera`.
+        camera: of the depth image, scaled to its size; by default
+            `ktb.inputs.alignment.cameras.assumed_camera`.
 
     Raises:
         InputError: nothing was measured.
@@ -66,7 +67,8 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     Three equal channels are a picture as well, with a note, unless the user chose a depth unit.
 
     Raises:
-        InputError: as `ktb.inputs.encoders.depth.read_depth_metres` and `ktb.inputs.encoders.image.to_unit_scale`.
+        InputError: as `ktb.inputs.encoders.depth.read_depth_metres` and
+            `ktb.inputs.encoders.image.to_unit_scale`.
     """
     require_picture(raw, "HHA")
     coloured = is_colour(raw.data)

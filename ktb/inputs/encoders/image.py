@@ -3,11 +3,11 @@
 import numpy as np
 
 from ktb.config import InputConfig
-from ktb.inputs.encoded import Encoded, histogram, to_bytes
 from ktb.inputs.encoders.depth import is_colour, require_picture
+from ktb.inputs.histogram import histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import Encoded, RawX
 
 
 def to_unit_scale(data: np.ndarray, name: str = "X") -> np.ndarray:

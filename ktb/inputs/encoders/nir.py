@@ -3,12 +3,12 @@
 import numpy as np
 
 from ktb.config import InputConfig
-from ktb.inputs.encoded import Encoded, histogram, to_bytes
 from ktb.inputs.encoders.depth import require_picture
 from ktb.inputs.encoders.image import cut_off_note, one_channel, scaled, to_unit_scale
+from ktb.inputs.histogram import histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import Encoded, RawX
 
 _FEWER_BITS = (8, 10, 12)
 _MEAN = (1 / 3, 1 / 3, 1 / 3)

@@ -8,14 +8,13 @@ import cv2
 import numpy as np
 
 from ktb.config import InputConfig
-from ktb.inputs.encoded import Encoded, histogram
 from ktb.inputs.encoders.depth import require_picture
-from ktb.inputs.encoders.depth_units import Confidence
 from ktb.inputs.encoders.image import one_channel
 from ktb.inputs.encoders.stokes import Stokes, require_sine, stokes
+from ktb.inputs.histogram import histogram
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import Confidence, Encoded, RawX
 from ktb.visualize import NO_VALUE_RGB
 
 DOLP_UNITS: Mapping[str, str] = MappingProxyType({"fraction": "0 to 1", "percent": "per cent"})

@@ -7,13 +7,12 @@ from types import MappingProxyType
 import numpy as np
 
 from ktb.config import InputConfig
-from ktb.inputs.encoded import Encoded, histogram, to_bytes
 from ktb.inputs.encoders.depth import require_picture
-from ktb.inputs.encoders.depth_units import Confidence
 from ktb.inputs.encoders.image import cut_off_note, one_channel, scaled
+from ktb.inputs.histogram import histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import Confidence, Encoded, RawX
 
 THERMAL_UNITS: Mapping[str, str] = MappingProxyType(
     {

@@ -11,12 +11,12 @@ from types import MappingProxyType
 import numpy as np
 
 from ktb.config import InputConfig
-from ktb.inputs.encoded import HISTOGRAM_BINS, Encoded, Histogram, to_bytes
 from ktb.inputs.encoders import image
 from ktb.inputs.events.stream import COUNT_SATURATION, EventStream, event_frame
+from ktb.inputs.histogram import HISTOGRAM_BINS, Histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import Encoded, RawX
 
 VOXEL_BINS = 3
 TAU_SHARE = 1 / 3

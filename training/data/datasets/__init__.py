@@ -40,7 +40,8 @@ def build_dataset(
 ) -> PairDataset:
     """Open the `split` of a dataset below the folder `root`.
 
-    name: a key of REGISTRY, or the path of a .yaml or .yml file (`ktb.datasets.custom`), for which `root` may be
+    name: a key of REGISTRY, or the path of a .yaml or .yml file (`ktb.datasets.custom`), for which `root`
+        may be
     None: then the file says where the data lie.
     modality: what X is, one of the dataset's (default: its first). `cache` keeps every decoded sample in
     memory. `verify=False` does not look whether all files are there. Raises ValueError for an unknown name,

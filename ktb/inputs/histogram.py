@@ -1,15 +1,9 @@
-"""What an encoder makes of a raw X input, still at X's own size."""
+"""Histograms of an input's values, and the conversion to bytes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ktb.inputs.encoders.depth import DepthReading
-
-Interpolation = Literal["nearest", "bilinear"]
 HISTOGRAM_BINS = 64
 _ENOUGH = 50_000  # values, for where most of them begin and end
 
@@ -21,34 +15,6 @@ class Histogram:
     counts: np.ndarray
     edges: np.ndarray
     unit: str
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """An encoder's answer.
-
-    Attributes:
-        image: (H, W) or (H, W, 3) float32 on the network's scale, 0..1 (the angle of polarization -1..1);
-            NaN where nothing was measured.
-        display: what people see: (H, W) float32 physical values, NaN in holes, or (H, W, 3) uint8 RGB.
-        summary: the same in a few words without the file's name, such as "voxel grid of 3,120 events".
-        facts: title -> text, for the panel, most important first.
-        histogram: of the physical values, or None.
-        interpolation: how image and display may be resized.
-        notes: sentences that a user must see.
-        depth: the `ktb.inputs.encoders.depth.DepthReading`, for depth.
-        far_is_bright: whether a large value of a one-channel display is drawn bright.
-    """
-
-    image: np.ndarray
-    display: np.ndarray
-    summary: str
-    facts: Mapping[str, str]
-    histogram: Histogram | None = None
-    interpolation: Interpolation = "bilinear"
-    notes: tuple[str, ...] = ()
-    depth: "DepthReading | None" = None
-    far_is_bright: bool = field(default=True)
 
 
 def histogram(values: np.ndarray, unit: str = "", bins: int = HISTOGRAM_BINS) -> Histogram | None:
