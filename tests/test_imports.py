@@ -83,7 +83,7 @@ def imported_files(name: str) -> set[str]:
 
 
 def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
-    """The files that are left after those that import, or are imported by, nothing else of them are removed."""
+    """The files that are left after those that import nothing or are imported by nothing have gone."""
     left = {name: set(others) for name, others in arrows.items()}
     while True:
         imported_by_some = set().union(*left.values()) if left else set()
