@@ -23,7 +23,7 @@ def look_ahead(turns: Turns, result: Result, *draw: Step) -> None:
 
 
 def _all_maps(result: Result) -> object:
-    return result.levels[:1]
+    return result.inspection and result.inspection.all_maps()
 
 
 def _work_out(turns: Turns, kept: weakref.ref[Result], steps: Sequence[Step]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ktb import Prediction, analysis
-from ktb.analysis.types import LevelMaps
+from ktb import Prediction
+from ktb.analysis import Inspection
 from ktb.inputs import XReading
 from ktb.modeling.memo import Recent
 
@@ -33,41 +31,20 @@ class XView:
     is_one_channel: bool = False
 
 
-class LazyLevels(Sequence[LevelMaps]):
-    """The fusion's maps by level: worked out when one is first looked at, once however many threads look."""
-
-    def __init__(self, prediction: Prediction):
-        self._traces = prediction.trace or ()  # a mean has no attention
-        self._prompts = prediction.prompts or (None,) * len(self._traces)
-        self._network_hw = prediction.network_hw
-        self._maps: tuple[LevelMaps, ...] | None = None
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._traces)
-
-    def __getitem__(self, level):
-        with self._lock:
-            if self._maps is None:
-                self._maps = tuple(
-                    analysis.level_maps(trace, number, self._network_hw, prompts)
-                    for number, (trace, prompts) in enumerate(zip(self._traces, self._prompts))
-                )
-        return self._maps[level]
-
-
 @dataclass(frozen=True)
 class Result:
-    """One run: the photograph, what X is called, what the network said, the fusion per level, and X.
+    """One run: the photograph, what X is called, what the network said, a look into its fusion, and X.
 
-    `offered_as` is what `Service` calls the checkpoint; it may differ from the name that the file carries.
+    `inspection` keeps the maps of each level that was looked at, for every tab and download; None where the
+    prediction has no trace. `offered_as` is what `Service` calls the checkpoint; it may differ from the name
+    that the file carries.
     `drawn` keeps the pictures that were drawn of it last, `inspected` what all levels say of the last pixel.
     """
 
     rgb: np.ndarray
     x_name: str
     prediction: Prediction
-    levels: Sequence[LevelMaps]
+    inspection: Inspection | None
     x: XView
     offered_as: str = ""
     drawn: Recent = field(default_factory=lambda: Recent(DRAWN), init=False, repr=False, compare=False)

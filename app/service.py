@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from app.results import LazyLevels, Result, XView
+from app.results import Result, XView
 from app.scheduler import Turns
 from app.server.environment import is_lent
 from app.server.memory import staying
 from app.texts import x_called, x_missing
 from ktb import read_image_rgb, read_x
+from ktb.analysis import Inspection
 from ktb.analysis.targets import Target
 from ktb.analysis.types import Attribution
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
@@ -222,7 +223,8 @@ class Service:
         prediction = predictor(rgb, raw, options=options)
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
-        return Result(rgb, name, prediction, LazyLevels(prediction), view, model)
+        look = Inspection(prediction) if prediction.trace else None
+        return Result(rgb, name, prediction, look, view, model)
 
     def _size(self, rgb_path: str) -> tuple[int, int]:
         """Height and width of a photograph; every reading of X asks, and a file has to be decoded for it."""

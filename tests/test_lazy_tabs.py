@@ -11,16 +11,17 @@ import pytest
 from browsing import run, upload
 from pairs import write_pair
 
-from app import handlers, precompute, results
+import ktb.analysis.level_maps
+from app import handlers, precompute
 from app.page import build_page
 from app.panels.result import result_panel
 from app.precompute import look_ahead
-from app.results import LazyLevels
 from app.scheduler import Turns
 from app.service import Service
 from app.tabs import branches, x_input
 from app.tabs import result as result_tab
 from app.tabs.fusion import FusionTab
+from ktb.analysis import Inspection
 
 MODEL = "ktb-lite-nyuv2-depth"
 
@@ -278,26 +279,29 @@ def result(tmp_path_factory):
 
 
 def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, monkeypatch):
-    calls, make = [], results.inspection.level_maps
-    monkeypatch.setattr(results.inspection, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
-    fresh = replace(result, levels=LazyLevels(result.prediction))
+    calls, make = [], ktb.analysis.level_maps.level_maps
+    monkeypatch.setattr(
+        ktb.analysis.level_maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
+    )
+    fresh = replace(result, inspection=Inspection(result.prediction))
     result_panel(fresh, "fused", "confidence")
-    assert len(fresh.levels) == 4
+    assert fresh.inspection.levels == 4
     assert calls == []
-    threads = [threading.Thread(target=lambda: fresh.levels[0]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: fresh.inspection.maps(0)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [maps.level for maps in fresh.levels] == [0, 1, 2, 3]
+    assert calls == [0]
+    assert [maps.level for maps in fresh.inspection.all_maps()] == [0, 1, 2, 3]
     assert calls == [0, 1, 2, 3]
 
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
-    done, make, turns = threading.Event(), results.inspection.level_maps, Turns()
+    done, make, turns = threading.Event(), ktb.analysis.level_maps.level_maps, Turns()
     monkeypatch.setattr(precompute, "AHEAD_SECONDS", 0.05)
-    monkeypatch.setattr(results.inspection, "level_maps", lambda *args: done.set() or make(*args))
-    busy, free = (replace(result, levels=LazyLevels(result.prediction)) for _ in range(2))
+    monkeypatch.setattr(ktb.analysis.level_maps, "level_maps", lambda *args: done.set() or make(*args))
+    busy, free = (replace(result, inspection=Inspection(result.prediction)) for _ in range(2))
     with turns.single():
         look_ahead(turns, busy)
         assert not done.wait(0.5)

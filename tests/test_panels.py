@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from inspections import with_maps
 from pairs import write_pair
 from PIL import Image
 
@@ -20,7 +21,6 @@ from app.panels.result import footer, result_panel
 from app.results import Result
 from app.service import Service
 from ktb.analysis.coordinates import strongest
-from ktb.analysis.pixel import pixel_shares
 from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
 
@@ -70,9 +70,9 @@ def with_balance(result: Result, values: np.ndarray, entropy: float = 0.5) -> Re
             level, balance=heads[0], head_balance=heads, entropy=np.full_like(heads, entropy),
             is_uniform=entropy >= 0.97,
         )
-        for level in result.levels
+        for level in result.inspection.all_maps()
     )  # fmt: skip
-    return dataclasses.replace(result, levels=levels)
+    return with_maps(result, levels)
 
 
 def test_names_from_a_checkpoint_are_escaped_everywhere(service, result):
@@ -112,14 +112,14 @@ def test_words_name_the_preferred_sensor(result, mean, words):
 
 
 def test_flat_balance_maps_look_flat_and_sides_have_their_colours(result):
-    flat = with_balance(result, 0.5 + np.linspace(-0.01, 0.01, 48).reshape(6, 8)).levels
+    flat = with_balance(result, 0.5 + np.linspace(-0.01, 0.01, 48).reshape(6, 8)).inspection.all_maps()
     scale = maps.scale_of("balance", flat)
     assert (scale.low, scale.high) == pytest.approx((0.4, 0.6))
     colors = scale.colors(flat[0].balance).astype(int)
     assert np.ptp(colors.reshape(-1, 3), axis=0).max() < 60  # of 200 from end to end
     ends = np.zeros((6, 8))
     ends[:, 4:] = 1
-    sides = with_balance(result, ends).levels
+    sides = with_balance(result, ends).inspection.all_maps()
     colors = maps.scale_of("balance", sides).colors(sides[0].balance).astype(int)
     assert colors[3, 0, 2] > colors[3, 0, 0] + 50  # 0: photograph, blue
     assert colors[3, 7, 0] > colors[3, 7, 2] + 50  # 1: X, orange
@@ -128,7 +128,7 @@ def test_flat_balance_maps_look_flat_and_sides_have_their_colours(result):
 def test_outliers_are_clipped_and_said(result):
     values = np.full((40, 50), 0.5) + np.linspace(-0.2, 0.2, 50)
     values[0, 0] = 1.0
-    scale = maps.scale_of("balance", with_balance(result, values).levels)
+    scale = maps.scale_of("balance", with_balance(result, values).inspection.all_maps())
     assert scale.high < 0.75
     assert 0 < scale.clipped < 0.03
     assert f"{100 * scale.clipped:.1f} % of the values lie beyond" in scale.said
@@ -144,8 +144,8 @@ def test_the_map_is_the_levels_grid_pixel_by_pixel(result):
     text = maps.map_view(result, 1, 0, "balance")
     source = re.search(r'src="data:image/png;base64,([^"]+)"', text).group(1)
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))))
-    scale = maps.scale_of("balance", result.levels, 0)
-    assert np.array_equal(picture, scale.colors(result.levels[1].head_balance[0]))
+    scale = maps.scale_of("balance", result.inspection.all_maps(), 0)
+    assert np.array_equal(picture, scale.colors(result.inspection.maps(1).head_balance[0]))
 
 
 def test_the_area_of_a_drawn_point_is_its_attention(result):
@@ -170,9 +170,8 @@ def test_the_area_of_a_drawn_point_is_its_attention(result):
 
 def test_what_all_levels_say_of_a_pixel_is_worked_out_once(result, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        pixel.inspection, "pixel_shares", lambda *given: asked.append(given) or pixel_shares(*given)
-    )
+    shares = result.inspection.shares
+    monkeypatch.setattr(result.inspection, "shares", lambda at: asked.append(at) or shares(at))
     texts = [pixel.pixel_details(result, pixel.view_of(result, level, None, at), at)
              for at in ((21, 31), (22, 32)) for level in range(4)]  # fmt: skip
     assert len(asked) == 2
@@ -181,7 +180,7 @@ def test_what_all_levels_say_of_a_pixel_is_worked_out_once(result, monkeypatch):
 
 
 def test_levels_hold_what_the_trace_says(result):
-    for level, trace in zip(result.levels, result.prediction.trace):
+    for level, trace in zip(result.inspection.all_maps(), result.prediction.trace):
         assert np.allclose(level.points, trace.sampling_points[0].numpy())
         assert np.allclose(level.weight_x, trace.modality_weights[0, 1].numpy())
         assert np.allclose(level.balance, trace.balance()[0].numpy())
@@ -199,7 +198,7 @@ def test_a_model_that_fuses_by_a_mean_says_so_instead_of_showing_attention(tmp_p
     save_model(tmp_path / "mean.safetensors", build_model(config), {})
     rgb_path, x_path = write_pair(tmp_path, 64, 96)
     found = Service([str(tmp_path / "mean.safetensors")]).segment(str(rgb_path), [str(x_path)], "mean")
-    assert not found.levels
+    assert found.inspection is None
     assert "No attention to show" in fusion.words(found, 2)
     assert "data:image/png" in result_panel(found)
     assert "data:image/png" in branches_panel(found)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from browsing import below, run, upload
+from inspections import with_maps
 from pairs import synthetic_pair, write_pair
 from PIL import Image
 from test_page import expected  # noqa: F401 (a fixture)
@@ -87,9 +88,9 @@ def test_all_pairs_of_pictures_can_be_drawn_and_name_their_checkpoint(result):
 
 
 def test_without_x_or_trace_nothing_is_offered_that_there_is_not(result):
-    assert "balance" not in offered_pictures(dataclasses.replace(result, levels=()))
-    flat = tuple(dataclasses.replace(view, is_uniform=True) for view in result.levels)
-    assert "carries no information" in result_panel(dataclasses.replace(result, levels=flat), "balance")
+    assert "balance" not in offered_pictures(dataclasses.replace(result, inspection=None))
+    flat = tuple(dataclasses.replace(view, is_uniform=True) for view in result.inspection.all_maps())
+    assert "carries no information" in result_panel(with_maps(result, flat), "balance")
     missing = dataclasses.replace(result.prediction.x, origin="missing")
     alone = dataclasses.replace(result, prediction=dataclasses.replace(result.prediction, x=missing))
     assert "x" not in offered_pictures(alone)

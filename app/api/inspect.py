@@ -42,7 +42,7 @@ class InspectApi:
             prediction = result.prediction
             check_given(row, column, level)
             found = prediction.probabilities_at(row, column)
-            look = Inspection(prediction)
+            look = result.inspection or Inspection(prediction)  # which says that there is no trace
             at = look.at((row, column))
             view = look.pixel(level, at, None if head is None or head < 0 else head)
             return {
@@ -75,7 +75,8 @@ class InspectApi:
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             check_given(level)
-            maps = Inspection(result.prediction).maps(level)
+            look = result.inspection or Inspection(result.prediction)
+            maps = look.maps(level)
             return {
                 "model": result.prediction.model,
                 "warnings": list(result.prediction.x.warnings),

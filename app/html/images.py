@@ -17,7 +17,6 @@ from ktb.visualize import Color
 
 MAX_DISPLAY_SIDE = 1280
 COMPRESS_LEVEL = 1  # of PNG: a third larger than by default, in a third of the time
-MIN_BALANCE_RANGE = 0.1  # maps flatter than ±this around 0.5 look flat, as they are
 
 
 def display_hw(image: np.ndarray, side: int = MAX_DISPLAY_SIDE) -> tuple[int, int]:

@@ -32,9 +32,9 @@ EXPLAINED = {
 
 def words(result: Result, level: int) -> str:
     """Warnings about X, and one level in sentences; what stands in its place without attention."""
-    if not result.levels:
+    if result.inspection is None:
         return NO_ATTENTION
-    maps = result.levels[level]
+    maps = result.inspection.maps(level)
     height, width = maps.balance.shape
     said = (
         f"Level {level}: {width}×{height} positions, one every {maps.stride} pixels of the network's input. "
@@ -57,7 +57,7 @@ def pictures(result: Result) -> tuple[str, str]:
 
 def at_first(result: Result) -> None:
     """Draw what its tab shows first of a run, and its many heads; all stays with the result."""
-    if result.levels:
+    if result.inspection is not None:
         pictures(result)
         borders(result)
         map_view(result, FIRST_LEVEL, None, FIRST_MAP)
@@ -84,7 +84,7 @@ def placed_points(result: Result, level: int, head: int | None) -> tuple[str, st
 
 
 def _placed_points(result: Result, level: int, head: int | None) -> tuple[str, str]:
-    maps = result.levels[level]
+    maps = result.inspection.maps(level)
     size, half = display_hw(result.rgb), maps.points.shape[1] // 2
     groups = len(maps.points)
     chosen = (
@@ -101,7 +101,7 @@ def _placed_points(result: Result, level: int, head: int | None) -> tuple[str, s
 
 def honesty(result: Result, level: int) -> str:
     """How much the attention of each level says, in numbers."""
-    rows = "".join(_honest_row(maps, maps.level == level) for maps in result.levels)
+    rows = "".join(_honest_row(maps, maps.level == level) for maps in result.inspection.all_maps())
     return f"""<div class="ktb-honest"><h4>How much the attention says</h4>
 <table><thead><tr><th>{term("level")}</th><th class="num">{term("balance", "to X")}</th>
 <th class="num">{term("entropy")}</th><th class="num">{term("effective points", "points")}</th>

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from app.glossary import term
-from app.html.images import MIN_BALANCE_RANGE, display_hw, display_size, figure_tag, image_tag
+from app.html.images import display_hw, display_size, figure_tag, image_tag
 from app.html.svg import arrows, canvas, color_bar, level_points
 from app.results import Result
-from ktb.analysis.color_range import clipped_range
+from ktb.analysis.color_range import balance_range, balance_rule, common_range
 from ktb.analysis.types import LevelMaps
+from ktb.utils.text import percent
 from ktb.visualize import Cmap, scalar_to_colors
 
 NO_PROMPTS = """<div class="ktb-empty"><b>No prompts to show</b>
@@ -24,13 +25,14 @@ MIN_SPAN = 0.1  # maps flatter than this look flat, as they are
 
 @dataclass(frozen=True)
 class Scale:
-    """The colours of a map: ends, how many percent of the values lie outside, and what the ends mean."""
+    """The colours of a map: their ends, the share of the values beyond, what each end means, and the rule."""
 
     cmap: Cmap
     low: float
     high: float
     clipped: float
     words: tuple[str, str, str]
+    rule: str = ""
 
     def colors(self, values: np.ndarray) -> np.ndarray:
         """(h, w) → (h, w, 3) uint8."""
@@ -46,13 +48,9 @@ class Scale:
 
     @property
     def said(self) -> str:
-        """That the colours end before the values do."""
-        return (
-            f"Colours end at the 1st and 99th percentile of the levels together; {100 * self.clipped:.1f} % "
-            "of the values lie beyond."
-            if self.clipped
-            else "No value lies beyond the ends of the colours."
-        )
+        """Where the colours end, and how many values lie beyond."""
+        beyond = f"{percent(self.clipped)} of the values lie" if self.clipped else "no value lies"
+        return f"Colours end at {self.rule}; {beyond} beyond."
 
 
 @dataclass(frozen=True)
@@ -118,24 +116,33 @@ CHOICES = [
 def scale_of(kind: str, levels: Sequence[LevelMaps], head: int | None = None) -> Scale:
     """One scale for all levels, so that they compare; too wide for noise to look like signal."""
     found = [values for level in levels if (values := KINDS[kind].values(level, head)) is not None]
-    everything = np.concatenate([values.ravel() for values in found]) if found else np.zeros(1)
-    words = KINDS[kind].words
     if kind == "balance":
-        low, high, _ = clipped_range(everything, centre=0.5)
-        half = float(np.clip(high - 0.5, MIN_BALANCE_RANGE, 0.5))
-        low, high, cmap = 0.5 - half, 0.5 + half, "diverging"
-    else:
-        low, high, _ = clipped_range(everything)
-        cmap = "sequential"
-        if kind in ("importance", "density"):
-            low, high = 0.0, max(2.0, high)
-        elif kind.startswith("prompt"):
-            low, high = 0.0, max(MIN_SPAN, high)
-        elif high - low < MIN_SPAN:
-            low = min(max(0.0, (low + high - MIN_SPAN) / 2), 1 - MIN_SPAN)
-            high = low + MIN_SPAN
-    clipped = float(((everything < low - 1e-6) | (everything > high + 1e-6)).mean())
-    return Scale(cmap, low, high, clipped, words)
+        return balance_scale(found)
+    low, high = common_range(found) if found else (0.0, 1.0)
+    rule = "the lowest 1st and the highest 99th percentile of a level"
+    if kind in ("importance", "density"):
+        low, high, rule = 0.0, max(2.0, high), "0 and the highest 99th percentile of a level, at least 2"
+    elif kind.startswith("prompt"):
+        rule = f"0 and the highest 99th percentile of a level, at least {MIN_SPAN}"
+        low, high = 0.0, max(MIN_SPAN, high)
+    elif high - low < MIN_SPAN:
+        low = min(max(0.0, (low + high - MIN_SPAN) / 2), 1 - MIN_SPAN)
+        high, rule = low + MIN_SPAN, f"±{MIN_SPAN / 2:g} around the middle of the values"
+    return Scale("sequential", low, high, _beyond(found, low, high), KINDS[kind].words, rule)
+
+
+def balance_scale(balances: Sequence[np.ndarray], map_name: str = "level") -> Scale:
+    """The scale of balance maps that are seen together; `map_name` is what each of them shows."""
+    half = balance_range(balances)
+    low, high = 0.5 - half, 0.5 + half
+    rule = balance_rule(map_name)
+    return Scale("diverging", low, high, _beyond(balances, low, high), KINDS["balance"].words, rule)
+
+
+def _beyond(maps: Sequence[np.ndarray], low: float, high: float) -> float:
+    """The share of all values outside the ends."""
+    everything = np.concatenate([values.ravel() for values in maps]) if maps else np.zeros(1)
+    return float(((everything < low - 1e-6) | (everything > high + 1e-6)).mean())
 
 
 def point_bar() -> str:
@@ -149,14 +156,14 @@ def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
 
 
 def _map_view(result: Result, level: int, head: int | None, kind: str) -> str:
-    maps = result.levels[level]
+    maps = result.inspection.maps(level)
     if kind in DRAWN:
         return _drawn_view(result, maps, head, kind)
     chosen = KINDS[kind]
     values = chosen.values(maps, head)
     if values is None:
         return NO_PROMPTS
-    scale = scale_of(kind, result.levels, head)
+    scale = scale_of(kind, result.inspection.all_maps(), head)
     whose = "" if not chosen.per_head else ", mean over the heads" if head is None else f", head {head}"
     note = f"level {level}{whose}: {chosen.note}. {scale.said}"
     alt = f"{chosen.title.lower()} map"
@@ -229,9 +236,10 @@ def all_levels(result: Result, kind: str, head: int | None) -> str:
 
 def _all_levels(result: Result, kind: str, head: int | None) -> str:
     chosen = KINDS[kind]
-    scale = scale_of(kind, result.levels, head)
+    levels = result.inspection.all_maps()
+    scale = scale_of(kind, levels, head)
     figures = []
-    for maps in result.levels:
+    for maps in levels:
         own = None if head is None or head >= len(maps.head_balance) else head
         values = chosen.values(maps, own)
         if values is None:
@@ -258,13 +266,10 @@ def head_grid(result: Result) -> str:
 
 
 def _head_grid(result: Result) -> str:
-    everything = np.concatenate([maps.head_balance.ravel() for maps in result.levels])
-    high = clipped_range(everything, centre=0.5)[1]
-    half = float(np.clip(high - 0.5, MIN_BALANCE_RANGE, 0.5))
-    clipped = float((np.abs(everything - 0.5) > half + 1e-6).mean())
-    scale = Scale("diverging", 0.5 - half, 0.5 + half, clipped, ("photograph", "balanced", "X"))
+    levels = result.inspection.all_maps()
+    scale = balance_scale([head for maps in levels for head in maps.head_balance], "head")
     rows = []
-    for maps in result.levels:
+    for maps in levels:
         heads = "".join(
             _small(
                 result,

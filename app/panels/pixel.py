@@ -10,7 +10,6 @@ import numpy as np
 from app.glossary import explain, term
 from app.html.svg import EMPHASISED, hex_colors
 from app.results import Result
-from ktb import analysis
 from ktb.analysis.coordinates import at_of_pixel, place_in_image, strongest
 from ktb.analysis.describe import describe_pixel
 from ktb.analysis.types import PixelShares, PixelView
@@ -25,7 +24,7 @@ of the level.</span></div>"""
 def view_of(result: Result, level: int, head: int | None, pixel: tuple[int, int]) -> PixelView:
     """Where this pixel (y, x) of the photograph looked."""
     at = at_of_pixel(pixel, result.rgb.shape[:2])
-    return analysis.inspect_pixel(result.prediction.trace, level, at, head)
+    return result.inspection.pixel(level, at, head)
 
 
 def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> str:
@@ -85,7 +84,7 @@ def points_table(result: Result, view: PixelView) -> str:
 
 def _of_all_levels(result: Result, pixel: tuple[int, int]) -> tuple[list[PixelShares], str]:
     at = at_of_pixel(pixel, result.rgb.shape[:2])
-    return analysis.pixel_shares(result.prediction.trace, at), _classes(result, pixel)
+    return result.inspection.shares(at), _classes(result, pixel)
 
 
 def _shares(shares: Sequence[PixelShares], level: int) -> str:

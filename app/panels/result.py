@@ -69,7 +69,7 @@ def offered_pictures(result: Result) -> list[str]:
     lacking = set()
     if result.x_is_missing:
         lacking.add("x")
-    if not result.levels:  # fused by a plain mean: there is no balance
+    if result.inspection is None:  # fused by a plain mean: there is no balance
         lacking.add("balance")
     return [key for key in PICTURES if key not in lacking]
 
@@ -167,8 +167,8 @@ def _same_as_fused(label: np.ndarray, fused: np.ndarray) -> str:
 
 def _balance(result: Result) -> _Layer:
     """In the scale of the fusion tab, which is one for all levels."""
-    prediction, view = result.prediction, result.levels[BALANCE_LEVEL]
-    scale = scale_of("balance", result.levels)
+    prediction, view = result.prediction, result.inspection.maps(BALANCE_LEVEL)
+    scale = scale_of("balance", result.inspection.all_maps())
     ends = scale.low, scale.high
     labels = prediction.labels["fused"]
     shown = scalar_tag(view.balance, ends, scale.cmap, "balance map", prediction.model, labels=labels)

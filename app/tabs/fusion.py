@@ -27,7 +27,7 @@ Pixel = tuple[int, int]
 
 def head_choices(result: Result, level: int) -> list[tuple[str, int | None]]:
     """The heads of a level, with the group whose points each one reads."""
-    found = result.levels[level]
+    found = result.inspection.maps(level)
     heads, groups = len(found.head_balance), len(found.points)
     named = [(f"head {head}" + (f" (group {head * groups // heads})" if groups > 1 else ""), head)
              for head in range(heads)]  # fmt: skip
@@ -141,7 +141,7 @@ class FusionTab:
     ) -> dict[Any, Any]:
         """Draw everything for a new run, with the pixel if one was clicked in another tab since."""
         result = self.context.store.result(request.session_hash)
-        if result is None or not result.levels:
+        if result is None or result.inspection is None:
             said = fusion.EMPTY if result is None else fusion.words(result, level)
             return {self.text: said, self.stage: gr.update(visible=False)}
         photo, x = fusion.pictures(result)
@@ -186,7 +186,7 @@ class FusionTab:
         if result is None:  # a click on a picture of a page whose run is forgotten
             return {self.context.pixel: None}
         found = pixel_of(result, at)
-        drawn = self.draw_pixel(result, level, _chosen(head), found) if result.levels else {}
+        drawn = self.draw_pixel(result, level, _chosen(head), found) if result.inspection is not None else {}
         return drawn | {self.context.pixel: found, self.attribution: ""}
 
     @shows_errors
@@ -235,7 +235,7 @@ class FusionTab:
 
     def _result(self, request: gr.Request) -> Result:
         result = self.context.store.result(request.session_hash)
-        if result is None or not result.levels:
+        if result is None or result.inspection is None:
             raise gr.Error("The result is no longer kept; press Run again.", print_exception=False)
         return result
 

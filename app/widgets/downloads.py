@@ -29,7 +29,6 @@ from app.settings import (
     settings_of,
 )
 from app.widgets.x_form import XForm, units_of
-from ktb.analysis import Inspection
 from ktb.outputs.arrays import arrays_npz
 from ktb.outputs.files import result_zip
 from ktb.outputs.report import report_html
@@ -80,18 +79,17 @@ def export_file(
     if kind not in EXPORTS:
         raise ValueError(f"kind {kind!r}: choose one of {', '.join(EXPORTS)}.")
     prediction = result.prediction
-    look = Inspection(prediction) if prediction.trace and kind != "zip" else None
     if kind == "npz":
-        data = arrays_npz(prediction, inspection=look)
+        data = arrays_npz(prediction, inspection=result.inspection)
     elif kind == "html":
-        text = report_html(result.rgb, prediction, card=card, settings=settings, inspection=look)
+        text = report_html(result.rgb, prediction, card=card, settings=settings, inspection=result.inspection)
         data = text.encode()
     elif kind == "zip":
         data = result_zip(result.rgb, prediction)
     else:
         from ktb.outputs.figure import figure_bytes  # matplotlib takes a second to import
 
-        data = figure_bytes(result.rgb, prediction, kind, dpi=dpi, inspection=look)
+        data = figure_bytes(result.rgb, prediction, kind, dpi=dpi, inspection=result.inspection)
     name, mime = EXPORTS[kind]
     return f"{file_name(prediction.model)}-{name}", mime, data
 

@@ -44,6 +44,21 @@ def clipped_range(
 
 
 def balance_range(balances: Sequence[np.ndarray]) -> float:
-    """Half the colour range of balance maps, symmetric around 0.5; 0.1..0.5."""
+    """Half the colour range of balance maps that are drawn in one scale, symmetric around 0.5; 0.1..0.5.
+
+    In none of the maps does more than 1 % of the values lie beyond, however small it is beside the others:
+    the range is that of the map that reaches farthest. `balance_rule` says so.
+    """
     reach = max(clipped_range(np.abs(balance - 0.5), (1, 99))[1] for balance in balances)
     return float(np.clip(reach, MIN_HALF_RANGE, 0.5))
+
+
+def balance_rule(map_name: str = "level") -> str:
+    """`balance_range` in words, for captions; `map_name` is what each of the maps shows."""
+    return f"the 99th percentile of the {map_name} that reaches farthest from 0.5, at least ±{MIN_HALF_RANGE}"
+
+
+def common_range(maps: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Ends of a colour scale for several maps: the lowest 1st and the highest 99th percentile of a map."""
+    lows, highs, _ = zip(*map(clipped_range, maps))
+    return min(lows), max(highs)

@@ -49,6 +49,15 @@ class Inspection:
                 )
             return self._maps[level]
 
+    def all_maps(self) -> tuple[LevelMaps, ...]:
+        """The maps of every level, the finest first."""
+        return tuple(self.maps(level) for level in range(self.levels))
+
+    @property
+    def computed(self) -> list[LevelMaps]:
+        """The maps that are there already, in no order."""
+        return list(self._maps.values())
+
     def pixel(self, level: int, at: tuple[float, float], head: int | None = None) -> PixelView:
         """`inspect_pixel` of this prediction, at a place (y, x) given as fractions 0..1 of the photograph."""
         from ktb.analysis.pixel import inspect_pixel

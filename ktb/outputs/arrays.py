@@ -65,8 +65,8 @@ def prediction_arrays(
         arrays[f"logits_{branch}"] = logits.astype(np.float16 if half else np.float32)
     if prediction.trace:
         inspection = inspection or Inspection(prediction)
-        for level in range(inspection.levels):
-            found = level_arrays(inspection.maps(level))
+        for level, maps in enumerate(inspection.all_maps()):
+            found = level_arrays(maps)
             arrays |= {f"{name}_{level}": array for name, array in found.items()}
     meta: dict[str, Any] = {
         **prediction.summary(),

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from ktb.analysis import Inspection, LevelMaps
-from ktb.analysis.color_range import MIN_HALF_RANGE, balance_range
+from ktb.analysis.color_range import balance_range, balance_rule
 from ktb.inference.prediction import ClassRow, Prediction
 from ktb.visualize import scalar_to_colors
 
@@ -76,7 +76,7 @@ def figure_bytes(
         )
     if prediction.trace and inspection is None:
         inspection = Inspection(prediction)
-    levels = [inspection.maps(level) for level in range(inspection.levels)] if inspection else []
+    levels = inspection.all_maps() if inspection else ()
     balances = [_balance(level, head) for level in levels]
     title = {"Title": _plain(f"KTB: {prediction.model}")}
     metadata = {
@@ -109,8 +109,8 @@ def caption(
         whose = "the mean over the heads" if head is None else f"head {head}"
         said.append(
             f"Balance at levels 0 to {levels - 1}, {whose}: share of each position's attention that goes to "
-            f"X; colours from {0.5 - half_range:.2f} to {0.5 + half_range:.2f}, the 99th percentile of all "
-            f"levels, at least ±{MIN_HALF_RANGE}."
+            f"X; colours from {0.5 - half_range:.2f} to {0.5 + half_range:.2f}, "
+            f"{balance_rule()}."
         )
     said += [f"Note: {warning}" for warning in dict.fromkeys(reading.warnings)]
     return _plain(" ".join(said))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ktb.analysis import Inspection
-from ktb.analysis.color_range import balance_range
+from ktb.analysis.color_range import balance_range, balance_rule
 from ktb.analysis.describe import describe_level
 from ktb.config import BRANCHES
 from ktb.inference.prediction import Branch, Prediction
@@ -155,7 +155,7 @@ def _branches(prediction: Prediction) -> str:
 def _fusion(prediction: Prediction, inspection: Inspection | None) -> str:
     if inspection is None:
         return "<p>There is no attention to show: the checkpoint fuses by a plain mean.</p>"
-    levels = [inspection.maps(level) for level in range(inspection.levels)]
+    levels = inspection.all_maps()
     half = balance_range([maps.balance for maps in levels])
     labels = _smaller(prediction.labels["fused"], smooth=False)
     figures, words = [], []
@@ -177,9 +177,9 @@ def _fusion(prediction: Prediction, inspection: Inspection | None) -> str:
         "</div></div>"
     )
     hint = (
-        "Balance: share of each position's attention that goes to X, mean over the heads. Colour range: the "
-        "99th percentile of all levels, at least ±0.1. Attention is not the whole fusion: the rest of the "
-        "fused feature is convolved from both streams together."
+        "Balance: share of each position's attention that goes to X, mean over the heads. Colour range: "
+        f"{balance_rule()}. Attention is not the whole fusion: the rest of the fused feature is convolved "
+        "from both streams together."
     )
     return f'<div class="grid four">{"".join(figures)}</div>{bar}{"".join(words)}<p class="soft">{hint}</p>'
 
