@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from app.results import DRAWN, Result
 from app.server.memory import held_bytes
 from app.server.sessions import SessionStore
+from ktb.analysis import Inspection
 
 MIB = 2**20
 
@@ -157,3 +159,51 @@ def test_what_is_shared_is_weighed_once_and_a_view_with_all_that_it_holds():
     assert held_bytes({"part": whole[10:20], "again": (whole[:5],)}) == 4000
     assert held_bytes([tensor, tensor[0], tensor.numpy()]) == 4000
     assert held_bytes(["text", 1, None, ()]) == 0
+
+
+def small_result(mib: float = 1.0) -> Result:
+    return Result(np.zeros(int(mib * MIB), np.uint8), "depth image", None, None, None)
+
+
+def draw(result: Result, key: str, mib: float) -> None:
+    result.drawn.get(key, lambda: (key, "x" * int(mib * MIB)))
+
+
+def test_pictures_and_maps_that_a_result_keeps_are_weighed():
+    result = small_result()
+    draw(result, "first", 0.25)
+    assert held_bytes(result) == 1.25 * MIB
+    for number in range(DRAWN + 5):
+        draw(result, f"picture {number}", 0.125)
+    assert held_bytes(result) == (1 + DRAWN * 0.125) * MIB  # the oldest are gone
+
+    class Looked(Inspection):
+        def __init__(self):
+            self.prediction, self._maps = None, {0: [np.zeros(MIB, np.uint8)], 2: [np.zeros(MIB, np.uint8)]}
+
+    assert held_bytes(Looked()) == 2 * MIB
+
+
+def test_what_is_drawn_of_a_result_counts_when_it_is_used_again(tmp_path):
+    store = SessionStore(tmp_path, max_mib=4)
+    results = {session: small_result() for session in "abc"}
+    for session, result in results.items():
+        store.remember_uploads(session, [])
+        store.keep_result(session, result)
+    assert store.result_mib == 3
+    draw(results["c"], "picture", 1.5)
+    assert store.result("c") is results["c"]
+    assert store.result("a") is None  # the longest unused made room
+    assert store.result("b") is results["b"]
+    assert store.result_mib == 3.5
+
+
+def test_what_is_drawn_of_all_results_counts_when_the_house_is_tidied(tmp_path):
+    store = SessionStore(tmp_path, max_mib=4)
+    results = {session: small_result() for session in "abc"}
+    for session, result in results.items():
+        store.remember_uploads(session, [])
+        store.keep_result(session, result)
+        draw(result, "picture", 0.5)
+    store.recount()
+    assert [session for session in "abc" if store.result(session) is not None] == ["b", "c"]

@@ -78,6 +78,7 @@ async def tidy(page: Page, idle: IdleStates) -> None:
     """Forget sessions that nobody uses, here and in Gradio, and give the memory back to the system."""
     page.store.keep_open(session for session, events in _pending(page).items() if events)
     await asyncio.to_thread(page.store.forget_stale)
+    await asyncio.to_thread(page.store.recount)
     idle.forget(page.state_holder, page.store.open_sessions)
     for files in page.temp_file_sets:  # paths that Gradio would collect for ever; the store deletes the files
         files.clear()

@@ -12,16 +12,27 @@ from typing import Any
 
 import numpy as np
 
+from ktb.analysis import Inspection
+from ktb.modeling.memo import Recent
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 
 
+MIN_TEXT = 1024  # shorter texts are names and sentences, longer ones pictures inside HTML
+
+
 def held_bytes(value: Any) -> int:
-    """Bytes of all arrays and tensors in a nest of dataclasses, mappings and sequences; shared ones once."""
+    """Bytes of all arrays, tensors and pictures in a nest of objects; shared ones once.
+
+    It enters dataclasses, mappings, sequences, and what a `Recent` or an `Inspection` keeps at the moment.
+    """
     return sum(_buffers(value).values())
 
 
 def _buffers(value: Any) -> dict[int, int]:
     """Address of each buffer → its bytes; a view holds the whole of what it looks at."""
+    if isinstance(value, str | bytes):
+        return {id(value): len(value)} if len(value) >= MIN_TEXT else {}
     from torch import Tensor  # not at the start of the page: it takes more than a second
 
     if isinstance(value, Tensor):
@@ -31,7 +42,11 @@ def _buffers(value: Any) -> dict[int, int]:
         while isinstance(value.base, np.ndarray):
             value = value.base
         return {value.__array_interface__["data"][0]: value.nbytes}
-    if is_dataclass(value):
+    if isinstance(value, Recent):
+        value = value.values()
+    elif isinstance(value, Inspection):
+        value = [value.prediction, *value.computed]
+    elif is_dataclass(value):
         value = [getattr(value, field.name) for field in fields(value)]
     elif isinstance(value, Mapping):
         value = list(value.values())

@@ -67,7 +67,8 @@ class SessionStore:
 
     @property
     def result_mib(self) -> float:
-        """What the results of all sessions take, in MiB."""
+        """What the results of all sessions take, in MiB, with all that was drawn of them."""
+        self.recount()
         with self._lock:
             return self._result_bytes() / 2**20
 
@@ -104,11 +105,24 @@ class SessionStore:
         self.forget_stale()
 
     def result(self, session_hash: str) -> Result | None:
-        """The session's result, or None if it has none or was forgotten."""
+        """The session's result, or None if it has none or was forgotten.
+
+        What was drawn of it since it was last used is counted, and other results go if all take too much.
+        """
         with self._lock:
             if session_hash not in self._sessions:
                 return None
-            return self._touch(session_hash).result
+            session = self._touch(session_hash)
+            result = session.result
+        if result is not None:
+            self._count([session])
+        return result
+
+    def recount(self) -> None:
+        """Count what was drawn of all results since they were used, and drop those that take too much."""
+        with self._lock:
+            sessions = list(self._sessions.values())
+        self._count(sessions)
 
     def close(self, session_hash: str) -> None:
         """Forget a session and delete its uploads."""
@@ -128,6 +142,16 @@ class SessionStore:
         for key in stale:
             self.close(key)
         self.uploads.forget_unused()
+        with self._lock:
+            self._drop_results()
+
+    def _count(self, sessions: Iterable[Session]) -> None:
+        for session in sessions:
+            result = session.result
+            taken = held_bytes(result)  # takes a millisecond
+            with self._lock:
+                if session.result is result:
+                    session.result_bytes = taken
         with self._lock:
             self._drop_results()
 
