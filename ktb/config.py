@@ -33,6 +33,8 @@ DEFAULT_ENCODINGS: Mapping[Modality, Encoding] = types.MappingProxyType(
 """The encoder of each modality, unless a checkpoint names another."""
 LEVELS = 4
 BRANCHES = ("fused", "rgb", "x")
+HEADS: Mapping[str, str] = types.MappingProxyType({"fused": "Fused", "rgb": "RGB head", "x": "X head"})
+"""Titles of the branches' heads, in every picture and table."""
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
 

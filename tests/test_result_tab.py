@@ -17,7 +17,7 @@ from pairs import synthetic_pair, write_pair
 from PIL import Image
 from test_page import expected  # noqa: F401 (a fixture)
 
-from app.html.legends import KINDS, percent
+from app.html.legends import KINDS
 from app.panels.branches import branches_panel, differences_panel
 from app.panels.ground_truth import truth_panel
 from app.panels.result import PICTURES, classes_panel, offered_pictures, result_panel
@@ -25,6 +25,7 @@ from app.service import Service
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
 from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares
 from ktb.analysis.metrics import class_iou, confusion_matrix
+from ktb.utils.text import percent
 
 MODEL = "ktb-lite-nyuv2-depth"
 HOSTILE = "<script>alert(1)</script>"

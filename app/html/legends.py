@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 
 from app.html.images import display_size, image_tag
+from app.html.swatch import hex_color, swatch
 from ktb.analysis.agreement import kind_shares
 from ktb.inference.prediction import Prediction
+from ktb.utils.text import percent
 from ktb.visualize import Cmap, Color, outline_boundaries, scalar_to_colors
 
 STEPS = 254  # colours of a scalar map are 0..STEPS, its outlines STEPS + 1
@@ -96,33 +98,10 @@ def legend_html(entries: Sequence[tuple[Color, str, str]], shares: Sequence[floa
         for (color, _, _), share in zip(entries, shares)
     )
     rows = "".join(
-        f"<li>{chip(color)}<b>{html.escape(name)}</b> <em>{percent(share)}</em>"
+        f"<li>{swatch(color)}<b>{html.escape(name)}</b> <em>{percent(share)}</em>"
         f"<span>{html.escape(meaning)}</span></li>"
         for (color, name, meaning), share in zip(entries, shares)
     )
     return (
         f'<div class="ktb-kinds"><div class="ktb-stack" aria-hidden="true">{bar}</div><ul>{rows}</ul></div>'
     )
-
-
-def chip(color: Sequence[int], text: str = "") -> str:
-    """A square of a colour, with a short text in black or white, whichever is easier to read on it."""
-    linear = ((np.asarray(color[:3], float) / 255 + 0.055) / 1.055) ** 2.4
-    ink = "#000" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "#fff"  # the same contrast to both
-    wide = " ktb-numbered" if text else ""
-    return (
-        f'<span class="ktb-chip{wide}" style="background:{hex_color(color)};color:{ink}">'
-        f"{html.escape(text)}</span>"
-    )
-
-
-def hex_color(color: Sequence[int]) -> str:
-    """ "#rrggbb"."""
-    return "#{:02x}{:02x}{:02x}".format(*(int(value) for value in color))
-
-
-def percent(share: float) -> str:
-    """A share 0..1 for people; NaN is a dash."""
-    if share != share:
-        return "–"
-    return f"{100 * share:.1f} %" if share >= 0.0005 or share == 0 else "&lt; 0.1 %"

@@ -7,8 +7,10 @@ from collections import defaultdict
 
 import numpy as np
 
+from app.html.swatch import hex_color
 from ktb.analysis.coordinates import place_in_image, strongest
 from ktb.analysis.types import PixelView
+from ktb.utils.text import percent
 from ktb.visualize import Cmap, scalar_to_colors
 
 COLOR_STEPS = 11  # odd: balanced has a colour of its own
@@ -21,7 +23,7 @@ RGB_LED, X_LED = "#2f74c0", "#d9701f"
 
 def hex_colors(values: np.ndarray, low: float, high: float, cmap: Cmap) -> list[str]:
     """One #rrggbb per value."""
-    return ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in scalar_to_colors(values, low, high, cmap)]
+    return [hex_color(rgb) for rgb in scalar_to_colors(values, low, high, cmap)]
 
 
 def canvas(
@@ -122,7 +124,7 @@ def pixel_points(view: PixelView, size_hw: tuple[int, int], label: str, checkpoi
     colors = hex_colors(view.weight_x[first], 0, 1, "diverging")
     for rank in reversed(range(len(first))):
         index = first[rank]
-        said = f"{rank + 1}: {100 * share[index]:.1f} % of the attention, weight of X {weight[index]:.2f}"
+        said = f"{rank + 1}: {percent(share[index])} of the attention, weight of X {weight[index]:.2f}"
         parts.append(
             _strong(xy[index], radii[index], colors[rank], bool(view.x_led[index]), rank + 1, said, unit)
         )

@@ -12,9 +12,10 @@ from app.html.images import display_size, figure_tag, image_tag
 from app.html.svg import color_bar
 from app.results import Result
 from ktb.analysis.color_range import clipped_range
-from ktb.analysis.describe import describe_attribution, percent
+from ktb.analysis.describe import describe_attribution
 from ktb.analysis.targets import Target, TargetKind
 from ktb.analysis.types import Attribution
+from ktb.utils.text import percent
 from ktb.visualize import scalar_to_colors
 
 LINE_COLOR, RIM_COLOR = (255, 255, 255), (24, 24, 28)
@@ -40,7 +41,7 @@ def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int]
                 result.prediction.model,
                 "ktb-view",
             ),
-            f"{title}: {100 * share:.0f} % of the sensitivity",
+            f"{title}: {percent(share, 0)} of the sensitivity",
             f"gradient × token adds up to {total:+.2f}",
         )
         for name, under, values, total, share, title in views
@@ -62,7 +63,7 @@ data-without-x="{found.without_x:.7g}">
 <h4>What really happens <span>the score is {found.value:.2f}</span></h4><div class="ktb-tiles">{without}</div>
 <p class="ktb-note">{term("gradient × token", "Gradient × token")} after patch embedding: how the score would
 follow a small change of each {term("token")}. Orange speaks for the class, blue against it.{outlined}
-Colours end at the 1st and 99th percentile ({100 * clipped:.1f} % of the values lie beyond). Both
+Colours end at the 1st and 99th percentile ({percent(clipped)} of the values lie beyond). Both
 numbers need not agree: the gradient is a slope here, switching off is a long way. Checkpoint:
 {html.escape(result.prediction.model)}.</p></div>"""
 
@@ -83,7 +84,7 @@ def _named(result: Result, pixel: tuple[int, int], area: np.ndarray | None) -> s
     name = result.prediction.classes[result.prediction.labels["fused"][pixel]]
     if area is None:
         return f"{name} at {pixel}"
-    return f"{name}, {area.sum():,} pixels, {percent(float(area.mean()))} of the photograph"
+    return f"{name}, {area.sum():,} pixels, {percent(float(area.mean()), 0)} of the photograph"
 
 
 def _over(

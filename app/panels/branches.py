@@ -8,14 +8,15 @@ import numpy as np
 
 from app.glossary import explain, term
 from app.html.images import display_size, figure_tag, image_tag
-from app.html.legends import chip, kinds_legend, kinds_tag, mask_tag, percent
+from app.html.legends import kinds_legend, kinds_tag, mask_tag
+from app.html.swatch import swatch
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.agreement import ClassChange, class_changes, disagreement_map
 from ktb.analysis.metrics import confusion_matrix
-from ktb.config import BRANCHES
+from ktb.config import BRANCHES, HEADS
+from ktb.utils.text import percent
 
-TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
 TEXTS = {
     "fused": "from the fused features: the answer",
     "rgb": "from the photograph's stream",
@@ -42,10 +43,10 @@ def _branches_panel(result: Result) -> str:
     figures = []
     for branch in BRANCHES:
         agreement = float(np.mean(prediction.labels[branch] == fused))
-        note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {100 * agreement:.1f} % as fused"
+        note = TEXTS[branch] if branch == "fused" else f"{TEXTS[branch]}; {percent(agreement)} as fused"
         if branch == "x" and result.x_is_missing:
             note = BLIND
-        figures.append(figure_tag(mask_tag(prediction, branch), TITLES[branch], note))
+        figures.append(figure_tag(mask_tag(prediction, branch), HEADS[branch], note))
     photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-view")
     figures.append(figure_tag(photo, "Photograph", ""))
     if not result.x_is_missing:
@@ -66,12 +67,12 @@ def differences_panel(result: Result) -> str:
     lists = []
     for branch in ("rgb", "x"):
         changes = class_changes(confusion_matrix(labels[branch], labels["fused"], count), most=6)
-        rows = "".join(_change(result, change, TITLES[branch]) for change in changes)
+        rows = "".join(_change(result, change, HEADS[branch]) for change in changes)
         rows = rows or "<li>They differ on less than 0.1 % of the image for any pair of classes.</li>"
         blind = ""
         if branch == "x" and result.x_is_missing:
             blind = f'<p class="ktb-note">{explain(BLIND, {"zero tokens": "zero tokens"})}</p>'
-        lists.append(f"<div><h5>{TITLES[branch]} → fused head</h5>{blind}<ol>{rows}</ol></div>")
+        lists.append(f"<div><h5>{HEADS[branch]} → fused head</h5>{blind}<ol>{rows}</ol></div>")
     return (
         f'<div class="ktb-differ"><h4>Where the {term("segmentation head", "heads")} differ</h4>'
         f'{kinds_legend(disagreement_map(labels))}<div class="ktb-grid ktb-two">{"".join(lists)}</div>'
@@ -86,7 +87,8 @@ def _change(result: Result, change: ClassChange, head: str) -> str:
     colors = [prediction.palette[index] for index in (change.source, change.target)]
     share = percent(change.share)
     first, second = (
-        f'<span class="ktb-named">{chip(color)}{name}</span>' for color, name in zip(colors, (before, after))
+        f'<span class="ktb-named">{swatch(color)}{name}</span>'
+        for color, name in zip(colors, (before, after))
     )
     return (
         f'<li><em>{share}</em><span>{first} <span aria-hidden="true">→</span>'

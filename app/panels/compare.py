@@ -8,12 +8,14 @@ import numpy as np
 
 from app.glossary import term
 from app.html.images import display_size, figure_tag, image_tag, save_button
+from app.html.swatch import swatch
 from app.html.zip_links import bundle_link, difference_files
-from app.panels.what_if import cell, chip, layers_figure, pale, share
+from app.panels.what_if import cell, layers_figure, pale
 from app.panels.x_input import network_picture, warnings_box
 from app.results import Result
 from ktb.analysis.comparison import Difference, difference, shared_names
 from ktb.inference.prediction import Prediction
+from ktb.utils.text import percent
 
 EMPTY = """<div class="ktb-empty"><b>No second checkpoint yet</b>
 <span>Run a pair, choose another checkpoint and press <i>Compare</i>: both masks side by side, and where they
@@ -52,17 +54,18 @@ def describe(a: Prediction, b: Prediction, found: Difference | None) -> str:
         )
     limits = ""
     if a.classes != b.classes:
+        lacking = percent(1 - float(found.comparable.mean()))
         limits = (
             f" Classes are compared by name: {len(shared_names(a, b))} are in both sets, "
-            f"{share(1 - float(found.comparable.mean()))} of the image has a class that the other one lacks."
+            f"{lacking} of the image has a class that the other one lacks."
         )
     if not found.comparable.any():
         return f"No pixel can be compared.{limits}"
-    said = f"The fused masks agree on {share(1 - found.changed_share)} of the pixels."
+    said = f"The fused masks agree on {percent(1 - found.changed_share)} of the pixels."
     if found.changes:
         first = found.changes[0]
         said += (
-            f" The largest difference: {share(first.share)} of the image is {first.before} to A "
+            f" The largest difference: {percent(first.share)} of the image is {first.before} to A "
             f"and {first.after} to B."
         )
     return said + limits
@@ -90,14 +93,14 @@ def _where(rgb: np.ndarray, a: Prediction, b: Prediction, found: Difference | No
     if found is None:
         return ""
     drawn = image_tag(difference_picture(rgb, found), "difference map", f"{a.model}, {b.model}", "ktb-view")
-    key = f"{chip(DIFFERENT)} another class ({html.escape(share(float(found.changed.mean())))})"
+    key = f"{swatch(DIFFERENT)} another class ({percent(float(found.changed.mean()))})"
     if not found.comparable.all():
-        key += f" {chip(NOT_COMPARABLE)} a class that the other lacks"
+        key += f" {swatch(NOT_COMPARABLE)} a class that the other lacks"
     figure = f"""<figure>{drawn}<figcaption><b>Where they differ</b> <span>{key}; pale: same class ·
 {html.escape(a.model)}, {html.escape(b.model)}</span>
 {save_button("Where they differ")}</figcaption></figure>"""
     rows = "".join(
-        f"<tr><td>{chip(row.color)}</td><td>{html.escape(row.name)}</td>"
+        f"<tr><td>{swatch(row.color)}</td><td>{html.escape(row.name)}</td>"
         f"{cell(row.share_a)}{cell(row.share_b)}"
         f'<td class="num">{row.iou:.2f}</td></tr>'
         for row in found.classes

@@ -10,8 +10,9 @@ from app.html.svg import canvas, level_points
 from app.panels.maps import all_levels, borders, head_grid, map_view
 from app.panels.x_input import warnings_box
 from app.results import Result
-from ktb.analysis.describe import describe_level, percent
+from ktb.analysis.describe import describe_level
 from ktb.analysis.types import LevelMaps
+from ktb.utils.text import percent
 
 FIRST_LEVEL, FIRST_MAP = 2, "balance"
 """What the tab's controls say at the start."""
@@ -118,7 +119,7 @@ def _honest_row(maps: LevelMaps, chosen: bool) -> str:
     uniform = " <em>uniform: its maps carry no information</em>" if maps.is_uniform else ""
     return (
         f'<tr class="{"chosen" if chosen else ""}" data-level="{maps.level}"><td>{maps.level}{uniform}</td>'
-        f'<td class="num">{percent(float(maps.balance.mean()))}</td><td class="num">{entropy:.2f}</td>'
+        f'<td class="num">{percent(float(maps.balance.mean()), 0)}</td><td class="num">{entropy:.2f}</td>'
         f'<td class="num">{effective:.0f} of {points}</td>'
-        f'<td class="num">{percent(float(maps.sparse_share.mean()))}</td></tr>'
+        f'<td class="num">{percent(float(maps.sparse_share.mean()), 0)}</td></tr>'
     )

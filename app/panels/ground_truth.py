@@ -8,7 +8,8 @@ import numpy as np
 
 from app.glossary import term
 from app.html.images import display_size, figure_tag
-from app.html.legends import chip, indexed_tag, legend_html, percent
+from app.html.legends import indexed_tag, legend_html
+from app.html.swatch import swatch
 from app.html.zip_links import IGNORED, bundle_link, truth_files
 from app.panels.x_input import warnings_box
 from app.results import Result
@@ -21,7 +22,8 @@ from ktb.analysis.ground_truth import (
     score,
     scored_shares,
 )
-from ktb.config import BRANCHES
+from ktb.config import BRANCHES, HEADS
+from ktb.utils.text import percent
 from ktb.visualize import Color
 
 EMPTY = """<div class="ktb-empty"><b>No result yet</b>
@@ -40,7 +42,6 @@ EFFECTS: tuple[tuple[Color, str, str], ...] = (
     ((92, 95, 106), "Both wrong", "perhaps in different ways"),
 )
 ERROR_COLORS, EFFECT_COLORS = ([color for color, _, _ in entries] for entries in (ERRORS, EFFECTS))
-HEADS = {"fused": "fused", "rgb": "RGB head", "x": "X head"}
 NOTE = f"""<p class="ktb-note">Only labelled pixels are scored; grey ones have no label. IoU compares a head's
 region with the true one, – where neither has the class; the mean leaves those out. One picture says little
 about a {term("checkpoint")}. <i>Helped</i> and <i>hurt</i> compare two
@@ -104,7 +105,7 @@ def _table(result: Result, truth: GroundTruth, scores: dict[str, Score]) -> str:
     for index in sorted(present, key=lambda i: (-counts[i], i)):
         cells = _cells([scores[branch].iou[index] for branch in BRANCHES])
         rows += (
-            f'<tr><td><span class="ktb-of">{chip(prediction.palette[index], str(index))}'
+            f'<tr><td><span class="ktb-of">{swatch(prediction.palette[index], str(index))}'
             f"{html.escape(prediction.classes[index])}</span>"
             f'</td><td class="num">{percent(counts[index] / total)}</td>{cells}</tr>'
         )

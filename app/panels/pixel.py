@@ -8,14 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.glossary import explain, term
-from app.html.svg import EMPHASISED, hex_colors
+from app.html.svg import EMPHASISED
+from app.html.swatch import swatch
 from app.results import Result
 from ktb.analysis.coordinates import at_of_pixel, place_in_image, strongest
 from ktb.analysis.describe import describe_pixel
 from ktb.analysis.types import PixelShares, PixelView
+from ktb.config import HEADS
+from ktb.utils.text import percent
+from ktb.visualize import scalar_to_colors
 
 TOP_CLASSES = 5
-BRANCH_TITLES = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
 HINT = """<div class="ktb-hint"><b>Click a pixel in any picture</b><span>and see where the fusion looked for
 it, which sensor fed it, and what each head says. Drag to follow an edge; the arrow keys move by one position
 of the level.</span></div>"""
@@ -35,13 +38,13 @@ def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> st
     tiles = "".join(
         f"<div><b>{value}</b><span>{said}</span></div>"
         for value, said in (
-            (f"{100 * view.balance:.0f} %", f"of its {term('attention')} {term('balance', 'goes to X')}"),
+            (percent(view.balance, 0), f"of its {term('attention')} {term('balance', 'goes to X')}"),
             (
                 f"{view.effective_points:.0f} of {view.points_per_head}",
                 f"points it {term('effective points', 'effectively looks at')}",
             ),
             (
-                f"{100 * view.sparse_share:.0f} %",
+                percent(view.sparse_share, 0),
                 f"of its feature {term('share through attention', 'came through attention')}",
             ),
         )
@@ -61,14 +64,14 @@ def points_table(result: Result, view: PixelView) -> str:
     size = result.rgb.shape[:2]
     first = strongest(view, EMPHASISED)
     places = place_in_image(view.points[first], view.grid_hw) * np.array(size) - 0.5
-    colors = hex_colors(view.weight_x[first], 0, 1, "diverging")
+    colors = scalar_to_colors(view.weight_x[first], 0, 1, "diverging")
     most = max(float(view.attention[first[0]]), 1e-9)
     rows = "".join(
         f'<tr data-rank="{rank}" data-point="{index}" data-attention="{view.attention[index]:.7g}" '
         f'data-weight-x="{view.weight_x[index]:.7g}" data-y="{y:.4f}" data-x="{x:.4f}">'
-        f'<td class="num">{rank}</td><td class="num">{100 * view.attention[index]:.2f} %'
+        f'<td class="num">{rank}</td><td class="num">{percent(view.attention[index], 2)}'
         f'<i style="width:{50 * view.attention[index] / most:.1f}px"></i></td>'
-        f'<td class="num"><span class="ktb-chip" style="background:{color}"></span> '
+        f'<td class="num">{swatch(color)} '
         f"{view.weight_x[index]:.2f}</td>"
         f'<td class="num">({y:.0f}, {x:.0f})</td>'
         f"<td>{'■ X' if view.x_led[index] else '● photo'}</td></tr>"
@@ -76,7 +79,7 @@ def points_table(result: Result, view: PixelView) -> str:
     )
     total = float(view.attention[first].sum())
     return f"""<div class="ktb-points"><h4>The {len(first)} strongest points
-<span>{100 * total:.1f} % of the attention; {len(view.attention) - len(first)} share the rest</span></h4>
+<span>{percent(total)} of the attention; {len(view.attention) - len(first)} share the rest</span></h4>
 <table><thead><tr><th class="num">#</th><th class="num">{term("attention")}</th>
 <th class="num">{term("modality weight", "weight of X")}</th><th class="num">pixel (y, x)</th>
 <th>{term("led by")}</th></tr></thead><tbody>{rows}</tbody></table></div>"""
@@ -114,11 +117,11 @@ def _classes(result: Result, pixel: tuple[int, int]) -> str:
         rows = "".join(
             f'<div data-class="{index}" data-probability="{found[index]:.6g}">'
             f"<span>{html.escape(prediction.classes[index])}</span>"
-            f'<span class="num">{100 * found[index]:.0f} %</span>'
+            f'<span class="num">{percent(found[index], 0)}</span>'
             f'<i style="width:{100 * found[index]:.1f}%;'
             f'background:rgb{tuple(prediction.palette[index])}"></i></div>'
             for index in top
         )
         missing = "; no X was given" if branch == "x" and result.x_is_missing else ""
-        columns.append(f'<div data-branch="{branch}"><b>{BRANCH_TITLES[branch]}{missing}</b>{rows}</div>')
+        columns.append(f'<div data-branch="{branch}"><b>{HEADS[branch]}{missing}</b>{rows}</div>')
     return f'<div class="ktb-classes">{"".join(columns)}</div>'

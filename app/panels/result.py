@@ -12,14 +12,13 @@ import numpy as np
 from app.glossary import explain, term
 from app.html.images import display_size, image_tag, save_button
 from app.html.legends import (
-    chip,
     indexed_tag,
     kinds_tag,
     mask_tag,
-    percent,
     scalar_tag,
     scale_html,
 )
+from app.html.swatch import swatch
 from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
 from app.results import Result
@@ -27,6 +26,7 @@ from ktb.analysis.agreement import disagreement_map, entropy_map
 from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.inference.prediction import ClassRow
 from ktb.outputs.files import result_zip
+from ktb.utils.text import percent
 
 BALANCE_LEVEL = 2
 NOTHING = "none"
@@ -41,7 +41,7 @@ PICTURES: Mapping[str, str] = {
     "entropy": "Entropy",
     "balance": f"Balance (level {BALANCE_LEVEL})",
 }
-HEADS = {"fused": "fused", "rgb_head": "rgb", "x_head": "x"}
+MASKS = {"fused": "fused", "rgb_head": "rgb", "x_head": "x"}
 """Pictures that are masks, and the branch each shows."""
 WORDS = {
     "rgb_head": "segmentation head",
@@ -138,8 +138,8 @@ def _layer(result: Result, key: str) -> _Layer:
         alt = f"x input: {result.x_name}"
         shown = image_tag(display_size(prediction.x.preview), alt, name, "ktb-view")
         return _Layer(shown, prediction.x.summary)
-    if key in HEADS:
-        branch = HEADS[key]
+    if key in MASKS:
+        branch = MASKS[key]
         note = "the answer" if branch == "fused" else _same_as_fused(labels[branch], labels["fused"])
         if branch == "x" and result.x_is_missing:
             note = "there was no X: this head saw zero tokens and hints from the photograph only"
@@ -162,7 +162,7 @@ def _layer(result: Result, key: str) -> _Layer:
 
 
 def _same_as_fused(label: np.ndarray, fused: np.ndarray) -> str:
-    return f"{100 * float(np.mean(label == fused)):.1f} % as fused"
+    return f"{percent(float(np.mean(label == fused)))} as fused"
 
 
 def _balance(result: Result) -> _Layer:
@@ -205,7 +205,7 @@ def _row(row: ClassRow, overlaps: list[float]) -> str:
     cells = "".join(f'<td class="num">{value:.2f}</td>' for value in overlaps)
     return (
         f'<tr><td><button type="button" class="ktb-class" data-class="{row.index}" aria-pressed="false">'
-        f"{chip(row.color, str(row.index))}<span>{html.escape(row.name)}</span></button></td>"
+        f"{swatch(row.color, str(row.index))}<span>{html.escape(row.name)}</span></button></td>"
         f'<td class="num">{percent(row.share)}</td><td class="num">{row.confidence:.2f}</td>{cells}</tr>'
     )
 

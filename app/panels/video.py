@@ -10,7 +10,9 @@ import numpy as np
 
 from app.glossary import term
 from app.html.images import display_size, image_tag
+from app.html.swatch import hex_color, swatch
 from app.panels.x_input import error_box, warnings_box
+from ktb.utils.text import percent
 from ktb.video.run import SequenceResult
 from ktb.video.table import FrameRecord
 
@@ -24,7 +26,7 @@ WAITING = """<div class="ktb-empty" role="status"><b>Waiting for its turn</b>
 MAX_COLUMNS = 300  # of the plot; more frames are averaged
 MAX_CLASSES = 8  # with a colour of their own in the plot
 _WIDTH, _HEIGHT = 900, 240
-_OTHER = "#9aa1ab"
+_OTHER = (154, 161, 171)
 
 
 def progress_panel(
@@ -32,14 +34,15 @@ def progress_panel(
 ) -> str:
     """How far a recording is, and its latest frame. total: None where the recording does not say."""
     done = 0 if record is None else record.index + 1
-    percent = 100 * done / total if total else 0.0
+    done_percent = 100 * done / total if total else 0.0
     of = f" of {total}" if total else ""
     each = f"{seconds / done:.2f} s a frame" if done else "starting"
     left = f", {_clock((total - done) * seconds / done)} left" if total and done else ""
     wrong = f", {failed} failed" if failed else ""
     bar = (
         f'<div class="ktb-track" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{percent:.0f}" aria-label="frames done"><i style="width:{percent:.1f}%"></i></div>'
+        f'aria-valuenow="{done_percent:.0f}" aria-label="frames done">'
+        f'<i style="width:{done_percent:.1f}%"></i></div>'
     )
     picture = ""
     if record is not None:
@@ -101,20 +104,16 @@ def shares_plot(classes: Sequence[str], shares: np.ndarray, palette: Sequence[tu
     overall = np.nanmean(means, axis=0)
     order = [int(i) for i in np.argsort(-overall, kind="stable")[:MAX_CLASSES] if overall[i] > 0]
     rest = [i for i in range(len(classes)) if i not in order and overall[i] > 0]
-    bands = [(classes[i], "#{:02x}{:02x}{:02x}".format(*palette[i]), means[:, i]) for i in order]
+    bands = [(classes[i], palette[i], means[:, i]) for i in order]
     if rest:
         bands.append((f"{len(rest)} more", _OTHER, means[:, rest].sum(axis=1)))
-    floor, paths, chips = np.zeros(len(means)), [], []
+    floor, paths, swatches = np.zeros(len(means)), [], []
     for name, color, values in bands:
-        mean = f"{100 * float(np.nanmean(values)):.1f} %"
+        mean = percent(float(np.nanmean(values)))
         label = html.escape(f"{name}: {mean} on average")
-        paths.append(
-            f'<path d="{_steps(floor, floor + values)}" fill="{color}"><title>{label}</title></path>'
-        )
-        chips.append(
-            f'<span><span class="ktb-chip" style="background:{color}"></span> {html.escape(name)} '
-            f"<i>{mean}</i></span>"
-        )
+        band = _steps(floor, floor + values)
+        paths.append(f'<path d="{band}" fill="{hex_color(color)}"><title>{label}</title></path>')
+        swatches.append(f"<span>{swatch(color)} {html.escape(name)} <i>{mean}</i></span>")
         floor = floor + values
     averaged = f" Every column is a mean over up to {len(columns[0])} frames." if frames > MAX_COLUMNS else ""
     return (
@@ -122,7 +121,7 @@ def shares_plot(classes: Sequence[str], shares: np.ndarray, palette: Sequence[tu
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="share of each class over {frames} frames">'
         f"{''.join(paths)}</svg><div><span>frame 0</span><span>frame {frames - 1}</span></div>"
-        f"<figcaption>{''.join(chips)}</figcaption></figure>"
+        f"<figcaption>{''.join(swatches)}</figcaption></figure>"
         f'<p class="ktb-note">The height of a colour is the share of the fused mask, mean over all frames '
         f"beside its name.{averaged}</p>"
     )

@@ -9,13 +9,15 @@ import numpy as np
 
 from app.glossary import explain, term
 from app.html.images import display_size, figure_tag, image_tag
+from app.html.swatch import swatch
 from app.html.zip_links import bundle_link, difference_files, sensors_files
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.comparison import VERDICTS, Deciding, Difference, Verdict, deciding, difference
 from ktb.analysis.counterfactual import Change, apply
-from ktb.config import BRANCHES
+from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Prediction
+from ktb.utils.text import percent
 from ktb.visualize import Color
 
 EMPTY = """<div class="ktb-empty"><b>Nothing changed yet</b>
@@ -23,7 +25,6 @@ EMPTY = """<div class="ktb-empty"><b>Nothing changed yet</b>
 mask.</span></div>"""
 STALE = """<div class="ktb-warn" role="status"><p><b>Out of date:</b> there is a new run since. What is below
 belongs to the run before; press the button again.</p></div>"""
-HEADS = {"fused": "fused mask", "rgb": "RGB head", "x": "X head"}
 MAX_CHANGES = 6
 SIDES: dict[Verdict, tuple[Color, str]] = {
     "either": ((226, 226, 222), "either sensor alone gives this class"),
@@ -49,7 +50,7 @@ def what_if_panel(result: Result, change: Change, after: Prediction) -> str:
         figure_tag(
             image_tag(changed_picture(result.rgb, after, found.changed), "changed pixels", mark, "ktb-view"),
             "Changed pixels",
-            f"{share(found.changed_share)}, in the colour of their new class; pale: as before",
+            f"{percent(found.changed_share)}, in the colour of their new class; pale: as before",
         ),
     ]
     moved_x = change.drop != "x" and (change.swap is not None or any(change.shift_xy))
@@ -73,8 +74,8 @@ def describe(found: Difference) -> str:
     else:
         first = found.changes[0]
         said = (
-            f"{share(found.changed_share)} of the fused mask changed its class; most of all "
-            f"{share(first.share)} of the image turned from {first.before} to {first.after}."
+            f"{percent(found.changed_share)} of the fused mask changed its class; most of all "
+            f"{percent(first.share)} of the image turned from {first.before} to {first.after}."
         )
     by = found.confidence_change
     if abs(by) < 0.0005:
@@ -91,11 +92,11 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
         layers_figure(result.rgb, full, "original", "Both sensors", full.model),
         layers_figure(
             result.rgb, without_x, "without x", "X off",
-            f"{share(found.stays_without_x)} stays · {full.model}", off_x,
+            f"{percent(found.stays_without_x)} stays · {full.model}", off_x,
         ),
         layers_figure(
             full.x.preview, without_rgb, "without rgb", "Photograph off",
-            f"{share(found.stays_without_rgb)} stays; over X · {full.model}", off_rgb,
+            f"{percent(found.stays_without_rgb)} stays; over X · {full.model}", off_rgb,
         ),
     ]  # fmt: skip
     table = np.array([SIDES[verdict][0] for verdict in VERDICTS], np.uint8)
@@ -105,7 +106,7 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
     verdict = figure_tag(drawn, "Which sensor decided", f"per pixel of the fused mask · {full.model}")
     files = sensors_files(full, without_x, without_rgb, found, {key: SIDES[key][0] for key in VERDICTS})
     rows = "".join(
-        f"<tr><td>{chip(SIDES[key][0])}</td><td>{html.escape(SIDES[key][1])}</td>"
+        f"<tr><td>{swatch(SIDES[key][0])}</td><td>{html.escape(SIDES[key][1])}</td>"
         f"{cell(found.shares[key])}</tr>"
         for key in VERDICTS
     )
@@ -120,8 +121,8 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
 def describe_deciding(found: Deciding) -> str:
     """In words: how much stays without each sensor, and which one the image leans on."""
     said = (
-        f"Without X {share(found.stays_without_x)} of the fused mask stays, without the photograph "
-        f"{share(found.stays_without_rgb)}. "
+        f"Without X {percent(found.stays_without_x)} of the fused mask stays, without the photograph "
+        f"{percent(found.stays_without_rgb)}. "
     )
     lead = found.stays_without_x - found.stays_without_rgb
     if abs(lead) < 0.05:
@@ -157,19 +158,9 @@ def marked(model: str, words: str) -> str:
     return f"{model}; what if: {words}"
 
 
-def chip(color: Color) -> str:
-    """A small square of a colour."""
-    return f'<span class="ktb-chip" style="background:{"#{:02x}{:02x}{:02x}".format(*color)}"></span>'
-
-
-def share(value: float) -> str:
-    """0..1 as per cent; to be escaped."""
-    return "< 0.1 %" if 0 < value < 0.001 else f"{100 * value:.1f} %"
-
-
 def cell(value: float) -> str:
     """A table's cell with a share."""
-    return f'<td class="num">{html.escape(share(value))}</td>'
+    return f'<td class="num">{percent(value)}</td>'
 
 
 def _changes_table(found: Difference) -> str:

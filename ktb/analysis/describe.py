@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ktb.analysis.types import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
+from ktb.utils.text import percent
 
 EVEN = 0.05  # a balance this near to one half prefers no sensor
 FLAT = 0.05  # a map whose middle 98 % span less than this is the same everywhere
@@ -29,7 +30,7 @@ def describe_level(maps: LevelMaps, x_name: str = "x") -> str:
     if maps.is_uniform:
         sharpness = [
             f"{NO_INFORMATION} (normalised entropy {entropy:.2f}, 1 = uniform).",
-            f"The balance is only the mean of the points' modality weights: {percent(mean)} {x_name}.",
+            f"The balance is only the mean of the points' modality weights: {percent(mean, 0)} {x_name}.",
         ]
     else:
         effective = float(np.exp(maps.entropy * np.log(points)).mean())
@@ -62,7 +63,7 @@ def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
         reacts = "reacts to both sensors about equally"
     else:
         more, part = ("rgb", 1 - share) if share < 0.5 else (x_name, share)
-        reacts = f"reacts more to {more} ({percent(part)} of the summed sensitivity)"
+        reacts = f"reacts more to {more} ({percent(part, 0)} of the summed sensitivity)"
     agree = (share > 0.5) == (abs(attribution.without_x) > abs(attribution.without_rgb))
     text = (
         f"The {attribution.score} is {attribution.value:.2f}; it {reacts}. Really switching off rgb "
@@ -72,15 +73,6 @@ def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
     if agree or abs(share - 0.5) <= EVEN:
         return text
     return f"{text} The two disagree: a gradient sees small changes only, switching off is a large one."
-
-
-def percent(share: float) -> str:
-    """A share 0..1 as whole percent; what is neither none nor all is not written so."""
-    if 0 < share < 0.01:
-        return "under 1 %"
-    if 0.99 < share < 1:
-        return "over 99 %"
-    return f"{100 * share:.0f} %"
 
 
 def _signed(change: float) -> str:
@@ -96,23 +88,23 @@ def _sharpness(who: str, entropy: float, effective: float, points: int) -> str:
 
 def _preference(balance: float, x_name: str) -> str:
     if abs(balance - 0.5) <= EVEN:
-        return f"It takes about equally from both sensors ({percent(balance)} {x_name})"
+        return f"It takes about equally from both sensors ({percent(balance, 0)} {x_name})"
     more, part = ("rgb", 1 - balance) if balance < 0.5 else (x_name, balance)
-    return f"It prefers {more}: {percent(part)} of the attention"
+    return f"It prefers {more}: {percent(part, 0)} of the attention"
 
 
 def _range(balance: np.ndarray, x_name: str) -> str:
     low, high = np.percentile(balance, (1, 99))
     if high - low < FLAT:
         return ", nearly the same everywhere"
-    return f"; over the image {percent(low)} to {percent(high)} goes to {x_name}"
+    return f"; over the image {percent(low, 0)} to {percent(high, 0)} goes to {x_name}"
 
 
 def _through(share: float, what: str) -> str:
     context = "the rest is context, convolved from both sensors together, which no map splits"
     if share < SMALL:
-        return f"Next to nothing of {what} comes through the attention ({percent(share)}); {context}."
-    return f"{_capital(percent(share))} of {what} comes through the attention; {context}."
+        return f"Next to nothing of {what} comes through the attention ({percent(share, 0)}); {context}."
+    return f"{_capital(percent(share, 0))} of {what} comes through the attention; {context}."
 
 
 def _capital(text: str) -> str:

@@ -20,7 +20,9 @@ from matplotlib.text import Text
 
 from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.color_range import balance_range, balance_rule
+from ktb.config import HEADS
 from ktb.inference.prediction import ClassRow, Prediction
+from ktb.utils.text import percent
 from ktb.visualize import scalar_to_colors
 
 FigureFormat = Literal["svg", "pdf", "png"]
@@ -157,7 +159,7 @@ def _draw(
     if prediction.x.origin == "estimated":
         x_title += ", ESTIMATED"
     first = [(rgb, "Photograph"), (prediction.x.preview, x_title), (masks["fused"], "Fused mask")]
-    others = [(masks["rgb"], "RGB head"), (masks["x"], "X head")]
+    others = [(masks[branch], HEADS[branch]) for branch in ("rgb", "x")]
     for index, (image, title) in enumerate(first):
         panel = axes(MARGIN + index * (third + GAP), MARGIN + TITLE, third, tall)
         _picture(panel, image, title, smooth=index < 2)
@@ -213,7 +215,7 @@ def _legend(panel: Axes, rows: Sequence[ClassRow]) -> None:
         name = _plain(row.name)
         name = name if len(name) <= 18 else name[:17] + "…"
         _text(panel, left + 0.055, y, name, "left")
-        _text(panel, left + 0.47, y, f"{100 * row.share:.1f} %" if row.share >= 1e-3 else "< 0.1 %", "right")
+        _text(panel, left + 0.47, y, percent(row.share), "right")
     if len(rows) > len(shown):
         more = f"and {len(rows) - len(shown)} smaller ones"
         _text(panel, 0, 1 - line * (per_column + 0.6), more, "left", SOFT)

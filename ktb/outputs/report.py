@@ -16,13 +16,13 @@ from PIL import Image
 from ktb.analysis import Inspection
 from ktb.analysis.color_range import balance_range, balance_rule
 from ktb.analysis.describe import describe_level
-from ktb.config import BRANCHES
-from ktb.inference.prediction import Branch, Prediction
+from ktb.config import BRANCHES, HEADS
+from ktb.inference.prediction import Prediction
 from ktb.outputs.files import OVERLAY_OPACITY, png_bytes, tagged
+from ktb.utils.text import percent
 from ktb.visualize import outline_boundaries, overlay, scalar_to_colors
 
 MAX_SIDE = 1000  # pixels of a picture in the report
-TITLES: Mapping[Branch, str] = {"fused": "Fused", "rgb": "RGB head", "x": "X head"}
 CITATION = (
     "Cai et al.: Keep the Balance: A Parameter-Efficient Symmetrical Framework for RGB+X Semantic "
     "Segmentation. CVPR 2025, pp. 10587-10598."
@@ -140,11 +140,11 @@ def _branches(prediction: Prediction) -> str:
     figures = []
     for branch in BRANCHES:
         share = float(np.mean(prediction.labels[branch] == prediction.labels["fused"]))
-        note = "the answer" if branch == "fused" else f"{100 * share:.1f} % of the pixels as fused"
+        note = "the answer" if branch == "fused" else f"{percent(share)} of the pixels as fused"
         if branch == "x" and prediction.x.origin == "missing":
             note = "there was no X: it saw zero tokens and hints from the photograph only"
         image = _mask(_smaller(prediction.colors(branch), smooth=False), f"{branch} mask", prediction)
-        figures.append(_figure(image, TITLES[branch], note))
+        figures.append(_figure(image, HEADS[branch], note))
     hint = (
         "The heads of the photograph and of X each see one stream, but the prompts pass hints between the "
         "streams: a head's mask is not what the network would say without the other sensor."
@@ -188,8 +188,8 @@ def _classes(prediction: Prediction) -> str:
     shares = {b: {row.index: row.share for row in prediction.class_table(b)} for b in ("rgb", "x")}
     rows = "".join(
         f'<tr><td><span class="chip" style="background:rgb{row.color}"></span>{html.escape(row.name)}</td>'
-        f'<td class="num">{_percent(row.share)}</td><td class="num">{row.confidence:.2f}</td>'
-        + "".join(f'<td class="num">{_percent(shares[b].get(row.index, 0.0))}</td>' for b in ("rgb", "x"))
+        f'<td class="num">{percent(row.share)}</td><td class="num">{row.confidence:.2f}</td>'
+        + "".join(f'<td class="num">{percent(shares[b].get(row.index, 0.0))}</td>' for b in ("rgb", "x"))
         + "</tr>"
         for row in prediction.class_table("fused")
     )
@@ -221,10 +221,6 @@ def _plain_lines(card: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key.replace("_", " "): value for key, value in card.items() if isinstance(value, str | int | float)
     }
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share >= 1e-3 else "&lt; 0.1 %" if share else "0"
 
 
 def _smaller(image: np.ndarray, smooth: bool = True) -> np.ndarray:
