@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.api import wire_api
+from app.api.endpoints import wire_api
 from app.components import Parts
 from app.context import OPEN_TAB, Context
 from app.gradio_ext.events import HIDDEN, RUNNING, direct
