@@ -20,7 +20,8 @@ from app.server.folder import ServerFolder
 from app.server.housekeeping import Page, housekeeping
 from app.server.sessions import SessionStore
 from app.service import Service
-from app.tabs import branches, compare, fusion, ground_truth, result, video, what_if, x_input
+from app.tabs import branches, compare, ground_truth, result, video, what_if, x_input
+from app.tabs.fusion import FusionTab
 from app.texts import head, no_result, no_x, x_name
 from app.web.health import HEALTH
 from app.web.middleware import web_options
@@ -50,8 +51,8 @@ LEGIBLE = {
 """Where the theme's own colours stay below a contrast of 4.5 to 1 on a light page."""
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
-TABS: tuple[Callable[[Context], None], ...] = (
-    fusion.build,
+TABS: tuple[Callable[[Context], object], ...] = (
+    FusionTab,
     what_if.build,
     compare.build,
     ground_truth.build,

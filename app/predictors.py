@@ -55,6 +55,12 @@ class SharedPredictor(Predictor):
         )
         return found
 
+    def attribute(self, rgb: np.ndarray, reading: XReading, target: Target) -> Attribution:
+        """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
+        compute = self.runtime.attribute if isinstance(self.runtime, BorrowedRuntime) else attribute
+        with self._turns.single():
+            return attribute_prediction(self, rgb, reading, target, compute)
+
     def for_frames(self) -> Predictor:
         """The same model, without waiting."""
         return Predictor(self.model, tile=None, runtime=self.runtime)
@@ -67,13 +73,3 @@ def make_predictor(
     loaded = load_model(path, device)
     computing = BorrowedRuntime(load_model(path, LENT_DEVICE), precision) if is_lent() else runtime
     return SharedPredictor(loaded, turns, computing, precision)
-
-
-def attribute_run(
-    predictor: SharedPredictor, turns: Turns, rgb: np.ndarray, reading: XReading, target: Target
-) -> Attribution:
-    """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
-    runtime = predictor.runtime
-    compute = runtime.attribute if isinstance(runtime, BorrowedRuntime) else attribute
-    with turns.single():
-        return attribute_prediction(predictor, rgb, reading, target, compute)

@@ -20,8 +20,6 @@ from app.server.memory import staying
 from app.texts import x_called, x_missing
 from ktb import read_image_rgb, read_x
 from ktb.analysis import Inspection
-from ktb.analysis.targets import Target
-from ktb.analysis.types import Attribution
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
@@ -130,10 +128,6 @@ class Service:
         if not self._is_lent:
             predictor(np.zeros((*WARM_UP_HW, 3), np.uint8), None)
         self.is_warm = True
-
-    def attribute(self, model: str, rgb: np.ndarray, reading: XReading, target: Target) -> Attribution:
-        """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
-        return _network().attribute_run(self.predictor(model), self.turns, rgb, reading, target)
 
     def card(self, model: str) -> Mapping[str, Any]:
         """The card of a model."""

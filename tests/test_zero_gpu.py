@@ -161,7 +161,7 @@ def test_an_attribution_is_computed_there_too(service, plain, calls):
     photo, depth = synthetic_pair()
     prediction = plain(photo, depth)
     target = Target("pixel", pixel=(60, 80))
-    found = service.attribute("ktb-lite-nyuv2-depth", photo, prediction.x, target)
+    found = service.predictor("ktb-lite-nyuv2-depth").attribute(photo, prediction.x, target)
     expected = attribute_prediction(plain, photo, prediction.x, target)
     assert found.score == expected.score
     np.testing.assert_allclose(found.x, expected.x, rtol=1e-3, atol=1e-4)
@@ -173,7 +173,7 @@ def test_what_a_user_can_mend_is_told_in_its_own_words(service, calls):
     photo, depth = synthetic_pair()
     reading = service.predictor("ktb-lite-nyuv2-depth").read(depth, photo.shape[:2])
     with pytest.raises(ValueError, match="class 1000 is not there: the model has classes 0 to 39"):
-        service.attribute("ktb-lite-nyuv2-depth", photo, reading, Target("class", class_index=1000))
+        service.predictor("ktb-lite-nyuv2-depth").attribute(photo, reading, Target("class", class_index=1000))
     with pytest.raises(ValueError, match="the photograph is shape"):
         service.predictor("ktb-lite-nyuv2-depth")(photo[0], depth)
     assert len(calls) == 1  # the photograph was refused here

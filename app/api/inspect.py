@@ -112,7 +112,7 @@ class InspectApi:
             prediction = result.prediction
             check_given(row, column)
             chosen = _target(prediction, (row, column), class_name, target)
-            found = self.calls.service.attribute(model, result.rgb, prediction.x, chosen)
+            found = self.calls.service.predictor(model).attribute(result.rgb, prediction.x, chosen)
             return {"model": prediction.model, **plain(asdict(found))}
 
 

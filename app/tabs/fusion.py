@@ -49,7 +49,7 @@ def pixel_of(result: Result, at: str) -> Pixel | None:
 
 
 class FusionTab:
-    """The tab's components and what draws them."""
+    """The tab: its components and what draws them, laid out and wired when it is made."""
 
     def __init__(self, context: Context):
         self.context = context
@@ -197,7 +197,8 @@ class FusionTab:
             return attribution.MUST_CLICK
         at = tuple(at)
         target = target_at(result.prediction.labels["fused"], at, kind)
-        found = self.context.service.attribute(result.offered_as, result.rgb, result.prediction.x, target)
+        predictor = self.context.service.predictor(result.offered_as)
+        found = predictor.attribute(result.rgb, result.prediction.x, target)
         return attribution.attribution_panel(result, found, at, target)
 
     def draw(
@@ -238,11 +239,6 @@ class FusionTab:
         if result is None or result.inspection is None:
             raise gr.Error("The result is no longer kept; press Run again.", print_exception=False)
         return result
-
-
-def build(context: Context) -> None:
-    """Lay out the tab and wire its events."""
-    FusionTab(context)
 
 
 def _chosen(head: int) -> int | None:

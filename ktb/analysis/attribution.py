@@ -14,7 +14,7 @@ from ktb.analysis.coordinates import at_of_pixel, cell_at
 from ktb.analysis.pixel import as_array
 from ktb.analysis.targets import Target, check_pixel
 from ktb.analysis.types import Attribution
-from ktb.inference.postprocess import decide
+from ktb.inference.postprocess import labels_and_confidence
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import check_rgb
@@ -178,7 +178,7 @@ def _places_of(model: KTB, logits: Tensor, index: int, image_hw: tuple[int, int]
     labels = logits.argmax(dim=0)
     if (labels == index).any():
         return (labels == index).float()
-    mask, _ = decide(_at_network_size(logits), tuple(image_hw))
+    mask = labels_and_confidence(_at_network_size(logits), tuple(image_hw))[0].cpu().numpy()
     if not (mask == index).any():
         present = ", ".join(_class_name(model, int(i)) for i in np.unique(mask))
         raise ValueError(f"{_class_name(model, index)} is predicted nowhere; choose one of: {present}.")

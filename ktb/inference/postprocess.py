@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,15 +14,7 @@ TILE_COLUMNS = 320
 Size = tuple[int, int]
 
 
-def decide(
-    logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """As `decide_there`, brought to the CPU: labels (H, W) uint8 and probabilities (H, W) float32."""
-    label, confidence = to_host(decide_there(logits, size_hw, values_at_once, via_hw))
-    return label.numpy(), confidence.numpy()
-
-
-def decide_there(
+def labels_and_confidence(
     logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
 ) -> tuple[Tensor, Tensor]:
     """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32, on their device.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ktb.config import BRANCHES
 from ktb.inference.oom import with_enough_memory
-from ktb.inference.postprocess import decide_there, to_host
+from ktb.inference.postprocess import labels_and_confidence, to_host
 from ktb.inference.prediction import Drop, Prediction
 from ktb.inference.preprocess import (
     MAX_NETWORK_PIXELS,
@@ -152,7 +152,7 @@ class Predictor:
         started = time.perf_counter()
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
         logits = [getattr(output, branch).float() for branch in BRANCHES]
-        decided = [decide_there(values, size_hw, via_hw=network_hw) for values in logits]
+        decided = [labels_and_confidence(values, size_hw, via_hw=network_hw) for values in logits]
         labels, confidences = zip(*decided)
         found = to_host([*logits, *confidences, *labels])
         logits, confidences, labels = (dict(zip(BRANCHES, found[i : i + 3])) for i in (0, 3, 6))

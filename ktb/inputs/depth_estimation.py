@@ -94,11 +94,6 @@ class DepthEstimator:
         )
 
 
-def estimate_depth(rgb: np.ndarray, model: str | Path | None = None, device: str = "cpu") -> RawX:
-    """One estimate; who makes several keeps a `DepthEstimator`."""
-    return DepthEstimator(model, device)(rgb)
-
-
 def metres_from_inverse(inverse: np.ndarray, near: float, far: float) -> np.ndarray:
     """Inverse depth of unknown scale and shift -> metres, its 99th percentile at `near`, its 1st at `far`."""
     low, high = np.percentile(inverse, (1, 99))
