@@ -29,9 +29,7 @@ MAX_WAITING = 128
 def main() -> None:
     """Parse the arguments, build the service and the page, launch."""
     parser = argparse.ArgumentParser(description="The KTB page: RGB+X segmentation and its fusion.")
-    parser.add_argument(
-        "--model", action="append", default=[], help="a file, hf://ORG/NAME or https://…#sha256=… to offer"
-    )
+    parser.add_argument("--model", action="append", default=[], help="a file or hf://ORG/NAME to offer")
     parser.add_argument("--own-data", metavar="FILE.yaml", help="offer these pairs of yours as the examples")
     parser.add_argument(
         "--own-split", metavar="SPLIT", help="the split to offer (default: test, else the first)"

@@ -1,4 +1,4 @@
-"""Servers on this machine that tests download from: one with faults, one that speaks the hub's language."""
+"""A server on this machine that speaks the language of the Hugging Face hub, for tests that download."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import base64
 import hashlib
 import json
 import re
-import ssl
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +15,7 @@ from typing import Any
 
 
 class Handler(BaseHTTPRequestHandler):
-    """What both servers share: HTTP/1.1, no log, every request remembered."""
+    """HTTP/1.1, no log, every request remembered."""
 
     protocol_version = "HTTP/1.1"
     state: Any
@@ -48,84 +46,18 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(handler: type[Handler], state: Any, certificate: ssl.SSLContext | None = None) -> Iterator[str]:
-    """The address of a server that runs in a thread for a while; with a certificate, of https."""
+def served(handler: type[Handler], state: Any) -> Iterator[str]:
+    """The address of a server that runs in a thread for a while."""
     server = Server(("127.0.0.1", 0), type("Bound", (handler,), {"state": state}))
     server.daemon_threads = True
-    if certificate is not None:
-        server.socket = certificate.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        state.released.set()
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-class Faults:
-    """Files by path, and what goes wrong with the next requests for each.
-
-    A fault is one of: ("cut", n) sends n bytes of what it announced; ("says", n) announces n bytes; ("wait",)
-    sends nothing until the server ends; ("status", code, headers); ("no range",); ("no length",);
-    ("from", n) answers a range with one that begins elsewhere; ("gzip",); None.
-    """
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.tags: dict[str, str] = {}
-        self.faults: defaultdict[str, list[tuple | None]] = defaultdict(list)
-        self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.released = threading.Event()
-
-
-class FaultHandler(Handler):
-    """Serves `Faults` with ranges and tags as web servers do."""
-
-    state: Faults
-
-    def do_GET(self) -> None:
-        self.remember()
-        path = self.path.partition("?")[0]
-        waiting = self.state.faults[path]
-        fault = (waiting.pop(0) if waiting else None) or ("none",)
-        if fault[0] == "status":
-            return self.answer(fault[1], b"no", **fault[2])
-        if path not in self.state.files:
-            return self.answer(404, b"no such file")
-        if fault[0] == "wait":
-            self.state.released.wait(10)
-            self.close_connection = True
-            return None
-        return self._send(path, fault)
-
-    def _send(self, path: str, fault: tuple) -> None:
-        content, tag = self.state.files[path], self.state.tags.get(path)
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        condition = self.headers.get("If-Range")
-        start = int(asked[1]) if asked and condition in (None, tag) and fault[0] != "no range" else 0
-        if start >= len(content):
-            return self.answer(416, Content_Range=f"bytes */{len(content)}")
-        headers = {"ETag": tag} if tag else {}
-        if start:
-            first = fault[1] if fault[0] == "from" else start
-            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        body = content[start:]
-        headers["Content-Length"] = str(fault[1] if fault[0] == "says" else len(body))
-        if fault[0] == "no length":
-            del headers["Content-Length"]
-        if fault[0] == "gzip":
-            headers["Content-Encoding"] = "gzip"
-        self.send_response(206 if start else 200)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body[: fault[1]] if fault[0] == "cut" else body)
-        self.close_connection = True
-        return None
 
 
 class Hub:
@@ -135,7 +67,6 @@ class Hub:
         self.repos: dict[str, dict[str, Any]] = {}
         self.large: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.released = threading.Event()
         self.is_down = False
         self.needs_token = False
 

@@ -103,7 +103,7 @@ def test_the_upload_makes_a_gradio_space_and_replaces_its_files(uploads):
 def test_the_space_holds_the_page_and_neither_tests_nor_training(tree):
     top = {path.name for path in tree.iterdir() if path.is_file() or any(path.rglob("*.*"))} - {".git"}
     assert {"app.py", "README.md", "LICENSE", "requirements.txt", "packages.txt", "app", "ktb"} <= top
-    assert not top & {"tests", "training", ".ci"}
+    assert not top & {"tests", "training", "tools", ".ci"}
     committed = subprocess.run(
         ["git", "ls-files", "app", "ktb", "assets/checkpoints"], cwd=tree, capture_output=True, text=True
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from local_server import FaultHandler, Faults, served
 from test_docs import blocks, follow
 from test_hub import hub, running  # noqa: F401 (fixtures)
 from test_zoo import Gdown, official, zoo  # noqa: F401 (a fixture)
@@ -17,7 +16,7 @@ from typer.testing import CliRunner
 
 from app.service import Service
 from ktb.__main__ import app
-from ktb.checkpoints.remote.limits import DEFAULT_GIGABYTES, SIZE_VARIABLE, Limits
+from ktb.checkpoints.remote.limits import DEFAULT_GIGABYTES, SIZE_VARIABLE
 from ktb.utils.cache import CACHE_VARIABLE, OFFLINE_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,15 +24,6 @@ TEXT = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("  #")[0].strip() for text in blocks(TEXT, "bash") for line in text.splitlines()]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def web():
-    state = Faults()
-    name = "ktb-lite-nyuv2-depth.safetensors"
-    state.files[f"/{name}"] = (ROOT / "assets" / "checkpoints" / name).read_bytes()
-    with served(FaultHandler, state) as address:
-        yield address
 
 
 @pytest.fixture
@@ -48,14 +38,12 @@ def downloads(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("hub", "zoo", "downloads")
-def test_the_snippets_run(web):
+def test_the_snippets_run():
     pushes = [command for command in COMMANDS if " push " in command]
     assert len(pushes) == 2
     run_all(pushes)
     run_all([command for command in COMMANDS if " push " not in command])
-    snippets = [text.replace("https://example.org", web) for text in blocks(TEXT, "python")]
-    assert web in snippets[0]
-    assert follow(snippets, "weights.md") == 6
+    assert follow(blocks(TEXT, "python"), "weights.md") == 5
 
 
 def run_all(commands: list[str]) -> None:
@@ -74,6 +62,4 @@ def test_variables_and_limits_are_those_of_the_code():
     for name in (CACHE_VARIABLE, SIZE_VARIABLE, *OFFLINE_VARIABLES):
         assert f"`{name}" in table
     assert f"downloaded, {DEFAULT_GIGABYTES} if not set" in table
-    waits = [int(Limits().first_wait * 2**n) for n in range(Limits().failures)]
-    assert f"after {', '.join(map(str, waits[:-1]))} and {waits[-1]} seconds" in TEXT
-    assert len(re.findall(r"^\|", TEXT.split("| what | then |")[1].split("\n\n")[0], re.MULTILINE)) == 11
+    assert len(re.findall(r"^\|", TEXT.split("| what | then |")[1].split("\n\n")[0], re.MULTILINE)) == 6

@@ -57,10 +57,9 @@ def load_model(
 
     Args:
         name_or_file: a built-in model, one of the authors' that was imported (`python -m ktb zoo`), one of
-            our `.safetensors` files, an official `.pth`, `hf://ORG/NAME[/FILE]@REVISION` on the Hugging Face
-            hub, or `https://…#sha256=HEX`. What is downloaded stays in the cache (see
-            `ktb.checkpoints.remote`).
-        sha256: that the file must have; for https required, here or in the address.
+            our `.safetensors` files, an official `.pth`, or `hf://ORG/NAME[/FILE]@REVISION` on the Hugging
+            Face hub, which stays in the cache of huggingface_hub.
+        sha256: that the file must have.
         progress: called with a `ktb.checkpoints.remote.Transfer` while something is downloaded.
 
     Raises:

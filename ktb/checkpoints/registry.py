@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ktb.checkpoints.published import how_to_get, published_model, zoo_file
-from ktb.checkpoints.remote import Progress, fetch, parse_address
+from ktb.checkpoints.remote import Progress, download_from_hub, parse_address
 from ktb.utils.assets import shipped
 from ktb.utils.checksum import require_sha256
 
@@ -23,7 +23,7 @@ def resolve(name_or_file: str | Path, sha256: str | None = None, progress: Progr
     """The file behind a name, a path or an address; arguments and errors as for `load_model`."""
     name = str(name_or_file)
     if (address := parse_address(name, sha256)) is not None:
-        return fetch(address, progress)
+        return download_from_hub(address, progress)
     path = _on_this_machine(name)
     if sha256 is not None:
         require_sha256(path, sha256, name)
@@ -41,8 +41,8 @@ def _on_this_machine(name: str) -> Path:
         raise ValueError(f"{name!r} is a model of the authors that is not on this machine. {how_to_get()}")
     raise ValueError(
         f"there is no model or file {name!r}. Built-in models: {', '.join(built_in) or 'none'}. Or give the "
-        f"path of a .safetensors or official .pth file, hf://ORG/NAME@REVISION, "
-        f"https://ADDRESS#sha256=CHECKSUM, or a name that `python -m ktb zoo` lists."
+        f"path of a .safetensors or official .pth file, hf://ORG/NAME@REVISION, or a "
+        f"name that `python -m ktb zoo` lists."
     )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ktb.cli.options import echo_warnings
-from ktb.cli.progress import Progress
 
 if TYPE_CHECKING:
     from ktb.batch.runner import Outcome
@@ -64,6 +63,7 @@ def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "M
 def shown(matched: "Matched", workers: int | None, resume: bool, batch_size: int = 1):
     """Gives the `Running` of a batch whose progress is shown; under a launcher, of this process's share."""
     from ktb.batch.runner import Running
+    from ktb.cli.progress import Progress  # tqdm takes a tenth of a second
     from ktb.utils.distributed import rank_of
 
     rank = rank_of()

@@ -15,7 +15,7 @@ def export(
         str, typer.Option(metavar="HEIGHTxWIDTH", help="Of the images in the network, such as 480x640.")
     ],
     format: Annotated[Literal["onnx", "openvino"], typer.Option(help="What will run it.")] = "onnx",
-    model: Annotated[str | None, typer.Option(help="Name, file, hf://… or https://…; see `models`.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     batch: Annotated[
         Literal["any", "one"], typer.Option(help="Pairs at once; one is exported faster.")
     ] = "any",

@@ -25,9 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="NAME_OR_FILE", help="Name, file, hf://ORG/NAME, https://…#sha256=…")
-]
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME_OR_FILE", help="Name, file or hf://ORG/NAME")]
 
 
 app.command()(user_errors(takes_x_flags(predict)))

@@ -45,7 +45,7 @@ def predict(
         list[Path] | None,
         typer.Option(help="The X input; four times for the pictures behind a polarizer at 0, 45, 90, 135."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Name, file, hf://… or https://…; see `models`.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
     tile: Annotated[
         str,

@@ -7,7 +7,6 @@ import typer
 
 from ktb.cli.models import located
 from ktb.cli.options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_one
-from ktb.cli.progress import Progress
 from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def sequence(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     x: Annotated[str | None, typer.Option(metavar="PLACE_OR_VIDEO", help="X, likewise.")] = None,
     no_x: Annotated[bool, typer.Option("--no-x", help="Run on the photographs alone.")] = False,
-    model: Annotated[str | None, typer.Option(help="Name, file, hf://… or https://…; see `models`.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     fps: Annotated[
@@ -65,6 +64,7 @@ def sequence(
     x_options = flags.to_options()
 
     from ktb.checkpoints.load import load_model
+    from ktb.cli.progress import Progress
     from ktb.inference.predictor import Predictor
     from ktb.video.run import SequenceOptions, open_frames, run_sequence
 
@@ -73,12 +73,11 @@ def sequence(
     require_device(device)
     frames = open_frames(rgb, x, x_options, with_x=not no_x)
     predictor = Predictor(load_model(located(model), device), short_side, runtime, precision)
-    progress = Progress()
-    progress.start(frames.length or 0)
+    progress = Progress(unit="frame")
+    progress.start(frames.length)
 
     def count(record: "FrameRecord") -> None:
         status = "done" if record.error is None else "failed"
-        progress.total = max(progress.total, record.index + 1)  # a video may not know its length
         progress.count({"name": record.name, "status": status, "error": record.error})
 
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,6 @@ from huggingface_hub.utils import tqdm
 
 from ktb.checkpoints.remote.address import SUFFIXES, HubFile
 from ktb.checkpoints.remote.limits import is_no_space, require_room, require_size
-from ktb.checkpoints.remote.transfer import Progress, Transfer
 from ktb.utils.cache import is_offline, readable_folders, require_online, writable_folder
 from ktb.utils.checksum import file_sha256, require_sha256
 
@@ -31,16 +32,39 @@ FOLDER = "hub"
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """How much of one file is here.
+
+    Attributes:
+        done: bytes.
+        total: bytes; None if the hub does not say.
+        is_finished: nothing more will come.
+    """
+
+    name: str
+    done: int
+    total: int | None
+    is_finished: bool = False
+
+
+Progress = Callable[[Transfer], object]
+
+
 def endpoint() -> str | None:
     """Another hub than huggingface.co, as `HF_ENDPOINT` names it."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
-def download_from_hub(file: HubFile, progress: Progress) -> Path:
+def download_from_hub(file: HubFile, progress: Progress | None = None) -> Path:
     """The file in huggingface_hub's cache, or in ours where that is read-only; downloaded if it is not there.
 
     A commit that is cached is taken as it is; a branch or tag is looked up, and what is cached of it serves
     if the hub cannot be reached. Large files are checked against the SHA-256 that the hub states.
+
+    Args:
+        progress: called with a `Transfer` for every piece that arrives; without it the log tells what is
+            downloaded.
 
     Raises:
         ValueError: it cannot be had, is damaged, or has another checksum than `file.sha256`.
@@ -64,6 +88,7 @@ def download_from_hub(file: HubFile, progress: Progress) -> Path:
     if metadata.size is not None and cached is None:
         require_size(file, metadata.size)
         require_room(file, metadata.size, cache, "HF_HOME")
+        _log.info("downloading %s, %.1f MB", file, metadata.size / 1e6)
     try:
         path = hf_hub_download(
             file.repo,
@@ -71,7 +96,7 @@ def download_from_hub(file: HubFile, progress: Progress) -> Path:
             revision=file.revision,
             cache_dir=cache,
             endpoint=endpoint(),
-            tqdm_class=_reporting(progress, file.short_name),
+            tqdm_class=_reporting(progress or _ignored, file.short_name),
         )
     except Exception as error:
         raise explained(error, file.repo, file) from error
@@ -160,6 +185,10 @@ def _checked(path: Path, file: HubFile, tag: str = "") -> Path:
     if file.sha256 is not None:
         require_sha256(path, file.sha256, str(file))
     return path
+
+
+def _ignored(transfer: Transfer) -> None:
+    """For those who do not watch."""
 
 
 def _reporting(progress: Progress, name: str) -> type[tqdm]:

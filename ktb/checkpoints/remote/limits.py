@@ -1,4 +1,4 @@
-"""How patient and how generous a download is, and whether there is room for it."""
+"""How large a download may be, and whether there is room for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 SIZE_VARIABLE = "KTB_MAX_DOWNLOAD_GB"
@@ -14,27 +13,6 @@ DEFAULT_GIGABYTES = "8"
 SPARE_BYTES = 64 << 20
 """Left free on the disk."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Refused(ValueError):
-    """No further connection will help, and what is here of the file is of no use."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of one download.
-
-    Attributes:
-        failures: in a row that bring no new byte, until it gives up.
-        connections: in all, for servers that cut off again and again.
-        first_wait: seconds after the first failure, doubled after each further one.
-        timeout: seconds to connect in, and without a byte.
-    """
-
-    failures: int = 4
-    connections: int = 40
-    first_wait: float = 1.0
-    timeout: float = 30.0
 
 
 def max_bytes() -> int:
@@ -47,10 +25,10 @@ def max_bytes() -> int:
 
 
 def require_size(what: object, size: int) -> None:
-    """Refused if a file is larger than `max_bytes`."""
+    """ValueError if a file is larger than `max_bytes`."""
     if size > max_bytes():
-        raise Refused(
-            f"{what} has {size:,} bytes or more; at most {max_bytes():,} are downloaded. If that is the "
+        raise ValueError(
+            f"{what} has {size:,} bytes; at most {max_bytes():,} are downloaded. If that is the "
             f"right file, set {SIZE_VARIABLE} to a larger number."
         )
 
