@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from typing import Literal, get_args
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ktb.analysis.metrics import class_iou, confusion_matrix, pixel_accuracy
 from ktb.inputs.alignment.place import ASPECT_TOLERANCE
-from ktb.inputs.limits import InputError, check_size
-from ktb.inputs.readers.files import Source, load, what_is
+from ktb.inputs.limits import InputError
+from ktb.inputs.readers.files import Source, load
+from ktb.inputs.readers.images import open_still
+from ktb.inputs.stills import find_still
 from ktb.labels import IGNORE_INDEX
 
 RIGHT, WRONG = 0, 1
@@ -147,17 +147,10 @@ def _scored(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def _stored(source: Source, name: str | None) -> tuple[np.ndarray, str]:
     """The picture's own numbers, (H, W) integers, or (H, W, 3) uint8 colours; and its name."""
     data, name = load(source, name)
-    try:
-        picture = Image.open(io.BytesIO(data))
-    except Exception as error:  # plugins raise many types for damaged headers
-        kind = what_is(data) or "no picture that can be read"
-        raise InputError(f"{name}: this is {kind}. Give the labels as PNG") from error
-    with picture:
-        if picture.format not in _FORMATS:
-            raise InputError(
-                f"{name}: a {picture.format} picture loses class numbers; give the labels as PNG"
-            )
-        check_size(*picture.size, name)
+    still = find_still(data, name)
+    if still.format not in _FORMATS:
+        raise InputError(f"{name}: a {still.format} picture loses class numbers; give the labels as PNG")
+    with open_still(still, name) as picture:
         try:
             if picture.mode in ("PA", "LA"):
                 picture = picture.getchannel(0)

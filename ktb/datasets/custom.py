@@ -53,6 +53,7 @@ from ktb.datasets.schema import class_labels, near, read_keys
 from ktb.inputs import RawX, XOptions, XReading, encode_x, read_x
 from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
 from ktb.inputs.encoders.thermal import thermal_of
+from ktb.inputs.stills import PICTURE_FORMATS
 from ktb.labels import IGNORE_INDEX
 
 _GUESSES = 8  # files that "auto" looks at
@@ -202,7 +203,7 @@ class OwnData:
             if file.suffix.lower() in ARRAYS:
                 stored = read_x(file).data
             else:
-                with Image.open(file) as picture:
+                with Image.open(file, formats=PICTURE_FORMATS) as picture:
                     stored = np.array(picture)  # a palette picture gives its indices
         except Exception as error:  # decoders raise many types for damaged data
             raise ValueError(f"{file.name}: cannot be read as labels ({error})") from error

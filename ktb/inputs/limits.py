@@ -11,8 +11,8 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_ALIGNMENT_BYTES = 64 * 2**10
 MAX_DECODED_BYTES = 640 * 2**20
 """Of one picture or array in memory: 50 million pixels of three float32."""
-MAX_EXPANSION = 1100
-"""Decoded bytes for one stored byte, beyond FREE_EXPANSION; deflate cannot reach 1033."""
+MAX_EXPANSION = 1400
+"""Decoded bytes for one stored byte, beyond FREE_EXPANSION; deflate cannot reach 1033, nor LZW 1320."""
 FREE_EXPANSION = 64 * 2**20
 MAX_JPEG_WORK = 1_000_000_000
 """Pixels times passes of a JPEG; encoders write about ten passes, and each takes time."""

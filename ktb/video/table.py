@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 
 FIXED_COLUMNS = ("frame", "name", "status", "error", "seconds", "mean_confidence", "changed_share")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SHARE, BALANCE = "share: ", "balance_level_"
 
 
@@ -49,7 +50,7 @@ class Table:
         columns = [
             *FIXED_COLUMNS,
             *(f"{BALANCE}{i}" for i in range(levels)),
-            *(SHARE + name for name in classes),
+            *(SHARE + name for name in classes),  # begin with a letter, whatever the class is called
         ]
         self._writer.writerow(columns)
         file.flush()
@@ -63,9 +64,18 @@ class Table:
             for value in (record.mean_confidence, record.changed_share)
         ]
         status = "done" if record.error is None else "failed"
-        start = [record.index, record.name, status, record.error or "", f"{record.seconds:.3f}"]
+        texts = as_text(record.name), status, as_text(record.error or "")
+        start = [record.index, *texts, f"{record.seconds:.3f}"]
         self._writer.writerow([*start, *figures, *balance, *shares])
         self._file.flush()
+
+
+def as_text(cell: str) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe goes before =, +, -, @, tab and the like.
+
+    Names of files come from visitors, and a table may be opened by somebody else.
+    """
+    return f"'{cell}" if cell.lstrip(" ")[:1] in _FORMULA else cell
 
 
 def read_shares(table: Path) -> tuple[list[str], np.ndarray]:

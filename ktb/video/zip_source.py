@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import struct
 import zipfile
@@ -20,6 +19,7 @@ from ktb.inputs.limits import (
     MAX_SEQUENCE_MEMBERS,
     check_bytes,
 )
+from ktb.inputs.zip_guard import DirectoryTooLarge, open_zip
 from ktb.video.frames import Frame, left_out, natural_key, read_frame
 
 RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "photographs", "left")
@@ -33,7 +33,6 @@ _DAMAGED = (
     RuntimeError,
 )
 _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
-_END = 22 + 65535  # bytes of the end record with the longest comment
 
 
 class ZipFrames:
@@ -78,7 +77,7 @@ class ZipFrames:
                     self.notes.append(left_out(f"'{folder}'", lacking))
 
     def __iter__(self) -> Iterator[Frame]:
-        with zipfile.ZipFile(self._path) as archive:
+        with open_zip(self._path, MAX_SEQUENCE_DIRECTORY) as archive:
             for name, rgb, x in self._pairs:
                 try:
                     photo = self._read(archive, rgb)
@@ -91,12 +90,17 @@ class ZipFrames:
 
     def _members(self) -> list[zipfile.ZipInfo]:
         name = self._path.name
-        _check_directory(self._path)
         try:
-            with zipfile.ZipFile(self._path) as archive:
+            with open_zip(self._path, MAX_SEQUENCE_DIRECTORY) as archive:
                 members = archive.infolist()
+        except DirectoryTooLarge as error:
+            raise InputError(
+                f"{name}: far more than {MAX_SEQUENCE_MEMBERS:,} members ({error}); split the video's frames"
+            ) from error
         except (*_DAMAGED, ValueError) as error:
-            raise InputError(f"{name}: no readable zip archive ({error}); pack the frames again") from error
+            raise InputError(
+                f"{name}: no zip archive, or its end is missing or damaged ({error}); pack the frames again"
+            ) from error
         if len(members) > MAX_SEQUENCE_MEMBERS:
             raise InputError(f"{name}: {len(members):,} members; at most {MAX_SEQUENCE_MEMBERS:,} are taken")
         for info in members:
@@ -121,27 +125,6 @@ class ZipFrames:
         if len(data) != info.file_size:
             raise InputError(f"{name}: {len(data):,} bytes in place of {info.file_size:,}; pack it again")
         return data
-
-
-def _check_directory(path: Path) -> None:
-    """Refuse an absurd list of members before that list is read."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _END))
-            tail = file.read(_END)
-    except OSError as error:
-        raise InputError(f"{path.name}: cannot be read ({error.strerror or error})") from error
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + 22:
-        raise InputError(f"{path.name}: no zip archive, or its end is missing; pack the frames again")
-    (directory,) = struct.unpack_from("<I", tail, end + 12)
-    if tail[max(0, end - 20) :].startswith(b"PK\x06\x07") and tail[max(0, end - 76) :].startswith(
-        b"PK\x06\x06"
-    ):
-        (directory,) = struct.unpack_from("<Q", tail, end - 36)  # of an archive beyond 4 GiB
-    if directory > MAX_SEQUENCE_DIRECTORY:
-        raise InputError(f"{path.name}: far more than {MAX_SEQUENCE_MEMBERS:,} members; split the recording")
 
 
 def _check_member(info: zipfile.ZipInfo, archive: str) -> None:

@@ -14,6 +14,8 @@ from ktb.inputs.readers.numpy_files import StoredArray
 
 TABLE_SUFFIXES = (".txt", ".csv", ".tsv")
 _SIZE_KEYS = ("sensor_hw", "size_hw", "sensor_size", "sensor_resolution", "resolution")
+MAX_LINE = 4096
+"""Letters of one line of a table."""
 _TO_SPACES = bytes.maketrans(b",;\t|", b"    ")
 
 
@@ -126,6 +128,7 @@ def read_text(data: bytes, name: str, options: XOptions) -> Recording:
         InputError: no table of numbers, or too many lines.
     """
     check_count(data.count(b"\n") or 1, name)
+    _check_lines(data, name)
     names, size, start, columns = _heading(data, name)
     body = data[start:].translate(_TO_SPACES)
     for word, digit in ((b"True", b"1"), (b"False", b"0"), (b"true", b"1"), (b"false", b"0")):
@@ -145,6 +148,19 @@ def read_text(data: bytes, name: str, options: XOptions) -> Recording:
         found = {role: table[:, names.index(column)] for role, column in roles.items()}
         return Recording(found, text, name, named(roles.values()), None, size)
     return from_table(table, text, name, options, size)
+
+
+def _check_lines(data: bytes, name: str) -> None:
+    """Refuse a line that is no event: NumPy makes objects of all its words before it looks at the next."""
+    place = 0
+    while len(data) - place > MAX_LINE:
+        end = data.rfind(b"\n", place, place + MAX_LINE)
+        if end < 0:
+            raise InputError(
+                f"{name}: line {data[:place].count(10) + 1} is longer than {MAX_LINE:,} letters; give one "
+                "event a line: time, x, y, polarity"
+            )
+        place = end + 1
 
 
 def _heading(data: bytes, name: str) -> tuple[list[str], tuple[int, int] | None, int, int]:

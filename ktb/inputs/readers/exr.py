@@ -1,7 +1,9 @@
 """OpenEXR files: the depth, grey or colour channels as float32, by the optional package OpenEXR."""
 
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,18 +59,16 @@ def read_exr(data: bytes, name: str) -> RawX:
         raise InputError(
             f"{name}: OpenEXR files need a package: pip install OpenEXR; or save the depth as .npy in metres"
         ) from error
-    with tempfile.TemporaryDirectory() as folder:  # the package reads paths; streams only in new versions
-        path = Path(folder) / "picture.exr"
-        path.write_bytes(data)
+    with _as_path(data) as path:
         try:
-            parts = OpenEXR.File(str(path), True, header_only=True).parts
+            parts = OpenEXR.File(path, True, header_only=True).parts
             headers = [_Header.of(part.header, OpenEXR) for part in parts]
         except Exception as error:  # the decoder raises many types for damaged data
             raise InputError(_damaged(name)) from error
         part, wanted = _choose(headers, name)
         _check(headers, len(data), name)
         try:
-            channels = OpenEXR.File(str(path), separate_channels=True).parts[part].channels
+            channels = OpenEXR.File(path, separate_channels=True).parts[part].channels
             planes = [np.asarray(channels[channel].pixels) for channel in wanted]
         except Exception as error:  # as above
             raise InputError(_damaged(name)) from error
@@ -83,6 +83,25 @@ def read_exr(data: bytes, name: str) -> RawX:
         facts["other channels"] = ", ".join(others[:8]) + (", ..." if len(others) > 8 else "")
     placed = _place(picture, header, name)
     return RawX(placed if len(wanted) == 3 else placed[..., 0], bits, name, facts=facts)
+
+
+@contextmanager
+def _as_path(data: bytes) -> Iterator[str]:
+    """A path that holds these bytes: the package takes nothing else, but in new versions.
+
+    Where the system has files in memory it is one of them: no copy lies in a folder, and none is left behind
+    when the process is killed.
+    """
+    if hasattr(os, "memfd_create"):
+        with open(os.memfd_create("picture.exr"), "wb") as file:
+            file.write(data)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.exr"
+        path.write_bytes(data)
+        yield str(path)
 
 
 def _choose(headers: Sequence[_Header], name: str) -> tuple[int, list[str]]:

@@ -8,23 +8,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.inputs.limits import MAX_PIXELS, InputError, check_size
-from ktb.inputs.readers.files import Source, load, what_is
-from ktb.inputs.readers.headers import (
-    BITS,
-    SAMPLE_FORMAT,
-    SAMPLES,
-    check_jpeg_work,
-    check_png_chunks,
-    is_tiff,
-    tiff_tags,
-)
+from ktb.inputs.limits import InputError, check_size
+from ktb.inputs.readers.files import Source, load
+from ktb.inputs.readers.headers import BITS, SAMPLE_FORMAT
 from ktb.inputs.readers.pnm import is_pnm, read_pnm
+from ktb.inputs.stills import Still, find_still
 from ktb.inputs.types import RawX
 
-# Readers that are tried; the rest of Pillow's (some of them start other programs) stay closed to uploads.
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
-_ORIENTATION = 0x0112
 _DAMAGED = "{}: the picture is damaged or cut off ({}); save or upload it again"
 _SEVERAL = "The file holds several pictures: the first one is used."
 
@@ -77,60 +67,42 @@ def _read(data: bytes, name: str) -> _Picture:
     if is_pnm(data):
         pixels, kind, white = read_pnm(data, name)
         return _Picture(pixels, f"{_bits(pixels)} {kind}", white)
-    tags = tiff_tags(data, name) if is_tiff(data) else {}
+    still = find_still(data, name)
     try:
-        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{name}: more than {MAX_PIXELS:,} pixels; make it smaller") from error
-    except Exception as error:  # plugins raise many types for damaged headers
-        if tags:  # 64-bit floats, colours of floats and more are unknown to Pillow
-            pixels = _by_opencv(data, name)
-            return _Picture(pixels, f"{_bits(pixels)} TIFF")
-        unknown = "no picture that can be read, or a damaged one; use PNG, JPEG or TIFF, or for X .npy"
-        raise InputError(f"{name}: this is {what_is(data) or unknown}") from error
+        picture = open_still(still, name)
+    except InputError:
+        if still.format != "TIFF":
+            raise
+        pixels = _by_opencv(still, name)  # 64-bit floats, colours of floats and more are unknown to Pillow
+        return _Picture(pixels, f"{_bits(pixels)} TIFF", None, still.several)
     with picture:
-        kind, mode = picture.format, picture.mode
-        check_size(*picture.size, name)
-        if data.startswith(b"\xff\xd8"):
-            check_jpeg_work(data, *picture.size, name)
-        several, orientation = _has_more(picture), _orientation(picture)
+        mode = picture.mode
         try:
             picture.load()  # cv2 fills up a file that was cut off; Pillow refuses it
-            pixels = None if _is_deep(data, kind, tags) else _by_pillow(picture, tags)
+            pixels = None if still.is_deep else _by_pillow(picture, still.tags)
         except Exception as error:  # decoders raise many types for damaged data
             raise InputError(_DAMAGED.format(name, error)) from error
     if pixels is None:
-        pixels = _by_opencv(data, name)
-    if kind != "TIFF":  # both decoders have turned it already
-        pixels = _upright(pixels, orientation)
+        pixels = _by_opencv(still, name)
+    pixels = _upright(pixels, still.orientation)
     extra = {"1": "1-bit", "P": "8-bit palette", "CMYK": "8-bit CMYK"}.get(mode, _bits(pixels))
-    return _Picture(np.ascontiguousarray(pixels), f"{extra} {kind}", None, several)
+    kind = "MPO" if still.several and still.format == "JPEG" else still.format
+    return _Picture(np.ascontiguousarray(pixels), f"{extra} {kind}", None, still.several)
+
+
+def open_still(still: Still, name: str) -> Image.Image:
+    """Pillow's picture of a still, not decoded yet; InputError if it is damaged."""
+    try:
+        picture = Image.open(io.BytesIO(still.data), formats=(still.format,))
+    except Exception as error:  # plugins raise many types for damaged headers
+        raise InputError(_DAMAGED.format(name, "its header")) from error
+    if sorted(picture.size) != sorted((still.width, still.height)):
+        raise InputError(_DAMAGED.format(name, f"two sizes, {picture.size} and {still.width, still.height}"))
+    return picture
 
 
 def _bits(pixels: np.ndarray) -> str:
     return f"{8 * pixels.dtype.itemsize}-bit" + (" float" if pixels.dtype.kind == "f" else "")
-
-
-def _has_more(picture: Image.Image) -> bool:
-    """Whether there is a second picture; counting them all may take long."""
-    try:
-        return bool(getattr(picture, "is_animated", False))
-    except Exception:  # damaged after the first one, which is all that is needed
-        return False
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a photo with damaged EXIF is still a photo
-        return 1
-
-
-def _is_deep(data: bytes, kind: str | None, tags: Mapping[int, tuple[int, ...]]) -> bool:
-    """Whether Pillow would cut 16-bit colours to 8 bits."""
-    if kind == "PNG":
-        return data[24] == 16 and data[25] in (2, 4, 6)
-    return kind == "TIFF" and tags.get(BITS, (1,))[0] > 8 and tags.get(SAMPLES, (1,))[0] > 1
 
 
 def _by_pillow(picture: Image.Image, tags: Mapping[int, tuple[int, ...]]) -> np.ndarray:
@@ -156,12 +128,10 @@ def _by_pillow(picture: Image.Image, tags: Mapping[int, tuple[int, ...]]) -> np.
     return values[..., 0] if picture.mode == "LA" else values
 
 
-def _by_opencv(data: bytes, name: str) -> np.ndarray:
+def _by_opencv(still: Still, name: str) -> np.ndarray:
     """What Pillow cannot hold: colours of 16 bits and floats; grey with alpha comes back as grey."""
-    if data.startswith(b"\x89PNG"):
-        check_png_chunks(data, name)
     try:
-        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        raw = cv2.imdecode(np.frombuffer(still.data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Exception as error:  # cv2.error, and MemoryError for absurd headers
         raise InputError(_DAMAGED.format(name, error)) from error
     if raw is None:
@@ -171,7 +141,7 @@ def _by_opencv(data: bytes, name: str) -> np.ndarray:
         return raw
     if raw.shape[2] not in (3, 4):
         raise InputError(f"{name}: {raw.shape[2]} channels; give 1, 3 or 4")
-    if data.startswith(b"\x89PNG") and data[25] == 4:
+    if still.format == "PNG" and still.data[25] == 4:
         return raw[..., 0]
     blue = raw[..., 0].copy()  # in place: of large pictures there is room for one
     raw[..., 0] = raw[..., 2]

@@ -13,10 +13,14 @@ import numpy as np
 
 from ktb.inputs.events.columns import by_name
 from ktb.inputs.limits import MAX_ENTRIES, InputError, check_bytes, check_layout
+from ktb.inputs.zip_guard import DirectoryTooLarge, open_zip
 
-MAX_HEADER = 64 * 2**10
+MAX_HEADER = 10_000
+"""Bytes of a .npy header, as NumPy has it."""
 MAX_DIRECTORY = 256 * 2**10
 """Bytes of a zip file's list of members: 256 of them with long names."""
+MAX_NESTING = 16
+"""Brackets within brackets of a .npy header: records need few, and Python's parser ends at some."""
 PIECE = 16 * 2**20
 _DAMAGED = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
 
@@ -85,8 +89,7 @@ def stored_npz(data: bytes, name: str) -> list[StoredArray]:
         InputError: no zip file with arrays, more than MAX_ENTRIES members, locked, damaged, or packed in
             another way than NumPy does it.
     """
-    _check_directory(data, name)
-    archive = _guarded(lambda: zipfile.ZipFile(io.BytesIO(data)), name)
+    archive = _guarded(lambda: open_zip(data, MAX_DIRECTORY), name)
     members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
     if not members:
         raise InputError(f"{name}: a zip file without arrays; save one with numpy.savez(depth=...)")
@@ -160,14 +163,26 @@ def _read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np
         (size,) = struct.unpack(length_format, length)
         if size > MAX_HEADER:
             raise ValueError(f"the header is {size:,} bytes long")
-        shape, column_major, dtype = read(io.BytesIO(length + stream.read(size)))
+        header = stream.read(size)
+        if _depth(header) > MAX_NESTING:
+            raise ValueError("brackets within brackets")
+        shape, column_major, dtype = read(io.BytesIO(length + header))
         if dtype.itemsize < 1 or min(shape, default=0) < 0:
             raise ValueError(f"shape {shape} of {dtype}")
-    except _DAMAGED:
-        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError):
+        raise  # of the archive around it
     except Exception as error:  # damaged headers raise many types
         raise InputError(f"{name}: the .npy header is damaged or of unknown kind; save it again") from error
     return shape, column_major, dtype
+
+
+def _depth(header: bytes) -> int:
+    """How deep brackets are nested, at most: those within texts count too."""
+    depth = deepest = 0
+    for byte in header:
+        depth += (byte in b"([{") - (byte in b")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _check_array(shape: tuple[int, ...], dtype: np.dtype, stored: int, name: str) -> int:
@@ -191,21 +206,13 @@ def _shaped(values: np.ndarray, shape: tuple[int, ...], column_major: bool) -> n
     return np.require(values, requirements="A").reshape(shape, order="F" if column_major else "C")
 
 
-def _check_directory(data: bytes, name: str) -> None:
-    """Refuse a zip file with an absurd list of members before that list is read."""
-    end = data.rfind(b"PK\x05\x06", max(0, len(data) - 22 - 65535))
-    if end < 0 or len(data) < end + 22:
-        raise InputError(f"{name}: the .npz file is damaged or locked (its end is missing); save it again")
-    (size,) = struct.unpack_from("<I", data, end + 12)
-    if size > MAX_DIRECTORY or data[max(0, end - 20) :].startswith(b"PK\x06\x07"):
-        raise InputError(f"{name}: far more than {MAX_ENTRIES} members, or very large; save X alone")
-
-
 def _guarded(action: Callable, name: str):
     """Run what unpacks; its errors as InputError."""
     try:
         return action()
     except InputError:
         raise
+    except DirectoryTooLarge as error:
+        raise InputError(f"{name}: far more than {MAX_ENTRIES} members ({error}); save X alone") from error
     except (*_DAMAGED, ValueError, struct.error, IndexError) as error:
         raise InputError(f"{name}: the .npz file is damaged or locked ({error}); save it again") from error

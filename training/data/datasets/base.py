@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from ktb.inputs.stills import PICTURE_FORMATS
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Modality
@@ -226,7 +227,7 @@ class PairDataset:
     def _stored_label(self, path: Path) -> np.ndarray:
         """The label picture as stored; a palette picture gives its indices, not its colours."""
         try:
-            with Image.open(path) as picture:
+            with Image.open(path, formats=PICTURE_FORMATS) as picture:
                 return np.array(picture)
         except FileNotFoundError as error:
             raise self._error(path, "the file is missing") from error
