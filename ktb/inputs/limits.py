@@ -17,6 +17,8 @@ FREE_EXPANSION = 64 * 2**20
 MAX_JPEG_WORK = 1_000_000_000
 """Pixels times passes of a JPEG; encoders write about ten passes, and each takes time."""
 MAX_TIFF_PARTS = 1_000_000
+MAX_EXR_PIECES = 1_000_000
+"""Tiles or lines of an OpenEXR file."""
 MAX_TEXT_PICTURE = 64 * 2**20
 """Bytes of a picture whose values are written as text."""
 MAX_EVENTS = 20_000_000
@@ -36,6 +38,8 @@ MAX_CHUNK_BYTES = 64 * 2**20
 """Of a separately compressed piece of an event recording, unpacked."""
 MAX_CHUNKS = 200_000
 """Pieces that one reading may touch; each costs the time of a look-up."""
+MAX_PACKETS = 1_000_000
+"""Of an AEDAT4 recording; each costs the time of a look at it."""
 MAX_UNPACKED_BYTES = 4 * 2**30
 """Of all pieces of an event recording that are unpacked one after the other."""
 MAX_SEQUENCE_MEMBERS = 10_000

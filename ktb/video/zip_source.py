@@ -95,7 +95,7 @@ class ZipFrames:
                 members = archive.infolist()
         except DirectoryTooLarge as error:
             raise InputError(
-                f"{name}: far more than {MAX_SEQUENCE_MEMBERS:,} members ({error}); split the video's frames"
+                f"{name}: far more than {MAX_SEQUENCE_MEMBERS:,} members ({error}); split it"
             ) from error
         except (*_DAMAGED, ValueError) as error:
             raise InputError(

@@ -13,7 +13,15 @@ import numpy as np
 
 from ktb.inputs.events.build import Recording
 from ktb.inputs.events.text import structured
-from ktb.inputs.limits import MAX_CHUNK_BYTES, MAX_EVENTS, MAX_UNPACKED_BYTES, InputError
+from ktb.inputs.limits import (
+    FREE_EXPANSION,
+    MAX_CHUNK_BYTES,
+    MAX_EVENTS,
+    MAX_EXPANSION,
+    MAX_PACKETS,
+    MAX_UNPACKED_BYTES,
+    InputError,
+)
 from ktb.inputs.options import XOptions
 
 MAGIC = b"#!AER-DAT4.0\r\n"
@@ -27,6 +35,7 @@ EVENT = np.dtype(
 )
 _FIELDS = {"t": "t", "x": "x", "y": "y", "p": "on"}
 _EVENTS = b"EVTS"
+_MAX_DESCRIPTION = 2**20
 
 
 def read_aedat4(data: bytes, name: str, options: XOptions) -> Recording:
@@ -51,7 +60,7 @@ def _read(packets: Callable[[], Iterator], description: str, name: str, options:
         if not total:
             stream, first = number, int(events["t"][0])
         if number == stream:
-            parts.append(events[: MAX_EVENTS - kept])
+            parts.append(events[: MAX_EVENTS - kept].copy())  # a view would keep the whole packet
             kept += len(parts[-1])
             total += len(events)
             last = int(events["t"][-1])
@@ -75,7 +84,8 @@ def _within(
     start, end = (span[0] + 1000 * edge for edge in options.window_ms)
     parts, kept = [], 0
     for events in packets:
-        events = events[(events["t"] >= start) & (events["t"] <= end)][: MAX_EVENTS - kept]
+        inside = (events["t"] >= start) & (events["t"] <= end)
+        events = events[inside][: MAX_EVENTS - kept].copy()
         parts.append(events)
         kept += len(events)
     if not kept:
@@ -102,7 +112,8 @@ def _header(data: bytes) -> tuple[int, int, int, str]:
     if fields[2]:
         (offset,) = struct.unpack_from("<I", header, fields[2])
         (length,) = struct.unpack_from("<I", header, fields[2] + offset)
-        text = header[fields[2] + offset + 4 :][:length].decode("utf-8", "replace")
+        begins = fields[2] + offset + 4
+        text = header[begins : begins + min(length, _MAX_DESCRIPTION)].decode("utf-8", "replace")
     return start, end if start <= end <= len(data) else len(data), compression, text
 
 
@@ -122,8 +133,11 @@ def _packets(
     data: bytes, position: int, end: int, unpack: Callable[[bytes], bytes], name: str
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Stream number and events (N,) of EVENT of every packet that holds any."""
-    others, unpacked = set(), 0
+    others, unpacked, packets = set(), 0, 0
     while position + 8 <= end:
+        packets += 1
+        if packets > MAX_PACKETS:
+            raise InputError(f"{name}: more than {MAX_PACKETS:,} packets; cut it, or export it as .npz")
         number, size = struct.unpack_from("<ii", data, position)
         position += 8
         if size < 0 or position + size > end:
@@ -133,6 +147,8 @@ def _packets(
             unpacked += len(content)
             if unpacked > MAX_UNPACKED_BYTES:
                 raise InputError(f"{name}: unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB; cut it")
+            if unpacked > max(FREE_EXPANSION, MAX_EXPANSION * len(data)):
+                raise InputError(f"{name}: unpacks to far more than events do; export it again")
             if content[8:12] == _EVENTS:
                 events = _events(content[4:])
                 if len(events):
@@ -204,7 +220,7 @@ def _sensor(description: str, stream: int) -> tuple[int, int] | None:
     parts = re.split(r'path="[^"<>]*/outInfo/(\d+)/"', description)
     for number, part in zip(parts[1::2], parts[2::2]):
         if int(number) == stream:
-            found = [re.search(rf'key="size{axis}"[^<>]*>(\d{{1,5}})<', part) for axis in "YX"]
+            found = [re.search(rf'key="size{axis}"[^<>]{{0,200}}>(\d{{1,5}})<', part) for axis in "YX"]
             if all(found):
                 return tuple(int(match[1]) for match in found)
     return None

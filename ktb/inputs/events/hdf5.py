@@ -55,9 +55,11 @@ class _Layout:
         if len(self.datasets) == 4:
             pairs = zip("xytp", self.datasets)
             return {role: read_rows(ds, start, stop, name) for role, ds in pairs if role in only}
-        rows = read_rows(self.datasets[0], start, stop, name)
         if self.fields is not None:
-            return {role: rows[field] for role, field in self.fields.items()}
+            fields = {role: field for role, field in self.fields.items() if role in only}
+            rows = read_rows(self.datasets[0], start, stop, name, [*fields.values()])
+            return {role: rows[field] for role, field in fields.items()}
+        rows = read_rows(self.datasets[0], start, stop, name)
         return {str(i): rows[:, i] for i in range(4)}
 
 

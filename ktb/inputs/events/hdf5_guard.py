@@ -1,18 +1,25 @@
 """What of an HDF5 file is safe to read: its own plain numbers, in pieces that unpack to sane sizes."""
 
 import math
-import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ktb.inputs.limits import MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_ENTRIES, InputError
+from ktb.inputs.hdf5_filters import DEFLATE, FILTERS, FLETCHER32, SHUFFLE, unpacks_within
+from ktb.inputs.limits import (
+    FREE_EXPANSION,
+    MAX_CHUNK_BYTES,
+    MAX_CHUNKS,
+    MAX_ENTRIES,
+    MAX_EXPANSION,
+    InputError,
+    check_bytes,
+)
 
 SURE_BYTES = 256 * 2**10
 """Stored bytes of a chunk from which deflate can make 256 MiB at most: larger ones are unpacked in trial."""
 _DEPTH = 4
-_DEFLATE = 1
-_FLETCHER32 = 3
 _SMALL = 1024
 
 
@@ -71,16 +78,33 @@ def _plain(dtype: np.dtype) -> bool:
     return dtype.kind in "uifb"
 
 
-def read_rows(dataset: Any, start: int, stop: int, name: str) -> np.ndarray:
-    """Rows start..stop - 1 of a dataset from `datasets_in`.
+def read_rows(
+    dataset: Any, start: int, stop: int, name: str, fields: Sequence[str] | None = None
+) -> np.ndarray:
+    """Rows start..stop - 1 of a dataset from `datasets_in`; of records only these fields.
 
     Raises:
-        InputError: pieces that are too large, too many or unpack to more than they should, or a compression
-            that is not installed.
+        InputError: pieces that are too large, too many or unpack to more than they should, far more rows than
+            the file holds, or a compression that is not installed.
     """
+    _check_amount(dataset, stop - start, fields, name)
     if dataset.chunks is not None:
         _check_chunks(dataset, start, stop, name)
-    return dataset[start:stop]
+    return dataset[start:stop] if fields is None else dataset.fields(list(fields))[start:stop]
+
+
+def _check_amount(dataset: Any, rows: int, fields: Sequence[str] | None, name: str) -> None:
+    """Refuse rows that take too much memory, and rows that were never written: HDF5 makes them up."""
+    across = math.prod(dataset.shape[1:])
+    record = sum(dataset.dtype[field].itemsize for field in fields) if fields else dataset.dtype.itemsize
+    check_bytes(rows * across * record, name)
+    whole = rows * across * dataset.dtype.itemsize
+    stored = dataset.id.get_storage_size()
+    if whole > max(FREE_EXPANSION, MAX_EXPANSION * stored):
+        raise InputError(
+            f"{name}: {dataset.name} promises {whole >> 20:,} MiB, but {stored:,} bytes are stored; it is "
+            "damaged or was not written to its end, save it again"
+        )
 
 
 def _check_chunks(dataset: Any, start: int, stop: int, name: str) -> None:
@@ -92,32 +116,33 @@ def _check_chunks(dataset: Any, start: int, stop: int, name: str) -> None:
             "repack it with smaller chunks (h5repack)"
         )
     properties = dataset.id.get_create_plist()
-    filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+    filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     across = [range(0, side, step) for side, step in zip(dataset.shape[1:], chunk[1:])]
     firsts = range(start // chunk[0] * chunk[0], stop, chunk[0])
     if len(firsts) * math.prod(map(len, across)) > MAX_CHUNKS:
         raise InputError(f"{name}: stored in more than {MAX_CHUNKS:,} pieces; repack it with larger chunks")
     if not filters:
         return
-    _check_filters(filters, name)
+    _check_filters([code for code, *_ in filters], name)
     columns = across[0] if across else (None,)
     for first in firsts:
         for column in columns:
             at = (first,) if column is None else (first, column)
-            stored = dataset.id.get_chunk_info_by_coord(at).size
-            sound = stored <= SURE_BYTES or _unpacks_to(dataset, at, size, filters)
-            if stored > 2 * size + 2**16 or not sound:
+            if not _is_sound(dataset, at, size, filters):
                 raise InputError(f"{name}: a piece of it unpacks to more than it should hold; it is damaged")
 
 
-def _check_filters(filters: list[int], name: str) -> None:
-    """Refuse compression twice over, and ask for the package of one that is not there."""
+def _check_filters(codes: list[int], name: str) -> None:
+    """Refuse what packs twice over or is not known, and ask for the package of what is not there."""
     import h5py
 
-    if len(set(filters)) < len(filters) or len(filters) > 4:
+    packing = [code for code in codes if code in FILTERS]
+    behind = codes[codes.index(packing[0]) + 1 :] if packing else []
+    if len(set(codes)) < len(codes) or len(packing) > 1 or any(code != FLETCHER32 for code in behind):
         raise InputError(f"{name}: compressed several times over; repack it (h5repack)")
-    missing = [code for code in filters if not h5py.h5z.filter_avail(code)]
-    if missing:
+    unknown = [code for code in codes if code not in FILTERS and code not in (SHUFFLE, FLETCHER32)]
+    missing = [code for code in codes if not h5py.h5z.filter_avail(code)]
+    if missing and not unknown:
         try:
             import hdf5plugin  # noqa: F401  (importing it adds the filters)
         except ImportError as error:
@@ -125,25 +150,27 @@ def _check_filters(filters: list[int], name: str) -> None:
                 f"{name}: compressed with HDF5 filter {missing[0]} (DSEC uses Blosc); to read it: pip "
                 "install hdf5plugin"
             ) from error
-    missing = [code for code in filters if not h5py.h5z.filter_avail(code)]
-    if missing:
+        missing = [code for code in codes if not h5py.h5z.filter_avail(code)]
+    if unknown or missing:
         raise InputError(
-            f"{name}: compressed with HDF5 filter {missing[0]}, which is not installed; repack it with gzip "
-            "(h5repack -f GZIP=4), or export the events as .npz"
+            f"{name}: compressed with HDF5 filter {(unknown or missing)[0]}, which is not read here; repack "
+            "it with gzip (h5repack -f GZIP=4), or export the events as .npz"
         )
 
 
-def _unpacks_to(dataset: Any, at: tuple[int, ...], size: int, filters: list[int]) -> bool:
-    """Whether a chunk unpacks to its size; only deflate, which would unpack without end, is tried."""
-    if _DEFLATE not in filters:
+def _is_sound(dataset: Any, at: tuple[int, ...], size: int, filters: Sequence[tuple]) -> bool:
+    """Whether a chunk unpacks to no more than its size; one that was never written does."""
+    info = dataset.id.get_chunk_info_by_coord(at)
+    if not info.byte_offset:
         return True
-    if any(code != _FLETCHER32 for code in filters[filters.index(_DEFLATE) + 1 :]):
-        return False  # packed once more after deflate, which no program does
-    _, packed = dataset.id.read_direct_chunk(at)
-    try:
-        return len(zlib.decompressobj().decompress(packed, size + 1)) <= size
-    except zlib.error:  # this chunk is not compressed, or damaged: HDF5 finds out
+    if info.size > 2 * size + 2**16:
+        return False
+    number, packer = next(((i, f) for i, f in enumerate(filters) if f[0] in FILTERS), (0, None))
+    if packer is None or info.filter_mask >> number & 1:  # the chunk is as it is
+        return info.size <= size + 2**10
+    if packer[0] == DEFLATE and info.size <= SURE_BYTES:
         return True
+    return unpacks_within(packer[0], packer[2], dataset.id.read_direct_chunk(at)[1], size)
 
 
 def small_attributes(thing: Any) -> dict[str, Any]:

@@ -2,45 +2,18 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ktb.inputs.limits import MAX_ENTRIES, InputError, check_bytes, check_size
+from ktb.inputs.exr_header import ExrPart, read_exr_header, size_of_window
+from ktb.inputs.limits import MAX_ENTRIES, MAX_EXR_PIECES, InputError, check_bytes, check_size
 from ktb.inputs.types import RawX
 
-EXR_MAGIC = b"\x76\x2f\x31\x01"
 _DEPTH_NAMES = ("z", "depth", "distance", "v")  # Blender calls the channel of a single value V
 _GREY_NAMES = ("y", "r")
-_Window = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What one part of a file promises; windows are (left, top, right, bottom), all included."""
-
-    channels: tuple[str, ...]
-    data: _Window
-    display: _Window
-    deep: bool
-    subsampled: bool
-
-    @staticmethod
-    def of(header: Mapping[str, Any], openexr: Any) -> "_Header":
-        windows = (
-            tuple(int(side) for corner in header[key] for side in corner)
-            for key in ("dataWindow", "displayWindow")
-        )
-        return _Header(
-            tuple(channel.name for channel in header["channels"]),
-            *windows,
-            header.get("type") in (openexr.deepscanline, openexr.deeptile),
-            any((channel.xSampling, channel.ySampling) != (1, 1) for channel in header["channels"]),
-        )
 
 
 def read_exr(data: bytes, name: str) -> RawX:
@@ -59,21 +32,17 @@ def read_exr(data: bytes, name: str) -> RawX:
         raise InputError(
             f"{name}: OpenEXR files need a package: pip install OpenEXR; or save the depth as .npy in metres"
         ) from error
+    headers = read_exr_header(data, name)
+    part, wanted = _choose(headers, name)
+    _check(headers, len(data), name)
     with _as_path(data) as path:
-        try:
-            parts = OpenEXR.File(path, True, header_only=True).parts
-            headers = [_Header.of(part.header, OpenEXR) for part in parts]
-        except Exception as error:  # the decoder raises many types for damaged data
-            raise InputError(_damaged(name)) from error
-        part, wanted = _choose(headers, name)
-        _check(headers, len(data), name)
         try:
             channels = OpenEXR.File(path, separate_channels=True).parts[part].channels
             planes = [np.asarray(channels[channel].pixels) for channel in wanted]
-        except Exception as error:  # as above
+        except Exception as error:  # the decoder raises many types for damaged data
             raise InputError(_damaged(name)) from error
     header = headers[part]
-    width, height = _size(header.data)
+    width, height = size_of_window(header.data)
     bits = f"{8 * planes[0].dtype.itemsize}-bit{' float' if planes[0].dtype.kind == 'f' else ''} EXR"
     picture = np.stack([plane.astype(np.float32) for plane in planes], axis=-1)
     if picture.shape[:2] != (height, width):
@@ -104,7 +73,7 @@ def _as_path(data: bytes) -> Iterator[str]:
         yield str(path)
 
 
-def _choose(headers: Sequence[_Header], name: str) -> tuple[int, list[str]]:
+def _choose(headers: Sequence[ExrPart], name: str) -> tuple[int, list[str]]:
     """The part and its channels that make the picture."""
     found = [(part, channel) for part, header in enumerate(headers) for channel in header.channels]
     if not 1 <= len(found) <= MAX_ENTRIES:
@@ -131,7 +100,7 @@ def _choose(headers: Sequence[_Header], name: str) -> tuple[int, list[str]]:
     raise InputError(f"{name}: channels {names}; name the one to read Z or depth, or give R, G and B")
 
 
-def _check(headers: Sequence[_Header], stored: int, name: str) -> None:
+def _check(headers: Sequence[ExrPart], stored: int, name: str) -> None:
     """Sizes of all parts, for all of them are decoded."""
     total = 0
     for header in headers:
@@ -139,24 +108,22 @@ def _check(headers: Sequence[_Header], stored: int, name: str) -> None:
             raise InputError(f"{name}: a deep OpenEXR picture; flatten it to one value for each pixel")
         if header.subsampled:
             raise InputError(f"{name}: has subsampled channels; save every channel at full size")
-        width, height = _size(header.data)
+        width, height = size_of_window(header.data)
         check_size(width, height, name)
-        check_size(*_size(header.display), name)
+        check_size(*size_of_window(header.display), name)
+        if header.pieces > MAX_EXR_PIECES:
+            raise InputError(f"{name}: {header.pieces:,} tiles; save it with larger ones, or in lines")
+        check_bytes(header.piece_bytes, name)
         total += 4 * width * height * len(header.channels)
     check_bytes(total, name, stored)
 
 
-def _size(window: _Window) -> tuple[int, int]:
-    left, top, right, bottom = window
-    return right - left + 1, bottom - top + 1
-
-
-def _place(picture: np.ndarray, header: _Header, name: str) -> np.ndarray:
+def _place(picture: np.ndarray, header: ExrPart, name: str) -> np.ndarray:
     """The data window's pixels at their place in the display window."""
     if header.data == header.display:
         return picture
     (left, top, right, bottom), (x0, y0, x1, y1) = header.data, header.display
-    width, height = _size(header.display)
+    width, height = size_of_window(header.display)
     placed = np.full((height, width, picture.shape[2]), np.nan, np.float32)
     x = slice(max(left, x0), min(right, x1) + 1)
     y = slice(max(top, y0), min(bottom, y1) + 1)
