@@ -10,11 +10,11 @@ import time
 
 import numpy as np
 import pytest
-from ktb.inputs.exr_header import read_exr_header
-from ktb.inputs.hdf5_filters import FILTERS, unpacks_within
 
 from ktb.inputs import InputError, read_x
 from ktb.inputs.events.aedat4 import MAGIC
+from ktb.inputs.events.hdf5_filters import FILTERS, unpacks_within
+from ktb.inputs.readers.exr_header import read_exr_header
 
 EVENTS = 5000
 BOMB = 400 * 2**20

@@ -205,7 +205,7 @@ def test_too_many_members_and_too_many_bytes_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="6 members; at most 5"):
         ZipFrames(path)
     monkeypatch.setattr("ktb.video.zip_source.MAX_SEQUENCE_DIRECTORY", 100)
-    monkeypatch.setattr("ktb.inputs.zip_guard._END_RECORDS", 50)
+    monkeypatch.setattr("ktb.inputs.readers.zip_guard._END_RECORDS", 50)
     with pytest.raises(ValueError, match="far more than 5 members"):
         ZipFrames(path)
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from ktb.inputs.alignment.place import ASPECT_TOLERANCE
 from ktb.inputs.limits import InputError
 from ktb.inputs.readers.files import Source, load
 from ktb.inputs.readers.images import open_still
-from ktb.inputs.stills import find_still
+from ktb.inputs.readers.stills import find_still
 from ktb.labels import IGNORE_INDEX
 
 RIGHT, WRONG = 0, 1

@@ -53,7 +53,7 @@ from ktb.datasets.schema import class_labels, near, read_keys
 from ktb.inputs import RawX, XOptions, XReading, encode_x, read_x
 from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
 from ktb.inputs.encoders.thermal import thermal_of
-from ktb.inputs.stills import PICTURE_FORMATS
+from ktb.inputs.readers.stills import PICTURE_FORMATS
 from ktb.labels import IGNORE_INDEX
 
 _GUESSES = 8  # files that "auto" looks at

@@ -9,10 +9,10 @@ from ktb.inputs.encoders.stokes import join_files
 from ktb.inputs.events import aedat4, hdf5
 from ktb.inputs.events.build import build_events
 from ktb.inputs.events.text import events_in_arrays, looks_like_table, read_text
-from ktb.inputs.exr_header import EXR_MAGIC
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
 from ktb.inputs.readers.exr import read_exr
+from ktb.inputs.readers.exr_header import EXR_MAGIC
 from ktb.inputs.readers.files import Source, load
 from ktb.inputs.readers.images import read_picture
 from ktb.inputs.readers.numpy_files import StoredArray, as_picture, stored_npy, stored_npz

@@ -19,7 +19,7 @@ from ktb.inputs.limits import (
     MAX_SEQUENCE_MEMBERS,
     check_bytes,
 )
-from ktb.inputs.zip_guard import DirectoryTooLarge, open_zip
+from ktb.inputs.readers.zip_guard import DirectoryTooLarge, open_zip
 from ktb.video.frames import Frame, left_out, natural_key, read_frame
 
 RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "photographs", "left")

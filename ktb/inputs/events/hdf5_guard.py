@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ktb.inputs.hdf5_filters import DEFLATE, FILTERS, FLETCHER32, SHUFFLE, unpacks_within
+from ktb.inputs.events.hdf5_filters import DEFLATE, FILTERS, FLETCHER32, SHUFFLE, unpacks_within
 from ktb.inputs.limits import (
     FREE_EXPANSION,
     MAX_CHUNK_BYTES,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ktb.inputs.exr_header import ExrPart, read_exr_header, size_of_window
 from ktb.inputs.limits import MAX_ENTRIES, MAX_EXR_PIECES, InputError, check_bytes, check_size
+from ktb.inputs.readers.exr_header import ExrPart, read_exr_header, size_of_window
 from ktb.inputs.types import RawX
 
 _DEPTH_NAMES = ("z", "depth", "distance", "v")  # Blender calls the channel of a single value V

@@ -12,7 +12,7 @@ from ktb.inputs.limits import InputError, check_size
 from ktb.inputs.readers.files import Source, load
 from ktb.inputs.readers.headers import BITS, SAMPLE_FORMAT
 from ktb.inputs.readers.pnm import is_pnm, read_pnm
-from ktb.inputs.stills import Still, find_still
+from ktb.inputs.readers.stills import Still, find_still
 from ktb.inputs.types import RawX
 
 _DAMAGED = "{}: the picture is damaged or cut off ({}); save or upload it again"

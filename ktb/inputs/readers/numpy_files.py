@@ -13,7 +13,7 @@ import numpy as np
 
 from ktb.inputs.events.columns import by_name
 from ktb.inputs.limits import MAX_ENTRIES, InputError, check_bytes, check_layout
-from ktb.inputs.zip_guard import DirectoryTooLarge, open_zip
+from ktb.inputs.readers.zip_guard import DirectoryTooLarge, open_zip
 
 MAX_HEADER = 10_000
 """Bytes of a .npy header, as NumPy has it."""

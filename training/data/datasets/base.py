@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from ktb.inputs.stills import PICTURE_FORMATS
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Modality
+from ktb.inputs.readers.stills import PICTURE_FORMATS
 from ktb.labels import DATASETS, IGNORE_INDEX
 from training.data.datasets.sample import LayoutError, Sample, choose, sample_name
 
