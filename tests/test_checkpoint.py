@@ -6,16 +6,20 @@ import copy
 import dataclasses
 import json
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 
-from ktb import built_in_models, load_model, save_model
+from ktb import built_in_models, load_adapter, load_model, save_adapter, save_model
 from ktb.checkpoints import files, registry
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.config import InputConfig, ModelConfig, SwinConfig
+from ktb.inference.runtimes.sessions import environment_of_library
 
 CARD = {"name": "tiny", "figures": {"fused": {"miou": 12.5}}, "note": 'µ, "quoted"'}
 
@@ -52,6 +56,49 @@ def test_round_trip_is_bit_exact(model, saved):
     with torch.inference_mode():
         assert torch.equal(loaded(*pair(1)).fused, model(*pair(1)).fused)
     assert {n for n, _ in loaded.trainable_parameters()} == {n for n, _ in model.trainable_parameters()}
+
+
+@pytest.mark.parametrize("name", ["whole", "adapter"])
+def test_a_file_copied_over_changes_no_model_in_use(model, saved, tmp_path, name):
+    path, other = tmp_path / "model.safetensors", tmp_path / "other.safetensors"
+    save = save_model if name == "whole" else save_adapter
+    backbone = None if name == "whole" else saved
+    save(path, model, CARD)
+    save(other, stirred(copy.deepcopy(model)), CARD)
+    loaded = load_model(path) if name == "whole" else load_adapter(path, backbone)
+    before = {name: tensor.clone() for name, tensor in loaded.state_dict().items()}
+    shutil.copyfile(other, path)  # as cp: the same file with other bytes
+    assert all(tensor.equal(before[name]) for name, tensor in loaded.state_dict().items())
+
+
+CUT_SHORT_IN_USE = """
+import sys
+import torch
+from ktb import load_model
+torch.set_num_threads(1)
+model = load_model(sys.argv[1])
+image = torch.zeros(1, 3, 64, 64)
+with torch.inference_mode():
+    before = model(image, image).fused
+    open(sys.argv[1], "r+b").truncate(0)
+    assert torch.equal(model(image, image).fused, before)
+"""
+
+
+def test_a_file_cut_short_does_not_end_the_process_that_uses_it(model, tmp_path):
+    save_model(tmp_path / "model.safetensors", model, CARD)
+    command = [sys.executable, "-c", CUT_SHORT_IN_USE, str(tmp_path / "model.safetensors")]
+    ended = subprocess.run(command, env=environment_of_library(), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_weights_that_are_changed_do_not_change_their_file(saved):
+    before = saved.read_bytes()
+    loaded = load_model(saved)
+    with torch.no_grad():
+        for parameter in loaded.parameters():
+            parameter.add_(1)
+    assert saved.read_bytes() == before
 
 
 def test_float16_halves_the_file_within_rounding(model, saved, tmp_path):

@@ -17,7 +17,7 @@ FILES = {
 
 # Rooms of ktb from the bottom up: a room imports only from those of lines above its own.
 LAYERS = (
-    ("utils", "config", "labels", "visualize", "resident"),
+    ("utils", "config", "labels", "visualize"),
     ("inputs", "modeling"),
     ("datasets", "checkpoints"),
     ("inference",),

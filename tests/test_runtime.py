@@ -18,10 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_model import pair, stirred, tiny_model
-from test_resident import on_linux, resident
 
 import ktb.inference.runtimes
-from ktb.checkpoints.load import load_model, save_model
 from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
 from ktb.inference.predictor import Predictor
@@ -214,22 +212,6 @@ def test_a_graph_switches_each_sample_sensors_off_as_eager(graphs):
     assert_same_outputs(ours, theirs)
     alone = runtime(batch[0][:1], batch[1][:1], mask_rgb=torch.tensor([True]))
     assert_same(alone.fused, ours.fused[:1])
-
-
-@on_linux
-def test_a_graph_leaves_no_second_copy_of_the_weights_in_memory(openvino_vectors, tmp_path):
-    model, inputs, found = openvino_vectors
-    file = tmp_path / "model.safetensors"
-    save_model(file, model, {})
-    loaded = load_model(file)
-    held = resident(file)
-    runtime = OpenVINORuntime(loaded, "float32", "", cache=found._cache, export=export_here)
-    runtime.prepare(tuple(inputs[0].shape[-2:]))
-    graph = next(found._cache.folder.glob("*/model.bin"))
-    assert held > 0.8 * file.stat().st_size / 1024
-    assert resident(file) < held / 4
-    assert resident(graph) < graph.stat().st_size / 1024 / 2
-    assert_same_outputs(runtime(*inputs), eager(loaded)(*inputs))
 
 
 @pytest.mark.parametrize("fusion", [{"kind": "mean"}, {"prompts": False}])

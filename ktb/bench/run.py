@@ -164,9 +164,9 @@ def _started(
     """Workers of the cases that run here, and why the others do not; only the reference must."""
     workers, missing = [], {}
     with ExitStack() as opened:
+        files = {name: opened.enter_context(model_file(name)) for name in {case.model for case in cases}}
         for case in cases:
-            # Each its own file: of one that several have mapped the system keeps all in memory.
-            file = opened.enter_context(model_file(case.model))
+            file = files[case.model]
             try:
                 workers.append(opened.enter_context(closing(Worker(case, file))))
                 report(f"{case.label}: first result after {workers[-1].first_result:.1f} s")

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ktb.checkpoints.files import built, fill, write
+from ktb.checkpoints.files import built, fill, read, write
 from ktb.checkpoints.metadata import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
 from ktb.checkpoints.pretrained import is_at_hand, read_pretrained, usual_name
 from ktb.config import ModelConfig
@@ -100,8 +100,7 @@ def load_adapter(
     """
     path = Path(path)
     config, card, reference = _read_metadata(path)
-    with opened(path) as file:
-        added = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    _, added = read(path)
     if backbone is None and not is_at_hand(config.backbone):
         raise ValueError(
             f"{path} is an adapter file: it needs its pretrained backbone ({reference.shown}), which is not "
@@ -127,7 +126,7 @@ def load_adapter(
             f"({reference.shown}), or a whole model file that has them, in float32 or float16 alike; "
             f"bfloat16 is too coarse."
         )
-    fill(model, added, path, part=lambda name: not is_pretrained(name), adopt=True)
+    fill(model, added, path, part=lambda name: not is_pretrained(name))
     log.info("%s completed with the backbone of %s", path.name, origin)
     model.card = card
     return model.to(device)
@@ -135,10 +134,10 @@ def load_adapter(
 
 def _with_frozen_of(source: Path, config: ModelConfig, added: Mapping[str, Tensor]) -> KTB:
     """A network with the pretrained tensors of a whole model file, the rest as it starts."""
-    with opened(source) as file:
-        frozen = {name: file.get_tensor(name) for name in file.keys() if is_pretrained(name)}  # noqa: SIM118
+    _, state = read(source)
+    frozen = {name: tensor for name, tensor in state.items() if is_pretrained(name)}
     model = built(config, {**frozen, **added}, source)
-    fill(model, frozen, source, part=is_pretrained, adopt=True)
+    fill(model, frozen, source, part=is_pretrained)
     return model
 
 

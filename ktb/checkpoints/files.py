@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ktb.checkpoints.metadata import opened
 from ktb.config import ModelConfig
 from ktb.modeling.build import build_model
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
 
-MAPPED = os.name == "posix"  # Windows lets nobody replace a file that is mapped
+_TYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {
+        "F64": torch.float64,
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "I64": torch.int64,
+        "I32": torch.int32,
+        "U8": torch.uint8,
+        "BOOL": torch.bool,
+    }
+)
+"""Names that safetensors gives to the types of our files."""
+_LENGTH_BYTES = 8  # of a safetensors file: the length of its header, which the tensors follow
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dtype: torch.dtype) -> None:
@@ -45,6 +59,30 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dt
     write_atomically(path, fill_file)
 
 
+def read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read the metadata and the tensors of a safetensors file.
+
+    The tensors are copies in memory that torch allocated. safetensors would map the file instead: a program
+    that overwrites the file would then change the tensors or, if it cuts the file short, end this process.
+
+    Raises:
+        ValueError: for a file that is missing, damaged or of another format.
+    """
+    path = Path(path)
+    with opened(path, "numpy") as header, path.open("rb") as file:
+        file.seek(_LENGTH_BYTES + int.from_bytes(file.read(_LENGTH_BYTES), "little"))
+        state = {}
+        for name in header.offset_keys():  # in the order of the file, which has no gaps
+            entry = header.get_slice(name)
+            if entry.get_dtype() not in _TYPES:
+                raise ValueError(f"{path}: {name} has the type {entry.get_dtype()}, which no KTB file has.")
+            tensor = torch.empty(entry.get_shape(), dtype=_TYPES[entry.get_dtype()])
+            if file.readinto(_bytes(tensor)) != tensor.nbytes:
+                raise ValueError(f"{path} was changed while it was read; load it again.")
+            state[name] = tensor
+        return dict(header.metadata() or {}), state
+
+
 def built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
     """The network of a configuration; ValueError, before it takes memory, if the tensors are too few."""
     least, found = config.weight_count(), sum(tensor.numel() for tensor in state.values())
@@ -62,13 +100,8 @@ def fill(
     state: Mapping[str, Tensor],
     path: Path,
     part: Callable[[str], bool] = lambda name: True,
-    adopt: bool = False,
 ) -> None:
-    """Put a file's tensors into the network, or into the part of it whose names `part` accepts.
-
-    Args:
-        adopt: what is of the network's own type stays mapped from the file, where the system allows that;
-            else all is copied. The file must not be changed then, only replaced.
+    """Copy a file's tensors into the network, or into the part of it whose names `part` accepts.
 
     Raises:
         ValueError: naming tensors that are missing, left over, misshapen, of another kind or not finite.
@@ -83,10 +116,12 @@ def fill(
         raise ValueError(f"{what} are of another kind: {'; '.join(wrong[:5])}.")
     _require_finite(state, what)
     for name, tensor in own.items():
-        if adopt and MAPPED and state[name].dtype == tensor.dtype:
-            tensor.data = state[name]
-        else:
-            tensor.copy_(state[name])
+        tensor.copy_(state[name])
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous CPU tensor."""
+    return memoryview(tensor.view(-1).view(torch.uint8).numpy())
 
 
 def _require_finite(state: Mapping[str, Tensor], what: str) -> None:

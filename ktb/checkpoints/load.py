@@ -10,14 +10,8 @@ import torch
 from torch import Tensor
 
 from ktb.checkpoints.adapters import load_adapter
-from ktb.checkpoints.files import built, fill, write
-from ktb.checkpoints.metadata import (
-    FORMAT,
-    OFFICIAL_SUFFIXES,
-    is_adapter_file,
-    opened,
-    parse_metadata,
-)
+from ktb.checkpoints.files import built, fill, read, write
+from ktb.checkpoints.metadata import FORMAT, OFFICIAL_SUFFIXES, is_adapter_file, parse_metadata
 from ktb.checkpoints.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
 from ktb.checkpoints.registry import resolve
 from ktb.checkpoints.remote import Progress
@@ -49,8 +43,7 @@ def load_model(
 ) -> KTB:
     """Load a model in evaluation mode; its card is on the result as `.card`. Weights become float32.
 
-    Those that are stored in float32 are not copied but mapped from our files: the system reads them when they
-    are used. Such a file may be replaced or deleted meanwhile, but not written into (`save_model` replaces).
+    The file is read into memory: what happens to it afterwards does not change the model.
 
     An adapter file is completed with its pretrained backbone if that is on this machine; see
     `ktb.checkpoints.adapters.load_adapter`.
@@ -71,11 +64,10 @@ def load_model(
         return load_official(path).to(device)
     if is_adapter_file(path):
         return load_adapter(path, device=device)
-    with opened(path) as file:
-        config, card = parse_metadata(path, file.metadata())
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    metadata, state = read(path)
+    config, card = parse_metadata(path, metadata)
     model = built(config, state, path)
-    fill(model, state, path, adopt=True)
+    fill(model, state, path)
     model.card = card
     return model.to(device)
 

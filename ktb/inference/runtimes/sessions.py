@@ -25,7 +25,6 @@ from ktb.inference.runtimes.graph import keep_input, to_output
 from ktb.inference.runtimes.graph_cache import GraphCache, graph_key, model_digest
 from ktb.modeling.memo import weights_key
 from ktb.modeling.model import KTB, KTBOutput
-from ktb.resident import give_back_files, give_back_weights
 
 MAX_SESSIONS = 8
 MAX_SESSION_BYTES = 2 << 30
@@ -166,7 +165,7 @@ class GraphRuntime(ABC):
         if found := self._cache.find(key):
             self._rehearse(found)
             try:
-                return self._loaded(found)
+                return self._load(found)
             except (RuntimeError, ValueError, OSError) as error:
                 _log.warning("The graph in %s cannot be loaded (%s); it is made anew.", found, error)
                 self._cache.forget(key)
@@ -179,7 +178,7 @@ class GraphRuntime(ABC):
         try:
             place = self._cache.add(key, write)
             self._rehearse(place)
-            return self._loaded(place)
+            return self._load(place)
         except OSError as error:
             _log.warning(
                 "Graphs cannot be kept in %s (%s), so every start makes them anew; set KTB_CACHE.",
@@ -191,14 +190,7 @@ class GraphRuntime(ABC):
             folder.mkdir()
             write(folder)
             self._rehearse(folder)
-            return self._loaded(folder)
-
-    def _loaded(self, folder: Path) -> Session:
-        """The session of a graph; of three copies of the weights only its own stays in memory."""
-        give_back_weights(self._model.state_dict().values())
-        session = self._load(folder)
-        give_back_files(folder)
-        return session
+            return self._load(folder)
 
 
 def environment_of_library() -> dict[str, str]:
