@@ -232,7 +232,3 @@ class Handlers:
             p.try_it: gr.skip() if isinstance(empty, dict) else gr.update(visible=bool(offer.pairs)),
             p.branches: empty,
         }
-
-    def leave(self, request: gr.Request):
-        """Forget the session and its files."""
-        self.store.close(request.session_hash)

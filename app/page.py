@@ -80,7 +80,6 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
         handlers = Handlers(service, store, own, folder.path, parts)
         _wire(handlers, run)
         wire_export(page, handlers, exports)
-        page.unload(handlers.leave)
     return page
 
 

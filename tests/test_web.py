@@ -390,8 +390,8 @@ def test_addresses_and_other_paths_are_no_files(http):
 def test_uploads_that_nobody_names_go_after_minutes(page, http, files, monkeypatch):
     now = time.monotonic()
     unused, waiting = sent(http, files[0]), sent(http, files[1])
-    page.uploads.wait_for(json.dumps({"data": [file_data(waiting)]}).encode())  # a call that is in the queue
     monkeypatch.setattr(page.uploads, "_clock", lambda: now + 200)
+    page.uploads.keep_waiting("a page", [waiting])  # an event that is in the queue names it
     page.store.forget_stale()
     assert Path(unused).exists()
     monkeypatch.setattr(page.uploads, "_clock", lambda: now + 400)
@@ -399,18 +399,9 @@ def test_uploads_that_nobody_names_go_after_minutes(page, http, files, monkeypat
     assert not Path(unused).exists()
     assert not Path(unused).parents[1].exists()
     assert Path(waiting).exists()
-    page.uploads.start([waiting])  # its turn came, and it did not use it
     monkeypatch.setattr(page.uploads, "_clock", lambda: now + 800)
     page.store.forget_stale()
     assert not Path(waiting).exists()
-
-
-def test_a_call_in_the_queue_keeps_its_uploads(page, http, files, monkeypatch):
-    rgb = sent(http, files[0])
-    kept = []
-    monkeypatch.setattr(page.uploads, "wait_for", lambda call: kept.append(call))
-    called(http, "segment", file_data(rgb), None, MODEL, {}, "none")
-    assert Path(rgb).name.encode() in kept[0]
 
 
 def test_a_page_holds_so_many_files_and_no_more(page, files, limited):

@@ -1,1 +1,1 @@
-"""Everything that knows internals of Gradio."""
+"""What knows Gradio from within."""

@@ -33,7 +33,6 @@ class UploadedOnly(gr.Blocks):
         """As Gradio's; gr.Error for a file that is none of this session's uploads."""
         named: list[dict[str, Any]] = []
         traverse(inputs, lambda file: named.append(file) or file, is_file_obj_with_meta)
-        self.uploads.start(str(file.get("path")) for file in named)
         for file in named:
             self._check(file)
         try:

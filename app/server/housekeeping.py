@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 import gradio as gr
 
 from app.gradio_ext.answering import Answering
+from app.gradio_ext.fair_queue import FairQueue, paths_in
 from app.server.folder import ServerFolder
 from app.server.memory import give_back
 from app.server.sessions import SessionStore
@@ -34,6 +36,18 @@ class Page(Answering):
     store: SessionStore
     service: Service
     folder: ServerFolder
+
+    def queue(self, *args: Any, **options: Any) -> Page:
+        """As Gradio's; the queue gives each address its turns."""
+        super().queue(*args, **options)
+        if hasattr(self, "folder"):  # Gradio makes a queue before there is anything else
+            self._queue = FairQueue(self._queue, self.folder.path)
+        return self
+
+    async def leave(self, session: str) -> None:
+        """Forget a session whose page was closed, with its files and what it was answered."""
+        self._queue.leave(session)
+        await asyncio.to_thread(self.store.close, session)
 
 
 @asynccontextmanager
@@ -77,6 +91,12 @@ async def _keep_house(page: Page) -> None:
 async def tidy(page: Page, idle: IdleStates) -> None:
     """Forget sessions that nobody uses, here and in Gradio, and give the memory back to the system."""
     page.store.keep_open(session for session, events in _pending(page).items() if events)
+    queue = page._queue
+    since = time.monotonic() - page.uploads.limits.waiting_seconds
+    for event in queue.waiting:
+        if event.data is not None and event.enqueue_time > since:
+            page.uploads.keep_waiting(event.session_hash, paths_in(event.data.data))
+    queue.forget_unread()
     await asyncio.to_thread(page.store.forget_stale)
     await asyncio.to_thread(page.store.recount)
     idle.forget(page.state_holder, page.store.open_sessions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,7 +57,13 @@ class SessionStore:
         self._max_sessions, self._max_bytes, self._max_age = max_sessions, max_mib * 2**20, max_age
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._holders: Counter[Path] = Counter()  # upload → how many sessions have it
+        self._on_close: list[Callable[[str], object]] = []
         self._lock = threading.Lock()
+
+    def on_close(self, callback: Callable[[str], object]) -> None:
+        """Let `callback` be told the hash of every session that was closed."""
+        self._on_close.append(callback)
 
     @property
     def open_sessions(self) -> frozenset[str]:
@@ -81,10 +87,10 @@ class SessionStore:
         with self._lock:
             session = self._touch(session_hash)
             for path in named:
-                session.uploads.pop(path, None)
+                if session.uploads.pop(path, None) is None:
+                    self._holders[path] += 1
                 session.uploads[path] = self.uploads.use(session_hash, path)
-            if surplus := self._surplus(session, set(named)):
-                self._delete(surplus)
+            self._let_go(self._surplus(session, set(named)))
         self.forget_stale()
 
     def keep_open(self, sessions: Iterable[str]) -> None:
@@ -130,7 +136,9 @@ class SessionStore:
             session = self._sessions.pop(session_hash, None)
             if session is None:
                 return
-            self._delete(session.uploads)
+            self._let_go(session.uploads)
+        for callback in self._on_close:
+            callback(session_hash)
 
     def forget_stale(self) -> None:
         """Close sessions that are too old or too many, and drop results that take too much."""
@@ -184,7 +192,12 @@ class SessionStore:
             gone.append(path)
         return gone
 
-    def _delete(self, uploads: Iterable[Path]) -> None:
-        """What no other session has: a call through the API shares files with the session that it is of."""
-        others = {path for session in self._sessions.values() for path in session.uploads}
-        self.uploads.delete(path for path in uploads if path not in others)
+    def _let_go(self, uploads: Iterable[Path]) -> None:
+        """Delete what no session has any more: a call through the API shares files with its session."""
+        gone = []
+        for path in uploads:
+            self._holders[path] -= 1
+            if not self._holders[path]:
+                del self._holders[path]
+                gone.append(path)
+        self.uploads.delete(gone)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktb.inputs.limits import MAX_FILE_BYTES
-
-_NAME = re.compile(rb"[0-9a-f]{32}")  # of an upload's folder
 
 
 @dataclass(frozen=True)
@@ -24,18 +22,26 @@ class UploadLimits:
 
     Attributes:
         session_files, session_bytes: of one page; beyond them its longest unused files go.
+        address_bytes: of all uploads that came from one address; beyond it that address sends no more.
         total_bytes: of all uploads; beyond it no more are taken.
         min_free_bytes: of the disk, which uploads leave to everything else.
-        unused_seconds: after which an upload goes that no page and no call has named.
-        waiting_seconds: the same for one that a waiting call has named.
+        unused_seconds: after which an upload goes that no page and no call has used.
+        waiting_seconds: for so long an event that waits in the queue keeps the uploads that it names.
+        idle_seconds: an upload that sends no byte for so long is cut off.
+        start_seconds, bytes_per_second: so is one that has not sent this much a second on average, after a
+            while in which it may be slower.
     """
 
     session_files: int = 64
     session_bytes: int = 3 * MAX_FILE_BYTES
+    address_bytes: int = 4 * MAX_FILE_BYTES
     total_bytes: int = 16 * MAX_FILE_BYTES
     min_free_bytes: int = 256 * 2**20
     unused_seconds: float = 300.0
     waiting_seconds: float = 2 * 3600.0
+    idle_seconds: float = 20.0
+    start_seconds: float = 60.0
+    bytes_per_second: float = 64 * 2**10
 
 
 class NoRoom(Exception):
@@ -47,6 +53,30 @@ class NoRoom(Exception):
     def __init__(self, said: str, too_much: bool = False):
         super().__init__(said)
         self.too_much = too_much
+
+
+class Incoming:
+    """An upload that comes in; what has come takes room, what was only announced takes none.
+
+    Attributes:
+        folder: where its files are written.
+    """
+
+    def __init__(self, uploads: Uploads, folder: Path, address: str):
+        self.folder, self._uploads, self._address = folder, uploads, address
+        self._bytes = 0
+
+    def take(self, count: int) -> None:
+        """Note bytes that came; NoRoom if they are too much."""
+        self._uploads._reserve(self._address, count)
+        self._bytes += count
+
+    def arrive(self, paths: Iterable[str | Path]) -> None:
+        """Note the files that came in whole; nobody has used them yet."""
+        self._uploads._arrive(self._address, paths)
+
+    def _release(self) -> None:
+        self._uploads._reserve(self._address, -self._bytes)
 
 
 class Uploads:
@@ -72,60 +102,48 @@ class Uploads:
         self._lock = threading.Lock()
         self._sizes: dict[Path, int] = {}
         self._owners: dict[Path, str] = {}
+        self._addresses: dict[Path, str] = {}
         self._unused: dict[Path, float] = {}  # when it goes, unless it is used
+        self._held = 0  # sum of the sizes
         self._coming = 0
+        self._by_address: Counter[str] = Counter()  # bytes that lie here or come in
 
     @property
     def total_bytes(self) -> int:
-        """Of all uploads, with those that are coming in."""
+        """Of all uploads, with what has come of those that are coming in."""
         with self._lock:
-            return sum(self._sizes.values()) + self._coming
+            return self._held + self._coming
 
     @contextmanager
-    def room(self, coming: int) -> Iterator[Path]:
+    def room(self, announced: int, address: str = "") -> Iterator[Incoming]:
         """A new folder for an upload of so many bytes; it goes if the upload fails.
 
         Raises:
-            NoRoom: it would be too much.
+            NoRoom: it would be too much, now or (of `Incoming.take`) after a part of it.
         """
-        self._require_room(coming)
-        folder = self.root / secrets.token_hex(16)
+        if announced > self.limits.session_bytes:
+            most = self.limits.session_bytes >> 20
+            raise NoRoom(f"At most {most:,} MiB may be sent at once.", too_much=True)
+        self._check_room(address, announced)
+        incoming = Incoming(self, self.root / secrets.token_hex(16), address)
         try:
-            folder.mkdir(mode=0o700)
-            yield folder
+            incoming.folder.mkdir(mode=0o700)
+            yield incoming
         except BaseException:
-            for path in folder.rglob("*"):  # one that is still open would take its room until it is closed
+            for path in incoming.folder.rglob("*"):  # an open one would take its room until it is closed
                 with suppress(OSError):
                     os.truncate(path, 0)
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(incoming.folder, ignore_errors=True)
             raise
         finally:
-            with self._lock:
-                self._coming -= coming
+            incoming._release()
 
-    def arrive(self, paths: Iterable[str | Path]) -> None:
-        """Note files that came in and that nobody has used yet."""
-        goes = self._clock() + self.limits.unused_seconds
-        with self._lock:
-            for path in (Path(path).resolve() for path in paths):
-                self._sizes[path] = path.stat().st_size
-                self._unused[path] = goes
-
-    def wait_for(self, call: bytes) -> None:
-        """Keep what a call names for as long as it may have to wait."""
-        goes = self._clock() + self.limits.waiting_seconds
-        named = set(_NAME.findall(call))
-        with self._lock:
-            for path in self._unused:
-                if path.relative_to(self.root).parts[0].encode() in named:
-                    self._unused[path] = goes
-
-    def start(self, paths: Iterable[str]) -> None:
-        """Note that the call that names these files waits no longer: it uses them now, or never."""
+    def keep_waiting(self, session: str, paths: Iterable[str]) -> None:
+        """Keep what an event names that waits in the queue: its own session's, or what nobody owns yet."""
         named, goes = set(paths), self._clock() + self.limits.unused_seconds
         with self._lock:
             for path in self._unused:
-                if str(path) in named:
+                if str(path) in named and self._owners.get(path, session) == session:
                     self._unused[path] = goes
 
     def claim(self, session: str, path: Path) -> bool:
@@ -149,6 +167,7 @@ class Uploads:
             if resolved not in self._sizes:
                 with suppress(OSError):  # is only about to be written
                     self._sizes[resolved] = resolved.stat().st_size
+                    self._held += self._sizes[resolved]
             return self._sizes.get(resolved, 0)
 
     def serves(self, path: Path) -> bool:
@@ -163,7 +182,11 @@ class Uploads:
             if self.root not in resolved.parents or self._is_offered(resolved):
                 continue
             with self._lock:
-                for known in (self._sizes, self._owners, self._unused):
+                size, address = self._sizes.pop(resolved, 0), self._addresses.pop(resolved, None)
+                self._held -= size
+                if address is not None:
+                    self._count(address, -size)
+                for known in (self._owners, self._unused):
                     known.pop(resolved, None)
             resolved.unlink(missing_ok=True)
             with suppress(OSError):  # another upload lies there
@@ -177,19 +200,42 @@ class Uploads:
             stale = [path for path, goes in self._unused.items() if goes <= now]
         self.delete(stale)
 
-    def _require_room(self, coming: int) -> None:
+    def _arrive(self, address: str, paths: Iterable[str | Path]) -> None:
+        goes = self._clock() + self.limits.unused_seconds
+        with self._lock:
+            for path in (Path(path).resolve() for path in paths):
+                size = self._sizes[path] = path.stat().st_size
+                self._unused[path], self._addresses[path] = goes, address
+                self._held += size
+                self._count(address, size)
+
+    def _check_room(self, address: str, coming: int) -> None:
         limits = self.limits
-        if coming > limits.session_bytes:
-            raise NoRoom(f"At most {limits.session_bytes >> 20:,} MiB may be sent at once.", too_much=True)
         free = shutil.disk_usage(self.root).free
         with self._lock:
-            held = sum(self._sizes.values()) + self._coming
+            if self._by_address[address] + coming > limits.address_bytes:
+                raise NoRoom(
+                    f"Uploads from your address may take {limits.address_bytes >> 20:,} MiB together. Close "
+                    "pages that you do not need, or try again in a few minutes."
+                )
+            held = self._held + self._coming
             if held + coming > limits.total_bytes or free < coming + limits.min_free_bytes:
                 raise NoRoom(
                     "The server has no room for this file now. Files of pages that are closed make room: try "
                     "again in a few minutes."
                 )
-            self._coming += coming
+
+    def _reserve(self, address: str, count: int) -> None:
+        if count > 0:
+            self._check_room(address, count)
+        with self._lock:
+            self._coming += count
+            self._count(address, count)
+
+    def _count(self, address: str, count: int) -> None:
+        self._by_address[address] += count
+        if not self._by_address[address]:
+            del self._by_address[address]
 
     def _is_offered(self, path: Path) -> bool:
         return any(path == offered or offered in path.parents for offered in self._offered)

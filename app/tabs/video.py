@@ -140,6 +140,7 @@ def build(context: Context) -> None:
         shown = gr.HTML(EMPTY, elem_id="ktb-sequence")
 
     sequences = Sequences(context, context.store.uploads.root)
+    context.store.on_close(sequences.leave)
 
     def run_all(request: gr.Request, first, x_video, views, fps, model, *values):
         session = request.session_hash
@@ -163,9 +164,6 @@ def build(context: Context) -> None:
     def tell_waiting(request: gr.Request):
         return WAITING if sequences.must_wait(request.session_hash) else gr.skip()
 
-    def leave(request: gr.Request):
-        sequences.leave(request.session_hash)
-
     direct(partial(gr.on, [first.upload, x_video.upload]), keep, [first, x_video], None)
     direct(run.click, tell_waiting, None, shown)
     run.click(
@@ -173,7 +171,6 @@ def build(context: Context) -> None:
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME, **HIDDEN,
     )  # fmt: skip
     direct(stop.click, stop_it, None, stop)
-    gr.context.Context.root_block.unload(leave)
 
 
 def _options(form: XForm) -> XOptions:

@@ -21,3 +21,15 @@ def client_address(scope: Scope, proxies: int = 0) -> str:
     told = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).replace(" ", "").split(",")
     told = [address for address in told if address]
     return (told[-proxies] if len(told) >= proxies else peer)[:MAX_LETTERS]
+
+
+def note_address(scope: Scope, proxies: int) -> str:
+    """`client_address`, kept with the request for all who ask later."""
+    address = client_address(scope, proxies)
+    scope.setdefault("state", {})["address"] = address
+    return address
+
+
+def noted_address(scope: Scope) -> str:
+    """The address that `note_address` found; "unknown" where it was not asked."""
+    return scope.get("state", {}).get("address", "unknown")

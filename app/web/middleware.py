@@ -12,7 +12,8 @@ from starlette.types import Scope
 
 from app.server.sessions import SessionStore
 from app.web.activity import Notices
-from app.web.rate_limits import CallSizes, RateLimit, RateLimits
+from app.web.leaving import Departures
+from app.web.rate_limits import AtOnce, CallSizes, RateLimit, RateLimits
 from app.web.request_ids import RequestIds
 from app.web.route_filter import Doors
 from app.web.security_headers import SecurityHeaders
@@ -33,7 +34,9 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
             Middleware(Notices, note=_was_asked),
             Middleware(Doors, serves=_serves),
             Middleware(RateLimits, limit=limit),
-            Middleware(CallSizes, on_call=_keep_what_is_named),
+            Middleware(CallSizes),
+            Middleware(AtOnce),
+            Middleware(Departures, on_leave=_leave),
         ],
         "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"])],
     }
@@ -47,8 +50,8 @@ def _serves(scope: Scope, path: Path) -> bool:
     return _store(scope).uploads.serves(path)
 
 
-def _keep_what_is_named(scope: Scope, call: bytes) -> None:
-    _store(scope).uploads.wait_for(call)
+async def _leave(scope: Scope, session: str) -> None:
+    await scope["app"].get_blocks().leave(session)
 
 
 def _store(scope: Scope) -> SessionStore:

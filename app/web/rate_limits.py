@@ -1,29 +1,57 @@
-"""How much and how often somebody may ask: refused before the page, or its queue, sees it."""
+"""How much, how often and how much at once somebody may ask: refused before the page sees it."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from anyio import fail_after
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.web.client_address import client_address
+from app.web.client_address import note_address, noted_address
 
 MAX_CALL_BYTES = 2**20
 """Of an event or a call: files come another way, all else is short."""
 EVENTS_PER_MINUTE = 3000
 """Of one address by default: 100 people there who each set off an event every two seconds."""
 BURST_SECONDS = 15
-UPLOADS = 10
-"""Events for one upload: that many times fewer uploads are taken."""
 MAX_ADDRESSES = 10_000
+BODY_SECONDS = 60.0
+"""In which the body of a call has to be there."""
+TOO_LATE = "This call did not come in time. Send it again."
+CLOSE = {"Connection": "close"}
 UPLOAD = re.compile(r"^/gradio_api/upload/?$")
-EVENT = re.compile(r"^/gradio_api/(queue/join|run/predict|call/.+?)/?$")
+EVENT = re.compile(r"^/gradio_api/(queue/join|run/predict|cancel|call/.+?)/?$")
+DIRECT = re.compile(r"^/gradio_api/run/predict/?$")
+STREAM = re.compile(r"^/gradio_api/(heartbeat/|queue/data|call/)")
+PART = re.compile(r"^/(gradio_api/)?(assets|static|svelte|theme\.css|favicon\.ico|manifest\.json)(/|$)")
+"""What a browser fetches a hundred of to open the page, and what costs next to nothing."""
+ANSWER = re.compile(r"^/gradio_api/(heartbeat/|queue/|call/|file[=/])|^/healthz$")
+"""What a page or a client fetches for an event."""
+SHARES: tuple[tuple[str, re.Pattern[str], float, float], ...] = (
+    ("POST", EVENT, 1, 1),
+    ("POST", UPLOAD, 1 / 10, 1),
+    ("GET", PART, 10, 500),
+    ("GET", ANSWER, 2, 50),
+    ("GET", re.compile(""), 1 / 5, 50),
+)
+"""Method, path, how many such requests are taken for each event, and at least how many one after the other.
+
+The first line that fits counts. A page is opened whatever the limit is.
+"""
+AT_ONCE: tuple[tuple[str, re.Pattern[str], int, int], ...] = (
+    ("POST", DIRECT, 8, 128),
+    ("POST", UPLOAD, 16, 0),
+    ("GET", STREAM, 256, 0),
+)
+"""Method, path, how many of an address are answered at once, and how many more may wait."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +59,7 @@ class RateLimit:
     """What one address may do.
 
     Attributes:
-        events_per_minute: events and calls; uploads a tenth. 0 takes any number.
+        events_per_minute: events and calls; uploads a tenth, see `SHARES`. 0 takes any number.
         proxies: how many of our own stand in front, see `client_address`.
     """
 
@@ -73,34 +101,89 @@ class RateLimits:
         self.app, self._proxies = app, limit.proxies
         rate = limit.events_per_minute / 60
         self._buckets = [
-            (pattern, Buckets(rate / share, max(1.0, BURST_SECONDS * rate / share)))
-            for pattern, share in ((EVENT, 1), (UPLOAD, UPLOADS))
+            (method, pattern, Buckets(rate * share, max(least, BURST_SECONDS * rate * share)))
+            for method, pattern, share, least in SHARES
             if rate
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
-        if scope["type"] == "http" and scope["method"] == "POST":
-            for pattern, buckets in self._buckets:
-                if not pattern.match(scope["path"]):
+        if scope["type"] == "http":
+            address = note_address(scope, self._proxies)
+            asked = "GET" if scope["method"] in ("HEAD", "OPTIONS") else scope["method"]
+            for method, pattern, buckets in self._buckets:
+                if asked != method or not pattern.match(scope["path"]):
                     continue
-                if seconds := buckets.wait(client_address(scope, self._proxies)):
-                    await _too_often(scope["path"], seconds)(scope, receive, send)
+                if seconds := buckets.wait(address):
+                    whole = max(1, round(seconds + 0.5))
+                    said = f"Too many requests from your address. Wait {whole} s, then try again."
+                    await _refusal(scope["path"], said, whole)(scope, receive, send)
                     return
+                break
         await self.app(scope, receive, send)
+
+
+class AtOnce:
+    """Lets an address have so many requests of a kind at once; more of them wait, and beyond that get 429.
+
+    Who waits here takes no thread of the server, so no address keeps the others from theirs.
+
+    Args:
+        kinds: as `AT_ONCE`.
+    """
+
+    def __init__(self, app: ASGIApp, kinds: Sequence[tuple[str, re.Pattern[str], int, int]] = AT_ONCE):
+        self.app = app
+        self._kinds = [(*kind, _Lanes(kind[2])) for kind in kinds]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI."""
+        if scope["type"] == "http":
+            for method, pattern, at_once, waiting, lanes in self._kinds:
+                if scope["method"] != method or not pattern.match(scope["path"]):
+                    continue
+                address = noted_address(scope)
+                if lanes.count(address) >= at_once + waiting:
+                    said = "Too much at once from your address. Wait until something is done, then try again."
+                    await _refusal(scope["path"], said, 1)(scope, receive, send)
+                    return
+                async with lanes.turn(address):
+                    await self.app(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class _Lanes:
+    """Of each address its requests of a kind, of which so many go on at once, in their order."""
+
+    def __init__(self, at_once: int):
+        self._at_once = at_once
+        self._lanes: dict[str, tuple[asyncio.Semaphore, list[None]]] = {}
+
+    def count(self, address: str) -> int:
+        return len(self._lanes[address][1]) if address in self._lanes else 0
+
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        free, requests = self._lanes.setdefault(address, (asyncio.Semaphore(self._at_once), []))
+        requests.append(None)
+        try:
+            async with free:
+                yield
+        finally:
+            requests.pop()
+            if not requests:
+                del self._lanes[address]
 
 
 class CallSizes:
     """Takes the body of an event or a call as long as it is short, else answers 413 without reading on.
 
-    Args:
-        on_call: is told the scope and the body of each, before it is worked on.
+    One that does not come in time gets 408.
     """
 
-    def __init__(
-        self, app: ASGIApp, on_call: Callable[[Scope, bytes], object], max_bytes: int = MAX_CALL_BYTES
-    ):
-        self.app, self._on_call, self._max_bytes = app, on_call, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_CALL_BYTES, seconds: float = BODY_SECONDS):
+        self.app, self._max_bytes, self._seconds = app, max_bytes, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
@@ -112,36 +195,45 @@ class CallSizes:
         if not promised.isdecimal() or len(promised) > 12 or int(promised) > self._max_bytes:
             await self._too_long()(scope, receive, send)
             return
-        body, goes_on = bytearray(), True
-        while goes_on:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            goes_on = message.get("more_body", False)
-            if len(body) > self._max_bytes:
-                await self._too_long()(scope, receive, send)
-                return
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
-        self._on_call(scope, bytes(body))
+        try:
+            with fail_after(self._seconds):
+                body = await self._read(receive)
+        except TimeoutError:
+            await JSONResponse({"detail": TOO_LATE, "error": TOO_LATE}, 408, CLOSE)(scope, receive, send)
+            return
+        if body is None:
+            return
+        if len(body) > self._max_bytes:
+            await self._too_long()(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": body}]
 
         async def again() -> Message:
             return whole.pop() if whole else await receive()
 
         await self.app(scope, again, send)
 
+    async def _read(self, receive: Receive) -> bytes | None:
+        """At most a piece more than is taken; None of somebody who left."""
+        body, goes_on = bytearray(), True
+        while goes_on and len(body) <= self._max_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            goes_on = message.get("more_body", False)
+        return bytes(body)
+
     def _too_long(self) -> Response:
         said = (
             f"This call is longer than {self._max_bytes >> 10} KiB. Send files to /gradio_api/upload and "
             "name the paths that it answers."
         )
-        return JSONResponse({"detail": said, "error": said}, 413, {"Connection": "close"})
+        return JSONResponse({"detail": said, "error": said}, 413, CLOSE)
 
 
-def _too_often(path: str, seconds: float) -> Response:
-    whole = max(1, round(seconds + 0.5))
-    said = f"Too many requests from your address. Wait {whole} s, then try again."
-    headers = {"Retry-After": str(whole)}
+def _refusal(path: str, said: str, seconds: int) -> Response:
+    headers = {"Retry-After": str(seconds)}
     if UPLOAD.match(path):
         return PlainTextResponse(said, 429, headers)  # as the page shows it
     return JSONResponse({"detail": said, "error": said}, 429, headers)

@@ -6,15 +6,17 @@ import errno
 import logging
 import time
 
+from anyio import fail_after
 from gradio.route_utils import MultiPartException, upload_fn
 from gradio.routes import file_upload_statuses
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Message
+from starlette.types import Message, Receive
 
 from app.server.logs import note
-from app.server.uploads import NoRoom, Uploads
+from app.server.uploads import Incoming, NoRoom, UploadLimits, Uploads
+from app.web.client_address import noted_address
 from ktb.inputs.limits import MAX_FILE_BYTES
 
 TOO_LARGE = f"A file has more than {MAX_FILE_BYTES >> 20} MiB, which is the most that is taken."
@@ -22,8 +24,13 @@ TOO_MANY = "There are too many files in one upload: at most {} are taken."
 NO_LENGTH = "An upload has to say its length (Content-Length)."
 NO_FORM = "This is no upload: send files as multipart/form-data, in the field 'files'."
 NO_SPACE = "The server's disk is full. Try again in a few minutes, or tell whoever runs this page."
+TOO_SLOW = "This upload was too slow and was cut off. Try again, over a faster connection if you can."
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger(__name__)
+
+
+class TooSlow(Exception):
+    """An upload that sends nothing for too long, or too little."""
 
 
 async def receive_upload(request: Request) -> Response:
@@ -36,6 +43,8 @@ async def receive_upload(request: Request) -> Response:
         paths = await _take(request, uploads, int(length))
     except NoRoom as error:
         refused = PlainTextResponse(str(error), 413 if error.too_much else 507)
+    except TooSlow:
+        refused = PlainTextResponse(TOO_SLOW, 408, {"Connection": "close"})
     except MultiPartException as error:
         is_large = error.message.startswith("File size")
         refused = PlainTextResponse(TOO_LARGE if is_large else NO_FORM, 413 if is_large else 400)
@@ -57,34 +66,43 @@ async def receive_upload(request: Request) -> Response:
 
 async def _take(request: Request, uploads: Uploads, length: int) -> list[str]:
     progress = request.query_params.get("upload_id")
-    with uploads.room(length) as folder:
+    with uploads.room(length, noted_address(request.scope)) as incoming:
         paths, _, _ = await upload_fn(
-            Request(request.scope, _within(request, length)),
-            str(folder),
+            Request(request.scope, _watched(request.receive, incoming, length, uploads.limits)),
+            str(incoming.folder),
             MAX_FILE_BYTES,
             progress,
             upload_progress=file_upload_statuses if progress else None,
         )
         if len(paths) > uploads.limits.session_files:
             raise NoRoom(TOO_MANY.format(uploads.limits.session_files), too_much=True)
-        for stray in [path for path in folder.iterdir() if path.is_file()]:  # of other fields
+        for stray in [path for path in incoming.folder.iterdir() if path.is_file()]:  # of other fields
             stray.unlink()
-        uploads.arrive(paths)
+        incoming.arrive(paths)
         if not paths:
-            folder.rmdir()
+            incoming.folder.rmdir()
     return paths
 
 
-def _within(request: Request, length: int):
-    """The request's body, cut off where it goes on after what it promised."""
-    left = length
+def _watched(receive: Receive, incoming: Incoming, length: int, limits: UploadLimits) -> Receive:
+    """An upload's body: refused where it goes on after what it promised, where it stalls, or has no room."""
+    left, begun = length, time.monotonic()
 
-    async def receive() -> Message:
+    async def watched() -> Message:
         nonlocal left
-        message = await request.receive()
-        left -= len(message.get("body", b""))
+        try:
+            with fail_after(limits.idle_seconds):
+                message = await receive()
+        except TimeoutError as error:
+            raise TooSlow from error
+        count = len(message.get("body", b""))
+        left -= count
         if left < 0:
             raise HTTPException(400)
+        late = time.monotonic() - begun - limits.start_seconds
+        if left and late > (length - left) / limits.bytes_per_second:
+            raise TooSlow
+        incoming.take(count)
         return message
 
-    return receive
+    return watched

@@ -1,0 +1,203 @@
+"""Gradio's queue with fair turns between addresses, and bounds on what waits and on what nobody reads."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fastapi
+import orjson
+from gradio.data_classes import PredictBodyInternal
+from gradio.queueing import Event, EventQueue, Queue
+from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessGeneratingMessage
+
+from app.gradio_ext.unread import UnreadAnswers, in_file
+from app.web.client_address import noted_address
+
+SHARE, LEAST = 4, 16
+"""Of one address a fourth of the queue may wait, and at least so many events."""
+FIRST_GUESS = 1.0
+"""Seconds that an event takes, until one of its kind was run."""
+TOO_MANY = "{} runs of your address wait already. Wait until one of them is done, then try again."
+
+
+class FairTurns:
+    """In which order events are run: each address gets the same time, whatever it asks for.
+
+    Start-time fair queueing: an event's tag is when it would begin if its address had a share of its own of
+    the machine; the lowest tag goes first. What an address gets beyond its share it pays with later events.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0  # tag of what was begun last
+        self._ends: dict[str, float] = {}  # address → when its last event would end
+        self._tags: dict[str, tuple[str, float, float]] = {}  # event → address, tag, expected seconds
+
+    def add(self, event: str, address: str, expected: float) -> None:
+        """Give a new event its tag."""
+        tag = max(self._now, self._ends.get(address, 0.0))
+        self._tags[event], self._ends[address] = (address, tag, expected), tag + expected
+
+    def tag(self, event: str) -> float:
+        """Lower goes first."""
+        return self._tags[event][1] if event in self._tags else 0.0
+
+    def begin(self, event: str) -> None:
+        """Note that an event is run."""
+        self._now = max(self._now, self.tag(event))
+
+    def end(self, event: str, seconds: float) -> None:
+        """Note what an event took; the address pays or gets the difference."""
+        if event in self._tags:
+            address, _, expected = self._tags.pop(event)
+            self._shift(address, seconds - expected)
+
+    def keep(self, events: set[str]) -> None:
+        """Forget all events but these: the others were cancelled, and cost nothing."""
+        for event in [event for event in self._tags if event not in events]:
+            address, _, expected = self._tags.pop(event)
+            self._shift(address, -expected)
+        used = {address for address, _, _ in self._tags.values()}
+        self._ends = {one: end for one, end in self._ends.items() if one in used or end > self._now}
+
+    def _shift(self, address: str, seconds: float) -> None:
+        for event, (whose, tag, expected) in self._tags.items():
+            if whose == address:
+                self._tags[event] = whose, tag + seconds, expected
+        self._ends[address] = self._ends.get(address, 0.0) + seconds
+
+
+class FairQueue(Queue):
+    """As Gradio's, which runs whatever came first and keeps every answer until it is read.
+
+    Args:
+        like: the queue whose place it takes; nothing waits in it yet.
+        folder: where large answers lie that nobody has read yet.
+    """
+
+    def __init__(self, like: Queue, folder: Path, clock: Callable[[], float] = time.monotonic):
+        super().__init__(
+            live_updates=like.live_updates,
+            concurrency_count=like.max_thread_count,
+            update_intervals=like.update_intervals,
+            max_size=like.max_size,
+            blocks=like.blocks,
+            default_concurrency_limit=like.default_concurrency_limit,
+        )
+        self._turns: dict[str, FairTurns] = {}
+        self._clock = clock
+        self.unread = UnreadAnswers(folder, clock)
+
+    @property
+    def waiting(self) -> list[Event]:
+        """The events that wait."""
+        return [event for one in self.event_queue_per_concurrency_id.values() for event in one.queue]
+
+    @property
+    def max_of_address(self) -> int | None:
+        """How many events of one address may wait."""
+        return None if self.max_size is None else max(LEAST, self.max_size // SHARE)
+
+    async def push(self, body: PredictBodyInternal, request: fastapi.Request, username: str | None):
+        """As Gradio's, which answers whether an event may wait; it is put where its address has its turn."""
+        address, most = noted_address(request.scope), self.max_of_address
+        if most is not None:
+            waiting = Counter(noted_address(event.request.scope) for event in self.waiting)
+            if waiting[address] >= most:
+                return False, TOO_MANY.format(most), "queue_full"
+        answer = await super().push(body, request, username)
+        if answer[0] and (event := self.event_ids_to_events.get(str(answer[1]))):
+            self._line_up(event, address)
+        return answer
+
+    async def process_events(self, events: list[Event], batch: bool, begin_time: float, fn) -> None:
+        """As Gradio's, which runs events; what they take is told to the turns."""
+        turns, begun = self._turns_of(events[0]), self._clock()
+        for event in events:
+            turns.begin(event._id)
+        try:
+            await super().process_events(events, batch, begin_time, fn)
+        finally:
+            for event in events:
+                turns.end(event._id, self._clock() - begun)
+            self._sort(self.event_queue_per_concurrency_id[events[0].concurrency_id], turns)
+
+    def send_message(self, event: Event, event_message: EventMessage) -> None:
+        """As Gradio's, which keeps a message until it is read; a large answer is kept in a file."""
+        session = event.session_hash
+        messages = self.pending_messages_per_session.get(session)
+        if messages is None:  # it was forgotten: nobody will read this
+            event.alive = False
+        if messages is None or not event.alive:
+            return
+        if messages.empty():
+            self.unread.note_read(session)
+        if isinstance(event_message, ProcessCompletedMessage | ProcessGeneratingMessage):
+            answer = orjson.dumps(event_message.output, default=str)
+            path = self.unread.keep(session, noted_address(event.request.scope), answer)
+            event_message = in_file(event_message, path) if path else event_message
+        super().send_message(event, event_message)
+        if self.unread.is_full:
+            self.forget_unread()
+
+    def leave(self, session: str) -> None:
+        """Drop what a session was answered: its page was closed."""
+        self.unread.drop(session)
+        messages = self.pending_messages_per_session.get(session)
+        while messages is not None and not messages.empty():
+            messages.get_nowait()
+
+    def forget_unread(self) -> None:
+        """Drop answers that nobody has read in time, and the oldest of those that are too much.
+
+        Who asks for one of them later is told that there is no such session.
+        """
+        for session in self.unread.sessions:
+            messages = self.pending_messages_per_session.get(session)
+            if messages is None or messages.empty():
+                self.unread.note_read(session)
+        for session in self.unread.surplus():
+            self._forget(session)
+        busy = {event.session_hash for event in self.event_ids_to_events.values()}
+        for session, messages in list(self.pending_messages_per_session.items()):
+            if messages.empty() and session not in busy and not self.pending_event_ids_session.get(session):
+                self._forget(session)
+
+    def _forget(self, session: str) -> None:
+        self.unread.drop(session)
+        self.pending_messages_per_session.pop(session, None)
+        self.pending_event_ids_session.pop(session, None)
+
+    def _line_up(self, event: Event, address: str) -> None:
+        turns = self._turns_of(event)
+        known = self.process_time_per_fn.get(event.fn)
+        turns.add(event._id, address, known.avg_time if known else FIRST_GUESS)
+        line = self.event_queue_per_concurrency_id[event.concurrency_id]
+        if self._sort(line, turns):
+            self.broadcast_estimations(event.concurrency_id)
+
+    def _sort(self, line: EventQueue, turns: FairTurns) -> bool:
+        """Put what waits in the order of the turns; whether that changed anything."""
+        turns.keep({event._id for event in self.event_ids_to_events.values()})
+        before = list(line.queue)
+        line.queue.sort(key=lambda event: turns.tag(event._id))
+        return line.queue != before
+
+    def _turns_of(self, event: Event) -> FairTurns:
+        return self._turns.setdefault(event.concurrency_id, FairTurns())
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """Every text under the key "path", however deep it lies."""
+    rest = [value]
+    while rest:
+        one = rest.pop()
+        if isinstance(one, dict):
+            if isinstance(path := one.get("path"), str):
+                yield path
+            rest.extend(one.values())
+        elif isinstance(one, list | tuple):
+            rest.extend(one)
