@@ -69,7 +69,7 @@ class Handlers:
     def show_photo(self, request: gr.Request, rgb_path: str | None):
         """Replace a photograph that the browser cannot show by one that it can."""
         self.remember(request, rgb_path)
-        shown = shown_photo(rgb_path, self.folder) if rgb_path else None
+        shown = shown_photo(rgb_path, self.folder, self.service.read_rgb) if rgb_path else None
         if shown is None:
             return gr.skip()
         self.remember(request, str(shown))

@@ -76,6 +76,7 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
         page.api_open = False  # what has to wait its turn cannot be called past the queue
         store = page.store = SessionStore(folder.path, keep=offered)
         page.uploads = store.uploads
+        store.uploads.on_delete(service.decoded.forget)
         parts, run, exports = _lay_out(service, store, own)
         handlers = Handlers(service, store, own, folder.path, parts)
         _wire(handlers, run)

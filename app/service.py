@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,10 +14,10 @@ import numpy as np
 
 from app.results import Result, XView
 from app.scheduler import Turns
+from app.server.decoding import Decoded, Room, room_for
 from app.server.environment import is_lent
 from app.server.memory import staying
 from app.texts import x_called, x_missing
-from ktb import read_image_rgb, read_x
 from ktb.analysis import Inspection
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # of the examples
-SIZES = 256  # of photographs
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Service:
         self._predictors: dict[str, Predictor] = {}
         self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
         self._computing, self._device = (runtime, precision), device
-        self._size_of = lru_cache(SIZES)(_size_of)
+        self.room, self.decoded = Room(), Decoded()
         self._estimator: DepthEstimator | None = None
         self._estimator_lock = threading.Lock()
         self._lock = threading.Lock()  # of the predictors
@@ -141,15 +139,21 @@ class Service:
         """What a model takes; ValueError for a name that is not offered."""
         return self.config(model).inputs
 
+    def read_rgb(self, path: str) -> np.ndarray:
+        """An RGB image, (H, W, 3) uint8; it cannot be written to."""
+        with self.room.take(room_for(path)):
+            return self.decoded.rgb(path)
+
     def read_x(self, x_files: XFiles, rgb_path: str | None, model: str, options: XOptions = AUTO) -> XView:
         """What this model would get of X, at the photograph's size if there is one yet.
 
         Only the header of a checkpoint is read, not its weights.
         """
-        raw = read_x(_files(x_files), options=options)
-        size = self._size(rgb_path) if rgb_path else None
-        inputs = self.inputs(model)
-        return _view(raw, encode_x(raw, inputs, size, options), inputs, options)
+        inputs, files = self.inputs(model), _files(x_files)
+        with self.room.take(room_for(rgb_path, *files)):
+            raw = self.decoded.x(files, options)
+            size = self.decoded.rgb(rgb_path).shape[:2] if rgb_path else None
+            return _view(raw, encode_x(raw, inputs, size, options), inputs, options)
 
     def look_at(
         self,
@@ -163,27 +167,11 @@ class Service:
         if not rgb_path or not _files(x_files):
             raise ValueError("an alignment needs both: upload the photograph and its X first.")
         plain = replace(options, matrix=None, calibration=None)
-        rgb, raw = read_image_rgb(rgb_path), read_x(_files(x_files), options=plain)
-        inputs = self.inputs(model)
-        own = _edges_of(encode_x(raw, inputs, None, plain))
-        size = rgb.shape[:2]
-        if alignment is None:
-            found = estimate_alignment(rgb, own)
-            before = alignment_overlay(rgb, own, found.start)
-            if not found.improves:
-                return None, Overlays(before, None, found.message)
-            after = alignment_overlay(rgb, own, found.matrix)
-            return Alignment(found.matrix, name="estimated"), Overlays(before, after, found.message)
-        aligned = encode_x(raw, inputs, size, alignment.applied_to(plain))  # refuses what cannot be
-        try:
-            unaligned = encode_x(raw, inputs, size, plain)
-            before = alignment_overlay(rgb, _edges_of(unaligned), np.eye(3))
-        except InputError:  # other proportions: there is nothing to compare with
-            before = None
-        after = alignment_overlay(rgb, _edges_of(aligned), np.eye(3))
-        if alignment.matrix is not None:
-            after = alignment_overlay(rgb, own, alignment.matrix)
-        return alignment, Overlays(before, after, alignment.summary)
+        inputs, files = self.inputs(model), _files(x_files)
+        with self.room.take(room_for(rgb_path, *files)):
+            return _looked_at(
+                self.decoded.rgb(rgb_path), self.decoded.x(files, plain), inputs, plain, alignment
+            )
 
     def segment(
         self,
@@ -208,22 +196,18 @@ class Service:
         files = _files(x_files)
         if source == "file" and not files:
             raise MissingX(x_missing(predictor.model.config.inputs))
-        rgb = read_image_rgb(rgb_path)
         raw = None
-        if source == "file":
-            raw = read_x(files, options=options)
-        elif source == "estimate":
+        with self.room.take(room_for(rgb_path, *(files if source == "file" else ()))):
+            rgb = self.decoded.rgb(rgb_path)
+            if source == "file":
+                raw = self.decoded.x(files, options)
+        if source == "estimate":
             raw = self._estimate(rgb)
         prediction = predictor(rgb, raw, options=options)
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
         look = Inspection(prediction) if prediction.trace else None
         return Result(rgb, name, prediction, look, view, model)
-
-    def _size(self, rgb_path: str) -> tuple[int, int]:
-        """Height and width of a photograph; every reading of X asks, and a file has to be decoded for it."""
-        changed = Path(rgb_path).stat().st_mtime_ns if Path(rgb_path).is_file() else None
-        return self._size_of(rgb_path, changed)
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         """Depth estimated from the RGB image, when it is this job's turn.
@@ -261,9 +245,28 @@ def _network() -> ModuleType:
     return predictors
 
 
-def _size_of(rgb_path: str, changed: int | None) -> tuple[int, int]:
-    """Height and width of an image file; `changed`, when it was written, tells a cache of another content."""
-    return read_image_rgb(rgb_path).shape[:2]
+def _looked_at(
+    rgb: np.ndarray, raw: RawX, inputs: InputConfig, plain: XOptions, alignment: Alignment | None
+) -> tuple[Alignment | None, Overlays]:
+    own = _edges_of(encode_x(raw, inputs, None, plain))
+    size = rgb.shape[:2]
+    if alignment is None:
+        found = estimate_alignment(rgb, own)
+        before = alignment_overlay(rgb, own, found.start)
+        if not found.improves:
+            return None, Overlays(before, None, found.message)
+        after = alignment_overlay(rgb, own, found.matrix)
+        return Alignment(found.matrix, name="estimated"), Overlays(before, after, found.message)
+    aligned = encode_x(raw, inputs, size, alignment.applied_to(plain))  # refuses what cannot be
+    try:
+        unaligned = encode_x(raw, inputs, size, plain)
+        before = alignment_overlay(rgb, _edges_of(unaligned), np.eye(3))
+    except InputError:  # other proportions: there is nothing to compare with
+        before = None
+    after = alignment_overlay(rgb, _edges_of(aligned), np.eye(3))
+    if alignment.matrix is not None:
+        after = alignment_overlay(rgb, own, alignment.matrix)
+    return alignment, Overlays(before, after, alignment.summary)
 
 
 def _view(raw: RawX | None, reading: XReading, inputs: InputConfig, options: XOptions) -> XView:

@@ -99,6 +99,7 @@ class Uploads:
         self.root, self.limits = root.resolve(), limits or UploadLimits()
         self._offered = [path.resolve() for path in offered]
         self._clock = clock
+        self._on_delete: list[Callable[[Path], object]] = []
         self._lock = threading.Lock()
         self._sizes: dict[Path, int] = {}
         self._owners: dict[Path, str] = {}
@@ -107,6 +108,10 @@ class Uploads:
         self._held = 0  # sum of the sizes
         self._coming = 0
         self._by_address: Counter[str] = Counter()  # bytes that lie here or come in
+
+    def on_delete(self, callback: Callable[[Path], object]) -> None:
+        """Let `callback` be told every file that was deleted."""
+        self._on_delete.append(callback)
 
     @property
     def total_bytes(self) -> int:
@@ -189,6 +194,8 @@ class Uploads:
                 for known in (self._owners, self._unused):
                     known.pop(resolved, None)
             resolved.unlink(missing_ok=True)
+            for callback in self._on_delete:
+                callback(resolved)
             with suppress(OSError):  # another upload lies there
                 while (resolved := resolved.parent) != self.root:
                     resolved.rmdir()

@@ -14,7 +14,6 @@ from app.results import Result
 from app.service import Service, XFiles, XSource
 from app.tabs.what_if import SHOWN, base_run, is_stale
 from app.widgets.x_form import XForm, x_options
-from ktb import read_image_rgb
 from ktb.inputs import XOptions
 
 SET_OPACITY = "(v) => document.getElementById('ktb-compare').style.setProperty('--ktb-opacity', v)"
@@ -59,7 +58,7 @@ def check_same_pair(
     options: XOptions,
 ) -> None:
     """Refuse (ValueError) to compare a result with a run on other inputs or options."""
-    same = bool(rgb_path) and np.array_equal(read_image_rgb(rgb_path), result.rgb)
+    same = bool(rgb_path) and np.array_equal(service.read_rgb(rgb_path), result.rgb)
     same = same and source == SOURCES[result.prediction.x.origin]
     if same and source == "file":
         same = bool(x_files)

@@ -13,6 +13,7 @@ from app.layout import FilesPlace
 from app.panels.ground_truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
 from app.results import Result
+from app.server.decoding import room_for
 from ktb.analysis.ground_truth import read_truth
 
 NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
@@ -50,7 +51,8 @@ def build(context: Context) -> None:
             return EMPTY, known
         if not path:
             return NO_TRUTH, None
-        return _panel(result, path, said), _fingerprint(result)
+        with context.service.room.take(room_for(path)):
+            return _panel(result, path, said), _fingerprint(result)
 
     def after_run(request: gr.Request, path: str | None, said: str, known: int | None):
         result = context.store.result(request.session_hash)

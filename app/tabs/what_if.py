@@ -12,8 +12,8 @@ from app.handlers import PROGRESS, shows_errors
 from app.layout import FilesPlace, waiting_place
 from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
 from app.results import Result
+from app.server.decoding import room_for
 from app.widgets.x_form import XForm, x_options
-from ktb import read_x
 from ktb.analysis.counterfactual import Change, run
 from ktb.inputs import XReading
 
@@ -79,7 +79,9 @@ class WhatIf:
 
     def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> XReading:
         options = x_options(XForm(*values))
-        return predictor.read(read_x(files, options=options), result.rgb.shape[:2], options)
+        service = self.service
+        with service.room.take(room_for(*files)):
+            return predictor.read(service.decoded.x(files, options), result.rgb.shape[:2], options)
 
 
 def base_run(result: Result | None) -> Result:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 MAX_LETTERS = 64
+asking: ContextVar[str] = ContextVar("asking", default="")
+"""The address whose request is being answered, also in the threads that work for it; "" for the queue."""
 
 
 def client_address(scope: Scope, proxies: int = 0) -> str:
@@ -27,6 +31,7 @@ def note_address(scope: Scope, proxies: int) -> str:
     """`client_address`, kept with the request for all who ask later."""
     address = client_address(scope, proxies)
     scope.setdefault("state", {})["address"] = address
+    asking.set(address)
     return address
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from ktb.inputs import InputError, read_image_rgb
@@ -19,15 +21,16 @@ def browser_shows(path: Path) -> bool:
     return start.startswith(_SHOWN) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
-def shown_photo(path: str, folder: Path) -> Path | None:
+def shown_photo(path: str, folder: Path, read: Callable[[str], np.ndarray] = read_image_rgb) -> Path | None:
     """A PNG of the photograph, with equal pixels, in a new folder below `folder`.
 
-    None if the browser shows the file itself, or if it cannot be read: the run says why.
+    None if the browser shows the file itself, or if it cannot be read: the run says why. `read` gives the
+    pixels, (H, W, 3) uint8.
     """
     try:
         if browser_shows(Path(path)):
             return None
-        rgb = read_image_rgb(path)
+        rgb = read(path)
     except (InputError, OSError):
         return None
     png = Path(tempfile.mkdtemp(dir=folder)) / f"{Path(path).stem}.png"

@@ -1,0 +1,177 @@
+"""Reading of uploads within a bound of memory, and each decoded once for all who ask for it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from app.web.client_address import asking
+from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
+from ktb.inputs.limits import FREE_EXPANSION, MAX_DECODED_BYTES, MAX_EXPANSION
+
+ROOM_BYTES = 2**30
+KEPT_BYTES = 256 * 2**20
+COPIES = 3
+"""Of a decoded file, that decoding and encoding hold at the most."""
+Value = TypeVar("Value")
+
+
+class Room:
+    """So many bytes for all who read files at the same time.
+
+    What needs more than there is waits until it is alone. Next is whose address holds least, then who came
+    first: an address that reads much does not keep the others waiting.
+    """
+
+    def __init__(self, total: int = ROOM_BYTES):
+        self._total, self._taken = total, 0
+        self._by_address: Counter[str] = Counter()
+        self._waiting: list[tuple[str, int]] = []
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, count: int) -> Iterator[None]:
+        """Hold the bytes; waits until they are there."""
+        address = asking.get()
+        me = (address, count)
+        with self._changed:
+            self._waiting.append(me)
+            try:
+                self._changed.wait_for(lambda: self._next() is me and self._fits(count))
+                self._add(address, count)
+            finally:
+                self._waiting = [one for one in self._waiting if one is not me]
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._add(address, -count)
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[str, int]:
+        return min(self._waiting, key=lambda one: self._by_address[one[0]])
+
+    def _fits(self, count: int) -> bool:
+        return not self._taken or self._taken + count <= self._total
+
+    def _add(self, address: str, count: int) -> None:
+        self._taken += count
+        self._by_address[address] += count
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
+class Decoded:
+    """What was decoded last, as long as its file is there; several who want the same wait for one decoding.
+
+    The arrays belong to all who asked and cannot be written to.
+
+    Args:
+        max_bytes: of what is kept; the longest unused goes.
+    """
+
+    def __init__(self, max_bytes: int = KEPT_BYTES):
+        self._max_bytes, self._bytes = max_bytes, 0
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._coming: dict[Hashable, Future] = {}
+        self._by_path: dict[str, set[Hashable]] = {}
+        self._lock = threading.Lock()
+
+    def rgb(self, path: str) -> np.ndarray:
+        """As `ktb.read_image_rgb`."""
+        return self._once(("rgb",), [path], lambda: read_image_rgb(path))
+
+    def x(self, files: Sequence[str], options: XOptions = AUTO) -> RawX:
+        """As `ktb.read_x`."""
+        said = (options.modality == "event", options.columns, options.time_unit, options.sensor_hw)
+        return self._once(
+            ("x", *said, options.window_ms), files, lambda: read_x(list(files), options=options)
+        )
+
+    def forget(self, path: Path) -> None:
+        """Drop what was decoded of a file."""
+        with self._lock:
+            for key in self._by_path.pop(str(path), ()):
+                self._drop(key)
+
+    def _once(self, kind: tuple, paths: Sequence[str], make: Callable[[], Value]) -> Value:
+        try:
+            states = [(str(Path(path).resolve()), os.stat(path).st_mtime_ns) for path in paths]
+        except (OSError, ValueError):  # making it says what is wrong
+            return make()
+        key = (kind, *states)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+            coming, is_mine = self._coming.get(key), False
+            if coming is None:
+                coming, is_mine = self._coming.setdefault(key, Future()), True
+        if not is_mine:
+            return coming.result()
+        try:
+            value = make()
+        except BaseException as error:
+            with self._lock:
+                del self._coming[key]
+            coming.set_exception(error)
+            raise
+        with self._lock:
+            del self._coming[key]
+            self._keep(key, value, [path for path, _ in states])
+        coming.set_result(value)
+        return value
+
+    def _keep(self, key: Hashable, value: Any, paths: Iterable[str]) -> None:
+        count = 0
+        for array in _arrays(value):
+            array.setflags(write=False)
+            count += array.nbytes
+        if count > self._max_bytes or not all(os.path.exists(path) for path in paths):  # deleted meanwhile
+            return
+        self._kept[key] = value, count
+        self._bytes += count
+        for path in paths:
+            self._by_path.setdefault(path, set()).add(key)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Hashable) -> None:
+        if found := self._kept.pop(key, None):
+            self._bytes -= found[1]
+            for path, _ in key[1:]:  # type: ignore[index]
+                keys = self._by_path.get(path, set())
+                keys.discard(key)
+                if not keys:
+                    self._by_path.pop(path, None)
+
+
+def room_for(*files: str | None) -> int:
+    """Bytes that reading these files takes at the most, from what is stored."""
+    return COPIES * sum(_most(file) for file in files if file)
+
+
+def _most(file: str) -> int:
+    try:
+        stored = os.stat(file).st_size
+    except (OSError, ValueError):  # whoever reads it says what is wrong
+        return 0
+    return min(MAX_DECODED_BYTES, max(FREE_EXPANSION, MAX_EXPANSION * stored))
+
+
+def _arrays(value: Any) -> Iterator[np.ndarray]:
+    if isinstance(value, np.ndarray):
+        yield value
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield from _arrays(getattr(value, one.name))
