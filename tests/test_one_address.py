@@ -14,8 +14,9 @@ import pytest
 from served import serving
 
 from app.gradio_ext import unread
-from app.gradio_ext.fair_queue import FairTurns, paths_in
+from app.gradio_ext.fair_queue import paths_in
 from app.gradio_ext.unread import UnreadAnswers
+from app.server.fair_turns import FairTurns
 from app.server.housekeeping import IdleStates, tidy
 from app.server.sessions import SessionStore
 from app.server.uploads import UploadLimits
@@ -246,6 +247,9 @@ def test_a_pause_saves_no_turns_and_what_was_cancelled_costs_none():
     turns.keep(set())
     turns.add("c20", "c", 1.0)
     turns.add("d0", "d", 1.0)
+    assert turns.tag("c20") == turns.tag("d0")
+    turns.add("c21", "c", 1.0)
+    turns.keep({"c20", "d0"})  # cancelling what is behind moves nothing forward
     assert turns.tag("c20") == turns.tag("d0")
 
 

@@ -15,6 +15,7 @@ from gradio.queueing import Event, EventQueue, Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage, ProcessGeneratingMessage
 
 from app.gradio_ext.unread import UnreadAnswers, in_file
+from app.server.fair_turns import FairTurns
 from app.web.client_address import noted_address
 
 SHARE, LEAST = 4, 16
@@ -22,52 +23,6 @@ SHARE, LEAST = 4, 16
 FIRST_GUESS = 1.0
 """Seconds that an event takes, until one of its kind was run."""
 TOO_MANY = "{} runs of your address wait already. Wait until one of them is done, then try again."
-
-
-class FairTurns:
-    """In which order events are run: each address gets the same time, whatever it asks for.
-
-    Start-time fair queueing: an event's tag is when it would begin if its address had a share of its own of
-    the machine; the lowest tag goes first. What an address gets beyond its share it pays with later events.
-    """
-
-    def __init__(self) -> None:
-        self._now = 0.0  # tag of what was begun last
-        self._ends: dict[str, float] = {}  # address → when its last event would end
-        self._tags: dict[str, tuple[str, float, float]] = {}  # event → address, tag, expected seconds
-
-    def add(self, event: str, address: str, expected: float) -> None:
-        """Give a new event its tag."""
-        tag = max(self._now, self._ends.get(address, 0.0))
-        self._tags[event], self._ends[address] = (address, tag, expected), tag + expected
-
-    def tag(self, event: str) -> float:
-        """Lower goes first."""
-        return self._tags[event][1] if event in self._tags else 0.0
-
-    def begin(self, event: str) -> None:
-        """Note that an event is run."""
-        self._now = max(self._now, self.tag(event))
-
-    def end(self, event: str, seconds: float) -> None:
-        """Note what an event took; the address pays or gets the difference."""
-        if event in self._tags:
-            address, _, expected = self._tags.pop(event)
-            self._shift(address, seconds - expected)
-
-    def keep(self, events: set[str]) -> None:
-        """Forget all events but these: the others were cancelled, and cost nothing."""
-        for event in [event for event in self._tags if event not in events]:
-            address, _, expected = self._tags.pop(event)
-            self._shift(address, -expected)
-        used = {address for address, _, _ in self._tags.values()}
-        self._ends = {one: end for one, end in self._ends.items() if one in used or end > self._now}
-
-    def _shift(self, address: str, seconds: float) -> None:
-        for event, (whose, tag, expected) in self._tags.items():
-            if whose == address:
-                self._tags[event] = whose, tag + seconds, expected
-        self._ends[address] = self._ends.get(address, 0.0) + seconds
 
 
 class FairQueue(Queue):

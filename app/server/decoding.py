@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from app.server.fair_turns import FairTurns
 from app.web.client_address import asking
 from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
 from ktb.inputs.limits import FREE_EXPANSION, MAX_DECODED_BYTES, MAX_EXPANSION
@@ -28,47 +29,44 @@ Value = TypeVar("Value")
 class Room:
     """So many bytes for all who read files at the same time.
 
-    What needs more than there is waits until it is alone. Next is whose address holds least, then who came
-    first: an address that reads much does not keep the others waiting.
+    What needs more than there is waits until it is alone. Addresses take turns, by bytes: one that reads much
+    does not keep the others waiting.
     """
 
     def __init__(self, total: int = ROOM_BYTES):
         self._total, self._taken = total, 0
-        self._by_address: Counter[str] = Counter()
-        self._waiting: list[tuple[str, int]] = []
+        self._turns = FairTurns()
+        self._waiting: list[object] = []
         self._changed = threading.Condition()
 
     @contextmanager
     def take(self, count: int) -> Iterator[None]:
         """Hold the bytes; waits until they are there."""
-        address = asking.get()
-        me = (address, count)
+        me = object()
         with self._changed:
             self._waiting.append(me)
+            self._turns.add(me, asking.get(), count)
             try:
-                self._changed.wait_for(lambda: self._next() is me and self._fits(count))
-                self._add(address, count)
+                self._changed.wait_for(lambda: self._is_next(me) and self._fits(count))
+                self._turns.begin(me)
+                self._turns.end(me, count)
+                self._taken += count
             finally:
-                self._waiting = [one for one in self._waiting if one is not me]
+                self._waiting.remove(me)
+                self._turns.keep(self._waiting)
                 self._changed.notify_all()
         try:
             yield
         finally:
             with self._changed:
-                self._add(address, -count)
+                self._taken -= count
                 self._changed.notify_all()
 
-    def _next(self) -> tuple[str, int]:
-        return min(self._waiting, key=lambda one: self._by_address[one[0]])
+    def _is_next(self, one: object) -> bool:
+        return min(self._waiting, key=self._turns.tag) is one
 
     def _fits(self, count: int) -> bool:
         return not self._taken or self._taken + count <= self._total
-
-    def _add(self, address: str, count: int) -> None:
-        self._taken += count
-        self._by_address[address] += count
-        if not self._by_address[address]:
-            del self._by_address[address]
 
 
 class Decoded:
