@@ -13,6 +13,7 @@ import pytest
 
 from app import service as service_module
 from app.service import Service
+from ktb.inputs import read_image_rgb, read_x
 from ktb.inputs.types import RawX
 
 ROOT = Path(__file__).parents[1]
@@ -43,8 +44,8 @@ assert not service.loaded, "the network was loaded"
 
 def test_the_service_reads_x_as_the_predictor_does():
     service = Service()
-    photo = service_module.read_image_rgb(PAIR[0])
-    own = service.predictor(MODEL).read(service_module.read_x(PAIR[1]), photo.shape[:2])
+    photo = read_image_rgb(PAIR[0])
+    own = service.predictor(MODEL).read(read_x(PAIR[1]), photo.shape[:2])
     found = service.read_x(PAIR[1], PAIR[0], MODEL).reading
     np.testing.assert_array_equal(found.image, own.image)
     np.testing.assert_array_equal(found.preview, own.preview)
