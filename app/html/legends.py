@@ -27,23 +27,16 @@ KINDS: tuple[tuple[Color, str, str], ...] = (
 """Colour, name and meaning of each value of `ktb.analysis.agreement.disagreement_map`."""
 
 
-def indexed_tag(
-    index: np.ndarray, palette: Sequence[Color], alt: str, checkpoint: str, css_class: str = "ktb-view"
-) -> str:
-    """An <img> of an indexed PNG: (H, W) uint8 into a palette of at most 256 colours."""
-    return image_tag(index, alt, checkpoint, css_class, palette)
-
-
 def mask_tag(prediction: Prediction, branch: str, css_class: str = "ktb-view") -> str:
     """A branch's classes in their colours as picture."""
     labels = display_size(prediction.labels[branch], smooth=False)
-    return indexed_tag(labels, prediction.palette, f"{branch} mask", prediction.model, css_class)
+    return image_tag(labels, f"{branch} mask", prediction.model, css_class, prediction.palette)
 
 
 def kinds_tag(kinds: np.ndarray, alt: str, checkpoint: str, css_class: str = "ktb-view") -> str:
     """A disagreement map (H, W) as picture."""
     colors = [color for color, _, _ in KINDS]
-    return indexed_tag(display_size(kinds, smooth=False), colors, alt, checkpoint, css_class)
+    return image_tag(display_size(kinds, smooth=False), alt, checkpoint, css_class, colors)
 
 
 def scalar_tag(
@@ -72,7 +65,7 @@ def scalar_tag(
         lines = outline_boundaries(labels, np.zeros((*labels.shape, 3), np.uint8))
         index[lines[..., 0] > 0] = STEPS + 1
     palette = [tuple(map(int, color)) for color in scalar_to_colors(np.linspace(0, 1, STEPS + 1), 0, 1, cmap)]
-    return indexed_tag(index, [*palette, OUTLINE], alt, checkpoint, css_class)
+    return image_tag(index, alt, checkpoint, css_class, [*palette, OUTLINE])
 
 
 def scale_html(cmap: Cmap, low: str, high: str) -> str:

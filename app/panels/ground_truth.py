@@ -7,8 +7,8 @@ import html
 import numpy as np
 
 from app.glossary import term
-from app.html.images import display_size, figure_tag
-from app.html.legends import indexed_tag, legend_html
+from app.html.images import display_size, figure_tag, image_tag
+from app.html.legends import legend_html
 from app.html.swatch import swatch
 from app.html.zip_links import IGNORED, bundle_link, truth_files
 from app.panels.x_input import warnings_box
@@ -92,7 +92,7 @@ def _figure(
     colors = [color for color, _, _ in entries]
     shown = display_size(kinds, smooth=False)
     index = np.where(shown == IGNORE_INDEX, len(colors), shown).astype(np.uint8)
-    figure = figure_tag(indexed_tag(index, [*colors, IGNORED], alt, checkpoint), title, "")
+    figure = figure_tag(image_tag(index, alt, checkpoint, "ktb-view", [*colors, IGNORED]), title, "")
     return f"<div>{figure}{legend_html(entries, scored_shares(kinds, len(entries)))}</div>"
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from app.glossary import explain, term
 from app.html.images import display_size, image_tag, save_button
 from app.html.legends import (
-    indexed_tag,
     kinds_tag,
     mask_tag,
     scalar_tag,
@@ -116,7 +115,7 @@ def _numbers(result: Result) -> str:
     """The classes as grey levels; the legend's script reads them from the red channel."""
     labels = display_size(result.prediction.labels["fused"], smooth=False)
     grey = [(level,) * 3 for level in range(256)]
-    return indexed_tag(labels, grey, "", result.prediction.model, "ktb-numbers")
+    return image_tag(labels, "", result.prediction.model, "ktb-numbers", grey)
 
 
 def _title(result: Result, key: str) -> str:
