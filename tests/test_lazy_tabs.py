@@ -21,6 +21,7 @@ from app.service import Service
 from app.tabs import branches, x_input
 from app.tabs import result as result_tab
 from app.tabs.fusion import FusionTab
+from app.widgets.downloads import export_file
 from ktb.analysis import Inspection
 
 MODEL = "ktb-lite-nyuv2-depth"
@@ -295,6 +296,18 @@ def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, mon
     assert calls == [0]
     assert [maps.level for maps in fresh.inspection.all_maps()] == [0, 1, 2, 3]
     assert calls == [0, 1, 2, 3]
+
+
+def test_tabs_and_downloads_compute_each_level_once(result, monkeypatch):
+    calls, make = [], ktb.analysis.level_maps.level_maps
+    monkeypatch.setattr(
+        ktb.analysis.level_maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
+    )
+    fresh = replace(result, inspection=Inspection(result.prediction))
+    result_panel(fresh, "balance")
+    for kind in ("npz", "html", "svg"):
+        export_file(fresh, kind, {}, {})
+    assert sorted(calls) == [0, 1, 2, 3]
 
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
