@@ -19,8 +19,9 @@ from app.panels.what_if import describe, describe_deciding, what_if_panel
 from app.service import Service
 from ktb import Predictor, XOptions, load_model
 from ktb.analysis.comparison import VERDICTS, ChangedClass, deciding, difference
-from ktb.analysis.counterfactual import Change, apply, blurred, darkened, run, shifted
+from ktb.analysis.counterfactual import Change, apply, run, shifted
 from ktb.config import BRANCHES
+from ktb.inputs.perturb import blurred, darkened
 from ktb.outputs.files import result_files
 
 MODEL = "ktb-lite-nyuv2-depth"

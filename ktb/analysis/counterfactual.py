@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
-import cv2
 import numpy as np
 
 from ktb.inference.prediction import Drop, Prediction
 from ktb.inputs import XReading
 from ktb.inputs.encoders.depth import fill_holes
+from ktb.inputs.perturb import blurred, darkened, translated
 from ktb.visualize import NO_VALUE_RGB
 
 if TYPE_CHECKING:
@@ -105,21 +105,6 @@ def run(predictor: Predictor, change: Change, rgb: np.ndarray, reading: XReading
     return predictor(changed_rgb, changed_x, trace=False, drop=change.drop)
 
 
-def darkened(rgb: np.ndarray, share: float) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB with a share (0..1) of its linear light taken away."""
-    if not share:
-        return rgb
-    value = np.arange(256) / 255
-    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4) * (1 - share)
-    back = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * back).astype(np.uint8)[rgb]
-
-
-def blurred(rgb: np.ndarray, sigma: float) -> np.ndarray:
-    """(H, W, 3) uint8 blurred by a Gaussian of sigma pixels, borders reflected."""
-    return cv2.GaussianBlur(rgb, (0, 0), sigma) if sigma else rgb
-
-
 def shifted(reading: XReading, shift_xy: tuple[int, int]) -> XReading:
     """X moved by (right, down) pixels, as `Change` says; also its preview, holes and metres.
 
@@ -135,27 +120,17 @@ def shifted(reading: XReading, shift_xy: tuple[int, int]) -> XReading:
             f"moved by {_moved((right, down))}, nothing of X would stay in its {width} x {height} pixels"
         )
     is_depth = reading.depth is not None or reading.encoding in ("depth", "hha")
-    image = _moved_array(reading.image, right, down, np.nan if is_depth else 0)
+    image = translated(reading.image, right, down, np.nan if is_depth else 0)
     holes = np.zeros((height, width), bool) if reading.holes is None else reading.holes
     depth = reading.depth
     return replace(
         reading,
         image=fill_holes(image) if is_depth else image,
-        preview=_moved_array(reading.preview, right, down, NO_VALUE_RGB),
-        holes=_moved_array(holes, right, down, True),
-        depth=depth and replace(depth, metres=_moved_array(depth.metres, right, down, np.nan)),
+        preview=translated(reading.preview, right, down, NO_VALUE_RGB),
+        holes=translated(holes, right, down, True),
+        depth=depth and replace(depth, metres=translated(depth.metres, right, down, np.nan)),
         summary=f"{reading.summary}; moved by {_moved((right, down))}",
     )
-
-
-def _moved_array(values: np.ndarray, right: int, down: int, fill) -> np.ndarray:
-    height, width = values.shape[:2]
-    out = np.empty_like(values)
-    out[:] = fill
-    out[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)] = values[
-        max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)
-    ]
-    return out
 
 
 def _moved(shift_xy: tuple[int, int]) -> str:

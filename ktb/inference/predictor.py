@@ -21,7 +21,7 @@ from ktb.inference.preprocess import (
     Prepared,
     check_rgb,
     fitting_size,
-    resize_for_network,
+    to_network,
 )
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName, make_runtime
 from ktb.inference.runtimes.eager import autocast
@@ -219,8 +219,7 @@ class Predictor:
         """
 
         def upload() -> tuple[Tensor, Tensor]:
-            rgb_tensor = self._to_network(rgb.astype(np.float32) / 255, network_hw)
-            x_tensor = self._to_network(reading.image, network_hw)
+            rgb_tensor, x_tensor = (to_network(v, network_hw, self._device) for v in (rgb, reading.image))
             return self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor)
 
         return self.with_enough_memory(upload, network_hw)
@@ -261,9 +260,3 @@ class Predictor:
             with autocast(self.model, self.runtime.precision):
                 return tiled_forward(self.model, **inputs, tile=self.tile)
         return self.runtime(**inputs)
-
-    def _to_network(self, image: np.ndarray, network_hw: tuple[int, int]) -> Tensor:
-        resized = torch.from_numpy(np.ascontiguousarray(resize_for_network(image, network_hw)))
-        if self._device.type == "cuda":
-            resized = resized.pin_memory()  # its upload runs beside what the card does
-        return resized.to(self._device, non_blocking=True).permute(2, 0, 1)[None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from ktb.inputs import XReading
@@ -76,6 +77,23 @@ def resize_for_network(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarra
     averages = image.shape[0] >= 2 * size_hw[0]
     interpolation = cv2.INTER_AREA if averages else cv2.INTER_LINEAR
     return cv2.resize(image, (size_hw[1], size_hw[0]), interpolation=interpolation)
+
+
+def to_network(image: np.ndarray, size_hw: tuple[int, int], device: torch.device) -> Tensor:
+    """An image on the network's scale → (1, 3, h, w) float32 of this size on the device, not yet normalised.
+
+    Args:
+        image: (H, W, 3) uint8, or (H, W) or (H, W, 3) float32 on the 0..1 scale; one channel is repeated.
+    """
+    if image.dtype == np.uint8:
+        image = image.astype(np.float32) / 255
+    resized = resize_for_network(image, size_hw)
+    if resized.ndim == 2:
+        resized = np.repeat(resized[..., None], 3, axis=-1)
+    tensor = torch.from_numpy(np.ascontiguousarray(resized))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # its upload runs beside what the GPU computes
+    return tensor.to(device, non_blocking=True).permute(2, 0, 1)[None]
 
 
 def check_rgb(rgb: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,12 @@ class KTBOutput:
     trace: tuple[FusionTrace, ...] | None = None
     prompts: tuple[Tensor, ...] | None = None
     runtime: str = "eager"
+
+
+LevelFunction = Callable[[Tensor, int, bool], Sequence[Tensor]]
+"""As `KTB.level_features`."""
+HeadFunction = Callable[[str, Sequence[Tensor]], Tensor]
+"""As `KTB.head_logits`."""
 
 
 class KTB(nn.Module):
@@ -119,21 +125,27 @@ class KTB(nn.Module):
         logits_hw: tuple[int, int],
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
+        level_features: LevelFunction | None = None,
+        head_logits: HeadFunction | None = None,
     ) -> KTBOutput:
-        """The network after patch embedding: tokens (2B, h, w, C), rgb samples first; the rest as forward."""
+        """The network after patch embedding.
+
+        Args:
+            tokens: (2B, h, w, C), rgb samples first.
+            logits_hw, trace, branches: as forward.
+            level_features, head_logits: other ways to compute the methods of these names, such as in tiles.
+        """
+        level_features, head_logits = level_features or self.level_features, head_logits or self.head_logits
         feats: dict[str, list[Tensor]] = {branch: [] for branch in BRANCHES}
         traces, prompts = [], []
         for level, dscf in enumerate(self.dscf):
-            tokens, change = self.stage(tokens, level, trace)
-            if change is not None:
-                prompts.append(change)
-            stage_rgb, stage_x = split_streams(tokens)
-            feats["rgb"].append(self._normed("rgb", level, stage_rgb))
-            feats["x"].append(self._normed("x", level, stage_x))
-            fused, level_trace = dscf(feats["rgb"][-1], feats["x"][-1], trace)
-            feats["fused"].append(self._normed("fused", level, fused))
+            tokens, rgb, modal_x, *change = level_features(tokens, level, trace)
+            prompts += change
+            fused, level_trace = dscf(rgb, modal_x, trace)
             traces.append(level_trace)
-        logits = {branch: _upsampled(self.heads[branch](feats[branch]), logits_hw) for branch in branches}
+            for branch, values in zip(BRANCHES, (self._normed("fused", level, fused), rgb, modal_x)):
+                feats[branch].append(values)
+        logits = {branch: _upsampled(head_logits(branch, feats[branch]), logits_hw) for branch in branches}
         return KTBOutput(
             fused=logits.get("fused"),
             rgb=logits.get("rgb"),
@@ -147,7 +159,7 @@ class KTB(nn.Module):
         assert isinstance(norms, nn.ModuleList)
         return norms[level](tokens)
 
-    def stage(self, tokens: Tensor, level: int, trace: bool = False) -> tuple[Tensor, Tensor | None]:
+    def level_features(self, tokens: Tensor, level: int, trace: bool = False) -> Sequence[Tensor]:
         """One level of both streams, before the fusion.
 
         Args:
@@ -155,13 +167,20 @@ class KTB(nn.Module):
             trace: also tell how strongly the prompts changed the tokens, where there are prompts.
 
         Returns:
-            The level's tokens (2B, h', w', C'), and (B, 2, h', w') as `KTBOutput.prompts` or None.
+            The level's tokens (2B, h', w', C'); the normalised features of both streams, (B, h', w', C')
+            each; and (B, 2, h', w') as `KTBOutput.prompts`, where it is wanted.
         """
         tokens = self.backbone.downsample(tokens, level)
         prompted = self.mapa[level](tokens)
         wanted = trace and self.config.fusion.prompts
-        change = _relative_change(tokens, prompted) if wanted else None
-        return self.backbone.blocks(prompted, level), change
+        change = [_relative_change(tokens, prompted)] if wanted else []
+        tokens = self.backbone.blocks(prompted, level)
+        rgb, modal_x = split_streams(tokens)
+        return [tokens, self._normed("rgb", level, rgb), self._normed("x", level, modal_x), *change]
+
+    def head_logits(self, branch: str, feats: Sequence[Tensor]) -> Tensor:
+        """Logits (B, K, h, w) of one head from its features of all levels, at the first level's size."""
+        return self.heads[branch](feats)
 
     def normalize_rgb(self, rgb: Tensor) -> Tensor:
         """(B, 3, H, W) RGB uint8, or float on the 0..1 scale → network input."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
 from ktb.config import BRANCHES
-from ktb.modeling.layers import Reach, split_streams
+from ktb.modeling.layers import Reach
 from ktb.modeling.model import HEAD_STRIDE, KTB, KTBOutput, mask_streams
 
 SIZE_MULTIPLE = 32
@@ -106,17 +107,8 @@ def tiled_forward(
 
     (tokens,) = assemble(embed, grid, cells, model.backbone.reach(None))
     tokens = mask_streams(tokens, mask_rgb, mask_x)
-    feats: dict[str, list[Tensor]] = {branch: [] for branch in BRANCHES}
-    traces, prompts = [], []
-    for level, dscf in enumerate(model.dscf):
-        tokens, stage_rgb, stage_x, *change = _stage(model, tokens, level, trace, cells)
-        prompts += [values.permute(0, 3, 1, 2) for values in change]
-        fused, level_trace = dscf(stage_rgb, stage_x, trace)
-        traces.append(level_trace)
-        for branch, values in zip(BRANCHES, (model.norms["fused"][level](fused), stage_rgb, stage_x)):
-            feats[branch].append(values)
-    logits = {branch: _head(model, branch, feats[branch], cells) for branch in branches}
-    return KTBOutput(**logits, trace=tuple(filter(None, traces)) or None, prompts=tuple(prompts) or None)
+    in_tiles = partial(_level_features, model, cells), partial(_head_logits, model, cells)
+    return model.from_tokens(tokens, grid, trace, branches, *in_tiles)
 
 
 def check_tile(tile: int) -> None:
@@ -125,31 +117,29 @@ def check_tile(tile: int) -> None:
         raise ValueError(f"a tile of {tile} pixels is too small; give at least {MIN_TILE}.")
 
 
-def _stage(model: KTB, tokens: Tensor, level: int, trace: bool, cells: int) -> list[Tensor]:
-    """The level's tokens, the normalised features of both streams, and the prompts' change if traced."""
+def _level_features(model: KTB, cells: int, tokens: Tensor, level: int, trace: bool) -> Sequence[Tensor]:
+    """As `KTB.level_features`."""
     stride = 2 if level else 1
 
     def run(rows: slice, columns: slice) -> Sequence[Tensor]:
-        part = tokens[:, _scaled(rows, stride), _scaled(columns, stride)]
-        after, change = model.stage(part, level, trace)
-        normed = [
-            model.norms[stream][level](half) for stream, half in zip(("rgb", "x"), split_streams(after))
-        ]
-        return [after, *normed, *([] if change is None else [change.permute(0, 2, 3, 1)])]
+        tile = tokens[:, _scaled(rows, stride), _scaled(columns, stride)]
+        after, rgb, modal_x, *change = model.level_features(tile, level, trace)
+        return [after, rgb, modal_x, *(values.permute(0, 2, 3, 1) for values in change)]
 
     size_hw = tuple(side // stride for side in tokens.shape[1:3])
-    return assemble(run, size_hw, cells, model.backbone.reach(level))
+    after, rgb, modal_x, *change = assemble(run, size_hw, cells, model.backbone.reach(level))
+    return [after, rgb, modal_x, *(values.permute(0, 3, 1, 2) for values in change)]
 
 
-def _head(model: KTB, branch: str, feats: Sequence[Tensor], cells: int) -> Tensor:
-    """Logits (B, K, h, w) at the first level's size; a head reads one cell of the coarsest level around."""
+def _head_logits(model: KTB, cells: int, branch: str, feats: Sequence[Tensor]) -> Tensor:
+    """As `KTB.head_logits`; a head reads one cell of the coarsest level around."""
     coarsest = 2 ** (len(feats) - 1)
 
     def run(rows: slice, columns: slice) -> Sequence[Tensor]:
         parts = [
             feat[:, _divided(rows, 2**level), _divided(columns, 2**level)] for level, feat in enumerate(feats)
         ]
-        return [model.heads[branch](parts).permute(0, 2, 3, 1)]
+        return [model.head_logits(branch, parts).permute(0, 2, 3, 1)]
 
     (logits,) = assemble(run, tuple(feats[0].shape[1:3]), cells, Reach(coarsest, coarsest))
     return logits.permute(0, 3, 1, 2)

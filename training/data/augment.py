@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ktb.inputs.perturb import blurred
 from ktb.labels import IGNORE_INDEX
 from training.data.datasets.sample import Sample
 
@@ -57,10 +58,9 @@ def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> 
 
 def blur(image: np.ndarray, sigma: float | None) -> np.ndarray:
     """Gaussian blur of a width in pixels; None is a 3 x 3 kernel."""
-    size, width = (
-        ((3, 3), 0) if sigma is None else ((0, 0), max(sigma, 0.1))
-    )  # cv2 takes 0 as "from the size"
-    return cv2.GaussianBlur(image, size, width)
+    if sigma is None:
+        return cv2.GaussianBlur(image, (3, 3), 0)  # the width that cv2 derives from the kernel
+    return blurred(image, max(sigma, 0.1))
 
 
 def jitter_colors(rgb: np.ndarray, brightness: float, contrast: float, saturation: float) -> np.ndarray:

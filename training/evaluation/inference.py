@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ktb.config import BRANCHES, LEVELS
-from ktb.inference.preprocess import MAX_NETWORK_PIXELS, network_size, resize_for_network
+from ktb.inference.preprocess import MAX_NETWORK_PIXELS, network_size, to_network
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import SIZE_MULTIPLE
 from training.data.datasets.sample import Sample
@@ -136,12 +136,10 @@ class Views:
 def network_input(model: KTB, sample: Sample, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Both images as `ktb.Predictor` prepares them: (1, 3, h, w) float32, normalised, where the model is."""
     device = next(model.parameters()).device
-    images = []
-    for image in (sample.rgb, sample.modal_x):
-        image = resize_for_network(image.astype(np.float32) / 255, size_hw)
-        image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
-        images.append(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(device))
-    return model.normalize_rgb(images[0]), model.normalize_x(images[1])
+    rgb, modal_x = (
+        to_network(image.astype(np.float32) / 255, size_hw, device) for image in (sample.rgb, sample.modal_x)
+    )
+    return model.normalize_rgb(rgb), model.normalize_x(modal_x)
 
 
 def average_windows(

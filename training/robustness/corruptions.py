@@ -18,6 +18,7 @@ import numpy as np
 
 from ktb.config import Modality
 from ktb.inputs import fill_holes
+from ktb.inputs.perturb import blurred, to_linear, to_srgb, translated
 from training.data.datasets.sample import Sample
 
 ELECTRONS = 2000
@@ -126,10 +127,8 @@ def shift(modal_x: np.ndarray, pixels: float, rng: np.random.Generator) -> np.nd
         raise ValueError(
             f"A shift of {pixels} pixels leaves nothing of an image of {width} x {height}: give fewer pixels."
         )
-    dy, dx = ((0, pixels), (0, -pixels), (pixels, 0), (-pixels, 0))[rng.integers(4)]
-    rows = np.clip(np.arange(height) - dy, 0, height - 1)
-    columns = np.clip(np.arange(width) - dx, 0, width - 1)
-    return modal_x[rows][:, columns]
+    down, right = ((0, pixels), (0, -pixels), (pixels, 0), (-pixels, 0))[rng.integers(4)]
+    return translated(modal_x, right, down)
 
 
 def rotate(modal_x: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
@@ -144,8 +143,7 @@ def scale(modal_x: np.ndarray, factor: float, rng: np.random.Generator) -> np.nd
 
 def blur(rgb: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Gaussian blur of `sigma` pixels, out to 4 sigma."""
-    side = 2 * math.ceil(4 * sigma) + 1
-    return cv2.GaussianBlur(rgb, (side, side), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return blurred(rgb, sigma, 2 * math.ceil(4 * sigma) + 1)
 
 
 def motion_blur(rgb: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
@@ -168,13 +166,11 @@ def darken(rgb: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarr
 
     A saturated pixel of the original counts `ELECTRONS`; the gain stays, so that the picture becomes darker.
     """
-    levels = np.arange(256) / 255
-    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    linear = to_linear(np.arange(256) / 255)
     electrons = rng.poisson((linear * factor * ELECTRONS)[rgb]).astype(np.float32)
     electrons += READ_NOISE * rng.standard_normal(rgb.shape, np.float32)
     light = np.clip(electrons / ELECTRONS, 0, 1)
-    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return _stored(encoded * 255, rgb.dtype, 0)
+    return _stored(to_srgb(light) * 255, rgb.dtype, 0)
 
 
 def hole_mask(size_hw: tuple[int, int], fraction: float, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,46 @@
+"""Perturbations of images: less light, blur, a translation. Nothing here is random."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def to_linear(srgb: np.ndarray) -> np.ndarray:
+    """sRGB values 0..1 as linear light 0..1 (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(light: np.ndarray) -> np.ndarray:
+    """Linear light 0..1 as sRGB values 0..1; the inverse of `to_linear`."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def darkened(rgb: np.ndarray, fraction: float) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB with a fraction (0..1) of its linear light taken away."""
+    if not fraction:
+        return rgb
+    light = to_linear(np.arange(256) / 255) * (1 - fraction)
+    return np.rint(255 * to_srgb(light)).astype(np.uint8)[rgb]
+
+
+def blurred(image: np.ndarray, sigma: float, side: int = 0) -> np.ndarray:
+    """(H, W[, C]) blurred by a Gaussian of `sigma` pixels, borders reflected.
+
+    side: of the kernel in pixels, odd; 0 takes what cv2 derives from sigma and the dtype.
+    """
+    return cv2.GaussianBlur(image, (side, side), sigma) if sigma else image
+
+
+def translated(values: np.ndarray, right: int, down: int, fill: float | tuple | None = None) -> np.ndarray:
+    """(H, W[, C]) moved by whole pixels; what leaves the image is gone.
+
+    fill: the value where nothing came in; None repeats the border.
+    """
+    height, width = values.shape[:2]
+    rows, columns = np.arange(height) - down, np.arange(width) - right
+    out = values[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
+    if fill is not None:
+        out[(rows < 0) | (rows >= height)] = fill
+        out[:, (columns < 0) | (columns >= width)] = fill
+    return out
