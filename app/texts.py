@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-from ktb.config import InputConfig, Modality
+from ktb.config import InputConfig
 from ktb.inputs.types import Origin
-
-_NAMES = {
-    "depth": "depth image",
-    "hha": "HHA image",
-    "thermal": "thermal image",
-    "event": "event frame",
-    "nir": "near-infrared image",
-    "dolp": "image of the degree of polarization",
-    "aolp": "image of the angle of polarization",
-    "lidar": "LiDAR image",
-    "other": "X image",
-}
-MODALITIES = {
-    "depth": "depth",
-    "hha": "HHA",
-    "thermal": "thermal",
-    "event": "events",
-    "nir": "near infrared",
-    "dolp": "degree of polarization",
-    "aolp": "angle of polarization",
-    "lidar": "LiDAR, projected",
-    "other": "a plain picture",
-}
-_POLARIZATION = (
-    "The map as picture or .npy, or the four pictures behind a polarizer at once "
-    "(0, 45, 90, 135 in their names)."
-)
-_HINTS = {
-    "hha": "HHA as 8-bit colour picture, or metric depth, from which it is computed.",
-    "event": "A stream (.npz, .npy, .txt, .csv, .h5, .aedat4), or a frame: 8-bit colour picture of positive "
-    "events, negative events, recency.",
-    "thermal": "8- or 16-bit picture, or .npy of temperatures.",
-    "dolp": _POLARIZATION,
-    "aolp": _POLARIZATION,
-}
+from ktb.modalities import MODALITIES, Modality
 
 
 def x_name(inputs: InputConfig) -> str:
     """A noun for X, such as "depth image"."""
-    return _NAMES[inputs.modality]
+    return MODALITIES[inputs.modality].image
 
 
 def x_called(modality: Modality, origin: Origin) -> str:
     """What X of a result is called: what it was taken for, and whether it was measured."""
     if origin == "missing":
         return "none"
-    return f"ESTIMATED {_NAMES[modality]}" if origin == "estimated" else _NAMES[modality]
+    return f"ESTIMATED {MODALITIES[modality].image}" if origin == "estimated" else MODALITIES[modality].image
 
 
 def x_label(inputs: InputConfig) -> str:
@@ -62,13 +28,13 @@ def x_hint(inputs: InputConfig) -> str:
     """Which files are taken as X."""
     if inputs.encoding == "depth":
         return "Depth as 16-bit PNG or TIFF, .npy, .npz or .exr; nothing is lost on the way in."
-    found = _HINTS.get(inputs.modality)
-    return found or f"The {x_name(inputs)} as 8- or 16-bit picture, or as .npy or .npz with values in 0 to 1."
+    hint = MODALITIES[inputs.modality].hint
+    return hint or f"The {x_name(inputs)} as 8- or 16-bit picture, or as .npy or .npz with values in 0 to 1."
 
 
 def modality_choices(inputs: InputConfig) -> list[tuple[str, str]]:
     """What a user may say that X is; "auto" first."""
-    return [("find out (automatic)", "auto"), *((text, key) for key, text in MODALITIES.items())]
+    return [("find out (automatic)", "auto"), *((info.label, name) for name, info in MODALITIES.items())]
 
 
 def head(inputs: InputConfig) -> str:

@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args
+
+from ktb.modalities import DEFAULT_ENCODINGS as DEFAULT_ENCODINGS
+from ktb.modalities import Encoding, Modality
+from ktb.utils.lazy import resolve
+from ktb.utils.validation import STRICT, OneOf, from_json
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-Modality = Literal["depth", "hha", "thermal", "event", "nir", "dolp", "aolp", "lidar", "other"]
-Encoding = Literal[
-    "depth", "image", "hha", "thermal", "event_frame", "event_voxel", "event_surface", "nir", "dolp", "aolp"
-]
 Polarity = Literal["white", "black"]
 FusionKind = Literal["dscf", "mean"]
-DEFAULT_ENCODINGS: Mapping[Modality, Encoding] = types.MappingProxyType(
-    {
-        "depth": "depth",
-        "hha": "hha",
-        "thermal": "thermal",
-        "event": "event_frame",
-        "nir": "nir",
-        "dolp": "dolp",
-        "aolp": "aolp",
-        "lidar": "image",
-        "other": "image",
-    }
-)
-"""The encoder of each modality, unless a checkpoint names another."""
 LEVELS = 4
 BRANCHES = ("fused", "rgb", "x")
-HEADS: Mapping[str, str] = types.MappingProxyType({"fused": "Fused", "rgb": "RGB head", "x": "X head"})
+HEADS: Mapping[str, str] = MappingProxyType({"fused": "Fused", "rgb": "RGB head", "x": "X head"})
 """Titles of the branches' heads, in every picture and table."""
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
+
+
+class BackboneConfig(Protocol):
+    """What the network reads of a backbone's configuration; one entry of each tuple per level."""
+
+    kind: str
+    adapter_ranks: tuple[int, ...]
+    adapters: bool
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of the tokens that enter each stage's blocks."""
+        ...
+
+    @property
+    def feature_dims(self) -> tuple[int, ...]:
+        """Channels of each stage's output."""
+        ...
+
+    def weight_count(self) -> int:
+        """A lower bound of the number of values."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,33 @@ class LiteConfig:
     def weight_count(self) -> int:
         """Values of one adapter pair per stage, a lower bound of what the configuration adds."""
         return self.adapters * sum(4 * dim * rank for dim, rank in zip(self.stage_dims, self.adapter_ranks))
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """One backbone: how people call it, its configuration's class, and its network as "module:Class"."""
+
+    noun: str
+    config: type[BackboneConfig]
+    network: str
+
+    @property
+    def network_class(self) -> type[Any]:
+        """The network; PyTorch and timm, which take seconds to import, are imported here first."""
+        return resolve(self.network)
+
+
+BACKBONES: Mapping[str, BackboneInfo] = MappingProxyType(
+    {
+        "swin": BackboneInfo("Swin", SwinConfig, "ktb.modeling.backbones.swin:SwinBackbone"),
+        "lite": BackboneInfo(
+            "EfficientNet-Lite0 (tf_efficientnet_lite0)",
+            LiteConfig,
+            "ktb.modeling.backbones.efficientnet_lite:LiteBackbone",
+        ),
+    }
+)
+"""The registry of backbones, by the `kind` of their configuration."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +234,9 @@ class InputConfig:
 class ModelConfig:
     """One network: backbone, fusion, heads, classes and inputs."""
 
+    __pydantic_config__: ClassVar = STRICT
     name: str
-    backbone: SwinConfig | LiteConfig
+    backbone: Annotated[BackboneConfig, OneOf({kind: info.config for kind, info in BACKBONES.items()})]
     fusion: FusionConfig
     num_classes: int
     classes: tuple[str, ...]
@@ -235,7 +272,7 @@ class ModelConfig:
     @staticmethod
     def from_dict(values: dict[str, Any]) -> ModelConfig:
         """Build a configuration, rejecting unknown, missing and wrongly typed keys by name (ValueError)."""
-        return _parse(ModelConfig, values, "configuration")
+        return from_json(ModelConfig, values, "configuration")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -251,51 +288,3 @@ def _require_levels(config: Any, *names: str) -> None:
             len(values) == LEVELS and min(values) >= 1,
             f"{name} is {values}; give {LEVELS} numbers of at least 1, one per level.",
         )
-
-
-def _parse(kind: Any, value: Any, where: str) -> Any:
-    """Turn JSON values into the annotated types, with the key's path in every message."""
-    if kind == SwinConfig | LiteConfig:
-        allowed = {"swin": SwinConfig, "lite": LiteConfig}
-        chosen = value.get("kind") if isinstance(value, dict) else None
-        if not isinstance(chosen, str) or chosen not in allowed:
-            raise ValueError(f"{where}.kind is {chosen!r}; allowed: {', '.join(allowed)}.")
-        kind = allowed[chosen]
-    if dataclasses.is_dataclass(kind):
-        return _parse_dataclass(kind, value, where)
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} is {value!r}; expected a list.")
-        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
-        if len(kinds) != len(value):
-            raise ValueError(f"{where} has {len(value)} entries; expected {len(kinds)}.")
-        return tuple(_parse(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value)))
-    if origin is Literal:
-        if value not in args:
-            raise ValueError(f"{where} is {value!r}; allowed: {', '.join(map(str, args))}.")
-        return value
-    expected = args if origin is types.UnionType else (kind,)
-    if float in expected and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
-        return float(value)
-    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-        names = " or ".join(t.__name__ for t in expected)
-        raise ValueError(f"{where} is {value!r}; expected {names}.")
-    return value
-
-
-def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r}; expected an object.")
-    hints = get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    if unknown := sorted(set(value) - set(fields)):
-        raise ValueError(f"{where} has unknown keys {unknown}; allowed: {sorted(fields)}.")
-    no_default = {
-        n
-        for n, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(no_default - set(value)):
-        raise ValueError(f"{where} lacks the keys {missing}.")
-    return kind(**{n: _parse(hints[n], v, f"{where}.{n}") for n, v in value.items()})

@@ -4,23 +4,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from ktb.checkpoints.load import load_model
 from ktb.checkpoints.pretrained import build_pretrained_model
-from ktb.config import InputConfig, ModelConfig
+from ktb.config import ModelConfig
 from ktb.labels import DATASETS, DatasetLabels
-from ktb.modeling.build import DEPTH_MEAN, DEPTH_STD, HALF, build_model, lite_config, swin_config
+from ktb.modeling.build import VARIANTS, build_model
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
 from training.data.datasets import PairDataset
 from training.data.loader import BatchLoader
 from training.recipes import Recipe, changed_model
-
-# Event frames: mean and twice the deviation over simulated frames of the NYUv2 training photographs.
-EVENT_MEAN, EVENT_STD = (0.08, 0.08, 0.23), (0.37, 0.37, 0.72)
-LITE_X_SCALES = {"depth": (DEPTH_MEAN, DEPTH_STD), "event": (EVENT_MEAN, EVENT_STD)}
 
 
 def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
@@ -32,15 +27,9 @@ def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
     labels = DATASETS.get(dataset.name) or DatasetLabels(
         dataset.name, dataset.name, tuple(dataset.classes), tuple(dataset.palette)
     )
-    inputs = {"short_side": min(recipe.crop), **dataset.input_config}
-    if recipe.backbone == "lite":
-        mean, std = LITE_X_SCALES.get(dataset.modality, (HALF, HALF))
-        inputs |= {"rgb_mean": HALF, "rgb_std": HALF, "x_mean": mean, "x_std": std}
-        name = f"ktb-lite-{dataset.name}-{dataset.modality}"
-        config = lite_config(labels, InputConfig(**inputs), name)
-    else:
-        name = f"ktb-{recipe.backbone}-{dataset.name}-{dataset.modality}"
-        config = swin_config(recipe.backbone.removeprefix("swin-"), labels, InputConfig(**inputs), name)
+    variant = VARIANTS[recipe.backbone]
+    inputs = variant.inputs(**{"short_side": min(recipe.crop), **dataset.input_config})
+    config = variant.make(labels, inputs, f"ktb-{recipe.backbone}-{dataset.name}-{dataset.modality}")
     return changed_model(config, recipe.model)
 
 
@@ -68,27 +57,8 @@ def make_model(
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     if recipe.gradient_checkpointing:
-        checkpoint_blocks(model)
+        model.backbone.set_grad_checkpointing()
     return model
-
-
-def checkpoint_blocks(model: KTB) -> None:
-    """Let every backbone block keep its input only and compute the rest again in the backward pass."""
-    for stage in model.backbone.stages:
-        for block in stage.blocks if hasattr(stage, "blocks") else stage.frozen:
-            block.forward = _Recomputed(block.forward)
-
-
-class _Recomputed:
-    """A forward under gradient checkpointing while gradients are wanted."""
-
-    def __init__(self, forward):
-        self.forward = forward
-
-    def __call__(self, tokens: Tensor, *args: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and tokens.requires_grad:
-            return checkpoint(self.forward, tokens, *args, use_reentrant=False)
-        return self.forward(tokens, *args)
 
 
 def label_counts(loader: BatchLoader) -> Tensor:

@@ -16,7 +16,7 @@ from ktb.checkpoints.load import save_model
 from ktb.inference.runtimes import make_runtime
 from ktb.inference.runtimes.background import PatientRuntime
 from ktb.inference.runtimes.cuda_graph import CUDAGraphRuntime
-from ktb.modeling.build import build_model, lite_config, swin_config
+from ktb.modeling.build import VARIANTS, build_model
 from ktb.modeling.model import KTB, KTBOutput
 
 Network = Callable[[Tensor, Tensor], KTBOutput]
@@ -35,7 +35,7 @@ def model_file(name: str) -> Iterator[str]:
 
 
 def _random_model(name: str) -> KTB:
-    config = lite_config() if name == "lite" else swin_config(name.removeprefix("swin-"), "nyuv2")
+    config = VARIANTS[name].make("nyuv2")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(config)

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ktb.checkpoints.metadata import ADAPTER_FORMAT
-from ktb.config import ModelConfig
+from ktb.config import BACKBONES, ModelConfig
 from ktb.labels import DATASETS
 from ktb.utils.text import rounded_down
 
@@ -117,7 +117,9 @@ def _licence_said(license: str) -> str:
 
 def _facts(config: ModelConfig, file_format: str, parameters: int) -> Iterator[str]:
     backbone = config.backbone
-    network = f"Swin, {backbone.embed_dim} channels" if backbone.kind == "swin" else "EfficientNet-Lite0"
+    network = BACKBONES[backbone.kind].noun
+    if backbone.kind == "swin":
+        network += f", {backbone.embed_dim} channels"
     labels = DATASETS.get(config.dataset)
     side = config.inputs.short_side
     yield from ("| | |", "|---|---|")

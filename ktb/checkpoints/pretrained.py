@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ktb.checkpoints.official import read_pth, to_ours
-from ktb.config import LiteConfig, ModelConfig, SwinConfig
+from ktb.config import BackboneConfig, ModelConfig
 from ktb.modeling.backbones import backbone_class
 from ktb.modeling.build import FusionStart, build_model
 from ktb.modeling.model import KTB
@@ -59,7 +59,7 @@ def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> st
 
 
 def read_pretrained(
-    config: SwinConfig | LiteConfig, source: str | Path | None = None
+    config: BackboneConfig, source: str | Path | None = None
 ) -> tuple[dict[str, Tensor], str]:
     """Pretrained tensors in timm's names and the line about their origin; see `load_pretrained_backbone`."""
     if source is not None:
@@ -72,7 +72,7 @@ def read_pretrained(
     return _downloaded(timm_name), f"timm {timm_name}"
 
 
-def usual_name(config: SwinConfig | LiteConfig) -> str | None:
+def usual_name(config: BackboneConfig) -> str | None:
     """timm's name of the weights that fit a backbone; None for widths that nobody pretrained."""
     try:
         return backbone_class(config.kind).timm_name(config)
@@ -80,7 +80,7 @@ def usual_name(config: SwinConfig | LiteConfig) -> str | None:
         return None
 
 
-def is_at_hand(config: SwinConfig | LiteConfig) -> bool:
+def is_at_hand(config: BackboneConfig) -> bool:
     """Whether the usual source is on this machine, so that `read_pretrained(config)` works offline."""
     timm_name = usual_name(config)
     if timm_name is None or _packaged(config):
@@ -95,7 +95,7 @@ def _is_cached(timm_name: str) -> bool:
     return isinstance(try_to_load_from_cache(hub_name, "model.safetensors"), str)
 
 
-def _packaged(config: SwinConfig | LiteConfig) -> bool:
+def _packaged(config: BackboneConfig) -> bool:
     return config.kind == "lite" and importlib.util.find_spec(LITE_PACKAGE) is not None
 
 

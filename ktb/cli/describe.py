@@ -9,7 +9,7 @@ from typing import Any
 from ktb.checkpoints.adapters import read_reference
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.pretrained import is_at_hand
-from ktb.config import ModelConfig
+from ktb.config import BACKBONES, ModelConfig
 from ktb.modeling.model import KTB
 
 
@@ -21,7 +21,7 @@ def config_lines(config: ModelConfig) -> Iterator[str]:
             "name": config.name,
             "data set": f"{config.dataset or 'unnamed'}, {config.num_classes} classes",
             "modality of X": config.inputs.modality,
-            "backbone": {"swin": "Swin", "lite": "tf_efficientnet_lite0"}[backbone.kind],
+            "backbone": BACKBONES[backbone.kind].noun,
             "feature widths": backbone.feature_dims,
         }
     )

@@ -142,14 +142,13 @@ def _inputs(
         is_official = path.suffix in OFFICIAL_SUFFIXES
         return (load_official(path).config if is_official else read_header(path)[0]).inputs
 
-    from ktb.config import DEFAULT_ENCODINGS, InputConfig
+    from ktb.config import InputConfig
+    from ktb.modalities import DEFAULT_ENCODINGS, MODALITIES
 
     modality = None if options.modality == "auto" else options.modality
     if modality is None and encoding is not None:
-        owners = [name for name, usual in DEFAULT_ENCODINGS.items() if usual == encoding]
-        modality = {"event_voxel": "event", "event_surface": "event", "image": "other"}.get(
-            encoding, owners[0] if owners else "other"
-        )
+        owners = [name for name, info in MODALITIES.items() if encoding in info.encodings]
+        modality = owners[-1] if owners else "other"  # the last of the image encoding's is "other"
     if modality is None:
         require_none({"--max-metres": max_metres is not None}, "needs --modality depth")
         return None

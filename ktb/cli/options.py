@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from ktb.modalities import MODALITIES
+
 if TYPE_CHECKING:
     from ktb.inputs import XOptions
 
@@ -34,13 +36,19 @@ def _said(text: str, metavar: str, *names: str, panel: str = _ABOUT_X) -> Any:
     return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=panel)
 
 
+def _one_of(names: Iterable[str]) -> str:
+    """ "a, b or c"."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
+
+
 @dataclass(frozen=True)
 class XFlags:
     """The flags of an X input; None where nothing was said. `takes_x_flags` gives them to a command."""
 
     modality: Annotated[
         str | None,
-        _said("depth, hha, thermal, event, nir, dolp, aolp, lidar or other.", "NAME"),
+        _said(f"{_one_of(MODALITIES)}.", "NAME"),
     ] = None
     unit: Annotated[
         str | None, _said("Of depth (mm, m, 0.1mm, 1/5000m, 1/256m, sun, ...) or temperature.", "UNIT")

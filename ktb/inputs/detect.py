@@ -1,30 +1,13 @@
 """What an X input is taken for: what the user says, else what it can only be, else what its name says."""
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import get_args
 
 import numpy as np
 
-from ktb.config import Modality
 from ktb.inputs.encoders.depth import is_colour
 from ktb.inputs.options import XOptions
 from ktb.inputs.types import RawX
-
-NOUNS: Mapping[Modality, str] = MappingProxyType(
-    {
-        "depth": "depth",
-        "hha": "HHA",
-        "thermal": "thermal",
-        "event": "events",
-        "nir": "near infrared",
-        "dolp": "the degree of polarization",
-        "aolp": "the angle of polarization",
-        "lidar": "LiDAR",
-        "other": "a plain picture",
-    }
-)
+from ktb.modalities import MODALITIES, Modality
 
 
 def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modality, tuple[str, ...]]:
@@ -40,9 +23,9 @@ def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modalit
         found = "hha"  # its encoder computes HHA from depth
     if found == expected or expected == "other":
         return found, ()
-    assert found in get_args(Modality)
+    nouns = [MODALITIES[modality].noun for modality in (found, expected)]
     return found, (
-        f"X {why} {NOUNS[found]}, but this checkpoint was trained with {NOUNS[expected]}. It runs, but "
+        f"X {why} {nouns[0]}, but this checkpoint was trained with {nouns[1]}. It runs, but "
         "what it makes of this X was never trained: trust the RGB head more.",
     )
 
@@ -70,7 +53,7 @@ def _named(raw: RawX, expected: Modality) -> Modality:
     A grey picture of heat looks like one of depth to a program, and people put "thermal" into its name.
     """
     words = set(re.split(r"[^a-z]+", raw.name.lower()))
-    said = {modality for modality, names in _WORDS.items() if words & names}
+    said = {modality for modality, info in MODALITIES.items() if words & info.filename_words}
     if expected == "other" or expected in said or len(said) != 1 or raw.origin != "measured":
         return expected
     (found,) = said
@@ -79,16 +62,3 @@ def _named(raw: RawX, expected: Modality) -> Modality:
     if found in ("hha", "event") and (raw.kind != "picture" or not is_colour(raw.data)):
         return expected
     return found
-
-
-_WORDS: Mapping[Modality, frozenset[str]] = MappingProxyType(
-    {
-        "depth": frozenset({"depth"}),
-        "hha": frozenset({"hha"}),
-        "thermal": frozenset({"thermal", "ther", "lwir", "flir", "infrared"}),
-        "nir": frozenset({"nir"}),
-        "event": frozenset({"event", "events"}),
-        "dolp": frozenset({"dolp"}),
-        "aolp": frozenset({"aolp"}),
-    }
-)

@@ -2,38 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import cv2
 import numpy as np
 
-from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
+from ktb.config import InputConfig
 from ktb.inputs.alignment.place import place_encoded
-from ktb.inputs.detect import NOUNS, taken_for
-from ktb.inputs.encoders import depth, hha, image, nir, polarization, thermal
+from ktb.inputs.detect import taken_for
 from ktb.inputs.encoders.depth import fill_holes
-from ktb.inputs.events import images
 from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram, ends
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
 from ktb.inputs.types import DepthReading, Encoded, Origin, RawX, as_raw
+from ktb.modalities import DEFAULT_ENCODINGS, ENCODERS, MODALITIES, Encoding, Modality
+from ktb.utils.lazy import resolve
 from ktb.visualize import scalar_to_colors
-
-ENCODERS: Mapping[Encoding, Callable[[RawX, InputConfig, XOptions], Encoded]] = MappingProxyType(
-    {
-        "depth": depth.encode,
-        "hha": hha.encode,
-        "thermal": thermal.encode,
-        "event_frame": images.encode,
-        "event_voxel": images.encode,
-        "event_surface": images.encode,
-        "nir": nir.encode,
-        "dolp": polarization.encode_dolp,
-        "aolp": polarization.encode_aolp,
-        "image": image.encode,
-    }
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +72,8 @@ def encode_x(
         options = XOptions(field_of_view=options.field_of_view, intrinsics=options.intrinsics, unit="m")
     modality, warnings = taken_for(raw, inputs.modality, options)
     if raw.kind == "events" and modality != "event":
-        raise InputError(f"{raw.name}: events cannot be read as {NOUNS[modality]}; say event or auto")
+        noun = MODALITIES[modality].noun
+        raise InputError(f"{raw.name}: events cannot be read as {noun}; say event or auto")
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
     if raw.kind == "events" and not encoding.startswith("event"):
         warnings += (
@@ -96,7 +81,7 @@ def encode_x(
             "positive events, negative events and recency, which may not be what it knows.",
         )
         encoding = "event_frame"
-    encoded = ENCODERS[encoding](raw, inputs, options)
+    encoded = encoder(encoding)(raw, inputs, options)
     own_size = options.calibration.rgb.size_hw if options.calibration is not None else raw.size_hw
     height, width = size_hw or own_size
     size_hw = (height, width)
@@ -124,6 +109,11 @@ def encode_x(
         warnings=(*warnings, *raw.notes, *encoded.notes, *placed.notes),
         origin=raw.origin,
     )
+
+
+def encoder(encoding: Encoding) -> Callable[[RawX, InputConfig, XOptions], Encoded]:
+    """The function that makes an encoding, as `ktb.modalities.ENCODERS` names it."""
+    return resolve(ENCODERS[encoding])
 
 
 def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:

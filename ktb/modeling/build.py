@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
 
-from ktb.config import BRANCHES, LEVELS, FusionConfig, InputConfig, LiteConfig, ModelConfig, SwinConfig
+from ktb.config import (
+    BRANCHES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LEVELS,
+    FusionConfig,
+    InputConfig,
+    LiteConfig,
+    Modality,
+    ModelConfig,
+    SwinConfig,
+)
 from ktb.labels import DATASETS, DatasetLabels
 from ktb.modeling.backbones import backbone_class
 from ktb.modeling.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
@@ -17,10 +31,13 @@ from ktb.modeling.mapa import ModalityPrompt
 from ktb.modeling.model import KTB
 from ktb.modeling.position_bias import distance_prior
 
+Triple = tuple[float, float, float]
 HALF = (0.5, 0.5, 0.5)
 # Indoor depth / 10 m over the NYUv2 training frames has mean 0.277 and deviation 0.146; twice the deviation
 # gives X the same spread as RGB has around 0.5.
 DEPTH_MEAN, DEPTH_STD = (0.28, 0.28, 0.28), (0.29, 0.29, 0.29)
+# Event frames: mean and twice the standard deviation over simulated frames of the NYUv2 training images.
+EVENT_MEAN, EVENT_STD = (0.08, 0.08, 0.23), (0.37, 0.37, 0.72)
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,41 @@ def lite_config(
         ),
         **_label_fields(labels),
     )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network that recipes and benchmarks name, and the normalisation that its backbone expects.
+
+    Attributes:
+        make: (data set or classes, inputs, name) → configuration; all but the first may be left out.
+        rgb_mean, rgb_std: of ImageNet, or of the backbone's own training.
+        x_scales: mean and std of X by modality, where X is normalised as well; None leaves it as it is.
+    """
+
+    make: Callable[..., ModelConfig]
+    rgb_mean: Triple = IMAGENET_MEAN
+    rgb_std: Triple = IMAGENET_STD
+    x_scales: Mapping[Modality, tuple[Triple, Triple]] | None = None
+
+    def inputs(self, **fields: Any) -> InputConfig:
+        """These fields of an input's configuration, with the variant's normalisation."""
+        scale = {"rgb_mean": self.rgb_mean, "rgb_std": self.rgb_std}
+        if self.x_scales is not None:
+            scale["x_mean"], scale["x_std"] = self.x_scales.get(fields["modality"], (HALF, HALF))
+        return InputConfig(**fields | scale)
+
+
+VARIANTS: Mapping[str, Variant] = MappingProxyType(
+    {
+        "lite": Variant(
+            lite_config, HALF, HALF, {"depth": (DEPTH_MEAN, DEPTH_STD), "event": (EVENT_MEAN, EVENT_STD)}
+        ),
+        "swin-b": Variant(partial(swin_config, "b")),
+        "swin-l": Variant(partial(swin_config, "l")),
+    }
+)
+"""The networks by the name that recipes (`backbone`) and `bench --model` take."""
 
 
 def _labels(dataset: str | DatasetLabels) -> DatasetLabels:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def split_streams(tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,6 +22,13 @@ class Reach(NamedTuple):
 
     cells: int
     step: int
+
+
+def run_block(block: nn.Module, tensor: Tensor, *args: Any, recompute: bool) -> Tensor:
+    """A block's output; with `recompute`, and where gradients are wanted, under gradient checkpointing."""
+    if recompute and torch.is_grad_enabled() and tensor.requires_grad:
+        return checkpoint(block, tensor, *args, use_reentrant=False)
+    return block(tensor, *args)
 
 
 def pays_in_parts(tensor: Tensor) -> bool:

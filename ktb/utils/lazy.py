@@ -22,3 +22,9 @@ def lazily(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], 
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get
+
+
+def resolve(name: str) -> Any:
+    """What "module:name" names; the module is imported here first."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)

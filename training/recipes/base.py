@@ -2,46 +2,54 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
-from ktb.modeling.build import FusionStart
+from pydantic import AfterValidator, Field
+
+from ktb.modeling.build import VARIANTS, FusionStart
 from ktb.modeling.model import MIN_SIDE
+from ktb.utils.validation import checked
 from training.data.augment import AugmentConfig
 
-# What values must be: (the end of the message, the test, the fields).
-RULES = (
-    (
-        "be positive",
-        lambda v: v > 0,
-        ("epochs", "batch_size", "accumulate", "lr", "poly_power", "loss_stride"),
-    ),
-    (
-        "not be negative",
-        lambda v: v >= 0,
-        ("weight_decay", "warmup_epochs", "eval_every", "branch_weight", "class_weight_power", "holes"),
-    ),
-    ("be in [0, 1]", lambda v: 0 <= v <= 1, ("flip", "jitter", "blur", "warmup_start")),
-    (
-        "be in [0, 1)",
-        lambda v: v is None or 0 <= v < 1,
-        ("dropout", "ohem_threshold", "ohem_min_kept", "label_smoothing", "val_fraction"),
-    ),
-    ("lie between 0 and 1, or be none", lambda v: v is None or 0 < v < 1, ("ema",)),
-    ("be positive, or none", lambda v: v is None or v > 0, ("grad_clip",)),
-    ("be in [0, 0.5]: no sample loses both streams", lambda v: 0 <= v <= 0.5, ("mask_rgb", "mask_x")),
-    ("have its two numbers above 0, the lower one first", lambda v: 0 < v[0] <= v[1], ("scale",)),
-    (
-        "have its two numbers in order, not negative",
-        lambda v: v is None or 0 <= v[0] <= v[1],
-        ("jitter_range", "x_scale", "blur_sigma"),
-    ),
-    (f"have at least {MIN_SIDE} pixels a side", lambda v: min(v) >= MIN_SIDE, ("crop",)),
-)
+
+def _no_sample_loses_both(fraction: float) -> float:
+    if not 0 <= fraction <= 0.5:
+        raise ValueError("it must be in [0, 0.5]: no sample loses both streams")
+    return fraction
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= pair[0] <= pair[1]:
+        raise ValueError("it must have its two numbers in order, the lower one first, not negative")
+    return pair
+
+
+def _positive(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] > 0:
+        raise ValueError("it must have its two numbers above 0")
+    return pair
+
+
+def _large_enough(crop: tuple[int, int]) -> tuple[int, int]:
+    if min(crop) < MIN_SIDE:
+        raise ValueError(f"it must have at least {MIN_SIDE} pixels a side")
+    return crop
+
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(gt=0)]
+CountFromZero = Annotated[int, Field(ge=0)]
+Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
+Masked = Annotated[float, AfterValidator(_no_sample_loses_both)]
 NO_SETTINGS = ("parent", "published")  # fields that say something about a recipe
 
 
-@dataclass(frozen=True)
+@checked
 class Recipe:
     """Everything that decides a run's result besides the data; recipes derive from one another by `derive`.
 
@@ -51,65 +59,68 @@ class Recipe:
     """
 
     name: str
-    dataset: (
-        str  # one of training.data.datasets.REGISTRY, or the path of an own-data YAML; "" leaves it to --set
-    )
+    # one of training.data.datasets.REGISTRY, or the path of an own-data YAML; "" leaves it to --set
+    dataset: str
     modality: str | None = None  # None: the dataset's first
-    backbone: Literal["lite", "swin-b", "swin-l"] = "lite"
-    model: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # changed configuration, as {"inputs.short_side": 480}
+    backbone: Literal[tuple(VARIANTS)] = "lite"
+    model: Mapping[str, Any] = field(default_factory=dict)  # changed configuration, by path
     pretrained: str | None = None  # file with the frozen backbone's weights; None takes the usual source
 
-    epochs: int = 60
-    batch_size: int = 8
-    accumulate: int = 1  # parts that a process's share of the batch is cut into, to save memory
-    lr: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_epochs: float = 1.0
-    warmup_start: float = 0.1  # the first step's rate as a part of lr
-    poly_power: float = 0.9
-    grad_clip: float | None = None  # largest gradient norm
-    ema: float | None = 0.999  # decay of the averaged weights that are evaluated and saved
+    epochs: Count = 60
+    batch_size: Count = 8
+    accumulate: Count = 1  # parts that a process's share of the batch is cut into, to save memory
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.01
+    warmup_epochs: NotNegative = 1.0
+    warmup_start: Fraction = 0.1  # the first step's rate as a part of lr
+    poly_power: Positive = 0.9
+    grad_clip: Positive | None = None  # largest gradient norm
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = (
+        0.999  # decay of the averaged weights that are evaluated and saved
+    )
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"  # fp16 needs CUDA
     channels_last: bool = False
     gradient_checkpointing: bool = False  # blocks are computed again in the backward pass: less memory
-    dropout: float | None = None  # of adapters and heads; None: the network's own, 0.1
+    dropout: FractionBelowOne | None = None  # of adapters and heads; None: the network's own, 0.1
     seed: int = 3407
 
-    eval_every: int = 0  # epochs between scores on the validation frames; 0: never, the last weights count
-    val_fraction: float = 0.0  # part of the training split held out where the dataset has no split "val"
+    eval_every: CountFromZero = (
+        0  # epochs between scores on the validation frames; 0: never, the last weights count
+    )
+    val_fraction: FractionBelowOne = (
+        0.0  # part of the training split held out where the dataset has no split "val"
+    )
     select: str = "fused_miou"  # column of eval.csv whose highest value chooses best.safetensors
 
-    crop: tuple[int, int] = (240, 320)
-    scale: tuple[float, float] = (0.5, 2.0)  # 1: the image's short side is the crop's
-    flip: float = 0.5
-    jitter: float = 0.2
-    jitter_range: tuple[float, float] = (0.5, 1.5)
-    blur: float = 0.2
-    blur_sigma: tuple[float, float] | None = None  # None: a 3 x 3 kernel
+    crop: Annotated[tuple[int, int], AfterValidator(_large_enough)] = (240, 320)
+    scale: Annotated[Range, AfterValidator(_positive)] = (0.5, 2.0)  # 1: the image's short side is the crop's
+    flip: Fraction = 0.5
+    jitter: Fraction = 0.2
+    jitter_range: Range = (0.5, 1.5)
+    blur: Fraction = 0.2
+    blur_sigma: Range | None = None  # None: a 3 x 3 kernel
     blur_x: bool = False  # blur X together with the photograph
     dequantise: bool = False
-    x_scale: tuple[float, float] = (1.0, 1.0)
-    holes: int = 0
+    x_scale: Range = (1.0, 1.0)
+    holes: CountFromZero = 0
 
     masking: bool = True  # MMST: some samples of a batch lose their rgb tokens, others their x tokens
-    mask_rgb: float = 0.25  # part of each batch whose rgb tokens are zeroed
-    mask_x: float = 0.25
+    mask_rgb: Masked = 0.25  # part of each batch whose rgb tokens are zeroed
+    mask_x: Masked = 0.25
     self_teaching: bool = True  # MMST: the branches learn as well
-    branch_weight: float = 0.01
+    branch_weight: NotNegative = 0.01
     mask_labels: bool = True  # MMST: the branches learn only where the fused prediction is right
 
     loss: Literal["ce", "ohem"] = "ce"
-    ohem_threshold: float = 0.7  # pixels whose true class is less probable than this count as hard
-    ohem_min_kept: float = 1 / 16  # at least this part of the valid pixels is kept
-    class_weight_power: float = 0.0  # a class weighs (its share of the labelled pixels) ** -power
-    loss_stride: int = 1  # compare logits and labels at every n-th pixel: cheaper, at little loss of detail
-    label_smoothing: float = 0.0
+    ohem_threshold: FractionBelowOne = 0.7  # pixels whose true class is less probable than this count as hard
+    ohem_min_kept: FractionBelowOne = 1 / 16  # at least this part of the valid pixels is kept
+    class_weight_power: NotNegative = 0.0  # a class weighs (its share of the labelled pixels) ** -power
+    loss_stride: Count = 1  # compare logits and labels at every n-th pixel: cheaper, at little loss of detail
+    label_smoothing: FractionBelowOne = 0.0
 
     # How prompts and fusion start: see ktb.modeling.build.FusionStart, whose defaults these are.
     alpha: tuple[float, float, float, float] = (1e-3, 1e-3, 1e-3, 1.0)
-    qk_gain: float = 1.0
+    qk_gain: Number = 1.0
     bias_sigmas: tuple[float, ...] = ()
     prompt_zero: bool = False
 
@@ -117,16 +128,9 @@ class Recipe:
     parent: "Recipe | None" = field(default=None, compare=False, repr=False)
     published: float | None = field(default=None, compare=False, repr=False)  # mIoU of the released model
 
-    def __post_init__(self):
-        for what, fits, keys in RULES:
-            for key in keys:
-                if not fits(value := getattr(self, key)):
-                    raise ValueError(f"Recipe '{self.name}': {key} must {what}, got {value}.")
+    def __post_init__(self) -> None:
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"Recipe '{self.name}': warmup_epochs ({self.warmup_epochs}) must be below epochs "
-                f"({self.epochs})."
-            )
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs}).")
 
     def derive(self, name: str, **changes: Any) -> "Recipe":
         """A recipe called `name` that differs from this one in `changes`; what was published stays behind."""

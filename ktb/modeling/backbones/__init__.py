@@ -7,18 +7,22 @@ A backbone is an `nn.Module` that takes both streams as one (2B, …) batch, rgb
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from ktb.config import BACKBONES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ktb.modeling.backbones.efficientnet_lite import LiteBackbone
-    from ktb.modeling.backbones.swin import SwinBackbone
     from ktb.modeling.layers import Reach
 
 
 class Backbone(Protocol):
-    """What the network asks of a backbone; a static method `timm_name` gives its pretrained weights' name."""
+    """What the network asks of a backbone, made of its configuration.
+
+    Blocks go through `ktb.modeling.layers.run_block`, for gradient checkpointing. A static method `timm_name`
+    of a configuration gives the name of its pretrained weights (ValueError if there are none).
+    """
 
     def embed(self, rgb: Tensor, modal_x: Tensor) -> Tensor:
         """Two images (B, 3, H, W) → tokens at stride 4."""
@@ -40,6 +44,10 @@ class Backbone(Protocol):
         """Name, module and method of what a benchmark tells apart."""
         ...
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether blocks keep only their input for the backward pass and compute the rest again."""
+        ...
+
     def freeze_statistics(self) -> None:
         """Keep running statistics of what is frozen as they are."""
         ...
@@ -49,12 +57,6 @@ class Backbone(Protocol):
         ...
 
 
-def backbone_class(kind: Literal["swin", "lite"]) -> type[SwinBackbone] | type[LiteBackbone]:
-    """The backbone of a configuration's kind; timm, which takes seconds to import, is imported here first."""
-    if kind == "swin":
-        from ktb.modeling.backbones.swin import SwinBackbone
-
-        return SwinBackbone
-    from ktb.modeling.backbones.efficientnet_lite import LiteBackbone
-
-    return LiteBackbone
+def backbone_class(kind: str) -> type[Backbone]:
+    """The backbone of a configuration's kind, as the registry names it."""
+    return BACKBONES[kind].network_class

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import LiteConfig
-from ktb.modeling.layers import Reach, require_matching, stream_adapters
+from ktb.modeling.layers import Reach, require_matching, run_block, stream_adapters
 
 TIMM_NAME = "tf_efficientnet_lite0.in1k"
 
@@ -31,9 +31,10 @@ class LiteStage(nn.Module):
             }
         )
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, recompute: bool = False) -> Tensor:
+        """recompute: of the frozen blocks, as `ktb.modeling.layers.run_block`."""
         for index, block in enumerate(self.frozen):
-            after = as_tokens(block(as_image(tokens)))
+            after = as_tokens(run_block(block, as_image(tokens), recompute=recompute))
             tokens = self.adapters[str(index)](tokens, after) if block.has_skip else after
         return tokens
 
@@ -57,6 +58,7 @@ class LiteBackbone(nn.Module):
     def __init__(self, config: LiteConfig, net: nn.Module | None = None):
         super().__init__()
         self.config = config
+        self.grad_checkpointing = False
         net = net or timm.create_model(TIMM_NAME.split(".")[0], pretrained=False)
         b = net.blocks
         self.patch_embed = nn.Sequential(net.conv_stem, net.bn1, b[0][0], b[1][0])
@@ -89,7 +91,11 @@ class LiteBackbone(nn.Module):
         return as_tokens(self.stages[level].downsample(as_image(tokens)))
 
     def blocks(self, tokens: Tensor, level: int) -> Tensor:
-        return self.stages[level](tokens)
+        return self.stages[level](tokens, self.grad_checkpointing)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether frozen blocks keep only their input for the backward pass and compute the rest again."""
+        self.grad_checkpointing = enable
 
     def reach(self, level: int | None) -> Reach:
         """Of a stage, or of the patch embedding (None), on even sizes."""

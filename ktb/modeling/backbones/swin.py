@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp
-from timm.models.swin_transformer import PatchMerging, WindowAttention
+from timm.layers import DropPath, Mlp, trunc_normal_
+from timm.models.swin_transformer import PatchMerging
 from torch import Tensor, nn
 
 from ktb.config import SwinConfig
@@ -16,6 +16,7 @@ from ktb.modeling.backbones.windows import (
     BOTTOM,
     RIGHT,
     WindowLayout,
+    relative_positions,
     shift_penalty,
     window_layout,
 )
@@ -24,6 +25,7 @@ from ktb.modeling.layers import (
     TokenNorm,
     pays_in_parts,
     require_matching,
+    run_block,
     stream_adapters,
 )
 from ktb.modeling.memo import Recent, weights_key
@@ -48,6 +50,25 @@ class PatchEmbed(nn.Module):
         return self.norm(self.proj(image).permute(0, 2, 3, 1))
 
 
+class AttentionWeights(nn.Module):
+    """The parameters of one block's window attention, by timm's names; `SwinBlock` computes with them.
+
+    relative_position_bias_table: ((2·window - 1)², heads), one bias per offset between two positions;
+    relative_position_index: (window², window²) int64, the row of each pair of positions.
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(self, dim: int, num_heads: int, window: int):
+        super().__init__()
+        self.dim, self.num_heads, self.scale = dim, num_heads, (dim // num_heads) ** -0.5
+        self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, num_heads))
+        self.register_buffer("relative_position_index", relative_positions(window), persistent=False)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+
 class SwinBlock(nn.Module):
     """Window attention, MLP and one adapter per stream (reference section 2)."""
 
@@ -57,7 +78,7 @@ class SwinBlock(nn.Module):
         super().__init__()
         self.window, self.shift = window, shift
         self.norm1 = TokenNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, window_size=window)
+        self.attn = AttentionWeights(dim, num_heads, window)
         self.norm2 = TokenNorm(dim)
         self.mlp = Mlp(dim, 4 * dim)
         self.adapters = adapters
@@ -148,6 +169,7 @@ class SwinBackbone(nn.Module):
     def __init__(self, config: SwinConfig):
         super().__init__()
         self.window = config.window_size
+        self.grad_checkpointing = False
         self._layouts = Recent(KEPT_LAYOUTS)
         self.patch_embed = PatchEmbed(config.embed_dim)
         self.patch_embed_x = PatchEmbed(config.embed_dim)
@@ -178,8 +200,12 @@ class SwinBackbone(nn.Module):
         for block in self.stages[level].blocks:
             if block.shift not in layouts:
                 layouts[block.shift] = self._layout(*tokens.shape[1:3], block.shift, tokens.device)
-            tokens = block(tokens, layouts[block.shift])
+            tokens = run_block(block, tokens, layouts[block.shift], recompute=self.grad_checkpointing)
         return tokens
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether blocks keep only their input for the backward pass and compute the rest again."""
+        self.grad_checkpointing = enable
 
     def _layout(self, height: int, width: int, shift: int, device: torch.device) -> WindowLayout:
         arguments = (height, width, self.window, shift, device)

@@ -49,6 +49,14 @@ def window_layout(height: int, width: int, window: int, shift: int, device: torc
     return WindowLayout(found, back, padded)
 
 
+def relative_positions(window: int) -> Tensor:
+    """The number of the offset of each pair of a window's positions, 0..(2·window - 1)² - 1: (N, N) int64."""
+    position = torch.arange(window**2)
+    row, column = position // window, position % window
+    down, right = row[:, None] - row[None] + window - 1, column[:, None] - column[None] + window - 1
+    return down * (2 * window - 1) + right
+
+
 def shift_penalty(kind: int, window: int, shift: int, device: torch.device) -> Tensor:
     """−100 between the positions of a window that come from different sides of a seam: (N, N)."""
     beyond = torch.arange(window, device=device) >= window - shift

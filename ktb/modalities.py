@@ -1,0 +1,107 @@
+"""The registry of modalities: one entry says everything that is known of one kind of X."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+
+@dataclass(frozen=True)
+class ModalityInfo:
+    """One modality of X.
+
+    Attributes:
+        noun: in sentences, such as "near infrared".
+        encodings: its encoders as "module:function", by the encoding's name; the first one is the default.
+        filename_words: words of a file's name that tell this modality.
+        image: what the page calls one X; by default the noun and "image".
+        label: in lists to choose from; by default the noun.
+        hint: which files the page takes; "" leaves it to the page.
+    """
+
+    noun: str
+    encodings: Mapping[str, str]
+    filename_words: frozenset[str] = field(default_factory=frozenset)
+    image: str = ""
+    label: str = ""
+    hint: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", self.image or f"{self.noun} image")
+        object.__setattr__(self, "label", self.label or self.noun)
+
+
+_AS_PICTURE = {"image": "ktb.inputs.encoders.image:encode"}
+_POLARIZATION = (
+    "The map as picture or .npy, or the four pictures behind a polarizer at once "
+    "(0, 45, 90, 135 in their names)."
+)
+MODALITIES: Mapping[str, ModalityInfo] = MappingProxyType(
+    {
+        "depth": ModalityInfo(
+            "depth",
+            {"depth": "ktb.inputs.encoders.depth:encode"} | _AS_PICTURE,
+            frozenset({"depth"}),
+        ),
+        "hha": ModalityInfo(
+            "HHA",
+            {"hha": "ktb.inputs.encoders.hha:encode"},
+            frozenset({"hha"}),
+            hint="HHA as 8-bit colour picture, or metric depth, from which it is computed.",
+        ),
+        "thermal": ModalityInfo(
+            "thermal",
+            {"thermal": "ktb.inputs.encoders.thermal:encode"},
+            frozenset({"thermal", "ther", "lwir", "flir", "infrared"}),
+            hint="8- or 16-bit picture, or .npy of temperatures.",
+        ),
+        "event": ModalityInfo(
+            "events",
+            dict.fromkeys(("event_frame", "event_voxel", "event_surface"), "ktb.inputs.events.images:encode"),
+            frozenset({"event", "events"}),
+            image="event frame",
+            hint="A stream (.npz, .npy, .txt, .csv, .h5, .aedat4), or a frame: 8-bit colour picture of "
+            "positive events, negative events, recency.",
+        ),
+        "nir": ModalityInfo(
+            "near infrared",
+            {"nir": "ktb.inputs.encoders.nir:encode"},
+            frozenset({"nir"}),
+            image="near-infrared image",
+        ),
+        "dolp": ModalityInfo(
+            "the degree of polarization",
+            {"dolp": "ktb.inputs.encoders.polarization:encode_dolp"},
+            frozenset({"dolp"}),
+            image="image of the degree of polarization",
+            label="degree of polarization",
+            hint=_POLARIZATION,
+        ),
+        "aolp": ModalityInfo(
+            "the angle of polarization",
+            {"aolp": "ktb.inputs.encoders.polarization:encode_aolp"},
+            frozenset({"aolp"}),
+            image="image of the angle of polarization",
+            label="angle of polarization",
+            hint=_POLARIZATION,
+        ),
+        "lidar": ModalityInfo("LiDAR", _AS_PICTURE, label="LiDAR, projected"),
+        "other": ModalityInfo("a plain picture", _AS_PICTURE, image="X image"),
+    }
+)
+ENCODERS: Mapping[str, str] = MappingProxyType(
+    {name: encoder for info in MODALITIES.values() for name, encoder in info.encodings.items()}
+)
+"""The encoders of all modalities, as "module:function", by the encoding's name."""
+if TYPE_CHECKING:
+    Modality: TypeAlias = str
+    Encoding: TypeAlias = str
+else:
+    Modality = Literal[tuple(MODALITIES)]
+    Encoding = Literal[tuple(ENCODERS)]
+DEFAULT_ENCODINGS: Mapping[Modality, Encoding] = MappingProxyType(
+    {name: next(iter(info.encodings)) for name, info in MODALITIES.items()}
+)
+"""The encoding of each modality, unless a checkpoint names another."""
