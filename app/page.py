@@ -14,6 +14,7 @@ from app.api.endpoints import wire_api
 from app.components import Parts
 from app.context import OPEN_TAB, Context
 from app.gradio_ext.events import HIDDEN, RUNNING, direct
+from app.gradio_ext.static_files import serve_in_place
 from app.handlers import Handlers, say_error
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
 from app.server.folder import ServerFolder
@@ -66,12 +67,12 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
 
     own: pairs to offer in place of the project's examples.
     """
-    # Served where they lie, never copied among the uploads; of own data nothing but the pairs on offer.
-    offered = [*own.files] if own else [EXAMPLES_FOLDER]
-    gr.set_static_paths(offered)
+    offered = [*own.files] if own else [EXAMPLES_FOLDER]  # of own data nothing but the pairs on offer
+    forget_offered = serve_in_place(offered)  # never copied among the uploads
     with Page(title="KTB", analytics_enabled=False) as page:
         folder = page.folder = ServerFolder(Path(page.GRADIO_CACHE))
         weakref.finalize(page, folder.remove)
+        page.forget_offered = forget_offered
         page.service = service
         page.api_open = False  # what has to wait its turn cannot be called past the queue
         store = page.store = SessionStore(folder.path, keep=offered)

@@ -36,6 +36,7 @@ class Page(Answering):
     store: SessionStore
     service: Service
     folder: ServerFolder
+    forget_offered: Callable[[], None]
 
     def queue(self, *args: Any, **options: Any) -> Page:
         """As Gradio's; the queue gives each address its turns."""
@@ -63,6 +64,7 @@ async def housekeeping(app: gr.routes.App) -> AsyncIterator[None]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        page.forget_offered()
         await asyncio.to_thread(page.folder.remove)
 
 
