@@ -9,11 +9,12 @@ import logging
 import os
 from typing import get_args
 
-from app.server.environment import default_device, import_gradio, in_space, prepare
+from app.server.environment import default_device, import_gradio, in_space, own_hosts, prepare
 
 CACHES = prepare()  # before what follows is imported
 import_gradio()
 
+from app.gradio_ext.blocks import Unsafe
 from app.page import build_page, launch_options
 from app.server import logs
 from app.server.memory import set_up_heaps
@@ -38,6 +39,13 @@ def main() -> None:
     parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the numbers")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default cpu; in a Space its card)")
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which the page is asked for, such as seg.example.org (this machine's own are known)",
+    )
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument(
@@ -72,18 +80,22 @@ def main() -> None:
         service.place_models()
         page = build_page(service, own)
         limit = RateLimit(options.rate_limit, options.proxies)
+        launching = launch_options(limit, [*options.allow_host, *own_hosts(options.host)])
     except ValueError as error:
         parser.error(str(error))
     # After each event Gradio would make statistics that nobody reads: 18 ms of a processor.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")  # else uvicorn believes whatever runs on this machine
-    page.queue(max_size=MAX_WAITING).launch(
-        server_name=options.host,
-        server_port=options.port,
-        inbrowser=options.open,
-        prevent_thread_lock=True,
-        **launch_options(limit),
-    )
+    try:
+        page.queue(max_size=MAX_WAITING).launch(
+            server_name=options.host,
+            server_port=options.port,
+            inbrowser=options.open,
+            prevent_thread_lock=True,
+            **launching,
+        )
+    except Unsafe as error:
+        raise SystemExit(str(error)) from error
     gc.freeze()
     gc.enable()
     logs.take_over("uvicorn")

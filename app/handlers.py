@@ -66,10 +66,12 @@ class Handlers:
         flat = [path for given in files for path in ([given] if isinstance(given, str) else given or ())]
         self.store.remember_uploads(request.session_hash, flat)
 
+    @shows_errors
     def show_photo(self, request: gr.Request, rgb_path: str | None):
         """Replace a photograph that the browser cannot show by one that it can."""
         self.remember(request, rgb_path)
-        shown = shown_photo(rgb_path, self.folder, self.service.read_rgb) if rgb_path else None
+        path = self.service.opened(rgb_path) if rgb_path else None
+        shown = shown_photo(path, self.folder, self.service.read_rgb) if path else None
         if shown is None:
             return gr.skip()
         self.remember(request, str(shown))
@@ -151,7 +153,7 @@ class Handlers:
     def propose(self, request: gr.Request, file, rgb_path, x_files, source, model_name, *values):
         """Preview the alignment of a file, or an estimate if there is none; apply nothing."""
         self.remember(request, file, rgb_path, x_files)
-        given = read_alignment(file) if file else None
+        given = read_alignment(self.service.opened(file)) if file else None
         options = x_options(XForm(*values))
         found, overlays = self.service.look_at(rgb_path, x_files, model_name, options, given)
         proposal = Proposal(found, given is None) if found else None
@@ -190,16 +192,20 @@ class Handlers:
         start = dict(zip(self.p.x.values, form))
         return start | self.read(request, rgb_path, x_files, source, model_name, *form, shown, opened)
 
+    @shows_errors
     def choose_example(self, model_name, selected: gr.SelectData):
         """Put an example's files in their places, with nothing said about X."""
         return self._example(model_name, selected.index)
 
+    @shows_errors
     def choose_first_example(self, model_name):
         """The same with the first example."""
         return self._example(model_name, 0)
 
     def _example(self, model_name, index: int):
         offer = offered(self.service.inputs(model_name), self.own)
+        if not 0 <= index < len(offer.pairs):
+            raise ValueError(f"there is no example {index}; {len(offer.pairs)} are offered, from 0.")
         pair = offer.pairs[index]
         return [str(pair.rgb), [str(pair.x)], "file", *self.defaults(offer.unit)]
 

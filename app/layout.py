@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from abc import ABCMeta
 
 import gradio as gr
-from gradio.data_classes import FileData, ListFiles
 
+from app.gradio_ext.components import PhotoPlace
 from app.service import Service
 from app.widgets.examples import Offer, OwnExamples, examples
 from ktb.config import InputConfig
 from ktb.utils.text import rounded_down
-
-
-def _paths(self: gr.components.Component, payload: FileData | ListFiles | None) -> str | list[str] | None:
-    if isinstance(payload, ListFiles):
-        return [file.path for file in payload]
-    return None if payload is None else payload.path
-
-
-def hands_over_files(kind: type) -> type:
-    """A place for uploads that hands over their paths: reading and refusing is ours.
-
-    Gradio's own would open a picture first, and fail on a bad one without a message for people; of other
-    files it leaves an empty copy. Made by ABCMeta, because Gradio's metaclass writes a stub file beside the
-    module of every subclass; a method set on the object would be lost when an event updates it.
-    """
-    return ABCMeta.__new__(type(kind), kind.__name__, (kind,), {"preprocess": _paths})
-
-
-PhotoPlace, FilesPlace, FileButton = map(hands_over_files, (gr.Image, gr.File, gr.UploadButton))
 
 
 def photo_zone() -> gr.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,21 @@ import gradio as gr
 from app.api.endpoints import wire_api
 from app.components import Parts
 from app.context import OPEN_TAB, Context
-from app.gradio_ext.events import HIDDEN, RUNNING, direct
+from app.gradio_ext.blocks import Page
+from app.gradio_ext.components import FilesPlace
+from app.gradio_ext.events import AT_ONCE, HIDDEN, RUNNING, direct
 from app.gradio_ext.static_files import serve_in_place
 from app.handlers import Handlers, say_error
 from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
 from app.server.folder import ServerFolder
-from app.server.housekeeping import Page, housekeeping
+from app.server.housekeeping import housekeeping
 from app.server.sessions import SessionStore
 from app.service import Service
 from app.tabs import branches, compare, ground_truth, result, video, what_if, x_input
 from app.tabs.fusion import FusionTab
 from app.texts import head, no_result, no_x, x_name
 from app.web.health import HEALTH
+from app.web.hosts import HostRule
 from app.web.middleware import web_options
 from app.web.rate_limits import RateLimit
 from app.widgets.alignment import AlignmentControls, build_alignment
@@ -73,15 +76,15 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
         folder = page.folder = ServerFolder(Path(page.GRADIO_CACHE))
         weakref.finalize(page, folder.remove)
         page.forget_offered = forget_offered
-        page.service = service
-        page.api_open = False  # what has to wait its turn cannot be called past the queue
         store = page.store = SessionStore(folder.path, keep=offered)
-        page.uploads = store.uploads
         store.uploads.on_delete(service.decoded.forget)
+        service = page.service = service.for_visitors(store.own_file)
         parts, run, exports = _lay_out(service, store, own)
         handlers = Handlers(service, store, own, folder.path, parts)
         _wire(handlers, run)
         wire_export(page, handlers, exports)
+        file = FilesPlace(visible=False, label="file")
+        page.probe_event = gr.on([], lambda file: None, file, None, **AT_ONCE)["id"]
     return page
 
 
@@ -188,22 +191,29 @@ def _uses(field: gr.components.Component) -> list[Callable]:
     return [field.select] if isinstance(field, gr.Dropdown) else [field.input]
 
 
-def launch_options(limit: RateLimit | None = None) -> dict[str, Any]:
+def launch_options(limit: RateLimit | None = None, hosts: Iterable[str] = ()) -> dict[str, Any]:
     """Keyword arguments for the page's `launch`: looks, limits and what may be served.
 
-    limit: what one address may do; see `RateLimit` for what it may by default.
+    Args:
+        limit: what one address may do; see `RateLimit` for what it may by default.
+        hosts: names by which the page may be asked for, beside those of this machine to itself.
+
+    Raises:
+        ValueError: one of `hosts` is no name.
     """
+    limit = limit or RateLimit()
     theme = gr.themes.Default(
         primary_hue="blue", neutral_hue="slate", radius_size="lg", font=SYSTEM_FONTS, font_mono=MONO_FONTS
     ).set(**LEGIBLE)
-    web = web_options(limit or RateLimit(), SCRIPTS)
+    web = web_options(limit, SCRIPTS)
+    lifespan = partial(housekeeping, hosts=HostRule.of(hosts, limit.proxies))
     return {
         "theme": theme,
         "css": CSS,
         "head": SCRIPTS,
         "max_file_size": MAX_FILE_BYTES,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {**web, "lifespan": housekeeping, "routes": [HEALTH, *web["routes"]]},
+        "app_kwargs": {**web, "lifespan": lifespan, "routes": [HEALTH, *web["routes"]]},
         "enable_monitoring": False,
         "run_history": False,
         "ssr_mode": False,  # a Space may turn it on by a variable; the page is made in the browser

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from app.scheduler import Turns
 from app.server.decoding import Decoded, Room, room_for
 from app.server.environment import is_lent
 from app.server.memory import staying
+from app.server.uploads import NOT_HERE
 from app.texts import x_called, x_missing
 from ktb.analysis import Inspection
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
@@ -88,8 +90,28 @@ class Service:
         self._estimator: DepthEstimator | None = None
         self._estimator_lock = threading.Lock()
         self._lock = threading.Lock()  # of the predictors
+        self._find: Callable[[str], Path | None] = Path
         self.turns = Turns()
         self.is_warm = False
+
+    def for_visitors(self, find: Callable[[str], Path | None]) -> Service:
+        """The same models and turns, for files that visitors name.
+
+        find: the file of a name if who names it may read it, else None; no other file is opened.
+        """
+        service = copy(self)
+        service._find = find
+        return service
+
+    def opened(self, named: str) -> str:
+        """The path of a file that is about to be read; ValueError if who named it may not read it.
+
+        Whatever opens what a visitor named asks here, whatever was checked before.
+        """
+        path = self._find(named)
+        if path is None:
+            raise ValueError(NOT_HERE)
+        return str(path)
 
     @property
     def models(self) -> list[str]:
@@ -141,6 +163,7 @@ class Service:
 
     def read_rgb(self, path: str) -> np.ndarray:
         """An RGB image, (H, W, 3) uint8; it cannot be written to."""
+        path = self.opened(path)
         with self.room.take(room_for(path)):
             return self.decoded.rgb(path)
 
@@ -149,7 +172,8 @@ class Service:
 
         Only the header of a checkpoint is read, not its weights.
         """
-        inputs, files = self.inputs(model), _files(x_files)
+        inputs, files = self.inputs(model), self._opened(x_files)
+        rgb_path = self.opened(rgb_path) if rgb_path else None
         with self.room.take(room_for(rgb_path, *files)):
             raw = self.decoded.x(files, options)
             size = self.decoded.rgb(rgb_path).shape[:2] if rgb_path else None
@@ -167,7 +191,7 @@ class Service:
         if not rgb_path or not _files(x_files):
             raise ValueError("an alignment needs both: upload the photograph and its X first.")
         plain = replace(options, matrix=None, calibration=None)
-        inputs, files = self.inputs(model), _files(x_files)
+        inputs, files, rgb_path = self.inputs(model), self._opened(x_files), self.opened(rgb_path)
         with self.room.take(room_for(rgb_path, *files)):
             return _looked_at(
                 self.decoded.rgb(rgb_path), self.decoded.x(files, plain), inputs, plain, alignment
@@ -196,8 +220,8 @@ class Service:
         files = _files(x_files)
         if source == "file" and not files:
             raise MissingX(x_missing(predictor.model.config.inputs))
-        raw = None
-        with self.room.take(room_for(rgb_path, *(files if source == "file" else ()))):
+        raw, rgb_path, files = None, self.opened(rgb_path), self._opened(files if source == "file" else None)
+        with self.room.take(room_for(rgb_path, *files)):
             rgb = self.decoded.rgb(rgb_path)
             if source == "file":
                 raw = self.decoded.x(files, options)
@@ -208,6 +232,9 @@ class Service:
         name = x_called(prediction.x.modality, prediction.x.origin)
         look = Inspection(prediction) if prediction.trace else None
         return Result(rgb, name, prediction, look, view, model)
+
+    def _opened(self, x_files: XFiles) -> list[str]:
+        return [self.opened(path) for path in _files(x_files)]
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
         """Depth estimated from the RGB image, when it is this job's turn.

@@ -38,6 +38,7 @@ def recording_run(
     """
     if not first:
         raise ValueError("there is no recording. Upload a zip of frames, or a video.")
+    first, x_video = service.opened(first), service.opened(x_video) if x_video else None
     frames = LimitedFrames(_opened(first, x_video, options.x), MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS)
     predictor = service.predictor(model).for_frames()
     return SequenceRun(predictor, frames, out, options, should_stop, service.turns.frame), frames

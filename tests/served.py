@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from app.gradio_ext.blocks import Page
 from app.page import build_page, launch_options
-from app.server.housekeeping import Page
 from app.service import Service
 from app.web.rate_limits import RateLimit
 from app.widgets.examples import OwnExamples

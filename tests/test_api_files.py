@@ -21,7 +21,8 @@ from test_sequence_tab import address, service  # noqa: F401 (fixtures)
 from test_sequences import frames_of, pair, read_video, write_video, zipped
 
 from app import video as video_settings
-from app.gradio_ext.uploads import NO_ADDRESSES, NOT_HERE
+from app.gradio_ext.blocks import NO_ADDRESSES
+from app.server.uploads import NOT_HERE
 from ktb.video.run import SequenceOptions, run_sequence
 from ktb.video.zip_source import ZipFrames
 

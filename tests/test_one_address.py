@@ -14,7 +14,7 @@ import pytest
 from served import serving
 
 from app.gradio_ext import unread
-from app.gradio_ext.fair_queue import paths_in
+from app.gradio_ext.payloads import files_in
 from app.gradio_ext.unread import UnreadAnswers
 from app.server.fair_turns import FairTurns
 from app.server.housekeeping import IdleStates, tidy
@@ -107,7 +107,7 @@ def upload_line(page, length: int, sent: bytes = START, address: str = "10.0.0.1
     """A connection that announces an upload and sends its beginning."""
     with socket.create_connection(("127.0.0.1", page.server_port), timeout=30) as line:
         line.sendall(
-            f"POST /{API}/upload HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: {address}\r\n"
+            f"POST /{API}/upload HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n"
             f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {length}\r\n\r\n".encode()
             + sent
         )
@@ -175,7 +175,7 @@ def test_only_an_accepted_event_of_its_owner_keeps_an_upload(page, one, other, b
     run(one)  # the network is busy from here on
     named, mine, cancelled, joined, called = (send(one).json()[0] for _ in range(5))
     assert run(one, named).status_code == httpx.codes.OK  # waits
-    page.uploads.claim("somebody else", Path(mine))
+    page.uploads.claim("somebody else", [mine])
     assert run(other, mine).status_code == httpx.codes.OK
     folder = Path(cancelled).relative_to(page.folder.path).parts[0]
     one.post(f"{API}/cancel", json={"session_hash": "x", "fn_index": 0, "event_id": folder})
@@ -194,7 +194,8 @@ def test_paths_are_found_however_deep_they_lie():
     deep: dict = {"path": "end"}
     for _ in range(100_000):
         deep = {"x": [deep]}
-    assert sorted(paths_in([{"path": "a", "more": [{"path": "b"}]}, deep, {"path": 1}])) == ["a", "b", "end"]
+    found = files_in([{"path": "a", "more": [{"path": "b"}]}, deep, {"path": 1}])
+    assert sorted(str(file["path"]) for file in found) == ["1", "a", "b", "end"]
 
 
 # ---- turns

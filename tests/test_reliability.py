@@ -27,10 +27,11 @@ from served import serving
 from test_sequences import frames_of, zipped
 from test_web import API, called, file_data, left, sent
 
-from app.gradio_ext.answering import NO_DISK
+from app.gradio_ext import state
+from app.gradio_ext.blocks import NO_DISK
+from app.gradio_ext.state import IdleStates
 from app.server import housekeeping
 from app.server.folder import ServerFolder
-from app.server.housekeeping import IdleStates
 from app.server.uploads import UploadLimits
 from app.service import Service
 from app.web.upload_route import NO_SPACE
@@ -336,20 +337,20 @@ def test_a_wall_clock_that_jumps_closes_nothing(page, visitor, monkeypatch, tmp_
 @pytest.mark.parametrize("jump", [timedelta(days=365), timedelta(days=-365)])
 def test_gradios_copies_go_by_what_happens_not_by_the_clock(page, monkeypatch, jump):
     seconds, idle = [0.0], IdleStates(clock=lambda: seconds[0])
-    monkeypatch.setattr(housekeeping, "IDLE", timedelta(seconds=60))
+    monkeypatch.setattr(state, "IDLE", timedelta(seconds=60))
     states = page.state_holder
     states.session_data["jumped"] = object()
     states.time_last_used["jumped"] = datetime.now() - jump
-    idle.forget(states, {"other"})
+    idle.forget(page, {"other"})
     assert "jumped" in states.session_data  # seen for the first time
     seconds[0] = 50.0
     states.time_last_used["jumped"] += timedelta(seconds=1)  # it was used again
-    idle.forget(states, ())
+    idle.forget(page, ())
     seconds[0] = 100.0
-    idle.forget(states, ())
+    idle.forget(page, ())
     assert "jumped" in states.session_data
     seconds[0] = 111.0
-    idle.forget(states, ())
+    idle.forget(page, ())
     assert "jumped" not in states.session_data
     assert not idle._seen.get("jumped")
 

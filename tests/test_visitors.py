@@ -15,6 +15,7 @@ import pytest
 from browsing import WAIT
 from test_sequences import frames_of, zipped
 
+from app.gradio_ext import state
 from app.page import build_page, launch_options
 from app.predictors import SharedPredictor
 from app.server import housekeeping
@@ -110,7 +111,7 @@ def test_nothing_stays_of_visitors_who_left(page, visitors, monkeypatch):
     leaves.leave()
     wait_until(lambda: page.store.open_sessions == {stays.session})
     assert page.store.result_mib == pytest.approx(each, rel=0.2)
-    monkeypatch.setattr(housekeeping, "IDLE", timedelta(0))
+    monkeypatch.setattr(state, "IDLE", timedelta(0))
     wait_until(lambda: set(page.state_holder.session_data) == {stays.session})
     wait_until(lambda: gc.collect() >= 0 and [ref() is None for ref in results] == [False, True])
     stays.open_tab("fusion")  # has lost nothing
@@ -119,14 +120,14 @@ def test_nothing_stays_of_visitors_who_left(page, visitors, monkeypatch):
 
 def test_a_run_that_ends_after_its_visitor_left_keeps_nothing(page, visitors, busy, service, monkeypatch):
     ended = threading.Event()
-    segment = service.segment
+    segment = page.service.segment
 
     def watched(*args, **kwargs):
         result = segment(*args, **kwargs)
         ended.set()
         return result
 
-    monkeypatch.setattr(service, "segment", watched)
+    monkeypatch.setattr(page.service, "segment", watched)
     visitor = visitors()
 
     def run() -> None:
@@ -149,7 +150,7 @@ def test_what_gradio_keeps_of_a_call_without_a_page_goes_too(page, monkeypatch):
     caller.fire("ktb-share")
     caller.leave()
     assert caller.session in page.state_holder.session_data
-    monkeypatch.setattr(housekeeping, "IDLE", timedelta(0))
+    monkeypatch.setattr(state, "IDLE", timedelta(0))
     wait_until(lambda: caller.session not in page.state_holder.session_data)
 
 

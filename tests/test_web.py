@@ -18,14 +18,15 @@ from browsing import below
 from pairs import write_pair
 from served import serving
 
-from app.gradio_ext import answering
-from app.gradio_ext.uploads import NO_ADDRESSES, NOT_HERE
+from app.gradio_ext import blocks
+from app.gradio_ext.blocks import NO_ADDRESSES
 from app.server.logs import JsonLines
-from app.server.uploads import UploadLimits
+from app.server.uploads import NOT_HERE, UploadLimits
 from app.service import Service
 from app.web import rate_limits
 from app.web.client_address import client_address
 from app.web.rate_limits import MAX_CALL_BYTES, Buckets, RateLimit
+from app.web.route_filter import Doors
 from app.web.security_headers import page_policy, script_hashes
 from app.web.upload_route import NO_FORM, NO_LENGTH, NO_SPACE, TOO_LARGE
 from app.widgets.examples import examples
@@ -185,6 +186,45 @@ def test_what_the_page_does_not_need_is_shut(http, method, place):
     assert (answer.status_code, answer.json()["detail"]) == (404, "There is nothing here.")
 
 
+OPEN = {
+    "/", "/config", "/config/", "/theme.css", "/robots.txt", "/favicon.ico", "/manifest.json", "/pwa_icon",
+    "/pwa_icon/{size}", "/assets/{path:path}", "/static/{path:path}", "/svelte/{path:path}", "/healthz",
+    "/gradio_api/info", "/gradio_api/info/", "/gradio_api/openapi.json", "/gradio_api/theme.css",
+    "/gradio_api/app_id", "/gradio_api/app_id/", "/gradio_api/startup-events", "/gradio_api/queue/data",
+    "/gradio_api/call/{api_name}/{event_id}", "/gradio_api/heartbeat/{session_hash}", "/gradio_api/upload",
+    "/gradio_api/upload_progress", "/gradio_api/queue/join", "/gradio_api/cancel",
+    "/gradio_api/call/{api_name}", "/gradio_api/call/{api_name}/", "/gradio_api/call/v2/{api_name}",
+    "/gradio_api/call/v2/{api_name}/", "/gradio_api/run/{api_name}", "/gradio_api/run/{api_name}/",
+    "/gradio_api/file={path_or_url:path}", "/gradio_api/file/{path:path}",
+}  # fmt: skip
+"""Of Gradio's routes: what the page and the clients of its API need, and no other answers."""
+
+
+def test_every_address_that_gradio_has_is_open_by_decision(page):
+    place = str(examples()[0].rgb)
+    given = {"{api_name}": "predict", "{path_or_url:path}": place, "{path:path}": place, "{size}": "1"}
+    doors = Doors(None, serves=lambda scope, path: True)
+    found = set()
+    for route in routes_of(page.app):
+        path = route.path
+        for name, value in given.items():
+            path = path.replace(name, value)
+        if any(doors._is_open({"type": "http", "method": method, "path": path}) for method in route.methods):
+            found.add(route.path)
+    assert found == OPEN
+
+
+def routes_of(app) -> list:
+    """All routes with a path and methods, those of routers within routers, too."""
+    waiting, found = list(app.routes), []
+    while waiting:
+        route = waiting.pop()
+        waiting.extend(getattr(getattr(route, "original_router", route), "routes", None) or [])
+        if getattr(route, "methods", None) and getattr(route, "path", None):
+            found.append(route)
+    return found
+
+
 def test_only_files_of_this_server_and_its_examples_are_served(http, files, uploads, page):
     own = sent(http, files[0])
     assert http.get(f"{API}/file={own}").content == files[0].read_bytes()
@@ -241,7 +281,7 @@ def test_a_call_that_does_not_say_its_length_is_cut_off(page):
     taken = 0
     with socket.create_connection(("127.0.0.1", page.server_port), timeout=30) as line:
         line.sendall(
-            f"POST /{API}/queue/join HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            f"POST /{API}/queue/join HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             "Transfer-Encoding: chunked\r\n\r\n".encode()
         )
         line.settimeout(0.01)
@@ -460,8 +500,8 @@ def test_an_upload_that_is_cut_off_leaves_nothing(page, uploads):
     with socket.create_connection(("127.0.0.1", page.server_port)) as line:
         head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         line.sendall(
-            f"POST /{API}/upload HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-            "Content-Length: 1000000\r\n\r\n".encode()
+            f"POST /{API}/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode()
             + head
             + b"x" * 500_000
         )
@@ -530,7 +570,7 @@ def test_an_unexpected_error_is_told_by_its_request_and_logged_under_it(page, mo
 def test_a_full_disk_and_short_memory_are_told_as_such():
     wrapped = ValueError("could not process")
     wrapped.__cause__ = OSError(28, "No space left on device", "/srv/secret.png")
-    assert answering.words_for(wrapped, "abc") == answering.NO_DISK.format("abc")
-    assert answering.words_for(MemoryError(), "abc") == answering.NO_MEMORY.format("abc")
-    assert "request abc" in answering.words_for(KeyError("x"), "abc")
+    assert blocks.words_for(wrapped, "abc") == blocks.NO_DISK.format("abc")
+    assert blocks.words_for(MemoryError(), "abc") == blocks.NO_MEMORY.format("abc")
+    assert "request abc" in blocks.words_for(KeyError("x"), "abc")
     assert NO_SPACE

@@ -116,7 +116,8 @@ class ChangeApi:
             if not label_picture:
                 raise ValueError("the label picture is missing. Upload the true classes as a PNG.")
             prediction = result.prediction
-            truth = read_truth(label_picture, result.rgb.shape[:2], prediction.palette, numbering)
+            named = self.calls.service.opened(label_picture)
+            truth = read_truth(named, result.rgb.shape[:2], prediction.palette, numbering)
             files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
             pictures = {name: as_base64(data) for name, data in files.items() if name.endswith(".png")}
             return truth_facts(prediction, truth) | {"files": pictures}

@@ -13,7 +13,7 @@ from app.api.compare import ChangeApi
 from app.api.inspect import InspectApi
 from app.api.run import RunApi
 from app.api.video import SequenceApi
-from app.layout import FilesPlace
+from app.gradio_ext.components import FilesPlace
 from app.server.sessions import SessionStore
 from app.service import Service, XSource
 from app.video import ONE_AT_A_TIME

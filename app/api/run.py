@@ -78,7 +78,8 @@ class RunApi:
         edges over the photograph (null where that cannot be shown).
         """
         with self.calls.uploads(rgb, x, calibration):
-            given, known = read_alignment(calibration) if calibration else None, options_of(options)
+            known = options_of(options)
+            given = read_alignment(self.calls.service.opened(calibration)) if calibration else None
             found, overlays = self.calls.service.look_at(rgb, x, model, known, given)
             aligned = found.applied_to(known) if found else known
             pictures = {"before": overlays.before, "after": overlays.after}

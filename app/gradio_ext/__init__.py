@@ -1,1 +1,4 @@
-"""What knows Gradio from within."""
+"""The only place that uses private names of Gradio; tests/test_gradio_ext.py names each of them.
+
+A promise of SECURITY.md needs every one.
+"""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import fastapi
 import orjson
@@ -143,16 +142,3 @@ class FairQueue(Queue):
 
     def _turns_of(self, event: Event) -> FairTurns:
         return self._turns.setdefault(event.concurrency_id, FairTurns())
-
-
-def paths_in(value: Any) -> Iterator[str]:
-    """Every text under the key "path", however deep it lies."""
-    rest = [value]
-    while rest:
-        one = rest.pop()
-        if isinstance(one, dict):
-            if isinstance(path := one.get("path"), str):
-                yield path
-            rest.extend(one.values())
-        elif isinstance(one, list | tuple):
-            rest.extend(one)

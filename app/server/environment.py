@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import os
 import tempfile
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -58,6 +58,15 @@ def import_gradio() -> None:
 def in_space() -> bool:
     """Whether this is a Space of the Hugging Face hub."""
     return os.environ.get("SYSTEM") == "spaces"
+
+
+def own_hosts(bound: str | None, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Names by which this server is asked for: the address that it listens on, and in a Space the Space's."""
+    names = [
+        bound or environment.get("GRADIO_SERVER_NAME", ""),
+        *environment.get("SPACE_HOST", "").split(","),
+    ]
+    return [name.strip() for name in names if name.strip()]
 
 
 def is_lent() -> bool:

@@ -5,58 +5,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 import gradio as gr
 
-from app.gradio_ext.answering import Answering
-from app.gradio_ext.fair_queue import FairQueue, paths_in
-from app.server.folder import ServerFolder
+from app.gradio_ext.blocks import Page
+from app.gradio_ext.payloads import files_in
+from app.gradio_ext.probe import Gate, open_when_safe
+from app.gradio_ext.state import (
+    IdleStates,
+    forget_temporary_files,
+    forget_unread_answers,
+    pending_events,
+    waiting_calls,
+)
 from app.server.memory import give_back
-from app.server.sessions import SessionStore
-from app.service import Service
+from app.web.hosts import HostRule
 
 LOOK_EVERY = 60.0  # seconds
-IDLE = timedelta(seconds=60)
 WARM_UP_AFTER = 1.0  # seconds in which nobody asked for anything: a page that is being opened comes first
 WARM_UP_WITHIN = 15.0  # seconds of the start, whatever is asked
 _log = logging.getLogger(__name__)
 
 
-class Page(Answering):
-    """The page with the sessions that are open on it, and the folder in which all their files lie.
-
-    `asked_at` is when somebody last asked the server for anything, in seconds of `time.monotonic`.
-    """
-
-    asked_at: float = 0.0
-    store: SessionStore
-    service: Service
-    folder: ServerFolder
-    forget_offered: Callable[[], None]
-
-    def queue(self, *args: Any, **options: Any) -> Page:
-        """As Gradio's; the queue gives each address its turns."""
-        super().queue(*args, **options)
-        if hasattr(self, "folder"):  # Gradio makes a queue before there is anything else
-            self._queue = FairQueue(self._queue, self.folder.path)
-        return self
-
-    async def leave(self, session: str) -> None:
-        """Forget a session whose page was closed, with its files and what it was answered."""
-        self._queue.leave(session)
-        await asyncio.to_thread(self.store.close, session)
-
-
 @asynccontextmanager
-async def housekeeping(app: gr.routes.App) -> AsyncIterator[None]:
-    """Keep house as long as the server of a `Page` runs."""
+async def housekeeping(app: gr.routes.App, hosts: HostRule) -> AsyncIterator[None]:
+    """Keep house as long as the server of a `Page` runs; it answers once it withstood its own attacks.
+
+    hosts: by which names the page may be asked for.
+    """
     page = app.get_blocks()
     assert isinstance(page, Page)
-    tasks = [asyncio.create_task(_keep_house(page)), asyncio.create_task(_warm_up(page))]
+    gate = Gate.before(app, hosts)
+    tasks = [
+        asyncio.create_task(work) for work in (open_when_safe(page, gate), _keep_house(page), _warm_up(page))
+    ]
     try:
         yield
     finally:
@@ -91,50 +76,36 @@ async def _keep_house(page: Page) -> None:
 
 
 async def tidy(page: Page, idle: IdleStates) -> None:
-    """Forget sessions that nobody uses, here and in Gradio, and give the memory back to the system."""
-    page.store.keep_open(session for session, events in _pending(page).items() if events)
-    queue = page._queue
-    since = time.monotonic() - page.uploads.limits.waiting_seconds
-    for event in queue.waiting:
-        if event.data is not None and event.enqueue_time > since:
-            page.uploads.keep_waiting(event.session_hash, paths_in(event.data.data))
-    queue.forget_unread()
-    await asyncio.to_thread(page.store.forget_stale)
-    await asyncio.to_thread(page.store.recount)
-    idle.forget(page.state_holder, page.store.open_sessions)
-    for files in page.temp_file_sets:  # paths that Gradio would collect for ever; the store deletes the files
-        files.clear()
-    await asyncio.to_thread(give_back)
+    """Forget sessions that nobody uses, here and in Gradio, and give the memory back to the system.
 
-
-def _pending(page: Page) -> dict[str, set[str]]:
-    """Session → its events that wait or run."""
-    return dict(page._queue.pending_event_ids_session)
-
-
-class IdleStates:
-    """Which of Gradio's sessions were not used between two looks. What a wall clock says does not matter.
-
-    Args:
-        clock: tells the seconds.
+    A step that fails is named in the log, and the others are done.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
-        self._seen: dict[str, tuple[datetime, float]] = {}  # as Gradio noted it, and when that was first seen
+    async def keep_waiting() -> None:
+        page.store.keep_open(session for session, events in pending_events(page).items() if events)
+        for session, values in waiting_calls(page, page.uploads.limits.waiting_seconds):
+            page.uploads.keep_waiting(session, [str(file["path"]) for file in files_in(values)])
 
-    def forget(self, states: gr.state_holder.StateHolder, is_open: Container[str]) -> None:
-        """Drop Gradio's copy of all that a page was sent, if the page was left or has not been used yet.
+    async def forget_unread() -> None:
+        forget_unread_answers(page)
 
-        Gradio itself keeps it for the next 10,000 pages. Call it on the server's event loop, as Gradio does.
-        """
-        now, seen = self._clock(), {}
-        for session, used in list(states.time_last_used.items()):
-            if session in is_open:
-                continue
-            noted, since = self._seen.get(session, (used, now))
-            seen[session] = used, (since if noted == used else now)
-            if timedelta(seconds=now - seen[session][1]) >= IDLE:
-                states.session_data.pop(session, None)
-                states.time_last_used.pop(session, None)
-        self._seen = {session: found for session, found in seen.items() if session in states.time_last_used}
+    async def forget_states() -> None:
+        idle.forget(page, page.store.open_sessions)
+
+    async def forget_files() -> None:
+        forget_temporary_files(page)
+
+    steps: dict[str, Callable[[], Awaitable[object]]] = {  # what is Gradio's on the server's loop, as there
+        "keep what waits": keep_waiting,
+        "forget answers that nobody reads": forget_unread,
+        "forget old sessions": partial(asyncio.to_thread, page.store.forget_stale),
+        "count what results take": partial(asyncio.to_thread, page.store.recount),
+        "drop Gradio's copies of closed pages": forget_states,
+        "empty Gradio's lists of files": forget_files,
+        "give memory back": partial(asyncio.to_thread, give_back),
+    }
+    for name, step in steps.items():
+        try:
+            await step()
+        except Exception:
+            _log.exception("Housekeeping could not %s, and goes on.", name)

@@ -6,12 +6,16 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.results import Result
 from app.server.memory import held_bytes
 from app.server.uploads import UploadLimits, Uploads
+
+current_session: ContextVar[str] = ContextVar("current_session", default="")
+"""The page, or the caller, whose event is being answered, also in the threads that work for it."""
 
 
 @dataclass
@@ -77,6 +81,10 @@ class SessionStore:
         self.recount()
         with self._lock:
             return self._result_bytes() / 2**20
+
+    def own_file(self, named: str | Path) -> Path | None:
+        """The file of this name, if it is one of the session's whose event is being answered, or offered."""
+        return self.uploads.own(current_session.get(), named)
 
     def remember_uploads(self, session_hash: str, paths: Iterable[str | Path | None]) -> None:
         """Note uploaded files, so that they are deleted with the session; this opens one that is not open.

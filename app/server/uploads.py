@@ -8,12 +8,14 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ktb.inputs.limits import MAX_FILE_BYTES
+
+NOT_HERE = "a file is not here, or not any more. Upload it (again); other files of this machine are not read."
 
 
 @dataclass(frozen=True)
@@ -151,15 +153,31 @@ class Uploads:
                 if str(path) in named and self._owners.get(path, session) == session:
                     self._unused[path] = goes
 
-    def claim(self, session: str, path: Path) -> bool:
-        """Whether a session may use a file: it is offered to all, or nobody else was before it."""
-        path = path.resolve()
-        if self._is_offered(path):
-            return True
-        if self.root not in path.parents or not path.is_file():
-            return False
+    def claim(self, session: str, named: Sequence[str | Path]) -> list[Path] | None:
+        """The files that a session names, its own from now on; None if one of them is not to be had.
+
+        To be had are files that are offered, and uploads that no other session claimed; a session without a
+        name has none. What lies elsewhere is never looked up on the disk, so that neither the answer nor its
+        time tells whether it exists.
+        """
+        paths = [self._known(name) for name in named]
+        found = [path for path in paths if path is not None]
+        uploads = [path for path in found if not self._is_offered(path)]
+        if len(found) < len(paths) or (uploads and not session) or not all(map(Path.is_file, uploads)):
+            return None
         with self._lock:
-            return self._owners.setdefault(path, session) == session
+            if any(self._owners.get(path, session) != session for path in uploads):
+                return None
+            self._owners.update(dict.fromkeys(uploads, session))
+        return found
+
+    def own(self, session: str, named: str | Path) -> Path | None:
+        """The file that a session names, if it is offered or was claimed by it; this claims nothing."""
+        path = self._known(named)
+        if path is None or self._is_offered(path):
+            return path
+        with self._lock:
+            return path if session and self._owners.get(path) == session else None
 
     def use(self, session: str, path: Path) -> int:
         """Note that a session uses a file, which is its own from now on; the file's bytes, 0 if not below."""
@@ -175,10 +193,9 @@ class Uploads:
                     self._held += self._sizes[resolved]
             return self._sizes.get(resolved, 0)
 
-    def serves(self, path: Path) -> bool:
+    def serves(self, named: str | Path) -> bool:
         """Whether anybody who knows its path may fetch a file."""
-        path = path.resolve()
-        return self._is_offered(path) or self.root in path.parents
+        return self._known(named) is not None
 
     def delete(self, paths: Iterable[Path]) -> None:
         """Delete files, and the folders that they leave empty; not what lies elsewhere, or is offered."""
@@ -243,6 +260,23 @@ class Uploads:
         self._by_address[address] += count
         if not self._by_address[address]:
             del self._by_address[address]
+
+    def _known(self, named: str | Path) -> Path | None:
+        """The one name of a file that lies below the root or is offered, None of any other.
+
+        Only what does so by its name alone is looked up, for links that lead elsewhere.
+        """
+        try:
+            path = Path(os.path.abspath(named))
+            if not self._is_inside(path):
+                return None
+            path = path.resolve()
+        except (OSError, ValueError, RuntimeError):  # no name of a file, or links that lead in a circle
+            return None
+        return path if self._is_inside(path) else None
+
+    def _is_inside(self, path: Path) -> bool:
+        return self.root in path.parents or self._is_offered(path)
 
     def _is_offered(self, path: Path) -> bool:
         return any(path == offered or offered in path.parents for offered in self._offered)

@@ -8,8 +8,8 @@ from functools import partial
 import gradio as gr
 
 from app.context import Context
+from app.gradio_ext.components import FilesPlace
 from app.gradio_ext.events import direct
-from app.layout import FilesPlace
 from app.panels.ground_truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
 from app.results import Result
@@ -51,6 +51,7 @@ def build(context: Context) -> None:
             return EMPTY, known
         if not path:
             return NO_TRUTH, None
+        path = context.service.opened(path)
         with context.service.room.take(room_for(path)):
             return _panel(result, path, said), _fingerprint(result)
 

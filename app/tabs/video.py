@@ -14,9 +14,9 @@ from pathlib import Path
 import gradio as gr
 
 from app.context import Context
-from app.gradio_ext.answering import words_for
+from app.gradio_ext.blocks import words_for
+from app.gradio_ext.components import FilesPlace
 from app.gradio_ext.events import HIDDEN, direct
-from app.layout import FilesPlace
 from app.panels.video import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
 from app.video import ONE_AT_A_TIME, recording_run, result_names

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.context import Context
+from app.gradio_ext.components import FilesPlace
 from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
-from app.layout import FilesPlace, waiting_place
+from app.layout import waiting_place
 from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
 from app.results import Result
 from app.server.decoding import room_for
@@ -79,7 +80,7 @@ class WhatIf:
 
     def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> XReading:
         options = x_options(XForm(*values))
-        service = self.service
+        service, files = self.service, [self.service.opened(path) for path in files]
         with service.room.take(room_for(*files)):
             return predictor.read(service.decoded.x(files, options), result.rgb.shape[:2], options)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -12,6 +11,7 @@ from starlette.types import Scope
 
 from app.server.sessions import SessionStore
 from app.web.activity import Notices
+from app.web.calls import check_call
 from app.web.leaving import Departures
 from app.web.rate_limits import AtOnce, CallSizes, RateLimit, RateLimits
 from app.web.request_ids import RequestIds
@@ -34,7 +34,7 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
             Middleware(Notices, note=_was_asked),
             Middleware(Doors, serves=_serves),
             Middleware(RateLimits, limit=limit),
-            Middleware(CallSizes),
+            Middleware(CallSizes, on_call=_check),
             Middleware(AtOnce),
             Middleware(Departures, on_leave=_leave),
         ],
@@ -46,8 +46,14 @@ def _was_asked(scope: Scope) -> None:
     scope["app"].get_blocks().asked_at = time.monotonic()
 
 
-def _serves(scope: Scope, path: Path) -> bool:
+def _serves(scope: Scope, path: str) -> bool:
     return _store(scope).uploads.serves(path)
+
+
+def _check(scope: Scope, call: bytes) -> None:
+    page = scope["app"].get_blocks()
+    names = [event.api_name for event in page.fns.values() if event.api_visibility == "public"]
+    check_call(scope["path"], call, page.fns, names)
 
 
 async def _leave(scope: Scope, session: str) -> None:

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.web.calls import BadCall
 from app.web.client_address import note_address, noted_address
 
 MAX_CALL_BYTES = 2**20
@@ -180,10 +181,19 @@ class CallSizes:
     """Takes the body of an event or a call as long as it is short, else answers 413 without reading on.
 
     One that does not come in time gets 408.
+
+    Args:
+        on_call: is told the scope and the body of each, before it is worked on; may raise BadCall.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_CALL_BYTES, seconds: float = BODY_SECONDS):
-        self.app, self._max_bytes, self._seconds = app, max_bytes, seconds
+    def __init__(
+        self,
+        app: ASGIApp,
+        on_call: Callable[[Scope, bytes], object] = lambda scope, body: None,
+        max_bytes: int = MAX_CALL_BYTES,
+        seconds: float = BODY_SECONDS,
+    ):
+        self.app, self._on_call, self._max_bytes, self._seconds = app, on_call, max_bytes, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
@@ -205,6 +215,12 @@ class CallSizes:
             return
         if len(body) > self._max_bytes:
             await self._too_long()(scope, receive, send)
+            return
+        try:
+            self._on_call(scope, body)
+        except BadCall as error:
+            said = {"detail": str(error), "error": str(error)}
+            await JSONResponse(said, error.status)(scope, receive, send)
             return
         whole: list[Message] = [{"type": "http.request", "body": body}]
 

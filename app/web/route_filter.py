@@ -1,38 +1,37 @@
-"""Ways into Gradio that this page does not need are shut, and files are served only if they are offered."""
+"""Ways into Gradio that this page needs are open, all others shut; only files that are offered are served."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-SHUT = re.compile(
-    r"^(/gradio_api)?/("
-    r"run(?!/predict/?$)|api|stream|process_recording|component_server|custom_component|deep_link|dev|mcp|"
-    r"monitoring|profiling|run-history|runs|vibe-[a-z-]+"
-    r")(/|$)|^(/gradio_api)?/proxy="
+READS = re.compile(
+    r"^/("
+    r"|healthz/?|config/?|theme\.css|robots\.txt|favicon\.ico|manifest\.json|pwa_icon(/[0-9]+)?"
+    r"|(assets|static|svelte)/.+"
+    r"|gradio_api/("
+    r"info/?|openapi\.json|theme\.css|app_id/?|startup-events"
+    r"|queue/data|call/[^/]+/[^/]+|heartbeat/[^/]+|upload_progress"
+    r"))$"
 )
-"""Named calls past the queue, recordings of the screen, saved states, statistics, editors, files elsewhere.
-
-What only draws is asked for at run/predict, where the page refuses all that has to wait its turn.
-"""
+"""What the page, and the clients of its API, fetch; files apart."""
 FILE = re.compile(r"^/gradio_api/file[=/](.*)$", re.DOTALL)
-WRITES = re.compile(r"^/gradio_api/(upload|queue/join|run/predict|cancel|call/[^/]+(/[^/]+)?)/?$")
-"""The only addresses that take anything."""
+WRITES = re.compile(r"^/gradio_api/(upload|queue/join|run/predict|cancel|call/[^/]+|call/v2/[^/]+)/?$")
+"""The only addresses that take anything. run/predict refuses all that has to wait its turn."""
 MAX_PATH = 4096
 
 
 class Doors:
-    """Answers 404 for what is shut, and for files that `serves` does not know.
+    """Answers 404 for what is not open, and for files that `serves` does not know.
 
     Args:
         serves: (scope, path) → whether a visitor may fetch the file there.
     """
 
-    def __init__(self, app: ASGIApp, serves: Callable[[Scope, Path], bool]):
+    def __init__(self, app: ASGIApp, serves: Callable[[Scope, str], bool]):
         self.app, self._serves = app, serves
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,10 +43,12 @@ class Doors:
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]
-        if len(path) > MAX_PATH or "\0" in path or SHUT.match(path):
+        if len(path) > MAX_PATH or "\0" in path:
             return False
-        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not WRITES.match(path):
+        if scope["method"] == "POST":
+            return WRITES.match(path) is not None
+        if scope["method"] not in ("GET", "HEAD"):
             return False
         if file := FILE.match(path):
-            return self._serves(scope, Path(file[1]))
-        return True
+            return self._serves(scope, file[1])
+        return READS.match(path) is not None

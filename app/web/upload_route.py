@@ -7,13 +7,12 @@ import logging
 import time
 
 from anyio import fail_after
-from gradio.route_utils import MultiPartException, upload_fn
-from gradio.routes import file_upload_statuses
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive
 
+from app.gradio_ext.uploading import BadForm, save_files
 from app.server.logs import note
 from app.server.uploads import Incoming, NoRoom, UploadLimits, Uploads
 from app.web.client_address import noted_address
@@ -45,9 +44,8 @@ async def receive_upload(request: Request) -> Response:
         refused = PlainTextResponse(str(error), 413 if error.too_much else 507)
     except TooSlow:
         refused = PlainTextResponse(TOO_SLOW, 408, {"Connection": "close"})
-    except MultiPartException as error:
-        is_large = error.message.startswith("File size")
-        refused = PlainTextResponse(TOO_LARGE if is_large else NO_FORM, 413 if is_large else 400)
+    except BadForm as error:
+        refused = PlainTextResponse(TOO_LARGE if error.is_large else NO_FORM, 413 if error.is_large else 400)
     except (HTTPException, TypeError):  # no form, or a text where a file should be
         refused = PlainTextResponse(NO_FORM, 400)
     except ClientDisconnect:
@@ -67,13 +65,8 @@ async def receive_upload(request: Request) -> Response:
 async def _take(request: Request, uploads: Uploads, length: int) -> list[str]:
     progress = request.query_params.get("upload_id")
     with uploads.room(length, noted_address(request.scope)) as incoming:
-        paths, _, _ = await upload_fn(
-            Request(request.scope, _watched(request.receive, incoming, length, uploads.limits)),
-            str(incoming.folder),
-            MAX_FILE_BYTES,
-            progress,
-            upload_progress=file_upload_statuses if progress else None,
-        )
+        body = Request(request.scope, _watched(request.receive, incoming, length, uploads.limits))
+        paths = await save_files(body, incoming.folder, MAX_FILE_BYTES, progress)
         if len(paths) > uploads.limits.session_files:
             raise NoRoom(TOO_MANY.format(uploads.limits.session_files), too_much=True)
         for stray in [path for path in incoming.folder.iterdir() if path.is_file()]:  # of other fields

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.gradio_ext.components import FileButton
 from app.html.images import display_size, figure_tag, image_tag
-from app.layout import FileButton
 from app.service import Overlays
 from app.widgets.x_form import Proposal
 

@@ -14,10 +14,10 @@ from typing import Any
 import gradio as gr
 
 from app.context import OPEN_TAB
+from app.gradio_ext.components import FileButton
 from app.gradio_ext.events import AT_ONCE, HIDDEN, direct
 from app.handlers import Handlers, shows_errors
 from app.html.zip_links import file_name
-from app.layout import FileButton
 from app.results import Result
 from app.settings import (
     PARAMETER,
@@ -166,9 +166,11 @@ class Export:
     @shows_errors
     def load(self, request: gr.Request, file, model, kind, source, *values):
         """Set the page as a file of settings says."""
+        if not file:
+            raise ValueError("there is no file of settings. Choose one that this page wrote.")
         self.h.remember(request, file)
         try:
-            text = Path(file).read_bytes()[: 1 << 16].decode()
+            text = Path(self.h.service.opened(file)).read_bytes()[: 1 << 16].decode()
         except ValueError as error:
             raise ValueError("the settings are no JSON as this page writes it.") from error
         given = settings_from_json(text, self.h.service.models, self.tabs, self.controls)

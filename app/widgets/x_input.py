@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.layout import FilesPlace
+from app.gradio_ext.components import FilesPlace
 from app.service import XSource
 from app.texts import modality_choices, x_hint, x_label
 from app.widgets.x_form import Fields, XForm, fields_for, units_of

@@ -1,0 +1,231 @@
+"""At the start the page attacks itself, and answers nobody else if an attack gets through.
+
+Its protection rests on private methods of Gradio: were one renamed, a check would silently stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.gradio_ext.blocks import Page
+from app.gradio_ext.payloads import FILE
+from app.server.uploads import NOT_HERE
+from app.web.hosts import NO_HOST, NO_ORIGIN, HostRule, Hosts
+from app.web.rate_limits import MAX_CALL_BYTES
+
+EVENT = "/gradio_api/run/predict"
+SHUT = (
+    ("GET", "/gradio_api/deep_link"),
+    ("GET", "/gradio_api/proxy=https://example.hf.space/"),
+    ("GET", "/gradio_api/file=https://example.org/"),
+    ("GET", "/monitoring"),
+    ("GET", "/gradio_api/a_route_that_a_later_gradio_adds"),
+    ("POST", "/gradio_api/component_server"),
+    ("POST", "/gradio_api/run/segment"),
+    ("POST", "/gradio_api/a_route_that_a_later_gradio_adds"),
+)
+CLOSED = "This server does not answer: a protection that it promises does not work. Its log says which."
+_log = logging.getLogger(__name__)
+
+
+class Gate:
+    """Lets requests wait until `open` or `shut` is called; then answers them, or refuses them all.
+
+    Attributes:
+        inside: what answers, for the probe.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self.inside = app
+        self._decided = asyncio.Event()
+        self._is_open = False
+
+    @classmethod
+    def before(cls, app: Starlette, hosts: HostRule) -> Gate:
+        """A gate, and behind it the check of hosts, before everything that an application has.
+
+        Gradio adds its own answer to foreign Origins outside of all that it is given.
+        """
+        inside = app.middleware_stack
+        assert inside is not None  # made when the server started
+        gate = cls(Hosts(inside, hosts))
+        app.middleware_stack = gate
+        return gate
+
+    def open(self) -> None:
+        """Answer."""
+        self._is_open = True
+        self._decided.set()
+
+    def shut(self) -> None:
+        """Refuse."""
+        self._decided.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI."""
+        if scope["type"] == "http":
+            await self._decided.wait()
+            if not self._is_open:
+                await JSONResponse({"detail": CLOSED, "error": CLOSED}, 503)(scope, receive, send)
+                return
+        await self.inside(scope, receive, send)
+
+
+async def open_when_safe(page: Page, gate: Gate) -> None:
+    """Probe the page, note in `page.failures` what was not refused, and open the gate if that is nothing."""
+    try:
+        page.failures = await Probe(page, gate.inside).failures()
+    except Exception:
+        _log.exception("The probe at the start failed.")
+        page.failures = ["the probe at the start, which failed: the log says why"]
+    if page.failures:
+        _log.critical("The page stays closed, because this was not refused: %s.", "; ".join(page.failures))
+        gate.shut()
+    else:
+        gate.open()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one request."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def says(self, text: str) -> bool:
+        """Whether the body is JSON that has this text as its error or detail."""
+        try:
+            found = json.loads(self.body)
+        except ValueError:
+            return False
+        return isinstance(found, dict) and text in (found.get("error"), found.get("detail"))
+
+
+class Probe:
+    """The attacks, each of which must be refused with the words that are meant for it."""
+
+    def __init__(self, page: Page, inside: ASGIApp):
+        self._page, self._inside = page, inside
+        self._host, self._asked = "127.0.0.1", 0
+
+    async def failures(self) -> list[str]:
+        """What got through, in words; [] if nothing did."""
+        found = [
+            *await self._files(),
+            *await self._limits(),
+            *await self._hosts(),
+            *await self._routes(),
+        ]
+        return list(dict.fromkeys(found))
+
+    async def _files(self) -> list[str]:
+        """A foreign path in every shape, and one session's file named by another."""
+        page, mine, others = self._page, f"probe-{secrets.token_hex(8)}", f"probe-{secrets.token_hex(8)}"
+        foreign = str(Path(__file__).resolve())
+        marked = {"path": foreign, "meta": {"_type": "gradio.FileData"}}
+        found = []
+        for shape in (marked, {"path": foreign}, {"path": foreign, "meta": {}}, [[{"x": marked}]]):
+            answer = await self._event(shape, mine)
+            if not answer.says(NOT_HERE):
+                found.append("a call with a foreign path")
+        if not (await self._event("no file", mine)).says(f"file: give null or {FILE}, not a text."):
+            found.append("a call with a value of a wrong kind")
+        if not _raises(page.service.opened, foreign):
+            found.append("a reading of a foreign path")
+        with page.uploads.room(1) as incoming:
+            file = incoming.folder / "probe.bin"
+            file.write_bytes(b"x")
+            incoming.arrive([file])
+            try:
+                if (await self._event({"path": str(file)}, mine)).status != 200:
+                    found.append("nothing: not even a session's own file is taken")
+                if not (await self._event({"path": str(file)}, others)).says(NOT_HERE):
+                    found.append("a call with another session's file")
+                if not _raises(page.service.opened, str(file)):
+                    found.append("a reading of another session's file")
+            finally:
+                page.uploads.delete([file])
+        return found
+
+    async def _limits(self) -> list[str]:
+        length = str(MAX_CALL_BYTES + 1)
+        answer = await self._ask("POST", EVENT, b"{", [("content-length", length)])
+        return [] if answer.status == 413 else ["an oversized body"]
+
+    async def _hosts(self) -> list[str]:
+        found = []
+        if not (await self._ask("GET", "/config", host="foreign.example")).says(NO_HOST):
+            found.append("a request by an unknown host")
+        origin = [("origin", "https://foreign.example")]
+        if not (await self._ask("GET", "/config", headers=origin)).says(NO_ORIGIN):
+            found.append("a request of a foreign page")
+        own = await self._ask("GET", "/config", headers=[("origin", f"http://{self._host}")])
+        if any(key.startswith("access-control-") for key in own.headers):
+            found.append("a request whose Origin was echoed")
+        return found
+
+    async def _routes(self) -> list[str]:
+        return [
+            f"the shut route {method} {path}"
+            for method, path in SHUT
+            if not (await self._ask(method, path, b"{}")).says("There is nothing here.")
+        ]
+
+    async def _event(self, file: Any, session: str) -> Answer:
+        call = {"fn_index": self._page.probe_event, "data": [file], "session_hash": session}
+        return await self._ask("POST", EVENT, json.dumps(call).encode())
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: list[tuple[str, str]] | None = None,
+        host: str | None = None,
+    ) -> Answer:
+        """One request, as the network would bring it, without the network."""
+        self._asked += 1  # each comes from an address of its own, so that no limit of rate stops it
+        given = {"host": host or self._host, "content-type": "application/json"}
+        given |= {"content-length": str(len(body))} | dict(headers or [])
+        scope: Scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
+            "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+            "headers": [(key.encode(), value.encode()) for key, value in given.items()],
+            "client": (f"probe-{self._asked}", 0), "server": (self._host, 0), "app": self._page.app,
+            "state": {},
+        }  # fmt: skip
+        sent: list[Message] = []
+        bodies: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            return bodies.pop() if bodies else {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await self._inside(scope, receive, send)
+        start = next(one for one in sent if one["type"] == "http.response.start")
+        return Answer(
+            start["status"],
+            {key.decode().lower(): value.decode() for key, value in start["headers"]},
+            b"".join(one.get("body", b"") for one in sent if one["type"] == "http.response.body"),
+        )
+
+
+def _raises(open_it: Any, path: str) -> bool:
+    try:
+        open_it(path)
+    except ValueError as error:
+        return str(error) == NOT_HERE
+    return False

@@ -1,0 +1,64 @@
+"""What Gradio keeps of each session, looked at and forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import gradio as gr
+
+IDLE = timedelta(seconds=60)
+
+
+def pending_events(page: gr.Blocks) -> dict[str, set[str]]:
+    """Session → its events that wait or run."""
+    return dict(page._queue.pending_event_ids_session)
+
+
+def waiting_calls(page: gr.Blocks, seconds: float) -> Iterator[tuple[str, list[Any]]]:
+    """Session and values of each event that has waited for fewer seconds than these."""
+    since = time.monotonic() - seconds
+    for event in page._queue.waiting:
+        if event.data is not None and event.enqueue_time > since:
+            yield event.session_hash, event.data.data
+
+
+def forget_unread_answers(page: gr.Blocks) -> None:
+    """Drop answers that nobody has read in time."""
+    page._queue.forget_unread()
+
+
+def forget_temporary_files(page: gr.Blocks) -> None:
+    """Empty the lists of files that Gradio would collect for ever; `SessionStore` deletes the files."""
+    for files in page.temp_file_sets:
+        files.clear()
+
+
+class IdleStates:
+    """Which of Gradio's sessions were not used between two looks. What a wall clock says does not matter.
+
+    Args:
+        clock: tells the seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._seen: dict[str, tuple[datetime, float]] = {}  # as Gradio noted it, and when that was first seen
+
+    def forget(self, page: gr.Blocks, is_open: Container[str]) -> None:
+        """Drop Gradio's copy of all that a page was sent, if the page was left or has not been used yet.
+
+        Gradio itself keeps it for the next 10,000 pages. Call it on the server's event loop, as Gradio does.
+        """
+        now, seen, states = self._clock(), {}, page.state_holder
+        for session, used in list(states.time_last_used.items()):
+            if session in is_open:
+                continue
+            noted, since = self._seen.get(session, (used, now))
+            seen[session] = used, (since if noted == used else now)
+            if timedelta(seconds=now - seen[session][1]) >= IDLE:
+                states.session_data.pop(session, None)
+                states.time_last_used.pop(session, None)
+        self._seen = {session: found for session, found in seen.items() if session in states.time_last_used}

@@ -1,0 +1,56 @@
+"""Calls that no event can answer are refused with what is wrong, before Gradio stumbles over them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+
+_NAMED = re.compile(r"^/gradio_api/call/(v2/)?([^/]+)/?$")
+_NUMBERED = re.compile(r"^/gradio_api/(queue/join|run/predict)/?$")
+_SIGNS = 200
+
+
+class BadCall(ValueError):
+    """A call is refused; the text says what is wrong.
+
+    `status`: of HTTP.
+    """
+
+    def __init__(self, said: str, status: int = 400):
+        super().__init__(said)
+        self.status = status
+
+
+def check_call(path: str, body: bytes, events: Collection[int], endpoints: Collection[str]) -> None:
+    """Raise BadCall for a body that is no JSON object, and for an event or endpoint that there is not.
+
+    Args:
+        path: of the request.
+        events, endpoints: numbers and names of all that can be asked for.
+    """
+    named, is_numbered = _NAMED.match(path), _NUMBERED.match(path)
+    if not named and not is_numbered:
+        return
+    if named and named[2] not in endpoints:
+        raise BadCall(f"there is no endpoint of this name; there are {', '.join(sorted(endpoints))}.", 404)
+    try:
+        call = json.loads(body)
+    except RecursionError:
+        raise BadCall("the call is nested too deeply to be read.") from None
+    except ValueError as error:
+        raise BadCall(f"the call is no JSON: {str(error)[:_SIGNS]}.") from error
+    if not isinstance(call, dict):
+        raise BadCall('the call is no JSON object, such as {"data": []}.')
+    if named and named[1]:
+        return  # parameters by their names
+    if not isinstance(call.get("data"), list):
+        raise BadCall('the call has no list of values: give "data", with one for each parameter.')
+    number = call.get("fn_index")
+    if is_numbered and (type(number) is not int or number not in events):
+        raise BadCall('there is no event of this number: give "fn_index" as /config lists it.', 404)
+    for key in ("session_hash", "event_id"):
+        if not isinstance(call.get(key), str | None):
+            raise BadCall(f'"{key}" is no text.')
+    if type(call.get("trigger_id")) not in (int, type(None)):
+        raise BadCall('"trigger_id" is no whole number.')
