@@ -214,7 +214,7 @@ def check_python(rest: Sequence[str], complete: bool) -> None:
     elif rest[0] == "-m":
         module, *arguments = rest[1:]
         top = module.split(".")[0]
-        if top in ("ktb", "training", "app"):
+        if top in ("ktb", "training", "app", "tools"):
             check_arguments(module, arguments, complete)
         else:
             assert module in OTHER_MODULES, f"python -m {module}: a module that nobody checks"
