@@ -77,6 +77,7 @@ def main() -> None:
         own = OwnExamples(options.own_data, options.own_split) if options.own_data else None
         device = options.device or default_device()
         service = Service(options.model, options.runtime, options.precision, device)
+        service.sandbox.start()  # loads beside what follows
         service.place_models()
         page = build_page(service, own)
         limit = RateLimit(options.rate_limit, options.proxies)

@@ -30,6 +30,7 @@ from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
 from ktb.inputs.alignment.files import Alignment
 from ktb.inputs.depth_estimation import DepthEstimator
+from ktb.inputs.readers.sandbox import Sandbox
 from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Service:
         self._predictors: dict[str, Predictor] = {}
         self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
         self._computing, self._device = (runtime, precision), device
-        self.room, self.decoded = Room(), Decoded()
+        self.sandbox = Sandbox()
+        self.room, self.decoded = Room(), Decoded(sandbox=self.sandbox)
         self._estimator: DepthEstimator | None = None
         self._estimator_lock = threading.Lock()
         self._lock = threading.Lock()  # of the predictors

@@ -8,10 +8,10 @@ from pathlib import Path
 from app.service import Service
 from ktb.inputs import XOptions
 from ktb.inputs.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
-from ktb.video.frames import LimitedFrames
+from ktb.inputs.readers.sandbox import Sandbox
+from ktb.video.frames import Frames, LimitedFrames
 from ktb.video.run import REPORT, TABLE, SequenceOptions, SequenceRun
-from ktb.video.video_source import VideoFrames
-from ktb.video.zip_source import ZipFrames
+from ktb.video.sandboxed import sandboxed_video, sandboxed_zip
 
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "sequence"}
 """Of every event and endpoint that runs a recording."""
@@ -39,7 +39,8 @@ def recording_run(
     if not first:
         raise ValueError("there is no recording. Upload a zip of frames, or a video.")
     first, x_video = service.opened(first), service.opened(x_video) if x_video else None
-    frames = LimitedFrames(_opened(first, x_video, options.x), MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS)
+    opened = _opened(service.sandbox, first, x_video, options.x)
+    frames = LimitedFrames(opened, MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS)
     predictor = service.predictor(model).for_frames()
     return SequenceRun(predictor, frames, out, options, should_stop, service.turns.frame), frames
 
@@ -49,9 +50,9 @@ def result_names(options: SequenceOptions) -> tuple[str, str, str]:
     return f"sequence.{options.container}", TABLE, REPORT
 
 
-def _opened(first: str, x_video: str | None, options: XOptions) -> ZipFrames | VideoFrames:
+def _opened(sandbox: Sandbox, first: str, x_video: str | None, options: XOptions) -> Frames:
     if not first.lower().endswith(".zip"):
-        return VideoFrames(first, x_video)
+        return sandboxed_video(sandbox, first, x_video)
     if x_video:
         raise ValueError("a zip of frames holds X too. Remove the video of X, or the zip.")
-    return ZipFrames(first, options=options)
+    return sandboxed_zip(sandbox, first, options)

@@ -117,7 +117,8 @@ class ChangeApi:
                 raise ValueError("the label picture is missing. Upload the true classes as a PNG.")
             prediction = result.prediction
             named = self.calls.service.opened(label_picture)
-            truth = read_truth(named, result.rgb.shape[:2], prediction.palette, numbering)
+            size, read = result.rgb.shape[:2], self.calls.service.sandbox.read_label_picture
+            truth = read_truth(named, size, prediction.palette, numbering, read=read)
             files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
             pictures = {name: as_base64(data) for name, data in files.items() if name.endswith(".png")}
             return truth_facts(prediction, truth) | {"files": pictures}

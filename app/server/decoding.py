@@ -16,8 +16,9 @@ import numpy as np
 
 from app.server.fair_turns import FairTurns
 from app.web.client_address import asking
-from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
-from ktb.inputs.limits import FREE_EXPANSION, MAX_DECODED_BYTES, MAX_EXPANSION
+from ktb.inputs import AUTO, RawX, XOptions
+from ktb.inputs.readers.decoded import decoded_bytes
+from ktb.inputs.readers.sandbox import Sandbox
 
 ROOM_BYTES = 2**30
 KEPT_BYTES = 256 * 2**20
@@ -76,9 +77,11 @@ class Decoded:
 
     Args:
         max_bytes: of what is kept; the longest unused goes.
+        sandbox: where files are read; by default one of its own.
     """
 
-    def __init__(self, max_bytes: int = KEPT_BYTES):
+    def __init__(self, max_bytes: int = KEPT_BYTES, sandbox: Sandbox | None = None):
+        self._sandbox = sandbox or Sandbox()
         self._max_bytes, self._bytes = max_bytes, 0
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._coming: dict[Hashable, Future] = {}
@@ -87,13 +90,15 @@ class Decoded:
 
     def rgb(self, path: str) -> np.ndarray:
         """As `ktb.read_image_rgb`."""
-        return self._once(("rgb",), [path], lambda: read_image_rgb(path))
+        return self._once(("rgb",), [path], lambda: self._sandbox.read_image_rgb(path))
 
     def x(self, files: Sequence[str], options: XOptions = AUTO) -> RawX:
         """As `ktb.read_x`."""
         said = (options.modality == "event", options.columns, options.time_unit, options.sensor_hw)
         return self._once(
-            ("x", *said, options.window_ms), files, lambda: read_x(list(files), options=options)
+            ("x", *said, options.window_ms),
+            files,
+            lambda: self._sandbox.read_x(list(files), options=options),
         )
 
     def forget(self, path: Path) -> None:
@@ -155,16 +160,8 @@ class Decoded:
 
 
 def room_for(*files: str | None) -> int:
-    """Bytes that reading these files takes at the most, from what is stored."""
-    return COPIES * sum(_most(file) for file in files if file)
-
-
-def _most(file: str) -> int:
-    try:
-        stored = os.stat(file).st_size
-    except (OSError, ValueError):  # whoever reads it says what is wrong
-        return 0
-    return min(MAX_DECODED_BYTES, max(FREE_EXPANSION, MAX_EXPANSION * stored))
+    """Bytes that reading these files takes at the most, as their headers tell."""
+    return COPIES * sum(decoded_bytes(file) for file in files if file)
 
 
 def _arrays(value: Any) -> Iterator[np.ndarray]:

@@ -14,6 +14,7 @@ from app.panels.ground_truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
 from app.results import Result
 from app.server.decoding import room_for
+from app.service import Service
 from ktb.analysis.ground_truth import read_truth
 
 NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
@@ -53,7 +54,7 @@ def build(context: Context) -> None:
             return NO_TRUTH, None
         path = context.service.opened(path)
         with context.service.room.take(room_for(path)):
-            return _panel(result, path, said), _fingerprint(result)
+            return _panel(context.service, result, path, said), _fingerprint(result)
 
     def after_run(request: gr.Request, path: str | None, said: str, known: int | None):
         result = context.store.result(request.session_hash)
@@ -69,11 +70,12 @@ def build(context: Context) -> None:
     context.draws(tab, after_run, given, [shown, photo, file])
 
 
-def _panel(result: Result, path: str, numbering: str) -> str:
+def _panel(service: Service, result: Result, path: str, numbering: str) -> str:
     """What the comparison shows, or why there is none."""
     prediction = result.prediction
     try:
-        truth = read_truth(path, result.rgb.shape[:2], prediction.palette, numbering)
+        size, read = result.rgb.shape[:2], service.sandbox.read_label_picture
+        truth = read_truth(path, size, prediction.palette, numbering, read=read)
     except ValueError as error:
         return error_box(str(error))
     return truth_panel(result, truth)

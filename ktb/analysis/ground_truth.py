@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,15 +13,13 @@ import numpy as np
 from ktb.analysis.metrics import class_iou, confusion_matrix, pixel_accuracy
 from ktb.inputs.alignment.place import ASPECT_TOLERANCE
 from ktb.inputs.limits import InputError
-from ktb.inputs.readers.files import Source, load
-from ktb.inputs.readers.images import open_still
-from ktb.inputs.readers.stills import find_still
+from ktb.inputs.readers.files import Source
+from ktb.inputs.readers.labels import read_label_picture
 from ktb.labels import IGNORE_INDEX
 
 RIGHT, WRONG = 0, 1
 BOTH_RIGHT, HELPED, HURT, BOTH_WRONG = range(4)
 """Values of `fusion_effect`: HELPED is fused right and the head wrong, HURT the reverse."""
-_FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # lossless: JPEG and WebP change class numbers
 
 Numbering = Literal["stored", "from_one"]
 
@@ -62,6 +60,7 @@ def read_truth(
     palette: Sequence[tuple[int, int, int]],
     numbering: Numbering = "stored",
     name: str | None = None,
+    read: Callable[[Source, str | None], tuple[np.ndarray, str]] = read_label_picture,
 ) -> GroundTruth:
     """Read a label picture for a photograph.
 
@@ -74,6 +73,7 @@ def read_truth(
         palette: K colours of the checkpoint's classes.
         numbering: "stored": value k is class k; "from_one": value k is class k - 1 and 0 is not labelled.
             255 is never labelled. Colour pictures do not use it.
+        read: what decodes it; a server gives `Sandbox.read_label_picture`.
 
     Raises:
         InputError: no label picture, other proportions, or values that are no class of the checkpoint.
@@ -81,7 +81,7 @@ def read_truth(
     """
     if numbering not in get_args(Numbering):
         raise ValueError(f"numbering {numbering!r}: choose one of {', '.join(get_args(Numbering))}")
-    stored, name = _stored(source, name)
+    stored, name = read(source, name)
     height, width = stored.shape[:2]
     if abs(width * size_hw[0] / (height * size_hw[1]) - 1) > ASPECT_TOLERANCE:
         raise InputError(
@@ -142,26 +142,6 @@ def _scored(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if pred.shape != truth.shape:
         raise ValueError(f"prediction {pred.shape} and truth {truth.shape} differ in size")
     return truth != IGNORE_INDEX
-
-
-def _stored(source: Source, name: str | None) -> tuple[np.ndarray, str]:
-    """The picture's own numbers, (H, W) integers, or (H, W, 3) uint8 colours; and its name."""
-    data, name = load(source, name)
-    still = find_still(data, name)
-    if still.format not in _FORMATS:
-        raise InputError(f"{name}: a {still.format} picture loses class numbers; give the labels as PNG")
-    with open_still(still, name) as picture:
-        try:
-            if picture.mode in ("PA", "LA"):
-                picture = picture.getchannel(0)
-            stored = np.array(picture.convert("RGB") if picture.mode in ("RGBA", "CMYK") else picture)
-        except Exception as error:  # decoders raise many types for damaged data
-            raise InputError(f"{name}: the picture is damaged or cut off ({error})") from error
-    if stored.ndim == 3 and stored.shape[2] == 3 and (stored == stored[..., :1]).all():
-        stored = stored[..., 0]  # class numbers in three equal channels
-    if stored.dtype.kind not in "uib" or stored.ndim not in (2, 3):
-        raise InputError(f"{name}: {stored.dtype} values are no class numbers; give whole numbers, as PNG")
-    return stored, name
 
 
 def _from_numbers(stored: np.ndarray, num_classes: int, numbering: Numbering, name: str) -> np.ndarray:

@@ -42,6 +42,8 @@ MAX_PACKETS = 1_000_000
 """Of an AEDAT4 recording; each costs the time of a look at it."""
 MAX_UNPACKED_BYTES = 4 * 2**30
 """Of all pieces of an event recording that are unpacked one after the other."""
+MAX_READ_SECONDS = 60
+"""Of a processor, for one file or one frame of a video that is read in a process of its own."""
 MAX_SEQUENCE_MEMBERS = 10_000
 """Of a zip archive with the frames of a recording."""
 MAX_SEQUENCE_DIRECTORY = 4 * 2**20

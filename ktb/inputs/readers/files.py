@@ -72,7 +72,7 @@ def _read_regular(path: str | Path, name: str) -> bytes:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         with open(os.open(path, flags), "rb") as file:
             _check_regular(os.fstat(file.fileno()), name)  # the path may have changed meanwhile
-            return file.read(MAX_FILE_BYTES + 1)
+            return file.read(os.fstat(file.fileno()).st_size + 1)  # room is made for so much
     except OSError as error:
         raise InputError(f"{name}: {_why_unreadable(path, error)}") from error
     except ValueError as error:  # a NUL in the path

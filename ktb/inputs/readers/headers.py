@@ -1,5 +1,6 @@
 """The first directory of a TIFF, or of a block in its form, read before a decoder sees it."""
 
+import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,6 +86,22 @@ def read_tiff(data: bytes, name: str) -> Tiff:
     return Tiff(tags, layout.only(start, kept), 0 < following < len(data), width * height * each)
 
 
+def tiff_bytes(data: bytes | mmap.mmap) -> int:
+    """Bytes of the pixels of the first picture; IndexError or struct.error for a damaged header."""
+    layout = _Layout(data)
+    try:
+        _, place, count = layout.directory()
+        tags = {
+            tag: layout.numbers(kind, length, value)
+            for tag, kind, length, value in layout.entries(place, count)
+            if tag in (WIDTH, HEIGHT, BITS, SAMPLES) and kind in _TYPES and length
+        }
+        samples, bits = (tags.get(tag, (1,))[0] for tag in (SAMPLES, BITS))
+        return tags[WIDTH][0] * tags[HEIGHT][0] * samples * max(bits, 8) // 8
+    except (KeyError, ValueError, OverflowError) as error:
+        raise IndexError("no such header") from error
+
+
 def inline_number(block: bytes, wanted: int) -> int | None:
     """The number of a tag, from the first directory of a block in the form of a TIFF.
 
@@ -107,7 +124,7 @@ def inline_number(block: bytes, wanted: int) -> int | None:
 class _Layout:
     """Where a TIFF, small or big, in either order of bytes, keeps its directory."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | mmap.mmap) -> None:
         self.data, self.order = data, "<" if data[:1] == b"I" else ">"
         self.big = b"+" in data[2:4]
         self.count_type, self.offset_type = ("Q", "Q") if self.big else ("H", "I")

@@ -42,6 +42,11 @@ class StoredArray:
     read: Callable[[], np.ndarray]
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the array, as promised."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
     def event_fields(self) -> dict[str, str] | None:
         """Field names by role x, y, t, p of a structured array of events, else None."""
         structured = self.dtype.names is not None and len(self.shape) == 1

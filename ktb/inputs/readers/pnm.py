@@ -17,6 +17,15 @@ def is_pnm(data: bytes) -> bool:
     return data[:2] in (b"P2", b"P3", b"P5", b"P6", b"Pf", b"PF") and data[2:3] in b" \t\r\n#"
 
 
+def pnm_bytes(start: bytes) -> int:
+    """Bytes of the values of a picture, by its header; IndexError if that is damaged."""
+    header = _HEADER.match(start[:_ENOUGH])
+    if not header or not (header[2].isdigit() and header[3].isdigit()):
+        raise IndexError("no such header")
+    each = 8 if header[1] in b"23" else 4 if header[1] in b"fF" else 2
+    return int(header[2]) * int(header[3]) * (3 if header[1] in b"36F" else 1) * each
+
+
 def read_pnm(data: bytes, name: str) -> tuple[np.ndarray, str, int | None]:
     """The picture of a PGM, PPM or PFM.
 

@@ -93,10 +93,17 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 # PNG
 
 
+def png_size(start: bytes) -> tuple[int, int, int]:
+    """Width, height and bytes of a pixel; here and below IndexError or struct.error for a damaged header."""
+    width, height, bits, colour = struct.unpack_from(">IIBB", start, 16)
+    if start[12:16] != b"IHDR" or min(width, height) < 1 or colour not in _PNG_CHANNELS:
+        raise IndexError("no such header")
+    return width, height, _PNG_CHANNELS[colour] * (2 if bits == 16 else 1)
+
+
 def _png(data: bytes, name: str) -> Still:
-    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
-    if data[12:16] != b"IHDR" or min(width, height) < 1 or colour not in _PNG_CHANNELS:
-        raise InputError(_damaged(name))
+    width, height, each = png_size(data)
+    bits, colour = data[24], data[25]
     check_size(width, height, name)  # before the chunks are gone through
     kept: dict[bytes, list[memoryview]] = {kind: [] for kind in _PNG_KEPT}
     exif = xmp = b""
@@ -123,12 +130,10 @@ def _png(data: bytes, name: str) -> Still:
             for piece in pieces:
                 checksum = zlib.crc32(piece, checksum)
             parts += [struct.pack(">I", sum(map(len, pieces))), kind, *pieces, struct.pack(">I", checksum)]
-    depth = 2 if bits == 16 else 1
     still = b"".join(parts)
     several = frames > 1 or (frames == 1 and not framed)
-    decoded = width * height * _PNG_CHANNELS[colour] * depth
     deep = bits == 16 and colour in (2, 4, 6)
-    return Still("PNG", width, height, decoded, still, _orientation(exif, xmp), several, deep)
+    return Still("PNG", width, height, width * height * each, still, _orientation(exif, xmp), several, deep)
 
 
 def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, memoryview]]:
@@ -188,6 +193,17 @@ def _jpeg(data: bytes, name: str) -> Still:
     _check_jpeg_work(data, place, width, height, name)
     still = b"".join((*parts, memoryview(data)[place:]))
     return Still("JPEG", width, height, width * height * channels, still, _orientation(exif, xmp), several)
+
+
+def jpeg_size(start: bytes) -> tuple[int, int, int]:
+    """Width, height and bytes of a pixel, if its first bytes tell; else as `png_size`."""
+    place = 2
+    while marker := _MARKER.search(start, place):
+        if start[marker.start() + 1] in _SOF:
+            height, width, channels = struct.unpack_from(">HHB", start, marker.end() + 3)
+            return width, height, channels
+        place = marker.end() + max(int.from_bytes(start[marker.end() : marker.end() + 2], "big"), 2)
+    raise IndexError("no frame")
 
 
 def _check_jpeg_work(data: bytes, place: int, width: int, height: int, name: str) -> None:
@@ -277,6 +293,16 @@ def _webp(data: bytes, name: str) -> Still:
 _VP8 = (b"VP8 ", b"VP8L")
 
 
+def webp_size(start: bytes) -> tuple[int, int, int]:
+    """As `png_size`."""
+    kind, content = start[12:16], start[20:]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(content[i : i + 3], "little") + 1 for i in (4, 7))
+    else:
+        width, height = _webp_size(kind, content)
+    return width, height, 4
+
+
 def _webp_size(kind: bytes, content: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", content, 6)
@@ -314,14 +340,16 @@ def _tiff(data: bytes, name: str) -> Still:
     )
 
 
+def bmp_size(start: bytes) -> tuple[int, int, int]:
+    """As `png_size`."""
+    (size,) = struct.unpack_from("<I", start, 14)
+    width, height, _, bits = struct.unpack_from("<HHHH" if size == 12 else "<iiHH", start, 18)
+    return abs(width), abs(height), 1 if bits <= 8 else 4
+
+
 def _bmp(data: bytes, name: str) -> Still:
-    (size,) = struct.unpack_from("<I", data, 14)
-    if size == 12:
-        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
-    else:
-        width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
-    decoded = abs(width * height) * (1 if bits <= 8 else 4)
-    return Still("BMP", abs(width), abs(height), decoded, data)
+    width, height, each = bmp_size(data)
+    return Still("BMP", width, height, width * height * each, data)
 
 
 def _pbm(data: bytes, name: str) -> Still:
