@@ -363,7 +363,7 @@ def test_export(call, kind, start, expected):
         ("/attribute", {"target": "planet"}, "choose"),
         ("/export", {"kind": "json", "options": {"melt": 1}}, "unknown keys"),
         ("/segment", {"options": {"melt": 1}}, "unknown keys"),
-        ("/read_x", {"options": {"unit": 3}}, "give a text"),
+        ("/read_x", {"options": {"unit": 3}}, "expected a text"),
     ],
 )
 def test_errors_are_texts_and_nothing_stays(call, endpoint, values, message):

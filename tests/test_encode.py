@@ -231,7 +231,7 @@ def test_the_user_decides_what_x_is():
     assert x.warnings[0].startswith("X was said to be thermal, but this checkpoint was trained with depth")
     with pytest.raises(InputError, match="this depth map is in colour"):
         encode_x(COLOUR, THERMAL, options=XOptions(modality="depth"))
-    with pytest.raises(InputError, match="modality 'sonar': choose one of"):
+    with pytest.raises(InputError, match="the option modality of X is 'sonar'; allowed: auto, depth"):
         XOptions(modality="sonar")
 
 

@@ -239,7 +239,7 @@ def test_a_folder_of_hha_from_one_of_depth(files, tmp_path):
         (("depth.png", "--out", "x.npy", "--sixteen-bit", "--modality", "depth"), "--sixteen-bit is for PNG"),
         (
             ("depth.png", "--out", "x.png", "--modality", "smell"),
-            "modality 'smell': choose one of auto",
+            "modality of X is 'smell'; allowed: auto",
         ),
         (("depth.png", "--out", "x.png", "--encoding", "smell"), "encoding is 'smell'; allowed: depth"),
         (("depth.png", "--out", "x.png", "--for", "nothing"), "there is no model or file 'nothing'"),

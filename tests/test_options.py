@@ -49,11 +49,11 @@ def test_a_matrix_of_any_sign_and_scale_is_the_same():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"modality": "sonar"}, "'sonar': choose one of auto, depth"),
-        ({"modality": 3}, "modality of X is 3; give a text"),
+        ({"modality": "sonar"}, "'sonar'; allowed: auto, depth"),
+        ({"modality": 3}, "modality of X is 3; allowed: auto, depth"),
         ({"unit": None}, "unit of X is None"),
-        ({"hot": "blue"}, "choose one of auto, white, black"),
-        ({"hot": ["white"]}, "give a text"),
+        ({"hot": "blue"}, "is 'blue'; allowed: auto, white, black"),
+        ({"hot": ["white"]}, "allowed: auto, white, black"),
         ({"value_range": [1, True]}, "give 2 finite numbers"),
         ({"value_range": [2, 1]}, "lower number first"),
         ({"value_range": [1, float("nan")]}, "give 2 finite numbers"),

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal
 import pytest
 from pydantic import Field
 
-from ktb.utils.validation import STRICT, OneOf, checked, did_you_mean, from_json, from_text, literal
+from ktb.utils.text import did_you_mean
+from ktb.utils.validation import STRICT, OneOf, checked, from_json, from_text, literal
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def test_texts_that_do_not_fit(kind, text, message):
 def test_literals_and_the_nearest_name():
     texts = ("NONE", "true", "1e3", "(1, 2)", "a b")
     assert [literal(text) for text in texts] == [None, True, 1000.0, (1, 2), "a b"]
-    assert did_you_mean("short_side", ["lr", "model.inputs.short_side"]) == (
+    assert did_you_mean("short_side", ["lr", "model.inputs.short_side"], dotted=True) == (
         " Did you mean 'model.inputs.short_side'?"
     )
     assert did_you_mean("zzz", ["lr"]) == ""

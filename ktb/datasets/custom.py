@@ -49,12 +49,13 @@ from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
 from ktb.datasets.pairing import ARRAYS, PICTURES, WILD, X_FILES, scan
-from ktb.datasets.schema import class_labels, near, read_keys
+from ktb.datasets.schema import class_labels, read_keys
 from ktb.inputs import RawX, XOptions, XReading, encode_x, read_x
 from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
 from ktb.inputs.encoders.thermal import thermal_of
 from ktb.inputs.readers.stills import PICTURE_FORMATS
 from ktb.labels import IGNORE_INDEX
+from ktb.utils.text import did_you_mean
 
 _GUESSES = 8  # files that "auto" looks at
 
@@ -177,7 +178,7 @@ class OwnData:
         """
         if split not in self.splits:
             has = f"the file has {', '.join(self.splits)}"
-            raise self.error("split", f"there is no '{split}', {has}{near(split, self.splits)}")
+            raise self.error("split", f"there is no '{split}', {has}.{did_you_mean(split, self.splits)}")
         given = self.keys.split[split]
         names = self._listed(split, given) if isinstance(given, str) else self._shares[split]
         if not names:
@@ -254,7 +255,7 @@ class OwnData:
         for line in lines:
             if line not in known:
                 raise self.error(
-                    f"split.{split}", f"{path} names '{line}', no photo does{near(line, photos)}"
+                    f"split.{split}", f"{path} names '{line}', no photo does.{did_you_mean(line, photos)}"
                 )
         return [known[line] for line in lines]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ktb.datasets.schema import near
+from ktb.utils.text import did_you_mean
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 ARRAYS = (".npy", ".npz")
@@ -33,7 +33,7 @@ def scan(
     folder, pattern = split_place(root, place)
     if not folder.is_dir():
         parent = folder.parent if folder.parent.is_dir() else root
-        raise ValueError(f"there is no folder {folder}{near(folder.name, os.listdir(parent))}")
+        raise ValueError(f"there is no folder {folder}.{did_you_mean(folder.name, os.listdir(parent))}")
     left_out = [path.resolve() for path in without]
     found: dict[str, Path] = {}
     for path in folder.rglob("*"):

@@ -2,7 +2,6 @@
 ones.
 """
 
-import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from ktb.inputs import DEPTH_UNITS
 from ktb.inputs.encoders.polarization import AOLP_UNITS, DOLP_UNITS
 from ktb.inputs.encoders.thermal import THERMAL_UNITS
 from ktb.labels import DATASETS, IGNORE_INDEX, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
+from ktb.utils.text import did_you_mean
 
 _MAX_FILE_BYTES = 2**20
 _MAX_PROBLEMS = 5
@@ -197,12 +197,6 @@ def class_labels(name: str, classes: Iterable[OwnClass]) -> DatasetLabels:
     )
 
 
-def near(value: str, allowed: Iterable[str]) -> str:
-    """ ". Did you mean '...'?", or "" if nothing is near."""
-    found = difflib.get_close_matches(value, list(allowed), 1)
-    return f". Did you mean '{found[0]}'?" if found else ""
-
-
 def _explain(error: ValidationError) -> Iterator[str]:
     """One line for each key that is wrong: its value, what is allowed, and the nearest of that."""
     problems = {problem["loc"][:2]: problem for problem in reversed(error.errors())}
@@ -211,12 +205,12 @@ def _explain(error: ValidationError) -> Iterator[str]:
         fields = OwnDataKeys.model_fields
         if problem["type"] == "extra_forbidden":
             allowed = fields if len(problem["loc"]) == 1 else OwnClass.model_fields
-            yield f"key '{where}' is not known; allowed: {', '.join(allowed)}{near(last, allowed)}"
+            yield f"key '{where}' is not known; allowed: {', '.join(allowed)}.{did_you_mean(last, allowed)}"
             continue
         description = fields[problem["loc"][0]].description
         if problem["type"] == "missing":
-            yield f"key '{where}' is missing; allowed: {description}"
+            yield f"key '{where}' is missing; allowed: {description}."
             continue
         value, what = problem["input"], problem["msg"].removeprefix("Value error, ")
-        hint = near(value, description.split(", ")) if isinstance(value, str) else ""
-        yield f"key '{where}' is {reprlib.repr(value)[:80]}: {what}; allowed: {description}{hint}"
+        hint = did_you_mean(value, description.split(", ")) if isinstance(value, str) else ""
+        yield f"key '{where}' is {reprlib.repr(value)[:80]}: {what}; allowed: {description}.{hint}"

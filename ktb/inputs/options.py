@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ktb.config import Modality
 from ktb.inputs.alignment.cameras import Calibration, Intrinsics, assumed_camera
 from ktb.inputs.limits import MAX_SIDE, InputError
 from ktb.inputs.validation import as_matrix, as_numbers, is_number, to_json
+from ktb.modalities import MODALITIES
+from ktb.utils.text import did_you_mean
+from ktb.utils.validation import require
 
 Hot = Literal["auto", "white", "black"]
+if TYPE_CHECKING:
+    Given: TypeAlias = str
+else:
+    Given = Literal[("auto", *MODALITIES)]
 __all__ = ["AUTO", "Calibration", "Hot", "Intrinsics", "XOptions"]
 
 
@@ -34,7 +40,7 @@ class XOptions:
     Raises InputError for a value of the wrong kind, or for both a matrix and a calibration.
     """
 
-    modality: Modality | Literal["auto"] = "auto"
+    modality: Given = "auto"
     unit: str = "auto"
     hot: Hot = "auto"
     value_range: tuple[float, float] | None = None
@@ -48,14 +54,10 @@ class XOptions:
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        for name in ("modality", "unit", "hot", "columns", "time_unit"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"the option {name} of X is {getattr(self, name)!r}; give a text")
-        allowed = ("auto", *get_args(Modality))
-        if self.modality not in allowed:
-            raise InputError(f"modality {self.modality!r}: choose one of {', '.join(allowed)}")
-        if self.hot not in get_args(Hot):
-            raise InputError(f"hot {self.hot!r}: choose one of {', '.join(get_args(Hot))}")
+        texts = {"modality": Given, "unit": str, "hot": Hot, "columns": str, "time_unit": str}
+        for name, kind in texts.items():
+            if not isinstance(value := getattr(self, name), str) or value != "auto":
+                require(kind, value, f"the option {name} of X", InputError)
         for name, count in (("value_range", 2), ("window_ms", 2), ("sensor_hw", 2), ("intrinsics", 4)):
             value = getattr(self, name)
             if value is not None:
@@ -111,7 +113,8 @@ class XOptions:
                 f"the options of X are {type(values).__name__}; give an object of {sorted(known)}"
             )
         if unknown := sorted(map(str, set(values) - known)):
-            raise InputError(f"the options of X have unknown keys {unknown}; allowed: {sorted(known)}")
+            near = did_you_mean(unknown[0], known)
+            raise InputError(f"the options of X have unknown keys {unknown}; allowed: {sorted(known)}.{near}")
         values = dict(values)
         if values.get("calibration") is not None:
             values["calibration"] = Calibration.from_dict(values["calibration"])

@@ -1,8 +1,10 @@
-"""How figures are written: measured ones are never rounded up, and a little is not written as nothing."""
+"""How figures are written (measured ones are never rounded up), and the nearest of known names."""
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 
 
 def rounded_down(value: float, decimals: int = 1) -> str:
@@ -20,3 +22,16 @@ def percent(share: float, decimals: int = 1) -> str:
     if 100 - least < 100 * share < 100:
         return f"over {100 - least:g} %"
     return f"{100 * share:.{decimals}f} %"
+
+
+def did_you_mean(value: str, known: Iterable[str], dotted: bool = False) -> str:
+    """ " Did you mean '...'?" for the known name most like `value`, "" if none is; it follows a full stop.
+
+    dotted: the last part of a dotted name counts as well.
+    """
+    known = list(known)
+    found = difflib.get_close_matches(value, known, 1)
+    if not found and dotted:
+        last = {name.rpartition(".")[2]: name for name in reversed(known)}
+        found = [last[part] for part in difflib.get_close_matches(value.rpartition(".")[2], last, 1)]
+    return f" Did you mean '{found[0]}'?" if found else ""

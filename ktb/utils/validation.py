@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import functools
 import json
 import reprlib
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from ktb.utils.text import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -60,6 +61,16 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
         return adapter(kind).validate_json(json.dumps(value, default=repr), strict=True)
     except ValidationError as error:
         raise ValueError("\n".join(explain(error, kind, where))) from None
+
+
+def require(kind: Any, value: Any, where: str, error: type[ValueError] = ValueError) -> None:
+    """Refuse a value that is not of an annotated type: `error` names it by `where`, with what is allowed."""
+    from pydantic import ValidationError
+
+    try:
+        adapter(kind).validate_python(value, strict=True)
+    except ValidationError as problems:
+        raise error("\n".join(explain(problems, kind, where))) from None
 
 
 def from_text(kind: Any, text: str) -> Any:
@@ -116,19 +127,6 @@ def checked(cls: type[T]) -> type[T]:
 
     made.__init__ = __init__
     return made
-
-
-def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """ " Did you mean '...'?" for the known name most like `value`, "" if none is.
-
-    The last part of a dotted name counts as well.
-    """
-    known = list(known)
-    last = {name.rpartition(".")[2]: name for name in reversed(known)}
-    found = difflib.get_close_matches(value, known, 1) or difflib.get_close_matches(
-        value.rpartition(".")[2], last, 1
-    )
-    return f" Did you mean '{last.get(found[0], found[0])}'?" if found else ""
 
 
 def explain(error: ValidationError, kind: Any, where: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The training recipes by name."""
 
-import difflib
 
+from ktb.utils.text import did_you_mean
 from training.recipes.ablations import ABLATIONS
 from training.recipes.base import Recipe
 from training.recipes.custom import OWN_LITE, OWN_SWIN_B, OWN_SWIN_L
@@ -50,10 +50,8 @@ __all__ = ["GROUPS", "RECIPES", "Recipe", "changed_model", "get_recipe", "overri
 def get_recipe(name: str) -> Recipe:
     """The recipe called `name`; ValueError with the nearest name if there is none."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
         known = "; ".join(
             f"{title}: {', '.join(recipe.name for recipe in group)}" for title, group in GROUPS.items()
         )
-        raise ValueError(f"Unknown recipe '{name}'.{hint} Known: {known}.")
+        raise ValueError(f"Unknown recipe '{name}'.{did_you_mean(name, RECIPES)} Known: {known}.")
     return RECIPES[name]

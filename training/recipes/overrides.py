@@ -7,7 +7,8 @@ from typing import Any
 
 from ktb.config import ModelConfig
 from ktb.modeling.build import VARIANTS
-from ktb.utils.validation import did_you_mean, from_text, literal
+from ktb.utils.text import did_you_mean
+from ktb.utils.validation import from_text, literal
 from training.recipes.base import NO_SETTINGS, Recipe
 
 MODEL = "model."
@@ -47,8 +48,9 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             continue
         if key not in hints:
             paths = [MODEL + path for path in _settable(template(recipe).to_dict())]
+            near = did_you_mean(key, [*hints, *paths], dotted=True)
             raise ValueError(
-                f"Recipe '{recipe.name}' has no setting '{key}'.{did_you_mean(key, [*hints, *paths])} "
+                f"Recipe '{recipe.name}' has no setting '{key}'.{near} "
                 f"Known: {', '.join(hints)}, and model.PATH for the network, such as {paths[0]}."
             )
         try:
@@ -88,7 +90,7 @@ def changed_model(config: ModelConfig, changes: Mapping[str, Any]) -> ModelConfi
             beside = [p for p in allowed if p.startswith(f"{group}.")] or allowed
             raise ValueError(
                 f"The {config.backbone.kind} network has no setting '{MODEL}{path}'."
-                f"{did_you_mean(MODEL + path, [MODEL + p for p in allowed])} Allowed: {MODEL}"
+                f"{did_you_mean(MODEL + path, [MODEL + p for p in allowed], dotted=True)} Allowed: {MODEL}"
                 f"{f', {MODEL}'.join(beside)}."
             )
         *parents, key = path.split(".")

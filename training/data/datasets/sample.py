@@ -1,6 +1,5 @@
 """Small parts of the datasets: samples, label tables, names in lists, errors that name the file."""
 
-import difflib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ktb.labels import IGNORE_INDEX
+from ktb.utils.text import did_you_mean
 
 FORBIDDEN = -1  # in a label table: a stored value that must not occur
 
@@ -41,8 +41,7 @@ def choose(what: str, value: str, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     if value in allowed:
         return value
-    near = difflib.get_close_matches(str(value).lower(), allowed, 1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(str(value).lower(), allowed)
     raise ValueError(f"{what} '{value}' is not known; choose from {', '.join(allowed)}.{hint}")
 
 
