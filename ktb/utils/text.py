@@ -13,14 +13,14 @@ def rounded_down(value: float, decimals: int = 1) -> str:
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """A share 0..1 in per cent, "–" for NaN; a little is not written as nothing: "under 0.1 %"."""
+    """A share 0..1 in per cent, "–" for NaN; a little is not written as nothing: "≤ 0.1 %"."""
     if math.isnan(share):
         return "–"
     least = 10**-decimals
     if 0 < 100 * share < least:
-        return f"under {least:g} %"
+        return f"≤ {least:g} %"
     if 100 - least < 100 * share < 100:
-        return f"over {100 - least:g} %"
+        return f"≥ {100 - least:g} %"
     return f"{100 * share:.{decimals}f} %"
 
 
