@@ -1,105 +1,16 @@
 """Start the demo: `python app.py`, then open the address that it prints."""
 
-import gc
-
-gc.disable()  # what imports make stays: to look through it for garbage is a fifth of the start
-
-import argparse
-import logging
-import os
-from typing import get_args
-
-from app.server.environment import default_device, import_gradio, in_space, own_hosts, prepare
-
-CACHES = prepare()  # before what follows is imported
-import_gradio()
-
-from app.gradio_ext.blocks import Unsafe
-from app.page import build_page, launch_options
-from app.server import logs
-from app.server.memory import set_up_heaps
-from app.service import Service
-from app.web.rate_limits import EVENTS_PER_MINUTE, RateLimit
-from app.widgets.examples import OwnExamples
-from ktb.inference.runtimes import Precision, RuntimeName
-
-MAX_WAITING = 128
-"""Runs and other work of all visitors that may wait; beyond that the page asks to try again."""
+from app.server.environment import collector_paused, import_gradio, prepare
 
 
 def main() -> None:
-    """Parse the arguments, build the service and the page, launch."""
-    parser = argparse.ArgumentParser(description="The KTB page: RGB+X segmentation and its fusion.")
-    parser.add_argument("--model", action="append", default=[], help="a file or hf://ORG/NAME to offer")
-    parser.add_argument("--own-data", metavar="FILE.yaml", help="offer these pairs of yours as the examples")
-    parser.add_argument(
-        "--own-split", metavar="SPLIT", help="the split to offer (default: test, else the first)"
-    )
-    parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto", help="what computes")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the numbers")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default cpu; in a Space its card)")
-    parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a name by which the page is asked for, such as seg.example.org (this machine's own are known)",
-    )
-    parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
-    parser.add_argument("--open", action="store_true", help="open the page in the browser")
-    parser.add_argument(
-        "--rate-limit",
-        type=int,
-        metavar="N",
-        default=EVENTS_PER_MINUTE,
-        help="events a minute from one address, and a tenth as many uploads (default %(default)s; 0: any)",
-    )
-    parser.add_argument(
-        "--proxies",
-        type=int,
-        metavar="N",
-        default=os.environ.get("KTB_PROXIES", "1" if in_space() else "0"),
-        help="proxies in front whose X-Forwarded-For is believed (default KTB_PROXIES; else 0, in a Space 1)",
-    )
-    parser.add_argument("--log-json", action="store_true", help="log a JSON object per line")
-    parser.add_argument(
-        "--log-texts", action="store_true", help="log what errors say, which may quote visitors' files"
-    )
-    options = parser.parse_args()
-    logs.configure(options.log_json, options.log_texts)
-    set_up_heaps()
-    if CACHES:
-        logging.getLogger(__name__).info("The home folder cannot be written: caches lie in %s.", CACHES)
-    if options.own_split and not options.own_data:
-        parser.error("--own-split needs --own-data FILE.yaml")
-    try:
-        own = OwnExamples(options.own_data, options.own_split) if options.own_data else None
-        device = options.device or default_device()
-        service = Service(options.model, options.runtime, options.precision, device)
-        service.sandbox.start()  # loads beside what follows
-        service.place_models()
-        page = build_page(service, own)
-        limit = RateLimit(options.rate_limit, options.proxies)
-        launching = launch_options(limit, [*options.allow_host, *own_hosts(options.host)])
-    except ValueError as error:
-        parser.error(str(error))
-    # After each event Gradio would make statistics that nobody reads: 18 ms of a processor.
-    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
-    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")  # else uvicorn believes whatever runs on this machine
-    try:
-        page.queue(max_size=MAX_WAITING).launch(
-            server_name=options.host,
-            server_port=options.port,
-            inbrowser=options.open,
-            prevent_thread_lock=True,
-            **launching,
-        )
-    except Unsafe as error:
-        raise SystemExit(str(error)) from error
-    gc.freeze()
-    gc.enable()
-    logs.take_over("uvicorn")
+    """Prepare the environment, at which the page's imports look; then import, start and serve the page."""
+    caches = prepare()
+    with collector_paused():
+        import_gradio()
+        from app.server.start import start
+
+        page = start(caches)
     page.block_thread()
 
 

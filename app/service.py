@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from app.results import Result, XView
 from app.scheduler import Turns
 from app.server.decoding import Decoded, Room, room_for
 from app.server.environment import is_lent
-from app.server.memory import staying
 from app.server.uploads import NOT_HERE
 from app.texts import x_called, x_missing
 from ktb.analysis import Inspection
@@ -130,9 +128,8 @@ class Service:
         path = self._path(model)
         with self._lock:
             if model not in self._predictors:
-                with nullcontext() if self._predictors else staying():
-                    make = _network().make_predictor
-                    self._predictors[model] = make(path, self.turns, *self._computing, self._device)
+                make = _network().make_predictor
+                self._predictors[model] = make(path, self.turns, *self._computing, self._device)
             return self._predictors[model]
 
     def place_models(self) -> None:

@@ -84,6 +84,19 @@ def test_the_page_is_there_before_torch_is_imported():
     assert ended.stdout.splitlines()[0] == "['cv2']"
 
 
+def test_a_start_imports_with_the_collector_paused_and_ends_with_it():
+    code = (
+        "import gc, runpy, sys\n"
+        "runpy.run_path('app.py')\n"
+        "assert gc.isenabled() and 'gradio' not in sys.modules\n"
+        "from app.server.environment import collector_paused\n"
+        "with collector_paused():\n"
+        "    assert not gc.isenabled()\n"
+        "assert gc.isenabled() and gc.get_freeze_count()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(surroundings.__file__).parents[2], check=True)
+
+
 def test_gradio_is_imported_without_its_files_for_editors():
     code = (
         "import inspect, sys; opened = []; find_file = inspect.getfile\n"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -55,21 +53,6 @@ def _buffers(value: Any) -> dict[int, int]:
         for item in value:
             found |= _buffers(item)
     return found
-
-
-@contextmanager
-def staying() -> Iterator[None]:
-    """Within, things are made that stay, such as what imports make: no collector looks through them, ever.
-
-    A look through all that the network's libraries make would stop everybody for 150 to 220 ms.
-    """
-    gc.disable()
-    try:
-        yield
-        gc.collect()  # what only looks as if it stayed
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def set_up_heaps() -> None:
