@@ -1,13 +1,12 @@
 """Start the demo: `python app.py`, then open the address that it prints."""
 
-from app.server.environment import collector_paused, import_gradio, prepare
+from app.server.environment import collector_paused, prepare
 
 
 def main() -> None:
     """Prepare the environment, at which the page's imports look; then import, start and serve the page."""
     caches = prepare()
     with collector_paused():
-        import_gradio()
         from app.server.start import start
 
         page = start(caches)

@@ -97,22 +97,6 @@ def test_a_start_imports_with_the_collector_paused_and_ends_with_it():
     subprocess.run([sys.executable, "-c", code], cwd=Path(surroundings.__file__).parents[2], check=True)
 
 
-def test_gradio_is_imported_without_its_files_for_editors():
-    code = (
-        "import inspect, sys; opened = []; find_file = inspect.getfile\n"
-        "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
-        "from app.server.environment import import_gradio\n"
-        "import_gradio()\n"
-        "assert inspect.getfile is find_file\n"
-        "print([name for name in opened if name.endswith('.pyi')], 'gradio' in sys.modules)"
-    )
-    home = Path(surroundings.__file__).parents[1]
-    printed = subprocess.run(
-        [sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=True
-    )
-    assert printed.stdout.strip() == "[] True"
-
-
 def test_what_was_chosen_stays_if_it_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nowhere")
     environment = {"XDG_CACHE_HOME": str(tmp_path / "chosen")}

@@ -6,7 +6,6 @@ It imports nothing of weight, because `prepare` comes before all that looks at t
 from __future__ import annotations
 
 import gc
-import inspect
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -35,26 +34,6 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> Path | None:
 
         spaces.disable_gradio_auto_wrap()  # else every handler might run in another process, without sessions
     return folder
-
-
-def import_gradio() -> None:
-    """Import Gradio without what it would write for editors.
-
-    For each of its components it parses its own source on every import and compares it with a file of
-    interfaces (.pyi) beside it: half of the import's time. A component without a file is passed over.
-    """
-    find_file = inspect.getfile
-
-    def without_components(thing: object) -> str:
-        if type(thing).__name__ == "ComponentMeta" or getattr(thing, "__name__", "") == "BlocksEvents":
-            raise OSError("the files of components are left alone")
-        return find_file(thing)
-
-    inspect.getfile = without_components
-    try:
-        import gradio  # noqa: F401
-    finally:
-        inspect.getfile = find_file
 
 
 @contextmanager
