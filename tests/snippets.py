@@ -179,7 +179,6 @@ class Parsers:
                     for part in (getattr(loaded, name, None) for name in ("app", "cli")):
                         if isinstance(part, typer.Typer):
                             return typer.main.get_command(part)
-                    patch.setattr(loaded, "keep_freed_memory", lambda: None, raising=False)
                     loaded.main()
             except _Found as found:
                 return found.parser

@@ -21,7 +21,6 @@ import torch
 from ktb.checkpoints.load import load_model
 from training.data.datasets import REGISTRY
 from training.data.open import open_dataset
-from training.engine.cpu import keep_freed_memory
 from training.evaluation.evaluator import attention_statistics, describe, evaluate
 from training.evaluation.inference import MSF_SCALES
 from training.evaluation.reports import (
@@ -40,7 +39,6 @@ logger = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, evaluate, print and write; a user's mistake is one line on stderr, status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    keep_freed_memory()
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

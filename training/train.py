@@ -24,7 +24,7 @@ from ktb.checkpoints.load import save_model
 from ktb.utils.atomic import write_atomically
 from training.data.loader import BatchLoader, Share
 from training.data.open import open_data
-from training.engine.cpu import keep_freed_memory, strided_depthwise_in_float32
+from training.engine.cpu import strided_depthwise_in_float32
 from training.engine.distributed import world
 from training.engine.state import RunLog
 from training.engine.stopping import Limits
@@ -41,7 +41,6 @@ SUMMARY_FILE, COUNTS_FILE = "run.json", "class_counts.json"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train; what the user did wrong ends as one line on stderr and status 2."""
-    keep_freed_memory()
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

@@ -13,9 +13,6 @@ import numpy as np
 from ktb.analysis import Inspection
 from ktb.modeling.memo import Recent
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-
-
 MIN_TEXT = 1024  # shorter texts are names and sentences, longer ones pictures inside HTML
 
 
@@ -53,19 +50,6 @@ def _buffers(value: Any) -> dict[int, int]:
         for item in value:
             found |= _buffers(item)
     return found
-
-
-def set_up_heaps() -> None:
-    """Keep the memory of all threads in two heaps, which hold on to what is free until `give_back`.
-
-    glibc would begin up to sixteen that never shrink, and give each picture's memory back at once: to get it
-    anew, page by page, takes time in every drawing. It has to come before there are threads.
-    """
-    choose = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if choose is not None:
-        choose(_M_ARENA_MAX, 2)
-        choose(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most that is possible
-        choose(_M_TRIM_THRESHOLD, 256 * 2**20)
 
 
 def give_back() -> None:

@@ -13,7 +13,6 @@ from app.page import build_page, launch_options
 from app.server import logs
 from app.server.environment import default_device, in_space, own_hosts
 from app.server.housekeeping import Page
-from app.server.memory import set_up_heaps
 from app.service import Service
 from app.web.rate_limits import EVENTS_PER_MINUTE, RateLimit
 from app.widgets.examples import OwnExamples
@@ -68,7 +67,6 @@ def start(caches: Path | None) -> Page:
     )
     options = parser.parse_args()
     logs.configure(options.log_json, options.log_texts)
-    set_up_heaps()
     if caches:
         logging.getLogger(__name__).info("The home folder cannot be written: caches lie in %s.", caches)
     if options.own_split and not options.own_data:

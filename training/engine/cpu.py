@@ -1,29 +1,9 @@
-"""What makes training on a CPU several times faster; nothing here changes a result beyond rounding."""
+"""What makes training on a CPU faster; nothing here changes a result beyond rounding."""
 
-import ctypes
 import functools
-import sys
 
 import torch
 from torch import Tensor, nn
-
-# glibc's names for mallopt's parameters
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
-
-
-def keep_freed_memory() -> bool:
-    """Let glibc keep large freed blocks instead of returning them to the system after every tensor.
-
-    Fresh pages are zeroed by the kernel at first touch, which takes longer than many of the operations.
-    Call it once, at the start of a program. Returns whether the C library could be told (glibc only).
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt"):
-        return False
-    settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**29, M_ARENA_MAX: 1}
-    return all([library.mallopt(name, value) for name, value in settings.items()])
 
 
 def strided_depthwise_in_float32(model: nn.Module) -> None:

@@ -23,7 +23,6 @@ from ktb.utils.atomic import write_atomically
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.datasets.base import PairDataset
 from training.data.open import open_dataset
-from training.engine.cpu import keep_freed_memory
 from training.robustness.conditions import FAMILIES
 from training.robustness.report import contact_sheet
 from training.robustness.suite import run, shown_score
@@ -42,7 +41,6 @@ def _cached(dataset: PairDataset, frames: int, name: str, data: Path | None) -> 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run the suite, or draw what its corruptions look like."""
-    keep_freed_memory()
     parser = argparse.ArgumentParser(
         prog="python -m training.robustness", description=__doc__.splitlines()[0]
     )
