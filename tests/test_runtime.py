@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import logging
@@ -10,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -17,18 +19,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_model import pair, stirred, tiny_model
+from test_model import pair, tiny_model
 
 import ktb.inference.runtimes
 from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
 from ktb.inference.predictor import Predictor
-from ktb.inference.runtimes import make_runtime
+from ktb.inference.runtimes import graph_cache, make_runtime
 from ktb.inference.runtimes.background import PatientRuntime
 from ktb.inference.runtimes.eager import CompiledRuntime, EagerRuntime
 from ktb.inference.runtimes.export import X86, checksum, export_graph
 from ktb.inference.runtimes.graph import INPUTS, GraphModule, keep_input, output_names
-from ktb.inference.runtimes.graph_cache import GraphCache, graph_key, model_digest
+from ktb.inference.runtimes.graph_cache import NETWORK_CODE, GraphCache, graph_key, model_digest
 from ktb.inference.runtimes.onnx import ONNXRuntime
 from ktb.inference.runtimes.openvino import OpenVINORuntime, rehearse
 from ktb.inference.runtimes.sessions import GraphRuntime
@@ -334,13 +336,74 @@ def test_the_key_changes_with_weights_configuration_size_versions_and_code(monke
     assert len(keys) == 7
 
 
-def test_a_model_that_changes_gets_a_new_graph(tmp_path):
+def test_graphs_hold_the_weights_of_the_start(tmp_path):
     model = tiny_model("swin")
     runtime = FakeGraphs(model, cache=GraphCache(tmp_path))
     runtime(*pair())
-    stirred(model)
+    for parameter in model.parameters():
+        parameter.data.mul_(1.5)
     runtime(*pair())
-    assert len(runtime.exports) == 2
+    with pytest.raises(ValueError, match="have changed since this runtime was made"):
+        runtime(*pair(1, 32, 32))
+    assert len(runtime.exports) == 1
+    again = FakeGraphs(model, cache=GraphCache(tmp_path))
+    again(*pair())
+    assert len(again.exports) == 1
+
+
+def test_whether_a_graph_is_at_hand_is_told_without_the_disk(tmp_path, monkeypatch):
+    runtime = FakeGraphs(tiny_model("swin"), cache=GraphCache(tmp_path))
+    runtime.prepare((32, 32))
+    read, stop = [], threading.Event()
+    monkeypatch.setattr(runtime._cache, "find", lambda key: read.append(key))
+
+    def use() -> None:
+        while not stop.is_set():
+            runtime.prepare((32, 32))
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        assert all(runtime.is_at_hand((32, 32)) for _ in range(500))
+    finally:
+        stop.set()
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join(30)
+    assert not read
+
+
+def test_the_code_of_a_graph_is_all_that_the_network_is_made_of():
+    package = Path(ktb.__file__).parent
+    hashed = [name.removesuffix(".py").replace("/", ".") for name in NETWORK_CODE]
+    for file in (package / "modeling").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                if name.startswith("ktb."):
+                    assert name.removeprefix("ktb.").startswith(tuple(hashed)), f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize("changed", ["config.py", "modeling/memo.py", "modeling/trace.py", "modeling/new.py"])
+def test_a_change_of_the_networks_code_changes_the_key(tmp_path, monkeypatch, changed):
+    package = tmp_path / "ktb"
+    package.mkdir()
+    for name in NETWORK_CODE:
+        source = Path(ktb.__file__).parent / name
+        if source.is_dir():
+            shutil.copytree(source, package / name)
+        else:
+            shutil.copy(source, package)
+    place = Path(graph_cache.__file__).relative_to(Path(ktb.__file__).parent)
+    monkeypatch.setattr(graph_cache, "__file__", str(package / place))
+    before = graph_key("0" * 64, "onnx", (64, 96))
+    with (package / changed).open("a") as file:
+        file.write("\n# another version\n")
+    assert graph_key("0" * 64, "onnx", (64, 96)) != before
 
 
 def _add(folder: Path, barrier, index: int) -> None:

@@ -14,6 +14,7 @@ from ktb.analysis.coordinates import at_of_pixel, cell_at
 from ktb.analysis.pixel import as_array
 from ktb.analysis.targets import Target, check_pixel
 from ktb.analysis.types import Attribution
+from ktb.inference.oom import with_enough_memory
 from ktb.inference.postprocess import labels_and_confidence
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.predictor import Predictor
@@ -113,9 +114,13 @@ def attribute_prediction(
     inputs = predictor.network_inputs(rgb, reading, predictor.network_size(size))
     mask_x = torch.tensor([reading.origin == "missing"])
     network_hw = tuple(inputs[0].shape[-2:])
-    return predictor.with_enough_memory(
-        lambda: compute(predictor.model, *inputs, target, mask_x, size), network_hw
-    )
+    with predictor.evaluating() as model:
+        return with_enough_memory(
+            lambda: compute(model, *inputs, target, mask_x, size),
+            network_hw,
+            inputs[0].device,
+            "Make the RGB image smaller, or choose a smaller short_side.",
+        )
 
 
 def _check(model: KTB, rgb: Tensor) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ktb.config import BRANCHES
 from ktb.inference.oom import with_enough_memory
@@ -46,7 +48,11 @@ class Predictor:
     """Runs one model on photographs and X inputs of any size.
 
     Args:
-        model: from `ktb.load_model`; it stays on its device.
+        model: from `ktb.load_model`; it stays on its device. It may be in training mode: the predictor
+            computes in evaluation mode and puts the model's own mode back after each run. Its weights may
+            change: the runtimes "eager" and "cudagraph" answer with those of the moment, "compile" too where
+            they change in place, "openvino" and "onnx", so "auto" where it chose one, with those that the
+            model had when the predictor was made.
         short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's
             own setting, or the image's size where it has none.
         runtime: how the network is computed, see `ktb.inference.runtimes.make_runtime`; or one that was
@@ -77,7 +83,9 @@ class Predictor:
             raise ValueError(f"tile {tile!r}: give 'auto', None, or pixels")
         if isinstance(tile, int):
             check_tile(tile)
-        self.model: KTB = model.eval()
+        self.model: KTB = model
+        self._training: list[nn.Module] = []  # parts of the model that go back into training mode
+        self._evaluating, self._lock = 0, threading.Lock()
         self.short_side: int | None = short_side or model.config.inputs.short_side
         self.tile: int | None = DEFAULT_TILE if tile == "auto" else tile
         chosen = make_runtime(self.model, runtime, precision) if isinstance(runtime, str) else runtime
@@ -114,7 +122,7 @@ class Predictor:
             output = self._run([prepared], trace)
             return self.finish(prepared, output, time.perf_counter() - started)
 
-        return self.with_enough_memory(segment, prepared.network_hw)
+        return self._computed(segment, prepared.network_hw)
 
     def prepare(
         self,
@@ -142,7 +150,7 @@ class Predictor:
 
     def run(self, pairs: Sequence[Prepared]) -> list[KTBOutput]:
         """The network on pairs of one network size, as one batch, without a trace: an output for each."""
-        output = self.with_enough_memory(lambda: self._run(pairs, trace=False), pairs[0].network_hw)
+        output = self._computed(lambda: self._run(pairs, trace=False), pairs[0].network_hw)
         parts = {branch: getattr(output, branch).split(1) for branch in BRANCHES}
         each = [{branch: parts[branch][i] for branch in BRANCHES} for i in range(len(pairs))]
         return [KTBOutput(**logits, runtime=output.runtime) for logits in each]
@@ -173,7 +181,25 @@ class Predictor:
             precision=self.runtime.precision,
         )
 
-    def with_enough_memory(self, compute: Callable[[], T], network_hw: tuple[int, int]) -> T:
+    @contextmanager
+    def evaluating(self) -> Iterator[KTB]:
+        """The model in evaluation mode; when the last thread leaves, its own mode comes back."""
+        with self._lock:
+            self._evaluating += 1
+            if self._evaluating == 1:
+                self._training = [module for module in self.model.modules() if module.training]
+                for module in self._training:
+                    module.training = False
+        try:
+            yield self.model
+        finally:
+            with self._lock:
+                self._evaluating -= 1
+                if not self._evaluating:
+                    for module in self._training:
+                        module.training = True
+
+    def _computed(self, compute: Callable[[], T], network_hw: tuple[int, int]) -> T:
         """What `compute` gives on this model; OutOfMemory, with what helps, if there is too little for it."""
         remedy = "Make the photograph smaller."
         if self.tile is None:
@@ -181,7 +207,8 @@ class Predictor:
         elif self.tile > MIN_TILE:
             smaller = max(MIN_TILE, min(self.tile, *network_hw) // 2)
             remedy = f"Make the photograph smaller, or its tiles (tile={smaller}, --tile {smaller})."
-        return with_enough_memory(compute, network_hw, self._device, remedy)
+        with self.evaluating():
+            return with_enough_memory(compute, network_hw, self._device, remedy)
 
     def read(
         self,
@@ -222,7 +249,7 @@ class Predictor:
             rgb_tensor, x_tensor = (to_network(v, network_hw, self._device) for v in (rgb, reading.image))
             return self.model.normalize_rgb(rgb_tensor), self.model.normalize_x(x_tensor)
 
-        return self.with_enough_memory(upload, network_hw)
+        return self._computed(upload, network_hw)
 
     @property
     def _device(self) -> torch.device:

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ktb.modeling.layers import init_linear
-from ktb.modeling.memo import Recent, weights_key
 
 
 class SegFormerHead(nn.Module):
@@ -17,7 +16,7 @@ class SegFormerHead(nn.Module):
 
     Projection, upsampling and the 1×1 fuse are linear and commute, so each level's projection is first
     multiplied with its slice of the fuse: the wide concatenation at full size never exists. In evaluation the
-    batch norm goes into these products too, which are kept until a weight changes.
+    batch norm goes into these products too.
     """
 
     def __init__(self, feature_dims: Sequence[int], width: int, num_classes: int, dropout: float = 0.1):
@@ -28,7 +27,6 @@ class SegFormerHead(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, num_classes, 1)
         self.apply(init_linear)
-        self._folded = Recent(capacity=1)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
         """feats: per level (B, h_i, w_i, C_i) → logits (B, K, h_0, w_0)."""
@@ -47,13 +45,7 @@ class SegFormerHead(nn.Module):
 
     def _projections(self) -> list[tuple[Tensor, Tensor]]:
         """Weight and bias of every level's projection, fused; the batch norm is in them unless it trains."""
-        if self.norm.training:
-            return self._fused_projections()
-        norm = self.norm
-        # A batch norm's step counter tells what its statistics do not: training changes them unseen.
-        norm_tensors = (*norm.parameters(), *norm.buffers())
-        key = weights_key(*self.proj.parameters(), self.fuse.weight, *norm_tensors)
-        return self._folded.get(key, self._normed_projections)
+        return self._fused_projections() if self.norm.training else self._normed_projections()
 
     def _fused_projections(self) -> list[tuple[Tensor, Tensor]]:
         parts = self.fuse.weight.flatten(1).chunk(len(self.proj), dim=1)  # levels 3, 2, 1, 0: (e, e) each

@@ -13,7 +13,7 @@ from ktb.config import BRANCHES
 from ktb.inference.runtimes.base import Precision
 from ktb.inference.runtimes.eager import EagerRuntime, autocast
 from ktb.inference.runtimes.graph import GraphModule, keep_input, output_names, to_output
-from ktb.modeling.memo import Recent, weights_key
+from ktb.modeling.memo import Recent
 from ktb.modeling.model import KTB, KTBOutput
 
 MAX_RECORDINGS = 4
@@ -54,6 +54,9 @@ class Recording:
 class CUDAGraphRuntime:
     """Replays a recording for shapes that come again; PyTorch answers the first time, and for large batches.
 
+    A recording reads the model's tensors where they lie: weights that change in place, also through `.data`,
+    are seen at once. Make a new runtime where tensors were replaced or moved.
+
     Args:
         model: on a CUDA device.
         patience: how often a shape is computed without a recording first.
@@ -76,7 +79,8 @@ class CUDAGraphRuntime:
         self._eager = EagerRuntime(model, precision, why)
         self._names = output_names(model)
         self._network = GraphModule(model)
-        self._weights = (*model.parameters(), *model.buffers())
+        # Detached, they keep the memory that recordings read, also where the model gets other tensors.
+        self._weights = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
         self._recordings: OrderedDict[Hashable, tuple[Recording, list]] = OrderedDict()
         self._seen: Recent = Recent(capacity=16 * MAX_RECORDINGS)
         self._lock = threading.Lock()
@@ -103,17 +107,17 @@ class CUDAGraphRuntime:
 
     def _recording(self, inputs: Tensors) -> Recording | None:
         """The recording for these inputs' shapes, made now if it is worth it."""
-        weights = weights_key(*self._weights)
         batch, _, height, width = inputs[0].shape
-        if weights is None or batch * height * width > MAX_PIXELS:
+        if batch * height * width > MAX_PIXELS:
             return None
-        key = weights, (batch, height, width)
+        key = batch, height, width
         if key not in self._recordings:
             times = self._seen.get(key, lambda: [0])
             times[0] += 1
             if times[0] <= self.patience:
                 return None
-            self._forget(weights)
+            while len(self._recordings) >= MAX_RECORDINGS:
+                self._recordings.popitem(last=False)
             recording = Recording(self._run, inputs)
             # It reads tensors that the network keeps; they must outlive their place in those memories.
             self._recordings[key] = recording, _kept_by(self._model)
@@ -123,13 +127,6 @@ class CUDAGraphRuntime:
     def _run(self, *inputs: Tensor) -> Tensors:
         with autocast(self._model, self.precision):
             return self._network(*inputs)
-
-    def _forget(self, weights: Hashable) -> None:
-        """Make room, first of what other weights computed."""
-        for key in [key for key in self._recordings if key[0] != weights]:
-            del self._recordings[key]
-        while len(self._recordings) >= MAX_RECORDINGS:
-            self._recordings.popitem(last=False)
 
 
 def _kept_by(model: nn.Module) -> list:

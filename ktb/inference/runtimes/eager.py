@@ -71,7 +71,7 @@ class CompiledRuntime:
         self._model = model
         self.precision, self.why = precision, why
         self._names = output_names(model)
-        self._compiled = torch.compile(GraphModule(model).eval(), dynamic=False)
+        self._compiled = torch.compile(GraphModule(model), dynamic=False)
 
     @torch.inference_mode()
     def __call__(

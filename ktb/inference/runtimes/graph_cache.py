@@ -155,6 +155,8 @@ def _code_digest() -> str:
     package = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for name in NETWORK_CODE:
-        for file in sorted((package / name).glob("*.py")) or [package / name]:
-            digest.update(file.read_bytes())
+        files = [package / name] if name.endswith(".py") else sorted((package / name).rglob("*.py"))
+        assert files, f"{name} is no folder with code of ktb"
+        for file in files:
+            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -23,7 +23,6 @@ from ktb.inference.runtimes.base import Precision, RuntimeName
 from ktb.inference.runtimes.export import Format, require_packages
 from ktb.inference.runtimes.graph import keep_input, to_output
 from ktb.inference.runtimes.graph_cache import GraphCache, graph_key, model_digest
-from ktb.modeling.memo import weights_key
 from ktb.modeling.model import KTB, KTBOutput
 
 MAX_SESSIONS = 8
@@ -59,6 +58,9 @@ def export_apart(model: KTB, format: Format, size_hw: tuple[int, int], folder: P
 class GraphRuntime(ABC):
     """A runtime that exports a graph for every size, keeps it on disk, and computes it in a session.
 
+    Graphs hold the weights that the model had when the runtime was made: later changes of the model change no
+    answer. Make a new runtime (or `ktb.Predictor`) for changed weights.
+
     Args:
         model: on the CPU.
         cache: where graphs are kept; the user's cache folder by default.
@@ -91,7 +93,7 @@ class GraphRuntime(ABC):
         self._sessions: OrderedDict[tuple, Session] = OrderedDict()
         self._making: dict[tuple, threading.Lock] = {}
         self._lock = threading.Lock()
-        self._digest: tuple[object, str] | None = None
+        self._model_sha256 = model_digest(model)
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
         self.max_sessions = min(MAX_SESSIONS, max(1, MAX_SESSION_BYTES // (2 * weights)))
 
@@ -105,8 +107,10 @@ class GraphRuntime(ABC):
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.inference.runtimes.Runtime`; the first call for a size exports its graph, which takes a
-        while.
+        """As `ktb.inference.runtimes.Runtime`; the first call for a size exports its graph: it takes a while.
+
+        Raises:
+            ValueError: a graph has to be exported, but the model's weights are no longer those of the start.
         """
         session = self._session(tuple(rgb.shape[-2:]))
         keep = keep_input(len(rgb), mask_rgb, mask_x)
@@ -117,9 +121,9 @@ class GraphRuntime(ABC):
 
     def is_at_hand(self, size_hw: tuple[int, int]) -> bool:
         """Whether a call for this size need not wait for an export."""
-        return (
-            self._session_key(size_hw) in self._sessions or self._cache.find(self._key(size_hw)) is not None
-        )
+        with self._lock:
+            is_loaded = self._session_key(size_hw) in self._sessions
+        return is_loaded or self._cache.find(self._key(size_hw)) is not None
 
     def prepare(self, size_hw: tuple[int, int]) -> None:
         """Export and load the graph of a size now."""
@@ -138,27 +142,20 @@ class GraphRuntime(ABC):
             making = self._making.setdefault(key, threading.Lock())
         with making:  # others of this size wait; those of sizes that are ready do not
             with self._lock:
-                session = self._sessions.pop(key, None)
+                session = self._sessions.get(key)
             session = session or self._make(size_hw)
             with self._lock:
                 self._sessions[key] = session
+                self._sessions.move_to_end(key)
                 while len(self._sessions) > self.max_sessions:
                     self._making.pop(self._sessions.popitem(last=False)[0], None)
         return session
 
     def _session_key(self, size_hw: tuple[int, int]) -> tuple:
-        return size_hw, self._model_sha256(), torch.get_num_threads()
+        return size_hw, torch.get_num_threads()
 
     def _key(self, size_hw: tuple[int, int]) -> str:
-        return graph_key(self._model_sha256(), self.format, size_hw)
-
-    def _model_sha256(self) -> str:
-        """Computed again when the weights have changed."""
-        with torch.no_grad():
-            state = weights_key(*self._model.state_dict().values())
-        if self._digest is None or state is None or self._digest[0] != state:
-            self._digest = state, model_digest(self._model)
-        return self._digest[1]
+        return graph_key(self._model_sha256, self.format, size_hw)
 
     def _make(self, size_hw: tuple[int, int]) -> Session:
         key = self._key(size_hw)
@@ -173,6 +170,12 @@ class GraphRuntime(ABC):
         _log.info("Preparing %s for %d x %d pixels, once.", self.name, width, height)
 
         def write(folder: Path) -> None:
+            # Else the cache would give another model's graph to whoever has the weights of the start.
+            if model_digest(self._model) != self._model_sha256:
+                raise ValueError(
+                    f"the weights of {self._model.config.name} have changed since this runtime was made, and "
+                    f"its graphs hold those of the start. Make a new Predictor, or use the runtime eager."
+                )
             self._export(self._model, self.format, size_hw, folder)
 
         try:

@@ -28,7 +28,7 @@ from ktb.modeling.layers import (
     run_block,
     stream_adapters,
 )
-from ktb.modeling.memo import Recent, weights_key
+from ktb.modeling.memo import Recent
 
 TOKENS_AT_ONCE = 2400  # through an MLP: few enough for a processor's cache, enough for fast products
 KEPT_LAYOUTS = 16  # of four levels, plain and shifted: two image sizes
@@ -83,7 +83,6 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(dim, 4 * dim)
         self.adapters = adapters
         self.drop_path = DropPath(drop_path)
-        self._biases = Recent(capacity=2)
 
     def forward(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
         """tokens (2B, h, w, C); layout of the windows, shifted if this block shifts."""
@@ -131,16 +130,11 @@ class SwinBlock(nn.Module):
     def _position_biases(self, dtype: torch.dtype) -> dict[int, Tensor]:
         """Per kind of window the relative position bias, less where a seam divides it: (1, M, N, N)."""
         table = self.attn.relative_position_bias_table
-
-        def make() -> dict[int, Tensor]:
-            bias = table[self.attn.relative_position_index.flatten()].T.unflatten(1, (self.window**2, -1))
-            bias = bias.contiguous()  # the fused kernels of graphics cards take no other
-            kinds = range(1 + (RIGHT | BOTTOM)) if self.shift else (0,)
-            penalties = {kind: shift_penalty(kind, self.window, self.shift, table.device) for kind in kinds}
-            return {kind: (bias + penalty)[None].to(dtype) for kind, penalty in penalties.items()}
-
-        key = weights_key(table)
-        return self._biases.get(None if key is None else (key, dtype), make)
+        bias = table[self.attn.relative_position_index.flatten()].T.unflatten(1, (self.window**2, -1))
+        bias = bias.contiguous()  # the fused kernels of GPUs take no other
+        kinds = range(1 + (RIGHT | BOTTOM)) if self.shift else (0,)
+        penalties = {kind: shift_penalty(kind, self.window, self.shift, table.device) for kind in kinds}
+        return {kind: (bias + penalty)[None].to(dtype) for kind, penalty in penalties.items()}
 
 
 class SwinStage(nn.Module):
