@@ -88,6 +88,7 @@ def assert_equal(loaded: KTB, model: KTB) -> None:
         assert torch.equal(getattr(found, branch), getattr(ours, branch)), branch
 
 
+@pytest.mark.bits
 def test_a_file_and_a_whole_model_on_the_same_backbone_give_the_model_again(trained, tmp_path):
     donor = tiny_model(trained.config.backbone.kind)  # trained otherwise, on the same backbone
     donor.load_state_dict(
@@ -285,6 +286,7 @@ def test_load_model_says_how_to_get_an_absent_backbone(swin, files):
         load_model(files / "adapter.safetensors")
 
 
+@pytest.mark.bits
 def test_load_model_completes_a_file_whose_backbone_is_at_hand(swin, files, monkeypatch):
     monkeypatch.setattr(ktb.checkpoints.adapters, "is_at_hand", lambda config: True)
     monkeypatch.setattr(type(swin.backbone), "timm_name", staticmethod(lambda config: "tiny"))

@@ -12,11 +12,13 @@ import sys
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_model import pair, stirred, tiny_model, tiny_swin_config
 
 from ktb import built_in_models, load_adapter, load_model, save_adapter, save_model
 from ktb.checkpoints import files, registry
+from ktb.checkpoints.files import CHECKSUM
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.config import InputConfig, ModelConfig, SwinConfig
 from ktb.inference.runtimes.sessions import environment_of_library
@@ -43,6 +45,7 @@ def rewritten(saved, path, tensors=None, **metadata):
     return path
 
 
+@pytest.mark.bits
 def test_round_trip_is_bit_exact(model, saved):
     loaded = load_model(saved)
     assert loaded.config == model.config
@@ -99,6 +102,35 @@ def test_weights_that_are_changed_do_not_change_their_file(saved):
         for parameter in loaded.parameters():
             parameter.add_(1)
     assert saved.read_bytes() == before
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.999])
+def test_a_changed_byte_is_found(saved, tmp_path, place):
+    contents = bytearray(saved.read_bytes())
+    contents[int(place * len(contents))] ^= 1
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"damaged\.safetensors is damaged: its contents have sha256"):
+        load_model(path)
+
+
+def test_a_changed_card_is_found_and_files_without_a_checksum_load(saved, tmp_path):
+    path = rewritten(saved, tmp_path / "model.safetensors", card='{"name": "other"}')
+    assert load_model(path).card == {"name": "other"}
+    with safe_open(saved, "pt") as file:
+        checksum = file.metadata()[CHECKSUM]
+    with pytest.raises(ValueError, match="is damaged"):
+        load_model(rewritten(saved, path, card='{"name": "other"}', **{CHECKSUM: checksum}))
+
+
+def test_a_changed_byte_of_an_adapter_file_is_found(model, saved, tmp_path):
+    path = tmp_path / "adapter.safetensors"
+    save_adapter(path, model, CARD)
+    contents = bytearray(path.read_bytes())
+    contents[-100] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match="is damaged"):
+        load_adapter(path, saved)
 
 
 def test_float16_halves_the_file_within_rounding(model, saved, tmp_path):

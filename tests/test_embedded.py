@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from app.widgets.examples import examples
 from ktb import Predictor, load_model, read_image_rgb, read_x
+from ktb.checkpoints.files import CHECKSUM, contents_sha256
 from ktb.checkpoints.metadata import read_header
 from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models
 from training.data.datasets import build_dataset
@@ -39,6 +41,14 @@ def test_the_file_is_small_and_its_card_complete():
     assert figures["fused"] >= max(37.0, figures["rgb"] + 3, figures["x"] + 3)
     assert figures["rgb"] >= 28
     assert figures["x"] >= 26
+
+
+def test_every_embedded_file_carries_the_checksum_of_its_contents():
+    for path in built_in_models().values():
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        assert metadata[CHECKSUM] == contents_sha256(metadata, tensors)
 
 
 @pytest.fixture(scope="module")

@@ -403,6 +403,7 @@ def test_the_trace_tells_how_strongly_prompts_changed_the_tokens(prediction, pai
     assert predictor(*pair, options=MM, trace=False).prompts is None
 
 
+@pytest.mark.bits
 def test_a_model_in_training_mode_is_used_in_evaluation_mode_and_left_as_it_was():
     model = stirred(tiny_model("lite")).train()
     modes = {name: module.training for name, module in model.named_modules()}

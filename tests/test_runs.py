@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ import torch
 from trees import make_tree
 
 from ktb.checkpoints.load import load_model
-from training.engine.trainer import BEST_FILE, MODEL_FILE, STATE_FILE
+from training import train
+from training.engine.state import STATE_FILE
+from training.engine.trainer import BEST_FILE, MODEL_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
@@ -126,6 +129,16 @@ def test_sigterm_saves_first(tree, tmp_path):
     summary = json.loads((out / "run.json").read_text())
     assert (summary["finished"], summary["step"]) == (False, saved_step(out))
     assert b"Stopped early" in process.stderr.read()
+
+
+def test_a_run_may_be_called_in_any_thread_and_leaves_the_signals_alone(tree, tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    arguments = command(tree, tmp_path, "--steps", "1", settings=("eval_every=0",))
+    options = train._parser().parse_args([str(a) for a in arguments[arguments.index("nyuv2-lite") :]])
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(train.run, options).result(120)
+    assert saved_step(tmp_path) == 1
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_two_processes_give_the_loss_curve_of_one(tree, straight, tmp_path):

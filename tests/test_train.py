@@ -5,6 +5,8 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,9 +21,9 @@ from training import train
 from training.data.datasets.sample import Sample
 from training.data.loader import BatchLoader, Share
 from training.engine.optim import WeightAverage, parameter_groups, rate_at
-from training.engine.state import RunLog
-from training.engine.stopping import Limits
-from training.engine.trainer import MODEL_FILE, STATE_FILE, Trainer
+from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog, read_state
+from training.engine.stopping import Limits, stopped_by_signals
+from training.engine.trainer import MODEL_FILE, Trainer
 from training.engine.validation import EVAL_COLUMNS, Validation
 from training.model import model_config
 from training.recipes import Recipe, get_recipe, override
@@ -64,6 +66,7 @@ def trainer(out, recipe: Recipe = TINY, workers: int = 0) -> Trainer:
     return Trainer(model, recipe, loader, out, save_model, Accelerator(cpu=True))
 
 
+@pytest.mark.bits
 def test_resume_is_bit_exact(tmp_path):
     straight = trainer(tmp_path / "straight")
     assert straight.train(Limits(log_every=1))
@@ -86,6 +89,120 @@ def test_resume_is_bit_exact(tmp_path):
         assert {**ours, "images_per_s": ""} == {**theirs, "images_per_s": ""}
     lines = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["loss"] for line in lines] == [float(row["loss"]) for row in logs[0]]
+
+
+class Killed(BaseException):
+    """What a test raises where a process would end."""
+
+
+def assert_ends_as(straight: Trainer, ended: Trainer) -> None:
+    """The same weights to the last bit, in memory and in the model file."""
+    continued = ended.model.state_dict()
+    assert all(torch.equal(value, continued[name]) for name, value in straight.model.state_dict().items())
+    theirs, ours = (load_model(run.out / MODEL_FILE) for run in (straight, ended))
+    assert ours.card["step"] == theirs.card["step"] == straight.step
+    weights = ours.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in theirs.state_dict().items())
+
+
+def test_resuming_at_the_last_step_trains_no_more(tmp_path):
+    straight = trainer(tmp_path / "straight")
+    straight.train(Limits(max_steps=3))
+    for _ in range(2):
+        again = trainer(tmp_path / "straight")
+        again.resume()
+        assert not again.train(Limits(max_steps=3))
+        assert again.step == 3
+    assert_ends_as(straight, again)
+
+
+def test_a_kill_between_the_two_files_of_the_last_save_ends_the_same(tmp_path):
+    straight = trainer(tmp_path / "straight")
+    straight.train(Limits(max_steps=3))
+    killed = trainer(tmp_path / "killed")
+
+    def export(*_):
+        raise Killed
+
+    killed.export = export
+    with pytest.raises(Killed):
+        killed.train(Limits(max_steps=3))
+    assert not (tmp_path / "killed" / MODEL_FILE).exists()
+    again = trainer(tmp_path / "killed")
+    again.resume()
+    again.train(Limits(max_steps=3))
+    assert_ends_as(straight, again)
+
+
+def test_no_state_of_an_epochs_end_comes_before_its_validation(tmp_path):
+    run, done = trainer(tmp_path), []
+    save = run.save
+    run.save = lambda: (done.append(("save", run.step)), save())
+    run.train(Limits(save_every=0), lambda trainer: done.append(("validate", trainer.step)))
+    for step in (3, 6):
+        assert ("save", step) not in done[: done.index(("validate", step))]
+    assert ("save", 2) in done
+    assert done[-1] == ("save", 6)
+
+
+def damage(path, how: str) -> None:
+    contents = bytearray(path.read_bytes())
+    if how == "cut":
+        contents = contents[: len(contents) // 2]
+    elif how == "changed":
+        contents[len(contents) // 2] ^= 1
+    elif how == "empty":
+        contents = b""
+    elif how == "text":
+        contents = b"no state"
+    path.write_bytes(contents)
+    if how == "foreign":
+        torch.save({"step": 3}, path)
+
+
+def test_a_damaged_state_is_told_in_words_and_the_one_before_goes_on(tmp_path):
+    run = trainer(tmp_path)
+    run.train(Limits(max_steps=2, save_every=0))
+    whole = (tmp_path / STATE_FILE).read_bytes()
+    message = r"last\.pt is damaged or of another kind .*previous\.pt: copy it to last\.pt"
+    for how in ("cut", "changed", "empty", "text", "foreign"):
+        (tmp_path / STATE_FILE).write_bytes(whole)
+        damage(tmp_path / STATE_FILE, how)
+        with pytest.raises(ValueError, match=message):
+            read_state(tmp_path)
+    shutil.copyfile(tmp_path / PREVIOUS_FILE, tmp_path / STATE_FILE)
+    again = trainer(tmp_path)
+    again.resume()
+    again.train(Limits(max_steps=2))
+    assert_ends_as(run, again)
+
+
+def test_a_damaged_state_alone_says_how_to_start_anew(tmp_path):
+    (tmp_path / STATE_FILE).write_bytes(b"no state")
+    with pytest.raises(ValueError, match=r"last\.pt is damaged.* --init takes the weights"):
+        trainer(tmp_path).resume()
+
+
+def test_a_save_that_was_killed_between_two_names_loses_nothing(tmp_path):
+    trainer(tmp_path).train(Limits(max_steps=1))
+    (tmp_path / STATE_FILE).rename(tmp_path / PREVIOUS_FILE)
+    assert read_state(tmp_path)["step"] == 1
+
+
+def test_what_killed_saves_left_is_removed(tmp_path):
+    for name in (".last.pt.tmp", ".best.safetensors.tmp"):
+        (tmp_path / name).write_bytes(b"half a file")
+    trainer(tmp_path).train(Limits(max_steps=1))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_signals_do_afterwards_what_they_did_before():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    limits = Limits()
+    with stopped_by_signals(limits):
+        signal.raise_signal(signal.SIGTERM)
+    assert limits.stop
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_training_moves_what_trains_and_nothing_else(tmp_path):

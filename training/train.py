@@ -10,7 +10,6 @@ import logging
 import platform
 import resource
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,9 +25,9 @@ from training.data.loader import BatchLoader, Share
 from training.data.open import open_data
 from training.engine.cpu import strided_depthwise_in_float32
 from training.engine.distributed import world
-from training.engine.state import RunLog
-from training.engine.stopping import Limits
-from training.engine.trainer import BEST_FILE, MODEL_FILE, STATE_FILE, Trainer
+from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog
+from training.engine.stopping import Limits, stopped_by_signals
+from training.engine.trainer import BEST_FILE, MODEL_FILE, Trainer
 from training.engine.validation import EVAL_COLUMNS, require_metric
 from training.losses import class_weights
 from training.model import label_counts, make_model
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.out is None:
         raise ValueError("Give --out, the folder for the log, the state and the model (or --dry-run).")
-    if (options.out / STATE_FILE).exists() and not options.resume:
+    if any((options.out / name).exists() for name in (STATE_FILE, PREVIOUS_FILE)) and not options.resume:
         raise ValueError(f"{options.out} already holds a run: add --resume, or choose another --out.")
     require_metric(recipe)
     accelerator = _accelerator(options.device, recipe)
@@ -102,17 +101,16 @@ def run(options: argparse.Namespace) -> None:
         max_steps=options.steps,
         log_every=options.log_every,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: setattr(limits, "stop", True))
     trainer.log_listener = _tensorboard(options, "train") if trainer.is_main else None
-    finished = trainer.train(limits, validation)
-    if trainer.is_main:
-        summary = _summary(trainer, options, finished)
-        text = json.dumps(summary, indent=1)
-        write_atomically(options.out / SUMMARY_FILE, lambda path: path.write_text(text + "\n"))
-        logger.info(
-            "%s; model: %s", "Finished" if finished else "Stopped early", options.out / summary["model"]
-        )
+    with stopped_by_signals(limits):
+        finished = trainer.train(limits, validation)
+        if trainer.is_main:
+            summary = _summary(trainer, options, finished)
+            text = json.dumps(summary, indent=1)
+            write_atomically(options.out / SUMMARY_FILE, lambda path: path.write_text(text + "\n"))
+            logger.info(
+                "%s; model: %s", "Finished" if finished else "Stopped early", options.out / summary["model"]
+            )
     accelerator.end_training()
 
 

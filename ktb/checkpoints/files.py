@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,11 +32,13 @@ _TYPES: Mapping[str, torch.dtype] = MappingProxyType(
     }
 )
 """Names that safetensors gives to the types of our files."""
+CHECKSUM = "sha256"
+"""Key of the metadata under which a file carries `contents_sha256`."""
 _LENGTH_BYTES = 8  # of a safetensors file: the length of its header, which the tensors follow
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dtype: torch.dtype) -> None:
-    """Write a file that appears whole or not at all.
+    """Write a file that appears whole or not at all, with a checksum of its tensors and metadata.
 
     Args:
         metadata: text stays as it is, everything else becomes JSON.
@@ -50,6 +53,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dt
     }
     _require_finite(stored, f"the tensors as {dtype}")
     texts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in metadata.items()}
+    texts[CHECKSUM] = contents_sha256(texts, stored)
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def fill_file(temporary: Path) -> None:
@@ -60,7 +64,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dt
 
 
 def read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Read the metadata and the tensors of a safetensors file.
+    """Read the metadata and the tensors of a safetensors file; its checksum, if it has one, is verified.
 
     The tensors are copies in memory that torch allocated. safetensors would map the file instead: a program
     that overwrites the file would then change the tensors or, if it cuts the file short, end this process.
@@ -80,7 +84,34 @@ def read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             if file.readinto(_bytes(tensor)) != tensor.nbytes:
                 raise ValueError(f"{path} was changed while it was read; load it again.")
             state[name] = tensor
-        return dict(header.metadata() or {}), state
+        metadata = dict(header.metadata() or {})
+    expected = metadata.pop(CHECKSUM, None)
+    if expected is not None and (found := contents_sha256(metadata, state)) != expected:
+        raise ValueError(
+            f"{path} is damaged: its contents have sha256 {found}, but it says {expected}. Download or write "
+            f"it again."
+        )
+    return metadata, state
+
+
+def contents_sha256(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of what a file holds, as 64 hexadecimal digits; the order of names does not matter.
+
+    First the JSON of the other metadata with sorted keys, then each contiguous CPU tensor by its name: a line
+    "NAME TYPE SHAPE" and its bytes.
+    """
+    digest = hashlib.sha256()
+    for part in _contents(metadata, tensors):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _contents(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
+    others = {key: text for key, text in metadata.items() if key != CHECKSUM}
+    yield json.dumps(others, sort_keys=True).encode() + b"\n"
+    for name, tensor in sorted(tensors.items()):
+        yield f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode()
+        yield _bytes(tensor)
 
 
 def built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:

@@ -20,6 +20,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder; no other process may write there meanwhile."""
+    for temporary in folder.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
+
+
 def put_in_place(temporary: Path, path: Path) -> None:
     """Bring a complete file to the disk, and only then give it its name; both are in one folder.
 

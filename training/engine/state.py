@@ -1,10 +1,13 @@
-"""The resumable state of a run: what it holds, and writing it without ever leaving a broken file."""
+"""The resumable state of a run: what it holds, and files of it that are whole, checked and never lost."""
 
 import csv
 import io
 import json
+import os
 import random
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,71 @@ import torch
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
 from ktb.utils.atomic import write_atomically
+
+STATE_FILE, PREVIOUS_FILE = "last.pt", "previous.pt"
+STATE_KEYS = (
+    "recipe",
+    "step",
+    "steps_per_epoch",
+    "seconds",
+    "best",
+    "model",
+    "optimizer",
+    "scaler",
+    "random",
+)
+
+
+def write_state(out: Path, state: dict[str, Any]) -> None:
+    """Write STATE_FILE; the state that was there becomes PREVIOUS_FILE.
+
+    The file is a zip archive, which carries a CRC-32 of each of its parts.
+    """
+    path, previous = out / STATE_FILE, out / PREVIOUS_FILE
+
+    def write(temporary: Path) -> None:
+        torch.save(state, temporary)
+        if path.is_file():
+            _keep(path, previous)
+
+    write_atomically(path, write)
+
+
+def read_state(out: Path) -> dict[str, Any]:
+    """The state in STATE_FILE, or in PREVIOUS_FILE if a save was killed between the two.
+
+    Raises:
+        ValueError: there is none, or it is damaged; says what to do.
+    """
+    path, previous = out / STATE_FILE, out / PREVIOUS_FILE
+    if not path.is_file() and previous.is_file():
+        path = previous
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: there is nothing to resume, start without --resume.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if part := archive.testzip():
+                raise ValueError(f"the checksum of {part} differs")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if missing := [key for key in STATE_KEYS if key not in state]:
+            raise ValueError(f"it has no {', '.join(missing)}")
+    except Exception as error:  # damaged archives and pickles raise many types
+        remedy = "Start anew in another folder; --init takes the weights of a model file of this one."
+        if path != previous and previous.is_file():
+            remedy = f"The state of the save before is {previous.name}: copy it to {path.name} and resume."
+        raise ValueError(f"{path} is damaged or of another kind ({error}). {remedy}") from error
+    return state
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give a file a second name, `previous`, so that it outlives its replacement."""
+    link = previous.with_name(f".{previous.name}.tmp")
+    link.unlink(missing_ok=True)
+    with suppress(OSError):
+        os.link(path, link)
+        link.replace(previous)
+        return
+    path.replace(previous)  # no hard links here: for a moment there is only `previous`
 
 
 def model_state(model: KTB) -> dict[str, torch.Tensor]:

@@ -1,6 +1,10 @@
 """When a run saves and stops, and what it logs on the way."""
 
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +29,26 @@ class Limits:
         """Set `stop` if the run, at `step` and `seconds` old, has reached a limit."""
         self.stop |= self.wall is not None and seconds >= self.wall
         self.stop |= self.max_steps is not None and step >= self.max_steps
+
+
+@contextmanager
+def stopped_by_signals(limits: Limits) -> Iterator[None]:
+    """Let SIGTERM and SIGINT set `limits.stop`; afterwards they do what they did before.
+
+    Only the main thread may say what signals do: in any other one they stay as they are.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda *_: setattr(limits, "stop", True))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
 
 
 class Meter:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ktb.modeling.model import KTB
-from ktb.utils.atomic import write_atomically
+from ktb.utils.atomic import remove_leftovers
 from training.data.loader import Batch, BatchLoader, network_input
 from training.engine.distributed import (
     gathered,
@@ -23,11 +23,14 @@ from training.engine.distributed import (
 )
 from training.engine.optim import WeightAverage, parameter_groups, rate_at
 from training.engine.state import (
+    STATE_FILE,
     RunLog,
     load_model_state,
     model_state,
     random_state,
+    read_state,
     set_random_state,
+    write_state,
 )
 from training.engine.stopping import LOG_COLUMNS, Limits, Meter
 from training.losses import LossParts, PixelLoss, draw_masks, mmst_loss
@@ -35,7 +38,7 @@ from training.recipes import Recipe
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE, MODEL_FILE, BEST_FILE = "last.pt", "model.safetensors", "best.safetensors"
+MODEL_FILE, BEST_FILE = "model.safetensors", "best.safetensors"
 AUTOCAST_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Export = Callable[[Path, KTB, dict], None]
@@ -122,11 +125,14 @@ class Trainer:
         Raises ValueError naming the files of the batch whose loss is not finite; nothing is saved then.
         """
         self.out.mkdir(parents=True, exist_ok=True)
+        if self.is_main:
+            remove_leftovers(self.out)
         log = RunLog(
             self.out / "log.csv", LOG_COLUMNS, self.step, active=self.is_main, listener=self.log_listener
         )
         started = saved = time.monotonic()
         before = self.seconds
+        limits.check(self.step, 0.0)  # a run that resumes may be there already
         with tqdm(
             total=self.total_steps, initial=self.step, unit="step", smoothing=0.05, disable=not self.is_main
         ) as bar:
@@ -138,9 +144,11 @@ class Trainer:
                     limits.stop, due = self._agree(limits.stop, now - saved >= limits.save_every)
                     if limits.stop:
                         break
-                    if due:
+                    is_epochs_end = self.step % len(self.loader) == 0
+                    if due and not (is_epochs_end and after_epoch is not None):
                         self.save()
                         saved = time.monotonic()
+                # No state of this step comes before this is done: a run that resumes there would skip it.
                 if after_epoch is not None and self.step % len(self.loader) == 0:
                     after_epoch(self)
         self.save()
@@ -262,17 +270,18 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "random": random,
         }
-        write_atomically(self.out / STATE_FILE, lambda path: torch.save(state, path))
+        write_state(self.out, state)
         with self.averaged() as model:
             self.export(self.out / MODEL_FILE, model, self.card())
         logger.info("Saved step %d of %d in %s", self.step, self.total_steps, self.out)
 
     def resume(self) -> None:
-        """Continue from the saved state in `out`; ValueError if there is none or it is of another recipe."""
-        path = self.out / STATE_FILE
-        if not path.is_file():
-            raise ValueError(f"{path} does not exist: there is nothing to resume, start without --resume.")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        """Continue from the saved state in `out`.
+
+        Raises:
+            ValueError: there is none, it is damaged, or it is of another recipe.
+        """
+        path, state = self.out / STATE_FILE, read_state(self.out)
         now, defaults = self.recipe.as_dict(), Recipe(self.recipe.name, self.recipe.dataset).as_dict()
         then = defaults | state["recipe"]  # settings that are newer than the file had their default
         if now != then or state["steps_per_epoch"] != len(self.loader):
