@@ -21,7 +21,9 @@ from app.server.housekeeping import IdleStates, tidy
 from app.server.sessions import SessionStore
 from app.server.uploads import UploadLimits
 from app.service import Service
-from app.web.rate_limits import AtOnce, RateLimit
+from app.web.at_once import AtOnce, There, Work
+from app.web.rate_limits import RateLimit
+from app.web.slow_readers import SlowReaders
 from app.widgets.examples import examples
 from tools.bench_page.visitor import Visitor
 
@@ -162,9 +164,9 @@ def test_uploads_of_an_address_have_a_bound_of_their_own(one, other, limited):
 def test_an_address_sends_so_many_uploads_at_once(page, one, other):
     with ExitStack() as lines:
         folders = len(list(page.folder.path.iterdir()))
-        for _ in range(16):
+        for _ in range(64):
             lines.enter_context(upload_line(page, 1000))
-        until(lambda: len(list(page.folder.path.iterdir())) == folders + 16)
+        until(lambda: len(list(page.folder.path.iterdir())) == folders + 64)
         refused = send(one)
         assert (refused.status_code, "Too much at once" in refused.text) == (429, True)
         assert send(other).status_code == httpx.codes.OK
@@ -284,26 +286,45 @@ def test_what_only_draws_is_done_for_an_address_so_often_at_once():
             return asyncio.create_task(limited(scope | {"state": {"address": address}}, None, send))
 
         limited = AtOnce(app)
-        many = [ask("a") for _ in range(8 + 128)]
+        many = [ask("a") for _ in range(2 + 128)]
         await asyncio.sleep(0.01)
-        assert running == 8
+        assert running == 2
         await ask("a")
-        few = [ask("b") for _ in range(3)]
+        few = [ask("b") for _ in range(2)]
         await asyncio.sleep(0.01)
-        assert running == 8 + 3
+        assert running == 2 + 2
         go_on.set()
         await asyncio.gather(*many, *few)
-        assert not any(kind[-1]._lanes for kind in limited._kinds)
+        assert not any(lanes._lanes for _, lanes in limited._kinds)
         return statuses
 
     statuses = asyncio.run(play())
-    assert sorted(statuses) == [200] * (8 + 128 + 3) + [429]
+    assert sorted(statuses) == [200] * (2 + 128 + 2) + [429]
+
+
+def test_an_address_that_lets_draw_without_end_gets_its_share_while_others_are_there():
+    now = [0.0]
+    work, there = Work(share=0.25, clock=lambda: now[0]), There(clock=lambda: now[0])
+    assert work.wait("a") == 0
+    work.spend("a", 6.0)  # a second more than it had
+    assert work.wait("a") == pytest.approx(4.0)
+    assert work.wait("b") == 0
+    now[0] = 5.0
+    assert work.wait("a") == 0
+    there.note("a")
+    assert not there.besides("a")  # alone it may have all
+    assert there.besides("b")
+    there.note("b")
+    there.note("a")
+    assert there.besides("a")
+    now[0] = 16.0
+    assert not there.besides("a")
 
 
 def test_pages_and_answers_are_fetched_at_a_rate(page, tmp_path):
     with serving(Service(), tmp_path, RateLimit(60, proxies=1)) as strict, client(strict, "1.1.1.1") as http:
-        answers = [http.get("/config") for _ in range(60)]
-        assert [answer.status_code for answer in answers[:40]] == [200] * 40
+        answers = [http.get("/config") for _ in range(120)]
+        assert [answer.status_code for answer in answers[:80]] == [200] * 80
         assert answers[-1].status_code == 429
         assert "Too many requests from your address" in answers[-1].json()["detail"]
         assert all(http.get("/theme.css").status_code == 200 for _ in range(60))
@@ -368,6 +389,28 @@ def test_unread_answers_take_so_much_and_the_oldest_of_who_has_most_goes(tmp_pat
         answers.drop(session)
     assert not list(tmp_path.iterdir())
     assert not answers._by_address
+
+
+def test_who_takes_no_byte_of_an_answer_is_cut_off():
+    async def play(takes: int) -> list[int]:
+        sizes = []
+
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x" * (MIB + 1), "more_body": True})
+            await send({"type": "http.response.body", "body": b"x"})
+
+        async def send(message):
+            if len(sizes) >= takes:
+                await asyncio.sleep(60)
+            if "body" in message:
+                sizes.append(len(message["body"]))
+
+        await SlowReaders(app, seconds=0.05)({"type": "http"}, None, send)
+        return sizes
+
+    assert asyncio.run(play(takes=2)) == [2**18, 2**18]
+    assert asyncio.run(play(takes=9)) == [2**18] * 4 + [1, 1]
 
 
 # ---- pages that are closed

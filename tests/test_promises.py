@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from app.server.uploads import UploadLimits
-from app.web.rate_limits import MAX_CALL_BYTES, RateLimit
+from app.web.rate_limits import MAX_CALL_BYTES, PAGES, UPLOADS, RateLimit
 from ktb.inputs.limits import MAX_FILE_BYTES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,10 +120,12 @@ def test_limits_are_those_of_the_code():
     for said in (
         f"{MAX_FILE_BYTES >> 20} MiB a file",
         f"{limits.session_files} files and {limits.session_bytes / 2**30:g} GiB a page",
+        f"{limits.address_bytes >> 30} GiB from one address",
         f"{limits.total_bytes >> 30} GiB in all",
+        f"{limits.idle_seconds:g} s without a byte or below {limits.bytes_per_second / 2**10:g} KiB/s",
         f"{limits.min_free_bytes >> 20} MiB of the disk stay free",
         f"{MAX_CALL_BYTES >> 20} MiB a call",
-        f"{rate:,} events and {rate // 10} uploads a minute",
+        f"{rate:,} events and {rate // UPLOADS} uploads a minute from one address, {rate // PAGES} pages",
     ):
         assert said in text, said
     assert (limits.unused_seconds, limits.waiting_seconds) == (5 * 60, 2 * 3600)

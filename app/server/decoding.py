@@ -22,7 +22,7 @@ from ktb.inputs.readers.sandbox import Sandbox
 
 ROOM_BYTES = 2**30
 KEPT_BYTES = 256 * 2**20
-COPIES = 3
+COPIES = 6
 """Of a decoded file, that decoding and encoding hold at the most."""
 Value = TypeVar("Value")
 

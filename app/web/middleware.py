@@ -11,12 +11,14 @@ from starlette.types import Scope
 
 from app.server.sessions import SessionStore
 from app.web.activity import Notices
+from app.web.at_once import AtOnce
 from app.web.calls import check_call
 from app.web.leaving import Departures
-from app.web.rate_limits import AtOnce, CallSizes, RateLimit, RateLimits
+from app.web.rate_limits import CallSizes, RateLimit, RateLimits
 from app.web.request_ids import RequestIds
 from app.web.route_filter import Doors
 from app.web.security_headers import SecurityHeaders
+from app.web.slow_readers import SlowReaders
 from app.web.upload_route import receive_upload
 
 
@@ -29,6 +31,7 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
     """
     return {
         "middleware": [
+            Middleware(SlowReaders),
             Middleware(SecurityHeaders, added=added),
             Middleware(RequestIds),
             Middleware(Notices, note=_was_asked),

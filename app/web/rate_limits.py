@@ -1,13 +1,11 @@
-"""How much, how often and how much at once somebody may ask: refused before the page sees it."""
+"""How much and how often somebody may ask: refused before the page, or its queue, sees it."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from anyio import fail_after
@@ -16,13 +14,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web.calls import BadCall
-from app.web.client_address import note_address, noted_address
+from app.web.client_address import note_address
 
 MAX_CALL_BYTES = 2**20
 """Of an event or a call: files come another way, all else is short."""
 EVENTS_PER_MINUTE = 3000
 """Of one address by default: 100 people there who each set off an event every two seconds."""
 BURST_SECONDS = 15
+UPLOADS, PAGES = 10, 20
+"""Events for one upload, and for one page: that many times fewer are taken."""
 MAX_ADDRESSES = 10_000
 BODY_SECONDS = 60.0
 """In which the body of a call has to be there."""
@@ -30,29 +30,23 @@ TOO_LATE = "This call did not come in time. Send it again."
 CLOSE = {"Connection": "close"}
 UPLOAD = re.compile(r"^/gradio_api/upload/?$")
 EVENT = re.compile(r"^/gradio_api/(queue/join|run/predict|cancel|call/.+?)/?$")
-DIRECT = re.compile(r"^/gradio_api/run/predict/?$")
-STREAM = re.compile(r"^/gradio_api/(heartbeat/|queue/data|call/)")
 PART = re.compile(r"^/(gradio_api/)?(assets|static|svelte|theme\.css|favicon\.ico|manifest\.json)(/|$)")
 """What a browser fetches a hundred of to open the page, and what costs next to nothing."""
-ANSWER = re.compile(r"^/gradio_api/(heartbeat/|queue/|call/|file[=/])|^/healthz$")
+HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/")
+ANSWER = re.compile(r"^/gradio_api/(queue/|call/|file[=/])|^/healthz$")
 """What a page or a client fetches for an event."""
 SHARES: tuple[tuple[str, re.Pattern[str], float, float], ...] = (
     ("POST", EVENT, 1, 1),
-    ("POST", UPLOAD, 1 / 10, 1),
+    ("POST", UPLOAD, 1 / UPLOADS, 1),
     ("GET", PART, 10, 500),
+    ("GET", HEARTBEAT, 1 / PAGES, 100),
     ("GET", ANSWER, 2, 50),
-    ("GET", re.compile(""), 1 / 5, 50),
+    ("GET", re.compile(""), 1 / PAGES, 100),
 )
 """Method, path, how many such requests are taken for each event, and at least how many one after the other.
 
 The first line that fits counts. A page is opened whatever the limit is.
 """
-AT_ONCE: tuple[tuple[str, re.Pattern[str], int, int], ...] = (
-    ("POST", DIRECT, 8, 128),
-    ("POST", UPLOAD, 16, 0),
-    ("GET", STREAM, 256, 0),
-)
-"""Method, path, how many of an address are answered at once, and how many more may wait."""
 
 
 @dataclass(frozen=True)
@@ -118,63 +112,10 @@ class RateLimits:
                 if seconds := buckets.wait(address):
                     whole = max(1, round(seconds + 0.5))
                     said = f"Too many requests from your address. Wait {whole} s, then try again."
-                    await _refusal(scope["path"], said, whole)(scope, receive, send)
+                    await refusal(scope["path"], said, whole)(scope, receive, send)
                     return
                 break
         await self.app(scope, receive, send)
-
-
-class AtOnce:
-    """Lets an address have so many requests of a kind at once; more of them wait, and beyond that get 429.
-
-    Who waits here takes no thread of the server, so no address keeps the others from theirs.
-
-    Args:
-        kinds: as `AT_ONCE`.
-    """
-
-    def __init__(self, app: ASGIApp, kinds: Sequence[tuple[str, re.Pattern[str], int, int]] = AT_ONCE):
-        self.app = app
-        self._kinds = [(*kind, _Lanes(kind[2])) for kind in kinds]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI."""
-        if scope["type"] == "http":
-            for method, pattern, at_once, waiting, lanes in self._kinds:
-                if scope["method"] != method or not pattern.match(scope["path"]):
-                    continue
-                address = noted_address(scope)
-                if lanes.count(address) >= at_once + waiting:
-                    said = "Too much at once from your address. Wait until something is done, then try again."
-                    await _refusal(scope["path"], said, 1)(scope, receive, send)
-                    return
-                async with lanes.turn(address):
-                    await self.app(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
-class _Lanes:
-    """Of each address its requests of a kind, of which so many go on at once, in their order."""
-
-    def __init__(self, at_once: int):
-        self._at_once = at_once
-        self._lanes: dict[str, tuple[asyncio.Semaphore, list[None]]] = {}
-
-    def count(self, address: str) -> int:
-        return len(self._lanes[address][1]) if address in self._lanes else 0
-
-    @asynccontextmanager
-    async def turn(self, address: str) -> AsyncIterator[None]:
-        free, requests = self._lanes.setdefault(address, (asyncio.Semaphore(self._at_once), []))
-        requests.append(None)
-        try:
-            async with free:
-                yield
-        finally:
-            requests.pop()
-            if not requests:
-                del self._lanes[address]
 
 
 class CallSizes:
@@ -248,8 +189,9 @@ class CallSizes:
         return JSONResponse({"detail": said, "error": said}, 413, CLOSE)
 
 
-def _refusal(path: str, said: str, seconds: int) -> Response:
+def refusal(path: str, said: str, seconds: int) -> Response:
+    """429, with the seconds to wait; of an upload as the page shows it."""
     headers = {"Retry-After": str(seconds)}
     if UPLOAD.match(path):
-        return PlainTextResponse(said, 429, headers)  # as the page shows it
+        return PlainTextResponse(said, 429, headers)
     return JSONResponse({"detail": said, "error": said}, 429, headers)
