@@ -31,10 +31,12 @@ class Visitor:
     Args:
         address: of the page, as `launch` returns it.
         stays: whether it holds the connection by which the server notices that it leaves.
+        source: the visitor's own address, by default what the system chooses.
     """
 
-    def __init__(self, address: str, stays: bool = True):
-        self._http = httpx.Client(base_url=address, timeout=WAIT)
+    def __init__(self, address: str, stays: bool = True, source: str | None = None):
+        transport = httpx.HTTPTransport(local_address=source)
+        self._http = httpx.Client(base_url=address, timeout=WAIT, transport=transport)
         self.config = self._http.get("/config").raise_for_status().json()
         self.session = uuid.uuid4().hex
         self._api = self.config.get("api_prefix", "")
