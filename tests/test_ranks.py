@@ -68,7 +68,7 @@ def test_a_lock_is_held_by_one_and_ends_with_its_holder(tmp_path):
     two.release()
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sys, time; from pathlib import Path;"
-         "from ktb.utils.lock import FileLock; FileLock(Path(sys.argv[1])).acquire();"
+         "from ktb.utils.lock import FileLock; lock = FileLock(Path(sys.argv[1])); lock.acquire();"
          "print(1, flush=True); time.sleep(60)",
          str(tmp_path / "lock")], cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

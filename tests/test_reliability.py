@@ -464,12 +464,11 @@ def test_a_graph_that_another_server_makes_survives_a_clock_that_jumps(tmp_path,
 
 
 HOLDER = """
-import importlib.util, sys, time
+import sys, time
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("file_lock", Path(sys.argv[2]) / "ktb" / "file_lock.py")
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-module.FileLock(Path(sys.argv[1])).acquire()
+from ktb.utils.lock import FileLock
+lock = FileLock(Path(sys.argv[1]))
+lock.acquire()
 print("held", flush=True)
 time.sleep(60)
 """
@@ -477,8 +476,8 @@ time.sleep(60)
 
 def test_a_lock_is_free_again_when_its_process_ends(tmp_path):
     place = tmp_path / "a.lock"
-    command = [sys.executable, "-c", HOLDER, str(place), str(ROOT)]
-    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLDER, str(place)]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert holder.stdout.readline() == "held\n"
     lock = FileLock(place)
     assert not lock.acquire(wait=False)

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-if os.name == "nt":
-    import msvcrt
-else:
-    import fcntl
+import filelock
 
 
 class FileLock:
-    """Held by at most one process; the file itself means nothing.
+    """Held by at most one process, as long as the object lives; the file itself means nothing.
 
-    Raises OSError where the file cannot be made, or the file system has no locks.
+    Raises OSError where the file cannot be made or locked. On a file system without locks filelock makes the
+    file itself the lock.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._file: int | None = None
+        self._lock = filelock.FileLock(path, thread_local=False)  # any thread may release it
 
     def acquire(self, wait: bool = True) -> bool:
         """Whether the lock is held now; without `wait` False if another has it."""
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _lock(file, wait)
-        except BlockingIOError:
-            os.close(file)
+            self._lock.acquire(timeout=-1 if wait else 0)
+        except filelock.Timeout:
             return False
-        except BaseException:
-            os.close(file)
-            raise
-        self._file = file
         return True
 
     def release(self) -> None:
         """Let others have it."""
-        if self._file is not None:
-            os.close(self._file)  # which unlocks
-            self._file = None
+        self._lock.release()
 
     def remove(self) -> None:
         """Delete the file and let go of it: for locks whose name nobody uses again."""
@@ -59,17 +48,3 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _lock(file: int, wait: bool) -> None:
-    """BlockingIOError if another process has it and nobody waits."""
-    if os.name != "nt":
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        return
-    while True:
-        try:
-            msvcrt.locking(file, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-            return
-        except OSError as error:  # LK_LOCK gives up after ten seconds
-            if not wait:
-                raise BlockingIOError from error
