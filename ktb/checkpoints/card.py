@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
+from huggingface_hub import ModelCardData
 
 from ktb.checkpoints.metadata import ADAPTER_FORMAT
 from ktb.config import BACKBONES, ModelConfig
@@ -49,14 +49,14 @@ def hub_readme(
         parameters: in the file.
         license: the hub's key, such as "apache-2.0".
     """
-    front = {
-        "license": license,
-        "library_name": "ktb",
-        "pipeline_tag": "image-segmentation",
-        "tags": ["ktb", "rgb-x", "semantic-segmentation", "multimodal", config.inputs.modality],
-    }
+    front = ModelCardData(
+        license=license,
+        library_name="ktb",
+        pipeline_tag="image-segmentation",
+        tags=["ktb", "rgb-x", "semantic-segmentation", "multimodal", config.inputs.modality],
+    )
     sections = [
-        f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
+        f"---\n{front.to_yaml()}\n---",
         f"# {_text(config.name)}",
         f"RGB+X semantic segmentation after *Keep the Balance* (Cai et al., CVPR 2025): a photograph and "
         f"{_X_IS[config.inputs.modality]} go in; the masks of three heads (fused, RGB alone, X alone) come "
