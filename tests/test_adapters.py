@@ -286,7 +286,6 @@ def test_load_model_says_how_to_get_an_absent_backbone(swin, files):
         load_model(files / "adapter.safetensors")
 
 
-@pytest.mark.bits
 def test_load_model_completes_a_file_whose_backbone_is_at_hand(swin, files, monkeypatch):
     monkeypatch.setattr(ktb.checkpoints.adapters, "is_at_hand", lambda config: True)
     monkeypatch.setattr(type(swin.backbone), "timm_name", staticmethod(lambda config: "tiny"))

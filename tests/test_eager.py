@@ -73,7 +73,6 @@ def test_a_training_step_is_seen_at_once(model):
     assert_same_logits(after, run(fresh(model)), tolerance=1e-5)
 
 
-@pytest.mark.bits
 def test_loaded_weights_are_seen_at_once(model):
     run(model)
     other = tiny_model(model.config.backbone.kind)
