@@ -90,7 +90,7 @@ class FairQueue(Queue):
         if messages.empty():
             self.unread.note_read(session)
         if isinstance(event_message, ProcessCompletedMessage | ProcessGeneratingMessage):
-            answer = orjson.dumps(event_message.output, default=str)
+            answer = orjson.dumps(event_message.model_dump(include={"output"})["output"], default=str)
             path = self.unread.keep(session, noted_address(event.request.scope), answer)
             event_message = in_file(event_message, path) if path else event_message
         super().send_message(event, event_message)
