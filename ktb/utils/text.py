@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable
 
@@ -29,6 +28,8 @@ def did_you_mean(value: str, known: Iterable[str], dotted: bool = False) -> str:
 
     dotted: the last part of a dotted name counts as well.
     """
+    import difflib  # only where something is wrong: every command imports this module
+
     known = list(known)
     found = difflib.get_close_matches(value, known, 1)
     if not found and dotted:

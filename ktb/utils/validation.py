@@ -1,6 +1,6 @@
 """Values of JSON, YAML and command lines against annotated types, by pydantic, with messages in our words.
 
-Importing this module does not import pydantic, so that configurations stay cheap to import.
+Pydantic and json are imported when they are first used, so that configurations stay cheap to import.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
-import json
 import reprlib
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -55,6 +54,8 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
     Raises:
         ValueError: naming every wrong key by its path below `where`, its value and what is allowed.
     """
+    import json
+
     from pydantic import ValidationError
 
     try:
