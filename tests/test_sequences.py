@@ -23,8 +23,9 @@ from ktb.__main__ import app
 from ktb.config import InputConfig
 from ktb.inputs import RawX, limits
 from ktb.modeling.build import build_model
+from ktb.utils.text import natural_key
 from ktb.video.drawing import Composer, VideoFile
-from ktb.video.frames import FolderFrames, Frame, LimitedFrames, natural_key
+from ktb.video.frames import FolderFrames, Frame, LimitedFrames
 from ktb.video.run import SequenceOptions, SequenceRun, open_frames, read_shares, run_sequence
 from ktb.video.table import BALANCE, SHARE
 from ktb.video.video_source import VideoFrames
@@ -113,6 +114,7 @@ class Moments:
 def test_natural_order():
     names = ["f10", "f2", "f1", "a/f3", "f02b"]
     assert sorted(names, key=natural_key) == ["a/f3", "f1", "f2", "f02b", "f10"]
+    assert sorted(["f1", "f"], key=natural_key) == ["f", "f1"]
 
 
 @pytest.mark.parametrize("top", ["", "recording/", "a/b/"])

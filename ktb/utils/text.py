@@ -1,8 +1,9 @@
-"""How figures are written (measured ones are never rounded up), and the nearest of known names."""
+"""How figures are written (measured ones never rounded up), the nearest of known names, and their order."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 
@@ -36,3 +37,9 @@ def did_you_mean(value: str, known: Iterable[str], dotted: bool = False) -> str:
         last = {name.rpartition(".")[2]: name for name in reversed(known)}
         found = [last[part] for part in difflib.get_close_matches(value.rpartition(".")[2], last, 1)]
     return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts "frame2" before "frame10". Of a number 4,000 digits count, which is what Python reads."""
+    parts = filter(None, re.split(r"([0-9]+)", name))
+    return [(0, int(part[:4000]), "") if part[0] in "0123456789" else (1, 0, part) for part in parts]

@@ -11,6 +11,7 @@ import numpy as np
 from ktb.datasets.pairing import match
 from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
 from ktb.inputs.readers.files import Source
+from ktb.utils.text import natural_key
 
 _SHOWN = 3
 
@@ -99,22 +100,6 @@ def left_out(place: str, names: Sequence[str]) -> str:
     """The note about names that have no file in one place."""
     some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     return f"{place} has no file for {len(names)} names, which are left out: {some}."
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts "frame2" before "frame10"."""
-    parts: list[tuple[int, int, str]] = []
-    digits = text = ""
-    for letter in f"{name}\0":
-        is_digit = letter in "0123456789"
-        if digits and not is_digit:
-            parts.append((0, int(digits[:4000]), ""))
-            digits = ""
-        if text and is_digit:
-            parts.append((1, 0, text))
-            text = ""
-        digits, text = (digits + letter, text) if is_digit else (digits, text + letter)
-    return parts + [(1, 0, text)] if text else parts
 
 
 class LimitedFrames:

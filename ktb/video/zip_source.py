@@ -20,7 +20,8 @@ from ktb.inputs.limits import (
     check_bytes,
 )
 from ktb.inputs.readers.zip_guard import DirectoryTooLarge, open_zip
-from ktb.video.frames import Frame, left_out, natural_key, read_frame
+from ktb.utils.text import natural_key
+from ktb.video.frames import Frame, left_out, read_frame
 
 RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "photographs", "left")
 _DAMAGED = (
