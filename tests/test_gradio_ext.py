@@ -131,6 +131,10 @@ def test_components_that_hand_over_files():
     assert "block.preprocess" in inspect.getsource(Blocks.preprocess_data)
 
 
+def test_what_is_served_in_place_stands_on_one_list():
+    assert isinstance(data_classes._StaticFiles.all_paths, list)
+
+
 def test_events_tell_what_was_selected():
     told = gr.EventData(None, {"index": 1})
     assert told._data == {"index": 1}

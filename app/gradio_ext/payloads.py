@@ -61,6 +61,16 @@ def input_names(block_fn: gr.blocks.BlockFunction) -> list[str]:
     return names if plain and len(names) == len(labels) else labels
 
 
+def parameters_of(block_fn: gr.blocks.BlockFunction) -> dict[str, bool]:
+    """The parameters of an endpoint by their names, and whether a call has to give each."""
+    defaults = [one.default for one in inspect.signature(block_fn.fn).parameters.values()]
+    names = input_names(block_fn)
+    return {
+        name: default is inspect.Parameter.empty and getattr(block, "value", None) is None
+        for name, default, block in zip(names, defaults, block_fn.inputs)
+    }
+
+
 def what_is_wrong(block: Any, value: Any) -> str | None:
     """What a component takes, if this value is something else."""
     if isinstance(block, gr.State | gr.JSON):  # what a State holds is not taken from the call

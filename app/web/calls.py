@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 _NAMED = re.compile(r"^/gradio_api/call/(v2/)?([^/]+)/?$")
 _NUMBERED = re.compile(r"^/gradio_api/(queue/join|run/predict)/?$")
@@ -22,12 +22,19 @@ class BadCall(ValueError):
         self.status = status
 
 
-def check_call(path: str, body: bytes, events: Collection[int], endpoints: Collection[str]) -> None:
+def check_call(
+    path: str,
+    body: bytes,
+    events: Collection[int],
+    endpoints: Collection[str],
+    parameters: Callable[[str], Mapping[str, bool]],
+) -> None:
     """Raise BadCall for a body that is no JSON object, and for an event or endpoint that there is not.
 
     Args:
         path: of the request.
         events, endpoints: numbers and names of all that can be asked for.
+        parameters: endpoint → its parameters, and whether each has to be given.
     """
     named, is_numbered = _NAMED.match(path), _NUMBERED.match(path)
     if not named and not is_numbered:
@@ -43,7 +50,8 @@ def check_call(path: str, body: bytes, events: Collection[int], endpoints: Colle
     if not isinstance(call, dict):
         raise BadCall('the call is no JSON object, such as {"data": []}.')
     if named and named[1]:
-        return  # parameters by their names
+        _check_parameters(call, parameters(named[2]))
+        return
     if not isinstance(call.get("data"), list):
         raise BadCall('the call has no list of values: give "data", with one for each parameter.')
     number = call.get("fn_index")
@@ -54,3 +62,11 @@ def check_call(path: str, body: bytes, events: Collection[int], endpoints: Colle
             raise BadCall(f'"{key}" is no text.')
     if type(call.get("trigger_id")) not in (int, type(None)):
         raise BadCall('"trigger_id" is no whole number.')
+
+
+def _check_parameters(given: Mapping[str, object], parameters: Mapping[str, bool]) -> None:
+    if unknown := sorted(set(given) - set(parameters) - {"oauth_token"}):
+        known = ", ".join(parameters) or "none"
+        raise BadCall(f"there is no parameter {', '.join(unknown)[:_SIGNS]}; there are {known}.")
+    if missing := [name for name, is_needed in parameters.items() if is_needed and name not in given]:
+        raise BadCall(f"{', '.join(missing)}: no value is given; null stands for none.")

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Scope
 
+from app.gradio_ext.payloads import parameters_of
 from app.server.sessions import SessionStore
 from app.web.activity import Notices
 from app.web.at_once import AtOnce
@@ -55,8 +56,8 @@ def _serves(scope: Scope, path: str) -> bool:
 
 def _check(scope: Scope, call: bytes) -> None:
     page = scope["app"].get_blocks()
-    names = [event.api_name for event in page.fns.values() if event.api_visibility == "public"]
-    check_call(scope["path"], call, page.fns, names)
+    public = {event.api_name: event for event in page.fns.values() if event.api_visibility == "public"}
+    check_call(scope["path"], call, page.fns, public, lambda name: parameters_of(public[name]))
 
 
 async def _leave(scope: Scope, session: str) -> None:
