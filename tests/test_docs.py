@@ -83,7 +83,7 @@ def fresh_folder(tmp_path, monkeypatch):
 def test_every_modality_and_encoder_is_described():
     named = set(re.findall(r"`(\w+)`", INPUTS))
     assert set(get_args(Encoding)) <= named
-    table = INPUTS.split("## What is made of it")[1].lower()
+    table = INPUTS.split("## Encoders")[1].lower()
     words = {"hha": "hha", "event": "events", "nir": "nir", "dolp": "dolp", "aolp": "aolp", "lidar": "lidar"}
     assert all(words.get(modality, modality) in table for modality in get_args(Modality))
 
