@@ -62,4 +62,5 @@ def test_variables_and_limits_are_those_of_the_code():
     for name in (CACHE_VARIABLE, SIZE_VARIABLE, *OFFLINE_VARIABLES):
         assert f"`{name}" in table
     assert f"downloaded, {DEFAULT_GIGABYTES} if not set" in table
-    assert len(re.findall(r"^\|", TEXT.split("| problem | behaviour |")[1].split("\n\n")[0], re.MULTILINE)) == 6
+    problems = TEXT.split("| problem | behaviour |")[1].split("\n\n")[0]
+    assert len(re.findall(r"^\|", problems, re.MULTILINE)) == 6
