@@ -1,4 +1,4 @@
-"""KTB: RGB+X semantic segmentation that shows how two sensors are combined.
+"""KTB: RGB-X semantic segmentation with inspectable sensor fusion.
 
 >>> from ktb import Predictor, load_model, read_image_rgb, read_x
 >>> predictor = Predictor(load_model("ktb-lite-nyuv2-depth"))

@@ -19,7 +19,7 @@ from ktb.cli.zoo import zoo_app
 # torch and timm take seconds to import, so everything of the library is imported inside the commands.
 
 app = typer.Typer(
-    help="KTB: RGB+X semantic segmentation that shows how two sensors are combined.",
+    help="KTB: RGB-X semantic segmentation with inspectable sensor fusion.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
