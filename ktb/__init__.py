@@ -2,7 +2,7 @@
 
 >>> from ktb import Predictor, load_model, read_image_rgb, read_x
 >>> predictor = Predictor(load_model("ktb-lite-nyuv2-depth"))
->>> prediction = predictor(read_image_rgb("photo.png"), read_x("depth.png"))
+>>> prediction = predictor(read_image_rgb("rgb.png"), read_x("depth.png"))
 """
 
 from typing import TYPE_CHECKING
