@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from browsing import CHROMIUM, CHROMIUM_ARGS, new_tab
+from helpers.browsing import CHROMIUM, CHROMIUM_ARGS, new_tab
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread each, in processes that tests start too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -79,7 +79,7 @@ def made_once(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small():
     """The fewest blocks, one of them shifted: exporting takes a while for each."""
-    from test_model import stirred, tiny_swin_config
+    from helpers.models import stirred, tiny_swin_config
 
     from ktb.config import InputConfig
     from ktb.modeling.build import build_model

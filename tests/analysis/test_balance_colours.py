@@ -1,0 +1,75 @@
+"""One rule for the colours of balance maps: page, report and figure show the same run alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.inspections import with_maps
+
+from app.panels import maps
+from app.panels.result import result_panel
+from app.service import Service
+from ktb.analysis.color_range import balance_range, balance_rule, common_range
+from ktb.outputs.figure import figure_bytes
+from ktb.outputs.report import report_html
+
+EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+
+
+@pytest.fixture(scope="module")
+def result():
+    photo, depth = EXAMPLES / "bedroom_rgb.png", EXAMPLES / "bedroom_depth.png"
+    return Service().segment(str(photo), str(depth), "ktb-lite-nyuv2-depth")
+
+
+def words_of(markup: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", markup).split())
+
+
+def test_page_report_and_figure_have_the_same_ends_and_say_the_same_rule(result):
+    half = balance_range([level.balance for level in result.inspection.all_maps()])
+    low, high = f"{0.5 - half:.2f}", f"{0.5 + half:.2f}"
+    scale = maps.scale_of("balance", result.inspection.all_maps())
+    assert (scale.low, scale.high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
+    assert balance_rule() in scale.said
+
+    shown = words_of(maps.map_view(result, 2, None, "balance"))
+    assert f"{low} photograph" in shown
+    assert f"X {high}" in shown
+    assert f"{low} photograph" in words_of(result_panel(result, "balance"))
+
+    report = words_of(report_html(result.rgb, result.prediction, inspection=result.inspection))
+    assert f"{low} photograph" in report
+    assert f"X {high}" in report
+    assert balance_rule() in report
+
+    drawn = figure_bytes(result.rgb, result.prediction, "svg", inspection=result.inspection)
+    figure = words_of(drawn.decode())
+    assert f"colours from {low} to {high}, {balance_rule()}" in figure
+
+
+def test_a_small_level_is_not_clipped_by_a_large_one(result):
+    flat, strong = np.full((120, 160), 0.5, np.float32), np.full((4, 5), 0.9, np.float32)
+    first, *rest = result.inspection.all_maps()
+    levels = [dataclasses.replace(level, balance=flat, head_balance=flat[None]) for level in (first, *rest)]
+    levels[3] = dataclasses.replace(levels[3], balance=strong, head_balance=strong[None])
+    scale = maps.scale_of("balance", levels)
+    assert scale.high == pytest.approx(0.9, abs=1e-5)
+    assert scale.clipped == 0
+    assert "no value lies beyond" in scale.said
+    heads = words_of(maps.head_grid(with_maps(result, levels)))
+    assert "0.10 photograph" in heads
+    assert balance_rule("head") in heads
+
+
+def test_maps_of_one_scale_have_at_most_a_hundredth_of_each_beyond_an_end():
+    made = np.random.default_rng(0)
+    large, small = made.normal(0.3, 0.05, (100, 100)), made.normal(0.8, 0.05, (20, 20))
+    low, high = common_range([large, small])
+    for values in (large, small):
+        assert (values < low).mean() <= 0.01
+        assert (values > high).mean() <= 0.01

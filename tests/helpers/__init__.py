@@ -1,0 +1,1 @@
+"""What several test modules share, fixtures aside (those are in conftest.py)."""

@@ -1,0 +1,37 @@
+"""Calls of the page's HTTP API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from helpers.browsing import below
+
+API = "gradio_api"
+
+
+def send(http, path: Path, name: str | None = None) -> httpx.Response:
+    with path.open("rb") as file:
+        return http.post(f"{API}/upload", files={"files": (name or path.name, file)})
+
+
+def sent(http, path: Path) -> str:
+    (place,) = send(http, path).raise_for_status().json()
+    return place
+
+
+def file_data(path: str) -> dict:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def called(http, endpoint: str, *values) -> tuple[str, str]:
+    """Kind of an API call's answer ("complete" or "error"), and all that it says."""
+    event = http.post(f"{API}/call/{endpoint}", json={"data": list(values)}).raise_for_status().json()
+    answer = http.get(f"{API}/call/{endpoint}/{event['event_id']}").text
+    return answer.splitlines()[0].removeprefix("event: "), answer
+
+
+def left(uploads: Path) -> list[Path]:
+    """Uploads that lie on the disk."""
+    return [path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"]

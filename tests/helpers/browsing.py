@@ -1,0 +1,74 @@
+"""What the tests of the page in a real browser share; the fixtures are in conftest.py."""
+
+from __future__ import annotations
+
+import base64
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+]
+WAIT = 90_000  # ms; a busy machine is slow, a broken page never answers
+MASK = "#ktb-stage img.ktb-mask"
+
+
+def below(folder: Path, pattern: str) -> list[Path]:
+    """What lies anywhere in a folder that a server may tidy up meanwhile."""
+    while True:
+        try:
+            return list(folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
+
+
+def new_tab(context, address: str, width: int = 1400, height: int = 1000):
+    """A page with what has to be there before anything can be used."""
+    tab = context.new_page()
+    tab.set_viewport_size({"width": width, "height": height})
+    tab.set_default_timeout(WAIT)
+    tab.goto(address, wait_until="domcontentloaded")
+    tab.wait_for_selector("#ktb-run")
+    return tab
+
+
+def upload(tab, rgb: Path | None, x: Path | None) -> None:
+    for selector, path in (("#ktb-rgb", rgb), ("#ktb-x", x)):
+        if path:
+            tab.set_input_files(f"{selector} input[type=file]", str(path))
+            shown = f"{selector} img" if selector == "#ktb-rgb" else f"{selector} >> text={path.stem}"
+            tab.wait_for_selector(shown)
+
+
+def run(tab) -> None:
+    tab.click("#ktb-run")
+    tab.wait_for_selector(MASK)
+
+
+def pixels(tab, selector: str) -> np.ndarray:
+    source = tab.get_attribute(selector, "src")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))).convert("RGB"))
+
+
+def downloaded(tab) -> dict[str, bytes]:
+    link = tab.get_attribute("a.ktb-download", "href")
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(link.split(",", 1)[1]))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def choose(tab, box: str, name: str) -> None:
+    tab.click(f"{box} input")
+    tab.get_by_role("option", name=name, exact=True).locator("visible=true").click()

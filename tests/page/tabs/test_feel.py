@@ -1,0 +1,202 @@
+"""How the page feels: on a phone, at the keyboard, in light and dark, and when a result arrives."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.browsing import new_tab, upload
+from helpers.pairs import write_pair
+
+TABS = ("Result", "Branches", "Fusion", "What if", "Compare", "Truth", "Sequence", "X input")
+DRAWN = {"Branches": "#ktb-branches img", "Fusion": "#ktb-fusion img.ktb-view", "X input": "#ktb-x-tab img"}
+"""What a tab shows once it is drawn after a run."""
+FAINT = """() => {
+  const parse = (color) => [...color.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+  const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
+  const line = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * line(r) + 0.7152 * line(g) + 0.0722 * line(b);
+  const behind = (item) => { const layers = [];
+    for (; item; item = item.parentElement) {
+      layers.push(parse(getComputedStyle(item).backgroundColor));
+      if (layers.at(-1)[3] === 1) break;
+    }
+    return layers.reverse().reduce((below, layer) => over(layer, below), [255, 255, 255, 1]); };
+  const found = [];
+  for (const item of document.querySelectorAll('#ktb-head *, #ktb-tabs *, #ktb-foot *, #ktb-run')) {
+    const own = [...item.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !item.offsetWidth || item.closest('svg, .ktb-layers, [disabled]')) continue;
+    if (!item.checkVisibility({ visibilityProperty: true })) continue;
+    const style = getComputedStyle(item), ground = behind(item);
+    const [a, b] = [light(over(parse(style.color), ground)), light(ground)].sort((x, y) => y - x);
+    const contrast = (a + 0.05) / (b + 0.05), large = parseFloat(style.fontSize) >= 24;
+    if (contrast < (large ? 3 : 4.5)) found.push(`${contrast.toFixed(2)} ${item.textContent.slice(0, 40)}`);
+  }
+  return found;
+}"""
+"""Texts whose contrast is below what WCAG 2.2 asks for at level AA."""
+FOCUSED = """() => { const item = document.activeElement, style = getComputedStyle(item);
+  const label = item.closest('label'), around = label && getComputedStyle(label);
+  const ring = (s) => (s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== 'none';
+  return [item.closest('[id^=ktb-]')?.id ?? '', item.className.split(' ')[0], item.textContent.trim(),
+          ring(style) || Boolean(around && ring(around))]; }"""
+
+HEIGHTS = """(place) => { const seen = window.heights = new Set(), item = document.querySelector(place);
+  const look = () => { seen.add(item.offsetHeight); requestAnimationFrame(look); }; look(); }"""
+"""Note every height that a place has from now on."""
+
+
+@pytest.fixture(scope="module")
+def visitor(context, address):
+    """A function (width) → a new page."""
+    opened = []
+
+    def open_page(width: int):
+        tab = new_tab(context, f"{address}?__theme=light", width, 844)
+        opened.append(tab)
+        return tab
+
+    yield open_page
+    for tab in opened:
+        tab.close()
+
+
+@pytest.fixture(scope="module")
+def desk(visitor, tmp_path_factory):
+    """A page with a result; how high its tab bar was before, and the faint texts of its first screen."""
+    tab = visitor(1400)
+    tab.add_style_tag(content="* { transition: none !important }")  # colours change at once
+    tab.before = top_of_tabs(tab), faint_texts(tab)
+    upload(tab, *write_pair(tmp_path_factory.mktemp("pair")))
+    run(tab)
+    return tab
+
+
+def run(tab) -> None:
+    tab.click("#ktb-run")
+    tab.wait_for_selector("#ktb-classes .ktb-class")
+    tab.wait_for_selector("#ktb-foot .ktb-download")
+
+
+def open_tab(tab, name: str) -> None:
+    tab.get_by_role("tab", name=name, exact=True).click()
+    panel = {
+        "Branches": "#ktb-branches img",
+        "Fusion": "#ktb-fusion img.ktb-view",
+        "X input": "#ktb-x-tab img",
+    }
+    if tab.locator("#ktb-foot .ktb-download").count() and name in panel:
+        tab.wait_for_selector(panel[name])
+
+
+def assert_no_tab_scrolls_sideways(tab) -> None:
+    for name in TABS:
+        open_tab(tab, name)
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        assert width <= tab.viewport_size["width"], f"{name}: {width} px"
+
+
+def top_of_tabs(tab) -> float:
+    return tab.evaluate("document.querySelector('#ktb-tabs').getBoundingClientRect().top + scrollY")
+
+
+def test_a_phone_shows_every_tab_and_scrolls_none_sideways(visitor, tmp_path):
+    phone = visitor(390)
+    assert_no_tab_scrolls_sideways(phone)
+    open_tab(phone, "Result")
+    upload(phone, *write_pair(tmp_path))
+    phone.wait_for_selector("#ktb-x-read img")
+    before = top_of_tabs(phone)
+    run(phone)
+    assert top_of_tabs(phone) == before
+    assert_no_tab_scrolls_sideways(phone)
+
+
+def faint_texts(tab) -> list[str]:
+    """In light and in dark."""
+    found = []
+    for theme in ("light", "dark"):
+        tab.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
+        found += [f"{theme}: {text}" for text in tab.evaluate(FAINT)]
+    tab.evaluate("document.body.classList.remove('dark')")
+    return found
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(
+    ("tab", "place"),
+    [
+        ("Result", "#ktb-rgb"),
+        ("Result", "#ktb-x"),
+        ("Sequence", "#ktb-recording"),
+        ("Sequence", "#ktb-x-video"),
+    ],
+)
+def test_a_place_keeps_its_height_while_a_file_is_given(visitor, tmp_path, width, tab, place):
+    page = visitor(width)
+    open_tab(page, tab)
+    page.wait_for_selector(place)
+    page.evaluate(HEIGHTS, place)
+    file, _ = write_pair(tmp_path)
+    if tab == "Sequence":
+        file = file.rename(tmp_path / "day.mp4")
+    page.set_input_files(f"{place} input[type=file]", str(file))
+    page.wait_for_selector(f"{place} :is(img, .file-preview)")
+    page.wait_for_timeout(300)
+    heights = page.evaluate("[...heights]")
+    page.close()  # a browser keeps few connections to a server
+    assert len(heights) == 1, heights
+
+
+def test_the_tab_bar_stays_in_place_when_a_result_arrives(desk):
+    before, _ = desk.before
+    for name in TABS:
+        open_tab(desk, name)
+        assert top_of_tabs(desk) == before, name
+
+
+def test_every_text_has_contrast_in_light_and_dark(desk):
+    _, faint = desk.before
+    assert faint == []
+    for name in TABS:
+        open_tab(desk, name)
+        assert faint_texts(desk) == [], name
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(desk):
+    open_tab(desk, "Result")
+    desk.focus("#ktb-examples button")
+    stops = []
+    for _ in range(120):
+        desk.keyboard.press("Tab")
+        if desk.evaluate("document.activeElement === document.body"):
+            break
+        stops.append(desk.evaluate(FOCUSED))
+    assert not [stop for stop in stops if not stop[3]]
+    reached = {stop[0] for stop in stops}
+    assert {"ktb-rgb", "ktb-source", "ktb-run", "ktb-tabs", "ktb-stage", "ktb-classes", "ktb-foot"} <= reached
+    assert set(TABS) <= {stop[2] for stop in stops}
+    assert {"ktb-class", "ktb-term", "ktb-download"} <= {stop[1] for stop in stops}
+
+
+def test_a_class_is_marked_and_let_go_at_the_keyboard(desk):
+    open_tab(desk, "Result")
+    row = desk.locator("#ktb-classes .ktb-class").first
+    veil = f"canvas.ktb-veil[data-class='{row.get_attribute('data-class')}']"
+    row.focus()
+    desk.keyboard.press("Enter")
+    assert row.get_attribute("aria-pressed") == "true"
+    desk.focus("#ktb-stage img.ktb-mask")
+    assert desk.is_visible(veil)
+    row.focus()
+    desk.keyboard.press("Escape")
+    assert row.get_attribute("aria-pressed") == "false"
+    assert not desk.is_visible("canvas.ktb-veil")
+
+
+def test_escape_lets_go_of_the_inspected_pixel(desk):
+    open_tab(desk, "Fusion")
+    desk.focus("#ktb-pane-photo img.ktb-view")
+    desk.keyboard.press("ArrowRight")
+    desk.wait_for_selector("#ktb-details .ktb-pixel")
+    desk.keyboard.press("Escape")
+    desk.wait_for_selector("#ktb-details .ktb-hint")
+    assert desk.locator(".ktb-mark:visible").count() == 0

@@ -1,0 +1,173 @@
+"""The real page in a real browser: what a visitor can do, and what must not break it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from helpers.browsing import MASK, below, downloaded, pixels, run, upload
+from helpers.pairs import synthetic_pair, write_pair
+from PIL import Image
+
+from app.service import Service
+from app.widgets.examples import examples
+from ktb import Predictor, load_model
+
+
+def test_upload_run_and_find_the_masks(page, tmp_path, expected):
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    assert np.array_equal(pixels(page, MASK), expected.colors("fused"))
+    files = downloaded(page)
+    for branch in ("fused", "rgb", "x"):
+        labels = np.asarray(Image.open(io.BytesIO(files[f"labels_{branch}.png"])))
+        assert np.array_equal(labels, expected.labels[branch])
+    legend = page.inner_text(".ktb-legend")
+    assert expected.class_table()[0].name in legend
+    foot = page.inner_text("#ktb-foot")
+    assert "ktb-lite-nyuv2-depth" in foot
+    assert "160×120" in foot
+    assert "millimetres" in foot
+    assert page.foreign_requests == []
+
+
+def test_branches_and_fusion_tabs_show_their_pictures(page, tmp_path, expected):
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    page.get_by_role("tab", name="Branches").click()
+    for branch in ("fused", "rgb", "x"):
+        image = f'#ktb-branches img[alt="{branch} mask"]'
+        page.wait_for_selector(image)
+        assert np.array_equal(pixels(page, image), expected.colors(branch))
+    page.get_by_role("tab", name="Fusion").click()
+    for alt in ("balance map", "photograph", "x input: depth image", "balance map of level 3"):
+        page.wait_for_selector(f'#ktb-fusion img[alt="{alt}"]')
+    for label in ("rgb sampling points", "x sampling points"):
+        page.wait_for_selector(f'#ktb-fusion svg[aria-label="{label}"]')
+    first = page.get_attribute('#ktb-fusion img[alt="balance map"]', "src")
+    page.locator("#ktb-level label").nth(3).click()
+    page.wait_for_function(
+        "old => document.querySelector('#ktb-fusion img[alt=\"balance map\"]').src !== old", arg=first
+    )
+    assert "Level 3" in page.inner_text("#ktb-fusion .ktb-words")
+
+
+def test_opacity_acts_in_the_browser(page, tmp_path):
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    page.fill("#ktb-opacity input[type=number]", "0.25")
+    page.press("#ktb-opacity input[type=number]", "Enter")
+    page.wait_for_function(f"getComputedStyle(document.querySelector('{MASK}')).opacity === '0.25'")
+
+
+def test_a_click_on_an_example_runs_it(page):
+    assert len(examples()) >= 3
+    page.locator("#ktb-examples img").first.click()
+    page.wait_for_selector(MASK)
+    assert "millimetres" in page.inner_text("#ktb-foot")
+
+
+def test_16_bit_depth_arrives_whole(page, tmp_path):
+    photo, depth = synthetic_pair()
+    rgb_path, _ = write_pair(tmp_path)
+    array = tmp_path / "depth_metres.npy"
+    np.save(array, np.where(depth == 0, np.nan, depth / 1000.0).astype(np.float32))
+    upload(page, rgb_path, array)
+    run(page)
+    files = downloaded(page)
+    labels = np.asarray(Image.open(io.BytesIO(files["labels_fused.png"])))
+    metres = np.where(depth == 0, np.nan, depth / 1000.0).astype(np.float32)
+    again = Predictor(load_model("ktb-lite-nyuv2-depth"))(photo, metres)
+    assert np.array_equal(labels, again.labels["fused"])
+
+
+def bad_inputs(folder: Path) -> list[tuple[Path | None, Path | None, str]]:
+    """Photograph, X and what the message must say."""
+    rgb, depth = write_pair(folder)
+    (folder / "wide").mkdir()
+    wide = write_pair(folder / "wide", 64, 300)[1]
+    page_named_png = folder / "page.png"
+    page_named_png.write_text("<!DOCTYPE html><html><body>no picture</body></html>")
+    cut = folder / "cut.png"
+    cut.write_bytes(depth.read_bytes()[:900])
+    huge = folder / "huge.png"
+    Image.new("1", (20_000, 20_000)).save(huge)
+    pickled = folder / "objects.npy"
+    np.save(pickled, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    return [
+        (rgb, None, "X image is missing"),
+        (None, depth, "photograph is missing"),
+        (rgb, wide, "proportions differ"),
+        (rgb, page_named_png, "web page"),
+        (rgb, cut, "damaged or cut off"),
+        (rgb, huge, "50,000,000 pixels"),
+        (rgb, pickled, "Python objects"),
+        (page_named_png, depth, "web page"),
+    ]
+
+
+def test_bad_inputs_get_messages_and_the_page_lives_on(page, address, tmp_path):
+    for rgb, x, message in bad_inputs(tmp_path):
+        upload(page, rgb, x)
+        page.click("#ktb-run")
+        page.wait_for_selector(f".toast-body >> text={message}")
+        page.goto(address, wait_until="domcontentloaded")
+        page.wait_for_selector("#ktb-run")
+    upload(page, *write_pair(tmp_path))
+    run(page)
+
+
+def test_uploads_are_deleted_when_the_page_is_left(page, tmp_path, uploads):
+    rgb_path, x_path = write_pair(tmp_path)
+    named = [path.rename(tmp_path / f"leaving_{path.name}") for path in (rgb_path, x_path)]
+    upload(page, *named)
+    run(page)
+    stored = [path for path in below(uploads, "leaving_*")]
+    assert len(stored) >= 2
+    page.goto("about:blank")
+    for _ in range(100):
+        if not any(path.exists() for path in stored):
+            break
+        page.wait_for_timeout(200)
+    assert not [path for path in below(uploads, "leaving_*")]
+    left = [path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"]
+    assert not left  # nor what Gradio writes beside them
+
+
+def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path, uploads, expected):
+    from gradio_client import Client, handle_file
+
+    pair = write_pair(tmp_path)
+    rgb_path, x_path = (path.rename(tmp_path / f"api_{path.name}") for path in pair)
+    client = Client(address, verbose=False)
+    answer = client.predict(
+        handle_file(str(rgb_path)),
+        [handle_file(str(x_path))],
+        "ktb-lite-nyuv2-depth",
+        api_name="/segment",
+    )
+    client.close()
+    for branch in ("fused", "rgb", "x"):
+        data = base64.b64decode(answer["files"][f"labels_{branch}.png"])
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected.labels[branch])
+    assert answer["model"] == "ktb-lite-nyuv2-depth"
+    assert not below(uploads, "api_*")
+
+
+def test_an_example_that_is_chosen_while_another_runs_is_run_after_it(page, monkeypatch):
+    run, segment = [], Service.segment
+    monkeypatch.setattr(
+        Service, "segment", lambda self, rgb, *rest: run.append(Path(rgb).stem) or segment(self, rgb, *rest)
+    )
+    tiles = page.locator("#ktb-examples button.thumbnail-item")
+    tiles.nth(0).click()
+    page.wait_for_function("document.querySelector('#ktb-x-read img')")
+    tiles.nth(1).click()
+    for _ in range(300):
+        if len(run) == 2:
+            break
+        page.wait_for_timeout(100)
+    assert len(run) == 2
+    assert run[0] != run[1]

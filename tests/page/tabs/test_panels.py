@@ -1,0 +1,204 @@
+"""What the page's pictures and words promise, without a browser."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import re
+
+import numpy as np
+import pytest
+from helpers.inspections import with_maps
+from helpers.pairs import write_pair
+from PIL import Image
+
+from app.html.svg import pixel_points, places_xy
+from app.layout import card_text
+from app.panels import fusion, maps, pixel
+from app.panels.branches import branches_panel
+from app.panels.result import footer, result_panel
+from app.results import Result
+from app.service import Service
+from ktb.analysis.coordinates import strongest
+from ktb.checkpoints.load import save_model
+from ktb.modeling.build import build_model, lite_config
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    config = lite_config(name="random")
+    classes = (HOSTILE,) * config.num_classes
+    model = build_model(dataclasses.replace(config, classes=classes))
+    path = tmp_path_factory.mktemp("models") / "random.safetensors"
+    save_model(path, model, {"limits": HOSTILE})
+    return Service([str(path)])
+
+
+@pytest.fixture(scope="module")
+def result(service, tmp_path_factory):
+    rgb_path, x_path = write_pair(tmp_path_factory.mktemp("pair"), 64, 96)
+    return service.segment(str(rgb_path), str(x_path), "random")
+
+
+def fusion_panels(result: Result, level: int) -> str:
+    """All that the fusion tab shows of a level and a pixel."""
+    view = pixel.view_of(result, level, None, (20, 30))
+    return "".join(
+        (
+            fusion.words(result, level),
+            *fusion.pictures(result),
+            *fusion.placed_points(result, level, None),
+            *(maps.map_view(result, level, None, kind) for _, kind in maps.CHOICES),
+            maps.borders(result),
+            maps.all_levels(result, "balance", None),
+            maps.head_grid(result),
+            fusion.honesty(result, level),
+            pixel.pixel_details(result, view, (20, 30)),
+            pixel.points_table(result, view),
+        )
+    )
+
+
+def with_balance(result: Result, values: np.ndarray, entropy: float = 0.5) -> Result:
+    """The result with a level of this balance in place of each of its own."""
+    heads = np.repeat(values[None].astype(np.float32), 2, axis=0)
+    levels = tuple(
+        dataclasses.replace(
+            level, balance=heads[0], head_balance=heads, entropy=np.full_like(heads, entropy),
+            is_uniform=entropy >= 0.97,
+        )
+        for level in result.inspection.all_maps()
+    )  # fmt: skip
+    return with_maps(result, levels)
+
+
+def test_names_from_a_checkpoint_are_escaped_everywhere(service, result):
+    hostile_name = dataclasses.replace(result.prediction, model=HOSTILE)
+    hostile = dataclasses.replace(result, prediction=hostile_name)
+    pages = [result_panel(hostile), branches_panel(hostile), fusion_panels(hostile, 0), footer(hostile)]
+    for text in (*pages, card_text(service, "random")):
+        assert "<script" not in text
+    assert "&lt;script&gt;" in pages[0]
+
+
+def test_x_is_called_what_it_is(result):
+    assert 'alt="x input: depth image"' in branches_panel(result)
+    assert "X: event frame" in branches_panel(dataclasses.replace(result, x_name="event frame"))
+
+
+def test_pictures_name_their_checkpoint(result):
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', fusion_panels(result, 1))
+    assert len(sources) >= 40  # a picture per map, per level and per head
+    for source in sources:
+        assert Image.open(io.BytesIO(base64.b64decode(source))).text["Checkpoint"] == "random"
+
+
+def test_uniform_attention_is_called_uniform(result):
+    flat = np.full((6, 8), 0.5)
+    for entropy, said in ((0.99, True), (0.7, False)):
+        changed = with_balance(result, flat, entropy)
+        for text in (fusion.words(changed, 2), fusion.honesty(changed, 2)):
+            assert ("carry no information" in text) == said
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"), [(0.2, "It prefers rgb"), (0.8, "It prefers X"), (0.5, "equally from both sensors")]
+)
+def test_words_name_the_preferred_sensor(result, mean, words):
+    assert words in fusion.words(with_balance(result, np.full((6, 8), mean)), 0)
+
+
+def test_flat_balance_maps_look_flat_and_sides_have_their_colours(result):
+    flat = with_balance(result, 0.5 + np.linspace(-0.01, 0.01, 48).reshape(6, 8)).inspection.all_maps()
+    scale = maps.scale_of("balance", flat)
+    assert (scale.low, scale.high) == pytest.approx((0.4, 0.6))
+    colors = scale.colors(flat[0].balance).astype(int)
+    assert np.ptp(colors.reshape(-1, 3), axis=0).max() < 60  # of 200 from end to end
+    ends = np.zeros((6, 8))
+    ends[:, 4:] = 1
+    sides = with_balance(result, ends).inspection.all_maps()
+    colors = maps.scale_of("balance", sides).colors(sides[0].balance).astype(int)
+    assert colors[3, 0, 2] > colors[3, 0, 0] + 50  # 0: photograph, blue
+    assert colors[3, 7, 0] > colors[3, 7, 2] + 50  # 1: X, orange
+
+
+def test_outliers_are_clipped_and_said(result):
+    values = np.full((40, 50), 0.5) + np.linspace(-0.2, 0.2, 50)
+    values[0, 0] = 1.0
+    scale = maps.scale_of("balance", with_balance(result, values).inspection.all_maps())
+    assert scale.high < 0.75
+    assert 0 < scale.clipped < 0.03
+    assert f"{100 * scale.clipped:.1f} % of the values lie beyond" in scale.said
+
+
+def test_sampling_points_land_where_their_coordinates_say():
+    points = np.array([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.5]])  # (y, x), between the middles of the end cells
+    xy = places_xy(points, (4, 10), (80, 200))
+    assert np.allclose(xy, [[10, 10], [190, 70], [145, 40]])
+
+
+def test_the_map_is_the_levels_grid_pixel_by_pixel(result):
+    text = maps.map_view(result, 1, 0, "balance")
+    source = re.search(r'src="data:image/png;base64,([^"]+)"', text).group(1)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))))
+    scale = maps.scale_of("balance", result.inspection.all_maps(), 0)
+    assert np.array_equal(picture, scale.colors(result.inspection.maps(1).head_balance[0]))
+
+
+def test_the_area_of_a_drawn_point_is_its_attention(result):
+    made = np.random.default_rng(0)
+    places, attention = made.uniform(-1, 1, (300, 2)), made.dirichlet(np.full(300, 2.0))
+    view = dataclasses.replace(
+        pixel.view_of(result, 1, 0, (20, 30)), points=places, references=places, attention=attention,
+        weight_x=made.uniform(size=300), x_led=np.arange(300) >= 150,
+    )  # fmt: skip
+    drawn = pixel_points(view, (480, 640), "points", "random")
+    faint = np.setdiff1d(np.arange(300), strongest(view, 15))
+    discs = re.findall(r"a([\d.]+) \1 0 1 1 [\d.]+ 0a\1 \1", drawn)
+    squares = re.findall(r"h([\d.]+)v\1h-\1z", drawn)
+    for sizes, is_x_led in ((discs, False), (squares, True)):
+        expected = np.sort(attention[faint][view.x_led[faint] == is_x_led])
+        found = np.sort(np.array(sizes, float))
+        assert len(found) == len(expected) > 100
+        per_area = (expected / found**2)[found > 1]
+        assert per_area == pytest.approx(per_area.mean(), rel=0.02)
+    assert drawn.count("<path") <= 11 + 3, "a path per colour, and the lines"
+
+
+def test_what_all_levels_say_of_a_pixel_is_worked_out_once(result, monkeypatch):
+    asked = []
+    shares = result.inspection.shares
+    monkeypatch.setattr(result.inspection, "shares", lambda at: asked.append(at) or shares(at))
+    texts = [pixel.pixel_details(result, pixel.view_of(result, level, None, at), at)
+             for at in ((21, 31), (22, 32)) for level in range(4)]  # fmt: skip
+    assert len(asked) == 2
+    classes = {re.search(r'<div class="ktb-classes">.*', text).group() for text in texts}
+    assert len(classes) == 2, "those of its own pixel"
+
+
+def test_levels_hold_what_the_trace_says(result):
+    for level, trace in zip(result.inspection.all_maps(), result.prediction.trace):
+        assert np.allclose(level.points, trace.sampling_points[0].numpy())
+        assert np.allclose(level.weight_x, trace.modality_weights[0, 1].numpy())
+        assert np.allclose(level.balance, trace.balance()[0].numpy())
+
+
+def test_figures_of_the_card_are_never_rounded_up(service, monkeypatch):
+    row = {"miou": 30.26, "pixel_accuracy": 69.99}
+    monkeypatch.setattr(service, "card", lambda model: {"figures": {"x": row}})
+    assert "x 30.2 mIoU, 69.9 % of pixels" in card_text(service, "random")
+
+
+def test_a_model_that_fuses_by_a_mean_says_so_instead_of_showing_attention(tmp_path):
+    config = lite_config(name="mean")
+    config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, kind="mean"))
+    save_model(tmp_path / "mean.safetensors", build_model(config), {})
+    rgb_path, x_path = write_pair(tmp_path, 64, 96)
+    found = Service([str(tmp_path / "mean.safetensors")]).segment(str(rgb_path), [str(x_path)], "mean")
+    assert found.inspection is None
+    assert "No attention to show" in fusion.words(found, 2)
+    assert "data:image/png" in result_panel(found)
+    assert "data:image/png" in branches_panel(found)

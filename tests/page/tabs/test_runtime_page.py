@@ -1,0 +1,52 @@
+"""The page with the runtimes of graphs: the inspector shows what the trace says, as with PyTorch."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.browsing import new_tab, run, upload
+from helpers.inspections import assert_as_trace, inspect
+from helpers.pairs import synthetic_pair, write_pair
+from helpers.runtimes import copy_of, export_here
+
+from app.page import build_page, launch_options
+from app.service import Service
+from ktb import Predictor, load_model
+from ktb.inference.runtimes.export import PACKAGES
+from ktb.inference.runtimes.onnx import ONNXRuntime
+from ktb.inference.runtimes.openvino import OpenVINORuntime
+
+RUNTIMES = {"openvino": OpenVINORuntime, "onnx": ONNXRuntime}
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def served(request, exported, tmp_path_factory):
+    """A page that offers a tiny network in a runtime, the runtime's name and the file of the network."""
+    name = request.param
+    for package in PACKAGES[name]:
+        pytest.importorskip(package)
+    environment = pytest.MonkeyPatch()
+    environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+    environment.setenv("KTB_CACHE", str(tmp_path_factory.mktemp("cache")))
+    path = exported / "small.safetensors"
+    export = copy_of(exported / "graph") if name == "onnx" else export_here
+    RUNTIMES[name](load_model(path), "float32", "", export=export).prepare((128, 160))
+    service = Service([str(path)], runtime=name)
+    environment.setattr(service, "warm_up", lambda: None)  # it would export the graph of another size
+    page = build_page(service)
+    _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    yield url, name, path
+    page.close()
+    environment.undo()
+
+
+def test_a_click_names_the_points_that_the_attention_gives(context, served, tmp_path):
+    address, name, path = served
+    tab = new_tab(context, address)
+    upload(tab, *write_pair(tmp_path))
+    run(tab)
+    assert f"{name} float32" in tab.inner_text("#ktb-foot .ktb-footer")
+    tab.get_by_role("tab", name="Fusion").click()
+    tab.wait_for_selector("#ktb-pane-photo svg")
+    inspect(tab, 0.4, 0.7)
+    assert_as_trace(tab, Predictor(load_model(path), runtime="eager")(*synthetic_pair()))
+    tab.close()

@@ -1,0 +1,236 @@
+"""The sequence tab in a real browser, and that others' runs go between the frames of a recording."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import urllib.request
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers.browsing import below, new_tab
+from helpers.videos import frames_of, pair, rows_of, write_video, zipped
+
+from app.panels.video import shares_plot
+from app.predictors import SharedPredictor
+from app.scheduler import SINGLES_FIRST, Turns
+from app.widgets.examples import examples
+from ktb.video.table import SHARE
+
+VIDEO = "#ktb-sequence video"
+
+
+@pytest.fixture
+def tab(context, address):
+    page = new_tab(context, address, width=1700)
+    page.get_by_role("tab", name="Sequence").first.click()
+    page.wait_for_selector("#ktb-recording")
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """The four example pairs, small, as a zip."""
+    members = {}
+    for example in examples():
+        photo = cv2.resize(cv2.imread(str(example.rgb)), (160, 120), interpolation=cv2.INTER_AREA)
+        depth = cv2.imread(str(example.x), cv2.IMREAD_UNCHANGED)
+        depth = cv2.resize(depth, (160, 120), interpolation=cv2.INTER_NEAREST)
+        name = example.name.replace(" ", "_")
+        members[f"rgb/{name}.png"] = cv2.imencode(".png", photo)[1].tobytes()
+        members[f"x/{name}.png"] = cv2.imencode(".png", depth)[1].tobytes()
+    return zipped(tmp_path_factory.mktemp("recording") / "four.zip", members)
+
+
+def give(page, path, place="#ktb-recording") -> None:
+    page.set_input_files(f"{place} input[type=file]", str(path))
+    page.wait_for_selector(f"{place} >> text={path.stem}")
+
+
+def fetch(address: str, page, text: str) -> bytes:
+    link = page.locator(f"#ktb-sequence a:has-text('{text}')").get_attribute("href")
+    with urllib.request.urlopen(f"{address.rstrip('/')}/{link}") as answer:
+        return answer.read()
+
+
+def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, service, tmp_path):
+    give(tab, recording)
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector("#ktb-sequence img[alt^='frame']")  # the latest frame, while it goes on
+    tab.wait_for_selector(VIDEO)
+    tab.wait_for_function(f"document.querySelector('{VIDEO}').readyState >= 2")
+    seconds, width = tab.evaluate(f"(v => [v.duration, v.videoWidth])(document.querySelector('{VIDEO}'))")
+    assert seconds == pytest.approx(0.4, abs=0.05)
+    assert width == 3 * 320
+    assert tab.evaluate(
+        f"""() => new Promise((done, fail) => {{ const v = document.querySelector('{VIDEO}');
+        v.loop = false; v.onended = () => done(true); v.onerror = () => fail(v.error.message);
+        v.play(); }})"""
+    )
+    (tmp_path / "table.csv").write_bytes(fetch(address, tab, "CSV"))
+    rows = rows_of(tmp_path / "table.csv")
+    assert [row["status"] for row in rows] == ["done"] * 4
+    with zipfile.ZipFile(recording) as archive:
+        photo, depth = (
+            cv2.imdecode(np.frombuffer(archive.read(f"{folder}/Office.png"), np.uint8), cv2.IMREAD_UNCHANGED)
+            for folder in ("rgb", "x")
+        )
+    single = service.predictor(service.models[0])(np.ascontiguousarray(photo[..., ::-1]), depth)
+    for found in single.class_table():
+        assert float(rows[3][SHARE + found.name]) == pytest.approx(found.share, abs=1e-6)
+    assert tab.locator("#ktb-sequence .ktb-plot path").count() == 9  # eight classes and the rest
+    assert "All 4 frames" in tab.inner_text("#ktb-sequence")
+    assert service.models[0] in tab.inner_text("#ktb-sequence")
+    assert tab.is_enabled("#ktb-run-frames")
+    assert tab.is_disabled("#ktb-stop")
+
+
+def test_stop_ends_after_the_frame_and_leaves_files_that_go_with_the_page(tab, address, uploads, tmp_path):
+    give(tab, zipped(tmp_path / "long.zip", frames_of(60)))
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector("#ktb-sequence img[alt^='frame 1']")
+    tab.click("#ktb-stop")
+    tab.wait_for_selector(VIDEO)
+    said = tab.inner_text("#ktb-sequence")
+    assert "Stopped after" in said
+    count = int(said.split("Stopped after ")[1].split()[0])
+    assert 2 <= count < 30
+    (tmp_path / "table.csv").write_bytes(fetch(address, tab, "CSV"))
+    assert len(rows_of(tmp_path / "table.csv")) == count
+    tab.wait_for_function(f"document.querySelector('{VIDEO}').duration > 0")
+    assert below(uploads, "sequence-*/*")
+    tab.close()
+    wait_until(lambda: not below(uploads, "sequence-*") and not below(uploads, "long.zip"))
+
+
+def test_a_page_that_is_closed_stops_its_recording(tab, uploads, tmp_path):
+    give(tab, zipped(tmp_path / "left.zip", frames_of(200)))
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector("#ktb-sequence img[alt^='frame']")
+    assert open_files("sequence-")
+    tab.close()
+    wait_until(lambda: not below(uploads, "sequence-*"))
+    wait_until(lambda: not open_files("sequence-"))
+    assert not below(uploads, "sequence-*")
+
+
+def test_two_videos_and_what_is_wrong_is_said(tab, tmp_path):
+    rgb = write_video(tmp_path / "day.webm", [pair(i)[0] for i in range(3)])
+    grey = [np.repeat((pair(i)[1] // 20).astype(np.uint8)[..., None], 3, axis=2) for i in range(2)]
+    x = write_video(tmp_path / "sensor.webm", grey)
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector("#ktb-sequence [role=alert] >> text=there is no recording")
+    give(tab, rgb)
+    give(tab, x, "#ktb-x-video")
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector(VIDEO)
+    said = tab.inner_text("#ktb-sequence")
+    assert "All 2 frames" in said
+    assert "sensor.webm ends after 2 frames" in said
+
+
+def test_a_bad_archive_is_told_and_the_page_stays_usable(tab, tmp_path):
+    give(tab, zipped(tmp_path / "slip.zip", {"../rgb/<b>.png": b"x"}))
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector("#ktb-sequence [role=alert] >> text=leads out of the archive")
+    assert tab.locator("#ktb-sequence b").count() == 0  # a name is text
+    assert tab.is_enabled("#ktb-run-frames")
+
+
+def test_a_recording_goes_on_while_there_are_always_single_runs():
+    turns, order = Turns(), []
+
+    def frames():
+        for _ in range(3):
+            with turns.frame():
+                order.append("frame")
+
+    def singles():
+        for _ in range(12):
+            with turns.single():
+                order.append("single")
+                time.sleep(0.02)
+
+    threads = [threading.Thread(target=target) for target in (singles, singles, frames)]
+    with turns.single():
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)  # all of them wait
+    for thread in threads:
+        thread.join()
+    assert [i for i, what in enumerate(order) if what == "frame"][-1] <= 3 * (SINGLES_FIRST + 1)
+    assert order.count("single") == 24
+
+
+def test_a_single_run_waits_for_one_frame_at_most():
+    turns, order, first = Turns(), [], threading.Event()
+
+    def recording():
+        for i in range(6):
+            with turns.frame():
+                order.append(f"frame {i}")
+                first.set()
+                time.sleep(0.05)
+
+    def single(name):
+        first.wait()
+        with turns.single():
+            order.append(name)
+            time.sleep(0.05)
+
+    threads = [
+        threading.Thread(target=recording),
+        *(threading.Thread(target=single, args=(n,)) for n in "ab"),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert order[0] == "frame 0"
+    assert sorted(order[1:3]) == ["a", "b"]
+    assert order[3:] == [f"frame {i}" for i in range(1, 6)]
+
+
+def test_a_failed_run_gives_its_turn_back(service):
+    predictor = service.predictor(service.models[0])
+    assert isinstance(predictor, SharedPredictor)
+    with pytest.raises(ValueError, match="photograph"):
+        predictor(np.zeros((3, 3)), None)
+    with service.turns.frame():  # would wait forever
+        assert predictor.for_frames().model is predictor.model
+
+
+def test_the_plot_has_gaps_and_sums_to_one():
+    shares = np.array([[0.5, 0.5, 0], [np.nan] * 3, [0.25, 0.75, 0]], np.float32)
+    plot = shares_plot(["<a>", "b", "c"], shares, [(1, 2, 3)] * 3)
+    assert plot.count("<path") == 2  # c never occurs
+    assert plot.count("M") - plot.count("Mean") == 2 * 2  # two runs of columns each
+    assert "&lt;a&gt;" in plot
+    assert "<a>" not in plot
+    assert "62.5 %" in plot
+    assert shares_plot(["a"], np.full((2, 1), np.nan), [(1, 2, 3)]) == ""
+    many = shares_plot(["a"], np.ones((1000, 1), np.float32), [(1, 2, 3)])
+    assert "mean over up to 4 frames" in many
+    assert len(many) < 20_000
+
+
+def open_files(part: str) -> list[str]:
+    """Files with this in their path that the server, which is this process, has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.append(os.readlink(link))
+    return [path for path in found if part in path]
+
+
+def wait_until(is_true, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.2)
