@@ -12,7 +12,7 @@ from app.widgets.x_input import XControls
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """The components that handlers change."""
 
     title: gr.HTML

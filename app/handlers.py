@@ -11,21 +11,21 @@ from typing import Any
 
 import gradio as gr
 
-from app.components import Parts
+from app.components import Components
 from app.layout import card_text, offered, tiles, warning_text
 from app.panels import fusion
 from app.panels.branches import branches_panel
 from app.panels.result import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
-from app.precompute import look_ahead
+from app.precompute import precompute_maps
 from app.results import XView
 from app.server.sessions import SessionStore
 from app.service import MissingX, Service
 from app.texts import head, modality_choices, no_result, no_x, x_label, x_name
 from app.widgets.alignment import applied_note, pointed, preview_html
-from app.widgets.examples import OwnExamples
+from app.widgets.examples import CustomExamples
 from app.widgets.how_it_works import first_screen
-from app.widgets.photo import shown_photo
+from app.widgets.photo import shown_rgb
 from app.widgets.x_form import Proposal, XForm, fields_for, x_options
 from app.widgets.x_input import hint, source_choices, source_note
 from ktb.inputs.alignment.files import read_alignment
@@ -48,7 +48,7 @@ def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
     return wrapped
 
 
-def say_error(said: str) -> None:
+def show_error(said: str) -> None:
     """Show what a direct call was refused with: Gradio itself shows only errors of the queue."""
     raise gr.Error(html.escape(html.unescape(str(said))), duration=20, print_exception=False)
 
@@ -57,7 +57,7 @@ class Handlers:
     """The page's handlers on a service; every upload that they get is remembered in the store."""
 
     def __init__(
-        self, service: Service, store: SessionStore, own: OwnExamples | None, folder: Path, p: Parts
+        self, service: Service, store: SessionStore, own: CustomExamples | None, folder: Path, p: Components
     ):
         self.service, self.store, self.own, self.folder, self.p = service, store, own, folder, p
 
@@ -71,7 +71,7 @@ class Handlers:
         """Replace a photograph that the browser cannot show by one that it can."""
         self.remember(request, rgb_path)
         path = self.service.opened(rgb_path) if rgb_path else None
-        shown = shown_photo(path, self.folder, self.service.read_rgb) if path else None
+        shown = shown_rgb(path, self.folder, self.service.read_rgb) if path else None
         if shown is None:
             return gr.skip()
         self.remember(request, str(shown))
@@ -138,7 +138,7 @@ class Handlers:
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
-        look_ahead(self.service.turns, result, branches_panel, fusion.at_first)
+        precompute_maps(self.service.turns, result, branches_panel, fusion.at_first)
         progress(0.8, desc="Drawing")
         return {
             self.p.foot: footer(result),

@@ -9,12 +9,12 @@ import gradio as gr
 
 from app.gradio_ext.components import PhotoPlace
 from app.service import Service
-from app.widgets.examples import Offer, OwnExamples, examples
+from app.widgets.examples import Offer, CustomExamples, examples
 from ktb.config import InputConfig
 from ktb.utils.text import rounded_down
 
 
-def photo_zone() -> gr.Image:
+def rgb_zone() -> gr.Image:
     """Where the photograph is put: a file, the camera, or the clipboard."""
     return PhotoPlace(
         label="Photograph (RGB)",
@@ -27,7 +27,7 @@ def photo_zone() -> gr.Image:
     )
 
 
-def waiting_place(name: str) -> gr.HTML:
+def waiting_input(name: str) -> gr.HTML:
     """An empty place over the whole of its column, to show that something runs or waits.
 
     Pictures must not show it themselves: at every change of every event's status the browser copies the
@@ -53,7 +53,7 @@ def examples_gallery(offer: Offer) -> gr.Gallery:
     )
 
 
-def offered(inputs: InputConfig, own: OwnExamples | None) -> Offer:
+def offered(inputs: InputConfig, own: CustomExamples | None) -> Offer:
     """What to click on: own data, or the project's examples of what a model takes.
 
     Ours are depth in millimetres: there is none for a model that takes depth as a plain picture.
@@ -95,7 +95,7 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]{}()<>#+!|~$^:])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def warning_text(service: Service, own: OwnExamples | None, model: str) -> str:
+def warning_text(service: Service, own: CustomExamples | None, model: str) -> str:
     """A line for what makes a model unfit for the own data, "" if nothing does."""
     lines = own.differences(service.config(model)) if own else []
     return f"<p>{html.escape(' '.join(lines))}</p>" if lines else ""

@@ -11,14 +11,14 @@ from typing import Any
 import gradio as gr
 
 from app.api.endpoints import wire_api
-from app.components import Parts
+from app.components import Components
 from app.context import OPEN_TAB, Context
 from app.gradio_ext.blocks import Page
 from app.gradio_ext.components import FilesPlace
 from app.gradio_ext.events import AT_ONCE, HIDDEN, RUNNING, direct
 from app.gradio_ext.static_files import serve_in_place
-from app.handlers import Handlers, say_error
-from app.layout import card_text, examples_gallery, offered, photo_zone, warning_text
+from app.handlers import Handlers, show_error
+from app.layout import card_text, examples_gallery, offered, rgb_zone, warning_text
 from app.server.folder import ServerFolder
 from app.server.housekeeping import housekeeping
 from app.server.sessions import SessionStore
@@ -32,7 +32,7 @@ from app.web.middleware import web_options
 from app.web.rate_limits import RateLimit
 from app.widgets.alignment import AlignmentControls, build_alignment
 from app.widgets.downloads import ExportControls, build_export, wire_export
-from app.widgets.examples import EXAMPLES_FOLDER, OwnExamples
+from app.widgets.examples import EXAMPLES_FOLDER, CustomExamples
 from app.widgets.how_it_works import first_screen
 from app.widgets.x_input import build_corrections, build_x_input, hint
 from ktb.inputs.limits import MAX_FILE_BYTES
@@ -65,7 +65,7 @@ TABS: tuple[Callable[[Context], object], ...] = (
 """Of modules in `app.tabs`, in the order of the page."""
 
 
-def build_page(service: Service, own: OwnExamples | None = None) -> Page:
+def build_page(service: Service, own: CustomExamples | None = None) -> Page:
     """Lay out the page on a service; `launch_options` has what belongs to its launch.
 
     own: pairs to offer in place of the project's examples.
@@ -89,13 +89,13 @@ def build_page(service: Service, own: OwnExamples | None = None) -> Page:
 
 
 def _lay_out(
-    service: Service, store: SessionStore, own: OwnExamples | None
-) -> tuple[Parts, gr.Button, ExportControls]:
+    service: Service, store: SessionStore, own: CustomExamples | None
+) -> tuple[Components, gr.Button, ExportControls]:
     changed, pixel, drawn = gr.State(None), gr.State(None), gr.State({})
     opened = gr.Textbox(visible=False)
     at = gr.HTML("", elem_id="ktb-pixel", js_on_load=SEND_PIXEL)  # hidden by the style sheet
     error = gr.HTML("", elem_id="ktb-error", js_on_load=SAY_ERROR)  # hidden, too
-    error.input(say_error, error, None, **HIDDEN)
+    error.input(show_error, error, None, **HIDDEN)
     first = service.models[0]
     takes = service.inputs(first)
     offer = offered(takes, own)
@@ -106,7 +106,7 @@ def _lay_out(
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             gallery = examples_gallery(offer)
-            rgb = photo_zone()
+            rgb = rgb_zone()
             source, note, files = build_x_input(takes)
             run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
             alone = gr.Button("Run on the photograph alone", visible=False, elem_id="ktb-alone")
@@ -128,7 +128,7 @@ def _lay_out(
                 x_tab = x_input.build(context, no_x(takes))
             foot = gr.HTML(elem_id="ktb-foot")
             exports = build_export()
-    parts = Parts(
+    parts = Components(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *x_tab.preview),
         tabs=tabs, stage=stage, waiting=waiting, try_it=try_it, branches=branches_text,

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from app.results import Result
-from app.scheduler import Turns
+from app.scheduler import FairScheduler
 from app.server.memory import give_back
 
 AHEAD_SECONDS = 0.3  # after a run: its answer is on the way by then
@@ -16,7 +16,7 @@ Step = Callable[[Result], object]
 _log = logging.getLogger(__name__)
 
 
-def look_ahead(turns: Turns, result: Result, *draw: Step) -> None:
+def precompute_maps(turns: FairScheduler, result: Result, *draw: Step) -> None:
     """Draw, and work out a run's maps, a moment later and while nothing runs; then give memory back."""
     # No daemon: the process waits for it at its end, because one that ends inside torch is aborted.
     threading.Timer(AHEAD_SECONDS, _work_out, [turns, weakref.ref(result), (*draw, _all_maps)]).start()
@@ -26,7 +26,7 @@ def _all_maps(result: Result) -> object:
     return result.inspection and result.inspection.all_maps()
 
 
-def _work_out(turns: Turns, kept: weakref.ref[Result], steps: Sequence[Step]) -> None:
+def _work_out(turns: FairScheduler, kept: weakref.ref[Result], steps: Sequence[Step]) -> None:
     for step in steps:
         result = kept()
         if result is None or not turns.is_free:

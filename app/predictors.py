@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from app.scheduler import Turns
+from app.scheduler import FairScheduler
 from app.server.environment import is_lent
 from app.server.logs import note
-from app.spaces.zero_gpu import LENT_DEVICE, BorrowedRuntime
+from app.spaces.zero_gpu import LENT_DEVICE, ZeroGPURuntime
 from ktb import KTB, Prediction, Predictor, load_model
 from ktb.analysis.attribution import attribute, attribute_prediction
 from ktb.analysis.targets import Target
 from ktb.analysis.types import Attribution
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName
-from ktb.inputs import XReading
+from ktb.inputs import EncodedX
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class SharedPredictor(Predictor):
     def __init__(
         self,
         model: KTB,
-        turns: Turns,
+        turns: FairScheduler,
         runtime: RuntimeName | Runtime = "auto",
         precision: Precision = "float32",
     ):
@@ -55,9 +55,9 @@ class SharedPredictor(Predictor):
         )
         return found
 
-    def attribute(self, rgb: np.ndarray, reading: XReading, target: Target) -> Attribution:
+    def attribute(self, rgb: np.ndarray, reading: EncodedX, target: Target) -> Attribution:
         """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
-        compute = self.runtime.attribute if isinstance(self.runtime, BorrowedRuntime) else attribute
+        compute = self.runtime.attribute if isinstance(self.runtime, ZeroGPURuntime) else attribute
         with self._turns.single():
             return attribute_prediction(self, rgb, reading, target, compute)
 
@@ -67,9 +67,9 @@ class SharedPredictor(Predictor):
 
 
 def make_predictor(
-    path: Path, turns: Turns, runtime: RuntimeName, precision: Precision, device: str
+    path: Path, turns: FairScheduler, runtime: RuntimeName, precision: Precision, device: str
 ) -> SharedPredictor:
     """The predictor of a model, on a device or the card that a Space lends; errors as `ktb.load_model`."""
     loaded = load_model(path, device)
-    computing = BorrowedRuntime(load_model(path, LENT_DEVICE), precision) if is_lent() else runtime
+    computing = ZeroGPURuntime(load_model(path, LENT_DEVICE), precision) if is_lent() else runtime
     return SharedPredictor(loaded, turns, computing, precision)

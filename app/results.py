@@ -8,8 +8,8 @@ import numpy as np
 
 from ktb import Prediction
 from ktb.analysis import Inspection
-from ktb.inputs import XReading
-from ktb.modeling.memo import Recent
+from ktb.inputs import EncodedX
+from ktb.modeling.memo import Memo
 
 DRAWN = 48  # pictures of a result, 10 to a few hundred KiB each
 
@@ -25,7 +25,7 @@ class XView:
         is_one_channel: a picture of one channel, from which HHA has to be computed.
     """
 
-    reading: XReading
+    reading: EncodedX
     span_ms: float | None = None
     window_ms: tuple[float, float] | None = None
     is_one_channel: bool = False
@@ -47,8 +47,8 @@ class Result:
     inspection: Inspection | None
     x: XView
     offered_as: str = ""
-    drawn: Recent = field(default_factory=lambda: Recent(DRAWN), init=False, repr=False, compare=False)
-    inspected: Recent = field(default_factory=lambda: Recent(1), init=False, repr=False, compare=False)
+    drawn: Memo = field(default_factory=lambda: Memo(DRAWN), init=False, repr=False, compare=False)
+    inspected: Memo = field(default_factory=lambda: Memo(1), init=False, repr=False, compare=False)
 
     @property
     def x_is_missing(self) -> bool:

@@ -10,7 +10,7 @@ SINGLES_FIRST = 2
 """Single runs that may go before a frame that waits; any number would hold a recording up for ever."""
 
 
-class Turns:
+class FairScheduler:
     """One run at a time; a recording waits between two frames while single runs wait, but not for all."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from app.results import Result, XView
-from app.scheduler import Turns
+from app.scheduler import FairScheduler
 from app.server.decoding import Decoded, Room, room_for
 from app.server.environment import is_lent
 from app.server.uploads import NOT_HERE
@@ -23,7 +23,7 @@ from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inference.runtimes import Precision, RuntimeName
-from ktb.inputs import AUTO, EventStream, InputError, RawX, XOptions, XReading, encode_x
+from ktb.inputs import AUTO, EventStream, InputError, RawX, XOptions, EncodedX, encode_x
 from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
 from ktb.inputs.alignment.files import Alignment
@@ -91,7 +91,7 @@ class Service:
         self._estimator_lock = threading.Lock()
         self._lock = threading.Lock()  # of the predictors
         self._find: Callable[[str], Path | None] = Path
-        self.turns = Turns()
+        self.turns = FairScheduler()
         self.is_warm = False
 
     def for_visitors(self, find: Callable[[str], Path | None]) -> Service:
@@ -132,7 +132,7 @@ class Service:
                 self._predictors[model] = make(path, self.turns, *self._computing, self._device)
             return self._predictors[model]
 
-    def place_models(self) -> None:
+    def move_models_to_gpu(self) -> None:
         """In a ZeroGPU Space put every model on the card, which has to be before the launch."""
         if self._is_lent:
             for model in self.models:
@@ -295,7 +295,7 @@ def _looked_at(
     return alignment, Overlays(before, after, alignment.summary)
 
 
-def _view(raw: RawX | None, reading: XReading, inputs: InputConfig, options: XOptions) -> XView:
+def _view(raw: RawX | None, reading: EncodedX, inputs: InputConfig, options: XOptions) -> XView:
     if raw is None or not isinstance(raw.data, EventStream):
         return XView(reading, is_one_channel=raw is not None and raw.data.ndim == 2)
     first, last = raw.data.span_us
@@ -306,7 +306,7 @@ def _view(raw: RawX | None, reading: XReading, inputs: InputConfig, options: XOp
     return XView(reading, float(last - first) / 1e3, window)
 
 
-def _edges_of(reading: XReading) -> np.ndarray:
+def _edges_of(reading: EncodedX) -> np.ndarray:
     """What an alignment is judged by: metres, where a drawn hole would have edges; else the preview."""
     return reading.preview if reading.depth is None else reading.depth.metres
 

@@ -17,7 +17,7 @@ ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "sequence"}
 """Of every event and endpoint that runs a recording."""
 
 
-def recording_run(
+def video_run(
     service: Service,
     model: str,
     first: str | None,

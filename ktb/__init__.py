@@ -7,7 +7,7 @@
 
 from typing import TYPE_CHECKING
 
-from ktb.utils.lazy import lazily
+from ktb.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktb.checkpoints.adapters import load_adapter, save_adapter
@@ -42,7 +42,7 @@ __all__ = [
     "save_model",
     "save_result",
 ]
-__getattr__ = lazily(
+__getattr__ = lazy_names(
     __name__,
     {
         "checkpoints.adapters": ("load_adapter", "save_adapter"),

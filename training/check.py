@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ktb.datasets.custom import OwnData
+from ktb.datasets.custom import CustomDataset
 from ktb.labels import DATASETS, IGNORE_INDEX
 from ktb.utils.atomic import write_atomically
-from training.data.contact_sheet import Card, contact_sheet
+from training.data.contact_sheet import Tile, contact_sheet
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import LayoutError, Sample, choose
@@ -121,7 +121,7 @@ def check(
     splits = [choose(f"{name}: split", split, known) for split in splits or known]
     findings, opened = Findings(limit), {}
     report: dict[str, Any] = {"dataset": name, "splits": {}}
-    cards: list[Card] = []
+    cards: list[Tile] = []
     pixels = np.zeros(256, np.int64)
     pictures: dict[bytes, tuple[str, str]] = {}
     for split in splits:
@@ -144,7 +144,7 @@ def check(
             tally.add(sample)
             _note_twin(pictures, sample, split, findings)
             if index in wanted:
-                cards.append(Card(sample, " · ".join(filter(None, (split, dataset.condition(index))))))
+                cards.append(Tile(sample, " · ".join(filter(None, (split, dataset.condition(index))))))
         pixels += tally.pixels
         report["splits"][split] = _describe(dataset, tally)
         _check_counts(dataset, findings)
@@ -163,7 +163,7 @@ def check(
 def _splits(name: str, root: Path | None) -> tuple[str, ...]:
     """The splits of a dataset whose folder is there; ValueError otherwise."""
     if name.lower().endswith((".yaml", ".yml")):
-        return OwnData(name, root).splits
+        return CustomDataset(name, root).splits
     kind = REGISTRY[choose("Dataset", name, REGISTRY)]
     if root is None or not root.is_dir():
         raise ValueError(f"{name}: --data {root}: the dataset's folder is missing. Layout: {kind.layout}")
@@ -218,7 +218,7 @@ def _check_lists(opened: dict[str, PairDataset], findings: Findings) -> None:
             findings.notes.append(f"{folder}: {len(unused)} files are in no split: {some}")
 
 
-def _draw(dataset: PairDataset, report: dict, cards: list[Card], pixels: np.ndarray) -> np.ndarray:
+def _draw(dataset: PairDataset, report: dict, cards: list[Tile], pixels: np.ndarray) -> np.ndarray:
     shares = dict(zip(dataset.classes, pixels / pixels.sum())) | {
         "ignored": pixels[IGNORE_INDEX] / pixels.sum()
     }

@@ -13,7 +13,7 @@ from ktb.checkpoints.load import load_model
 from ktb.labels import DATASETS
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
-from ktb.modeling.parts import count_parameters
+from ktb.modeling.parameter_groups import count_parameters
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
 from training.data.batch_sheet import draw_batch
 from training.data.datasets import REGISTRY

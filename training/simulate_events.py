@@ -32,7 +32,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 PNG_END = b"IEND\xaeB`\x82"
 
 
-def find_photographs(rgb: str) -> dict[str, Path]:
+def find_rgb_images(rgb: str) -> dict[str, Path]:
     """Photographs of a folder or glob by the stem of their names, sorted; ValueError if none or ambiguous."""
     if Path(rgb).is_dir():
         paths = sorted(path for path in Path(rgb).iterdir() if path.suffix.lower() in SUFFIXES)
@@ -108,7 +108,7 @@ def simulate_folder(
         raise ValueError(
             f"--seed {seed}, --workers {workers}: give a seed of at least 0 and one worker or more"
         )
-    photographs = find_photographs(rgb)
+    photographs = find_rgb_images(rgb)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
     out.mkdir(parents=True, exist_ok=True)

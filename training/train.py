@@ -21,12 +21,12 @@ from accelerate import Accelerator
 from ktb.checkpoints.adapters import save_adapter
 from ktb.checkpoints.load import save_model
 from ktb.utils.atomic import write_atomically
-from training.data.loader import BatchLoader, Share
+from training.data.loader import BatchLoader, Shard
 from training.data.open import open_data
 from training.engine.cpu import strided_depthwise_in_float32
 from training.engine.distributed import world
 from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog
-from training.engine.stopping import Limits, stopped_by_signals
+from training.engine.stopping import StopConditions, stopped_by_signals
 from training.engine.trainer import BEST_FILE, MODEL_FILE, Trainer
 from training.engine.validation import EVAL_COLUMNS, require_metric
 from training.losses import class_weights
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)  # the same start on all processes
     dataset, kept, validation = open_data(recipe, options)
-    share = Share(accelerator.process_index, accelerator.num_processes, recipe.accumulate)
+    share = Shard(accelerator.process_index, accelerator.num_processes, recipe.accumulate)
     loader = BatchLoader(
         dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers, share
     )
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
         trainer.processes,
         trainer.device,
     )
-    limits = Limits(
+    limits = StopConditions(
         save_every=60 * options.save_minutes,
         wall=60 * options.minutes if options.minutes else None,
         max_steps=options.steps,

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from app.api.calls import Calls, as_text, options_of
-from app.api.serialize import as_base64, compared, deciding_facts, told, truth_facts
+from app.api.serialize import as_base64, compared, sensor_need_facts, serialized, truth_facts
 from app.html.zip_links import truth_files
 from app.panels.ground_truth import EFFECT_COLORS, ERROR_COLORS
 from app.panels.what_if import SIDES
-from ktb.analysis.comparison import VERDICTS, deciding
-from ktb.analysis.counterfactual import Change
-from ktb.analysis.counterfactual import run as run_changed
+from ktb.analysis.comparison import VERDICTS, sensor_need
+from ktb.analysis.counterfactual import Perturbation
+from ktb.analysis.counterfactual import predict_perturbed as run_changed
 from ktb.analysis.ground_truth import read_truth
 from ktb.outputs.files import png_bytes
 
@@ -80,15 +80,15 @@ class ChangeApi:
         with self.calls.run(rgb, x, model, options, x_source) as result:
             predictor, full = self.calls.service.predictor(model), result.prediction
             without_x, without_rgb = (
-                run_changed(predictor, Change(drop=sensor), result.rgb, full.x) for sensor in ("x", "rgb")
+                run_changed(predictor, Perturbation(drop=sensor), result.rgb, full.x) for sensor in ("x", "rgb")
             )
-            found = deciding(full, without_x, without_rgb)
+            found = sensor_need(full, without_x, without_rgb)
             colors = [SIDES[verdict][0] for verdict in VERDICTS]
             return {
-                "both": told(full),
-                "without_x": told(without_x),
-                "without_rgb": told(without_rgb),
-                **deciding_facts(found),
+                "both": serialized(full),
+                "without_x": serialized(without_x),
+                "without_rgb": serialized(without_rgb),
+                **sensor_need_facts(found),
                 "deciding": as_base64(png_bytes(found.verdict, full.model, colors)),
             }
 
@@ -124,13 +124,13 @@ class ChangeApi:
             return truth_facts(prediction, truth) | {"files": pictures}
 
 
-def _change(given: dict | None) -> Change:
+def _change(given: dict | None) -> Perturbation:
     """The change that a caller wants; ValueError for what is none."""
     given = {} if given is None else given
     if not isinstance(given, Mapping) or set(given) - set(CHANGES):
         raise ValueError(f"change: give an object with any of {', '.join(CHANGES)}.")
     try:
-        return Change(**given)
+        return Perturbation(**given)
     except (TypeError, OverflowError) as error:
         raise ValueError(
             "change: drop is a text, shift_xy two whole numbers, darken and blur_sigma are numbers."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
-from ktb.analysis.comparison import Deciding, Difference, difference
+from ktb.analysis.comparison import SensorNeed, Difference, difference
 from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares
 from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.config import BRANCHES
@@ -27,8 +27,8 @@ EFFECTS = ("both_right", "helped", "hurt", "both_wrong")
 def compared(before: Prediction, after: Prediction) -> dict[str, Any]:
     """Both predictions and how they differ."""
     return {
-        "before": told(before),
-        "after": told(after),
+        "before": serialized(before),
+        "after": serialized(after),
         "difference": difference_facts(difference(before, after)),
     }
 
@@ -44,7 +44,7 @@ def difference_facts(found: Difference) -> dict[str, Any]:
     }
 
 
-def deciding_facts(found: Deciding) -> dict[str, Any]:
+def sensor_need_facts(found: SensorNeed) -> dict[str, Any]:
     """Which sensor decided, without the map."""
     return {
         "shares": dict(found.shares),
@@ -53,7 +53,7 @@ def deciding_facts(found: Deciding) -> dict[str, Any]:
     }
 
 
-def told(prediction: Prediction) -> dict[str, Any]:
+def serialized(prediction: Prediction) -> dict[str, Any]:
     """The class tables, and the masks as base64 indexed PNG."""
     labels = {branch: as_base64(data) for branch, data in label_files(prediction).items()}
     return prediction.summary() | {"labels": labels}

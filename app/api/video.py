@@ -11,7 +11,7 @@ from typing import Any
 
 from app.api.calls import Calls, options_of, streams_text
 from app.api.serialize import as_base64, plain
-from app.video import recording_run, result_names
+from app.video import video_run, result_names
 from ktb.video.run import SequenceOptions, SequenceResult
 
 MAX_VIDEO_BYTES = 64 * 2**20
@@ -53,7 +53,7 @@ class SequenceApi:
             root = self.calls.store.uploads.root
             with tempfile.TemporaryDirectory(prefix="ktb-sequence-", dir=root) as folder:
                 out = Path(folder)
-                run, frames = recording_run(self.calls.service, model, recording, x_video, out, chosen)
+                run, frames = video_run(self.calls.service, model, recording, x_video, out, chosen)
                 with closing(iter(run)) as records:
                     for record in records:
                         yield {

@@ -45,7 +45,7 @@ def check_values(block_fn: gr.blocks.BlockFunction, values: Sequence[Any], block
         needed = f" ({', '.join(names)})" if names else ""
         raise ValueError(f"this call takes {len(names)} values{needed}, and {len(values)} were given.")
     for name, value, block in zip(names, values, blocks):
-        if (wrong := what_is_wrong(block, value)) is not None:
+        if (wrong := describe_problem(block, value)) is not None:
             raise ValueError(f"{name}: give {wrong}, not {_kind(value)}.")
 
 
@@ -71,7 +71,7 @@ def parameters_of(block_fn: gr.blocks.BlockFunction) -> dict[str, bool]:
     }
 
 
-def what_is_wrong(block: Any, value: Any) -> str | None:
+def describe_problem(block: Any, value: Any) -> str | None:
     """What a component takes, if this value is something else."""
     if isinstance(block, gr.State | gr.JSON):  # what a State holds is not taken from the call
         return None

@@ -13,14 +13,14 @@ import numpy as np
 
 from app.api.serialize import (
     as_base64,
-    deciding_facts,
+    sensor_need_facts,
     difference_facts,
     fusion_effects,
     label_files,
     truth_facts,
 )
 from app.results import Result
-from ktb.analysis.comparison import Deciding, Difference
+from ktb.analysis.comparison import SensorNeed, Difference
 from ktb.analysis.ground_truth import GroundTruth, error_map
 from ktb.inference.prediction import Prediction
 from ktb.labels import IGNORE_INDEX
@@ -58,7 +58,7 @@ def sensors_files(
     full: Prediction,
     without_x: Prediction,
     without_rgb: Prediction,
-    found: Deciding,
+    found: SensorNeed,
     colors: Mapping[str, Color],
 ) -> dict[str, bytes]:
     """Three runs: both sensors, and each one off.
@@ -75,7 +75,7 @@ def sensors_files(
     facts = {key: one.summary() for key, one in runs.items()}
     return files | {
         "deciding.png": png_bytes(found.verdict, full.model, list(colors.values())),
-        "deciding.json": _json({"verdicts": list(colors), **deciding_facts(found), "runs": facts}),
+        "deciding.json": _json({"verdicts": list(colors), **sensor_need_facts(found), "runs": facts}),
     }
 
 

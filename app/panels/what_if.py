@@ -13,8 +13,8 @@ from app.html.swatch import swatch
 from app.html.zip_links import bundle_link, difference_files, sensors_files
 from app.panels.x_input import warnings_box
 from app.results import Result
-from ktb.analysis.comparison import VERDICTS, Deciding, Difference, Verdict, deciding, difference
-from ktb.analysis.counterfactual import Change, apply
+from ktb.analysis.comparison import VERDICTS, SensorNeed, Difference, Verdict, sensor_need, difference
+from ktb.analysis.counterfactual import Perturbation, perturb
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Prediction
 from ktb.utils.text import percent
@@ -37,12 +37,12 @@ training that hides a sensor now and then. A {term("checkpoint")} that was never
 without a sensor: this shows what the answer rests on, not what the other sensor could do on its own.</p>"""
 
 
-def what_if_panel(result: Result, change: Change, after: Prediction) -> str:
+def what_if_panel(result: Result, change: Perturbation, after: Prediction) -> str:
     """Original and changed result side by side, the changed pixels, and what changed in words and numbers."""
     before, words = result.prediction, "; ".join(change.words)
     mark = marked(before.model, words)
     found = difference(before, after)
-    rgb, reading = apply(change, result.rgb, before.x)
+    rgb, reading = perturb(change, result.rgb, before.x)
     seen = reading.preview if change.drop == "rgb" else rgb
     figures = [
         layers_figure(result.rgb, before, "original", "Original", before.model),
@@ -86,7 +86,7 @@ def describe(found: Difference) -> str:
 def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction) -> str:
     """Three masks (both sensors, only rgb, only x) and which sensor each pixel's class rests on."""
     full = result.prediction
-    found = deciding(full, without_x, without_rgb)
+    found = sensor_need(full, without_x, without_rgb)
     off_x, off_rgb = marked(full.model, "X switched off"), marked(full.model, "photograph switched off")
     figures = [
         layers_figure(result.rgb, full, "original", "Both sensors", full.model),
@@ -111,14 +111,14 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
         for key in VERDICTS
     )
     return f"""<h4 class="ktb-shown">Shown: both sensors, one at a time</h4>{warnings_box(full.x.warnings)}
-<p class="ktb-words">{html.escape(describe_deciding(found))}</p>
+<p class="ktb-words">{html.escape(describe_sensor_need(found))}</p>
 <div class="ktb-grid ktb-three">{"".join(figures)}</div>
 <div class="ktb-grid ktb-two ktb-below">{verdict}<div class="ktb-tables ktb-legend">
 <table><thead><tr><th></th><th>what a pixel's class rests on</th><th class="num">share</th></tr></thead>
 <tbody>{rows}</tbody></table></div></div>{SENSORS_NOTE}{bundle_link(f"{full.model}-sensors", files)}"""
 
 
-def describe_deciding(found: Deciding) -> str:
+def describe_sensor_need(found: SensorNeed) -> str:
     """In words: how much stays without each sensor, and which one the image leans on."""
     said = (
         f"Without X {percent(found.stays_without_x)} of the fused mask stays, without the photograph "

@@ -13,7 +13,7 @@ from app.html.histogram import histogram_tag
 from app.html.images import display_size, figure_tag, image_tag
 from app.results import XView
 from app.texts import x_called
-from ktb.inputs import XReading
+from ktb.inputs import EncodedX
 
 SMALL_SIDE = 480
 HIDDEN_FACTS = ("file",)  # it stands in the title
@@ -31,13 +31,13 @@ def error_box(message: str) -> str:
     return f'<div class="ktb-warn ktb-wrong" role="alert"><p>{html.escape(message)}</p></div>'
 
 
-def network_picture(reading: XReading) -> np.ndarray:
+def network_picture(reading: EncodedX) -> np.ndarray:
     """(H, W, 3) uint8: the values that the network gets, 0..1 as black to white (-1..1 for angles)."""
     image = (reading.image + 1) / 2 if reading.encoding == "aolp" else reading.image
     return cv2.convertScaleAbs(image, alpha=255)
 
 
-def small_x_panel(reading: XReading) -> str:
+def small_x_panel(reading: EncodedX) -> str:
     """A preview, one line and the warnings, for the narrow column."""
     name = x_called(reading.modality, reading.origin)
     preview = image_tag(display_size(reading.preview, side=SMALL_SIDE), f"x as it was read: {name}")

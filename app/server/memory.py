@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ktb.analysis import Inspection
-from ktb.modeling.memo import Recent
+from ktb.modeling.memo import Memo
 
 MIN_TEXT = 1024  # shorter texts are names and sentences, longer ones pictures inside HTML
 
@@ -37,7 +37,7 @@ def _buffers(value: Any) -> dict[int, int]:
         while isinstance(value.base, np.ndarray):
             value = value.base
         return {value.__array_interface__["data"][0]: value.nbytes}
-    if isinstance(value, Recent):
+    if isinstance(value, Memo):
         value = value.values()
     elif isinstance(value, Inspection):
         value = [value.prediction, *value.computed]

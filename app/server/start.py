@@ -15,7 +15,7 @@ from app.server.environment import default_device, in_space, own_hosts
 from app.server.housekeeping import Page
 from app.service import Service
 from app.web.rate_limits import EVENTS_PER_MINUTE, RateLimit
-from app.widgets.examples import OwnExamples
+from app.widgets.examples import CustomExamples
 from ktb.inference.runtimes import Precision, RuntimeName
 
 MAX_WAITING = 128
@@ -72,11 +72,11 @@ def start(caches: Path | None) -> Page:
     if options.own_split and not options.own_data:
         parser.error("--own-split needs --own-data FILE.yaml")
     try:
-        own = OwnExamples(options.own_data, options.own_split) if options.own_data else None
+        own = CustomExamples(options.own_data, options.own_split) if options.own_data else None
         device = options.device or default_device()
         service = Service(options.model, options.runtime, options.precision, device)
         service.sandbox.start()  # loads beside what follows
-        service.place_models()
+        service.move_models_to_gpu()
         page = build_page(service, own)
         limit = RateLimit(options.rate_limit, options.proxies)
         launching = launch_options(limit, [*options.allow_host, *own_hosts(options.host)])

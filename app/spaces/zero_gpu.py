@@ -36,7 +36,7 @@ PASSES_OF_AN_ATTRIBUTION = 5
 T = TypeVar("T")
 
 
-class BorrowedRuntime:
+class ZeroGPURuntime:
     """PyTorch on a lent card, as a `ktb.inference.runtimes.Runtime`; without `torch.compile` and CUDA graphs.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from app.context import Context
 from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
-from app.layout import waiting_place
+from app.layout import waiting_input
 from app.panels.compare import ALONE, EMPTY, STALE, compare_panel
 from app.results import Result
 from app.service import Service, XFiles, XSource
@@ -93,7 +93,7 @@ def build(context: Context) -> None:
             0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-compare-opacity"
         )
         with gr.Column():
-            waiting = waiting_place("ktb-compare-waiting")
+            waiting = waiting_input("ktb-compare-waiting")
             drawn = gr.HTML(EMPTY if len(models) > 1 else ALONE, elem_id="ktb-compare")
     answer = [drawn, shown, stale, opacity]
     start.click(

@@ -12,7 +12,7 @@ from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import shows_errors
 from app.html.images import display_hw
 from app.html.svg import pixel_points
-from app.layout import waiting_place
+from app.layout import waiting_input
 from app.panels import attribution, fusion, maps, pixel
 from app.results import Result
 from ktb.analysis.targets import TargetKind, target_at
@@ -92,7 +92,7 @@ class FusionTab:
                         )
                         self.ask = gr.Button(attribution.question("pixel"), elem_id="ktb-attribute")
                 with gr.Column():
-                    self.waiting = waiting_place("ktb-attribution-waiting")
+                    self.waiting = waiting_input("ktb-attribution-waiting")
                     self.attribution = gr.HTML(elem_id="ktb-attribution")
                 self.all_levels = gr.HTML(elem_id="ktb-all-levels")
                 self.every_head = gr.Accordion("Every head of every level", open=False, elem_id="ktb-heads")

@@ -8,7 +8,7 @@ import gradio as gr
 
 from app.context import Context
 from app.gradio_ext.events import HIDDEN
-from app.layout import waiting_place
+from app.layout import waiting_input
 from app.panels.branches import differences_panel
 from app.panels.result import NOTHING, PICTURES, classes_panel, offered_pictures, result_panel
 
@@ -46,7 +46,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
                 try_it = gr.Button(
                     "Show me an example", variant="primary", visible=has_examples, elem_id="ktb-try"
                 )
-                waiting = waiting_place("ktb-waiting")
+                waiting = waiting_input("ktb-waiting")
                 stage = gr.HTML(empty, elem_id="ktb-stage", js_on_load=VIEWER)
                 differ = gr.HTML(elem_id="ktb-differ")
             with gr.Column(scale=3, min_width=300, visible=False, elem_id="ktb-side") as side:

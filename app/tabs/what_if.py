@@ -10,13 +10,13 @@ from app.context import Context
 from app.gradio_ext.components import FilesPlace
 from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
-from app.layout import waiting_place
+from app.layout import waiting_input
 from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
 from app.results import Result
 from app.server.decoding import room_for
 from app.widgets.x_form import XForm, x_options
-from ktb.analysis.counterfactual import Change, run
-from ktb.inputs import XReading
+from ktb.analysis.counterfactual import Perturbation, predict_perturbed
+from ktb.inputs import EncodedX
 
 if TYPE_CHECKING:
     from ktb import Predictor
@@ -43,7 +43,7 @@ class WhatIf:
         result = base_run(self.store.result(request.session_hash))
         progress(0.1, desc="Changing the pair and running the network")
         predictor = self.service.predictor(result.offered_as)
-        change = Change(
+        change = Perturbation(
             drop=off or None,
             shift_xy=(int(right or 0), int(down or 0)),
             darken=(dark or 0) / 100,
@@ -52,7 +52,7 @@ class WhatIf:
         )
         if not change.words:
             raise ValueError("nothing is changed yet. Switch a sensor off, or move a slider, then run it.")
-        after = run(predictor, change, result.rgb, result.prediction.x)
+        after = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
         progress(0.8, desc="Drawing")
         return what_if_panel(result, change, after), mark, *SHOWN
 
@@ -64,9 +64,9 @@ class WhatIf:
             raise ValueError("this run had no X: there is only one sensor, and it decided everything.")
         predictor = self.service.predictor(result.offered_as)
         progress(0.1, desc="Running the network without X")
-        without_x = run(predictor, Change(drop="x"), result.rgb, result.prediction.x)
+        without_x = predict_perturbed(predictor, Perturbation(drop="x"), result.rgb, result.prediction.x)
         progress(0.5, desc="Running the network without the photograph")
-        without_rgb = run(predictor, Change(drop="rgb"), result.rgb, result.prediction.x)
+        without_rgb = predict_perturbed(predictor, Perturbation(drop="rgb"), result.rgb, result.prediction.x)
         progress(0.9, desc="Drawing")
         return sensors_panel(result, without_x, without_rgb), mark, *SHOWN
 
@@ -78,7 +78,7 @@ class WhatIf:
         """Every control at its start, and nothing shown."""
         return (*DEFAULTS, EMPTY, "", gr.update(visible=False), gr.update(visible=False))
 
-    def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> XReading:
+    def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> EncodedX:
         options = x_options(XForm(*values))
         service, files = self.service, [self.service.opened(path) for path in files]
         with service.room.take(room_for(*files)):
@@ -127,7 +127,7 @@ def build(context: Context) -> None:
             0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-what-if-opacity"
         )
         with gr.Column():
-            waiting = waiting_place("ktb-what-if-waiting")
+            waiting = waiting_input("ktb-what-if-waiting")
             drawn = gr.HTML(EMPTY, elem_id="ktb-what-if")
     controls = [off, right, down, dark, blur, files]
     answer = [drawn, shown, stale, opacity]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class Notices:
+class ActivityWatch:
     """Calls `note` with the scope of every HTTP request, at its beginning and its end."""
 
     def __init__(self, app: ASGIApp, note: Callable[[Scope], None]):

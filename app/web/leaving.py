@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/([^/]+)/?$")
 
 
-class Departures:
+class LeaveRoute:
     """Awaits `on_leave` with the scope and the session whose page's connection ended.
 
     An unload event of Gradio would first make a copy of all that the page shows, for each session that it

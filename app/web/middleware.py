@@ -11,13 +11,13 @@ from starlette.types import Scope
 
 from app.gradio_ext.payloads import parameters_of
 from app.server.sessions import SessionStore
-from app.web.activity import Notices
+from app.web.activity import ActivityWatch
 from app.web.at_once import AtOnce
 from app.web.calls import check_call
-from app.web.leaving import Departures
+from app.web.leaving import LeaveRoute
 from app.web.rate_limits import CallSizes, RateLimit, RateLimits
 from app.web.request_ids import RequestIds
-from app.web.route_filter import Doors
+from app.web.route_filter import RouteFilter
 from app.web.security_headers import SecurityHeaders
 from app.web.slow_readers import SlowReaders
 from app.web.upload_route import receive_upload
@@ -35,12 +35,12 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
             Middleware(SlowReaders),
             Middleware(SecurityHeaders, added=added),
             Middleware(RequestIds),
-            Middleware(Notices, note=_was_asked),
-            Middleware(Doors, serves=_serves),
+            Middleware(ActivityWatch, note=_was_asked),
+            Middleware(RouteFilter, serves=_serves),
             Middleware(RateLimits, limit=limit),
             Middleware(CallSizes, on_call=_check),
             Middleware(AtOnce),
-            Middleware(Departures, on_leave=_leave),
+            Middleware(LeaveRoute, on_leave=_leave),
         ],
         "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"])],
     }

@@ -24,7 +24,7 @@ WRITES = re.compile(r"^/gradio_api/(upload|queue/join|run/predict|cancel|call/[^
 MAX_PATH = 4096
 
 
-class Doors:
+class RouteFilter:
     """Answers 404 for what is not open, and for files that `serves` does not know.
 
     Args:

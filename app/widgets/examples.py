@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from PIL import Image
 
 from ktb.config import Modality, ModelConfig
-from ktb.datasets.custom import OwnData, OwnPair
+from ktb.datasets.custom import CustomDataset, CustomPair
 from ktb.inputs import read_image_rgb, read_x
 from ktb.utils.assets import shipped
 
@@ -48,7 +48,7 @@ def examples(modality: Modality = "depth") -> list[Example]:
     return pairs
 
 
-class OwnExamples:
+class CustomExamples:
     """The first pairs of a split of own data (`ktb.datasets.custom`), read once at the start as training
     reads them.
 
@@ -56,13 +56,13 @@ class OwnExamples:
         file: the YAML file.
         split: by default "test" if the file has it, else its first one.
 
-    Attributes: `data` (OwnData), `offer` (Offer). Tiles lie in a temporary folder that goes with the object.
+    Attributes: `data` (CustomDataset), `offer` (Offer). Tiles lie in a temporary folder that goes with the object.
 
     Raises ValueError naming the YAML file for a mistake in it, a missing file, or a pair that cannot be read.
     """
 
     def __init__(self, file: str | Path, split: str | None = None):
-        self.data = OwnData(file)
+        self.data = CustomDataset(file)
         split = split or ("test" if "test" in self.data.splits else self.data.splits[0])
         found = self.data.pairs(split)
         unit = self.data.unit
@@ -96,7 +96,7 @@ class OwnExamples:
             )
         return found
 
-    def _tile(self, pair: OwnPair, folder: Path) -> Path:
+    def _tile(self, pair: CustomPair, folder: Path) -> Path:
         """Write a small copy of the photograph, which any browser shows; reads X too, to know that it can."""
         rgb = self._checked(pair.rgb, lambda: read_image_rgb(pair.rgb))
         self._checked(pair.x, lambda: self.data.encode_x(read_x(pair.x), rgb.shape[:2]))

@@ -21,7 +21,7 @@ def browser_shows(path: Path) -> bool:
     return start.startswith(_SHOWN) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
-def shown_photo(path: str, folder: Path, read: Callable[[str], np.ndarray] = read_image_rgb) -> Path | None:
+def shown_rgb(path: str, folder: Path, read: Callable[[str], np.ndarray] = read_image_rgb) -> Path | None:
     """A PNG of the photograph, with equal pixels, in a new folder below `folder`.
 
     None if the browser shows the file itself, or if it cannot be read: the run says why. `read` gives the

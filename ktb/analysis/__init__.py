@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ktb.utils.lazy import lazily
+from ktb.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktb.analysis.attribution import attribute, attribute_prediction
@@ -47,7 +47,7 @@ __all__ = [
     "strongest",
     "target_at",
 ]
-__getattr__ = lazily(
+__getattr__ = lazy_names(
     __name__,
     {
         "attribution": ("attribute", "attribute_prediction"),

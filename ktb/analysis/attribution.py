@@ -19,7 +19,7 @@ from ktb.inference.postprocess import labels_and_confidence
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import check_rgb
-from ktb.inputs import XReading
+from ktb.inputs import EncodedX
 from ktb.modeling.layers import split_streams
 from ktb.modeling.model import HEAD_STRIDE, KTB
 
@@ -92,7 +92,7 @@ def attribute(
 def attribute_prediction(
     predictor: Predictor,
     rgb: np.ndarray,
-    reading: XReading,
+    reading: EncodedX,
     target: Target,
     compute: Callable[..., Attribution] = attribute,
 ) -> Attribution:

@@ -134,7 +134,7 @@ def _class_pairs(a: Prediction, joint: np.ndarray) -> tuple[ClassPair, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Deciding:
+class SensorNeed:
     """Which sensor decided: what of the fused answer stays when one is switched off.
 
     Attributes:
@@ -149,12 +149,12 @@ class Deciding:
     stays_without_rgb: float
 
 
-def deciding(full: Prediction, without_x: Prediction, without_rgb: Prediction) -> Deciding:
+def sensor_need(full: Prediction, without_x: Prediction, without_rgb: Prediction) -> SensorNeed:
     """Which sensor each pixel's fused class needs, from three runs of one model on one pair."""
     rgb_enough = full.labels["fused"] == without_x.labels["fused"]
     x_enough = full.labels["fused"] == without_rgb.labels["fused"]
     verdict = np.select([rgb_enough & x_enough, rgb_enough, x_enough], [0, 1, 2], 3).astype(np.uint8)
     counts = np.bincount(verdict.ravel(), minlength=len(VERDICTS)) / verdict.size
-    return Deciding(
+    return SensorNeed(
         verdict, dict(zip(VERDICTS, counts.tolist())), float(rgb_enough.mean()), float(x_enough.mean())
     )

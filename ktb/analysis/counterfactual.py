@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from ktb.inference.prediction import Drop, Prediction
-from ktb.inputs import XReading
+from ktb.inputs import EncodedX
 from ktb.inputs.encoders.depth import fill_holes
 from ktb.inputs.perturb import blurred, darkened, translated
 from ktb.visualize import NO_VALUE_RGB
@@ -20,7 +20,7 @@ MAX_BLUR = 100.0
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class Perturbation:
     """What to change before the network runs; nothing by default. A sensor that is off is not changed else.
 
     Attributes:
@@ -39,7 +39,7 @@ class Change:
     shift_xy: tuple[int, int] = (0, 0)
     darken: float = 0.0
     blur_sigma: float = 0.0
-    swap: XReading | None = None
+    swap: EncodedX | None = None
 
     def __post_init__(self) -> None:
         if self.drop not in (None, *get_args(Drop)):
@@ -72,7 +72,7 @@ class Change:
         return tuple(parts)
 
 
-def apply(change: Change, rgb: np.ndarray, reading: XReading) -> tuple[np.ndarray, XReading]:
+def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[np.ndarray, EncodedX]:
     """The changed pair; switching a sensor off is left to the `Predictor`.
 
     Args:
@@ -99,13 +99,13 @@ def apply(change: Change, rgb: np.ndarray, reading: XReading) -> tuple[np.ndarra
     return rgb, reading
 
 
-def run(predictor: Predictor, change: Change, rgb: np.ndarray, reading: XReading) -> Prediction:
+def predict_perturbed(predictor: Predictor, change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> Prediction:
     """Segment the changed pair, without a trace; its `x.warnings` say what was changed."""
-    changed_rgb, changed_x = apply(change, rgb, reading)
+    changed_rgb, changed_x = perturb(change, rgb, reading)
     return predictor(changed_rgb, changed_x, trace=False, drop=change.drop)
 
 
-def shifted(reading: XReading, shift_xy: tuple[int, int]) -> XReading:
+def shifted(reading: EncodedX, shift_xy: tuple[int, int]) -> EncodedX:
     """X moved by (right, down) pixels, as `Change` says; also its preview, holes and metres.
 
     Raises:

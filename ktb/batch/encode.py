@@ -15,7 +15,7 @@ from ktb.inputs import (
     InputError,
     RawX,
     XOptions,
-    XReading,
+    EncodedX,
     encode_x,
     read_image_rgb,
     read_x,
@@ -43,13 +43,13 @@ def encode_pairs(
     """
     suffix = ".npy" if kind == "npy" else ".png"
 
-    def read(pair: FilePair) -> XReading:
+    def read(pair: FilePair) -> EncodedX:
         raw = read_x(pair.x[0] if len(pair.x) == 1 else pair.x, options=options)
         return encode_file(
             raw, inputs, None if pair.rgb is None else read_image_rgb(pair.rgb).shape[:2], options
         )
 
-    def pack(pair: FilePair, reading: XReading) -> Made:
+    def pack(pair: FilePair, reading: EncodedX) -> Made:
         contents, rule = x_file(reading, kind)
         return Made({"image": (pair.name + suffix, contents)}, {"encoded": x_report(reading, rule)})
 
@@ -65,7 +65,7 @@ def encode_pairs(
 
 def encode_file(
     raw: RawX, inputs: InputConfig | None, size_hw: tuple[int, int] | None, options: XOptions
-) -> XReading:
+) -> EncodedX:
     """What a network of these inputs gets of X; without inputs, by the encoder that the data call for.
 
     Raises:

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 
 
-class ReadAhead(Generic[Item, Read]):
+class Prefetcher(Generic[Item, Read]):
     """Reads items in their order; `take` gives them in groups.
 
     Args:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ktb.batch.journal import Journal, Record, is_complete, stamp
-from ktb.batch.prefetch import ReadAhead
+from ktb.batch.prefetch import Prefetcher
 from ktb.batch.shared_journal import RESULTS, open_journal
 from ktb.datasets.pairing import FilePair
 from ktb.utils.atomic import write_atomically
@@ -200,7 +200,7 @@ class _Batch:
         pool = ThreadPoolExecutor(workers, "ktb-batch")
         behind: deque[Future] = deque()
         started, computing = time.perf_counter(), 0.0
-        ahead = ReadAhead(pool, self.read, pairs, workers + 2 * batch_size - 1, self._weight)
+        ahead = Prefetcher(pool, self.read, pairs, workers + 2 * batch_size - 1, self._weight)
         try:
             while group := ahead.take(batch_size, self._kind):
                 begun = time.perf_counter()

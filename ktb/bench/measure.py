@@ -72,7 +72,7 @@ def matrix_product_rate(precision: str, device: str) -> float:
     return 2 * MATRIX_SIDE**3 / best
 
 
-def seconds_of_parts(model: KTB, run: Callable[[], Any], device: str) -> dict[str, float]:
+def seconds_of_modules(model: KTB, run: Callable[[], Any], device: str) -> dict[str, float]:
     """How one eager run divides into parts of the network; "other" is what none of them has."""
     spent: defaultdict[str, float] = defaultdict(float)
     with _watched(model, spent, device):
@@ -104,7 +104,7 @@ def _add_time(
 
 def _parts(model: KTB) -> Iterator[tuple[str, nn.Module, str]]:
     """Name, module and method of everything whose time is told; none of them calls another."""
-    yield from model.backbone.timed_parts()
+    yield from model.backbone.timed_modules()
     for level, (mapa, dscf) in enumerate(zip(model.mapa, model.dscf)):
         yield "MAPA", mapa, "forward"
         yield f"DSCF level {level}", dscf, "forward"

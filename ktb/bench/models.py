@@ -14,7 +14,7 @@ from torch import Tensor
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case
 from ktb.checkpoints.load import save_model
 from ktb.inference.runtimes import make_runtime
-from ktb.inference.runtimes.background import PatientRuntime
+from ktb.inference.runtimes.background import BackgroundCompiled
 from ktb.inference.runtimes.cuda_graph import CUDAGraphRuntime
 from ktb.modeling.build import VARIANTS, build_model
 from ktb.modeling.model import KTB, KTBOutput
@@ -54,7 +54,7 @@ def make_network(case: Case, model: KTB) -> Network:
     if case.runtime == BASELINE:
         return _baseline(case.baseline, model)
     runtime = make_runtime(model, case.runtime, case.precision)
-    if isinstance(runtime, PatientRuntime):  # measured is what it comes to, not what answers meanwhile
+    if isinstance(runtime, BackgroundCompiled):  # measured is what it comes to, not what answers meanwhile
         runtime = runtime.graph
     if isinstance(runtime, CUDAGraphRuntime):
         runtime.patience = 0  # likewise

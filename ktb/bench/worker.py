@@ -18,7 +18,7 @@ from ktb.bench.measure import (
     gpu_peak_memory,
     matrix_product_rate,
     peak_memory,
-    seconds_of_parts,
+    seconds_of_modules,
     timed,
 )
 from ktb.bench.models import make_inputs, make_network
@@ -49,7 +49,7 @@ class Session:
 
     def parts(self) -> dict[str, float]:
         """Seconds by part of the network, and of preparing and deciding around it."""
-        parts = seconds_of_parts(self.model, self._run, self.case.device)
+        parts = seconds_of_modules(self.model, self._run, self.case.device)
         predictor = Predictor(self.model, short_side=min(self.case.size_hw), runtime="eager")
         rgb = np.random.default_rng(0).integers(0, 256, (*self.case.size_hw, 3), dtype=np.uint8)
         output = predictor.run([predictor.prepare(rgb, None)])[0]

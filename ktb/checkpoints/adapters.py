@@ -1,6 +1,6 @@
 """Adapter files: what training added to a pretrained backbone, less than a tenth of a large model's file.
 
-safetensors with every tensor that is not the pretrained network's own (`ktb.modeling.parts.is_pretrained`): X
+safetensors with every tensor that is not the pretrained network's own (`ktb.modeling.parameter_groups.is_pretrained`): X
 embedding, adapters, prompts, fusion, heads, their statistics, and the output norms. The metadata has the
 format "ktb-adapter-1", configuration and card as in whole files, and `backbone`: the pretrained network's
 `name` in timm, null where timm has none of these widths, and the `sha256` of its tensors (`frozen_sha256`).
@@ -20,12 +20,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ktb.checkpoints.files import built, fill, read, write
+from ktb.checkpoints.files import build_for_state, load_strict, read, write
 from ktb.checkpoints.metadata import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
 from ktb.checkpoints.pretrained import is_at_hand, read_pretrained, usual_name
 from ktb.config import ModelConfig
 from ktb.modeling.model import KTB
-from ktb.modeling.parts import is_pretrained
+from ktb.modeling.parameter_groups import is_pretrained
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def load_adapter(
         origin, model = source.name, _with_frozen_of(source, config, added)
     else:
         pretrained, origin = read_pretrained(config.backbone, source)
-        model = built(config, {**pretrained, **added}, path)
+        model = build_for_state(config, {**pretrained, **added}, path)
         model.backbone.load_timm(pretrained)
     if (found := frozen_sha256(model)) != reference.sha256:
         raise ValueError(
@@ -126,7 +126,7 @@ def load_adapter(
             f"({reference.shown}), or a whole model file that has them, in float32 or float16 alike; "
             f"bfloat16 is too coarse."
         )
-    fill(model, added, path, part=lambda name: not is_pretrained(name))
+    load_strict(model, added, path, part=lambda name: not is_pretrained(name))
     log.info("%s completed with the backbone of %s", path.name, origin)
     model.card = card
     return model.to(device)
@@ -136,8 +136,8 @@ def _with_frozen_of(source: Path, config: ModelConfig, added: Mapping[str, Tenso
     """A network with the pretrained tensors of a whole model file, the rest as it starts."""
     _, state = read(source)
     frozen = {name: tensor for name, tensor in state.items() if is_pretrained(name)}
-    model = built(config, {**frozen, **added}, source)
-    fill(model, frozen, source, part=is_pretrained)
+    model = build_for_state(config, {**frozen, **added}, source)
+    load_strict(model, frozen, source, part=is_pretrained)
     return model
 
 

@@ -114,7 +114,7 @@ def _contents(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Ite
         yield _bytes(tensor)
 
 
-def built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
+def build_for_state(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
     """The network of a configuration; ValueError, before it takes memory, if the tensors are too few."""
     least, found = config.weight_count(), sum(tensor.numel() for tensor in state.values())
     if found < least:
@@ -126,7 +126,7 @@ def built(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
 
 
 @torch.no_grad()
-def fill(
+def load_strict(
     model: KTB,
     state: Mapping[str, Tensor],
     path: Path,

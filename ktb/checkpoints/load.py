@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ktb.checkpoints.adapters import load_adapter
-from ktb.checkpoints.files import built, fill, read, write
+from ktb.checkpoints.files import build_for_state, load_strict, read, write
 from ktb.checkpoints.metadata import FORMAT, OFFICIAL_SUFFIXES, is_adapter_file, parse_metadata
 from ktb.checkpoints.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
 from ktb.checkpoints.registry import resolve
@@ -66,8 +66,8 @@ def load_model(
         return load_adapter(path, device=device)
     metadata, state = read(path)
     config, card = parse_metadata(path, metadata)
-    model = built(config, state, path)
-    fill(model, state, path)
+    model = build_for_state(config, state, path)
+    load_strict(model, state, path)
     model.card = card
     return model.to(device)
 
@@ -83,12 +83,12 @@ def from_official(state: Mapping[str, Tensor], path: Path, name: str | None = No
     """The model of a released file's tensors, as `load_official`; `path` is where they were read."""
     official = {n: t for n, t in state.items() if not n.endswith(RECOMPUTED)}
     config = infer_config(official, name=name or path.stem, **overrides)
-    model = built(config, official, path)
+    model = build_for_state(config, official, path)
     own = model.state_dict()
     require_matching(
         {name: own[our_name(name)] for name in official}, official, f"the tensors of {path.name}"
     )
-    fill(model, to_ours(official), path)
+    load_strict(model, to_ours(official), path)
     model.card = {
         "name": config.name,
         "origin": "converted from a checkpoint released by the authors of Keep the Balance (CVPR 2025)",

@@ -81,7 +81,7 @@ def shown(matched: "Matched", workers: int | None, resume: bool, batch_size: int
         progress.close()
 
 
-def tell_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
+def print_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
     """What became of a batch; part: of the records, holds X's facts.
 
     Exit code 1 if a pair failed, but not under a launcher, which would stop the other processes.

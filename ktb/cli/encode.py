@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktb.cli.batch import Resume, Workers, find_pairs, shown, tell_outcome
+from ktb.cli.batch import Resume, Workers, find_pairs, shown, print_outcome
 from ktb.cli.models import located
 from ktb.cli.options import XFlags, echo_warnings, require_none, require_one
 
 if TYPE_CHECKING:
     from ktb.config import InputConfig
-    from ktb.inputs import XOptions, XReading
+    from ktb.inputs import XOptions, EncodedX
     from ktb.outputs.x_image import Format
 
 _FOR = "What the image is for"
@@ -117,7 +117,7 @@ def encode(
     matched = find_pairs(rgb_dir, x_dir, [out_dir])
     with shown(matched, workers, resume) as running:
         outcome = encode_pairs(matched.pairs, out_dir, inputs, kind=kind, options=options, running=running)
-    tell_outcome(outcome, out_dir, "encoded")
+    print_outcome(outcome, out_dir, "encoded")
 
 
 def _kind(npy: bool, sixteen_bit: bool) -> "Format":
@@ -190,7 +190,7 @@ def _encode_one(
         typer.echo(f"wrote {target}" + f" (value = {rule})" * (target == targets["out"]))
 
 
-def _tell(reading: "XReading", report: dict) -> None:
+def _tell(reading: "EncodedX", report: dict) -> None:
     """The report on stdout, warnings on stderr."""
     rows = dict(reading.facts)
     rows["encoded as"] = f"{reading.encoding}, for {reading.modality}"

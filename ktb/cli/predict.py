@@ -15,7 +15,7 @@ from ktb.cli.batch import (
     XPlaces,
     find_pairs,
     shown,
-    tell_outcome,
+    print_outcome,
 )
 from ktb.cli.models import located
 from ktb.cli.options import (
@@ -158,7 +158,7 @@ def predict(
             predictor, matched.pairs, out, options=options, estimate=estimator, branches=branches,
             settings=settings, running=running,
         )  # fmt: skip
-    tell_outcome(outcome, out, "prediction")
+    print_outcome(outcome, out, "prediction")
 
 
 def _tile(text: str) -> "Tile":

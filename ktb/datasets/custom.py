@@ -50,7 +50,7 @@ from PIL import Image
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
 from ktb.datasets.pairing import ARRAYS, PICTURES, WILD, X_FILES, scan
 from ktb.datasets.schema import class_labels, read_keys
-from ktb.inputs import RawX, XOptions, XReading, encode_x, read_x
+from ktb.inputs import RawX, XOptions, EncodedX, encode_x, read_x
 from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
 from ktb.inputs.encoders.thermal import thermal_of
 from ktb.inputs.readers.stills import PICTURE_FORMATS
@@ -60,7 +60,7 @@ from ktb.utils.text import did_you_mean
 _GUESSES = 8  # files that "auto" looks at
 
 
-class OwnPair(NamedTuple):
+class CustomPair(NamedTuple):
     """The files of one pair; label is None if the data has none."""
 
     name: str
@@ -69,10 +69,10 @@ class OwnPair(NamedTuple):
     label: Path | None
 
 
-class OwnData:
+class CustomDataset:
     """The data that a YAML file describes.
 
-    Attributes: `file`, `keys` (OwnDataKeys), `name`, `root`, `labels` (ktb.labels.DatasetLabels), `splits`.
+    Attributes: `file`, `keys` (CustomDatasetSchema), `name`, `root`, `labels` (ktb.labels.DatasetLabels), `splits`.
     Every mistake in the file, or in what it names, raises ValueError with the file, the key and the remedy.
     `root` may be given to use another folder than the file says.
     """
@@ -170,7 +170,7 @@ class OwnData:
         ready = self.encoding == "hha" and is_colour(raw.data)
         return "auto" if ready else depth_of(raw, self._said).unit
 
-    def pairs(self, split: str, *, verify: bool = True) -> list[OwnPair]:
+    def pairs(self, split: str, *, verify: bool = True) -> list[CustomPair]:
         """The pairs of a split, by name, or in the order of the split's file.
 
         Raises ValueError for an unknown split and, unless `verify` is False, for a missing X or label file;
@@ -185,13 +185,13 @@ class OwnData:
             raise self.error("split", f"'{split}' has no pair, of {len(self._files['rgb'])} photos in all")
         if verify:
             self._require_partners(names)
-        return [OwnPair(n, *(self._file(key, n) for key in ("rgb", "x", "labels"))) for n in names]
+        return [CustomPair(n, *(self._file(key, n) for key in ("rgb", "x", "labels"))) for n in names]
 
     def read_x(self, file: Path) -> RawX:
         """An X file with what the YAML file says about it; ValueError as `ktb.inputs.read_x`."""
         return read_x(file, options=self._said)
 
-    def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> XReading:
+    def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> EncodedX:
         """An X input as `read_x` gives it -> what the network gets, at the photo's size.
 
         size_hw: height, width. Raises ValueError for what `ktb.inputs.encode_x` refuses.

@@ -55,7 +55,7 @@ _ONLY_FOR: dict[str, tuple[Modality, ...]] = {
 _PLACE = "a folder, a glob such as photos/*.png, or a pattern such as photos/{name}_rgb.png"
 
 
-class OwnClass(BaseModel):
+class CustomClass(BaseModel):
     """One class with its colour: "#rrggbb" or three numbers 0..255; without one it gets a free colour."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +74,7 @@ class OwnClass(BaseModel):
         return tuple(int(value[i : i + 2], 16) for i in (1, 3, 5))
 
 
-class OwnDataKeys(BaseModel):
+class CustomDatasetSchema(BaseModel):
     """The keys of the YAML file; `ktb.datasets.custom` says what they mean."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -102,7 +102,7 @@ class OwnDataKeys(BaseModel):
     intrinsics: tuple[float, float, float, float] | None = Field(
         None, description="[fx, fy, cx, cy] in pixels of X"
     )
-    classes: tuple[OwnClass, ...] = Field(
+    classes: tuple[CustomClass, ...] = Field(
         min_length=1, max_length=MAX_GENERIC_CLASSES, description="a list of names or of {name, color}"
     )
     label_offset: StrictInt = Field(0, description="a whole number")
@@ -162,7 +162,7 @@ class OwnDataKeys(BaseModel):
         return value
 
 
-def read_keys(file: Path) -> OwnDataKeys:
+def read_keys(file: Path) -> CustomDatasetSchema:
     """Read and check a YAML file; ValueError naming the file and every wrong key."""
     try:
         text = file.read_bytes()
@@ -179,12 +179,12 @@ def read_keys(file: Path) -> OwnDataKeys:
     if not isinstance(values, Mapping):
         raise ValueError(f"{file}: expected 'key: value' lines; needed are rgb, x, modality and classes")
     try:
-        return OwnDataKeys.model_validate({str(key): value for key, value in values.items()})
+        return CustomDatasetSchema.model_validate({str(key): value for key, value in values.items()})
     except ValidationError as error:
         raise ValueError("\n".join(f"{file}: {line}" for line in _explain(error))) from error
 
 
-def class_labels(name: str, classes: Iterable[OwnClass]) -> DatasetLabels:
+def class_labels(name: str, classes: Iterable[CustomClass]) -> DatasetLabels:
     """Names and colours; who has none gets one that is easy to tell apart and not given to another.
 
     Raises ValueError for a name or colour that is used twice, or a colour outside 0..255.
@@ -202,9 +202,9 @@ def _explain(error: ValidationError) -> Iterator[str]:
     problems = {problem["loc"][:2]: problem for problem in reversed(error.errors())}
     for problem in list(problems.values())[::-1][:_MAX_PROBLEMS]:
         where, last = ".".join(map(str, problem["loc"])), str(problem["loc"][-1])
-        fields = OwnDataKeys.model_fields
+        fields = CustomDatasetSchema.model_fields
         if problem["type"] == "extra_forbidden":
-            allowed = fields if len(problem["loc"]) == 1 else OwnClass.model_fields
+            allowed = fields if len(problem["loc"]) == 1 else CustomClass.model_fields
             yield f"key '{where}' is not known; allowed: {', '.join(allowed)}.{did_you_mean(last, allowed)}"
             continue
         description = fields[problem["loc"][0]].description

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ktb.config import BRANCHES
-from ktb.inputs import XReading
+from ktb.inputs import EncodedX
 from ktb.visualize import colorize_labels
 
 if TYPE_CHECKING:  # torch takes more than a second to import
@@ -87,7 +87,7 @@ class Prediction:
     palette: tuple[tuple[int, int, int], ...]
     labels: Mapping[Branch, np.ndarray]
     confidences: Mapping[Branch, np.ndarray]
-    x: XReading
+    x: EncodedX
     logits: Mapping[Branch, Tensor]
     trace: tuple[FusionTrace, ...] | None
     prompts: tuple[Tensor, ...] | None

@@ -27,7 +27,7 @@ from ktb.inference.preprocess import (
 )
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName, make_runtime
 from ktb.inference.runtimes.eager import autocast
-from ktb.inputs import AUTO, EventStream, RawX, XOptions, XReading, encode_x, missing_x
+from ktb.inputs import AUTO, EventStream, RawX, XOptions, EncodedX, encode_x, missing_x
 from ktb.inputs.limits import MIN_SIDE
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
@@ -94,7 +94,7 @@ class Predictor:
     def __call__(
         self,
         rgb: np.ndarray,
-        x: np.ndarray | EventStream | RawX | XReading | None,
+        x: np.ndarray | EventStream | RawX | EncodedX | None,
         *,
         options: XOptions = AUTO,
         trace: bool = True,
@@ -127,7 +127,7 @@ class Predictor:
     def prepare(
         self,
         rgb: np.ndarray,
-        x: np.ndarray | EventStream | RawX | XReading | None,
+        x: np.ndarray | EventStream | RawX | EncodedX | None,
         *,
         options: XOptions = AUTO,
         drop: Drop | None = None,
@@ -138,7 +138,7 @@ class Predictor:
         """
         started = time.perf_counter()
         check_rgb(rgb)
-        reading = x if isinstance(x, XReading) else self.read(x, rgb.shape[:2], options)
+        reading = x if isinstance(x, EncodedX) else self.read(x, rgb.shape[:2], options)
         if reading.image.shape[:2] != rgb.shape[:2]:
             raise ValueError(
                 f"X was read for a photograph of {reading.image.shape[:2]} (height, width), but this one is "
@@ -215,7 +215,7 @@ class Predictor:
         x: np.ndarray | EventStream | RawX | None,
         size_hw: tuple[int, int] | None = None,
         options: XOptions = AUTO,
-    ) -> XReading:
+    ) -> EncodedX:
         """What the network gets of an X input, at the photograph's size (height, width) or X's own.
 
         Raises:
@@ -237,7 +237,7 @@ class Predictor:
         return fitting_size(size_hw, self.short_side, MAX_TILED_PIXELS if self.tile else MAX_NETWORK_PIXELS)
 
     def network_inputs(
-        self, rgb: np.ndarray, reading: XReading, network_hw: tuple[int, int]
+        self, rgb: np.ndarray, reading: EncodedX, network_hw: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
         """What `KTB.forward` takes of a photograph and its X: (1, 3, H, W) float each, on the device.
 
@@ -255,7 +255,7 @@ class Predictor:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _without(self, drop: Drop | None, reading: XReading) -> XReading:
+    def _without(self, drop: Drop | None, reading: EncodedX) -> EncodedX:
         """The reading of a run with a sensor switched off, which says so."""
         if drop is None:
             return reading

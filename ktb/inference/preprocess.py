@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ktb.inputs import XReading
+from ktb.inputs import EncodedX
 from ktb.inputs.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 from ktb.modeling.tiling import SIZE_MULTIPLE
 
@@ -32,7 +32,7 @@ class Prepared:
     """
 
     size_hw: tuple[int, int]
-    reading: XReading
+    reading: EncodedX
     rgb: Tensor
     modal_x: Tensor
     without_rgb: bool

@@ -10,7 +10,7 @@ from ktb.inputs.alignment.ecc import AlignmentEstimate, estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
 from ktb.inputs.alignment.files import Alignment, read_alignment
 from ktb.inputs.alignment.place import place
-from ktb.inputs.encode import XReading, encode_x, missing_x
+from ktb.inputs.encode import EncodedX, encode_x, missing_x
 from ktb.inputs.encoders.depth import (
     DEPTH_UNITS,
     NEAR_BRIGHT,
@@ -24,7 +24,7 @@ from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
 from ktb.inputs.read import read_x
 from ktb.inputs.readers.images import read_image_rgb
-from ktb.inputs.types import DepthReading, Origin, RawX
+from ktb.inputs.types import DepthMap, Origin, RawX
 
 __all__ = [
     "AUTO",
@@ -35,14 +35,14 @@ __all__ = [
     "Alignment",
     "AlignmentEstimate",
     "Calibration",
-    "DepthReading",
+    "DepthMap",
     "EventStream",
     "InputError",
     "Intrinsics",
     "Origin",
     "RawX",
     "XOptions",
-    "XReading",
+    "EncodedX",
     "alignment_overlay",
     "encode_depth",
     "encode_x",

@@ -14,14 +14,14 @@ from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram, ends
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
-from ktb.inputs.types import DepthReading, Encoded, Origin, RawX, as_raw
+from ktb.inputs.types import DepthMap, Encoded, Origin, RawX, as_raw
 from ktb.modalities import DEFAULT_ENCODINGS, ENCODERS, MODALITIES, Encoding, Modality
 from ktb.utils.lazy import resolve
 from ktb.visualize import scalar_to_colors
 
 
 @dataclass(frozen=True, eq=False)
-class XReading:
+class EncodedX:
     """An X input at the size of the photograph.
 
     Attributes:
@@ -45,7 +45,7 @@ class XReading:
     facts: Mapping[str, str]
     histogram: Histogram | None
     holes: np.ndarray | None
-    depth: DepthReading | None
+    depth: DepthMap | None
     warnings: tuple[str, ...] = ()
     origin: Origin = "measured"
 
@@ -55,7 +55,7 @@ def encode_x(
     inputs: InputConfig,
     size_hw: tuple[int, int] | None = None,
     options: XOptions = AUTO,
-) -> XReading:
+) -> EncodedX:
     """What a checkpoint with these inputs gets of an X input.
 
     Args:
@@ -96,7 +96,7 @@ def encode_x(
     kind = {"LiDAR": "an image projected already, taken as it is"} if modality == "lidar" else {}
     facts = own | kind | dict(raw.facts) | dict(encoded.facts) | placed.facts
     mark = "ESTIMATED " if raw.origin == "estimated" else ""
-    return XReading(
+    return EncodedX(
         image=np.ascontiguousarray(scaled, np.float32),
         preview=_preview(placed.display, encoded.far_is_bright),
         summary="; ".join((f"{mark}{modality}, {raw.format}, {encoded.summary}", *placed.facts.values())),
@@ -116,10 +116,10 @@ def encoder(encoding: Encoding) -> Callable[[RawX, InputConfig, XOptions], Encod
     return resolve(ENCODERS[encoding])
 
 
-def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> XReading:
+def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> EncodedX:
     """No X: the network runs with zero tokens in its X stream, as masked-modality training showed it."""
     blank = np.zeros((*size_hw, 3), np.float32)
-    return XReading(
+    return EncodedX(
         image=blank,
         preview=np.full((*size_hw, 3), 128, np.uint8),
         summary="no X: zero tokens in the X stream",

@@ -1,4 +1,4 @@
-"""The data classes of the inputs: as read (RawX), as depth (DepthReading), as encoded (Encoded)."""
+"""The data classes of the inputs: as read (RawX), as depth (DepthMap), as encoded (Encoded)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ class RawX:
 
 
 @dataclass(frozen=True)
-class DepthReading:
+class DepthMap:
     """A depth map in metres, and how sure its unit is ("certain": chosen by the user).
 
     Attributes:
@@ -82,7 +82,7 @@ class Encoded:
         histogram: of the physical values, or None.
         interpolation: how image and display may be resized.
         notes: sentences that a user must see.
-        depth: the `DepthReading`, for depth.
+        depth: the `DepthMap`, for depth.
         far_is_bright: whether a large value of a one-channel display is drawn bright.
     """
 
@@ -93,7 +93,7 @@ class Encoded:
     histogram: Histogram | None = None
     interpolation: Interpolation = "bilinear"
     notes: tuple[str, ...] = ()
-    depth: DepthReading | None = None
+    depth: DepthMap | None = None
     far_is_bright: bool = field(default=True)
 
 

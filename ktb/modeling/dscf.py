@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ktb.modeling.layers import init_linear, pays_in_parts
+from ktb.modeling.layers import init_linear, prefer_chunks
 from ktb.modeling.position_bias import position_bias, query_axis
 from ktb.modeling.trace import FusionTrace
 
@@ -156,7 +156,7 @@ class DSCF(nn.Module):
         return torch.cat(blocks, dim=1).unflatten(1, size).permute(0, 3, 1, 2)
 
     def _rows_at_once(self, query: Tensor, key: Tensor, width: int) -> int:
-        scores = min(MAX_SCORES, MAX_CPU_SCORES) if pays_in_parts(query) else MAX_SCORES
+        scores = min(MAX_SCORES, MAX_CPU_SCORES) if prefer_chunks(query) else MAX_SCORES
         batch = query.shape[0]
         if isinstance(batch, torch.SymInt):  # an exported graph for any batch is cut as for one sample
             batch = 1

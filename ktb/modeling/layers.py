@@ -31,7 +31,7 @@ def run_block(block: nn.Module, tensor: Tensor, *args: Any, recompute: bool) -> 
     return block(tensor, *args)
 
 
-def pays_in_parts(tensor: Tensor) -> bool:
+def prefer_chunks(tensor: Tensor) -> bool:
     """Whether to do large work in parts that fit the cache: on a processor, unless a graph is being recorded.
 
     A graph would get a copy of the work for every part.

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 
 
-class Recent:
+class Memo:
     """The results for the last few keys; the oldest goes when there are more than `capacity`.
 
     Several threads may use it: a value is made once per key, and who asks meanwhile waits for it. It is no
@@ -65,4 +65,4 @@ class Recent:
         return len(self._values)
 
     def __reduce__(self):
-        return Recent, (self.capacity,)
+        return Memo, (self.capacity,)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from ktb.inputs import XReading
+from ktb.inputs import EncodedX
 
 Format = Literal["png", "png16", "npy"]
 EXACT = "the stored value"
@@ -23,7 +23,7 @@ _HEADER_END = 33
 """Bytes of a PNG's signature and IHDR chunk."""
 
 
-def x_file(reading: XReading, kind: Format = "png") -> tuple[bytes, str]:
+def x_file(reading: EncodedX, kind: Format = "png") -> tuple[bytes, str]:
     """Contents of a file with the network's image, and the rule by which its values are read.
 
     A PNG keeps values of 0..1 as value * 255 or 65535; of the angle of polarization, -1..1, it keeps
@@ -45,7 +45,7 @@ def x_file(reading: XReading, kind: Format = "png") -> tuple[bytes, str]:
     return _with_texts(png.tobytes(), texts), rule
 
 
-def x_report(reading: XReading, rule: str) -> dict[str, Any]:
+def x_report(reading: EncodedX, rule: str) -> dict[str, Any]:
     """What is known about a network image, for JSON: facts, warnings, and each channel's values."""
     height, width, channels = reading.image.shape
     is_signed_png = reading.encoding == "aolp" and rule != EXACT

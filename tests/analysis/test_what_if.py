@@ -16,11 +16,11 @@ from helpers.models import MM
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
-from app.panels.what_if import describe, describe_deciding, what_if_panel
+from app.panels.what_if import describe, describe_sensor_need, what_if_panel
 from app.service import Service
 from ktb import Predictor, XOptions, load_model
-from ktb.analysis.comparison import VERDICTS, ChangedClass, deciding, difference
-from ktb.analysis.counterfactual import Change, apply, run, shifted
+from ktb.analysis.comparison import VERDICTS, ChangedClass, sensor_need, difference
+from ktb.analysis.counterfactual import Perturbation, perturb, predict_perturbed, shifted
 from ktb.config import BRANCHES
 from ktb.inputs.perturb import blurred, darkened
 from ktb.outputs.files import result_files
@@ -62,12 +62,12 @@ def test_something_must_be_left_to_see(predictor, pair, reading):
 
 
 def test_no_change_changes_nothing(predictor, pair, reading, prediction):
-    rgb, same = apply(Change(), pair[0], reading)
+    rgb, same = perturb(Perturbation(), pair[0], reading)
     assert rgb is pair[0]
     assert same is reading
     assert np.array_equal(shifted(reading, (0, 0)).image, reading.image)
-    assert Change().words == ()
-    assert equal(run(predictor, Change(), pair[0], reading), prediction)
+    assert Perturbation().words == ()
+    assert equal(predict_perturbed(predictor, Perturbation(), pair[0], reading), prediction)
 
 
 @pytest.mark.parametrize("shift", [(5, 0), (-7, 3), (0, -4), (126, 94)])
@@ -104,10 +104,10 @@ def test_what_cannot_move_is_refused(predictor, pair, reading):
         shifted(reading, (127, 0))
     missing = predictor.read(None, pair[0].shape[:2])
     with pytest.raises(ValueError, match="there is no X that could be moved"):
-        apply(Change(shift_xy=(1, 0)), pair[0], missing)
+        perturb(Perturbation(shift_xy=(1, 0)), pair[0], missing)
     other = predictor.read(pair[1][:64, :64], (64, 64), MM)
     with pytest.raises(ValueError, match="read it for this photograph"):
-        apply(Change(swap=other), pair[0], reading)
+        perturb(Perturbation(swap=other), pair[0], reading)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_cannot_move_is_refused(predictor, pair, reading):
 )
 def test_wrong_changes_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
-        Change(**wrong)
+        Perturbation(**wrong)
 
 
 def test_darkening_takes_light_away(pair):
@@ -143,16 +143,16 @@ def test_blur_spreads_and_keeps_the_mean():
 
 
 def test_a_changed_run_says_what_was_changed(predictor, pair, reading):
-    change = Change(drop="x", shift_xy=(3, -2), darken=0.25, blur_sigma=1.5)
+    change = Perturbation(drop="x", shift_xy=(3, -2), darken=0.25, blur_sigma=1.5)
     assert change.words == (
         "X switched off",
         "photograph darkened by 25 % of its light",
         "photograph blurred with a sigma of 1.5 px",
     )
-    said = run(predictor, change, pair[0], reading).x.warnings
+    said = predict_perturbed(predictor, change, pair[0], reading).x.warnings
     assert said[0].startswith("What if: photograph darkened by 25 %")
     assert "X was switched off" in said[-1]
-    moved = run(predictor, Change(shift_xy=(3, -2)), pair[0], reading)
+    moved = predict_perturbed(predictor, Perturbation(shift_xy=(3, -2)), pair[0], reading)
     assert moved.x.warnings[0] == "What if: X moved by 3 px right and 2 px up."
     assert moved.x.summary.endswith("moved by 3 px right and 2 px up")
     assert moved.trace is None
@@ -160,7 +160,7 @@ def test_a_changed_run_says_what_was_changed(predictor, pair, reading):
 
 def test_another_x_is_what_the_network_gets(predictor, pair, reading, prediction):
     other = predictor.read(pair[1][::-1].copy(), pair[0].shape[:2], MM)
-    swapped = run(predictor, Change(swap=other), pair[0], reading)
+    swapped = predict_perturbed(predictor, Perturbation(swap=other), pair[0], reading)
     assert equal(swapped, predictor(pair[0], other))
     assert not equal(swapped, prediction)
     assert "another X in its place" in swapped.x.warnings[0]
@@ -201,7 +201,7 @@ def test_which_sensor_decided_by_hand(prediction):
     full = labelled(prediction, [[0, 0, 0, 0, 0]])
     without_x = labelled(prediction, [[0, 0, 1, 1, 1]])
     without_rgb = labelled(prediction, [[0, 1, 0, 1, 2]])
-    found = deciding(full, without_x, without_rgb)
+    found = sensor_need(full, without_x, without_rgb)
     assert [VERDICTS[code] for code in found.verdict[0]] == ["either", "rgb", "x", "both", "both"]
     assert found.shares == {"either": 0.2, "rgb": 0.2, "x": 0.2, "both": 0.4}
     assert (found.stays_without_x, found.stays_without_rgb) == (0.4, 0.4)
@@ -216,15 +216,15 @@ def result(tmp_path_factory):
 def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
     hostile = "<script>alert(1)</script>"
     classes = (hostile, *result.prediction.classes[1:])
-    changed = run(
-        Predictor(load_model(MODEL)), Change(drop="rgb", shift_xy=(4, 0)), result.rgb, result.prediction.x
+    changed = predict_perturbed(
+        Predictor(load_model(MODEL)), Perturbation(drop="rgb", shift_xy=(4, 0)), result.rgb, result.prediction.x
     )
     before, after = (
         dataclasses.replace(one, model=hostile, classes=classes) for one in (result.prediction, changed)
     )
     after = dataclasses.replace(after, labels={b: (before.labels[b] == 0).astype(np.uint8) for b in BRANCHES})
     panel = what_if_panel(
-        dataclasses.replace(result, prediction=before), Change(drop="rgb", shift_xy=(4, 0)), after
+        dataclasses.replace(result, prediction=before), Perturbation(drop="rgb", shift_xy=(4, 0)), after
     )
     assert "<script" not in panel
     assert "&lt;script&gt;" in panel
@@ -246,9 +246,9 @@ def test_words_say_what_changed(prediction):
         f"to {names[2]}. The mean confidence fell by 0.250."
     )
     all_wrong = labelled(prediction, [[1, 1, 1, 0]])
-    assert "The photograph decides more" in describe_deciding(deciding(a, a, all_wrong))
-    assert "X decides more" in describe_deciding(deciding(a, all_wrong, a))
-    assert "Neither sensor" in describe_deciding(deciding(a, all_wrong, all_wrong))
+    assert "The photograph decides more" in describe_sensor_need(sensor_need(a, a, all_wrong))
+    assert "X decides more" in describe_sensor_need(sensor_need(a, all_wrong, a))
+    assert "Neither sensor" in describe_sensor_need(sensor_need(a, all_wrong, all_wrong))
 
 
 def mask_after(tab, button: str, title: str, alt: str) -> np.ndarray:
@@ -284,8 +284,8 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     page.locator("#ktb-off label").nth(0).click()
     set_number(page, "#ktb-move-right", "9")
     set_number(page, "#ktb-dark", "50")
-    change = Change(shift_xy=(9, 0), darken=0.5)
-    moved = run(predictor, change, photo, full.x)
+    change = Perturbation(shift_xy=(9, 0), darken=0.5)
+    moved = predict_perturbed(predictor, change, photo, full.x)
     shown = mask_after(page, "#ktb-run-change", "X moved by 9 px right; photograph darkened", "changed mask")
     assert np.array_equal(shown, moved.colors())
     assert np.array_equal(pixels(page, '#ktb-what-if img[alt="changed x"]'), shifted(full.x, (9, 0)).preview)
@@ -298,7 +298,7 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     without_rgb = predictor(photo, depth, drop="rgb")
     assert np.array_equal(alone, without_rgb.colors())
     assert np.array_equal(pixels(page, '#ktb-what-if img[alt="without x mask"]'), without_x.colors())
-    said = describe_deciding(deciding(full, without_x, without_rgb))
+    said = describe_sensor_need(sensor_need(full, without_x, without_rgb))
     assert said in page.inner_text("#ktb-what-if .ktb-words")
 
     assert not page.is_visible("#ktb-what-if-stale")

@@ -12,7 +12,7 @@ from helpers.batches import batch, pairs_of, records, text_steps
 from PIL import Image
 
 import ktb.batch.prefetch
-from ktb.batch.prefetch import ReadAhead
+from ktb.batch.prefetch import Prefetcher
 from ktb.batch.runner import Running, run_batch
 from ktb.inference.predictor import Predictor
 
@@ -110,13 +110,13 @@ def test_heavy_pairs_do_not_fill_the_memory(tmp_path, monkeypatch):
 
 def test_something_heavier_than_the_bound_goes_alone():
     with ThreadPoolExecutor(4) as pool:
-        ahead = ReadAhead(pool, lambda item: item, range(5), 4, lambda item: 2**40)
+        ahead = Prefetcher(pool, lambda item: item, range(5), 4, lambda item: 2**40)
         assert [ahead.take(4, lambda item: 0) for _ in range(6)] == [[0], [1], [2], [3], [4], []]
 
 
 def test_what_was_passed_over_comes_next():
     with ThreadPoolExecutor(4) as pool:
-        ahead = ReadAhead(pool, lambda item: item, "abABcCd", 20, lambda item: 1)
+        ahead = Prefetcher(pool, lambda item: item, "abABcCd", 20, lambda item: 1)
         groups = [ahead.take(3, str.isupper) for _ in range(4)]
     assert groups == [["a", "b", "c"], ["A", "B", "C"], ["d"], []]
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from ktb import load_model
 from ktb.__main__ import app
-from ktb.checkpoints.importing.identify import recognise
+from ktb.checkpoints.importing.identify import identify
 from ktb.checkpoints.metadata import read_header
 from ktb.checkpoints.official import RELEASED
 from ktb.checkpoints.published import DRIVE_URL, PUBLISHED, WIDTHS
@@ -109,8 +109,8 @@ except SystemExit as end:
 def test_every_published_model_is_recognised(model):
     config = swin_config(model.size, model.dataset)
     assert config.backbone.embed_dim == WIDTHS[model.size]
-    assert recognise(config, f"x_{model.modality.upper()}_best.pth") == model
-    assert recognise(config, "best.pth", model.modality) == model
+    assert identify(config, f"x_{model.modality.upper()}_best.pth") == model
+    assert identify(config, "best.pth", model.modality) == model
 
 
 def test_the_name_tells_mcubes_models_apart():
@@ -121,21 +121,21 @@ def test_the_name_tells_mcubes_models_apart():
         "AOLP/nir_or_not.pth": "ktb-b-mcubes-nir",
         "AoLP\\best.pth": "ktb-b-mcubes-aolp",
     }.items():
-        assert recognise(config, source).name == name
+        assert identify(config, source).name == name
     for source in ("mcubes.pth", "nir_dolp.pth", "dolphin.pth"):
         with pytest.raises(ValueError, match=r"Import it alone with `--modality nir\|dolp\|aolp`"):
-            recognise(config, source)
+            identify(config, source)
 
 
 def test_what_is_not_published_is_said():
     with pytest.raises(
         ValueError, match=r"is an official file, but none of the published models: 25 classes"
     ):
-        recognise(swin_config("l", "deliver"), "x.pth")
+        identify(swin_config("l", "deliver"), "x.pth")
     with pytest.raises(
         ValueError, match=r"is ktb-b-nyuv2, whose X is hha, not 'depth'\. Leave --modality out"
     ):
-        recognise(swin_config("b", "nyuv2"), "x.pth", "depth")
+        identify(swin_config("b", "nyuv2"), "x.pth", "depth")
 
 
 def test_a_folder_is_imported_and_its_names_load(zoo, files):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import ktb.bench.run
 from ktb.__main__ import app
 from ktb.bench import Case, make_cases, run_cases
-from ktb.bench.measure import flops, seconds_of_parts
+from ktb.bench.measure import flops, seconds_of_modules
 from ktb.bench.worker import Session
 from ktb.checkpoints.load import save_model
 
@@ -165,7 +165,7 @@ def test_operations_grow_with_the_batch_and_parts_leave_no_trace():
     assert 1.9 < flops(model, 2, SIZE) / flops(model, 1, SIZE) <= 2
     image = torch.zeros(1, 3, *SIZE)
     with torch.inference_mode():
-        parts = seconds_of_parts(model, lambda: model(image, image), "cpu")
+        parts = seconds_of_modules(model, lambda: model(image, image), "cpu")
     assert {"patch embedding", "frozen blocks", "adapters", "MAPA", "head x", "other"} <= set(parts)
     assert not any("forward" in vars(module) for module in model.modules())
 

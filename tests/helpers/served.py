@@ -12,12 +12,12 @@ from app.gradio_ext.blocks import Page
 from app.page import build_page, launch_options
 from app.service import Service
 from app.web.rate_limits import RateLimit
-from app.widgets.examples import OwnExamples
+from app.widgets.examples import CustomExamples
 
 
 @contextmanager
 def serving(
-    service: Service, folder: Path, limit: RateLimit | None = None, own: OwnExamples | None = None
+    service: Service, folder: Path, limit: RateLimit | None = None, own: CustomExamples | None = None
 ) -> Iterator[Page]:
     """The page on a service; its address is `page.local_url`. The first run is left to the tests."""
     environment = pytest.MonkeyPatch()

@@ -27,7 +27,7 @@ from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
 from ktb.inference.predictor import Predictor
 from ktb.inference.runtimes import graph_cache, make_runtime
-from ktb.inference.runtimes.background import PatientRuntime
+from ktb.inference.runtimes.background import BackgroundCompiled
 from ktb.inference.runtimes.eager import CompiledRuntime, EagerRuntime
 from ktb.inference.runtimes.export import X86, checksum
 from ktb.inference.runtimes.graph import INPUTS, GraphModule, keep_input, output_names
@@ -229,7 +229,7 @@ def test_a_graph_that_ends_its_process_does_not_end_this_one(openvino_vectors, t
     with pytest.raises(ValueError, match=r"code -11.*Choose the precision float32, or the runtime eager"):
         low(*pair())
     assert len(started) == len(low.exports) == 1
-    patient = PatientRuntime(low, eager(model))
+    patient = BackgroundCompiled(low, eager(model))
     for _ in range(2):
         patient(*pair(1, 32, 32))
     patient._exports[32, 32].exception(30)
@@ -453,7 +453,7 @@ def test_threads_of_one_size_wait_for_one_export_and_others_do_not(tmp_path):
 def test_the_patient_runtime_lets_nobody_wait(tmp_path):
     model = tiny_model("swin")
     graph = FakeGraphs(model, cache=GraphCache(tmp_path))
-    runtime = PatientRuntime(graph, eager(model))
+    runtime = BackgroundCompiled(graph, eager(model))
     graph.gate.clear()
     assert [runtime(*pair()).runtime for _ in range(3)] == ["eager"] * 3  # the second time starts an export
     graph.gate.set()
@@ -461,7 +461,7 @@ def test_the_patient_runtime_lets_nobody_wait(tmp_path):
     assert runtime(*pair()).runtime == "openvino"
     assert runtime(*pair(1, 32, 32)).runtime == "eager"
     assert graph.exports == [(64, 96)]
-    again = PatientRuntime(FakeGraphs(model, cache=GraphCache(tmp_path)), eager(model))
+    again = BackgroundCompiled(FakeGraphs(model, cache=GraphCache(tmp_path)), eager(model))
     assert again(*pair()).runtime == "openvino"  # from the disk at once
 
 
@@ -469,7 +469,7 @@ def test_the_patient_runtime_goes_on_when_an_export_fails(tmp_path, caplog):
     model = tiny_model("swin")
     graph = FakeGraphs(model, cache=GraphCache(tmp_path))
     graph._load = lambda folder: 1 / 0
-    runtime = PatientRuntime(graph, eager(model))
+    runtime = BackgroundCompiled(graph, eager(model))
     for _ in range(2):
         runtime(*pair())
     runtime._exports[64, 96].exception(30)
@@ -480,7 +480,7 @@ def test_the_patient_runtime_goes_on_when_an_export_fails(tmp_path, caplog):
 def test_auto_takes_openvino_where_it_is_installed_and_says_why(automatic, user_cache, monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="ktb.inference.runtimes")
     predictor = Predictor(tiny_model("swin"))
-    assert isinstance(predictor.runtime, PatientRuntime)
+    assert isinstance(predictor.runtime, BackgroundCompiled)
     assert (predictor.runtime.name, predictor.runtime.precision) == ("openvino", "float32")
     assert "OpenVINO is installed" in predictor.runtime.why
     assert predictor.runtime.why in caplog.text

@@ -15,7 +15,7 @@ from helpers.models import assert_same_logits, pair, stirred, tiny_model
 import ktb.modeling.backbones.swin
 from ktb.config import BRANCHES
 from ktb.modeling.backbones.windows import window_layout
-from ktb.modeling.memo import Recent
+from ktb.modeling.memo import Memo
 from ktb.modeling.model import KTB
 from ktb.modeling.position_bias import position_bias, query_axis
 
@@ -117,10 +117,10 @@ def test_what_is_kept_is_in_no_state_dict_and_in_no_copy(model):
     run(model)
     assert set(model.state_dict()) == names
     assert len(pickle.dumps(model)) == size
-    kept = [m for module in model.modules() for m in vars(module).values() if isinstance(m, Recent)]
+    kept = [m for module in model.modules() for m in vars(module).values() if isinstance(m, Memo)]
     assert any(len(memory) for memory in kept) or not kept
     twin = copy.deepcopy(model)
-    copied = [m for module in twin.modules() for m in vars(module).values() if isinstance(m, Recent)]
+    copied = [m for module in twin.modules() for m in vars(module).values() if isinstance(m, Memo)]
     assert len(copied) == len(kept)
     assert not any(len(memory) for memory in copied)
     assert_same_logits(run(twin), run(model), tolerance=0)
@@ -138,24 +138,24 @@ def test_what_is_kept_of_sizes_is_bounded():
 def test_recent_keeps_the_last_used():
     made = []
 
-    def get(memory: Recent, key: int) -> int:
+    def get(memory: Memo, key: int) -> int:
         return memory.get(key, lambda: made.append(key) or key)
 
-    memory = Recent(capacity=2)
+    memory = Memo(capacity=2)
     assert [get(memory, key) for key in (1, 2, 1, 3, 1, 2)] == [1, 2, 1, 3, 1, 2]
     assert made == [1, 2, 3, 2]
     assert len(memory) == 2
 
 
 def test_what_is_made_in_inference_mode_serves_training_too():
-    memory = Recent(capacity=1)
+    memory = Memo(capacity=1)
     with torch.inference_mode():
         value = memory.get("key", lambda: torch.ones(2))
     assert not value.is_inference()
 
 
 def test_threads_that_ask_for_one_key_get_one_value():
-    memory, made, start = Recent(capacity=2), [], threading.Barrier(8)
+    memory, made, start = Memo(capacity=2), [], threading.Barrier(8)
 
     def make() -> list:
         made.append(time.sleep(0.05))
@@ -172,7 +172,7 @@ def test_threads_that_ask_for_one_key_get_one_value():
 
 
 def test_a_value_that_could_not_be_made_is_made_by_the_next():
-    memory = Recent(capacity=1)
+    memory = Memo(capacity=1)
     with pytest.raises(ZeroDivisionError):
         memory.get("key", lambda: 1 / 0)
     assert memory.get("key", lambda: 2) == 2

@@ -35,7 +35,7 @@ def test_a_modality_is_one_entry():
 def test_a_backbone_is_one_entry(kind):
     info = BACKBONES[kind]
     assert info.config().kind == kind
-    parts = {"embed", "downsample", "blocks", "reach", "timed_parts", "freeze_statistics", "load_timm"}
+    parts = {"embed", "downsample", "blocks", "reach", "timed_modules", "freeze_statistics", "load_timm"}
     parts |= {"timm_name", "set_grad_checkpointing"}
     assert parts <= set(dir(info.network_class))
 

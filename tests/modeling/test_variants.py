@@ -15,7 +15,7 @@ from ktb.inference.predictor import Predictor
 from ktb.labels import DatasetLabels
 from ktb.modeling.build import build_model, lite_config, swin_config
 from ktb.modeling.model import KTB
-from ktb.modeling.parts import PARTS, count_parameters, part_of
+from ktb.modeling.parameter_groups import PARTS, count_parameters, parameter_group
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,8 +46,8 @@ def whole(request) -> KTB:
 def test_a_part_left_out_has_no_tensors_and_the_others_keep_theirs(whole, part):
     kind = whole.config.backbone.kind
     shapes = {name: tensor.shape for name, tensor in variant(kind, part).state_dict().items()}
-    assert shapes == {n: t.shape for n, t in whole.state_dict().items() if part_of(n) != part}
-    assert any(part_of(name) == part for name in whole.state_dict())
+    assert shapes == {n: t.shape for n, t in whole.state_dict().items() if parameter_group(n) != part}
+    assert any(parameter_group(name) == part for name in whole.state_dict())
 
 
 @pytest.mark.parametrize("part", VARIANTS)
@@ -58,10 +58,10 @@ def test_a_part_left_out_equals_the_whole_network_with_that_part_silenced(whole,
     silenced.load_state_dict({**whole.state_dict(), **small.state_dict()})
     if part == "adapters":
         for name, parameter in silenced.named_parameters():
-            parameter.mul_(part_of(name) != "adapters" or ".up." not in name)
+            parameter.mul_(parameter_group(name) != "adapters" or ".up." not in name)
     elif part == "prompts":
         for name, parameter in silenced.named_parameters():
-            parameter.mul_(part_of(name) != "prompts" or not (".up." in name or ".beta" in name))
+            parameter.mul_(parameter_group(name) != "prompts" or not (".up." in name or ".beta" in name))
     else:
         for level in silenced.dscf:
             level.forward = lambda rgb, x, trace: ((rgb + x) / 2, None)
@@ -75,7 +75,7 @@ def test_a_part_left_out_equals_the_whole_network_with_that_part_silenced(whole,
 def test_the_barest_network_trains_its_embedding_and_heads_and_survives_a_file(kind, tmp_path):
     model = variant(kind, *VARIANTS).train()
     sum(getattr(model(*pair()), branch).square().mean() for branch in BRANCHES).backward()
-    trained = {part_of(name) for name, _ in model.trainable_parameters()}
+    trained = {parameter_group(name) for name, _ in model.trainable_parameters()}
     assert trained == {"x embedding", "heads"}
     assert all(p.grad.abs().max() > 0 for _, p in model.trainable_parameters())
     save_model(tmp_path / "bare.safetensors", model.eval(), {})

@@ -20,7 +20,7 @@ _CAPTION, _HEADING = 24, 26
 _ENTRY = 212  # width of one entry of the legend
 
 
-class Card(NamedTuple):
+class Tile(NamedTuple):
     """One sample; above it stand its name and, at the right, the note."""
 
     sample: Sample
@@ -28,7 +28,7 @@ class Card(NamedTuple):
 
 
 def contact_sheet(
-    cards: Sequence[Card],
+    cards: Sequence[Tile],
     classes: Sequence[str],
     palette: Sequence[tuple[int, int, int]],
     modality: str,
@@ -109,7 +109,7 @@ def x_picture(modal_x: np.ndarray, modality: str) -> np.ndarray:
 
 
 def _legend_entries(
-    cards: Sequence[Card],
+    cards: Sequence[Tile],
     classes: Sequence[str],
     palette: Sequence[tuple[int, int, int]],
     shares: Mapping[str, float],

@@ -50,7 +50,7 @@ def network_input(
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which part of every batch one process takes: process number `process` of `processes`, in `parts`."""
 
     process: int = 0
@@ -81,7 +81,7 @@ class BatchLoader:
         config: AugmentConfig,
         seed: int,
         workers: int = 1,
-        share: Share = Share(),
+        share: Shard = Shard(),
     ):
         if len(indices) < batch_size:
             raise ValueError(

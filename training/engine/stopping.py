@@ -16,7 +16,7 @@ LOG_COLUMNS = ("step", "epoch", "lr", "loss", "loss_fused", "loss_rgb", "loss_x"
 
 
 @dataclass
-class Limits:
+class StopConditions:
     """When a run saves and when it stops; times in seconds. `stop` may be set from a signal handler."""
 
     save_every: float = 300.0
@@ -32,7 +32,7 @@ class Limits:
 
 
 @contextmanager
-def stopped_by_signals(limits: Limits) -> Iterator[None]:
+def stopped_by_signals(limits: StopConditions) -> Iterator[None]:
     """Let SIGTERM and SIGINT set `limits.stop`; afterwards they do what they did before.
 
     Only the main thread may say what signals do: in any other one they stay as they are.

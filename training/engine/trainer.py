@@ -32,7 +32,7 @@ from training.engine.state import (
     set_random_state,
     write_state,
 )
-from training.engine.stopping import LOG_COLUMNS, Limits, Meter
+from training.engine.stopping import LOG_COLUMNS, StopConditions, Meter
 from training.losses import LossParts, PixelLoss, draw_masks, mmst_loss
 from training.recipes import Recipe
 
@@ -119,7 +119,7 @@ class Trainer:
         """Whether this process writes the files."""
         return self.process == 0
 
-    def train(self, limits: Limits, after_epoch: Callable[["Trainer"], None] | None = None) -> bool:
+    def train(self, limits: StopConditions, after_epoch: Callable[["Trainer"], None] | None = None) -> bool:
         """Train to the end or to a limit, saving on the way and at the end; True if the schedule is finished.
 
         Raises ValueError naming the files of the batch whose loss is not finite; nothing is saved then.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from ktb.checkpoints.importing.identify import recognise
+from ktb.checkpoints.importing.identify import identify
 from ktb.checkpoints.load import from_official, save_model
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.official import infer_config, read_pth
@@ -82,7 +82,7 @@ def add_file(
         ValueError: it is no official file, none of the published ones, or there is no room.
     """
     state = read_pth(path)
-    published = recognise(infer_config(state), source, modality)
+    published = identify(infer_config(state), source, modality)
     if zoo_file(published.name) is not None and not force:
         return published, None
     model = from_official(state, path, published.name, dataset=published.dataset, modality=published.modality)

@@ -13,7 +13,7 @@ _WORD = r"{}(?![a-z])"
 _LETTERS = {"nir": "n", "dolp": "d", "aolp": "a"}  # as in "RGB-N"
 
 
-def recognise(config: ModelConfig, source: str, modality: str | None = None) -> PublishedModel:
+def identify(config: ModelConfig, source: str, modality: str | None = None) -> PublishedModel:
     """The published model that a file holds.
 
     Args:

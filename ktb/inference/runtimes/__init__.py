@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ktb.utils.lazy import lazily
+from ktb.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from ktb.inference.runtimes.base import Precision, Runtime, RuntimeName
     from ktb.inference.runtimes.select import make_runtime
 
 __all__ = ["Precision", "Runtime", "RuntimeName", "make_runtime"]
-__getattr__ = lazily(__name__, {"base": ("Precision", "Runtime", "RuntimeName"), "select": ("make_runtime",)})
+__getattr__ = lazy_names(__name__, {"base": ("Precision", "Runtime", "RuntimeName"), "select": ("make_runtime",)})

@@ -17,7 +17,7 @@ from ktb.modeling.model import KTBOutput
 _log = logging.getLogger(__name__)
 
 
-class PatientRuntime:
+class BackgroundCompiled:
     """Computes with a graph where there is one; else with `meanwhile`.
 
     A size that comes for the second time is worth an export, which then runs in the background.

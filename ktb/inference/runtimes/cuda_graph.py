@@ -13,7 +13,7 @@ from ktb.config import BRANCHES
 from ktb.inference.runtimes.base import Precision
 from ktb.inference.runtimes.eager import EagerRuntime, autocast
 from ktb.inference.runtimes.graph import GraphModule, keep_input, output_names, to_output
-from ktb.modeling.memo import Recent
+from ktb.modeling.memo import Memo
 from ktb.modeling.model import KTB, KTBOutput
 
 MAX_RECORDINGS = 4
@@ -23,7 +23,7 @@ WARM_UPS = 3
 Tensors = tuple[Tensor, ...]
 
 
-class Recording:
+class CapturedGraph:
     """One network at one shape of inputs, as a CUDA graph with memory of its own.
 
     Args:
@@ -81,8 +81,8 @@ class CUDAGraphRuntime:
         self._network = GraphModule(model)
         # Detached, they keep the memory that recordings read, also where the model gets other tensors.
         self._weights = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
-        self._recordings: OrderedDict[Hashable, tuple[Recording, list]] = OrderedDict()
-        self._seen: Recent = Recent(capacity=16 * MAX_RECORDINGS)
+        self._recordings: OrderedDict[Hashable, tuple[CapturedGraph, list]] = OrderedDict()
+        self._seen: Memo = Memo(capacity=16 * MAX_RECORDINGS)
         self._lock = threading.Lock()
 
     @torch.inference_mode()
@@ -105,7 +105,7 @@ class CUDAGraphRuntime:
                 return to_output(self._model, dict(zip(names, found)), trace, branches, self.name)
         return self._eager(rgb, modal_x, mask_rgb, mask_x, trace, branches)
 
-    def _recording(self, inputs: Tensors) -> Recording | None:
+    def _recording(self, inputs: Tensors) -> CapturedGraph | None:
         """The recording for these inputs' shapes, made now if it is worth it."""
         batch, _, height, width = inputs[0].shape
         if batch * height * width > MAX_PIXELS:
@@ -118,7 +118,7 @@ class CUDAGraphRuntime:
                 return None
             while len(self._recordings) >= MAX_RECORDINGS:
                 self._recordings.popitem(last=False)
-            recording = Recording(self._run, inputs)
+            recording = CapturedGraph(self._run, inputs)
             # It reads tensors that the network keeps; they must outlive their place in those memories.
             self._recordings[key] = recording, _kept_by(self._model)
         self._recordings.move_to_end(key)
@@ -131,5 +131,5 @@ class CUDAGraphRuntime:
 
 def _kept_by(model: nn.Module) -> list:
     """Everything that modules of a network remember at the moment."""
-    memories = (m for module in model.modules() for m in vars(module).values() if isinstance(m, Recent))
+    memories = (m for module in model.modules() for m in vars(module).values() if isinstance(m, Memo))
     return [value for memory in memories for value in memory.values()]

@@ -7,7 +7,7 @@ import os
 from importlib.util import find_spec
 from typing import get_args
 
-from ktb.inference.runtimes.background import PatientRuntime
+from ktb.inference.runtimes.background import BackgroundCompiled
 from ktb.inference.runtimes.base import Precision, Runtime, RuntimeName
 from ktb.inference.runtimes.cuda_graph import CUDAGraphRuntime
 from ktb.inference.runtimes.eager import CompiledRuntime, EagerRuntime
@@ -63,4 +63,4 @@ def _automatic(model: KTB, precision: Precision) -> Runtime:
     why = "OpenVINO is installed and faster on this processor; PyTorch answers until a size is prepared."
     graph = OpenVINORuntime(model, precision, why)
     # Without bfloat16 in the processor PyTorch would imitate it, many times slower.
-    return PatientRuntime(graph, EagerRuntime(model, graph.precision, "OpenVINO prepares this size."))
+    return BackgroundCompiled(graph, EagerRuntime(model, graph.precision, "OpenVINO prepares this size."))

@@ -17,7 +17,7 @@ from ktb.inputs.encoders.depth_units import (
 from ktb.inputs.histogram import histogram
 from ktb.inputs.limits import InputError, check_layout
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import DepthReading, Encoded, RawX
+from ktb.inputs.types import DepthMap, Encoded, RawX
 
 _LEVELS_PER_METRE = 25.5  # of 8-bit depth: 255 = 10 m
 _BACKGROUND = 1e9  # renderers write such floats where a ray meets nothing
@@ -26,7 +26,7 @@ _MANY_HOLES = 0.95
 _LOSSY = ("JPEG", "WEBP")
 
 
-def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X array") -> DepthReading:
+def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X array") -> DepthMap:
     """Depth values as metres.
 
     Holes: 0, negative, NaN and infinite values; the largest value of an integer type of 16 bits or more;
@@ -72,7 +72,7 @@ def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X ar
     notes = _doubts(middle, hole_share)
     if confidence != "certain":
         notes += _guess_doubts(values, valid, unit)
-    return DepthReading(metres, unit, confidence, low, middle, high, hole_share, why, notes)
+    return DepthMap(metres, unit, confidence, low, middle, high, hole_share, why, notes)
 
 
 def fill_holes(values: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     )
 
 
-def depth_of(raw: RawX, options: XOptions) -> DepthReading:
+def depth_of(raw: RawX, options: XOptions) -> DepthMap:
     """The depth that a raw X holds, by the unit that the user chose (InputError as `encode`)."""
     require_picture(raw, "depth")
     assert isinstance(raw.data, np.ndarray)
@@ -147,7 +147,7 @@ def require_picture(raw: RawX, wanted: str) -> None:
         raise InputError(f"{raw.name}: this is {found}, not {wanted}; choose another modality for X")
 
 
-def depth_facts(depth: DepthReading, raw: RawX) -> dict[str, str]:
+def depth_facts(depth: DepthMap, raw: RawX) -> dict[str, str]:
     """Title -> text: unit, what it rests on, range, holes."""
     sure = "estimated" if raw.origin == "estimated" else depth.confidence
     return {
@@ -158,7 +158,7 @@ def depth_facts(depth: DepthReading, raw: RawX) -> dict[str, str]:
     }
 
 
-def depth_notes(depth: DepthReading, raw: RawX) -> tuple[str, ...]:
+def depth_notes(depth: DepthMap, raw: RawX) -> tuple[str, ...]:
     """The reading's own notes, and one on formats that change levels."""
     lossy = [kind for kind in _LOSSY if kind in raw.format]
     if not lossy:

@@ -34,7 +34,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True, eq=False)
-class ThermalReading:
+class TemperatureMap:
     """A thermal picture, and how sure its unit is ("certain": chosen by the user).
 
     Attributes:
@@ -58,7 +58,7 @@ class ThermalReading:
 
 def read_temperatures(
     data: np.ndarray, unit: str = "auto", name: str = "the thermal picture"
-) -> ThermalReading:
+) -> TemperatureMap:
     """Stored values as temperatures, if they are any.
 
     Holes: NaN and infinite values, what lies at or below absolute zero; and in more than 8 bits the values 0
@@ -91,10 +91,10 @@ def read_temperatures(
         values[values <= -_ZERO_CELSIUS] = np.nan
     if np.isnan(values).all():
         raise InputError(f"{name}: in the unit {unit!r} all is below absolute zero; choose another unit")
-    return ThermalReading(values, unit, confidence, why, full_scale if unit == "raw" else None)
+    return TemperatureMap(values, unit, confidence, why, full_scale if unit == "raw" else None)
 
 
-def thermal_of(raw: RawX, options: XOptions) -> tuple[ThermalReading, bool]:
+def thermal_of(raw: RawX, options: XOptions) -> tuple[TemperatureMap, bool]:
     """The temperatures or levels that a raw X holds, and whether it is in colour (InputError as `encode`)."""
     require_picture(raw, "a thermal picture")
     data, colour = one_channel(raw.data, _LUMINANCE)
@@ -141,7 +141,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
 
 
 def _stretched(
-    reading: ThermalReading, inputs: InputConfig, options: XOptions
+    reading: TemperatureMap, inputs: InputConfig, options: XOptions
 ) -> tuple[np.ndarray, str, tuple[str, ...]]:
     """The picture in 0..1 with hot as stored, what was done, and notes."""
     values, symbol = reading.values, reading.symbol
@@ -157,7 +157,7 @@ def _stretched(
     return scaled(values, low, high), f"stretched from {ends} ({_range(low, high)}{symbol})", notes
 
 
-def _facts(reading: ThermalReading, stretch: str) -> dict[str, str]:
+def _facts(reading: TemperatureMap, stretch: str) -> dict[str, str]:
     values = reading.values
     extent = _range(np.nanmin(values), np.nanmedian(values), np.nanmax(values), separator=" / ")
     facts = {"unit": f"{THERMAL_UNITS[reading.unit]} ({reading.confidence})"}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ktb.inputs.events.build import Recording
+from ktb.inputs.events.build import EventColumns
 from ktb.inputs.events.text import structured
 from ktb.inputs.limits import (
     FREE_EXPANSION,
@@ -38,7 +38,7 @@ _EVENTS = b"EVTS"
 _MAX_DESCRIPTION = 2**20
 
 
-def read_aedat4(data: bytes, name: str, options: XOptions) -> Recording:
+def read_aedat4(data: bytes, name: str, options: XOptions) -> EventColumns:
     """The first event stream of a recording; times are in microseconds, the file knows its sensor.
 
     Of more than MAX_EVENTS events only those in `options.window_ms` are kept, or else the first ones.
@@ -54,7 +54,7 @@ def read_aedat4(data: bytes, name: str, options: XOptions) -> Recording:
         raise InputError(f"{name}: the AEDAT4 file is damaged ({error}); export it again") from error
 
 
-def _read(packets: Callable[[], Iterator], description: str, name: str, options: XOptions) -> Recording:
+def _read(packets: Callable[[], Iterator], description: str, name: str, options: XOptions) -> EventColumns:
     total, kept, parts, stream, first, last = 0, 0, [], 0, 0, 0
     for number, events in packets():
         if not total:
@@ -74,7 +74,7 @@ def _read(packets: Callable[[], Iterator], description: str, name: str, options:
         notes = (part_note(total, sum(map(len, parts))),)
     size = _sensor(description, stream)
     found = structured(np.concatenate(parts), _FIELDS, "AEDAT4", name, size)
-    return Recording(found.columns, found.format, name, found.order, "us", size, notes, span)
+    return EventColumns(found.columns, found.format, name, found.order, "us", size, notes, span)
 
 
 def _within(

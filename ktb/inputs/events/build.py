@@ -23,7 +23,7 @@ _OUTSIDE = 2**30
 
 
 @dataclass(frozen=True)
-class Recording:
+class EventColumns:
     """The four columns as a file holds them, and what the file says about them.
 
     Attributes:
@@ -47,7 +47,7 @@ class Recording:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def build_events(recording: Recording, options: XOptions) -> RawX:
+def build_events(recording: EventColumns, options: XOptions) -> RawX:
     """Check and convert: coordinates to integers within the sensor, times to microseconds, polarity to bool.
 
     Integer times in microseconds are kept; others count in microseconds from the recording's first event.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ktb.inputs.events.aedat4 import part_note
-from ktb.inputs.events.build import Recording
+from ktb.inputs.events.build import EventColumns
 from ktb.inputs.events.columns import (
     MICROSECONDS,
     Found,
@@ -63,7 +63,7 @@ class _Layout:
         return {str(i): rows[:, i] for i in range(4)}
 
 
-def read_hdf5(source: Source, filename: str | None, options: XOptions) -> Recording:
+def read_hdf5(source: Source, filename: str | None, options: XOptions) -> EventColumns:
     """The events of an HDF5 file, given by its path or its contents.
 
     Of more than MAX_EVENTS events only those within `options.window_ms` are read, else the first ones.
@@ -88,7 +88,7 @@ def read_hdf5(source: Source, filename: str | None, options: XOptions) -> Record
         ) from error
 
 
-def _read(file: Any, name: str, options: XOptions) -> Recording:
+def _read(file: Any, name: str, options: XOptions) -> EventColumns:
     datasets = datasets_in(file, name)
     layouts = _layouts(datasets)
     if not layouts:
@@ -107,11 +107,11 @@ def _read(file: Any, name: str, options: XOptions) -> Recording:
     unit, size_hw = _known(file, datasets, layout)
     if layout.count <= MAX_EVENTS:
         columns, order = _ordered(layout, layout.read(0, layout.count, name), name, options)
-        return Recording(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes)
+        return EventColumns(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes)
     start, stop, span = _window(layout, name, options, unit)
     columns, order = _ordered(layout, layout.read(start, stop, name), name, options)
     notes += (part_note(layout.count, stop - start),)
-    return Recording(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes, span)
+    return EventColumns(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes, span)
 
 
 def _layouts(datasets: Mapping[str, Any]) -> list[_Layout]:

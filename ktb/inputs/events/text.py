@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ktb.inputs.events.build import Recording
+from ktb.inputs.events.build import EventColumns
 from ktb.inputs.events.columns import ALIASES, Found, by_name, check_count, column_order
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
@@ -19,7 +19,7 @@ MAX_LINE = 4096
 _TO_SPACES = bytes.maketrans(b",;\t|", b"    ")
 
 
-def events_in_arrays(arrays: Sequence[StoredArray], name: str, options: XOptions) -> Recording | None:
+def events_in_arrays(arrays: Sequence[StoredArray], name: str, options: XOptions) -> EventColumns | None:
     """The events among the arrays of a .npy or .npz file; None if there are none.
 
     Four arrays named x, y, t and p (or as ALIASES has it), a structured array with such fields, or a table
@@ -30,7 +30,7 @@ def events_in_arrays(arrays: Sequence[StoredArray], name: str, options: XOptions
     roles = by_name(list(lines))
     if roles:
         columns = {role: _line(lines[key], role, name) for role, key in roles.items()}
-        return Recording(columns, "NPZ events", name, named(roles.values()), sensor_hw=size)
+        return EventColumns(columns, "NPZ events", name, named(roles.values()), sensor_hw=size)
     tables = [array for array in arrays if array.event_fields or array.is_event_table]
     if not tables:
         return None
@@ -49,9 +49,9 @@ def events_in_arrays(arrays: Sequence[StoredArray], name: str, options: XOptions
 
 def structured(
     table: np.ndarray, fields: dict[str, str], text: str, name: str, size_hw: tuple[int, int] | None = None
-) -> Recording:
+) -> EventColumns:
     """A structured array (N,) with these fields by role."""
-    return Recording(
+    return EventColumns(
         {r: table[f] for r, f in fields.items()}, text, name, named(fields.values()), None, size_hw
     )
 
@@ -63,7 +63,7 @@ def from_table(
     options: XOptions,
     size_hw: tuple[int, int] | None = None,
     notes: tuple[str, ...] = (),
-) -> Recording:
+) -> EventColumns:
     """A table (N, 4) of numbers, the order of its columns as said or found."""
     order = column_order(table, options.columns, name)
     if len(order.value) > table.shape[1]:
@@ -71,7 +71,7 @@ def from_table(
             f"{name}: {table.shape[1]} columns, but {''.join(order.value)} were said; all four are needed"
         )
     columns = {role: table[:, i] for i, role in enumerate(order.value)}
-    return Recording(columns, text, name, order, None, size_hw, notes)
+    return EventColumns(columns, text, name, order, None, size_hw, notes)
 
 
 def named(names: Iterable[str]) -> Found:
@@ -119,7 +119,7 @@ def looks_like_table(data: bytes, name: str) -> bool:
     return any(len(_numbers(row) or ()) == 4 for row in rows[:3])
 
 
-def read_text(data: bytes, name: str, options: XOptions) -> Recording:
+def read_text(data: bytes, name: str, options: XOptions) -> EventColumns:
     """A text table of one event a line, columns apart by commas, semicolons, blanks or tabs.
 
     The first lines may hold names of the columns, remarks after #, or width and height of the sensor.
@@ -146,7 +146,7 @@ def read_text(data: bytes, name: str, options: XOptions) -> Recording:
     roles = by_name(names) if names and len(names) == columns else None
     if roles and options.columns == "auto":
         found = {role: table[:, names.index(column)] for role, column in roles.items()}
-        return Recording(found, text, name, named(roles.values()), None, size)
+        return EventColumns(found, text, name, named(roles.values()), None, size)
     return from_table(table, text, name, options, size)
 
 

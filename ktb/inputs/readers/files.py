@@ -105,7 +105,7 @@ def _too_large(name: str) -> str:
     return f"{name}: larger than {MAX_FILE_BYTES >> 20} MiB; crop it or store it in 16 bits"
 
 
-def what_is(data: bytes) -> str | None:
+def file_kind(data: bytes) -> str | None:
     """What a file is that is no readable picture, and the remedy; None if it is not known."""
     for start, found in _SIGNATURES:
         if data.startswith(start):

@@ -17,7 +17,7 @@ from ktb.inputs.limits import (
     check_bytes,
     check_size,
 )
-from ktb.inputs.readers.files import what_is
+from ktb.inputs.readers.files import file_kind
 from ktb.inputs.readers.headers import BITS, SAMPLES, inline_number, is_tiff, read_tiff
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
@@ -76,7 +76,7 @@ def find_still(data: bytes, name: str) -> Still:
             check_bytes(still.decoded, name, len(data))
             return still
     unknown = "no picture that can be read, or a damaged one; use PNG, JPEG or TIFF, or for X .npy"
-    raise InputError(f"{name}: this is {what_is(data) or unknown}")
+    raise InputError(f"{name}: this is {file_kind(data) or unknown}")
 
 
 def _damaged(name: str) -> str:

@@ -40,7 +40,7 @@ class Backbone(Protocol):
         """How far a stage, or the patch embedding (None), looks: for tiles."""
         ...
 
-    def timed_parts(self) -> Iterator[tuple[str, nn.Module, str]]:
+    def timed_modules(self) -> Iterator[tuple[str, nn.Module, str]]:
         """Name, module and method of what a benchmark tells apart."""
         ...
 

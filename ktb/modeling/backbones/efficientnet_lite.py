@@ -102,7 +102,7 @@ class LiteBackbone(nn.Module):
         part = self.patch_embed if level is None else self.stages[level]
         return Reach(sum(m.kernel_size[0] // 2 for m in part.modules() if isinstance(m, nn.Conv2d)), 1)
 
-    def timed_parts(self) -> Iterator[tuple[str, nn.Module, str]]:
+    def timed_modules(self) -> Iterator[tuple[str, nn.Module, str]]:
         """Name, module and method of what a benchmark tells apart."""
         for embed in (self.patch_embed, self.patch_embed_x):
             yield "patch embedding", embed, "forward"

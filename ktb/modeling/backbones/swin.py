@@ -23,12 +23,12 @@ from ktb.modeling.backbones.windows import (
 from ktb.modeling.layers import (
     Reach,
     TokenNorm,
-    pays_in_parts,
+    prefer_chunks,
     require_matching,
     run_block,
     stream_adapters,
 )
-from ktb.modeling.memo import Recent
+from ktb.modeling.memo import Memo
 
 TOKENS_AT_ONCE = 2400  # through an MLP: few enough for a processor's cache, enough for fast products
 KEPT_LAYOUTS = 16  # of four levels, plain and shifted: two image sizes
@@ -91,7 +91,7 @@ class SwinBlock(nn.Module):
 
     def feed_forward(self, tokens: Tensor) -> Tensor:
         """The MLP and its residual."""
-        if self.training or torch.is_grad_enabled() or not pays_in_parts(tokens):
+        if self.training or torch.is_grad_enabled() or not prefer_chunks(tokens):
             return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
         result = tokens.clone(memory_format=torch.contiguous_format)
         for part in result.view(-1, tokens.shape[-1]).split(TOKENS_AT_ONCE):
@@ -164,7 +164,7 @@ class SwinBackbone(nn.Module):
         super().__init__()
         self.window = config.window_size
         self.grad_checkpointing = False
-        self._layouts = Recent(KEPT_LAYOUTS)
+        self._layouts = Memo(KEPT_LAYOUTS)
         self.patch_embed = PatchEmbed(config.embed_dim)
         self.patch_embed_x = PatchEmbed(config.embed_dim)
         # Always on the CPU, so that the network can be built on "meta", where shapes are all that exists.
@@ -211,7 +211,7 @@ class SwinBackbone(nn.Module):
             return Reach(0, 1)
         return Reach(self.window * (len(self.stages[level].blocks) // 2), self.window)
 
-    def timed_parts(self) -> Iterator[tuple[str, nn.Module, str]]:
+    def timed_modules(self) -> Iterator[tuple[str, nn.Module, str]]:
         """Name, module and method of what a benchmark tells apart."""
         for embed in (self.patch_embed, self.patch_embed_x):
             yield "patch embedding", embed, "forward"

@@ -22,8 +22,8 @@ from ktb import Predictor, XOptions, load_model
 from ktb.analysis import Inspection
 from ktb.analysis.agreement import disagreement_map, kind_shares
 from ktb.analysis.attribution import Target, attribute_prediction
-from ktb.analysis.comparison import deciding, difference
-from ktb.analysis.counterfactual import Change, run
+from ktb.analysis.comparison import sensor_need, difference
+from ktb.analysis.counterfactual import Perturbation, predict_perturbed
 from ktb.analysis.ground_truth import error_map, fusion_effect, score, scored_shares
 from ktb.analysis.targets import region_at
 from ktb.outputs.arrays import LEVEL_ARRAYS
@@ -215,13 +215,13 @@ def test_attribute(call, predictor, expected, asked):
 @pytest.mark.parametrize("change", [{"drop": "x"}, {"shift_xy": [6, -4], "darken": 0.5, "blur_sigma": 1.5}])
 def test_what_if(call, predictor, expected, change):
     answer = call("/what_if", change=change)
-    changed = run(predictor, Change(**change), synthetic_pair()[0], expected.x)
+    changed = predict_perturbed(predictor, Perturbation(**change), synthetic_pair()[0], expected.x)
     assert np.array_equal(picture(answer["before"]["labels"]["fused"]), expected.labels["fused"])
     assert np.array_equal(picture(answer["after"]["labels"]["fused"]), changed.labels["fused"])
     found = difference(expected, changed)
     assert answer["difference"]["changed_share"] == pytest.approx(found.changed_share)
     assert answer["difference"]["changes"][0]["before"] == found.changes[0].before
-    assert answer["words"] == list(Change(**change).words)
+    assert answer["words"] == list(Perturbation(**change).words)
 
 
 def test_what_if_with_another_x(call, predictor, expected, tmp_path):
@@ -238,7 +238,7 @@ def test_sensors(call, predictor, expected):
     answer = call("/sensors")
     photo, depth = synthetic_pair()
     without_x, without_rgb = (predictor(photo, depth, drop=sensor) for sensor in ("x", "rgb"))
-    found = deciding(expected, without_x, without_rgb)
+    found = sensor_need(expected, without_x, without_rgb)
     assert np.array_equal(picture(answer["deciding"]), found.verdict)
     assert answer["shares"] == pytest.approx(dict(found.shares))
     assert answer["stays_without_rgb"] == pytest.approx(found.stays_without_rgb)

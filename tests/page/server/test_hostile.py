@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from app.service import Service
 from app.settings import Settings
-from app.widgets.examples import OwnExamples
+from app.widgets.examples import CustomExamples
 from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
 
@@ -65,7 +65,7 @@ def own(folder):
     }
     file = folder / f"{BAD}.yaml"
     file.write_text(yaml.safe_dump(told))
-    return OwnExamples(file)
+    return CustomExamples(file)
 
 
 @pytest.fixture(scope="module")

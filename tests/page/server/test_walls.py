@@ -27,7 +27,7 @@ from app.server.uploads import NOT_HERE, Uploads
 from app.service import Service
 from app.web.hosts import NO_HOST, NO_ORIGIN, HostRule
 from app.web.rate_limits import CallSizes
-from app.web.route_filter import Doors
+from app.web.route_filter import RouteFilter
 from app.widgets.examples import examples
 from ktb.inputs.readers.sandbox import Sandbox
 
@@ -435,7 +435,7 @@ def test_a_check_that_gradio_does_not_call_any_more_is_noticed(page, monkeypatch
 
 def test_a_way_in_that_is_open_is_noticed(page, monkeypatch):
     with monkeypatch.context() as no_doors:
-        no_doors.setattr(Doors, "_is_open", lambda self, scope: True)
+        no_doors.setattr(RouteFilter, "_is_open", lambda self, scope: True)
         found = probed(page)
         assert "the shut route GET /gradio_api/deep_link" in found
         assert len(found) == len(probe.SHUT)

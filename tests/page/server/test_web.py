@@ -26,7 +26,7 @@ from app.service import Service
 from app.web import rate_limits
 from app.web.client_address import client_address
 from app.web.rate_limits import MAX_CALL_BYTES, Buckets, RateLimit
-from app.web.route_filter import Doors
+from app.web.route_filter import RouteFilter
 from app.web.security_headers import page_policy, script_hashes
 from app.web.upload_route import NO_FORM, NO_LENGTH, NO_SPACE, TOO_LARGE
 from app.widgets.examples import examples
@@ -176,7 +176,7 @@ OPEN = {
 def test_every_address_that_gradio_has_is_open_by_decision(page):
     place = str(examples()[0].rgb)
     given = {"{api_name}": "predict", "{path_or_url:path}": place, "{path:path}": place, "{size}": "1"}
-    doors = Doors(None, serves=lambda scope, path: True)
+    doors = RouteFilter(None, serves=lambda scope, path: True)
     found = set()
     for route in routes_of(page.app):
         path = route.path

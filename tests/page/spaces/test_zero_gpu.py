@@ -17,7 +17,7 @@ from app import predictors
 from app.page import build_page, launch_options
 from app.service import Service
 from app.spaces import zero_gpu
-from app.spaces.zero_gpu import BorrowedRuntime, lent, seconds_of_attribution, seconds_of_run
+from app.spaces.zero_gpu import ZeroGPURuntime, lent, seconds_of_attribution, seconds_of_run
 from ktb import Predictor, load_model
 from ktb.analysis.attribution import attribute_prediction
 from ktb.analysis.targets import Target
@@ -87,7 +87,7 @@ class QuickService(Service):
 @pytest.fixture(scope="module")
 def service(spaces):
     found = QuickService(runtime="openvino")  # which is not used there
-    found.place_models()
+    found.move_models_to_gpu()
     return found
 
 
@@ -108,7 +108,7 @@ def test_every_model_is_put_on_the_card_before_the_launch(spaces, service):
     assert service.loaded == service.models
     for name in service.models:
         runtime = service.predictor(name).runtime
-        assert isinstance(runtime, BorrowedRuntime)
+        assert isinstance(runtime, ZeroGPURuntime)
         assert (runtime.name, runtime.precision) == ("eager", "float32")
         assert service.predictor(name).for_frames().runtime is runtime
 

@@ -15,8 +15,8 @@ import ktb.analysis.level_maps
 from app import handlers, precompute
 from app.page import build_page
 from app.panels.result import result_panel
-from app.precompute import look_ahead
-from app.scheduler import Turns
+from app.precompute import precompute_maps
+from app.scheduler import FairScheduler
 from app.service import Service
 from app.tabs import branches, x_input
 from app.tabs import result as result_tab
@@ -221,7 +221,7 @@ def test_the_fusion_is_drawn_ahead_and_once(page, fusions):
 
 def test_nothing_is_drawn_ahead_while_the_network_is_busy(page, fusions, monkeypatch):
     with monkeypatch.context() as busy:
-        busy.setattr(Turns, "is_free", property(lambda turns: False))
+        busy.setattr(FairScheduler, "is_free", property(lambda turns: False))
         run_again(page)
         page.wait_for_timeout(4000)
         assert len(fusions) == 1
@@ -311,12 +311,12 @@ def test_tabs_and_downloads_compute_each_level_once(result, monkeypatch):
 
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
-    done, make, turns = threading.Event(), ktb.analysis.level_maps.level_maps, Turns()
+    done, make, turns = threading.Event(), ktb.analysis.level_maps.level_maps, FairScheduler()
     monkeypatch.setattr(precompute, "AHEAD_SECONDS", 0.05)
     monkeypatch.setattr(ktb.analysis.level_maps, "level_maps", lambda *args: done.set() or make(*args))
     busy, free = (replace(result, inspection=Inspection(result.prediction)) for _ in range(2))
     with turns.single():
-        look_ahead(turns, busy)
+        precompute_maps(turns, busy)
         assert not done.wait(0.5)
-    look_ahead(turns, free)
+    precompute_maps(turns, free)
     assert done.wait(30)

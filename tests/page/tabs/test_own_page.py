@@ -21,13 +21,13 @@ from app.panels.branches import branches_panel
 from app.server.sessions import SessionStore
 from app.service import Service
 from app.texts import head, no_result, x_hint, x_label
-from app.widgets.examples import MAX_OWN_PAIRS, OwnExamples, examples
+from app.widgets.examples import MAX_OWN_PAIRS, CustomExamples, examples
 from ktb.checkpoints.load import save_model
 from ktb.config import InputConfig, Modality
 from ktb.inputs import XOptions, read_image_rgb, read_x
 from ktb.labels import DatasetLabels
 from ktb.modeling.build import build_model, lite_config
-from training.data.datasets import OwnDataset
+from training.data.datasets import CustomPairDataset
 
 SIZE = (64, 96)
 LABELS = DatasetLabels("farm", "farm", ("soil", "tree"), ((150, 90, 40), (40, 150, 60)))
@@ -80,7 +80,7 @@ def models(tmp_path_factory) -> dict[str, Path]:
 
 
 def test_the_first_pairs_of_the_test_split_are_offered(tmp_path, farm):
-    own = OwnExamples(describe(tmp_path, farm))
+    own = CustomExamples(describe(tmp_path, farm))
     expected = [pair.name for pair in own.data.pairs("test")]
     assert (len(expected), MAX_OWN_PAIRS) == (9, 8)
     assert [pair.name for pair in own.offer.pairs] == expected[:8]
@@ -101,17 +101,17 @@ def test_the_first_pairs_of_the_test_split_are_offered(tmp_path, farm):
     ],
 )
 def test_the_split(tmp_path, farm, splits, asked, title):
-    assert OwnExamples(describe(tmp_path, farm, split=splits), asked).offer.title == title
+    assert CustomExamples(describe(tmp_path, farm, split=splits), asked).offer.title == title
 
 
 def test_data_without_labels_will_do(tmp_path, farm):
-    assert OwnExamples(describe(tmp_path, farm, labels=None)).offer.pairs
+    assert CustomExamples(describe(tmp_path, farm, labels=None)).offer.pairs
 
 
 def test_the_network_gets_what_it_gets_in_training(tmp_path, farm, models):
     file = describe(tmp_path, farm)
-    own, service = OwnExamples(file), Service([str(models["farm-depth"])])
-    pair, sample = own.offer.pairs[0], OwnDataset(file, "test")[0]
+    own, service = CustomExamples(file), Service([str(models["farm-depth"])])
+    pair, sample = own.offer.pairs[0], CustomPairDataset(file, "test")[0]
     said = XOptions(unit=own.offer.unit)
     reading = service.read_x(str(pair.x), str(pair.rgb), "farm-depth", said).reading
     assert np.array_equal(reading.image[..., 0] * np.float32(255), sample.modal_x)
@@ -136,7 +136,7 @@ def test_the_network_gets_what_it_gets_in_training(tmp_path, farm, models):
     ],
 )  # fmt: skip
 def test_a_model_that_does_not_fit_is_named(tmp_path, farm, inputs, labels, changes, said):
-    own = OwnExamples(describe(tmp_path, farm, **changes))
+    own = CustomExamples(describe(tmp_path, farm, **changes))
     found = " ".join(own.differences(lite_config(labels, inputs)))
     assert found.endswith(said)
     assert bool(found) == bool(said)
@@ -144,7 +144,7 @@ def test_a_model_that_does_not_fit_is_named(tmp_path, farm, inputs, labels, chan
 
 def test_the_warning_is_escaped_and_absent_without_own_data(tmp_path, farm, models):
     service = Service([str(models["farm-depth"])])
-    own = OwnExamples(describe(tmp_path, farm, classes=["<script>", "tree"]))
+    own = CustomExamples(describe(tmp_path, farm, classes=["<script>", "tree"]))
     assert "&lt;script&gt;" in warning_text(service, own, "farm-depth")
     assert warning_text(service, None, "farm-depth") == ""
 
@@ -265,7 +265,7 @@ def opened(browser, tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     started = []
 
-    def start(service: Service, own: OwnExamples | None = None):
+    def start(service: Service, own: CustomExamples | None = None):
         page = build_page(service, own)
         _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
         tab = browser.new_page(viewport={"width": 1400, "height": 1000})
@@ -292,7 +292,7 @@ def fetched(address: str, path: Path) -> int:
 
 
 def test_own_pairs_are_on_the_page_and_nothing_else_is_served(tmp_path, farm, models, opened):
-    own = OwnExamples(describe(tmp_path, farm, classes=["soil", "leaf"]))
+    own = CustomExamples(describe(tmp_path, farm, classes=["soil", "leaf"]))
     tab, address = opened(Service([str(models["farm-depth"])]), own)
     assert "other classes than farm.yaml names: not leaf." in tab.inner_text("#ktb-warning")
     tab.wait_for_selector("#ktb-examples img")

@@ -17,9 +17,9 @@ from PIL import Image
 from app.page import build_page
 from app.service import Service
 from ktb import Predictor, load_model
-from ktb.analysis.comparison import deciding, difference
-from ktb.analysis.counterfactual import Change
-from ktb.analysis.counterfactual import run as run_changed
+from ktb.analysis.comparison import sensor_need, difference
+from ktb.analysis.counterfactual import Perturbation
+from ktb.analysis.counterfactual import predict_perturbed as run_changed
 from ktb.analysis.ground_truth import error_map
 
 MODEL, OTHER = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
@@ -157,7 +157,7 @@ def test_what_if_and_the_sensors_as_files(ran, predictor, expected):
     ran.click("#ktb-run-change")
     ran.wait_for_selector("#ktb-what-if .ktb-shown >> text=X switched off")
     files = bundle(ran, "#ktb-what-if")
-    without_x = run_changed(predictor, Change(drop="x"), photo, expected.x)
+    without_x = run_changed(predictor, Perturbation(drop="x"), photo, expected.x)
     found = difference(expected, without_x)
     assert np.array_equal(stored(files["before_labels_fused.png"]), expected.labels["fused"])
     assert np.array_equal(stored(files["after_labels_x.png"]), without_x.labels["x"])
@@ -172,7 +172,7 @@ def test_what_if_and_the_sensors_as_files(ran, predictor, expected):
     ran.click("#ktb-run-each")
     ran.wait_for_selector("#ktb-what-if .ktb-shown >> text=both sensors")
     files = bundle(ran, "#ktb-what-if")
-    verdict = deciding(expected, without_x, predictor(photo, depth, drop="rgb")).verdict
+    verdict = sensor_need(expected, without_x, predictor(photo, depth, drop="rgb")).verdict
     assert np.array_equal(stored(files["deciding.png"]), verdict)
     assert np.array_equal(stored(files["without_x_labels_fused.png"]), without_x.labels["fused"])
     assert json.loads(files["deciding.json"])["verdicts"] == ["either", "rgb", "x", "both"]

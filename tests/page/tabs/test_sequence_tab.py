@@ -18,7 +18,7 @@ from helpers.videos import frames_of, pair, rows_of, write_video, zipped
 
 from app.panels.video import shares_plot
 from app.predictors import SharedPredictor
-from app.scheduler import SINGLES_FIRST, Turns
+from app.scheduler import SINGLES_FIRST, FairScheduler
 from app.widgets.examples import examples
 from ktb.video.table import SHARE
 
@@ -144,7 +144,7 @@ def test_a_bad_archive_is_told_and_the_page_stays_usable(tab, tmp_path):
 
 
 def test_a_recording_goes_on_while_there_are_always_single_runs():
-    turns, order = Turns(), []
+    turns, order = FairScheduler(), []
 
     def frames():
         for _ in range(3):
@@ -169,7 +169,7 @@ def test_a_recording_goes_on_while_there_are_always_single_runs():
 
 
 def test_a_single_run_waits_for_one_frame_at_most():
-    turns, order, first = Turns(), [], threading.Event()
+    turns, order, first = FairScheduler(), [], threading.Event()
 
     def recording():
         for i in range(6):

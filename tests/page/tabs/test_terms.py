@@ -17,7 +17,7 @@ from app.panels.result import PICTURES, classes_panel, footer, result_panel
 from app.panels.what_if import sensors_panel, what_if_panel
 from app.panels.x_input import x_panel
 from app.service import Service
-from ktb.analysis.counterfactual import Change
+from ktb.analysis.counterfactual import Perturbation
 from ktb.analysis.ground_truth import GroundTruth
 
 APP = Path(app.__file__).parent
@@ -136,7 +136,7 @@ def panels(tmp_path_factory) -> dict[str, str]:
         "differences": differences_panel(a),
         "differences without X": differences_panel(alone),
         "branches": branches_panel(a),
-        "what if": what_if_panel(a, Change(darken=0.5), b.prediction),
+        "what if": what_if_panel(a, Perturbation(darken=0.5), b.prediction),
         "each sensor": sensors_panel(a, b.prediction, alone.prediction),
         "compare": compare_panel(a, b),
         "truth": truth_panel(a, truth),

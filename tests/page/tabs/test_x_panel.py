@@ -25,7 +25,7 @@ from app.panels.x_input import network_picture, small_x_panel, warnings_box, x_p
 from app.results import XView
 from app.service import MissingX, Service
 from app.widgets.alignment import pointed, preview_html
-from app.widgets.photo import shown_photo
+from app.widgets.photo import shown_rgb
 from app.widgets.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
 from app.widgets.x_input import build_corrections, build_x_input
 from ktb import Predictor, load_model
@@ -261,13 +261,13 @@ def test_a_photograph_that_no_browser_shows_becomes_a_png(tmp_path):
     for suffix, is_replaced in (("png", False), ("jpg", False), ("webp", False), ("tif", True)):
         path = tmp_path / f"photo.{suffix}"
         Image.fromarray(photo).save(path)
-        shown = shown_photo(str(path), tmp_path)
+        shown = shown_rgb(str(path), tmp_path)
         assert (shown is not None) == is_replaced, suffix
     assert shown.name == "photo.png"
     assert np.array_equal(read_image_rgb(shown), photo)
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"II*\0" + bytes(100))
-    assert shown_photo(str(broken), tmp_path) is None
+    assert shown_rgb(str(broken), tmp_path) is None
 
 
 def test_an_alignment_is_only_proposed(service, tmp_path):

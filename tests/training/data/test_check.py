@@ -10,7 +10,7 @@ import yaml
 from helpers.trees import TREES, codes, make_tree, write, write_list
 
 from training.check import check, main
-from training.data.contact_sheet import Card, contact_sheet, x_picture
+from training.data.contact_sheet import Tile, contact_sheet, x_picture
 from training.data.datasets import REGISTRY
 from training.data.datasets.sample import Sample
 
@@ -201,14 +201,14 @@ def test_contact_sheet_shows_photo_and_label_colours():
     label = np.full((30, 40), 1, np.uint8)
     sample = Sample("a" * 300, rgb, rgb[..., 0], label)
     colours = ((250, 0, 0), (0, 0, 250))
-    sheet = contact_sheet([Card(sample, "train")], ["soil", "tree"], colours, "nir", title="Farm")
+    sheet = contact_sheet([Tile(sample, "train")], ["soil", "tree"], colours, "nir", title="Farm")
     counts = {tuple(c): int((sheet == np.array(c)).all(-1).sum()) for c in ((10, 200, 30), *colours)}
     assert counts[10, 200, 30] == 264 * 198
     assert counts[0, 0, 250] > 264 * 198  # and its entry in the legend
     assert counts[250, 0, 0] == 0
-    three = contact_sheet([Card(sample)] * 3, ["soil", "tree"], colours, "nir", title="Farm", subtitle="x")
+    three = contact_sheet([Tile(sample)] * 3, ["soil", "tree"], colours, "nir", title="Farm", subtitle="x")
     assert three.shape[1] > 1.8 * sheet.shape[1]
     upright = Sample("b", rgb.swapaxes(0, 1), rgb[..., 0].T, label.T)
-    contact_sheet([Card(sample), Card(upright)], ["soil", "tree"], colours, "nir", title="Farm")
+    contact_sheet([Tile(sample), Tile(upright)], ["soil", "tree"], colours, "nir", title="Farm")
     with pytest.raises(ValueError, match="at least one sample"):
         contact_sheet([], ["soil"], colours[:1], "nir", title="Farm")

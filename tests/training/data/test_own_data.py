@@ -9,9 +9,9 @@ import yaml
 from PIL import Image
 
 from ktb.config import InputConfig
-from ktb.datasets.custom import OwnData
+from ktb.datasets.custom import CustomDataset
 from ktb.inputs import XOptions, encode_x, read_image_rgb, read_x
-from training.data.datasets import OwnDataset, build_dataset
+from training.data.datasets import CustomPairDataset, build_dataset
 
 SIZE = (32, 40)
 BASE = {"rgb": "rgb", "x": "x", "labels": "labels", "modality": "thermal", "classes": ["soil", "tree"]}
@@ -49,7 +49,7 @@ def describe(folder: Path, **changes) -> Path:
 
 
 def names(file: Path, split: str = "train") -> list[str]:
-    return [pair.name for pair in OwnData(file).pairs(split)]
+    return [pair.name for pair in CustomDataset(file).pairs(split)]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def root(tmp_path) -> Path:
 
 
 def test_defaults(root):
-    data = OwnData(describe(root))
+    data = CustomDataset(describe(root))
     assert (data.name, data.splits, data.has_labels, data.encoding) == ("farm", ("train",), True, "thermal")
     assert data.labels.classes == ("soil", "tree")
     assert data.input_config == {"modality": "thermal", "encoding": "thermal", "max_metres": 10.0}
@@ -74,7 +74,7 @@ def test_the_example_of_the_docstring(tmp_path):
     text = "\n".join(line[4:] for line in ktb.datasets.custom.__doc__.splitlines() if line.startswith("    "))
     (tmp_path / "orchard.yaml").write_text(text)
     fill(tmp_path / "recordings", x="thermal/{}_ir.png", rgb="photos/{}.jpg")
-    data = OwnData(tmp_path / "orchard.yaml")
+    data = CustomDataset(tmp_path / "orchard.yaml")
     assert data.labels.palette[1:] == ((0x2F, 0x8F, 0x3F), (230, 60, 40))
     assert [len(data.pairs(split)) for split in data.splits] == [8, 1, 1]
     assert {p.x.name for s in data.splits for p in data.pairs(s)} == {f"{n}_ir.png" for n in "abcdefghij"}
@@ -93,7 +93,7 @@ def test_the_example_of_the_docstring(tmp_path):
 )  # fmt: skip
 def test_places(tmp_path, files, places):
     fill(tmp_path, names="ab", **files)
-    pairs = OwnData(describe(tmp_path, **places)).pairs("train")
+    pairs = CustomDataset(describe(tmp_path, **places)).pairs("train")
     assert [pair.name for pair in pairs] == ["a", "b"]
     assert [pair.x for pair in pairs] == [tmp_path / files["x"].format(n) for n in "ab"]
 
@@ -114,7 +114,7 @@ def test_root_is_relative_to_the_file_or_given(root, tmp_path):
     elsewhere = root / "lists"
     elsewhere.mkdir()
     assert len(names(describe(elsewhere, root=".."))) == 10
-    assert len(OwnData(describe(elsewhere), root).pairs("train")) == 10
+    assert len(CustomDataset(describe(elsewhere), root).pairs("train")) == 10
     assert len(build_dataset(str(describe(elsewhere)), root, "train")) == 10
 
 
@@ -146,7 +146,7 @@ def test_split_files_keep_their_order_and_take_names_or_paths(root):
 
 def test_without_labels_only_the_page_can_use_it(root):
     file = describe(root, labels=None)
-    data = OwnData(file)
+    data = CustomDataset(file)
     assert not data.has_labels
     assert data.pairs("train")[0].label is None
     with pytest.raises(
@@ -156,15 +156,15 @@ def test_without_labels_only_the_page_can_use_it(root):
 
 
 def test_colours_given_mixed_and_chosen(root):
-    first = OwnData(describe(root)).labels.palette[0]
+    first = CustomDataset(describe(root)).labels.palette[0]
     classes = [{"name": "soil"}, {"name": "tree", "color": list(first)}, {"name": "sky", "color": "#00FF80"}]
-    palette = OwnData(describe(root, classes=classes)).labels.palette
+    palette = CustomDataset(describe(root, classes=classes)).labels.palette
     assert palette[1:] == (first, (0, 255, 128))
     assert len(set(palette)) == 3
 
 
 def test_label_offset_ignore_and_palette_pictures(root):
-    data = OwnData(describe(root, label_offset=1, ignore=[0, 9]))
+    data = CustomDataset(describe(root, label_offset=1, ignore=[0, 9]))
     label = Image.fromarray(np.resize(np.array([0, 1, 2, 9], np.uint8), SIZE), "P")
     label.putpalette(list(range(256)) * 3)
     label.save(root / "label.png")
@@ -185,7 +185,7 @@ def test_dataset_equals_what_the_page_reads(tmp_path):
     fill(tmp_path, kind=np.uint16)
     file = describe(tmp_path, modality="depth", unit="mm", max_metres=8)
     dataset = build_dataset(str(file), None, "train")
-    assert isinstance(dataset, OwnDataset)
+    assert isinstance(dataset, CustomPairDataset)
     assert (dataset.name, dataset.modality, dataset.modalities) == ("farm", "depth", ("depth",))
     assert (dataset.num_classes, dataset.classes) == (2, ("soil", "tree"))
     assert InputConfig(**dataset.input_config).max_metres == 8
@@ -218,17 +218,17 @@ def test_x_of_another_size_but_the_same_view_is_fitted(root):
 
 def test_depth_unit_is_guessed_once_for_all_files(tmp_path):
     fill(tmp_path, kind=np.uint16)
-    assert OwnData(describe(tmp_path, modality="depth")).unit == "mm"
-    assert OwnData(describe(tmp_path, modality="depth", encoding="image")).encoding == "image"
+    assert CustomDataset(describe(tmp_path, modality="depth")).unit == "mm"
+    assert CustomDataset(describe(tmp_path, modality="depth", encoding="image")).encoding == "image"
     save(tmp_path / "x/a.png", np.full(SIZE, 40_000, np.uint16))
     with pytest.raises(
         ValueError, match=r"key 'unit': auto guesses different units: '0.1mm' for .*a.png, 'mm' for"
     ):
-        _ = OwnData(describe(tmp_path, modality="depth")).unit
-    assert OwnData(describe(tmp_path, modality="depth", unit="mm")).unit == "mm"
+        _ = CustomDataset(describe(tmp_path, modality="depth")).unit
+    assert CustomDataset(describe(tmp_path, modality="depth", unit="mm")).unit == "mm"
     save(tmp_path / "x/a.png", np.zeros(SIZE, np.uint16))
     with pytest.raises(ValueError, match=r"key 'x': .*a.png: the depth map has no measurement"):
-        _ = OwnData(describe(tmp_path, modality="depth")).unit
+        _ = CustomDataset(describe(tmp_path, modality="depth")).unit
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_depth_unit_is_guessed_once_for_all_files(tmp_path):
 )
 def test_messages_of_the_file(root, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
-        OwnData(describe(root, **changes))
+        CustomDataset(describe(root, **changes))
     assert str(caught.value).startswith(f"{root / 'farm.yaml'}: ")
 
 
@@ -311,21 +311,21 @@ def test_messages_of_the_file(root, changes, message):
 def test_files_that_are_no_description(tmp_path, text, message):
     (tmp_path / "farm.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        OwnData(tmp_path / "farm.yaml")
+        CustomDataset(tmp_path / "farm.yaml")
 
 
 def test_keys_reach_configuration_and_options(root):
-    thermal = OwnData(describe(root, unit="C", range=[0, 50], percentiles=[2, 98], hot="black"))
+    thermal = CustomDataset(describe(root, unit="C", range=[0, 50], percentiles=[2, 98], hot="black"))
     inputs = InputConfig(**thermal.input_config)
     assert (inputs.range_low, inputs.range_high, inputs.percentiles, inputs.hot) == (0, 50, (2, 98), "black")
     assert thermal.x_options == XOptions(modality="thermal", unit="C")
     events = {"modality": "event", "columns": "xytp", "time_unit": "ns", "sensor": [48, 64]}
-    data = OwnData(describe(root, event_window_ms=33, encoding="event_surface", **events))
+    data = CustomDataset(describe(root, event_window_ms=33, encoding="event_surface", **events))
     inputs = InputConfig(**data.input_config)
     assert (inputs.event_window_ms, inputs.encoding) == (33, "event_surface")
     expected = XOptions(modality="event", columns="xytp", time_unit="ns", sensor_hw=(48, 64))
     assert data.x_options == expected
-    camera = OwnData(describe(root, modality="hha", unit="mm", intrinsics=[50, 51, 20, 16])).x_options
+    camera = CustomDataset(describe(root, modality="hha", unit="mm", intrinsics=[50, 51, 20, 16])).x_options
     assert (camera.intrinsics, camera.unit) == ((50, 51, 20, 16), "mm")
 
 
@@ -334,14 +334,14 @@ def test_thermal_unit_is_guessed_once_where_a_range_needs_it(tmp_path):
     for name, low in zip("abcdefghij", [7000] + [28000] * 9):
         levels = np.random.default_rng(3).integers(low, low + 2000, SIZE).astype(np.uint16)
         save(tmp_path / f"x/{name}.png", levels)
-    assert OwnData(describe(tmp_path)).unit == "auto"  # a stretch is the same in every unit
+    assert CustomDataset(describe(tmp_path)).unit == "auto"  # a stretch is the same in every unit
     with pytest.raises(
         ValueError, match=r"key 'unit': auto guesses different units: 'raw' for .*'0.01K' for"
     ):
-        _ = OwnData(describe(tmp_path, range=[0, 50])).unit
-    assert OwnData(describe(tmp_path, range=[0, 50], unit="0.01K")).unit == "0.01K"
+        _ = CustomDataset(describe(tmp_path, range=[0, 50])).unit
+    assert CustomDataset(describe(tmp_path, range=[0, 50], unit="0.01K")).unit == "0.01K"
     (tmp_path / "x/a.png").unlink()
-    assert OwnData(describe(tmp_path, range=[0, 50])).unit == "0.01K"
+    assert CustomDataset(describe(tmp_path, range=[0, 50])).unit == "0.01K"
 
 
 def test_ready_made_hha_has_no_unit(tmp_path):
@@ -350,28 +350,28 @@ def test_ready_made_hha_has_no_unit(tmp_path):
         save(
             tmp_path / f"x/{name}.png", np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
         )
-    assert OwnData(describe(tmp_path, modality="hha")).unit == "auto"
+    assert CustomDataset(describe(tmp_path, modality="hha")).unit == "auto"
     fill(tmp_path, kind=np.uint16)
-    assert OwnData(describe(tmp_path, modality="hha")).unit == "mm"
+    assert CustomDataset(describe(tmp_path, modality="hha")).unit == "mm"
 
 
 def test_a_text_beside_the_pictures_is_x_for_events_only(root):
     (root / "x/a.txt").write_text("notes")
-    assert OwnData(describe(root)).pairs("train")[0].x == root / "x/a.png"
+    assert CustomDataset(describe(root)).pairs("train")[0].x == root / "x/a.png"
     with pytest.raises(ValueError, match=r"a\.(png|txt) are both 'a'"):
-        OwnData(describe(root, modality="event")).pairs("train")
+        CustomDataset(describe(root, modality="event")).pairs("train")
     places = {"modality": "event", "x": "x/*.txt", "labels": None, "rgb": "rgb/a*.jpg"}
-    assert OwnData(describe(root, **places)).pairs("train")[0].x == root / "x/a.txt"
+    assert CustomDataset(describe(root, **places)).pairs("train")[0].x == root / "x/a.txt"
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(ValueError, match=r"nowhere.yaml: cannot be read \(No such file"):
-        OwnData(tmp_path / "nowhere.yaml")
+        CustomDataset(tmp_path / "nowhere.yaml")
 
 
 def test_all_wrong_keys_are_named_at_once(root):
     with pytest.raises(ValueError) as caught:
-        OwnData(describe(root, unit="x", modality="y", zzz=1))
+        CustomDataset(describe(root, unit="x", modality="y", zzz=1))
     assert str(caught.value).count("farm.yaml: key") == 3
 
 
@@ -381,7 +381,7 @@ def test_nested_aliases_do_no_harm(root):
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
     (root / "farm.yaml").write_text("\n".join([*lines, "classes: *a29"]))
     with pytest.raises(ValueError) as caught:
-        OwnData(root / "farm.yaml")
+        CustomDataset(root / "farm.yaml")
     assert len(str(caught.value)) < 5000
 
 
@@ -400,7 +400,7 @@ def test_messages_of_what_the_file_names(root, changes, message):
     (root / "bad.txt").write_text("a\nphoto_q\n")
     (root / "empty.txt").write_text("\n")
     with pytest.raises(ValueError, match=message) as caught:
-        OwnData(describe(root, **changes)).pairs("train")
+        CustomDataset(describe(root, **changes)).pairs("train")
     assert str(caught.value).startswith(f"{root / 'farm.yaml'}: ")
 
 
@@ -409,7 +409,7 @@ def test_unknown_split_and_modality(root):
     with pytest.raises(
         ValueError, match=r"key 'split': there is no 'trian', the file has train. Did you mean 'train'"
     ):
-        OwnData(file).pairs("trian")
+        CustomDataset(file).pairs("trian")
     with pytest.raises(ValueError, match=r"farm.yaml: modality 'depth' is not known; choose from thermal"):
         build_dataset(str(file), None, "train", modality="depth")
     assert build_dataset(str(file), None, "train", modality="thermal").modality == "thermal"
@@ -423,7 +423,7 @@ def test_missing_partners(root):
         r"key 'labels': no file for 2 of 10 photos \(such as a, b\), expected .*a\.\*; found are c, d, e"
     )
     with pytest.raises(ValueError, match=message):
-        OwnData(file).pairs("train")
+        CustomDataset(file).pairs("train")
     with pytest.raises(ValueError, match=message):
         build_dataset(str(file), None, "train")
     dataset = build_dataset(str(file), None, "train", verify=False)

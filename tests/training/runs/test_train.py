@@ -19,10 +19,10 @@ from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
 from training import train
 from training.data.datasets.sample import Sample
-from training.data.loader import BatchLoader, Share
+from training.data.loader import BatchLoader, Shard
 from training.engine.optim import WeightAverage, parameter_groups, rate_at
 from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog, read_state
-from training.engine.stopping import Limits, stopped_by_signals
+from training.engine.stopping import StopConditions, stopped_by_signals
 from training.engine.trainer import MODEL_FILE, Trainer
 from training.engine.validation import EVAL_COLUMNS, Validation
 from training.model import model_config
@@ -59,7 +59,7 @@ class Frames:
 def trainer(out, recipe: Recipe = TINY, workers: int = 0) -> Trainer:
     torch.manual_seed(recipe.seed)
     model = build_model(lite_config(), recipe.fusion_start)
-    share = Share(parts=recipe.accumulate)
+    share = Shard(parts=recipe.accumulate)
     loader = BatchLoader(
         Frames(), range(6), recipe.batch_size, recipe.augmentation, recipe.seed, workers, share
     )
@@ -69,15 +69,15 @@ def trainer(out, recipe: Recipe = TINY, workers: int = 0) -> Trainer:
 @pytest.mark.bits
 def test_resume_is_bit_exact(tmp_path):
     straight = trainer(tmp_path / "straight")
-    assert straight.train(Limits(log_every=1))
+    assert straight.train(StopConditions(log_every=1))
     assert straight.step == 6
     first = trainer(tmp_path / "parts")
-    assert not first.train(Limits(max_steps=4, log_every=1))
+    assert not first.train(StopConditions(max_steps=4, log_every=1))
     torch.rand(7)  # another state of the global generator than the one saved
     second = trainer(tmp_path / "parts", workers=2)
     second.resume()
     assert second.step == 4
-    assert second.train(Limits(log_every=1))
+    assert second.train(StopConditions(log_every=1))
     continued = second.model.state_dict()
     for name, value in straight.model.state_dict().items():
         assert torch.equal(value, continued[name]), name
@@ -107,18 +107,18 @@ def assert_ends_as(straight: Trainer, ended: Trainer) -> None:
 
 def test_resuming_at_the_last_step_trains_no_more(tmp_path):
     straight = trainer(tmp_path / "straight")
-    straight.train(Limits(max_steps=3))
+    straight.train(StopConditions(max_steps=3))
     for _ in range(2):
         again = trainer(tmp_path / "straight")
         again.resume()
-        assert not again.train(Limits(max_steps=3))
+        assert not again.train(StopConditions(max_steps=3))
         assert again.step == 3
     assert_ends_as(straight, again)
 
 
 def test_a_kill_between_the_two_files_of_the_last_save_ends_the_same(tmp_path):
     straight = trainer(tmp_path / "straight")
-    straight.train(Limits(max_steps=3))
+    straight.train(StopConditions(max_steps=3))
     killed = trainer(tmp_path / "killed")
 
     def export(*_):
@@ -126,11 +126,11 @@ def test_a_kill_between_the_two_files_of_the_last_save_ends_the_same(tmp_path):
 
     killed.export = export
     with pytest.raises(Killed):
-        killed.train(Limits(max_steps=3))
+        killed.train(StopConditions(max_steps=3))
     assert not (tmp_path / "killed" / MODEL_FILE).exists()
     again = trainer(tmp_path / "killed")
     again.resume()
-    again.train(Limits(max_steps=3))
+    again.train(StopConditions(max_steps=3))
     assert_ends_as(straight, again)
 
 
@@ -138,7 +138,7 @@ def test_no_state_of_an_epochs_end_comes_before_its_validation(tmp_path):
     run, done = trainer(tmp_path), []
     save = run.save
     run.save = lambda: (done.append(("save", run.step)), save())
-    run.train(Limits(save_every=0), lambda trainer: done.append(("validate", trainer.step)))
+    run.train(StopConditions(save_every=0), lambda trainer: done.append(("validate", trainer.step)))
     for step in (3, 6):
         assert ("save", step) not in done[: done.index(("validate", step))]
     assert ("save", 2) in done
@@ -162,7 +162,7 @@ def damage(path, how: str) -> None:
 
 def test_a_damaged_state_is_told_in_words_and_the_one_before_goes_on(tmp_path):
     run = trainer(tmp_path)
-    run.train(Limits(max_steps=2, save_every=0))
+    run.train(StopConditions(max_steps=2, save_every=0))
     whole = (tmp_path / STATE_FILE).read_bytes()
     message = r"last\.pt is damaged or of another kind .*previous\.pt: copy it to last\.pt"
     for how in ("cut", "changed", "empty", "text", "foreign"):
@@ -173,7 +173,7 @@ def test_a_damaged_state_is_told_in_words_and_the_one_before_goes_on(tmp_path):
     shutil.copyfile(tmp_path / PREVIOUS_FILE, tmp_path / STATE_FILE)
     again = trainer(tmp_path)
     again.resume()
-    again.train(Limits(max_steps=2))
+    again.train(StopConditions(max_steps=2))
     assert_ends_as(run, again)
 
 
@@ -184,7 +184,7 @@ def test_a_damaged_state_alone_says_how_to_start_anew(tmp_path):
 
 
 def test_a_save_that_was_killed_between_two_names_loses_nothing(tmp_path):
-    trainer(tmp_path).train(Limits(max_steps=1))
+    trainer(tmp_path).train(StopConditions(max_steps=1))
     (tmp_path / STATE_FILE).rename(tmp_path / PREVIOUS_FILE)
     assert read_state(tmp_path)["step"] == 1
 
@@ -192,13 +192,13 @@ def test_a_save_that_was_killed_between_two_names_loses_nothing(tmp_path):
 def test_what_killed_saves_left_is_removed(tmp_path):
     for name in (".last.pt.tmp", ".best.safetensors.tmp"):
         (tmp_path / name).write_bytes(b"half a file")
-    trainer(tmp_path).train(Limits(max_steps=1))
+    trainer(tmp_path).train(StopConditions(max_steps=1))
     assert not list(tmp_path.glob(".*"))
 
 
 def test_signals_do_afterwards_what_they_did_before():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    limits = Limits()
+    limits = StopConditions()
     with stopped_by_signals(limits):
         signal.raise_signal(signal.SIGTERM)
     assert limits.stop
@@ -209,7 +209,7 @@ def test_training_moves_what_trains_and_nothing_else(tmp_path):
     run = trainer(tmp_path)
     trainable = {name for name, _ in run.named}
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    run.train(Limits(max_steps=2))
+    run.train(StopConditions(max_steps=2))
     after = run.model.state_dict()
     frozen = {name for name, _ in run.model.named_parameters()} - trainable
     assert all(torch.equal(before[name], after[name]) for name in frozen)
@@ -220,7 +220,7 @@ def test_training_moves_what_trains_and_nothing_else(tmp_path):
 
 def test_saved_model_has_the_averaged_weights(tmp_path):
     run = trainer(tmp_path)
-    run.train(Limits(max_steps=3))
+    run.train(StopConditions(max_steps=3))
     saved = load_model(tmp_path / MODEL_FILE)
     weights = dict(saved.named_parameters())
     assert all(torch.equal(weights[name], value) for name, value in run.average.values.items())
@@ -232,7 +232,7 @@ def test_saved_model_has_the_averaged_weights(tmp_path):
 def test_resume_refuses_another_recipe(tmp_path):
     with pytest.raises(ValueError, match="nothing to resume"):
         trainer(tmp_path).resume()
-    trainer(tmp_path).train(Limits(max_steps=1))
+    trainer(tmp_path).train(StopConditions(max_steps=1))
     with pytest.raises(ValueError, match=r"'lr': \(0\.001, 0\.5\)"):
         trainer(tmp_path, dataclasses.replace(TINY, lr=0.5)).resume()
 
@@ -242,7 +242,7 @@ def test_loss_that_is_not_finite_names_the_files_and_saves_nothing(tmp_path):
     with torch.no_grad():
         run.named[-1][1].fill_(math.nan)
     with pytest.raises(ValueError, match=r"frame\d, frame\d"):
-        run.train(Limits())
+        run.train(StopConditions())
     assert not (tmp_path / STATE_FILE).exists()
 
 
@@ -353,7 +353,7 @@ def test_command_line_messages(tmp_path, capsys):
 def test_several_processes_and_parts_see_what_one_sees():
     whole = BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0)
     shared = [
-        BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0, Share(process, 2, 2))
+        BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0, Shard(process, 2, 2))
         for process in (0, 1)
     ]
     ((batch,),) = whole.epoch(2)
@@ -361,7 +361,7 @@ def test_several_processes_and_parts_see_what_one_sees():
     assert [part.names for part in parts] == [(name,) for name in batch.names]
     assert torch.equal(torch.cat([part.rgb for part in parts]), batch.rgb)
     with pytest.raises(ValueError, match="2 processes x 3"):
-        BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0, Share(0, 2, 3))
+        BatchLoader(Frames(), range(6), 4, TINY.augmentation, 1, 0, Shard(0, 2, 3))
 
 
 def test_masks_are_drawn_for_the_whole_batch(tmp_path):
@@ -406,7 +406,7 @@ def test_self_teaching_off_leaves_the_branches_alone(tmp_path):
     run = trainer(tmp_path, dataclasses.replace(TINY, self_teaching=False, weight_decay=0.0, ema=None))
     before = run.model.heads["rgb"].classifier.weight.clone()
     fused = run.model.heads["fused"].classifier.weight.clone()
-    run.train(Limits(max_steps=2))
+    run.train(StopConditions(max_steps=2))
     assert torch.equal(run.model.heads["rgb"].classifier.weight, before)
     assert not torch.equal(run.model.heads["fused"].classifier.weight, fused)
 
@@ -453,7 +453,7 @@ def class_counts(tmp_path, resume: bool) -> dict[str, int]:
     recipe = dataclasses.replace(TINY, class_weight_power=0.5)
     frames = Frames()
     frames.classes = tuple(f"class {i}" for i in range(frames.num_classes))
-    loader = BatchLoader(frames, range(6), 2, recipe.augmentation, 0, 0, Share())
+    loader = BatchLoader(frames, range(6), 2, recipe.augmentation, 0, 0, Shard())
     stale = dict.fromkeys(frames.classes, 7)
     (tmp_path / train.COUNTS_FILE).write_text(json.dumps(stale))
     weights = train._class_weights(recipe, loader, tmp_path, resume)
@@ -495,5 +495,5 @@ def test_validation_leaves_the_last_save_to_the_trainer(tmp_path, monkeypatch):
     monkeypatch.setattr("training.engine.validation.evaluate", lambda *_, **__: scores | {"images": 1})
     watch = Validation(Frames(), [0], "one frame", False, tmp_path)
     watch.log = RunLog(tmp_path / "eval.csv", EVAL_COLUMNS)
-    assert run.train(Limits(save_every=math.inf), watch)
+    assert run.train(StopConditions(save_every=math.inf), watch)
     assert saved == [3, 6]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ktb.labels import IGNORE_INDEX
 from training.data.datasets.base import PairDataset, hold_out
-from training.data.datasets.custom import OwnDataset
+from training.data.datasets.custom import CustomPairDataset
 from training.data.datasets.deliver import DELIVER
 from training.data.datasets.mcubes import MCubeS
 from training.data.datasets.mfnet import MFNet
@@ -21,7 +21,7 @@ __all__ = [
     "IGNORE_INDEX",
     "REGISTRY",
     "LayoutError",
-    "OwnDataset",
+    "CustomPairDataset",
     "PairDataset",
     "Sample",
     "build_dataset",
@@ -48,7 +48,7 @@ def build_dataset(
     split or modality, or when the files do not follow the dataset's layout.
     """
     if str(name).lower().endswith((".yaml", ".yml")):
-        return OwnDataset(name, split, root=root, modality=modality, cache=cache, verify=verify)
+        return CustomPairDataset(name, split, root=root, modality=modality, cache=cache, verify=verify)
     choose("Dataset", name, REGISTRY)
     if root is None:
         raise ValueError(f"{name}: give the dataset's folder (--data). Layout: {REGISTRY[name].layout}")

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ktb.datasets.custom import OwnData
+from ktb.datasets.custom import CustomDataset
 from ktb.inputs import RawX, read_image_rgb
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import choose
@@ -14,7 +14,7 @@ from training.data.datasets.sample import choose
 T = TypeVar("T")
 
 
-class OwnDataset(PairDataset):
+class CustomPairDataset(PairDataset):
     """The pairs of a YAML file; X is what `ktb.inputs.encode_x` gives the page, times 255.
 
     modal_x: (H, W) float32 for depth, (H, W, 3) otherwise: uint8 if the file has 8 bits and the photo's size,
@@ -31,7 +31,7 @@ class OwnDataset(PairDataset):
         cache: bool = False,
         verify: bool = True,
     ):
-        self.data = OwnData(file, root)
+        self.data = CustomDataset(file, root)
         keys = self.data.keys
         if not self.data.has_labels:
             raise self.data.error("labels", "missing, and training and evaluation need them")

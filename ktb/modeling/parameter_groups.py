@@ -8,7 +8,7 @@ PARTS = ("backbone", "x embedding", "adapters", "prompts", "fusion", "heads")
 _OUTSIDE_THE_BACKBONE = {"norms": "backbone", "mapa": "prompts", "dscf": "fusion", "heads": "heads"}
 
 
-def part_of(name: str) -> str:
+def parameter_group(name: str) -> str:
     """The one of `PARTS` that a parameter or buffer of `KTB.state_dict()` belongs to.
 
     "backbone" is all that never trains: the pretrained network and the output norms.
@@ -30,7 +30,7 @@ def count_parameters(model: KTB) -> dict[str, tuple[int, int]]:
     """Parameters per part, (total, trainable); (0, 0) for a part that the configuration leaves out."""
     counts = {part: (0, 0) for part in PARTS}
     for name, parameter in model.named_parameters():
-        total, trainable = counts[part_of(name)]
+        total, trainable = counts[parameter_group(name)]
         size = parameter.numel()
-        counts[part_of(name)] = (total + size, trainable + size * parameter.requires_grad)
+        counts[parameter_group(name)] = (total + size, trainable + size * parameter.requires_grad)
     return counts
