@@ -33,9 +33,9 @@ class Context:
     Attributes:
         service, store: models and runs; `store.result(request.session_hash)` is the session's latest result.
         changed: a State that gets a new value after every run; None before the first.
-        pixel: a State with the inspected pixel of the photograph as (y, x), or None.
+        pixel: a State with the inspected pixel of the RGB image as (y, x), or None.
         at: where the page's script writes what is clicked or dragged: "y,x" as fractions of the picture.
-        given: the components that describe the current input, as inputs of a handler: photograph, X files,
+        given: the components that describe the current input, as inputs of a handler: RGB image, X files,
             source of X, checkpoint, then the fields of X (`app.widgets.x_form.XForm`).
         drawn: a State with a dict that the tabs write into: label of a tab → the run that it shows, as
             `changed` has it, and what its controls were last asked for.

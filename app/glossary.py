@@ -11,19 +11,19 @@ TERMS: dict[str, str] = {
     "head": "Each level weighs its points several times side by side, each time by its own rule. One such "
     "weighing is shown, or their mean.",
     "segmentation head": "The part of the network that names a class for every pixel: one for the fused "
-    "streams, one for the photograph, one for X.",
+    "streams, one for the RGB image, one for X.",
     "attention": "Weights, adding up to 100 %, by which a position mixes what is read at the points.",
-    "balance": "Whose data a position mixes in: 0 only the photograph's, 1 only that of X, 0.5 as much of "
+    "balance": "Whose data a position mixes in: 0 only the RGB image's, 1 only that of X, 0.5 as much of "
     "each.",
     "entropy": "How evenly the weights are spread over all points: 0 is a single point, 1 is all points "
     "alike, which says nothing.",
     "effective points": "As if so many points shared the weights evenly and all others got none.",
     "share through attention": "How much of the fused result was read at the points; the rest is the dense "
     "context of both streams.",
-    "context": "A dense mix of both streams that bypasses the points; it cannot be split between photograph "
+    "context": "A dense mix of both streams that bypasses the points; it cannot be split between RGB image "
     "and X.",
     "modality weight": "How much of what is read at a point comes from X: 0 is none, 1 is all; the rest is "
-    "the photograph's.",
+    "the RGB image's.",
     "offsets": "How far the network moved each point from its place in the even grid where it started.",
     "sampling density": "Where the points gather: 1 is evenly spread, 2 is twice as many, 0 is none.",
     "point importance": "How much weight the points near a place get from the whole picture: 1 is as much as "
@@ -31,7 +31,7 @@ TERMS: dict[str, str] = {
     "prompts": "Small learned changes (MAPA) by which each stream tells the other what it sees, before they "
     "are fused.",
     "led by": "Which stream chose where the point lies; what is read there may come from both.",
-    "gradient × token": "How the score would follow a small change of each piece of the input, times the "
+    "input × gradient": "How the score would follow a small change of each piece of the input, times the "
     "piece itself.",
     "token": "A square of 4 × 4 pixels of the network's input, as the row of numbers that the network makes "
     "of it first.",
@@ -46,7 +46,7 @@ TERMS: dict[str, str] = {
     "large.",
     "pixel accuracy": "The share of the labelled points of the picture whose class is right.",
     "agreement": "Whether heads of one run name the same class. It does not say which of them is right.",
-    "zero tokens": "The zeros that the network gets in place of a sensor that is missing or switched off.",
+    "zero tokens": "The zeros that the network gets in place of a sensor that is missing or ablated.",
     "checkpoint": "A trained network in a file: what it learned, from which data, for which kind of X.",
     "encoding": "How the values of X become the three channels that the network takes.",
     "holes": "Places where the sensor measured nothing; they are filled from around before the network runs.",

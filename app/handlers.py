@@ -68,7 +68,7 @@ class Handlers:
 
     @shows_errors
     def show_photo(self, request: gr.Request, rgb_path: str | None):
-        """Replace a photograph that the browser cannot show by one that it can."""
+        """Replace an RGB image that the browser cannot show by one that it can."""
         self.remember(request, rgb_path)
         path = self.service.opened(rgb_path) if rgb_path else None
         shown = shown_rgb(path, self.folder, self.service.read_rgb) if path else None

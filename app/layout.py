@@ -1,4 +1,4 @@
-"""Parts of the page that need no events of their own: the gallery, the photograph's place, a model's card."""
+"""Parts of the page that need no events of their own: the gallery, the RGB image's place, a model's card."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import gradio as gr
 
 from app.gradio_ext.components import PhotoPlace
 from app.service import Service
-from app.widgets.examples import Offer, CustomExamples, examples
+from app.widgets.examples import CustomExamples, Offer, examples
 from ktb.config import InputConfig
 from ktb.utils.text import rounded_down
 
 
 def rgb_zone() -> gr.Image:
-    """Where the photograph is put: a file, the camera, or the clipboard."""
+    """Where the RGB image is put: a file, the camera, or the clipboard."""
     return PhotoPlace(
-        label="Photograph (RGB)",
+        label="RGB image (RGB)",
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
@@ -54,7 +54,7 @@ def examples_gallery(offer: Offer) -> gr.Gallery:
 
 
 def offered(inputs: InputConfig, own: CustomExamples | None) -> Offer:
-    """What to click on: own data, or the project's examples of what a model takes.
+    """What to click on: a custom dataset, or the project's examples of what a model takes.
 
     Ours are depth in millimetres: there is none for a model that takes depth as a plain picture.
     """
@@ -96,6 +96,6 @@ def _plain(text: str) -> str:
 
 
 def warning_text(service: Service, own: CustomExamples | None, model: str) -> str:
-    """A line for what makes a model unfit for the own data, "" if nothing does."""
+    """A line for what makes a model unfit for the a custom dataset, "" if nothing does."""
     lines = own.differences(service.config(model)) if own else []
     return f"<p>{html.escape(' '.join(lines))}</p>" if lines else ""

@@ -70,7 +70,7 @@ def build_page(service: Service, own: CustomExamples | None = None) -> Page:
 
     own: pairs to offer in place of the project's examples.
     """
-    offered = [*own.files] if own else [EXAMPLES_FOLDER]  # of own data nothing but the pairs on offer
+    offered = [*own.files] if own else [EXAMPLES_FOLDER]  # of a custom dataset nothing but the pairs on offer
     forget_offered = serve_in_place(offered)  # never copied among the uploads
     with Page(title="KTB", analytics_enabled=False) as page:
         folder = page.folder = ServerFolder(Path(page.GRADIO_CACHE))
@@ -109,7 +109,7 @@ def _lay_out(
             rgb = rgb_zone()
             source, note, files = build_x_input(takes)
             run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
-            alone = gr.Button("Run on the photograph alone", visible=False, elem_id="ktb-alone")
+            alone = gr.Button("Run on the RGB image alone", visible=False, elem_id="ktb-alone")
             read = gr.HTML(hint(takes, "file"), elem_classes="ktb-read", elem_id="ktb-x-read")
             x = build_corrections(source, files, read, takes, offer.unit)
             accordion = build_alignment()

@@ -33,7 +33,7 @@ class XView:
 
 @dataclass(frozen=True)
 class Result:
-    """One run: the photograph, what X is called, what the network said, a look into its fusion, and X.
+    """One run: the RGB image, what X is called, what the network said, a look into its fusion, and X.
 
     `inspection` keeps the maps of each level that was looked at, for every tab and download; None where the
     prediction has no trace. `offered_as` is what `Service` calls the checkpoint; it may differ from the name
@@ -52,5 +52,5 @@ class Result:
 
     @property
     def x_is_missing(self) -> bool:
-        """Whether the network ran on the photograph alone."""
+        """Whether the network ran on the RGB image alone."""
         return self.prediction.x.origin == "missing"

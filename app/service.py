@@ -23,7 +23,7 @@ from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inference.runtimes import Precision, RuntimeName
-from ktb.inputs import AUTO, EventStream, InputError, RawX, XOptions, EncodedX, encode_x
+from ktb.inputs import AUTO, EncodedX, EventStream, InputError, RawX, XOptions, encode_x
 from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
 from ktb.inputs.alignment.files import Alignment
@@ -41,7 +41,7 @@ WARM_UP_HW = 480, 640  # of the examples
 
 @dataclass(frozen=True)
 class Overlays:
-    """X's edges over the photograph without and with an alignment; None where that cannot be shown."""
+    """X's edges over the RGB image without and with an alignment; None where that cannot be shown."""
 
     before: np.ndarray | None
     after: np.ndarray | None
@@ -167,7 +167,7 @@ class Service:
             return self.decoded.rgb(path)
 
     def read_x(self, x_files: XFiles, rgb_path: str | None, model: str, options: XOptions = AUTO) -> XView:
-        """What this model would get of X, at the photograph's size if there is one yet.
+        """What this model would get of X, at the RGB image's size if there is one yet.
 
         Only the header of a checkpoint is read, not its weights.
         """
@@ -188,7 +188,7 @@ class Service:
     ) -> tuple[Alignment | None, Overlays]:
         """An alignment to look at: the one given, or an estimate (None if there is no good one)."""
         if not rgb_path or not _files(x_files):
-            raise ValueError("an alignment needs both: upload the photograph and its X first.")
+            raise ValueError("an alignment needs both: upload the RGB image and its X first.")
         plain = replace(options, matrix=None, calibration=None)
         inputs, files, rgb_path = self.inputs(model), self._opened(x_files), self.opened(rgb_path)
         with self.room.take(room_for(rgb_path, *files)):
@@ -209,12 +209,12 @@ class Service:
         Args:
             x_files: one file, or those that make up one X; not used unless source is "file".
             options: what the user says about X.
-            source: "none" runs on the photograph alone, "estimate" on depth estimated from it.
+            source: "none" runs on the RGB image alone, "estimate" on depth estimated from it.
         """
         if source not in get_args(XSource):
             raise ValueError(f"x_source {source!r}: choose one of {', '.join(get_args(XSource))}")
         if not rgb_path:
-            raise ValueError("the photograph is missing. Upload an RGB image.")
+            raise ValueError("the RGB image is missing. Upload an RGB image.")
         predictor = self.predictor(model)
         files = _files(x_files)
         if source == "file" and not files:

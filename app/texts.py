@@ -40,7 +40,7 @@ def modality_choices(inputs: InputConfig) -> list[tuple[str, str]]:
 def head(inputs: InputConfig) -> str:
     """The page's title, and what goes in and comes out."""
     return f"""<h1>KTB: see how <span class="rgb">RGB</span> and <span class="x">X</span> are combined</h1>
-<p>A photograph and its {x_name(inputs)} go in; a mask comes out, with what each sensor's own head says and
+<p>An RGB image and its {x_name(inputs)} go in; a mask comes out, with what each sensor's own head says and
 where the network's sparse fusion looked. After <i>Keep the Balance</i> (CVPR 2025).</p>"""
 
 
@@ -48,7 +48,7 @@ def no_result(inputs: InputConfig, has_examples: bool) -> str:
     """What stands in place of a result before the first run."""
     example = "Click an example, or upload" if has_examples else "Upload"
     return f"""<div class="ktb-empty"><b>No result yet</b>
-<span>{example} a photograph and its {x_name(inputs)} and press <i>Run</i>.</span></div>"""
+<span>{example} an RGB image and its {x_name(inputs)} and press <i>Run</i>.</span></div>"""
 
 
 def no_x(inputs: InputConfig) -> str:
@@ -60,6 +60,6 @@ def no_x(inputs: InputConfig) -> str:
 def x_missing(inputs: InputConfig) -> str:
     """The message of a run that lacks X, with the ways out."""
     return (
-        f"the X image is missing. Upload the {x_name(inputs)} that belongs to the photograph, or press "
-        "“Run on the photograph alone”."
+        f"the X image is missing. Upload the {x_name(inputs)} that belongs to the RGB image, or press "
+        "“Run on the RGB image alone”."
     )

@@ -29,7 +29,7 @@ def video_run(
     """The run of a recording, not started yet, and its frames; single runs go between two frames.
 
     Args:
-        first: a zip of frames, or the video of photographs.
+        first: a zip of frames, or the video of RGB images.
         x_video: the video of X, if `first` is a video that has one.
         out, options, should_stop: as `SequenceRun`.
 

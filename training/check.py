@@ -185,11 +185,11 @@ def _check_counts(dataset: PairDataset, findings: Findings) -> None:
 
 
 def _note_twin(pictures: dict, sample: Sample, split: str, findings: Findings) -> None:
-    """Note a photograph that another split has as well."""
+    """Note an RGB image that another split has as well."""
     digest = hashlib.blake2b(sample.rgb.tobytes(), digest_size=16).digest()
     first_split, first_name = pictures.setdefault(digest, (split, sample.name))
     if first_split != split:
-        text = f"the same photograph is in {first_split} ('{first_name}') and in {split} ('{sample.name}')"
+        text = f"the same RGB image is in {first_split} ('{first_name}') and in {split} ('{sample.name}')"
         findings.notes.append(text)
 
 

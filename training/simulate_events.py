@@ -1,10 +1,10 @@
-"""Write simulated event frames beside photographs, one PNG each.
+"""Write simulated event frames beside RGB images, one PNG each.
 
     python -m training.simulate_events --rgb DATA/NYUDepthv2/RGB --out DATA/NYUDepthv2/Event --margin 12
 
 The three channels are those of `ktb.inputs.event_frame`, in RGB order: positive events, negative events,
-recency. A frame depends on the seed, the photograph and its name alone, so neither the number of workers nor
-an interruption changes it; photographs whose frames are there already are skipped.
+recency. A frame depends on the seed, the RGB image and its name alone, so neither the number of workers nor
+an interruption changes it; RGB images whose frames are there already are skipped.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PNG_END = b"IEND\xaeB`\x82"
 
 
 def find_rgb_images(rgb: str) -> dict[str, Path]:
-    """Photographs of a folder or glob by the stem of their names, sorted; ValueError if none or ambiguous."""
+    """RGB images of a folder or glob by the stem of their names, sorted; ValueError if none or ambiguous."""
     if Path(rgb).is_dir():
         paths = sorted(path for path in Path(rgb).iterdir() if path.suffix.lower() in SUFFIXES)
         wanted = f"files ending in {', '.join(SUFFIXES)}"
@@ -41,7 +41,7 @@ def find_rgb_images(rgb: str) -> dict[str, Path]:
         paths = sorted(Path(path) for path in glob.glob(rgb, recursive=True) if Path(path).is_file())
         wanted = "an existing folder, or a quoted pattern such as 'DIR/*.jpg'"
     if not paths:
-        raise ValueError(f"--rgb {rgb}: no photograph there; give {wanted}")
+        raise ValueError(f"--rgb {rgb}: no RGB image there; give {wanted}")
     by_name: dict[str, Path] = {}
     for path in paths:
         if path.stem in by_name:
@@ -54,7 +54,7 @@ def find_rgb_images(rgb: str) -> dict[str, Path]:
 
 
 def simulate_file(photograph: Path, seed: int, options: EventOptions) -> tuple[np.ndarray, EventStream]:
-    """(H, W, 3) uint8 event frame of a photograph and its stream, decided by seed and file name."""
+    """(H, W, 3) uint8 event frame of an RGB image and its stream, decided by seed and file name."""
     rng = np.random.default_rng([seed, *photograph.stem.encode()])
     return simulate_frame(read_image_rgb(photograph), rng, options)
 
@@ -99,10 +99,10 @@ def simulate_folder(
     overwrite: bool = False,
     streams: bool = False,
 ) -> tuple[int, int]:
-    """Write the event frames of all photographs; the numbers of written and of kept ones.
+    """Write the event frames of all RGB images; the numbers of written and of kept ones.
 
     Raises:
-        ValueError: a bad argument, no photographs, an unreadable one, or frames of other options in `out`.
+        ValueError: a bad argument, no RGB images, an unreadable one, or frames of other options in `out`.
     """
     if seed < 0 or workers < 1:
         raise ValueError(
@@ -113,7 +113,7 @@ def simulate_folder(
         raise ValueError(f"--out {out} is a file: give a folder")
     out.mkdir(parents=True, exist_ok=True)
     if any(path.parent.resolve() == out.resolve() for path in photographs.values()):
-        raise ValueError(f"--out {out} holds the photographs themselves: give another folder")
+        raise ValueError(f"--out {out} holds the RGB images themselves: give another folder")
     _claim(out, photographs, describe(seed, options), overwrite)
     todo = [name for name in photographs if not is_complete(out, name, streams)]
 
@@ -150,7 +150,7 @@ def _claim(out: Path, photographs: dict[str, Path], description: dict[str, Any],
             )
         if others := present - set(photographs):
             raise ValueError(
-                f"{out} also holds {len(others)} frames of photographs outside --rgb, of another seed or "
+                f"{out} also holds {len(others)} frames of RGB images outside --rgb, of another seed or "
                 f"other options (such as {min(others)}.png): give another --out"
             )
     if overwrite:  # before the record, so that an interruption leaves no old frame under a new record
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.simulate_events", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--rgb", required=True, help="folder of photographs, or a quoted pattern")
+    parser.add_argument("--rgb", required=True, help="folder of RGB images, or a quoted pattern")
     parser.add_argument("--out", type=Path, required=True, help="folder for NAME.png and simulation.json")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)

@@ -80,7 +80,8 @@ class ChangeApi:
         with self.calls.run(rgb, x, model, options, x_source) as result:
             predictor, full = self.calls.service.predictor(model), result.prediction
             without_x, without_rgb = (
-                run_changed(predictor, Perturbation(drop=sensor), result.rgb, full.x) for sensor in ("x", "rgb")
+                run_changed(predictor, Perturbation(drop=sensor), result.rgb, full.x)
+                for sensor in ("x", "rgb")
             )
             found = sensor_need(full, without_x, without_rgb)
             colors = [SIDES[verdict][0] for verdict in VERDICTS]
@@ -103,7 +104,7 @@ class ChangeApi:
         options: dict | None,
         x_source: str,
     ):
-        """The heads against the true classes of the photograph.
+        """The heads against the true classes of the RGB image.
 
         label_picture: a lossless picture of class numbers, or painted in the checkpoint's colours; 255 is
         not labelled. numbering: "stored", or "from_one" (value k is class k - 1, 0 is not labelled). Returns

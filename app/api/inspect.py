@@ -32,7 +32,7 @@ class InspectApi:
         options: dict | None,
         x_source: str,
     ):
-        """Where a pixel (row, column) of the photograph looked at a level (0..3), for a head (-1: all heads).
+        """Where a pixel (row, column) of the RGB image looked at a level (0..3), for a head (-1: all heads).
 
         Returns an object: points and references [[y, x] in -1..1, align-corners], attention, weight_x, x_led
         (per point), balance, entropy, effective_points, sparse_share; `shares`, per level what of the fused
@@ -99,14 +99,14 @@ class InspectApi:
         x_source: str,
         target: TargetKind,
     ):
-        """What a fused score reacts to: gradient × token after patch embedding.
+        """What a fused score reacts to: input × gradient after patch embedding.
 
-        target: "pixel" (row, column) of the photograph; "region", the connected part of the fused mask's
+        target: "pixel" (row, column) of the RGB image; "region", the connected part of the fused mask's
         class around it; or "class", all places where a class is predicted. class_name: whose score; "" for
         the class that the fused mask shows at the pixel. With row and column -1 the target is the class
         class_name. The score of a region or a class is the mean over it. Returns an object: score, value, rgb
         and x (maps as lists, at the token grid), total_rgb, total_x, share_x, and without_x, without_rgb: how
-        the score really changes when that sensor is switched off.
+        the score really changes when that sensor is ablated.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction

@@ -27,9 +27,9 @@ class RunApi:
         """Masks of one pair: class tables, and each file of the ZIP as base64 under `files`.
 
         Args:
-            rgb: the photograph. x: the files that make up X. model: one of /models.
+            rgb: the RGB image. x: the files that make up X. model: one of /models.
             options: what is known about X, such as {"unit": "mm"}; see `ktb.inputs.XOptions`.
-            x_source: "file", "none" (the photograph alone) or "estimate" (depth from the photograph).
+            x_source: "file", "none" (the RGB image alone) or "estimate" (depth from the RGB image).
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             files = result_files(result.rgb, result.prediction)
@@ -69,13 +69,13 @@ class RunApi:
         options: dict | None,
         calibration: str | None = None,
     ):
-        """An alignment of X to the photograph, estimated from their edges or taken from a file; not applied.
+        """An alignment of X to the RGB image, estimated from their edges or taken from a file; not applied.
 
         calibration: a file with a matrix or with two cameras (JSON, .npy or text), or nothing for an
         estimate. Returns an object: `improves` (false: there is no estimate better than none), `message`,
-        `matrix` (3 x 3, from X's pixels (x, y, 1) to the photograph's, or null), `options`: the options
+        `matrix` (3 x 3, from X's pixels (x, y, 1) to the RGB image's, or null), `options`: the options
         given with the alignment in them, for the other endpoints; and base64 PNG `before` and `after`, X's
-        edges over the photograph (null where that cannot be shown).
+        edges over the RGB image (null where that cannot be shown).
         """
         with self.calls.uploads(rgb, x, calibration):
             known = options_of(options)
@@ -121,7 +121,7 @@ class RunApi:
         """A run as one file.
 
         kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks), or "json", the
-        settings, which the page's "Load settings" restores; it needs no photograph. Returns an object:
+        settings, which the page's "Load settings" restores; it needs no RGB image. Returns an object:
         name, mime, and data, the file's contents as base64.
         """
         if kind == "json":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
-from ktb.analysis.comparison import SensorNeed, Difference, difference
+from ktb.analysis.comparison import Difference, SensorNeed, difference
 from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares
 from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.config import BRANCHES

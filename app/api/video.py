@@ -11,7 +11,7 @@ from typing import Any
 
 from app.api.calls import Calls, options_of, streams_text
 from app.api.serialize import as_base64, plain
-from app.video import video_run, result_names
+from app.video import result_names, video_run
 from ktb.video.run import SequenceOptions, SequenceResult
 
 MAX_VIDEO_BYTES = 64 * 2**20
@@ -42,11 +42,11 @@ class SequenceApi:
         and `report` (an object). Nothing stays on the server; cancelling the job stops it.
 
         Args:
-            recording: a zip with folders rgb and x of equally named frames, or the video of photographs.
+            recording: a zip with folders rgb and x of equally named frames, or the video of RGB images.
             model: one of /models. views: what the video shows side by side, each once.
             fps: of the video; 0 as recorded, or 10.
             options: what is known about X, for all frames, such as {"unit": "mm"}.
-            x_video: the video of X, with a video of photographs.
+            x_video: the video of X, with a video of RGB images.
         """
         with self.calls.uploads(recording, x_video):
             chosen = SequenceOptions(options_of(options), fps or None, tuple(views or ()))

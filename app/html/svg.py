@@ -100,7 +100,7 @@ def lines(start: np.ndarray, end: np.ndarray, color: str, width: float, opacity:
 
 
 def pixel_points(view: PixelView, size_hw: tuple[int, int], label: str, checkpoint: str) -> str:
-    """Where one position looked: area = attention, colour = weight of X, round = the photograph's choice.
+    """Where one position looked: area = attention, colour = weight of X, round = the RGB image's choice.
 
     Sizes are absolute: with uniform attention all points are alike, however many there are.
     """

@@ -1,4 +1,4 @@
-"""What a tab shows as one ZIP: lossless maps and masks at the photograph's size, and the figures as JSON."""
+"""What a tab shows as one ZIP: lossless maps and masks at the RGB image's size, and the figures as JSON."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 
 from app.api.serialize import (
     as_base64,
-    sensor_need_facts,
     difference_facts,
     fusion_effects,
     label_files,
+    sensor_need_facts,
     truth_facts,
 )
 from app.results import Result
-from ktb.analysis.comparison import SensorNeed, Difference
+from ktb.analysis.comparison import Difference, SensorNeed
 from ktb.analysis.ground_truth import GroundTruth, error_map
 from ktb.inference.prediction import Prediction
 from ktb.labels import IGNORE_INDEX

@@ -23,14 +23,14 @@ MUST_CLICK = '<p class="ktb-note">Click a pixel in one of the pictures first.</p
 
 
 def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int], target: Target) -> str:
-    """What a score reacts to in both sensors, beside what really happens when one is switched off.
+    """What a score reacts to in both sensors, beside what really happens when one is ablated.
 
     The target, as `target_at` gives it for the pixel of the fused mask, is outlined in both pictures.
     """
     low, high, clipped = clipped_range(np.stack([found.rgb, found.x]), centre=0.0)
     area = _area(result, target)
     views = (
-        ("rgb", result.rgb, found.rgb, found.total_rgb, 1 - found.share_x, "Photograph"),
+        ("rgb", result.rgb, found.rgb, found.total_rgb, 1 - found.share_x, "RGB image"),
         ("x", result.prediction.x.preview, found.x, found.total_x, found.share_x, f"X: {result.x_name}"),
     )
     figures = "".join(
@@ -42,14 +42,14 @@ def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int]
                 "ktb-view",
             ),
             f"{title}: {percent(share, 0)} of the sensitivity",
-            f"gradient × token adds up to {total:+.2f}",
+            f"input × gradient adds up to {total:+.2f}",
         )
         for name, under, values, total, share, title in views
     )
     without = "".join(
-        f"<div><b>{change:+.2f}</b><span>when {name} is switched off<br>"
+        f"<div><b>{change:+.2f}</b><span>when {name} is ablated<br>"
         f"the score becomes {found.value + change:.2f}</span></div>"
-        for name, change in (("the photograph", found.without_rgb), ("X", found.without_x))
+        for name, change in (("the RGB image", found.without_rgb), ("X", found.without_x))
     )
     outlined = "" if area is None else " The white line goes around what was asked about."
     bar = color_bar("diverging", low, high, (f"{low:.3f} against", "0", f"for {high:.3f}"))
@@ -61,7 +61,7 @@ data-without-x="{found.without_x:.7g}">
 <p class="ktb-words">{explain(describe_attribution(found, "X"), {"logit": "logit"})}</p>
 <div class="ktb-grid ktb-two">{figures}</div>{bar}
 <h4>What really happens <span>the score is {found.value:.2f}</span></h4><div class="ktb-tiles">{without}</div>
-<p class="ktb-note">{term("gradient × token", "Gradient × token")} after patch embedding: how the score would
+<p class="ktb-note">{term("input × gradient", "Input × gradient")} after patch embedding: how the score would
 follow a small change of each {term("token")}. Orange speaks for the class, blue against it.{outlined}
 Colours end at the 1st and 99th percentile ({percent(clipped)} of the values lie beyond). Both
 numbers need not agree: the gradient is a slope here, switching off is a long way. Checkpoint:
@@ -84,7 +84,7 @@ def _named(result: Result, pixel: tuple[int, int], area: np.ndarray | None) -> s
     name = result.prediction.classes[result.prediction.labels["fused"][pixel]]
     if area is None:
         return f"{name} at {pixel}"
-    return f"{name}, {area.sum():,} pixels, {percent(float(area.mean()), 0)} of the photograph"
+    return f"{name}, {area.sum():,} pixels, {percent(float(area.mean()), 0)} of the RGB image"
 
 
 def _over(

@@ -19,11 +19,11 @@ from ktb.utils.text import percent
 
 TEXTS = {
     "fused": "from the fused features: the answer",
-    "rgb": "from the photograph's stream",
+    "rgb": "from the RGB image's stream",
     "x": "from the X stream",
 }
 
-BLIND = "there was no X: this stream saw zero tokens and hints from the photograph only"
+BLIND = "there was no X: this stream saw zero tokens and hints from the RGB image only"
 NOTE = f"""<p class="ktb-note">The RGB and the X {term("segmentation head", "head")} see one stream only, but
 the {term("prompts", "prompts (MAPA)")} pass hints from one stream to the other on the way: a head's mask is
 not what the network would say without the other sensor.</p>"""
@@ -47,8 +47,8 @@ def _branches_panel(result: Result) -> str:
         if branch == "x" and result.x_is_missing:
             note = BLIND
         figures.append(figure_tag(mask_tag(prediction, branch), HEADS[branch], note))
-    photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-view")
-    figures.append(figure_tag(photo, "Photograph", ""))
+    photo = image_tag(display_size(result.rgb), "RGB image", css_class="ktb-view")
+    figures.append(figure_tag(photo, "RGB image", ""))
     if not result.x_is_missing:
         x_alt = f"x input: {result.x_name}"
         x_image = image_tag(display_size(prediction.x.preview), x_alt, prediction.model, "ktb-view")

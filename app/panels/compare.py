@@ -72,7 +72,7 @@ def describe(a: Prediction, b: Prediction, found: Difference | None) -> str:
 
 
 def difference_picture(rgb: np.ndarray, found: Difference) -> np.ndarray:
-    """The photograph in pale grey, violet where the classes differ, yellow where they cannot be compared."""
+    """The RGB image in pale grey, violet where the classes differ, yellow where they cannot be compared."""
     picture = pale(rgb)
     for mask, color in ((found.changed, DIFFERENT), (~found.comparable, NOT_COMPARABLE)):
         picture[display_size(mask.astype(np.uint8), smooth=False).astype(bool)] = color

@@ -52,7 +52,7 @@ def words(result: Result, level: int) -> str:
 
 
 def pictures(result: Result) -> tuple[str, str]:
-    """The photograph and X, large and clickable."""
+    """The RGB image and X, large and clickable."""
     return result.drawn.get("fusion pictures", lambda: _pictures(result))
 
 
@@ -68,13 +68,13 @@ def at_first(result: Result) -> None:
 
 
 def _pictures(result: Result) -> tuple[str, str]:
-    photo = image_tag(display_size(result.rgb), "photograph", css_class="ktb-view")
+    photo = image_tag(display_size(result.rgb), "RGB image", css_class="ktb-view")
     x = image_tag(
         display_size(result.prediction.x.preview), f"x input: {result.x_name}", css_class="ktb-view"
     )
     missing = "; X was missing" if result.x_is_missing else ""
     return (
-        figure_tag(photo, "Photograph", "round points were placed by its stream"),
+        figure_tag(photo, "RGB image", "round points were placed by its stream"),
         figure_tag(x, f"X: {result.x_name}", f"square points were placed by its stream{missing}"),
     )
 

@@ -29,7 +29,7 @@ from ktb.visualize import Color
 EMPTY = """<div class="ktb-empty"><b>No result yet</b>
 <span>Run a pair; its label picture, if you have one, is compared with the masks here.</span></div>"""
 NO_TRUTH = """<div class="ktb-empty"><b>No label picture yet</b>
-<span>Upload the true classes of this photograph: a PNG of class numbers, or one painted in the checkpoint's
+<span>Upload the true classes of this RGB image: a PNG of class numbers, or one painted in the checkpoint's
 colours.</span></div>"""
 ERRORS: tuple[tuple[Color, str, str], ...] = (
     ((228, 231, 236), "Right", "the fused head says the true class"),

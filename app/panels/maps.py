@@ -75,7 +75,7 @@ def _head(values: np.ndarray, head: int | None) -> np.ndarray:
 KINDS: dict[str, MapKind] = {
     "balance": MapKind(
         "Balance", "balance", "who feeds each pixel: Σ attention × weight of X over the points",
-        lambda m, head: _head(m.head_balance, head), True, ("photograph", "balanced", "X"),
+        lambda m, head: _head(m.head_balance, head), True, ("RGB image", "balanced", "X"),
     ),
     "importance": MapKind(
         "Point importance", "point importance", "attention that the points here receive; 1 = as much as any",
@@ -95,7 +95,7 @@ KINDS: dict[str, MapKind] = {
         lambda m, head: m.sparse_share,
     ),
     "prompt_rgb": MapKind(
-        "Prompts to the photograph", "prompts", "how strongly MAPA changed each token, relative to the token",
+        "Prompts to the RGB image", "prompts", "how strongly MAPA changed each token, relative to the token",
         lambda m, head: m.prompt_rgb,
     ),
     "prompt_x": MapKind(
@@ -147,7 +147,7 @@ def _beyond(maps: Sequence[np.ndarray], low: float, high: float) -> float:
 
 def point_bar() -> str:
     """The colours of the points."""
-    return color_bar("diverging", 0.0, 1.0, ("photograph", "what is read at a point", "X"))
+    return color_bar("diverging", 0.0, 1.0, ("RGB image", "what is read at a point", "X"))
 
 
 def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
@@ -200,10 +200,10 @@ def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) ->
         )
         low, mean, high = maps.weight_x.min(), maps.weight_x.mean(), maps.weight_x.max()
         note = (
-            f"level {maps.level}, {whose}: round = led by the photograph, square = by X; weight of X from "
+            f"level {maps.level}, {whose}: round = led by the RGB image, square = by X; weight of X from "
             f"{low:.2f} to {high:.2f}, mean {mean:.2f}"
         )
-        bar = Scale("diverging", 0.0, 1.0, 0.0, ("photograph", "balanced", "X")).bar
+        bar = Scale("diverging", 0.0, 1.0, 0.0, ("RGB image", "balanced", "X")).bar
     over = canvas(size, inside, DRAWN[kind], result.prediction.model, veil=0.45)
     photo = image_tag(display_size(result.rgb), DRAWN[kind].lower(), css_class="ktb-view")
     layers = f'<div class="ktb-pile">{photo}{over}</div>'

@@ -25,7 +25,7 @@ of the level.</span></div>"""
 
 
 def view_of(result: Result, level: int, head: int | None, pixel: tuple[int, int]) -> PixelView:
-    """Where this pixel (y, x) of the photograph looked."""
+    """Where this pixel (y, x) of the RGB image looked."""
     at = at_of_pixel(pixel, result.rgb.shape[:2])
     return result.inspection.pixel(level, at, head)
 
@@ -96,14 +96,14 @@ def _shares(shares: Sequence[PixelShares], level: int) -> str:
         parts = (("rgb", share.rgb), ("x", share.x), ("context", share.context))
         bars = "".join(f'<i class="{name}" style="width:{100 * part:.2f}%"></i>' for name, part in parts)
         rgb, x, context = (round(100 * part) for _, part in parts)
-        said = f"level {index}: photograph {rgb} %, X {x} %, context {context} %"
+        said = f"level {index}: RGB image {rgb} %, X {x} %, context {context} %"
         rows.append(
             f'<div class="{"chosen" if index == level else ""}"><span>level {index}</span>'
             f'<div class="ktb-stacked" role="img" aria-label="{said}">{bars}</div>'
             f"<span>{rgb} · {x} · {context} %</span></div>"
         )
     key = (
-        '<p class="ktb-key"><i class="rgb"></i>photograph <i class="x"></i>X (both through attention) '
+        '<p class="ktb-key"><i class="rgb"></i>RGB image <i class="x"></i>X (both through attention) '
         f'<i class="context"></i>{term("context")} of both streams, which nothing splits</p>'
     )
     return f'<div class="ktb-shares">{"".join(rows)}</div>{key}'

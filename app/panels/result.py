@@ -31,7 +31,7 @@ BALANCE_LEVEL = 2
 NOTHING = "none"
 PICTURES: Mapping[str, str] = {
     "fused": "Fused mask",
-    "photo": "Photograph",
+    "photo": "RGB image",
     "x": "X",
     "rgb_head": "RGB head's mask",
     "x_head": "X head's mask",
@@ -56,7 +56,7 @@ NOTED = {word: word for word in ("attention", "zero tokens")}
 
 @dataclass(frozen=True)
 class _Layer:
-    """An <img> over the photograph ("" for the photograph itself), and what is said of it."""
+    """An <img> over the RGB image ("" for the RGB image itself), and what is said of it."""
 
     image: str
     note: str
@@ -74,7 +74,7 @@ def offered_pictures(result: Result) -> list[str]:
 
 
 def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> str:
-    """One picture over the photograph, or two with a border that can be moved.
+    """One picture over the RGB image, or two with a border that can be moved.
 
     Args:
         left, right: keys of PICTURES that `offered_pictures` has; right may be NOTHING.
@@ -108,7 +108,7 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
 
 
 def _photo(result: Result) -> str:
-    return image_tag(display_size(result.rgb), "photograph", css_class="ktb-photo ktb-view")
+    return image_tag(display_size(result.rgb), "RGB image", css_class="ktb-photo ktb-view")
 
 
 def _numbers(result: Result) -> str:
@@ -141,7 +141,7 @@ def _layer(result: Result, key: str) -> _Layer:
         branch = MASKS[key]
         note = "the answer" if branch == "fused" else _same_as_fused(labels[branch], labels["fused"])
         if branch == "x" and result.x_is_missing:
-            note = "there was no X: this head saw zero tokens and hints from the photograph only"
+            note = "there was no X: this head saw zero tokens and hints from the RGB image only"
         return _Layer(mask_tag(prediction, branch, "ktb-mask ktb-view"), note)
     if key == "differ":
         kinds = disagreement_map(labels)
@@ -176,7 +176,7 @@ def _balance(result: Result) -> _Layer:
         if view.is_uniform
         else ("share of the sparse attention that goes to X; the Fusion tab says what it is worth")
     )
-    words = f"{scale.low:.2f} photograph", f"X {scale.high:.2f}"
+    words = f"{scale.low:.2f} RGB image", f"X {scale.high:.2f}"
     return _Layer(shown, note, scale_html(scale.cmap, *words))
 
 
@@ -217,7 +217,7 @@ def footer(result: Result) -> str:
         f"{term('checkpoint')} <b>{html.escape(prediction.model)}</b>",
         f"{prediction.seconds:.2f} s on {html.escape(prediction.device)}, "
         f"{html.escape(prediction.runtime)} {html.escape(prediction.precision)}",
-        f"photograph {width}×{height}, network {prediction.network_hw[1]}×{prediction.network_hw[0]}",
+        f"RGB image {width}×{height}, network {prediction.network_hw[1]}×{prediction.network_hw[0]}",
         f"X: {html.escape(prediction.x.summary)}",
     ]
     archive = base64.b64encode(result_zip(result.rgb, result.prediction)).decode()

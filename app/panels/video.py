@@ -18,7 +18,7 @@ from ktb.video.table import FrameRecord
 
 EMPTY = """<div class="ktb-empty"><b>No recording yet</b>
 <span>Upload a zip with a folder <i>rgb</i> and a folder <i>x</i> of equally named frames, or a video of
-photographs and the one of X that belongs to it, and press <i>Run all frames</i>. You get a video, a table
+RGB images and the one of X that belongs to it, and press <i>Run all frames</i>. You get a video, a table
 with a row per frame, and the share of each class over time.</span></div>"""
 WAITING = """<div class="ktb-empty" role="status"><b>Waiting for its turn</b>
 <span>Another visitor's recording is running; yours starts when it ends. Single runs are not held up.</span>

@@ -1,4 +1,4 @@
-"""The what-if tab: a changed run beside the original, and what is left when one sensor is switched off."""
+"""The what-if tab: a changed run beside the original, and what is left when one sensor is ablated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.html.swatch import swatch
 from app.html.zip_links import bundle_link, difference_files, sensors_files
 from app.panels.x_input import warnings_box
 from app.results import Result
-from ktb.analysis.comparison import VERDICTS, SensorNeed, Difference, Verdict, sensor_need, difference
+from ktb.analysis.comparison import VERDICTS, Difference, SensorNeed, Verdict, difference, sensor_need
 from ktb.analysis.counterfactual import Perturbation, perturb
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Prediction
@@ -21,18 +21,18 @@ from ktb.utils.text import percent
 from ktb.visualize import Color
 
 EMPTY = """<div class="ktb-empty"><b>Nothing changed yet</b>
-<span>Run a pair, then switch a sensor off, move X, or darken the photograph, and see what becomes of the
+<span>Run a pair, then switch a sensor off, move X, or darken the RGB image, and see what becomes of the
 mask.</span></div>"""
 STALE = """<div class="ktb-warn" role="status"><p><b>Out of date:</b> there is a new run since. What is below
 belongs to the run before; press the button again.</p></div>"""
 MAX_CHANGES = 6
 SIDES: dict[Verdict, tuple[Color, str]] = {
     "either": ((226, 226, 222), "either sensor alone gives this class"),
-    "rgb": ((47, 116, 192), "needs the photograph: without X it stays, without the photograph it does not"),
-    "x": ((217, 112, 31), "needs X: without the photograph it stays, without X it does not"),
+    "rgb": ((47, 116, 192), "needs the RGB image: without X it stays, without the RGB image it does not"),
+    "x": ((217, 112, 31), "needs X: without the RGB image it stays, without X it does not"),
     "both": ((64, 40, 82), "needs both: it changes as soon as either is off"),
 }
-SENSORS_NOTE = f"""<p class="ktb-note">A sensor is switched off by {term("zero tokens")} in its stream, as in
+SENSORS_NOTE = f"""<p class="ktb-note">A sensor is ablated by {term("zero tokens")} in its stream, as in
 training that hides a sensor now and then. A {term("checkpoint")} that was never trained so may answer wildly
 without a sensor: this shows what the answer rests on, not what the other sensor could do on its own.</p>"""
 
@@ -87,7 +87,7 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
     """Three masks (both sensors, only rgb, only x) and which sensor each pixel's class rests on."""
     full = result.prediction
     found = sensor_need(full, without_x, without_rgb)
-    off_x, off_rgb = marked(full.model, "X switched off"), marked(full.model, "photograph switched off")
+    off_x, off_rgb = marked(full.model, "X ablated"), marked(full.model, "RGB image ablated")
     figures = [
         layers_figure(result.rgb, full, "original", "Both sensors", full.model),
         layers_figure(
@@ -95,12 +95,12 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
             f"{percent(found.stays_without_x)} stays · {full.model}", off_x,
         ),
         layers_figure(
-            full.x.preview, without_rgb, "without rgb", "Photograph off",
+            full.x.preview, without_rgb, "without rgb", "RGB image off",
             f"{percent(found.stays_without_rgb)} stays; over X · {full.model}", off_rgb,
         ),
     ]  # fmt: skip
     table = np.array([SIDES[verdict][0] for verdict in VERDICTS], np.uint8)
-    lit = pale(result.rgb) / np.float32(255)  # the photograph shines through, so that places are known
+    lit = pale(result.rgb) / np.float32(255)  # the RGB image shines through, so that places are known
     colors = np.rint(table[display_size(found.verdict, smooth=False)] * lit).astype(np.uint8)
     drawn = image_tag(colors, "which sensor decided", marked(full.model, "each sensor off"), "ktb-view")
     verdict = figure_tag(drawn, "Which sensor decided", f"per pixel of the fused mask · {full.model}")
@@ -121,13 +121,13 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
 def describe_sensor_need(found: SensorNeed) -> str:
     """In words: how much stays without each sensor, and which one the image leans on."""
     said = (
-        f"Without X {percent(found.stays_without_x)} of the fused mask stays, without the photograph "
+        f"Without X {percent(found.stays_without_x)} of the fused mask stays, without the RGB image "
         f"{percent(found.stays_without_rgb)}. "
     )
     lead = found.stays_without_x - found.stays_without_rgb
     if abs(lead) < 0.05:
         return said + "Neither sensor decides clearly more than the other here."
-    return said + f"{'The photograph' if lead > 0 else 'X'} decides more of this answer."
+    return said + f"{'The RGB image' if lead > 0 else 'X'} decides more of this answer."
 
 
 def layers_figure(
@@ -141,14 +141,14 @@ def layers_figure(
 
 
 def changed_picture(rgb: np.ndarray, after: Prediction, changed: np.ndarray) -> np.ndarray:
-    """The photograph in pale grey, changed pixels in the colour of their new class."""
+    """The RGB image in pale grey, changed pixels in the colour of their new class."""
     where = display_size(changed.astype(np.uint8), smooth=False).astype(bool)
     colors = display_size(after.colors("fused"), smooth=False)
     return np.where(where[..., None], colors, pale(rgb))
 
 
 def pale(rgb: np.ndarray) -> np.ndarray:
-    """The photograph as a light grey picture of display size, so that colours on it stand out."""
+    """The RGB image as a light grey picture of display size, so that colours on it stand out."""
     grey = cv2.cvtColor(display_size(rgb), cv2.COLOR_RGB2GRAY).astype(np.float32)
     return np.repeat(np.rint(170 + grey / 3)[..., None], 3, axis=-1).astype(np.uint8)
 

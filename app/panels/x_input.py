@@ -49,7 +49,7 @@ def x_panel(view: XView) -> str:
     reading = view.reading
     if reading.origin == "missing":
         return (
-            '<div class="ktb-empty"><b>There is no X</b><span>The network ran on the photograph alone, with '
+            '<div class="ktb-empty"><b>There is no X</b><span>The network ran on the RGB image alone, with '
             f"{term('zero tokens')} in place of X.</span></div>"
         )
     name = x_called(reading.modality, reading.origin)

@@ -46,7 +46,7 @@
   };
 })();
 
-// Inspecting a pixel: a click, a drag or the arrow keys on any picture of the photograph's extent.
+// Inspecting a pixel: a click, a drag or the arrow keys on any picture of the RGB image's extent.
 (() => {
   const VIEW = "img.ktb-view";
   let at = null; // [y, x] as fractions of the picture; null: nothing is inspected

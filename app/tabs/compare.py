@@ -67,7 +67,7 @@ def check_same_pair(
             same = np.array_equal(again.image, result.prediction.x.image)
     if not same:
         raise ValueError(
-            "the photograph, X or its options were changed since the run. Press Run, then compare again."
+            "the RGB image, X or its options were changed since the run. Press Run, then compare again."
         )
 
 

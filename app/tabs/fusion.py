@@ -35,7 +35,7 @@ def head_choices(result: Result, level: int) -> list[tuple[str, int | None]]:
 
 
 def pixel_of(result: Result, at: str) -> Pixel | None:
-    """The pixel of the photograph at "y,x" in fractions of it, as the page's script sends it; "" is none."""
+    """The pixel of the RGB image at "y,x" in fractions of it, as the page's script sends it; "" is none."""
     if not at:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The truth tab: a label picture of the photograph, and the masks against it."""
+"""The truth tab: a label picture of the RGB image, and the masks against it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from app.service import Service
 from ktb.analysis.ground_truth import read_truth
 
 NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
-PUT_AWAY = """<div class="ktb-empty"><b>Another photograph</b>
-<span>The label picture belonged to the one before and was put away. Upload the one of this photograph.</span>
+PUT_AWAY = """<div class="ktb-empty"><b>Another RGB image</b>
+<span>The label picture belonged to the one before and was put away. Upload the one of this RGB image.</span>
 </div>"""
 
 
@@ -42,7 +42,7 @@ def build(context: Context) -> None:
                 elem_id="ktb-truth-numbering",
             )
         shown = gr.HTML(EMPTY, elem_id="ktb-truth")
-        photo = gr.State(None)  # of which photograph the label picture is
+        photo = gr.State(None)  # of which RGB image the label picture is
 
     def compare(request: gr.Request, path: str | None, said: str, known: int | None):
         result = context.store.result(request.session_hash)

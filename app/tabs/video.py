@@ -19,7 +19,7 @@ from app.gradio_ext.components import FilesPlace
 from app.gradio_ext.events import HIDDEN, direct
 from app.panels.video import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
-from app.video import ONE_AT_A_TIME, video_run, result_names
+from app.video import ONE_AT_A_TIME, result_names, video_run
 from app.web.request_ids import request_id
 from app.widgets.alignment import pointed
 from app.widgets.x_form import XForm, x_options
@@ -110,13 +110,13 @@ def build(context: Context) -> None:
     with gr.Tab("Sequence", id="sequence"):
         with gr.Row():
             first = FilesPlace(
-                label="Zip of frames, or the video of photographs",
+                label="Zip of frames, or the video of RGB images",
                 file_types=[".zip", *VIDEOS],
                 height=140,
                 elem_id="ktb-recording",
             )
             x_video = FilesPlace(
-                label="Video of X (with a video of photographs)",
+                label="Video of X (with a video of RGB images)",
                 file_types=list(VIDEOS),
                 height=140,
                 elem_id="ktb-x-video",

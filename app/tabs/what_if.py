@@ -1,4 +1,4 @@
-"""The what-if tab: the session's pair with a sensor off, X moved or swapped, or a worse photograph."""
+"""The what-if tab: the session's pair with a sensor off, X moved or swapped, or a worse RGB image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ktb import Predictor
 
 MAX_SHIFT = 32
-SWITCHES = [("Both on", ""), ("X off", "x"), ("Photograph off", "rgb")]
+SWITCHES = [("Both on", ""), ("X off", "x"), ("RGB image off", "rgb")]
 DEFAULTS = ("", 0, 0, 0, 0, None)
 """Of the controls: switch, right, down, light taken away in per cent, blur, files of another X."""
 SHOWN = (gr.update(visible=False), gr.update(visible=True))
@@ -58,14 +58,14 @@ class WhatIf:
 
     @shows_errors
     def run_each(self, request: gr.Request, mark, progress=PROGRESS):
-        """Run the network without X and without the photograph."""
+        """Run the network without X and without the RGB image."""
         result = base_run(self.store.result(request.session_hash))
         if result.x_is_missing:
             raise ValueError("this run had no X: there is only one sensor, and it decided everything.")
         predictor = self.service.predictor(result.offered_as)
         progress(0.1, desc="Running the network without X")
         without_x = predict_perturbed(predictor, Perturbation(drop="x"), result.rgb, result.prediction.x)
-        progress(0.5, desc="Running the network without the photograph")
+        progress(0.5, desc="Running the network without the RGB image")
         without_rgb = predict_perturbed(predictor, Perturbation(drop="rgb"), result.rgb, result.prediction.x)
         progress(0.9, desc="Drawing")
         return sensors_panel(result, without_x, without_rgb), mark, *SHOWN
@@ -108,11 +108,11 @@ def build(context: Context) -> None:
                 right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X right (px; left below 0)", "ktb-move-right")
                 down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X down (px; up below 0)", "ktb-move-down")
             with gr.Row():
-                dark = _slider(0, 100, 1, "Darken the photograph (% of its light)", "ktb-dark")
-                blur = _slider(0, 16, 0.5, "Blur the photograph (px)", "ktb-blur")
+                dark = _slider(0, 100, 1, "Darken the RGB image (% of its light)", "ktb-dark")
+                blur = _slider(0, 16, 0.5, "Blur the RGB image (px)", "ktb-blur")
         with gr.Accordion("Swap in another X", open=False, elem_id="ktb-swap"):
             files = FilesPlace(
-                label="Another X for the same photograph, read with the options on the left",
+                label="Another X for the same RGB image, read with the options on the left",
                 type="filepath",
                 file_count="multiple",
                 height=110,

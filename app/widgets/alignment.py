@@ -48,12 +48,12 @@ def build_preview() -> tuple[gr.HTML, gr.Button, gr.State]:
 def applied_note(proposal: Proposal | None) -> str:
     """Whether an alignment is applied."""
     if proposal is None:
-        return '<p class="ktb-read">Nothing is applied: X is only resized to the photograph.</p>'
+        return '<p class="ktb-read">Nothing is applied: X is only resized to the RGB image.</p>'
     return f'<div class="ktb-applied"><b>Applied</b>: {html.escape(proposal.alignment.summary)}</div>'
 
 
 def preview_html(overlays: Overlays) -> str:
-    """X's edges over the photograph without and with the alignment, and what is known about it."""
+    """X's edges over the RGB image without and with the alignment, and what is known about it."""
     shown = [
         (overlays.before, "alignment before", "Without", "edges of X in orange"),
         (overlays.after, "alignment after", "With", "the same, aligned"),

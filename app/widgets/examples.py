@@ -49,14 +49,15 @@ def examples(modality: Modality = "depth") -> list[Example]:
 
 
 class CustomExamples:
-    """The first pairs of a split of own data (`ktb.datasets.custom`), read once at the start as training
-    reads them.
+    """The first pairs of a split of a custom dataset (`ktb.datasets.custom`), read once at the start as
+    training reads them.
 
     Args:
         file: the YAML file.
         split: by default "test" if the file has it, else its first one.
 
-    Attributes: `data` (CustomDataset), `offer` (Offer). Tiles lie in a temporary folder that goes with the object.
+    Attributes: `data` (CustomDataset), `offer` (Offer). Tiles lie in a temporary folder that goes with the
+        object.
 
     Raises ValueError naming the YAML file for a mistake in it, a missing file, or a pair that cannot be read.
     """
@@ -97,7 +98,7 @@ class CustomExamples:
         return found
 
     def _tile(self, pair: CustomPair, folder: Path) -> Path:
-        """Write a small copy of the photograph, which any browser shows; reads X too, to know that it can."""
+        """Write a small copy of the RGB image, which any browser shows; reads X too, to know that it can."""
         rgb = self._checked(pair.rgb, lambda: read_image_rgb(pair.rgb))
         self._checked(pair.x, lambda: self.data.encode_x(read_x(pair.x), rgb.shape[:2]))
         picture = Image.fromarray(rgb)

@@ -28,7 +28,7 @@ def first_screen(empty: str) -> str:
 
 def _drawing() -> str:
     parts = [_arrowheads()]
-    for stream, name, color in (("rgb", "photograph", BLUE), ("x", "X", ORANGE)):
+    for stream, name, color in (("rgb", "RGB image", BLUE), ("x", "X", ORANGE)):
         top = _ROWS[stream]
         parts.append(_box(20, top, 110, _HIGH, name, color, filled=True))
         parts.append(_line(130, top + _HIGH / 2, _STAGES[0], top + _HIGH / 2, color))
@@ -49,7 +49,7 @@ def _drawing() -> str:
         _line(_STAGES[0] + _WIDE / 2 + 28, _MIDDLE, _STAGES[-1] + _WIDE + 40, _MIDDLE, GREEN, behind=True)
     )
     label = (
-        "Drawing: photograph and X pass four frozen stages; prompts (MAPA) link them before each stage; "
+        "Drawing: RGB image and X pass four frozen stages; prompts (MAPA) link them before each stage; "
         "after each stage sparse points (DSCF) fuse both for the fused head."
     )
     legend = (

@@ -1,4 +1,4 @@
-"""A photograph that browsers cannot show is shown as PNG, so that nobody looks at a broken picture."""
+"""An RGB image that browsers cannot show is shown as PNG, so that nobody looks at a broken picture."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def browser_shows(path: Path) -> bool:
 
 
 def shown_rgb(path: str, folder: Path, read: Callable[[str], np.ndarray] = read_image_rgb) -> Path | None:
-    """A PNG of the photograph, with equal pixels, in a new folder below `folder`.
+    """A PNG of the RGB image, with equal pixels, in a new folder below `folder`.
 
     None if the browser shows the file itself, or if it cannot be read: the run says why. `read` gives the
     pixels, (H, W, 3) uint8.

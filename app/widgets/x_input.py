@@ -178,7 +178,7 @@ def build_corrections(
 def hint(inputs: InputConfig, source: XSource) -> str:
     """The line below the zone while nothing was read."""
     if source == "none":
-        return "The network will run on the photograph alone, with zeros in place of X."
+        return "The network will run on the RGB image alone, with zeros in place of X."
     if source == "estimate":
-        return "Depth will be estimated from the photograph by Depth Anything when you press Run."
+        return "Depth will be estimated from the RGB image by Depth Anything when you press Run."
     return x_hint(inputs)

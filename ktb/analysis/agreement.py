@@ -71,7 +71,7 @@ def entropy_map(prediction: Prediction, branch: Branch = "fused") -> np.ndarray:
     Computed at the size of the head's logits, a quarter of the network's, then upsampled bilinearly.
 
     Returns:
-        (H, W) float32 0..1 at the photograph's size: 0 = certain, 1 = all classes equally likely.
+        (H, W) float32 0..1 at the RGB image's size: 0 = certain, 1 = all classes equally likely.
     """
     logits = prediction.logits[branch][0].numpy()
     size = prediction.labels[branch].shape

@@ -1,4 +1,4 @@
-"""Which sensor decided, by the network's own sensitivity: gradient × token, and what zeroing really does."""
+"""Which sensor decided, by the network's own sensitivity: input × gradient, and what zeroing really does."""
 
 from __future__ import annotations
 
@@ -96,21 +96,21 @@ def attribute_prediction(
     target: Target,
     compute: Callable[..., Attribution] = attribute,
 ) -> Attribution:
-    """`attribute` for a photograph and its X as it was read, at the size at which the predictor ran them.
+    """`attribute` for an RGB image and its X as it was read, at the size at which the predictor ran them.
 
     Args:
-        rgb: (H, W, 3) uint8 photograph.
+        rgb: (H, W, 3) uint8 RGB image.
         reading: what was run with it, such as `Prediction.x`; without X its tokens are zero.
-        target: in pixels of the photograph.
+        target: in pixels of the RGB image.
         compute: what is called as `attribute`, with all its arguments in their order.
 
     Raises:
-        ValueError: as `attribute`, or for a photograph that the predictor would refuse.
+        ValueError: as `attribute`, or for an RGB image that the predictor would refuse.
     """
     check_rgb(rgb)
     size = rgb.shape[:2]
     if reading.image.shape[:2] != size:
-        raise ValueError(f"X was read for a photograph of {reading.image.shape[:2]}, but this one is {size}.")
+        raise ValueError(f"X was read for an RGB image of {reading.image.shape[:2]}, but this one is {size}.")
     inputs = predictor.network_inputs(rgb, reading, predictor.network_size(size))
     mask_x = torch.tensor([reading.origin == "missing"])
     network_hw = tuple(inputs[0].shape[-2:])
@@ -144,7 +144,7 @@ def _check_size(model: KTB, tokens: Tensor) -> None:
         raise ValueError(
             f"the network's input of {4 * tokens_hw[0]} x {4 * tokens_hw[1]} pixels is too large for "
             f"attribution, which keeps {entries / 1e6:.0f} million attention scores (at most "
-            f"{limit / 1e6:.0f}). Crop the photograph, or choose a smaller short_side."
+            f"{limit / 1e6:.0f}). Crop the RGB image, or choose a smaller short_side."
         )
 
 

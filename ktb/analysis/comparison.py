@@ -1,4 +1,4 @@
-"""How two predictions of one photograph differ, and which sensor one of them rests on."""
+"""How two predictions of one RGB image differ, and which sensor one of them rests on."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def shared_names(a: Prediction, b: Prediction) -> tuple[str, ...]:
 
 
 def difference(a: Prediction, b: Prediction) -> Difference:
-    """Compare two predictions of one photograph: class by class, by name if their class sets differ.
+    """Compare two predictions of one RGB image: class by class, by name if their class sets differ.
 
     Raises:
         ValueError: they are of different sizes, or have no class name in common.
@@ -74,7 +74,7 @@ def difference(a: Prediction, b: Prediction) -> Difference:
     if a.labels["fused"].shape != b.labels["fused"].shape:
         raise ValueError(
             f"the predictions are {a.labels['fused'].shape} and {b.labels['fused'].shape} (height, width); "
-            "compare two of the same photograph"
+            "compare two of the same RGB image"
         )
     of_a, of_b = _joint_indices(a, b)
     count = len(a.classes)
@@ -135,7 +135,7 @@ def _class_pairs(a: Prediction, joint: np.ndarray) -> tuple[ClassPair, ...]:
 
 @dataclass(frozen=True, eq=False)
 class SensorNeed:
-    """Which sensor decided: what of the fused answer stays when one is switched off.
+    """Which sensor decided: what of the fused answer stays when one is ablated.
 
     Attributes:
         verdict: (H, W) uint8, an index into VERDICTS.

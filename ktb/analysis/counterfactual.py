@@ -1,4 +1,4 @@
-"""What would the network say of a changed pair: a sensor off, X moved or another one, a darker photograph."""
+"""What would the network say of a changed pair: a sensor off, X moved or another one, a darker RGB image."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Perturbation:
     """What to change before the network runs; nothing by default. A sensor that is off is not changed else.
 
     Attributes:
-        drop: the sensor that is switched off (zero tokens), or None.
-        shift_xy: pixels of the photograph by which X moves to the right and down. What leaves the image is
+        drop: the sensor that is ablated (zero tokens), or None.
+        shift_xy: pixels of the RGB image by which X moves to the right and down. What leaves the image is
             gone. Where nothing came in: depth and HHA take the nearest value, as their holes do, pictures
             and events are 0; both count as not measured.
-        darken: share of the photograph's light that is taken away, 0..1, in linear light (sRGB undone).
-        blur_sigma: of a Gaussian over the photograph, in pixels, 0..100; borders are reflected.
-        swap: another X, read for this photograph; the shift applies to it.
+        darken: share of the RGB image's light that is taken away, 0..1, in linear light (sRGB undone).
+        blur_sigma: of a Gaussian over the RGB image, in pixels, 0..100; borders are reflected.
+        swap: another X, read for this RGB image; the shift applies to it.
 
     Raises ValueError for a value outside these ranges.
     """
@@ -54,21 +54,21 @@ class Perturbation:
     @property
     def words(self) -> tuple[str, ...]:
         """What is changed, a phrase for each part; empty if nothing is."""
-        off = {"x": ("X switched off",), "rgb": ("photograph switched off",)}
+        off = {"x": ("X ablated",), "rgb": ("RGB image ablated",)}
         return (*off.get(self.drop, ()), *self.other_words)
 
     @property
     def other_words(self) -> tuple[str, ...]:
-        """The same without what is switched off, which the `Predictor` says itself."""
+        """The same without what is ablated, which the `Predictor` says itself."""
         parts = []
         if self.drop != "x" and self.swap is not None:
             parts.append(f"another X in its place ({self.swap.facts.get('file') or self.swap.summary})")
         if self.drop != "x" and any(self.shift_xy):
             parts.append(f"X moved by {_moved(self.shift_xy)}")
         if self.drop != "rgb" and self.darken:
-            parts.append(f"photograph darkened by {100 * self.darken:.0f} % of its light")
+            parts.append(f"RGB image darkened by {100 * self.darken:.0f} % of its light")
         if self.drop != "rgb" and self.blur_sigma:
-            parts.append(f"photograph blurred with a sigma of {self.blur_sigma:g} px")
+            parts.append(f"RGB image blurred with a sigma of {self.blur_sigma:g} px")
         return tuple(parts)
 
 
@@ -77,7 +77,7 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
 
     Args:
         rgb: (H, W, 3) uint8; stays as it is.
-        reading: of X for this photograph; its warnings come to say what was changed.
+        reading: of X for this RGB image; its warnings come to say what was changed.
 
     Raises:
         ValueError: X is to move but missing, or would leave the image; a swapped X of another size.
@@ -86,8 +86,8 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
         reading = change.swap or reading
         if reading.image.shape[:2] != rgb.shape[:2]:
             raise ValueError(
-                f"the other X was read for a photograph of {reading.image.shape[:2]} (height, width), but "
-                f"this one is {rgb.shape[:2]}; read it for this photograph"
+                f"the other X was read for an RGB image of {reading.image.shape[:2]} (height, width), but "
+                f"this one is {rgb.shape[:2]}; read it for this RGB image"
             )
         if any(change.shift_xy):
             reading = shifted(reading, change.shift_xy)
@@ -99,7 +99,9 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
     return rgb, reading
 
 
-def predict_perturbed(predictor: Predictor, change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> Prediction:
+def predict_perturbed(
+    predictor: Predictor, change: Perturbation, rgb: np.ndarray, reading: EncodedX
+) -> Prediction:
     """Segment the changed pair, without a trace; its `x.warnings` say what was changed."""
     changed_rgb, changed_x = perturb(change, rgb, reading)
     return predictor(changed_rgb, changed_x, trace=False, drop=change.drop)

@@ -26,10 +26,10 @@ Numbering = Literal["stored", "from_one"]
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """The true classes of one photograph.
+    """The true classes of one RGB image.
 
     Attributes:
-        labels: (H, W) uint8 at the photograph's size, 0..K-1 or 255 = not labelled.
+        labels: (H, W) uint8 at the RGB image's size, 0..K-1 or 255 = not labelled.
         name: of the file.
         summary: how it was read, in words.
     """
@@ -62,14 +62,14 @@ def read_truth(
     name: str | None = None,
     read: Callable[[Source, str | None], tuple[np.ndarray, str]] = read_label_picture,
 ) -> GroundTruth:
-    """Read a label picture for a photograph.
+    """Read a label picture for an RGB image.
 
     One channel holds class numbers (a palette picture its indices); a colour picture must be painted in the
     checkpoint's own palette, with black where nothing is labelled. Other sizes are brought to the
-    photograph's by the nearest pixel.
+    RGB image's by the nearest pixel.
 
     Args:
-        size_hw: height and width of the photograph.
+        size_hw: height and width of the RGB image.
         palette: K colours of the checkpoint's classes.
         numbering: "stored": value k is class k; "from_one": value k is class k - 1 and 0 is not labelled.
             255 is never labelled. Colour pictures do not use it.
@@ -85,8 +85,8 @@ def read_truth(
     height, width = stored.shape[:2]
     if abs(width * size_hw[0] / (height * size_hw[1]) - 1) > ASPECT_TOLERANCE:
         raise InputError(
-            f"{name}: {width} x {height} pixels, but the photograph has {size_hw[1]} x {size_hw[0]}; their "
-            "proportions differ. Give the label picture that belongs to this photograph"
+            f"{name}: {width} x {height} pixels, but the RGB image has {size_hw[1]} x {size_hw[0]}; their "
+            "proportions differ. Give the label picture that belongs to this RGB image"
         )
     if stored.ndim == 3:
         labels, how = _from_colors(stored, palette, name), "colours of the checkpoint's palette"

@@ -59,7 +59,7 @@ class Inspection:
         return list(self._maps.values())
 
     def pixel(self, level: int, at: tuple[float, float], head: int | None = None) -> PixelView:
-        """`inspect_pixel` of this prediction, at a place (y, x) given as fractions 0..1 of the photograph."""
+        """`inspect_pixel` of this prediction, at a place (y, x) given as fractions 0..1 of the RGB image."""
         from ktb.analysis.pixel import inspect_pixel
 
         return inspect_pixel(self.trace, level, at, head)
@@ -71,5 +71,5 @@ class Inspection:
         return pixel_shares(self.trace, at)
 
     def at(self, pixel: tuple[float, float]) -> tuple[float, float]:
-        """A pixel (y, x) of the photograph as fractions of it."""
+        """A pixel (y, x) of the RGB image as fractions of it."""
         return at_of_pixel(pixel, self.prediction.labels["fused"].shape)

@@ -87,7 +87,7 @@ class LevelMaps:
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What a score reacts to: gradient × token after patch embedding, summed over the channels.
+    """What a score reacts to: input × gradient after patch embedding, summed over the channels.
 
     Attributes:
         score: what was differentiated, such as "fused logit of wall at (120, 310)".

@@ -12,10 +12,10 @@ from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.datasets.pairing import FilePair
 from ktb.inputs import (
     AUTO,
+    EncodedX,
     InputError,
     RawX,
     XOptions,
-    EncodedX,
     encode_x,
     read_image_rgb,
     read_x,
@@ -37,7 +37,7 @@ def encode_pairs(
     """Write the network's image of every X input as NAME.png (or .npy), and results.jsonl.
 
     Args:
-        pairs: from `ktb.datasets.pairing.match`; photographs give the size, without them X keeps its own.
+        pairs: from `ktb.datasets.pairing.match`; RGB images give the size, without them X keeps its own.
         inputs: see `encode_file`.
         running: how; errors as `ktb.batch.runner.run_batch`.
     """

@@ -38,7 +38,7 @@ KINDS: Mapping[Branches, Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    """A photograph that waits for the network, without its pair if X is yet to be estimated."""
+    """An RGB image that waits for the network, without its pair if X is yet to be estimated."""
 
     photo: np.ndarray
     network_hw: tuple[int, int]
@@ -73,9 +73,9 @@ def predict_pairs(
     """Segment every pair and write labels/NAME.png, masks/NAME.png, overlays/NAME.png and results.jsonl.
 
     Args:
-        pairs: from `ktb.datasets.pairing.match`; without X they run on the photograph alone.
+        pairs: from `ktb.datasets.pairing.match`; without X they run on the RGB image alone.
         options: what is known about X, of all pairs.
-        estimate: such as `ktb.inputs.depth_estimation.DepthEstimator`, makes X from the photograph.
+        estimate: such as `ktb.inputs.depth_estimation.DepthEstimator`, makes X from the RGB image.
         branches: "all" adds labels_rgb, labels_x, masks_rgb and masks_x.
         settings: more that the results depend on, such as the checkpoint's file.
         running: how; errors as `ktb.batch.runner.run_batch`.

@@ -56,7 +56,7 @@ class Frames:
         names = [name for name in found["rgb"] if name in found["x"] and name in found["label"]]
         if not names:
             raise ValueError(
-                f"no photograph of {self.rgb} has an X file in {self.x} and labels in {self.labels} of its "
+                f"no RGB image of {self.rgb} has an X file in {self.x} and labels in {self.labels} of its "
                 f"name."
             )
         return [{kind: str(files[name]) for kind, files in found.items()} for name in names[: self.most]]

@@ -1,9 +1,10 @@
 """Adapter files: what training added to a pretrained backbone, less than a tenth of a large model's file.
 
-safetensors with every tensor that is not the pretrained network's own (`ktb.modeling.parameter_groups.is_pretrained`): X
-embedding, adapters, prompts, fusion, heads, their statistics, and the output norms. The metadata has the
-format "ktb-adapter-1", configuration and card as in whole files, and `backbone`: the pretrained network's
-`name` in timm, null where timm has none of these widths, and the `sha256` of its tensors (`frozen_sha256`).
+safetensors with every tensor that is not the pretrained network's own
+(`ktb.modeling.parameter_groups.is_pretrained`): X embedding, adapters, prompts, fusion, heads, their
+statistics, and the output norms. The metadata has the format "ktb-adapter-1", configuration and card as in
+whole files, and `backbone`: the pretrained network's `name` in timm, null where timm has none of these
+widths, and the `sha256` of its tensors (`frozen_sha256`).
 """
 
 from __future__ import annotations

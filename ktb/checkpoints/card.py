@@ -32,7 +32,7 @@ CITATION = (
 UNKNOWN_LICENSE = "unknown"
 LIMITS = (
     "Not stated by its maker. It knows only the classes below, and scenes and sensors like those of its "
-    "training; confidences are not calibrated. Measure it on your own data before you rely on it; not for "
+    "training; confidences are not calibrated. Measure it on your custom dataset before you rely on it; not for "
     "safety decisions."
 )
 
@@ -58,7 +58,7 @@ def hub_readme(
     sections = [
         f"---\n{front.to_yaml()}\n---",
         f"# {_text(config.name)}",
-        f"RGB+X semantic segmentation after *Keep the Balance* (Cai et al., CVPR 2025): a photograph and "
+        f"RGB+X semantic segmentation after *Keep the Balance* (Cai et al., CVPR 2025): an RGB image and "
         f"{_X_IS[config.inputs.modality]} go in; the masks of three heads (fused, RGB alone, X alone) come "
         f"out, with the sparse attention that fused the two.",
         "\n".join(_facts(config, file_format, parameters)),

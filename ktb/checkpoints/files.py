@@ -135,7 +135,8 @@ def load_strict(
     """Copy a file's tensors into the network, or into the part of it whose names `part` accepts.
 
     Raises:
-        ValueError: naming tensors that are missing, left over, misshapen, of another kind or not finite.
+        ValueError: naming tensors that are missing, left over, of another shape, of another kind or not
+            finite.
     """
     what = f"the tensors of {path.name}"
     own = {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if part(name)}

@@ -22,7 +22,7 @@ RgbPlace = Annotated[
     typer.Option(
         "--rgb-dir",
         metavar="PLACE",
-        help="Photographs: a folder, a glob, or a pattern such as 'photos/{name}_rgb.png'.",
+        help="RGB images: a folder, a glob, or a pattern such as 'photos/{name}_rgb.png'.",
         rich_help_panel=MANY,
     ),
 ]

@@ -36,7 +36,7 @@ def bench(
         typer.Option(metavar="FILE.py", help="Whose make(model) gives a forward to compare everything with."),
     ] = None,
     rgb: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Photographs.", rich_help_panel=_SCORED)
+        str | None, typer.Option(metavar="PLACE", help="RGB images.", rich_help_panel=_SCORED)
     ] = None,
     x: Annotated[str | None, typer.Option(metavar="PLACE", help="X.", rich_help_panel=_SCORED)] = None,
     labels: Annotated[

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktb.cli.batch import Resume, Workers, find_pairs, shown, print_outcome
+from ktb.cli.batch import Resume, Workers, find_pairs, print_outcome, shown
 from ktb.cli.models import located
 from ktb.cli.options import XFlags, echo_warnings, require_none, require_one
 
 if TYPE_CHECKING:
     from ktb.config import InputConfig
-    from ktb.inputs import XOptions, EncodedX
+    from ktb.inputs import EncodedX, XOptions
     from ktb.outputs.x_image import Format
 
 _FOR = "What the image is for"
@@ -56,7 +56,7 @@ def encode(
     ] = None,
     rgb: Annotated[
         Path | None,
-        typer.Option(help="The photograph: X is brought to its size.", rich_help_panel=_FOR),
+        typer.Option(help="The RGB image: X is brought to its size.", rich_help_panel=_FOR),
     ] = None,
     x_dir: Annotated[
         list[str] | None,
@@ -69,7 +69,7 @@ def encode(
     ] = None,
     rgb_dir: Annotated[
         str | None,
-        typer.Option(metavar="PLACE", help="Their photographs, for the size.", rich_help_panel=_MANY),
+        typer.Option(metavar="PLACE", help="Their RGB images, for the size.", rich_help_panel=_MANY),
     ] = None,
     out_dir: Annotated[
         Path | None,

@@ -29,7 +29,7 @@ PrecisionFlag = Annotated[
     typer.Option(help="bfloat16 is faster where the processor or card has it.", rich_help_panel=_SPEED),
 ]
 _ABOUT_X = "What X is, where the guess would be wrong"
-_ALIGNMENT = "How X lies on the photograph"
+_ALIGNMENT = "How X lies on the RGB image"
 
 
 def _said(text: str, metavar: str, *names: str, panel: str = _ABOUT_X) -> Any:
@@ -73,7 +73,7 @@ class XFlags:
     align: Annotated[
         Path | None,
         _said(
-            "A 2 x 3 or 3 x 3 matrix from X's pixels to the photograph's, or both cameras: JSON, npy, txt.",
+            "A 2 x 3 or 3 x 3 matrix from X's pixels to the RGB image's, or both cameras: JSON, npy, txt.",
             "FILE",
             panel=_ALIGNMENT,
         ),

@@ -14,8 +14,8 @@ from ktb.cli.batch import (
     Workers,
     XPlaces,
     find_pairs,
-    shown,
     print_outcome,
+    shown,
 )
 from ktb.cli.models import located
 from ktb.cli.options import (
@@ -40,7 +40,7 @@ _ALSO = "Also write, of one pair"
 
 def predict(
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    rgb: Annotated[Path | None, typer.Option(help="The photograph.")] = None,
+    rgb: Annotated[Path | None, typer.Option(help="The RGB image.")] = None,
     x: Annotated[
         list[Path] | None,
         typer.Option(help="The X input; four times for the pictures behind a polarizer at 0, 45, 90, 135."),
@@ -58,13 +58,13 @@ def predict(
         str | None, typer.Option(help="cpu, cuda, cuda:1, ...; by default cpu, under a launcher a card each.")
     ] = None,
     no_x: Annotated[
-        bool, typer.Option("--no-x", help="Run on the photograph alone.", rich_help_panel=_ESTIMATE)
+        bool, typer.Option("--no-x", help="Run on the RGB image alone.", rich_help_panel=_ESTIMATE)
     ] = False,
     estimate_depth: Annotated[
         bool,
         typer.Option(
             "--estimate-depth",
-            help="Let a network estimate depth from the photograph; needs transformers.",
+            help="Let a network estimate depth from the RGB image; needs transformers.",
             rich_help_panel=_ESTIMATE,
         ),
     ] = False,
@@ -109,14 +109,14 @@ def predict(
 
     Without an X input: --no-x or --estimate-depth in place of --x or --x-dir.
     """
-    require_one({"--rgb": rgb is not None, "--rgb-dir": rgb_dir is not None}, "the photographs")
+    require_one({"--rgb": rgb is not None, "--rgb-dir": rgb_dir is not None}, "the RGB images")
     x_flag, other = ("--x", "--x-dir") if rgb_dir is None else ("--x-dir", "--x")
     given = {
         x_flag: bool(x if rgb_dir is None else x_dir),
         "--no-x": no_x,
         "--estimate-depth": estimate_depth,
     }
-    require_none({other: bool(x_dir if rgb_dir is None else x)}, f"the photographs call for {x_flag} here")
+    require_none({other: bool(x_dir if rgb_dir is None else x)}, f"the RGB images call for {x_flag} here")
     require_one(given, "X")
     require_none({"--depth-model": depth_model is not None and not estimate_depth}, "needs --estimate-depth")
     also = {"--report": report, "--figure": figure is not None, "--arrays": arrays}

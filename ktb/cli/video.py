@@ -23,7 +23,7 @@ def sequence(
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
     x: Annotated[str | None, typer.Option(metavar="PLACE_OR_VIDEO", help="X, likewise.")] = None,
-    no_x: Annotated[bool, typer.Option("--no-x", help="Run on the photographs alone.")] = False,
+    no_x: Annotated[bool, typer.Option("--no-x", help="Run on the RGB images alone.")] = False,
     model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
@@ -37,7 +37,7 @@ def sequence(
             help="From left to right, of: photo, x, overlay, mask, balance.",
         ),
     ] = "overlay,mask,balance",
-    opacity: Annotated[float, typer.Option(help="Of the mask over the photograph, 0 to 1.")] = 0.6,
+    opacity: Annotated[float, typer.Option(help="Of the mask over the RGB image, 0 to 1.")] = 0.6,
     container: Annotated[
         Literal["webm", "mp4"],
         typer.Option(help="webm (VP8) plays in browsers, mp4 (MPEG-4 part 2) in players and editors."),
@@ -53,7 +53,7 @@ def sequence(
 
     Two videos: sequence --rgb day.mp4 --x thermal.mp4 --out result
 
-    The photographs alone: --no-x in place of --x. A zip archive as --rgb holds both: a folder rgb and a
+    The RGB images alone: --no-x in place of --x. A zip archive as --rgb holds both: a folder rgb and a
     folder x. Ctrl-C stops: what was done is a playable video and a complete table.
     """
     is_zip = rgb.lower().endswith(".zip")

@@ -50,7 +50,7 @@ from PIL import Image
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
 from ktb.datasets.pairing import ARRAYS, PICTURES, WILD, X_FILES, scan
 from ktb.datasets.schema import class_labels, read_keys
-from ktb.inputs import RawX, XOptions, EncodedX, encode_x, read_x
+from ktb.inputs import EncodedX, RawX, XOptions, encode_x, read_x
 from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
 from ktb.inputs.encoders.thermal import thermal_of
 from ktb.inputs.readers.stills import PICTURE_FORMATS
@@ -72,9 +72,9 @@ class CustomPair(NamedTuple):
 class CustomDataset:
     """The data that a YAML file describes.
 
-    Attributes: `file`, `keys` (CustomDatasetSchema), `name`, `root`, `labels` (ktb.labels.DatasetLabels), `splits`.
-    Every mistake in the file, or in what it names, raises ValueError with the file, the key and the remedy.
-    `root` may be given to use another folder than the file says.
+    Attributes: `file`, `keys` (CustomDatasetSchema), `name`, `root`, `labels` (ktb.labels.DatasetLabels),
+    `splits`. Every mistake in the file, or in what it names, raises ValueError with the file, the key and
+    the remedy. `root` may be given to use another folder than the file says.
     """
 
     def __init__(self, file: str | Path, root: str | Path | None = None):

@@ -91,7 +91,7 @@ def match(
     """Pair the files of several places by their names.
 
     Args:
-        rgb: place of the photographs as `scan` takes it, or None.
+        rgb: place of the RGB images as `scan` takes it, or None.
         x: places of the X files; several if an X input consists of several files.
         without: folders of results, whose files are no inputs.
         root: what relative places are relative to; the working directory by default.
@@ -102,7 +102,7 @@ def match(
     root = Path() if root is None else root
     if rgb in x:
         raise ValueError(
-            f"photographs and X are both looked for in '{rgb}'; tell them apart by patterns, such as "
+            f"RGB images and X are both looked for in '{rgb}'; tell them apart by patterns, such as "
             "'{name}_rgb.*' and '{name}_depth.*' below it"
         )
     places = [(rgb, PICTURES)] * (rgb is not None) + [(place, X_FILES) for place in x]

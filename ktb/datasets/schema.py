@@ -1,5 +1,5 @@
-"""The keys of the YAML file that describes own data (`ktb.datasets.custom`), and the messages for wrong
-ones.
+"""The keys of the YAML file that describes a custom dataset (`ktb.datasets.custom`), and the messages for
+wrong ones.
 """
 
 import re

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # torch takes more than a second to import
 
 Branch = Literal["fused", "rgb", "x"]
 Drop = Literal["rgb", "x"]
-"""A sensor that is switched off."""
+"""A sensor that is ablated."""
 
 
 def _neighbours(position: int, size: int, source: int) -> tuple[tuple[int, float], tuple[int, float]]:
@@ -66,7 +66,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network said about one pair, at the photograph's own size.
+    """What the network said about one pair, at the RGB image's own size.
 
     Attributes:
         model: name of the checkpoint.
@@ -98,14 +98,14 @@ class Prediction:
     precision: str = "float32"
 
     def probabilities_at(self, y: int, x: int) -> dict[Branch, np.ndarray]:
-        """The K class probabilities of each branch at a pixel of the photograph, (K,) float32.
+        """The K class probabilities of each branch at a pixel of the RGB image, (K,) float32.
 
         Raises:
-            ValueError: for a pixel outside the photograph.
+            ValueError: for a pixel outside the RGB image.
         """
         height, width = self.labels["fused"].shape
         if not (0 <= y < height and 0 <= x < width):
-            raise ValueError(f"pixel ({y}, {x}) is outside the photograph of {height} x {width} pixels")
+            raise ValueError(f"pixel ({y}, {x}) is outside the RGB image of {height} x {width} pixels")
         # Upsampled twice, as the network and the predictor do.
         return {
             branch: read_bilinear(logits[0], (y, x), self.network_hw, (height, width)).softmax(dim=0).numpy()

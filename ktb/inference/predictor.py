@@ -27,7 +27,7 @@ from ktb.inference.preprocess import (
 )
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName, make_runtime
 from ktb.inference.runtimes.eager import autocast
-from ktb.inputs import AUTO, EventStream, RawX, XOptions, EncodedX, encode_x, missing_x
+from ktb.inputs import AUTO, EncodedX, EventStream, RawX, XOptions, encode_x, missing_x
 from ktb.inputs.limits import MIN_SIDE
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
@@ -35,17 +35,17 @@ from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forwar
 Tile = int | Literal["auto"] | None
 T = TypeVar("T")
 NO_X = (
-    "X was switched off (zero tokens in its stream): this result comes from the photograph alone. The X head "
+    "X was ablated (zero tokens in its stream): this result comes from the RGB image alone. The X head "
     "has only what the prompts pass to it from there."
 )
 NO_RGB = (
-    "The photograph was switched off (zero tokens in its stream): this result comes from X alone. The RGB "
+    "The RGB image was ablated (zero tokens in its stream): this result comes from X alone. The RGB "
     "head has only what the prompts pass to it from there."
 )
 
 
 class Predictor:
-    """Runs one model on photographs and X inputs of any size.
+    """Runs one model on RGB images and X inputs of any size.
 
     Args:
         model: from `ktb.load_model`; it stays on its device. It may be in training mode: the predictor
@@ -103,9 +103,9 @@ class Predictor:
         """Segment one pair.
 
         Args:
-            rgb: (H, W, 3) uint8 photograph.
+            rgb: (H, W, 3) uint8 RGB image.
             x: what `ktb.read_x` gave, an array, an event stream, or what `read` made of one of them; None
-                runs on the photograph alone, with zero tokens in the X stream.
+                runs on the RGB image alone, with zero tokens in the X stream.
             options: what is known about X; not used if x was read already.
             trace: keep what the fusion did.
             drop: switch "rgb" or "x" off: zero tokens in its stream, as in masked-modality training. The
@@ -141,8 +141,8 @@ class Predictor:
         reading = x if isinstance(x, EncodedX) else self.read(x, rgb.shape[:2], options)
         if reading.image.shape[:2] != rgb.shape[:2]:
             raise ValueError(
-                f"X was read for a photograph of {reading.image.shape[:2]} (height, width), but this one is "
-                f"{rgb.shape[:2]}; read X again for this photograph."
+                f"X was read for an RGB image of {reading.image.shape[:2]} (height, width), but this one is "
+                f"{rgb.shape[:2]}; read X again for this RGB image."
             )
         reading = self._without(drop, reading)
         inputs = self.network_inputs(rgb, reading, self.network_size(rgb.shape[:2]))
@@ -156,7 +156,7 @@ class Predictor:
         return [KTBOutput(**logits, runtime=output.runtime) for logits in each]
 
     def finish(self, prepared: Prepared, output: KTBOutput, seconds: float) -> Prediction:
-        """What the network said, at the photograph's size; `seconds` that the network took."""
+        """What the network said, at the RGB image's size; `seconds` that the network took."""
         started = time.perf_counter()
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
         logits = [getattr(output, branch).float() for branch in BRANCHES]
@@ -201,12 +201,12 @@ class Predictor:
 
     def _computed(self, compute: Callable[[], T], network_hw: tuple[int, int]) -> T:
         """What `compute` gives on this model; OutOfMemory, with what helps, if there is too little for it."""
-        remedy = "Make the photograph smaller."
+        remedy = "Make the RGB image smaller."
         if self.tile is None:
-            remedy = "Make the photograph smaller; the command line can run it in tiles (--tile)."
+            remedy = "Make the RGB image smaller; the command line can run it in tiles (--tile)."
         elif self.tile > MIN_TILE:
             smaller = max(MIN_TILE, min(self.tile, *network_hw) // 2)
-            remedy = f"Make the photograph smaller, or its tiles (tile={smaller}, --tile {smaller})."
+            remedy = f"Make the RGB image smaller, or its tiles (tile={smaller}, --tile {smaller})."
         with self.evaluating():
             return with_enough_memory(compute, network_hw, self._device, remedy)
 
@@ -216,7 +216,7 @@ class Predictor:
         size_hw: tuple[int, int] | None = None,
         options: XOptions = AUTO,
     ) -> EncodedX:
-        """What the network gets of an X input, at the photograph's size (height, width) or X's own.
+        """What the network gets of an X input, at the RGB image's size (height, width) or X's own.
 
         Raises:
             ValueError: as `ktb.inputs.encode_x`, or for no X without a size.
@@ -225,7 +225,7 @@ class Predictor:
         if x is not None:
             return encode_x(x, inputs, size_hw, options)
         if size_hw is None:
-            raise ValueError("without X the size of the photograph is needed; give size_hw")
+            raise ValueError("without X the size of the RGB image is needed; give size_hw")
         return missing_x(inputs, size_hw)
 
     def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
@@ -239,7 +239,7 @@ class Predictor:
     def network_inputs(
         self, rgb: np.ndarray, reading: EncodedX, network_hw: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """What `KTB.forward` takes of a photograph and its X: (1, 3, H, W) float each, on the device.
+        """What `KTB.forward` takes of an RGB image and its X: (1, 3, H, W) float each, on the device.
 
         Raises:
             OutOfMemory: there is too little for them.
@@ -256,7 +256,7 @@ class Predictor:
         return next(self.model.parameters()).device
 
     def _without(self, drop: Drop | None, reading: EncodedX) -> EncodedX:
-        """The reading of a run with a sensor switched off, which says so."""
+        """The reading of a run with a sensor ablated, which says so."""
         if drop is None:
             return reading
         if drop not in get_args(Drop):
@@ -267,7 +267,7 @@ class Predictor:
             missing = missing_x(self.model.config.inputs, reading.image.shape[:2])
             return replace(missing, warnings=(*reading.warnings, NO_X))
         if drop == "rgb":
-            raise ValueError("there is no X: without the photograph nothing would be left to see")
+            raise ValueError("there is no X: without the RGB image nothing would be left to see")
         return reading
 
     @torch.inference_mode()

@@ -16,7 +16,7 @@ from ktb.modeling.tiling import SIZE_MULTIPLE
 
 MAX_ASPECT = 16  # a longer strip would become a huge image once its shorter side fits the network
 MAX_NETWORK_PIXELS = 3840 * 2176  # in one pass
-MAX_TILED_PIXELS = MAX_PIXELS + 2**20  # a photograph at its own size, rounded up
+MAX_TILED_PIXELS = MAX_PIXELS + 2**20  # an RGB image at its own size, rounded up
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +24,10 @@ class Prepared:
     """A pair that is ready for the network.
 
     Attributes:
-        size_hw: of the photograph.
+        size_hw: of the RGB image.
         reading: of X.
         rgb, modal_x: (1, 3, H, W) as `Predictor.network_inputs` makes them.
-        without_rgb: the photograph is switched off.
+        without_rgb: the RGB image is ablated.
         seconds: that it took.
     """
 
@@ -63,7 +63,7 @@ def fitting_size(size_hw: tuple[int, int], short_side: int | None, max_pixels: i
     if is_strip or height * width > max_pixels:
         remedy = "" if max_pixels > MAX_NETWORK_PIXELS else ", or set a tile"
         raise ValueError(
-            f"the photograph is {size_hw[1]} x {size_hw[0]} pixels and would be {width} x {height} in "
+            f"the RGB image is {size_hw[1]} x {size_hw[0]} pixels and would be {width} x {height} in "
             f"the network, which is too much. Crop it to at most {MAX_ASPECT}:1, or choose a smaller "
             f"short_side{remedy}."
         )
@@ -97,16 +97,16 @@ def to_network(image: np.ndarray, size_hw: tuple[int, int], device: torch.device
 
 
 def check_rgb(rgb: np.ndarray) -> None:
-    """Refuse anything but an (H, W, 3) uint8 photograph within the limits (ValueError)."""
+    """Refuse anything but an (H, W, 3) uint8 RGB image within the limits (ValueError)."""
     if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         found = f"shape {rgb.shape}, dtype {rgb.dtype}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise ValueError(
-            f"the photograph is {found}; give an (H, W, 3) uint8 array in RGB order "
+            f"the RGB image is {found}; give an (H, W, 3) uint8 array in RGB order "
             f"(ktb.read_image_rgb reads files)."
         )
     height, width = rgb.shape[:2]
     if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
         raise ValueError(
-            f"the photograph is {width} x {height} pixels; each side needs {MIN_SIDE} to {MAX_SIDE}, and at "
+            f"the RGB image is {width} x {height} pixels; each side needs {MIN_SIDE} to {MAX_SIDE}, and at "
             f"most {MAX_PIXELS:,} pixels in all. Resize it."
         )

@@ -1,7 +1,7 @@
-"""Depth estimated from the photograph by Depth Anything V2 Small, for visitors who have no depth camera.
+"""Depth estimated from the RGB image by Depth Anything V2 Small, for visitors who have no depth camera.
 
 Needs the optional package `transformers`, and the weights in its cache or a network to fetch them. An
-estimate is marked as such wherever it appears: it holds nothing that the photograph does not hold.
+estimate is marked as such wherever it appears: it holds nothing that the RGB image does not hold.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class DepthEstimator:
         self.device = device
 
     def __call__(self, rgb: np.ndarray) -> RawX:
-        """Depth in metres, (H, W) float32, of a photograph (H, W, 3) uint8; its origin is "estimated"."""
+        """Depth in metres, (H, W) float32, of an RGB image (H, W, 3) uint8; its origin is "estimated"."""
         import torch
 
         with torch.inference_mode():
@@ -83,12 +83,12 @@ class DepthEstimator:
         short = Path(self.name).name
         return RawX(
             values if is_metric else metres_from_inverse(values, near, far),
-            "estimated from the photograph",
+            "estimated from the RGB image",
             f"depth estimated by {short}",
             facts={"estimated by": short, "scale": scale},
             notes=(
-                f"The depth is ESTIMATED from the photograph by {short}, not measured: it adds nothing that "
-                "the photograph does not show.",
+                f"The depth is ESTIMATED from the RGB image by {short}, not measured: it adds nothing that "
+                "the RGB image does not show.",
             ),
             origin="estimated",
         )

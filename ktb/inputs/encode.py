@@ -1,4 +1,4 @@
-"""A raw X input -> what a checkpoint's X stream gets, at the photograph's size, and what to tell the user."""
+"""A raw X input -> what a checkpoint's X stream gets, at the RGB image's size, and what to tell the user."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from ktb.visualize import scalar_to_colors
 
 @dataclass(frozen=True, eq=False)
 class EncodedX:
-    """An X input at the size of the photograph.
+    """An X input at the size of the RGB image.
 
     Attributes:
         image: (H, W, 3) float32, what the network gets before its normalisation; 0..1 (aolp -1..1).
@@ -32,7 +32,7 @@ class EncodedX:
         facts: title -> text for display: file, format, unit, range, holes, ...
         histogram: of the physical values, None if there are none.
         holes: (H, W) bool where nothing was measured, None if there is no such place.
-        depth: its metres at the photograph's size, its figures as measured at its own size; None if no depth.
+        depth: its metres at the RGB image's size, its figures as measured at its own size; None if no depth.
         warnings: sentences that every interface shows.
         origin: "measured", "estimated" by a network, or "missing": the network runs without X.
     """
@@ -61,7 +61,7 @@ def encode_x(
     Args:
         x: from `ktb.inputs.read_x`, or an array, or a stream.
         inputs: of the checkpoint: its encoder and the encoder's options.
-        size_hw: height and width of the photograph; by default X's own size, or the calibration's.
+        size_hw: height and width of the RGB image; by default X's own size, or the calibration's.
         options: what the user says about X.
 
     Raises:
@@ -130,7 +130,7 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> EncodedX:
         holes=None,
         depth=None,
         warnings=(
-            "There is no X: this result comes from the photograph alone. The X head has only what the "
+            "There is no X: this result comes from the RGB image alone. The X head has only what the "
             "prompts pass to it from there.",
         ),
         origin="missing",

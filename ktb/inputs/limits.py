@@ -53,7 +53,7 @@ MAX_SEQUENCE_BYTES = 8 * 2**30
 MAX_SEQUENCE_FRAMES = 2000
 """That the page runs of one recording; the command line has no such limit."""
 MAX_SEQUENCE_PIXELS = 4_000_000_000
-"""Of all photographs that the page runs of one recording: 2000 of 1920 x 1080."""
+"""Of all RGB images that the page runs of one recording: 2000 of 1920 x 1080."""
 
 
 class InputError(ValueError):

@@ -33,9 +33,9 @@ class XOptions:
         window_ms: (start, end) of the events used, in milliseconds from the first event.
         columns: order of an event table, such as "txyp"; time_unit: "s", "ms", "us" or "ns".
         sensor_hw: height and width of the event sensor.
-        matrix: 2 x 3 or 3 x 3, takes pixel positions (x, y, 1) of X to those of the photograph, pixel centres
+        matrix: 2 x 3 or 3 x 3, takes pixel positions (x, y, 1) of X to those of the RGB image, pixel centres
             at whole numbers; kept as 3 x 3 nested tuples with 1 at the lower right.
-        calibration: both cameras, to register depth to the photograph; instead of a matrix.
+        calibration: both cameras, to register depth to the RGB image; instead of a matrix.
 
     Raises InputError for a value of the wrong kind, or for both a matrix and a calibration.
     """

@@ -28,7 +28,7 @@ class RawX:
         name: of the file, for messages.
         facts: what else was found, title -> text, such as {"columns": "t x y polarity"}.
         notes: sentences that a user should see, such as what was left out.
-        origin: "estimated" if a network made it from the photograph, "missing" if there is no X.
+        origin: "estimated" if a network made it from the RGB image, "missing" if there is no X.
     """
 
     data: np.ndarray | EventStream

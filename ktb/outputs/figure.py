@@ -52,10 +52,10 @@ def figure_bytes(
     dpi: int = 200,
     inspection: Inspection | None = None,
 ) -> bytes:
-    """The figure as a file: photograph, X, the three masks, classes, balance maps, caption.
+    """The figure as a file: RGB image, X, the three masks, classes, balance maps, caption.
 
     Args:
-        rgb: (H, W, 3) uint8, the photograph of the prediction.
+        rgb: (H, W, 3) uint8, the RGB image of the prediction.
         head: whose balance is drawn at every level; None for the mean over the heads.
         dpi: of a PNG, 50..600; 200 gives a width of 2,000 pixels.
         inspection: of this prediction, to share what it has computed already.
@@ -64,7 +64,7 @@ def figure_bytes(
         The file's contents; equal for equal predictions, and without a date.
 
     Raises:
-        ValueError: for another kind, a dpi out of range, a head that a level lacks, or a photograph of
+        ValueError: for another kind, a dpi out of range, a head that a level lacks, or an RGB image of
             another size.
     """
     if kind not in get_args(FigureFormat):
@@ -73,8 +73,8 @@ def figure_bytes(
         raise ValueError(f"dpi {dpi!r}: give a whole number from {MIN_DPI} to {MAX_DPI}")
     if rgb.shape[:2] != prediction.labels["fused"].shape:
         raise ValueError(
-            f"the photograph is {rgb.shape[:2]} (height, width), the prediction "
-            f"{prediction.labels['fused'].shape}; give the photograph that the prediction was made from"
+            f"the RGB image is {rgb.shape[:2]} (height, width), the prediction "
+            f"{prediction.labels['fused'].shape}; give the RGB image that the prediction was made from"
         )
     if prediction.trace and inspection is None:
         inspection = Inspection(prediction)
@@ -100,8 +100,7 @@ def caption(
     (height, width), (inner_h, inner_w) = prediction.labels["fused"].shape, prediction.network_hw
     reading = prediction.x
     said = [
-        f"Checkpoint {prediction.model}. Photograph {width} × {height} pixels, network {inner_w} × "
-        f"{inner_h}.",
+        f"Checkpoint {prediction.model}. RGB image {width} × {height} pixels, network {inner_w} × {inner_h}.",
         f"X ({reading.modality}, {reading.origin}): {reading.summary.rstrip('.')}.",
         "Mask shares are of the pixels of the fused mask.",
     ]
@@ -158,7 +157,7 @@ def _draw(
     x_title = "X: none" if prediction.x.origin == "missing" else f"X: {prediction.x.modality}"
     if prediction.x.origin == "estimated":
         x_title += ", ESTIMATED"
-    first = [(rgb, "Photograph"), (prediction.x.preview, x_title), (masks["fused"], "Fused mask")]
+    first = [(rgb, "RGB image"), (prediction.x.preview, x_title), (masks["fused"], "Fused mask")]
     others = [(masks[branch], HEADS[branch]) for branch in ("rgb", "x")]
     for index, (image, title) in enumerate(first):
         panel = axes(MARGIN + index * (third + GAP), MARGIN + TITLE, third, tall)
@@ -231,7 +230,7 @@ def _color_bar(panel: Axes, half: float) -> None:
     extent = (low, high, 0, 1)
     panel.imshow(np.linspace(0, 1, 255)[None], cmap=ListedColormap(ramp), extent=extent, aspect="auto")
     panel.set_yticks([])
-    labels = [f"{low:.2f}  photograph", "0.50  balanced", f"X  {high:.2f}"]
+    labels = [f"{low:.2f}  RGB image", "0.50  balanced", f"X  {high:.2f}"]
     panel.set_xticks([low, 0.5, high], labels, fontsize=7)
     panel.tick_params(length=2, width=0.5, color=SOFT)
     for spine in panel.spines.values():

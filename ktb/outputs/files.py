@@ -60,7 +60,7 @@ def result_files(
     """Name → contents of every file that a result consists of, or of those named.
 
     `labels_BRANCH.png` are indexed PNGs whose pixel values are class indices, `mask_BRANCH.png` show the
-    same in colour, `overlay.png` the fused mask over the photograph, `x.png` what was given as X, as people
+    same in colour, `overlay.png` the fused mask over the RGB image, `x.png` what was given as X, as people
     see it, `prediction.json` the class tables. Every picture says in its text which checkpoint made it, and
     whether X was measured; overlay and `x.png` show it if X was not.
     """

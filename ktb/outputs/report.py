@@ -79,7 +79,7 @@ def report_html(
     """The report of one run.
 
     Args:
-        rgb: (H, W, 3) uint8, the photograph of the prediction.
+        rgb: (H, W, 3) uint8, the RGB image of the prediction.
         card: of the checkpoint; its plain lines are shown.
         settings: what was set for the run, shown as JSON.
         inspection: of this prediction, to share what it has computed already.
@@ -93,7 +93,7 @@ def report_html(
     name = html.escape(prediction.model)
     parts = [
         f"<header><h1>Segmentation by {name}</h1>"
-        f'<p class="soft">A photograph and X, segmented by KTB: {width} × {height} pixels, in the network '
+        f'<p class="soft">An RGB image and X, segmented by KTB: {width} × {height} pixels, in the network '
         f"{inner_w} × {inner_h}, {prediction.seconds:.2f} s on {html.escape(prediction.device)}.</p>"
         f"{_notes(prediction.x.warnings)}</header>",
         _section("What went in", _inputs(rgb, prediction)),
@@ -118,9 +118,9 @@ def report_html(
 
 def _inputs(rgb: np.ndarray, prediction: Prediction) -> str:
     reading = prediction.x
-    photo = _figure(_photo(rgb, "photograph"), "Photograph", f"{rgb.shape[1]} × {rgb.shape[0]}")
+    photo = _figure(_photo(rgb, "RGB image"), "RGB image", f"{rgb.shape[1]} × {rgb.shape[0]}")
     if reading.origin == "missing":
-        alone = "There was no X: the network ran on the photograph alone, with zero tokens in its place."
+        alone = "There was no X: the network ran on the RGB image alone, with zero tokens in its place."
         return f'<div class="grid two">{photo}</div><p>{alone}</p>'
     preview = tagged(_smaller(reading.preview), reading.origin)
     x = _figure(_photo(preview, "X as it was read"), f"X: {reading.modality}", reading.summary)
@@ -131,7 +131,7 @@ def _inputs(rgb: np.ndarray, prediction: Prediction) -> str:
 def _result(rgb: np.ndarray, prediction: Prediction) -> str:
     mask = prediction.colors("fused")
     blended = tagged(_smaller(overlay(rgb, mask, OVERLAY_OPACITY)), prediction.x.origin)
-    over = _figure(_mask(blended, "fused mask over the photograph", prediction), "Over the photograph", "")
+    over = _figure(_mask(blended, "fused mask over the RGB image", prediction), "Over the RGB image", "")
     plain = _mask(_smaller(mask, smooth=False), "fused mask", prediction)
     return f'<div class="grid two">{over}{_figure(plain, "Fused mask", "colours: see Classes")}</div>'
 
@@ -142,11 +142,11 @@ def _branches(prediction: Prediction) -> str:
         share = float(np.mean(prediction.labels[branch] == prediction.labels["fused"]))
         note = "the answer" if branch == "fused" else f"{percent(share)} of the pixels as fused"
         if branch == "x" and prediction.x.origin == "missing":
-            note = "there was no X: it saw zero tokens and hints from the photograph only"
+            note = "there was no X: it saw zero tokens and hints from the RGB image only"
         image = _mask(_smaller(prediction.colors(branch), smooth=False), f"{branch} mask", prediction)
         figures.append(_figure(image, HEADS[branch], note))
     hint = (
-        "The heads of the photograph and of X each see one stream, but the prompts pass hints between the "
+        "The heads of the RGB image and of X each see one stream, but the prompts pass hints between the "
         "streams: a head's mask is not what the network would say without the other sensor."
     )
     return f'<div class="grid three">{"".join(figures)}</div><p class="soft">{hint}</p>'
@@ -173,7 +173,7 @@ def _fusion(prediction: Prediction, inspection: Inspection | None) -> str:
     ramp = np.repeat(scalar_to_colors(np.linspace(0, 1, 255), 0, 1, "diverging")[None], 4, axis=0)
     bar = (
         f'<div class="bar">{_img(png_bytes(ramp, prediction.model), "png", "colour scale", ramp)}'
-        f"<div><span>{0.5 - half:.2f} photograph</span><span>0.50</span><span>X {0.5 + half:.2f}</span>"
+        f"<div><span>{0.5 - half:.2f} RGB image</span><span>0.50</span><span>X {0.5 + half:.2f}</span>"
         "</div></div>"
     )
     hint = (

@@ -56,7 +56,7 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def device_of(rank: Rank, environment: Mapping[str, str] = os.environ) -> str:
-    """Where a rank computes unless told otherwise: a graphics card each under a launcher, else the CPU."""
+    """Where a rank computes unless told otherwise: a GPU each under a launcher, else the CPU."""
     import torch
 
     is_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
@@ -65,7 +65,7 @@ def device_of(rank: Rank, environment: Mapping[str, str] = os.environ) -> str:
     cards = torch.cuda.device_count()
     if rank.local >= cards:
         raise ValueError(
-            f"process {rank.local} of this machine has no graphics card of its own ({cards} are here); start "
+            f"process {rank.local} of this machine has no GPU of its own ({cards} are here); start "
             "as many processes as there are, or give --device"
         )
     return f"cuda:{rank.local}"

@@ -18,26 +18,26 @@ Container = Literal["webm", "mp4"]
 PANEL_SIDES = (320, 640)
 """The longer side of a view, at least and at most."""
 VIEWS: dict[str, str] = {
-    "photo": "photograph",
+    "photo": "RGB image",
     "x": "X",
-    "overlay": "photograph and fused mask",
+    "overlay": "RGB image and fused mask",
     "mask": "fused mask",
-    "balance": "balance: blue photograph, orange X",
+    "balance": "balance: blue RGB image, orange X",
 }
 CODECS: dict[str, str] = {"webm": "VP80", "mp4": "mp4v"}
 """Browsers play VP8 in WebM; OpenCV's wheels have no H.264, and browsers do not play MPEG-4 part 2."""
 _PAPER, _INK, _FAILED = (24, 24, 28), (226, 226, 230), (255, 190, 110)
 _FONT, _LINE = 13, 20
-_DEFAULT_HW = (480, 640)  # of a recording whose first photograph cannot be read
+_DEFAULT_HW = (480, 640)  # of a recording whose first RGB image cannot be read
 
 
 class Composer:
-    """Draws frames on a canvas whose size the first photograph decides; others are fitted into it.
+    """Draws frames on a canvas whose size the first RGB image decides; others are fitted into it.
 
     Args:
         layout: keys of VIEWS, from left to right.
         checkpoint: is written below the views.
-        opacity: of the mask over the photograph, 0..1.
+        opacity: of the mask over the RGB image, 0..1.
     """
 
     def __init__(self, layout: Sequence[View], checkpoint: str, opacity: float):
@@ -57,7 +57,7 @@ class Composer:
         Args:
             title: the frame's number and name.
             rgb: (H, W, 3) uint8; None leaves the views dark.
-            prediction: None for a frame that failed: its photograph is shown with the error.
+            prediction: None for a frame that failed: its RGB image is shown with the error.
             balance: (h, w) 0..1 of each level, the finest first; drawn grey without.
         """
         if self._panel_hw is None:

@@ -55,7 +55,7 @@ class FolderFrames:
     """Frames from files that are matched by name, as `ktb.datasets.pairing.match` does it, in natural order.
 
     Args:
-        rgb: place of the photographs: a folder, a glob, or a pattern with {name}.
+        rgb: place of the RGB images: a folder, a glob, or a pattern with {name}.
         x: places of the X files; several if an X input consists of several files; none for no X.
         options: what the reader of X has to know (event streams).
 
@@ -103,7 +103,7 @@ def left_out(place: str, names: Sequence[str]) -> str:
 
 
 class LimitedFrames:
-    """The start of a recording, as many frames and pixels of photographs as a server gives to one user.
+    """The start of a recording, as many frames and pixels of RGB images as a server gives to one user.
 
     Args:
         frames: the recording.

@@ -48,7 +48,7 @@ class SequenceOptions:
         x: what is known about X, the same for all frames.
         fps: of the result video; None takes the recording's, or 10.
         layout: keys of `ktb.video.drawing.VIEWS`, from left to right.
-        opacity: of the mask over the photograph, 0..1.
+        opacity: of the mask over the RGB image, 0..1.
         container: "webm" (VP8), which browsers play, or "mp4" (MPEG-4 part 2), which they do not.
 
     Raises ValueError for any other value.
@@ -68,7 +68,7 @@ class SequenceOptions:
         if not self.layout or len(set(self.layout)) != len(self.layout):
             raise ValueError(f"layout {self.layout}: give at least one of {', '.join(VIEWS)}, each once")
         if not 0 <= self.opacity <= 1:
-            raise ValueError(f"opacity = {self.opacity}: choose 0 (only the photograph) .. 1 (only the mask)")
+            raise ValueError(f"opacity = {self.opacity}: choose 0 (only the RGB image) .. 1 (only the mask)")
         if self.container not in CODECS:
             raise ValueError(f"container {self.container!r}: choose one of {', '.join(get_args(Container))}")
 

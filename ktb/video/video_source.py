@@ -1,4 +1,4 @@
-"""Frames from a video, or from one of photographs and one of X, paired by their number."""
+"""Frames from a video, or from one of RGB images and one of X, paired by their number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class VideoFrames:
 
     Args:
         rgb: MP4, MOV, AVI, MKV or WebM.
-        x: likewise, or None for photographs alone; of two lengths the common part is taken, with a note.
+        x: likewise, or None for RGB images alone; of two lengths the common part is taken, with a note.
 
     Raises:
         InputError: no such file, no such video, or outside the limits of a picture.

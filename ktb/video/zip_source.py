@@ -23,7 +23,7 @@ from ktb.inputs.readers.zip_guard import DirectoryTooLarge, open_zip
 from ktb.utils.text import natural_key
 from ktb.video.frames import Frame, left_out, read_frame
 
-RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "photographs", "left")
+RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "RGB images", "left")
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -37,10 +37,10 @@ _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 class ZipFrames:
-    """Frames from an archive with a folder of photographs and a folder of X, matched by name.
+    """Frames from an archive with a folder of RGB images and a folder of X, matched by name.
 
-    The folder of photographs is called rgb (or color, images, photos ...); the other one is X, whatever its
-    name. A single folder is photographs alone. Folders may lie together in another folder.
+    The folder of RGB images is called rgb (or color, images, photos ...); the other one is X, whatever its
+    name. A single folder is RGB images alone. Folders may lie together in another folder.
 
     Args:
         path: the archive.
@@ -49,7 +49,7 @@ class ZipFrames:
 
     Raises:
         InputError: no zip archive; member paths that lead out of it, links, locked or too many members, more
-            bytes than `ktb.inputs.limits` allow; no folder of photographs, or no name in both folders.
+            bytes than `ktb.inputs.limits` allow; no folder of RGB images, or no name in both folders.
     """
 
     fps = None
@@ -165,12 +165,12 @@ def _photographs(folders: Mapping[str, dict], archive: str) -> str:
         return next(iter(folders))
     found = ", ".join(f"'{folder}'" for folder in sorted(folders)) or "none"
     raise InputError(
-        f"{archive}: which folder has the photographs? Call one 'rgb' and the other one 'x'; found {found}"
+        f"{archive}: which folder has the RGB images? Call one 'rgb' and the other one 'x'; found {found}"
     )
 
 
 def _chosen(folders: Mapping[str, dict], archive: str) -> tuple[str, str | None]:
-    """The folder of the photographs and that of X; None if there is no other one."""
+    """The folder of the RGB images and that of X; None if there is no other one."""
     rgb = _photographs(folders, archive)
     others = [folder for folder in folders if folder not in (rgb, "")]
     if len(others) > 1 and "x" in map(str.lower, others):

@@ -1,4 +1,4 @@
-"""Gradient × token: against finite differences and against what switching a sensor off really does."""
+"""Input × gradient: against finite differences and against what switching a sensor off really does."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ def test_a_prediction_is_attributed_in_pixels_of_its_photograph():
     blind = attribute_prediction(predictor, rgb, alone.x, Target("pixel", pixel=(94, 126)))
     assert np.abs(blind.x).max() == blind.without_x == 0
     assert blind.value == pytest.approx(float(alone.logits["fused"][0, :, -1, -1].max()), abs=1e-4)
-    with pytest.raises(ValueError, match="X was read for a photograph of"):
+    with pytest.raises(ValueError, match="X was read for an RGB image of"):
         attribute_prediction(predictor, rgb[:64, :64], prediction.x, PIXEL)
 
 

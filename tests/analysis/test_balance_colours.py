@@ -38,12 +38,12 @@ def test_page_report_and_figure_have_the_same_ends_and_say_the_same_rule(result)
     assert balance_rule() in scale.said
 
     shown = words_of(maps.map_view(result, 2, None, "balance"))
-    assert f"{low} photograph" in shown
+    assert f"{low} RGB image" in shown
     assert f"X {high}" in shown
-    assert f"{low} photograph" in words_of(result_panel(result, "balance"))
+    assert f"{low} RGB image" in words_of(result_panel(result, "balance"))
 
     report = words_of(report_html(result.rgb, result.prediction, inspection=result.inspection))
-    assert f"{low} photograph" in report
+    assert f"{low} RGB image" in report
     assert f"X {high}" in report
     assert balance_rule() in report
 
@@ -62,7 +62,7 @@ def test_a_small_level_is_not_clipped_by_a_large_one(result):
     assert scale.clipped == 0
     assert "no value lies beyond" in scale.said
     heads = words_of(maps.head_grid(with_maps(result, levels)))
-    assert "0.10 photograph" in heads
+    assert "0.10 RGB image" in heads
     assert balance_rule("head") in heads
 
 

@@ -84,9 +84,7 @@ def test_other_sizes_are_brought_to_the_photographs_by_the_nearest_pixel(labels)
     assert np.array_equal(found.labels, labels)
     assert "192×128 resized by the nearest pixel" in found.summary
     assert set(np.unique(read(stored(labels), size=(100, 150)).labels)) == {0, 1, 2, 255}
-    with pytest.raises(
-        ValueError, match=r"96 x 64 pixels, but the photograph has 64 x 64; their proportions"
-    ):
+    with pytest.raises(ValueError, match=r"96 x 64 pixels, but the RGB image has 64 x 64; their proportions"):
         read(stored(labels), size=(64, 64))
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from app.panels.what_if import describe, describe_sensor_need, what_if_panel
 from app.service import Service
 from ktb import Predictor, XOptions, load_model
-from ktb.analysis.comparison import VERDICTS, ChangedClass, sensor_need, difference
+from ktb.analysis.comparison import VERDICTS, ChangedClass, difference, sensor_need
 from ktb.analysis.counterfactual import Perturbation, perturb, predict_perturbed, shifted
 from ktb.config import BRANCHES
 from ktb.inputs.perturb import blurred, darkened
@@ -41,7 +41,7 @@ def test_without_x_is_as_if_there_were_none(predictor, pair, reading, prediction
     assert equal(dropped, predictor(pair[0], None))
     assert not equal(dropped, prediction)
     assert dropped.x.origin == "missing"
-    assert "X was switched off" in dropped.x.warnings[-1]
+    assert "X was ablated" in dropped.x.warnings[-1]
 
 
 def test_without_the_photograph_its_pixels_do_not_matter(predictor, pair, reading, prediction):
@@ -49,12 +49,12 @@ def test_without_the_photograph_its_pixels_do_not_matter(predictor, pair, readin
     assert equal(dropped, predictor(255 - pair[0], reading, drop="rgb"))
     assert not equal(dropped, prediction)
     assert dropped.x.origin == "measured"
-    assert "The photograph was switched off" in dropped.x.warnings[-1]
-    assert b"The photograph was switched off" in result_files(pair[0], dropped)["prediction.json"]
+    assert "The RGB image was ablated" in dropped.x.warnings[-1]
+    assert b"The RGB image was ablated" in result_files(pair[0], dropped)["prediction.json"]
 
 
 def test_something_must_be_left_to_see(predictor, pair, reading):
-    with pytest.raises(ValueError, match="there is no X: without the photograph nothing"):
+    with pytest.raises(ValueError, match="there is no X: without the RGB image nothing"):
         predictor(pair[0], None, drop="rgb")
     assert equal(predictor(pair[0], None, drop="x"), predictor(pair[0], None))
     with pytest.raises(ValueError, match="drop 'thermal': choose one of rgb, x"):
@@ -106,7 +106,7 @@ def test_what_cannot_move_is_refused(predictor, pair, reading):
     with pytest.raises(ValueError, match="there is no X that could be moved"):
         perturb(Perturbation(shift_xy=(1, 0)), pair[0], missing)
     other = predictor.read(pair[1][:64, :64], (64, 64), MM)
-    with pytest.raises(ValueError, match="read it for this photograph"):
+    with pytest.raises(ValueError, match="read it for this RGB image"):
         perturb(Perturbation(swap=other), pair[0], reading)
 
 
@@ -145,13 +145,13 @@ def test_blur_spreads_and_keeps_the_mean():
 def test_a_changed_run_says_what_was_changed(predictor, pair, reading):
     change = Perturbation(drop="x", shift_xy=(3, -2), darken=0.25, blur_sigma=1.5)
     assert change.words == (
-        "X switched off",
-        "photograph darkened by 25 % of its light",
-        "photograph blurred with a sigma of 1.5 px",
+        "X ablated",
+        "RGB image darkened by 25 % of its light",
+        "RGB image blurred with a sigma of 1.5 px",
     )
     said = predict_perturbed(predictor, change, pair[0], reading).x.warnings
-    assert said[0].startswith("What if: photograph darkened by 25 %")
-    assert "X was switched off" in said[-1]
+    assert said[0].startswith("What if: RGB image darkened by 25 %")
+    assert "X was ablated" in said[-1]
     moved = predict_perturbed(predictor, Perturbation(shift_xy=(3, -2)), pair[0], reading)
     assert moved.x.warnings[0] == "What if: X moved by 3 px right and 2 px up."
     assert moved.x.summary.endswith("moved by 3 px right and 2 px up")
@@ -193,7 +193,7 @@ def test_a_difference_by_hand(prediction):
         names[1]: (0.25, 0.5, 0),
         names[2]: (0, 0.25, 0),
     }
-    with pytest.raises(ValueError, match="same photograph"):
+    with pytest.raises(ValueError, match="same RGB image"):
         difference(a, prediction)
 
 
@@ -217,7 +217,10 @@ def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
     hostile = "<script>alert(1)</script>"
     classes = (hostile, *result.prediction.classes[1:])
     changed = predict_perturbed(
-        Predictor(load_model(MODEL)), Perturbation(drop="rgb", shift_xy=(4, 0)), result.rgb, result.prediction.x
+        Predictor(load_model(MODEL)),
+        Perturbation(drop="rgb", shift_xy=(4, 0)),
+        result.rgb,
+        result.prediction.x,
     )
     before, after = (
         dataclasses.replace(one, model=hostile, classes=classes) for one in (result.prediction, changed)
@@ -228,10 +231,10 @@ def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
     )
     assert "<script" not in panel
     assert "&lt;script&gt;" in panel
-    assert "Shown: photograph switched off; X moved by 4 px right" in panel
+    assert "Shown: RGB image ablated; X moved by 4 px right" in panel
     sources = re.findall(r'src="data:image/png;base64,([^"]+)"', panel)
     named = [Image.open(io.BytesIO(base64.b64decode(source))).text["Checkpoint"] for source in sources]
-    assert named == [hostile, *[f"{hostile}; what if: photograph switched off; X moved by 4 px right"] * 3]
+    assert named == [hostile, *[f"{hostile}; what if: RGB image ablated; X moved by 4 px right"] * 3]
 
 
 def test_words_say_what_changed(prediction):
@@ -246,7 +249,7 @@ def test_words_say_what_changed(prediction):
         f"to {names[2]}. The mean confidence fell by 0.250."
     )
     all_wrong = labelled(prediction, [[1, 1, 1, 0]])
-    assert "The photograph decides more" in describe_sensor_need(sensor_need(a, a, all_wrong))
+    assert "The RGB image decides more" in describe_sensor_need(sensor_need(a, a, all_wrong))
     assert "X decides more" in describe_sensor_need(sensor_need(a, all_wrong, a))
     assert "Neither sensor" in describe_sensor_need(sensor_need(a, all_wrong, all_wrong))
 
@@ -275,18 +278,18 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     page.locator("#ktb-off label").nth(1).click()
     without_x = predictor(photo, None)
     assert np.array_equal(
-        mask_after(page, "#ktb-run-change", "X switched off", "changed mask"), without_x.colors()
+        mask_after(page, "#ktb-run-change", "X ablated", "changed mask"), without_x.colors()
     )
     assert np.array_equal(pixels(page, '#ktb-what-if img[alt="original mask"]'), full.colors())
     assert describe(difference(full, without_x)) in page.inner_text("#ktb-what-if .ktb-words")
-    assert "X was switched off" in page.inner_text("#ktb-what-if .ktb-warn")
+    assert "X was ablated" in page.inner_text("#ktb-what-if .ktb-warn")
 
     page.locator("#ktb-off label").nth(0).click()
     set_number(page, "#ktb-move-right", "9")
     set_number(page, "#ktb-dark", "50")
     change = Perturbation(shift_xy=(9, 0), darken=0.5)
     moved = predict_perturbed(predictor, change, photo, full.x)
-    shown = mask_after(page, "#ktb-run-change", "X moved by 9 px right; photograph darkened", "changed mask")
+    shown = mask_after(page, "#ktb-run-change", "X moved by 9 px right; RGB image darkened", "changed mask")
     assert np.array_equal(shown, moved.colors())
     assert np.array_equal(pixels(page, '#ktb-what-if img[alt="changed x"]'), shifted(full.x, (9, 0)).preview)
     set_number(page, "#ktb-what-if-opacity", "0.2")

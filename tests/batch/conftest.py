@@ -47,7 +47,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """The photographs' sizes that the network saw; a test may make a call fail."""
+    """The RGB images' sizes that the network saw; a test may make a call fail."""
     seen, original = [], Predictor.run
 
     def counted(self, pairs):

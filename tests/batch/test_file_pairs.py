@@ -1,4 +1,6 @@
-"""Finding files by a folder, a glob or a pattern, and pairing them by name (messages of own data: there)."""
+"""Finding files by a folder, a glob or a pattern, and pairing them by name (messages of a custom dataset:
+there).
+"""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_zip_members_that_are_refused(tmp_path, more, message):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"a/0.png": b"x", "b/0.png": b"x"}, "which folder has the photographs.*'a', 'b'"),
+        ({"a/0.png": b"x", "b/0.png": b"x"}, "which folder has the RGB images.*'a', 'b'"),
         ({"rgb/0.png": b"x", "b/0.png": b"x", "c/0.png": b"x"}, "which folder is X"),
         ({"rgb/0.png": b"x", "x/1.png": b"x"}, "no name is found in both folders"),
         ({"rgb/0.png": b"x", "rgb/0.jpg": b"x"}, "are both '0'"),
@@ -445,7 +445,7 @@ def test_the_command_runs_folders_videos_and_zips(tmp_path, predictor):
     video = write_video(tmp_path / "a.webm", [pair(i)[0] for i in range(2)], 25)
     done = run("--rgb", video, "--no-x", "--out", tmp_path / "c")
     assert done.exit_code == 0, done.output
-    assert "from the photograph alone" in done.output
+    assert "from the RGB image alone" in done.output
     assert json.loads((tmp_path / "c" / "sequence.json").read_text())["options"]["fps"] == pytest.approx(25)
     for arguments, message in (
         (("--rgb", video, "--out", tmp_path / "d"), "give one of --x, --no-x"),

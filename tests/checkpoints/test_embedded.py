@@ -90,7 +90,7 @@ def test_examples_get_sensible_masks(model, name, expected):
 
 
 def test_depth_reaches_the_fused_mask(model):
-    """Without X tokens the answer changes: the fusion is no copy of the photograph's stream."""
+    """Without X tokens the answer changes: the fusion is no copy of the RGB image's stream."""
     rgb, depth, _ = examples()[0]
     predictor = Predictor(model)
     photo = read_image_rgb(rgb)

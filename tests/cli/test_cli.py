@@ -156,13 +156,13 @@ def test_predict_refuses_with_one_message(files, tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--x", "b.png"), "the photographs: give one of --rgb, --rgb-dir; found none of them"),
+        (("--x", "b.png"), "the RGB images: give one of --rgb, --rgb-dir; found none of them"),
         (("--rgb", "a", "--rgb-dir", "b"), "found --rgb and --rgb-dir"),
         (("--rgb", "a.png"), "X: give one of --x, --no-x, --estimate-depth; found none of them"),
         (("--rgb", "a.png", "--x", "b.png", "--no-x"), "found --x and --no-x"),
         (("--rgb", "a.png", "--no-x", "--estimate-depth"), "found --no-x and --estimate-depth"),
-        (("--rgb", "a.png", "--x-dir", "b"), "--x-dir: the photographs call for --x here"),
-        (("--rgb-dir", "a", "--x", "b"), "--x: the photographs call for --x-dir here"),
+        (("--rgb", "a.png", "--x-dir", "b"), "--x-dir: the RGB images call for --x here"),
+        (("--rgb-dir", "a", "--x", "b"), "--x: the RGB images call for --x-dir here"),
         (("--rgb-dir", "a"), "X: give one of --x-dir, --no-x, --estimate-depth; found none"),
         (("--rgb", "a.png", "--no-x", "--depth-model", "m"), "--depth-model: needs --estimate-depth"),
         (("--rgb-dir", "nowhere", "--no-x"), "there is no folder nowhere"),

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def synthetic_pair(height: int = 120, width: int = 160) -> tuple[np.ndarray, np.ndarray]:
-    """A room-like photograph (H, W, 3) uint8 and its depth (H, W) uint16 in millimetres with a few holes."""
+    """A room-like RGB image (H, W, 3) uint8 and its depth (H, W) uint16 in millimetres with a few holes."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:height, 0:width] / (height - 1)
     depth = np.where(y > 0.6, 4000 - 5500 * (y - 0.6), 4000.0)

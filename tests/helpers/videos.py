@@ -14,7 +14,7 @@ from ktb.video.drawing import VideoFile
 
 
 def pair(number: int, height: int = 64, width: int = 96) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph and depth that move with the number."""
+    """An RGB image and depth that move with the number."""
     photo, depth = synthetic_pair(height, width)
     return np.roll(photo, 7 * number, axis=1), np.roll(depth, 7 * number, axis=1)
 

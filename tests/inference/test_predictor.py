@@ -214,7 +214,7 @@ def test_the_unit_and_the_models_range_reach_the_network(predictor, pair):
         (np.zeros((31, 64, 3), np.uint8), "64 x 31 pixels; each side needs 32"),
         (np.zeros((32, 16_385, 3), np.uint8), "16385 x 32 pixels"),
         (np.broadcast_to(np.uint8(0), (8000, 8000, 3)), "at most 50,000,000 pixels"),
-        ([[1, 2, 3]], "the photograph is list"),
+        ([[1, 2, 3]], "the RGB image is list"),
     ],
 )
 def test_photographs_that_do_not_fit_are_refused(predictor, rgb, message):
@@ -238,7 +238,7 @@ def test_x_arrays_that_do_not_fit_are_refused(predictor, pair, x, message):
 
 def test_a_reading_for_another_photograph_is_refused(predictor, pair):
     reading = predictor.read(pair[1], (95, 127))
-    with pytest.raises(ValueError, match=r"read for a photograph of \(95, 127\).*this one is \(96, 127\)"):
+    with pytest.raises(ValueError, match=r"read for an RGB image of \(95, 127\).*this one is \(96, 127\)"):
         predictor(np.zeros((96, 127, 3), np.uint8), reading)
 
 
@@ -313,7 +313,7 @@ def test_a_result_without_x_says_so_in_every_file(pair, without_x):
     files = result_files(pair[0], without_x)
     summary = json.loads(files["prediction.json"])
     assert summary["x"]["origin"] == "missing"
-    assert "photograph alone" in summary["warnings"][0]
+    assert "RGB image alone" in summary["warnings"][0]
     for name, data in files.items():
         if name.endswith(".png"):
             assert Image.open(io.BytesIO(data)).text["X"] == "missing", name
@@ -374,7 +374,7 @@ def test_probabilities_at_a_pixel_are_those_that_the_mask_was_decided_by(predict
             assert probabilities[prediction.labels[branch][y, x]] == pytest.approx(
                 prediction.confidences[branch][y, x], abs=1e-4
             )
-    with pytest.raises(ValueError, match="outside the photograph"):
+    with pytest.raises(ValueError, match="outside the RGB image"):
         prediction.probabilities_at(height, 0)
 
 

@@ -253,7 +253,7 @@ def test_a_run_that_a_card_has_no_memory_for_gives_all_of_it_back(runtime):
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((held + (300 << 20)) / total)
     try:
-        with pytest.raises(OutOfMemory, match=r"on cuda for an image of .* Make the photograph"):
+        with pytest.raises(OutOfMemory, match=r"on cuda for an image of .* Make the RGB image"):
             large(np.zeros((2048, 3072, 3), np.uint8), None)
         assert torch.cuda.memory_allocated() <= held + (1 << 20)
     finally:

@@ -151,7 +151,7 @@ def test_real_photographs_have_no_seam(embedded, shared):
     folder = shared / "data" / "NYUDepthv2"
     photos = sorted((folder / "RGB").glob("*.jpg"))[:1]
     if not photos:
-        pytest.skip("the photographs of NYUv2 are not there")
+        pytest.skip("the RGB images of NYUv2 are not there")
     for photo in photos:
         check_pair(embedded, read_image_rgb(photo), read_x(folder / "Depth" / f"{photo.stem}.png"), 352)
 

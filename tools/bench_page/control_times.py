@@ -37,7 +37,7 @@ from tools.bench_page.stopwatch import (
 LIMIT_MS = 150
 MAPS = (
     "Point importance", "Sampling density", "Offsets (arrows)", "Modality weight of points",
-    "Attention entropy", "Share through attention", "Prompts to the photograph", "Prompts to X",
+    "Attention entropy", "Share through attention", "Prompts to the RGB image", "Prompts to X",
 )  # fmt: skip
 FILES = ("Report", "Figure, SVG", "Figure, PDF", "Figure, PNG at 150 dpi", "Arrays", "Settings of this page")
 

@@ -83,7 +83,7 @@ def run_own_pair(address: str, rgb: Path, x: Path, chromium: str) -> None:
 def main() -> None:
     """Do and time every step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rgb", type=Path, required=True, help="your photograph")
+    parser.add_argument("--rgb", type=Path, required=True, help="your RGB image")
     parser.add_argument("--x", type=Path, required=True, help="its depth image")
     parser.add_argument("--work", type=Path, help="an empty folder to work in (default: a temporary one)")
     parser.add_argument("--port", type=int, default=7951, help="port of the page")

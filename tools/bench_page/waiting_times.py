@@ -3,7 +3,7 @@
     python -m tools.bench_page.waiting_times
 
 Measured over HTTP against a server of its own, interleaved: quiet, during a recording, during runs of a
-photograph of 20 megapixels, during downloads of the report and of the figure at 600 dpi.
+RGB image of 20 megapixels, during downloads of the report and of the figure at 600 dpi.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Drawing:
         )
 
     def dot(self, x: float, y: float, r: float, fill: str, square: bool = False) -> None:
-        """A point, round where the photograph's stream placed it, square where that of X did."""
+        """A point, round where the RGB image's stream placed it, square where that of X did."""
         edge = f'stroke="{self.theme.page}" stroke-width="1"'
         if square:
             self.parts.append(
@@ -159,7 +159,7 @@ def network(theme: Theme) -> str:
         theme,
         1000,
         430,
-        "The network: photograph and X pass the same four frozen stages with adapters of their own; MAPA "
+        "The network: RGB image and X pass the same four frozen stages with adapters of their own; MAPA "
         "passes hints between them before each stage, DSCF fuses them after it; three heads predict.",
     )
     rows = {"rgb": 92, "x": 292}  # top of a stream's boxes
@@ -169,7 +169,7 @@ def network(theme: Theme) -> str:
     for i, left in enumerate(stages):
         d.rect(left - 10, 62, wide + 20, 316, theme.frozen, theme.frozen_edge)
         d.text(left + wide / 2, 52, f"stage {i + 1}, stride {4 * 2**i}", theme.muted, 12)
-    for stream, name, color in (("rgb", "photograph", theme.rgb), ("x", "X", theme.x)):
+    for stream, name, color in (("rgb", "RGB image", theme.rgb), ("x", "X", theme.x)):
         top, centre = rows[stream], rows[stream] + high / 2
         d.box(14, top, 106, high, [name], color, filled=True)
         note = "frozen" if stream == "rgb" else "its own, trains"
@@ -231,7 +231,7 @@ def fusion(theme: Theme) -> str:
         [
             "Each stream moves points of a",
             "coarse grid: round ones from the",
-            "photograph, square ones from X.",
+            "RGB image, square ones from X.",
         ],
         [
             "At every point both maps are read;",

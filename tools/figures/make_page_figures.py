@@ -27,7 +27,7 @@ FIGURES = ROOT / "assets" / "figures"
 MAX_BYTES = 300_000
 MARGIN = 12  # pixels around what is shown
 WAIT = 120_000  # ms; a busy machine is slow
-RUG, SIZE = (449, 348), (480, 640)  # the pixel of the guide's worked example, in the bedroom's photograph
+RUG, SIZE = (449, 348), (480, 640)  # the pixel of the guide's worked example, in the bedroom's RGB image
 
 
 def result(page: Page) -> Image.Image:
@@ -74,7 +74,7 @@ def look_at_rug(page: Page) -> None:
 
 
 def click_pixel(page: Page, pixel: tuple[int, int]) -> None:
-    """Click a pixel (y, x) of the photograph in the fusion tab, and wait for its numbers."""
+    """Click a pixel (y, x) of the RGB image in the fusion tab, and wait for its numbers."""
     picture = page.locator("#ktb-pane-photo img.ktb-view")
     picture.wait_for()
     settle(page)

@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 960, 610
 INK, MUTED, PAPER = (29, 36, 51), (91, 101, 119), (255, 255, 255)
 MAX_BYTES = 900_000
 PLACES = (
-    ((449, 348), "Click the rug …", "… and see where its pixel looked, in the photograph and in depth."),
+    ((449, 348), "Click the rug …", "… and see where its pixel looked, in the RGB image and in depth."),
     (
         (102, 292),
         "The picture on the wall",
@@ -34,10 +34,10 @@ PLACES = (
     ),
     ((300, 200), "The bed", "What the three heads say stands beside, and how much came through the points."),
 )
-"""Pixels of the photograph, and what is said about them."""
+"""Pixels of the RGB image, and what is said about them."""
 DECIDED = (
     "Which sensor decided?",
-    "Each one is switched off in turn: orange needs depth, blue the photograph.",
+    "Each one is ablated in turn: orange needs depth, blue the RGB image.",
 )
 
 

@@ -21,7 +21,7 @@ class AugmentConfig:
     scale: 1 means that the image's short side becomes the crop's short side. dequantise: add uniform noise
     of half an 8-bit step to X. x_scale: X is multiplied by one factor per sample. holes: how many rectangles
     of X are set to 0. blur_sigma: the range that a Gaussian's width is drawn from; None is a 3 x 3 kernel.
-    blur_x: X is blurred whenever the photograph is.
+    blur_x: X is blurred whenever the RGB image is.
     """
 
     crop: tuple[int, int] = (480, 640)

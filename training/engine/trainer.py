@@ -32,7 +32,7 @@ from training.engine.state import (
     set_random_state,
     write_state,
 )
-from training.engine.stopping import LOG_COLUMNS, StopConditions, Meter
+from training.engine.stopping import LOG_COLUMNS, Meter, StopConditions
 from training.losses import LossParts, PixelLoss, draw_masks, mmst_loss
 from training.recipes import Recipe
 

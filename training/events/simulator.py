@@ -1,9 +1,9 @@
-"""Events that a camera shaken by a hand would see in one photograph.
+"""Events that a camera shaken by a hand would see in one RGB image.
 
-The photograph is moved along a small smooth random path; each pixel remembers the log intensity of its last
+The RGB image is moved along a small smooth random path; each pixel remembers the log intensity of its last
 event and fires whenever that has changed by its contrast threshold, at the linearly interpolated time (the
 principle of ESIM, Rebecq et al. 2018, with rendering replaced by warping). The path ends at the identity:
-the end of the window is the moment of the photograph, so the latest events lie on its edges.
+the end of the window is the moment of the RGB image, so the latest events lie on its edges.
 """
 
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ PATH_SAMPLES = 257
 
 @dataclass(frozen=True)
 class EventOptions:
-    """The camera, its motion and its noise. Ranges are (low, high) of a uniform draw per photograph."""
+    """The camera, its motion and its noise. Ranges are (low, high) of a uniform draw per RGB image."""
 
     duration_us: tuple[int, int] = (20_000, 50_000)
     shift_px: tuple[float, float] = (3.0, 8.0)  # length of the path of the picture's centre
@@ -28,7 +28,7 @@ class EventOptions:
     zoom: float = 0.005  # largest relative change of size at the path's start, either sense
     step_px: float = 0.75  # largest motion of a corner between two rendered positions
     blur_px: float = 0.7  # deviation of the optics' blur, which also hides compression noise
-    margin_px: int = 0  # blank border of the photograph, replaced by reflection of what it surrounds
+    margin_px: int = 0  # blank border of the RGB image, replaced by reflection of what it surrounds
     gamma: float = 2.2  # exponent that makes grey values linear in light
     dark_level: float = 0.01  # light, of 1, added before the logarithm: dark areas have less contrast
     threshold: float = 0.2  # change of log intensity that fires
@@ -56,7 +56,7 @@ class EventOptions:
 def simulate_events(
     rgb: np.ndarray, rng: np.random.Generator, options: EventOptions = EventOptions()
 ) -> EventStream:
-    """Events of a random camera motion that ends at the photograph.
+    """Events of a random camera motion that ends at the RGB image.
 
     Args:
         rgb: (H, W, 3) uint8.
@@ -64,7 +64,7 @@ def simulate_events(
         options: the camera, its motion and its noise.
 
     Returns:
-        Events of the photograph's size, sorted by time; t is int64 from 0 to the drawn duration.
+        Events of the RGB image's size, sorted by time; t is int64 from 0 to the drawn duration.
 
     Raises:
         ValueError: an array of another shape or dtype.
@@ -83,7 +83,7 @@ def simulate_frame(
 
 def _simulate(rgb: np.ndarray, rng: np.random.Generator, options: EventOptions) -> tuple[EventStream, int]:
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
-        raise ValueError(f"a photograph of shape {rgb.shape}, {rgb.dtype}: give (H, W, 3) uint8 RGB")
+        raise ValueError(f"an RGB image of shape {rgb.shape}, {rgb.dtype}: give (H, W, 3) uint8 RGB")
     size_hw = rgb.shape[:2]
     duration = int(rng.integers(*options.duration_us, endpoint=True))
     times, motions = camera_path(size_hw, duration, rng, options)
@@ -99,13 +99,13 @@ def _simulate(rgb: np.ndarray, rng: np.random.Generator, options: EventOptions) 
 
 
 def log_intensity(rgb: np.ndarray, options: EventOptions = EventOptions()) -> np.ndarray:
-    """(H, W) float32 natural logarithm of the linear light of a (H, W, 3) uint8 photograph."""
+    """(H, W) float32 natural logarithm of the linear light of a (H, W, 3) uint8 RGB image."""
     light = (np.arange(256, dtype=np.float32) / 255) ** np.float32(options.gamma)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if margin := options.margin_px:
         if 4 * margin > min(grey.shape):
             raise ValueError(
-                f"margin_px {margin}: at most a quarter of the photograph's {min(grey.shape)} pixels"
+                f"margin_px {margin}: at most a quarter of the RGB image's {min(grey.shape)} pixels"
             )
         inner = grey[margin:-margin, margin:-margin]
         grey = cv2.copyMakeBorder(inner, *[margin] * 4, cv2.BORDER_REFLECT_101)
@@ -122,7 +122,7 @@ def camera_path(
 
     Returns:
         (K,) float64 microseconds from 0 to duration_us, K ≥ 2, and (K, 2, 3) float64 maps from pixels of
-        the rendered view to those of the photograph; the last one is the identity.
+        the rendered view to those of the RGB image; the last one is the identity.
     """
     height, width = size_hw
     progress = np.linspace(0, 1, PATH_SAMPLES)

@@ -1,6 +1,5 @@
 """The training recipes by name."""
 
-
 from ktb.utils.text import did_you_mean
 from training.recipes.ablations import ABLATIONS
 from training.recipes.base import Recipe
@@ -40,7 +39,7 @@ GROUPS: dict[str, tuple[Recipe, ...]] = {
         DELIVER_LITE_EVENT,
     ),
     "ablations": ABLATIONS,
-    "your own data": (OWN_LITE, OWN_SWIN_B, OWN_SWIN_L),
+    "your custom dataset": (OWN_LITE, OWN_SWIN_B, OWN_SWIN_L),
 }
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for group in GROUPS.values() for recipe in group}
 

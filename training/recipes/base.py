@@ -99,7 +99,7 @@ class Recipe:
     jitter_range: Range = (0.5, 1.5)
     blur: Fraction = 0.2
     blur_sigma: Range | None = None  # None: a 3 x 3 kernel
-    blur_x: bool = False  # blur X together with the photograph
+    blur_x: bool = False  # blur X together with the RGB image
     dequantise: bool = False
     x_scale: Range = (1.0, 1.0)
     holes: CountFromZero = 0

@@ -1,10 +1,10 @@
 r"""The small model on NYUv2 with simulated event frames as X, started from the one that was trained on depth.
 
-    python -m training.simulate_events --help    # makes DATA/NYUDepthv2/Event from the photographs
+    python -m training.simulate_events --help    # makes DATA/NYUDepthv2/Event from the RGB images
     python -m training.train nyuv2-lite-event --data DATA/NYUDepthv2 --out runs/event \
         --init assets/checkpoints/ktb-lite-nyuv2-depth.safetensors
 
-The photographs are darkened and blurred more than elsewhere, so that X is worth looking at.
+The RGB images are darkened and blurred more than elsewhere, so that X is worth looking at.
 """
 
 from training.recipes.nyuv2_lite import NYUV2_LITE_FINE

@@ -30,7 +30,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
 
     Values are read by the field's type: numbers, true/false, `none` where allowed, lists as `0.8,2.0`.
     Raises ValueError for an unknown key or path (with the nearest one), a value of the wrong type, settings
-    that do not go together, and a recipe for own data that still has no dataset.
+    that do not go together, and a recipe for a custom dataset that still has no dataset.
     """
     hints = {
         k: v
@@ -63,7 +63,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     changed_model(template(changed), changed.model)
     if not changed.dataset:
         raise ValueError(
-            f"Recipe '{recipe.name}' is for your own data: add --set dataset=FILE.yaml "
+            f"Recipe '{recipe.name}' is for your custom dataset: add --set dataset=FILE.yaml "
             f"(ktb/datasets/custom.py says what is in it), or the name of a benchmark."
         )
     return changed

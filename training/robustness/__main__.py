@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m training.robustness", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--model", help="a model's name or its .safetensors file")
-    parser.add_argument("--dataset", required=True, help=f"{', '.join(REGISTRY)}, or the YAML of own data")
+    parser.add_argument(
+        "--dataset", required=True, help=f"{', '.join(REGISTRY)}, or the YAML of a custom dataset"
+    )
     parser.add_argument("--data", type=Path, help="the dataset's folder")
     parser.add_argument("--split", default="test")
     parser.add_argument("--modality", help="what X is (default: what the model was trained on)")

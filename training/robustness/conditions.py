@@ -48,9 +48,9 @@ CORRUPTED: Mapping[str, Family] = MappingProxyType({
     "x-shift": Family("X shifted", {"": "x-shift"}),
     "x-rotate": Family("X rotated", {"": "x-rotate"}),
     "x-scale": Family("X scaled", {"": "x-scale"}),
-    "blur": Family("Photograph out of focus", {"": "blur"}),
-    "motion-blur": Family("Photograph blurred by motion", {"": "motion-blur"}),
-    "dark": Family("Photograph in the dark", {"": "dark"}),
+    "blur": Family("RGB image out of focus", {"": "blur"}),
+    "motion-blur": Family("RGB image blurred by motion", {"": "motion-blur"}),
+    "dark": Family("RGB image in the dark", {"": "dark"}),
     "holes": Family("Holes in the depth", {"zero": "holes", "filled": "holes-filled"}),
 })  # fmt: skip
 """The families that change pixels, by name."""

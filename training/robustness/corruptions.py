@@ -22,7 +22,7 @@ from ktb.inputs.perturb import blurred, to_linear, to_srgb, translated
 from training.data.datasets.sample import Sample
 
 ELECTRONS = 2000
-"""Photoelectrons of a saturated pixel at the photograph's own exposure, for the shot noise of "dark"."""
+"""Photoelectrons of a saturated pixel at the RGB image's own exposure, for the shot noise of "dark"."""
 READ_NOISE = 5.0
 """Standard deviation of the sensor's read noise in electrons, for "dark"."""
 BLOB_SIDES = (0.02, 0.2)
@@ -162,7 +162,7 @@ def motion_blur(rgb: np.ndarray, length: float, rng: np.random.Generator) -> np.
 
 
 def darken(rgb: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """The photograph taken with `factor` of the light: linear light (sRGB curve), shot and read noise.
+    """The RGB image taken with `factor` of the light: linear light (sRGB curve), shot and read noise.
 
     A saturated pixel of the original counts `ELECTRONS`; the gain stays, so that the picture becomes darker.
     """
@@ -256,14 +256,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType({
         scale, "x", (0.5, 2), (0.9, 0.95, 1.05, 1.1), "scale of X",
         "X magnified about its centre; nearest pixel, the border is repeated.", clean=1),
     "blur": Kind(
-        blur, "rgb", (0, 50), (1, 2, 4), "Gaussian blur of the photograph, σ in pixels",
-        "Gaussian blur of the photograph, σ in pixels of its own size."),
+        blur, "rgb", (0, 50), (1, 2, 4), "Gaussian blur of the RGB image, σ in pixels",
+        "Gaussian blur of the RGB image, σ in pixels of its own size."),
     "motion-blur": Kind(
-        motion_blur, "rgb", (2, 200), (9, 15, 25), "motion blur of the photograph in pixels",
-        "The photograph averaged over a straight line of this length, drawn direction.", whole=True),
+        motion_blur, "rgb", (2, 200), (9, 15, 25), "motion blur of the RGB image in pixels",
+        "The RGB image averaged over a straight line of this length, drawn direction.", whole=True),
     "dark": Kind(
-        darken, "rgb", (0, 1), (0.5, 0.25, 0.1), "light left in the photograph",
-        "The photograph with this share of its linear light, shot noise (a saturated pixel of the original "
+        darken, "rgb", (0, 1), (0.5, 0.25, 0.1), "light left in the RGB image",
+        "The RGB image with this share of its linear light, shot noise (a saturated pixel of the original "
         f"counts {ELECTRONS} electrons) and read noise of {READ_NOISE:g} electrons, 8 bits.", clean=1),
     "holes": Kind(
         punch_holes, "x", (0, 0.95), (0.1, 0.25, 0.5), "share of X lost in holes",

@@ -9,4 +9,6 @@ if TYPE_CHECKING:
     from ktb.inference.runtimes.select import make_runtime
 
 __all__ = ["Precision", "Runtime", "RuntimeName", "make_runtime"]
-__getattr__ = lazy_names(__name__, {"base": ("Precision", "Runtime", "RuntimeName"), "select": ("make_runtime",)})
+__getattr__ = lazy_names(
+    __name__, {"base": ("Precision", "Runtime", "RuntimeName"), "select": ("make_runtime",)}
+)

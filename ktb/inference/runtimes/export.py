@@ -206,7 +206,7 @@ def _description(
         "inputs": {
             "rgb": {
                 "shape": image,
-                "what": "photograph, RGB order, divided by 255, minus mean, divided by std",
+                "what": "RGB image, RGB order, divided by 255, minus mean, divided by std",
                 "mean": inputs.rgb_mean,
                 "std": inputs.rgb_std,
             },

@@ -1,4 +1,4 @@
-"""Pinhole cameras, and how X's camera stands to the photograph's."""
+"""Pinhole cameras, and how X's camera stands to the RGB image's."""
 
 import math
 from collections.abc import Mapping
@@ -88,11 +88,11 @@ def assumed_camera(size_hw: tuple[int, int]) -> Intrinsics:
 
 @dataclass(frozen=True)
 class Calibration:
-    """X's camera and the photograph's, to move depth from the one to the other.
+    """X's camera and the RGB image's, to move depth from the one to the other.
 
     Attributes:
         x, rgb: the cameras, each of an image of its `size_hw`; without lens distortion.
-        rotation: 3 x 3; with the translation it takes a point of X's camera to the photograph's camera:
+        rotation: 3 x 3; with the translation it takes a point of X's camera to the RGB image's camera:
             p_rgb = rotation @ p_x + translation, both with x to the right, y down and z ahead.
         translation: metres.
 
@@ -110,7 +110,7 @@ class Calibration:
         if off > 1e-2 or np.linalg.det(rotation) < 0:
             raise InputError(
                 "the rotation is none: its rows must be of length 1, at right angles, not mirrored (off by "
-                f"{off:.2g}); give the 3 x 3 matrix that takes X's axes to the photograph's"
+                f"{off:.2g}); give the 3 x 3 matrix that takes X's axes to the RGB image's"
             )
         translation = as_numbers("the translation", self.translation, 3)
         if (distance := math.hypot(*translation)) > MAX_BASELINE:
@@ -124,7 +124,7 @@ class Calibration:
     def scaled(self, x_hw: tuple[int, int], rgb_hw: tuple[int, int]) -> "Calibration":
         """The same cameras for images of other sizes; InputError if a size is no pure scale."""
         cameras = []
-        for name, camera, size in (("X", self.x, x_hw), ("the photograph", self.rgb, rgb_hw)):
+        for name, camera, size in (("X", self.x, x_hw), ("the RGB image", self.rgb, rgb_hw)):
             (height, width), (to_height, to_width) = camera.size_hw, size
             if abs(width * to_height / (height * to_width) - 1) > _SAME_SCALE:
                 raise InputError(

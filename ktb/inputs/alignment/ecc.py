@@ -1,4 +1,4 @@
-"""How X lies on the photograph, estimated from the edges of both: an offer, never applied unasked."""
+"""How X lies on the RGB image, estimated from the edges of both: an offer, never applied unasked."""
 
 import itertools
 import math
@@ -36,7 +36,7 @@ _SEARCH, _SHIFT_COST, _SCALES = 0.12, 0.03, tuple(1.08**power for power in range
 """Of the first search: share of a side that X is shifted by, how much better the far end must be, scales."""
 _LEAST_SEEN, _LEAST_GAIN = 0.05, 0.02
 _RING, _LEAST_PEAK = 1 / 40, 0.08
-"""How far off, as a share of the photograph's side, the edges must agree by how much less. Chosen on 18
+"""How far off, as a share of the RGB image's side, the edges must agree by how much less. Chosen on 18
 pairs: 0.13 to 0.30 in 11 of one scene (0.02 in a 12th, noisy and refused), up to 0.05 in 6 of two scenes."""
 _LARGEST_MOVE, _LARGEST_SCALE, _LARGEST_SHEAR = 0.25, 1.4, 1.06
 _WORTH, _FREEDOM = 0.005, 0.01
@@ -48,9 +48,9 @@ class AlignmentEstimate:
     """An alignment found by comparing edges.
 
     Attributes:
-        matrix: 3 x 3 nested tuples, from pixel positions (x, y, 1) of X to those of the photograph; for
+        matrix: 3 x 3 nested tuples, from pixel positions (x, y, 1) of X to those of the RGB image; for
             `XOptions.matrix`. The start if nothing better was found.
-        start: the same of the fit that it began with: X centred in the photograph, as large as fits.
+        start: the same of the fit that it began with: X centred in the RGB image, as large as fits.
         score_before, score_after: correlation of the images of edges with `start` and with `matrix`, -1..1.
         converged: whether the search ended in a plausible place.
         message: one sentence on the outcome.
@@ -72,14 +72,14 @@ class AlignmentEstimate:
 def estimate_alignment(
     rgb: np.ndarray, x_preview: np.ndarray, motion: Motion = "affine"
 ) -> AlignmentEstimate:
-    """Find the matrix that lays X's edges on the photograph's (ECC on images of gradients, coarse to fine).
+    """Find the matrix that lays X's edges on the RGB image's (ECC on images of gradients, coarse to fine).
 
     Works on 640 pixels at most and takes less than 3 s. Never fails on pictures that cannot be aligned: then
     `converged` is False and `matrix` the start. Source: Evangelidis and Psarakis, "Parametric Image Alignment
     Using Enhanced Correlation Coefficient Maximization" (PAMI 2008), as OpenCV's findTransformECC.
 
     Args:
-        rgb: (H, W, 3) uint8, the photograph.
+        rgb: (H, W, 3) uint8, the RGB image.
         x_preview: of X's own size: (h, w, 3) uint8, or (h, w) numbers with NaN where nothing was measured
             (better for depth: a hole that is drawn has edges).
         motion: what may change: "translation", "affine" or "homography".
@@ -90,7 +90,7 @@ def estimate_alignment(
     deadline = time.thread_time() + TIME_LIMIT
     if motion not in _MOTIONS:
         raise InputError(f"motion {motion!r}: choose one of {', '.join(_MOTIONS)}")
-    photo, x = as_grey(rgb, "the photograph"), as_grey(x_preview, "X")
+    photo, x = as_grey(rgb, "the RGB image"), as_grey(x_preview, "X")
     starts = _starts(x.shape, photo.shape)
     if np.isnan(x).all():
         return _not_found(starts[0], "X holds no measurement")
@@ -119,7 +119,7 @@ def estimate_alignment(
     matrix = matrix / matrix[2, 2]
     distance = np.hypot(*(_corners(matrix, x.shape) - _corners(starts[0], x.shape))).max()
     message = (
-        f"The edges of X and of the photograph agree by {score_after:.2f} instead of {score_before:.2f} "
+        f"The edges of X and of the RGB image agree by {score_after:.2f} instead of {score_before:.2f} "
         f"(1 is best) if X's corners move by up to {distance:.0f} pixels. Look at both overlays first."
     )
     return AlignmentEstimate(_tuples(matrix), _tuples(starts[0]), score_before, score_after, True, message)
@@ -135,7 +135,7 @@ def _starts(x_hw: tuple[int, int], photo_hw: tuple[int, int]) -> list[np.ndarray
 
 
 def _refine(photo: np.ndarray, x: Layer, motion: Motion, deadline: float) -> np.ndarray | None:
-    """The 3 x 3 matrix that moves X, already on the photograph's grid, to where the edges agree best.
+    """The 3 x 3 matrix that moves X, already on the RGB image's grid, to where the edges agree best.
 
     Small pictures say by how much to shift, larger ones the rest; a step that makes it worse is not taken.
     """
@@ -257,7 +257,7 @@ def _moved_agreement(edges: np.ndarray, x_edges: np.ndarray, seen: np.ndarray, m
 
 
 def _corners(matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """(2, 4) x and y of X's corners in the photograph."""
+    """(2, 4) x and y of X's corners in the RGB image."""
     bottom, right = size_hw[0] - 1, size_hw[1] - 1
     x, y, w = matrix @ [[0, right, right, 0], [0, 0, bottom, bottom], [1, 1, 1, 1]]
     return np.stack([x, y]) / np.where(np.abs(w) < 1e-9, 1e-9, w)
@@ -274,7 +274,7 @@ def _plausible(matrix: np.ndarray, size_hw: tuple[int, int]) -> bool:
 
 
 def _not_found(start: np.ndarray, problem: str, score: float = 0.0) -> AlignmentEstimate:
-    message = f"No alignment of X and the photograph was found: {problem}. Give a matrix if X lies wrong."
+    message = f"No alignment of X and the RGB image was found: {problem}. Give a matrix if X lies wrong."
     return AlignmentEstimate(_tuples(start), _tuples(start), score, score, False, message)
 
 

@@ -1,4 +1,4 @@
-"""Where a picture of any kind has edges, holes and borders apart; X's edges drawn over the photograph."""
+"""Where a picture of any kind has edges, holes and borders apart; X's edges drawn over the RGB image."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ OVERLAY_RGB = (255, 90, 0)
 _RIM = 0.01
 """Share of X's side: so far into a hole its filling is believed."""
 _FAINT, _STRONG = 75, 97
-"""Percentiles of the edges that begin to show, and that cover the photograph."""
+"""Percentiles of the edges that begin to show, and that cover the RGB image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Layer:
 
 
 def place_layer(x: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> Layer:
-    """X on the photograph's grid, averaged if that is coarser, its holes and what it does not reach filled.
+    """X on the RGB image's grid, averaged if that is coarser, its holes and what it does not reach filled.
 
     Holes are believed near their rim: depth cameras see nothing just where the edges of things are.
     """
@@ -94,17 +94,17 @@ def as_grey(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def alignment_overlay(rgb: np.ndarray, x_preview: np.ndarray, matrix: Matrix | np.ndarray) -> np.ndarray:
-    """X's edges in orange over the grey photograph, to see whether they lie where they should.
+    """X's edges in orange over the grey RGB image, to see whether they lie where they should.
 
     Args:
         rgb: (H, W, 3) uint8.
         x_preview: as `estimate_alignment` takes it.
-        matrix: 3 x 3, from X's pixels to the photograph's.
+        matrix: 3 x 3, from X's pixels to the RGB image's.
 
     Returns:
         (H, W, 3) uint8.
     """
-    photo, x = as_grey(rgb, "the photograph"), as_grey(x_preview, "X")
+    photo, x = as_grey(rgb, "the RGB image"), as_grey(x_preview, "X")
     if np.isnan(x).all():
         raise InputError("X holds no measurement, there are no edges to draw; check the file")
     strength, seen = edges_of(

@@ -1,4 +1,4 @@
-"""How X lies on the photograph, read from a file: a matrix of pixel positions or a calibration of cameras."""
+"""How X lies on the RGB image, read from a file: a matrix of pixel positions or a calibration of cameras."""
 
 import io
 import json
@@ -27,8 +27,8 @@ class Alignment:
     """What aligns X: either a matrix or a calibration.
 
     Attributes:
-        matrix: 3 x 3 nested tuples, from pixel positions (x, y, 1) of X to those of the photograph, or None.
-        calibration: of X's camera and the photograph's, for depth, or None.
+        matrix: 3 x 3 nested tuples, from pixel positions (x, y, 1) of X to those of the RGB image, or None.
+        calibration: of X's camera and the RGB image's, for depth, or None.
         name: of the file, for display.
     """
 

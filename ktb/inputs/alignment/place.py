@@ -1,4 +1,4 @@
-"""An encoded X brought to the photograph: resized, warped by a matrix, or registered by a calibration."""
+"""An encoded X brought to the RGB image: resized, warped by a matrix, or registered by a calibration."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,12 @@ LITTLE_COVER = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """X at the photograph's size.
+    """X at the RGB image's size.
 
     Attributes:
         image: (H, W) or (H, W, C) float32 without NaN. In depth and HHA, a pixel without measurement has the
             value of the nearest one with; in pictures and events so has a hole, but 0 what X does not reach:
-            the edge of a picture would be smeared over the photograph.
+            the edge of a picture would be smeared over the RGB image.
         display: (H, W) float32, NaN in `holes`, or (H, W, 3) uint8, grey where X does not reach.
         holes: (H, W) bool, where nothing was measured or X does not reach.
         metres: (H, W) float32 of depth, NaN in holes; None if X holds no depth.
@@ -40,9 +40,9 @@ class Placed:
 def place_encoded(
     encoded: Encoded, size_hw: tuple[int, int], options: XOptions = AUTO, name: str = "X"
 ) -> Placed:
-    """Bring what an encoder made to the photograph's size, by the calibration or matrix of the options.
+    """Bring what an encoder made to the RGB image's size, by the calibration or matrix of the options.
 
-    Registration looks up pixels, but `metres` and a display in metres are those of the photograph's camera.
+    Registration looks up pixels, but `metres` and a display in metres are those of the RGB image's camera.
 
     Raises:
         InputError: as `place` and `register_depth`; a calibration for what is no depth; no overlap.
@@ -70,12 +70,12 @@ def place_encoded(
         )
         way = "" if options.matrix is None else "warped by a matrix"
     if not covered.any():
-        raise InputError(f"{name}: the alignment puts X beside the photograph: {_corners(options, from_hw)}")
+        raise InputError(f"{name}: the alignment puts X beside the RGB image: {_corners(options, from_hw)}")
     holes = np.isnan(image) if image.ndim == 2 else np.isnan(image).any(axis=-1)
     if metres is not None:  # HHA computed from depth has values in the depth's holes
         holes |= np.isnan(metres)
     if holes.all():
-        raise InputError(f"{name}: no measurement lies within the photograph; check the alignment")
+        raise InputError(f"{name}: no measurement lies within the RGB image; check the alignment")
     if display.dtype == np.uint8 and not covered.all():
         display[~covered] = NO_VALUE_RGB
     if depth is None:
@@ -89,7 +89,7 @@ def place_encoded(
 def place(
     image: np.ndarray, size_hw: tuple[int, int], interpolation: Interpolation, options: XOptions = AUTO
 ) -> np.ndarray:
-    """Bring an image to the photograph's size: by the user's matrix, else by resizing.
+    """Bring an image to the RGB image's size: by the user's matrix, else by resizing.
 
     Args:
         image: (h, w) or (h, w, C), uint8 or float32 with NaN for holes. They stay holes, and what a matrix
@@ -119,18 +119,18 @@ def _corners(options: XOptions, from_hw: tuple[int, int]) -> str:
     (left, right), (top, bottom) = ((part.min(), part.max()) for part in corners[:2] / corners[2])
     return (
         f"x {left:.0f} to {right:.0f}, y {top:.0f} to {bottom:.0f}. The matrix must take pixels of X to "
-        "those of the photograph; perhaps it is inverted, or for other sizes"
+        "those of the RGB image; perhaps it is inverted, or for other sizes"
     )
 
 
 def _report(way: str, cover: float, is_depth: bool) -> tuple[dict[str, str], tuple[str, ...]]:
     if not way:
         return {}, ()
-    facts = {"alignment": f"{way}; X covers {100 * cover:.0f} % of the photograph"}
+    facts = {"alignment": f"{way}; X covers {100 * cover:.0f} % of the RGB image"}
     if cover >= LITTLE_COVER:
         return facts, ()
     beyond = "is filled with the nearest measurement" if is_depth else "is 0 for the network"
     return facts, (
-        f"The alignment lets X cover only {100 * cover:.0f} % of the photograph; the rest {beyond}. Check "
+        f"The alignment lets X cover only {100 * cover:.0f} % of the RGB image; the rest {beyond}. Check "
         "it, and trust the RGB head there.",
     )

@@ -1,4 +1,4 @@
-"""Moving X onto the photograph: by a matrix of pixel positions, or depth by both cameras' calibration."""
+"""Moving X onto the RGB image: by a matrix of pixel positions, or depth by both cameras' calibration."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ def warp(
     size_hw: tuple[int, int],
     interpolation: Interpolation = "bilinear",
 ) -> np.ndarray:
-    """Move pixels by a matrix from X to the photograph, pixel centres at whole numbers.
+    """Move pixels by a matrix from X to the RGB image, pixel centres at whole numbers.
 
     A pixel that X does not reach, or whose nearest pixel of X is a hole (NaN), becomes NaN, or 0 in 8 bits.
     "bilinear" mixes measured neighbours only, so that holes neither grow nor become numbers.
 
     Args:
         image: (h, w) or (h, w, C), uint8 or float32.
-        matrix: 3 x 3, takes positions (x, y, 1) of X to those of the photograph, w positive where X is seen.
-        size_hw: of the photograph.
+        matrix: 3 x 3, takes positions (x, y, 1) of X to those of the RGB image, w positive where X is seen.
+        size_hw: of the RGB image.
 
     Returns:
         (H, W) or (H, W, C) of the same dtype. Time and memory depend on the sizes alone.
@@ -65,7 +65,7 @@ def reached(matrix: Matrix | np.ndarray, from_hw: tuple[int, int], size_hw: tupl
 
 
 def resize(image: np.ndarray, size_hw: tuple[int, int], interpolation: Interpolation) -> np.ndarray:
-    """Stretch X to the photograph's size; where X has holes (NaN), as `warp` with that stretch."""
+    """Stretch X to the RGB image's size; where X has holes (NaN), as `warp` with that stretch."""
     if image.shape[:2] == tuple(size_hw):
         return image
     if interpolation == "bilinear" and image.dtype.kind == "f" and np.isnan(image).any():
@@ -83,7 +83,7 @@ def stretch(from_hw: tuple[int, int], size_hw: tuple[int, int]) -> np.ndarray:
 def _sources(
     matrix: np.ndarray, from_hw: tuple[int, int], size_hw: tuple[int, int]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Strips of the photograph: top row, and (rows, W) x and y in X and whether they lie in it."""
+    """Strips of the RGB image: top row, and (rows, W) x and y in X and whether they lie in it."""
     height, width = size_hw
     back = np.linalg.inv(matrix)
     rows = max(1, _STRIP // width)
@@ -111,18 +111,18 @@ def _hole(image: np.ndarray) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Registration:
-    """Which pixel of a depth image each pixel of the photograph shows.
+    """Which pixel of a depth image each pixel of the RGB image shows.
 
     Attributes:
         index: (H, W) int64, into the flattened depth image; -1 where it shows nothing.
-        metres: (H, W) float32, the distance along the photograph's axis; NaN where index is -1.
+        metres: (H, W) float32, the distance along the RGB image's axis; NaN where index is -1.
     """
 
     index: np.ndarray
     metres: np.ndarray
 
     def take(self, image: np.ndarray) -> np.ndarray:
-        """An image of the depth camera, (h, w) or (h, w, C), as the photograph's camera sees it.
+        """An image of the depth camera, (h, w) or (h, w, C), as the RGB image's camera sees it.
 
         Where it shows nothing: NaN, or 0 in 8 bits.
         """
@@ -132,15 +132,15 @@ class Registration:
 
 
 def register_depth(metres: np.ndarray, calibration: Calibration, size_hw: tuple[int, int]) -> Registration:
-    """Depth of another camera as the photograph's camera sees it; of several surfaces, the nearest.
+    """Depth of another camera as the RGB image's camera sees it; of several surfaces, the nearest.
 
     Args:
         metres: (h, w) float, along the axis of X's camera; NaN where nothing was measured.
         calibration: scaled to both images.
-        size_hw: of the photograph.
+        size_hw: of the RGB image.
 
     Raises:
-        InputError: an image that is no pure scale of the calibration's, or nothing lands in the photograph.
+        InputError: an image that is no pure scale of the calibration's, or nothing lands in the RGB image.
     """
     height, width = size_hw
     calibration = calibration.scaled(metres.shape, size_hw)
@@ -154,8 +154,8 @@ def register_depth(metres: np.ndarray, calibration: Calibration, size_hw: tuple[
     seen = front != _NOTHING
     if not seen.any():
         raise InputError(
-            "by the calibration no depth lies within the photograph; check the translation (metres), the "
-            "rotation (from X's camera to the photograph's) and the intrinsics"
+            "by the calibration no depth lies within the RGB image; check the translation (metres), the "
+            "rotation (from X's camera to the RGB image's) and the intrinsics"
         )
     index = np.where(seen, (front & np.uint64(0xFFFFFFFF)).astype(np.int64), -1)
     distance = (front >> np.uint64(32)).astype(np.uint32).view(np.float32)
@@ -164,7 +164,7 @@ def register_depth(metres: np.ndarray, calibration: Calibration, size_hw: tuple[
 
 
 def _project(metres: np.ndarray, top: int, calibration: Calibration) -> tuple[np.ndarray, ...]:
-    """The measured pixels of a strip: x, y and z for the photograph, half their size there, their index."""
+    """The measured pixels of a strip: x, y and z for the RGB image, half their size there, their index."""
     x_camera, rgb = calibration.x, calibration.rgb
     rotation = np.array(calibration.rotation)
     row, column = np.nonzero(np.isfinite(metres) & (metres > 0))

@@ -112,7 +112,7 @@ def encode_depth(metres: np.ndarray, max_metres: float = 10.0) -> np.ndarray:
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """Depth for a checkpoint of encoding "depth"; holes stay NaN, they are filled at the photograph's size.
+    """Depth for a checkpoint of encoding "depth"; holes stay NaN, they are filled at the RGB image's size.
 
     Raises:
         InputError: as `read_depth_metres`, and for anything but a picture.

@@ -1,4 +1,4 @@
-"""Moving X onto the photograph: by a matrix, by the calibration of both cameras, and by an estimate."""
+"""Moving X onto the RGB image: by a matrix, by the calibration of both cameras, and by an estimate."""
 
 import io
 import json
@@ -126,7 +126,7 @@ def test_a_picture_is_zero_where_it_does_not_reach():
     assert not reading.holes[:, 20:].any()
     assert (reading.preview[:, :20] == 128).all()
     assert (reading.preview[:, 20:] == 200).all()
-    assert reading.facts["alignment"] == "warped by a matrix; X covers 75 % of the photograph"
+    assert reading.facts["alignment"] == "warped by a matrix; X covers 75 % of the RGB image"
     assert not any("covers" in text or "cover " in text for text in reading.warnings)
 
 
@@ -137,13 +137,13 @@ def test_depth_is_filled_from_the_nearest_where_it_does_not_reach():
     assert np.isfinite(reading.image).all()
     assert np.array_equal(reading.image[60:, 99], reading.image[60:, 100])
     assert reading.image[:, :100].min() > 0.1
-    assert any("cover only 38 % of the photograph; the rest is filled" in text for text in reading.warnings)
+    assert any("cover only 38 % of the RGB image; the rest is filled" in text for text in reading.warnings)
 
 
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        (shift(500, 0), "beside the photograph: x 500 to 660, y 0 to 120"),
+        (shift(500, 0), "beside the RGB image: x 500 to 660, y 0 to 120"),
         (shift(0, -121), "perhaps it is inverted"),
         (shift(0, 0) + [[0, 0, -100], [0, 0, 0], [-0.05, 0, 0]], "behind the camera"),
     ],
@@ -226,13 +226,13 @@ def test_sizes_may_be_a_pure_scale_of_the_calibration():
     assert (found == 2).all()
     with pytest.raises(InputError, match="no pure scale"):
         register_depth(metres, calibration(), (240, 300))
-    with pytest.raises(InputError, match="no depth lies within the photograph; check the translation"):
+    with pytest.raises(InputError, match="no depth lies within the RGB image; check the translation"):
         register_depth(metres, calibration(translation=(9, 0, 0)), (240, 320))
 
 
 def test_absurd_cameras_are_bounded_in_time():
     metres = (5 + RNG.random((480, 640))).astype(np.float32)
-    strange = Intrinsics(1e6, 0.1, 319.5, 240, (480, 640))  # each point would cover the whole photograph
+    strange = Intrinsics(1e6, 0.1, 319.5, 240, (480, 640))  # each point would cover the whole RGB image
     turn = [[math.sqrt(0.5), -math.sqrt(0.5), 0], [math.sqrt(0.5), math.sqrt(0.5), 0], [0, 0, 1]]
     photo = Intrinsics(500, 500, 999.5, 749.5, (1500, 2000))
     start = time.perf_counter()
@@ -366,13 +366,13 @@ SLIGHTLY_OFF = np.array([[1.02, 0.012, -9], [-0.01, 0.99, 7], [0, 0, 1]])
 
 
 def example(scene: str) -> tuple[np.ndarray, np.ndarray]:
-    """A rendered photograph and its depth, NaN in holes."""
+    """A rendered RGB image and its depth, NaN in holes."""
     depth = read_x(EXAMPLES / f"{scene}_depth.png").data.astype(np.float32)
     return read_image_rgb(EXAMPLES / f"{scene}_rgb.png"), np.where(depth == 0, np.float32(NAN), depth)
 
 
 def corner_error(matrix, wanted, size_hw: tuple[int, int]) -> float:
-    """The largest distance, in pixels of the photograph, between where two matrices put X's corners."""
+    """The largest distance, in pixels of the RGB image, between where two matrices put X's corners."""
     bottom, right = size_hw[0] - 1, size_hw[1] - 1
     found, true = (
         np.asarray(m) @ [[0, right, right, 0], [0, 0, bottom, bottom], [1, 1, 1, 1]] for m in (matrix, wanted)
@@ -420,7 +420,7 @@ def test_pictures_of_different_scenes_are_not_aligned(motion):
     if not estimate.converged:
         assert estimate.matrix == estimate.start
         assert estimate.score_after == estimate.score_before
-        assert estimate.message.startswith("No alignment of X and the photograph was found: ")
+        assert estimate.message.startswith("No alignment of X and the RGB image was found: ")
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ def test_the_overlay_shows_edges_where_they_lie():
 @pytest.mark.parametrize(
     ("rgb", "x", "motion", "message"),
     [
-        (np.zeros((50, 50), np.uint8), np.zeros((50, 50)), "affine", r"the photograph has shape \(50, 50\)"),
+        (np.zeros((50, 50), np.uint8), np.zeros((50, 50)), "affine", r"the RGB image has shape \(50, 50\)"),
         (
             np.zeros((50, 50, 3), np.uint8),
             np.zeros((50, 50, 2)),

@@ -1,4 +1,4 @@
-"""From a raw X input to what the network gets and the user sees, at the photograph's size."""
+"""From a raw X input to what the network gets and the user sees, at the RGB image's size."""
 
 from __future__ import annotations
 
@@ -108,13 +108,13 @@ def test_a_matrix_leaves_holes_where_x_does_not_reach(checkpoint):
     unmoved = encode_x(MM, checkpoint, (60, 80)).image
     assert np.array_equal(x.image[:, 20:], unmoved[:, :60])
     assert np.array_equal(x.image[:, :20], np.repeat(unmoved[:, :1], 20, axis=1)), "the nearest column"
-    with pytest.raises(InputError, match="beside the photograph"):
+    with pytest.raises(InputError, match="beside the RGB image"):
         encode_x(MM, checkpoint, (60, 80), XOptions(matrix=((1, 0, 900), (0, 1, 0), (0, 0, 1))))
 
 
 def test_a_matrix_may_leave_only_holes():
     raw = np.where(np.arange(80) < 40, MM, 0).astype(np.uint16)
-    with pytest.raises(InputError, match="no measurement lies within the photograph"):
+    with pytest.raises(InputError, match="no measurement lies within the RGB image"):
         encode_x(raw, DEPTH, (60, 80), XOptions(matrix=((1, 0, -40), (0, 1, 0), (0, 0, 1))))
 
 

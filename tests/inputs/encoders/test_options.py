@@ -144,7 +144,7 @@ def test_a_calibration_follows_a_pure_scale_only():
     assert half.rgb == calibration.rgb
     with pytest.raises(InputError, match="for X of 640 x 480, but it is 640 x 360"):
         calibration.scaled((360, 640), (960, 1280))
-    with pytest.raises(InputError, match="for the photograph of 1280 x 960, but it is 1280 x 720"):
+    with pytest.raises(InputError, match="for the RGB image of 1280 x 960, but it is 1280 x 720"):
         calibration.scaled((480, 640), (720, 1280))
 
 

@@ -22,7 +22,7 @@ from ktb import Predictor, XOptions, load_model
 from ktb.analysis import Inspection
 from ktb.analysis.agreement import disagreement_map, kind_shares
 from ktb.analysis.attribution import Target, attribute_prediction
-from ktb.analysis.comparison import sensor_need, difference
+from ktb.analysis.comparison import difference, sensor_need
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
 from ktb.analysis.ground_truth import error_map, fusion_effect, score, scored_shares
 from ktb.analysis.targets import region_at
@@ -343,7 +343,7 @@ def test_export(call, kind, start, expected):
 @pytest.mark.parametrize(
     ("endpoint", "values", "message"),
     [
-        ("/inspect", {"row": 5000}, "outside the photograph"),
+        ("/inspect", {"row": 5000}, "outside the RGB image"),
         ("/inspect", {"level": 9}, "level 9 is not there"),
         ("/inspect", {"head": 99}, "head 99 is not there"),
         ("/inspect", {"row": None}, "whole numbers"),

@@ -92,7 +92,7 @@ SHORT_OF_MEMORY = (
 
 def test_a_run_without_enough_memory_is_told_and_the_next_one_works(visitor, service, monkeypatch):
     predictor = service.predictor(MODEL)
-    said = r"not enough memory on cpu for an image of 512 x 384 pixels .*Make the photograph smaller"
+    said = r"not enough memory on cpu for an image of 512 x 384 pixels .*Make the RGB image smaller"
     for error in SHORT_OF_MEMORY:
 
         def fails(*_, error=error, **__):
@@ -160,7 +160,7 @@ def test_a_card_may_be_full_before_the_network_runs(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 72.00 MiB.")
 
     monkeypatch.setattr(predictor.model, "normalize_x", fails)
-    with pytest.raises(OutOfMemory, match="Make the photograph smaller"):
+    with pytest.raises(OutOfMemory, match="Make the RGB image smaller"):
         predictor(*synthetic_pair())
 
 
@@ -196,7 +196,7 @@ def test_a_process_whose_memory_really_ends():
     )
     assert ended.stdout.splitlines() == [
         "told: there is not enough memory on cpu for an image of 1024 x 1024 pixels in the network. Make the "
-        "photograph smaller; the command line can run it in tiles (--tile).",
+        "RGB image smaller; the command line can run it in tiles (--tile).",
         "then: (1024, 1024)",
     ], ended.stderr
 
@@ -233,7 +233,7 @@ def test_a_hundred_bad_uploads_in_a_row(page, visitor, uploads, tmp_path):
             file.write_bytes(bad_contents(number))
             kind, said = called(http, "segment", file_data(sent(http, file)), None, MODEL, {}, "none")
             assert kind == "error", number
-            assert file.name in said or "photograph" in said, said
+            assert file.name in said or "RGB image" in said, said
             assert "went wrong" not in said, said
     assert left(uploads) == before
     assert page.uploads.total_bytes == 0

@@ -237,7 +237,7 @@ def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, pag
     wait_until(lambda: service.turns.waiting == 1)
 
     def run_nothing(visitor: Visitor) -> None:
-        with pytest.raises(Refused, match="photograph is missing"):
+        with pytest.raises(Refused, match="RGB image is missing"):
             visitor.fire("ktb-run")
 
     jobs += in_threads(*(lambda v=v: run_nothing(v) for v in crowd))

@@ -253,7 +253,7 @@ def test_files_are_found_at_any_depth():
 
 
 def _first_event(http) -> int:
-    """An event of the page that takes a photograph and nothing else."""
+    """An event of the page that takes an RGB image and nothing else."""
     found = http.get("config").json()
     kinds = {one["id"]: one["type"] for one in found["components"]}
     return next(

@@ -279,7 +279,7 @@ def test_calls_of_the_usual_length_pass(http):
     pad = {"padding": "x" * (MAX_CALL_BYTES // 2)}
     kind, said = called(http, "segment", None, None, MODEL, pad, "none")
     assert kind == "error"
-    assert "photograph is missing" in said or "unknown keys" in said
+    assert "RGB image is missing" in said or "unknown keys" in said
 
 
 def test_a_bucket_empties_and_fills():

@@ -153,7 +153,7 @@ def test_only_what_the_network_takes_and_gives_travels(service, calls):
     for size in ((150, 200), (600, 800)):
         service.predictor("ktb-lite-nyuv2-depth")(np.zeros((*size, 3), np.uint8), None)
     small, large = calls
-    assert small == large  # whatever the photograph's own size
+    assert small == large  # whatever the RGB image's own size
     assert large[1] < 2.1 * 4 * 3 * 64 * 96  # two float32 images in the network's size
 
 
@@ -174,9 +174,9 @@ def test_what_a_user_can_mend_is_told_in_its_own_words(service, calls):
     reading = service.predictor("ktb-lite-nyuv2-depth").read(depth, photo.shape[:2])
     with pytest.raises(ValueError, match="class 1000 is not there: the model has classes 0 to 39"):
         service.predictor("ktb-lite-nyuv2-depth").attribute(photo, reading, Target("class", class_index=1000))
-    with pytest.raises(ValueError, match="the photograph is shape"):
+    with pytest.raises(ValueError, match="the RGB image is shape"):
         service.predictor("ktb-lite-nyuv2-depth")(photo[0], depth)
-    assert len(calls) == 1  # the photograph was refused here
+    assert len(calls) == 1  # the RGB image was refused here
 
 
 def test_a_lack_of_memory_is_raised_here_as_it_was_there(spaces, calls):
@@ -241,6 +241,6 @@ def test_all_that_the_page_computes_goes_through_the_lent_card(address, calls, t
         visitor.set("ktb-level", 3)  # draws only
         assert made() == 0
         visitor.values[visitor.part("ktb-rgb")] = None
-        with pytest.raises(Refused, match="photograph is missing"):
+        with pytest.raises(Refused, match="RGB image is missing"):
             visitor.fire("ktb-run")
         assert made() == 0

@@ -64,7 +64,7 @@ def test_svg_is_text_with_its_pictures_inside(photo, prediction):
     root = ElementTree.fromstring(data)
     words = " ".join("".join(text.itertext()) for text in root.iter(f"{SVG}text"))
     for expected in (
-        "Photograph",
+        "RGB image",
         "Fused mask",
         "RGB head",
         "Balance, level 3",
@@ -74,7 +74,7 @@ def test_svg_is_text_with_its_pictures_inside(photo, prediction):
         assert expected in words
     assert prediction.class_table()[0].name in words
     pictures = list(root.iter(f"{SVG}image"))
-    assert len(pictures) >= 9  # photograph, X, three masks, four levels; the colour bar's ramp
+    assert len(pictures) >= 9  # RGB image, X, three masks, four levels; the colour bar's ramp
     references = [value for node in root.iter() for key, value in node.attrib.items() if key.endswith("href")]
     assert len(references) >= len(pictures)
     assert all(value.startswith(("data:image/png;base64,", "#")) for value in references)
@@ -118,8 +118,8 @@ def test_the_caption_says_what_it_is(prediction):
     said = caption(prediction, 0.2, head=1)
     for expected in (MODEL, "depth, measured", "head 1", "0.30 to 0.70"):
         assert expected in said
-    missing = dataclasses.replace(prediction.x, origin="missing", warnings=("X was switched off.",))
-    assert "Note: X was switched off." in caption(dataclasses.replace(prediction, x=missing), None)
+    missing = dataclasses.replace(prediction.x, origin="missing", warnings=("X was ablated.",))
+    assert "Note: X was ablated." in caption(dataclasses.replace(prediction, x=missing), None)
 
 
 def test_a_head_changes_the_balance_maps(photo, prediction):
@@ -143,7 +143,7 @@ def test_wrong_wishes_get_messages(photo, prediction):
     ):
         with pytest.raises(ValueError, match=message):
             figure_bytes(photo, prediction, **options)
-    with pytest.raises(ValueError, match="give the photograph that the prediction was made from"):
+    with pytest.raises(ValueError, match="give the RGB image that the prediction was made from"):
         figure_bytes(photo[:-1], prediction)
 
 

@@ -175,8 +175,8 @@ def test_what_a_pixel_reacts_to_stands_beside_what_switching_off_does(fusion, ex
     for alt in ("rgb attribution", "x attribution"):
         assert fusion.locator(f'.ktb-attribution img[alt="{alt}"]').is_visible()
     text = fusion.inner_text(".ktb-attribution")
-    assert "when X is switched off" in text
-    assert "when the photograph is switched off" in text
+    assert "when X is ablated" in text
+    assert "when the RGB image is ablated" in text
     shares = [int(value) for value in re.findall(r"(\d+) % of the sensitivity", text)]
     assert sum(shares) in (99, 100, 101)
     assert fusion.foreign_requests == []

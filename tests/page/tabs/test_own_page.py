@@ -1,4 +1,6 @@
-"""The page on own data and on models whose X is no depth: what is offered, said, refused and served."""
+"""The page on a custom dataset and on models whose X is no depth: what is offered, said, refused and
+served.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_branches_and_fusion_tabs_show_their_pictures(page, tmp_path, expected):
         page.wait_for_selector(image)
         assert np.array_equal(pixels(page, image), expected.colors(branch))
     page.get_by_role("tab", name="Fusion").click()
-    for alt in ("balance map", "photograph", "x input: depth image", "balance map of level 3"):
+    for alt in ("balance map", "RGB image", "x input: depth image", "balance map of level 3"):
         page.wait_for_selector(f'#ktb-fusion img[alt="{alt}"]')
     for label in ("rgb sampling points", "x sampling points"):
         page.wait_for_selector(f'#ktb-fusion svg[aria-label="{label}"]')
@@ -84,7 +84,7 @@ def test_16_bit_depth_arrives_whole(page, tmp_path):
 
 
 def bad_inputs(folder: Path) -> list[tuple[Path | None, Path | None, str]]:
-    """Photograph, X and what the message must say."""
+    """RGB image, X and what the message must say."""
     rgb, depth = write_pair(folder)
     (folder / "wide").mkdir()
     wide = write_pair(folder / "wide", 64, 300)[1]
@@ -98,7 +98,7 @@ def bad_inputs(folder: Path) -> list[tuple[Path | None, Path | None, str]]:
     np.save(pickled, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     return [
         (rgb, None, "X image is missing"),
-        (None, depth, "photograph is missing"),
+        (None, depth, "RGB image is missing"),
         (rgb, wide, "proportions differ"),
         (rgb, page_named_png, "web page"),
         (rgb, cut, "damaged or cut off"),

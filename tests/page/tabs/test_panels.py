@@ -121,7 +121,7 @@ def test_flat_balance_maps_look_flat_and_sides_have_their_colours(result):
     ends[:, 4:] = 1
     sides = with_balance(result, ends).inspection.all_maps()
     colors = maps.scale_of("balance", sides).colors(sides[0].balance).astype(int)
-    assert colors[3, 0, 2] > colors[3, 0, 0] + 50  # 0: photograph, blue
+    assert colors[3, 0, 2] > colors[3, 0, 0] + 50  # 0: RGB image, blue
     assert colors[3, 7, 0] > colors[3, 7, 2] + 50  # 1: X, orange
 
 

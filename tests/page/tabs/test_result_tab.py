@@ -226,7 +226,7 @@ def test_the_legend_marks_a_class_by_pointer_and_keyboard(page, tmp_path, expect
     assert np.array_equal(np.reshape(page.evaluate(VEIL), labels.shape) == 1, labels == second)
     page.keyboard.press("Enter")
     assert rows.nth(1).get_attribute("aria-pressed") == "true"
-    choose(page, "#ktb-left", "Photograph")  # a marked class stays marked
+    choose(page, "#ktb-left", "RGB image")  # a marked class stays marked
     page.wait_for_selector("#ktb-stage .ktb-side", state="detached")
     page.wait_for_selector("canvas.ktb-veil", state="attached")
     assert np.array_equal(np.reshape(page.evaluate(VEIL), labels.shape) == 1, labels == second)
@@ -267,7 +267,7 @@ def test_a_label_picture_is_scored_refused_and_put_away(page, tmp_path, expected
     page.set_input_files("#ktb-rgb input[type=file]", str(tmp_path / "mirrored.png"))
     page.wait_for_timeout(1000)
     page.click("#ktb-run")
-    page.wait_for_selector("#ktb-truth >> text=Another photograph")
+    page.wait_for_selector("#ktb-truth >> text=Another RGB image")
     page.goto("about:blank")
     for _ in range(100):
         if not any(path.exists() for path in stored):

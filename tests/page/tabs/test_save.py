@@ -17,7 +17,7 @@ from PIL import Image
 from app.page import build_page
 from app.service import Service
 from ktb import Predictor, load_model
-from ktb.analysis.comparison import sensor_need, difference
+from ktb.analysis.comparison import difference, sensor_need
 from ktb.analysis.counterfactual import Perturbation
 from ktb.analysis.counterfactual import predict_perturbed as run_changed
 from ktb.analysis.ground_truth import error_map
@@ -139,7 +139,7 @@ def test_points_lie_over_the_saved_photograph(ran):
     ran.wait_for_selector("#ktb-pane-photo svg.ktb-over")
     name, picture = saved(ran, ran.locator(f"#ktb-pane-photo {SAVE}"))
     photo = pixels(ran, "#ktb-pane-photo img").astype(int)
-    assert (name, picture.text["Checkpoint"]) == (f"{MODEL}-Photograph.png", MODEL)
+    assert (name, picture.text["Checkpoint"]) == (f"{MODEL}-RGB image.png", MODEL)
     assert picture.size == photo.shape[1::-1]
     assert (np.abs(colors(picture).astype(int) - photo).max(axis=2) > 60).mean() > 0.01
     names = every_button_saves(ran, ".ktb-pane")
@@ -155,7 +155,7 @@ def test_what_if_and_the_sensors_as_files(ran, predictor, expected):
     ran.get_by_role("tab", name="What if").click()
     ran.locator("#ktb-off label").nth(1).click()
     ran.click("#ktb-run-change")
-    ran.wait_for_selector("#ktb-what-if .ktb-shown >> text=X switched off")
+    ran.wait_for_selector("#ktb-what-if .ktb-shown >> text=X ablated")
     files = bundle(ran, "#ktb-what-if")
     without_x = run_changed(predictor, Perturbation(drop="x"), photo, expected.x)
     found = difference(expected, without_x)
@@ -163,7 +163,7 @@ def test_what_if_and_the_sensors_as_files(ran, predictor, expected):
     assert np.array_equal(stored(files["after_labels_x.png"]), without_x.labels["x"])
     assert np.array_equal(stored(files["difference.png"]), found.changed.astype(np.uint8))
     facts = json.loads(files["difference.json"])
-    assert facts["changed"] == ["X switched off"]
+    assert facts["changed"] == ["X ablated"]
     assert facts["before"]["model"] == MODEL
     assert facts["difference"]["changed_share"] == pytest.approx(found.changed_share)
     names = every_button_saves(ran, "#ktb-what-if")

@@ -200,7 +200,7 @@ def test_a_single_run_waits_for_one_frame_at_most():
 def test_a_failed_run_gives_its_turn_back(service):
     predictor = service.predictor(service.models[0])
     assert isinstance(predictor, SharedPredictor)
-    with pytest.raises(ValueError, match="photograph"):
+    with pytest.raises(ValueError, match="RGB image"):
         predictor(np.zeros((3, 3)), None)
     with service.turns.frame():  # would wait forever
         assert predictor.for_frames().model is predictor.model

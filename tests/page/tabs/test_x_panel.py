@@ -223,13 +223,13 @@ def test_angles_are_shown_from_minus_one_to_one(service, tmp_path):
 
 def test_no_x_is_said_in_every_panel_and_file(service, tmp_path):
     rgb, depth = write_pair(tmp_path, 64, 96)
-    with pytest.raises(MissingX, match=r"X image is missing.*“Run on the photograph alone”"):
+    with pytest.raises(MissingX, match=r"X image is missing.*“Run on the RGB image alone”"):
         service.segment(str(rgb), [], DEPTH)
     result = service.segment(str(rgb), [str(depth)], DEPTH, source="none")
     alone = Predictor(load_model(DEPTH))(read_image_rgb(rgb), None)
     assert np.array_equal(result.prediction.labels["fused"], alone.labels["fused"])
     for text in (result_panel(result), branches_panel(result), fusion_words(result, 2)):
-        assert "this result comes from the photograph alone" in text
+        assert "this result comes from the RGB image alone" in text
     assert "there was no X" in branches_panel(result)
     assert "X was missing" in fusion_words(result, 2)
     assert "no X" in footer(result)
@@ -281,9 +281,9 @@ def test_an_alignment_is_only_proposed(service, tmp_path):
     assert "Nothing is applied yet" in preview_html(overlays)
     assert "Nothing is applied yet" not in preview_html(dataclasses.replace(overlays, after=None))
     beside = Alignment([[1, 0, 5000], [0, 1, 0]])
-    with pytest.raises(ValueError, match="beside the photograph"):
+    with pytest.raises(ValueError, match="beside the RGB image"):
         service.look_at(str(rgb), [str(depth)], DEPTH, AUTO, beside)
-    with pytest.raises(ValueError, match="upload the photograph and its X first"):
+    with pytest.raises(ValueError, match="upload the RGB image and its X first"):
         service.look_at(str(rgb), [], DEPTH, AUTO, None)
 
 
@@ -423,7 +423,7 @@ def test_a_photograph_without_x_has_a_way_on(page, tmp_path):
     page.wait_for_timeout(500)
     page.click("#ktb-alone", timeout=2000)
     page.wait_for_selector(MASK)
-    assert "photograph alone" in page.inner_text("#ktb-stage .ktb-warn")
+    assert "RGB image alone" in page.inner_text("#ktb-stage .ktb-warn")
     wanted = Predictor(load_model(DEPTH))(synthetic_pair()[0], None)
     assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
     summary = json.loads(downloaded(page)["prediction.json"])
@@ -510,7 +510,7 @@ def test_camera_and_clipboard_give_photographs(browser, address, uploads, source
     context = browser.new_context(permissions=["camera", "clipboard-read", "clipboard-write"])
     tab = new_tab(context, address)
     tab.click("#ktb-source label:has-text('No X')")
-    tab.wait_for_selector(f"{SAID} >> text=photograph alone")
+    tab.wait_for_selector(f"{SAID} >> text=RGB image alone")
     before = set(below(uploads, "*.*"))
     if source == "camera":
         tab.click("#ktb-rgb button[aria-label='Capture from camera']")

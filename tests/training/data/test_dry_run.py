@@ -103,7 +103,7 @@ def test_messages(dry, counted, tmp_path, capsys):
         "nyuv2-lite", "--set", "modality=thermal"
     )
     assert "folder is missing" in fails("nyuv2-lite", "--data", tmp_path / "none")
-    assert "is for your own data" in fails("lite")
+    assert "is for your custom dataset" in fails("lite")
     assert "mine.yaml" in fails("lite", "--set", "dataset=mine.yaml")
     save_model(tmp_path / "nyu.safetensors", build_model(lite_config("nyuv2")), {})
     assert "do not fit" in fails("mfnet-lite", "--init", tmp_path / "nyu.safetensors")

@@ -1,4 +1,4 @@
-"""Simulated events follow the contrast of the photograph; the command is repeatable and resumes."""
+"""Simulated events follow the contrast of the RGB image; the command is repeatable and resumes."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def simulate(rgb: np.ndarray, seed: int = 0, options: EventOptions = QUIET) -> E
 
 
 def moving_right(monkeypatch, pixels: float) -> None:
-    """Let the scene move right in the view by `pixels`, at constant speed; it ends at the photograph."""
+    """Let the scene move right in the view by `pixels`, at constant speed; it ends at the RGB image."""
 
     def path(size_hw, duration_us, rng, options):
         share = np.linspace(0, 1, 9)
         motions = np.tile(np.eye(2, 3), (9, 1, 1))
-        motions[:, 0, 2] = pixels * (1 - share)  # the view's pixel x shows the photograph's x + motion
+        motions[:, 0, 2] = pixels * (1 - share)  # the view's pixel x shows the RGB image's x + motion
         return share * duration_us, motions
 
     monkeypatch.setattr("training.events.simulator.camera_path", path)
@@ -184,7 +184,7 @@ def test_a_blank_margin_leaves_no_events(photograph):
     )
     assert len(simulate(framed)) > 0
     assert len(simulate(framed, options=replace(QUIET, margin_px=8))) == 0
-    with pytest.raises(ValueError, match=r"margin_px 30: at most a quarter of the photograph's 96 pixels"):
+    with pytest.raises(ValueError, match=r"margin_px 30: at most a quarter of the RGB image's 96 pixels"):
         simulate(photograph, options=replace(QUIET, margin_px=30))
 
 
@@ -208,7 +208,7 @@ def test_bad_options_are_refused(change, message):
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (0, 8, 3)])
 def test_bad_photographs_are_refused(shape):
-    with pytest.raises(ValueError, match=r"photograph of shape .* uint8: give \(H, W, 3\) uint8 RGB"):
+    with pytest.raises(ValueError, match=r"RGB image of shape .* uint8: give \(H, W, 3\) uint8 RGB"):
         simulate(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"float32: give \(H, W, 3\) uint8"):
         simulate(np.zeros((8, 8, 3), np.float32))
@@ -216,7 +216,7 @@ def test_bad_photographs_are_refused(shape):
 
 @pytest.fixture
 def folder(tmp_path, photograph):
-    """Two photographs, photos/a.png and photos/b.png."""
+    """Two RGB images, photos/a.png and photos/b.png."""
     (tmp_path / "photos").mkdir()
     for name, rgb in (("a", photograph), ("b", photograph[:, ::-1])):
         cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), rgb[..., ::-1])
@@ -309,7 +309,7 @@ def test_command_does_not_mix_simulations(folder, capsys):
     assert json.loads((folder / "out" / "simulation.json").read_text())["seed"] == 1
     assert contents(folder / "out")["a.png"] != before["a.png"]
     (folder / "photos" / "a.png").unlink()
-    assert "also holds 1 frames of photographs outside --rgb" in refusal(capsys, folder, "--overwrite")
+    assert "also holds 1 frames of RGB images outside --rgb" in refusal(capsys, folder, "--overwrite")
     (folder / "out" / "simulation.json").write_text("{")
     assert "simulation.json is damaged" in refusal(capsys, folder)
 
@@ -342,7 +342,7 @@ def test_command_names_what_is_wrong(folder, capsys):
 
     with pytest.raises(SystemExit):
         command.main(["--rgb", str(folder / "nothing*"), "--out", str(folder / "out")])
-    assert "no photograph there; give an existing folder" in " ".join(capsys.readouterr().err.split())
+    assert "no RGB image there; give an existing folder" in " ".join(capsys.readouterr().err.split())
     (folder / "empty").mkdir()
     with pytest.raises(SystemExit):
         command.main(["--rgb", str(folder / "empty"), "--out", str(folder / "out")])
@@ -353,6 +353,4 @@ def test_jpg_photographs_beside_their_frames_are_refused(tmp_path, photograph, c
     cv2.imwrite(str(tmp_path / "a.jpg"), photograph)
     with pytest.raises(SystemExit):
         command.main(["--rgb", str(tmp_path), "--out", str(tmp_path)])
-    assert "holds the photographs themselves: give another folder" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    assert "holds the RGB images themselves: give another folder" in " ".join(capsys.readouterr().err.split())

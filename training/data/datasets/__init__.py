@@ -1,4 +1,4 @@
-"""The datasets by name, and own data by its YAML file."""
+"""The datasets by name, and a custom dataset by its YAML file."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ REGISTRY: dict[str, type[PairDataset]] = {
 __all__ = [
     "IGNORE_INDEX",
     "REGISTRY",
-    "LayoutError",
     "CustomPairDataset",
+    "LayoutError",
     "PairDataset",
     "Sample",
     "build_dataset",
