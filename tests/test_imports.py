@@ -165,8 +165,15 @@ def test_inputs_labels_and_drawing_work_without_torch():
         assert not top_level(name) & {"torch", "torchvision", "timm"}, name
 
 
+def test_no_test_imports_another():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        found = {dotted.split(".")[0] for dotted in imported(ast.parse(path.read_text()))}
+        assert not {name for name in found if name.startswith(("test_", "conftest"))}, path
+
+
 def test_no_folder_holds_more_modules_than_one_can_look_over():
-    folders = [name.rpartition("/")[0] for name in FILES]
+    tests = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+    folders = [name.rpartition("/")[0] for name in (*FILES, *tests)]
     assert max(map(folders.count, set(folders))) <= MAX_MODULES
 
 

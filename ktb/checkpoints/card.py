@@ -32,7 +32,7 @@ CITATION = (
 UNKNOWN_LICENSE = "unknown"
 LIMITS = (
     "Not stated by its maker. It knows only the classes below, and scenes and sensors like those of its "
-    "training; confidences are not calibrated. Measure it on your custom dataset before you rely on it; not for "
+    "training; confidences are not calibrated. Measure it on your own images before you rely on it; not for "
     "safety decisions."
 )
 

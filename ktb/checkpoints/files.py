@@ -135,7 +135,7 @@ def load_strict(
     """Copy a file's tensors into the network, or into the part of it whose names `part` accepts.
 
     Raises:
-        ValueError: naming tensors that are missing, left over, of another shape, of another kind or not
+        ValueError: naming tensors that are missing, unexpected, of another shape, of another kind or not
             finite.
     """
     what = f"the tensors of {path.name}"

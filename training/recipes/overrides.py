@@ -63,7 +63,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     changed_model(template(changed), changed.model)
     if not changed.dataset:
         raise ValueError(
-            f"Recipe '{recipe.name}' is for your custom dataset: add --set dataset=FILE.yaml "
+            f"Recipe '{recipe.name}' is for a custom dataset: add --set dataset=FILE.yaml "
             f"(ktb/datasets/custom.py says what is in it), or the name of a benchmark."
         )
     return changed

@@ -272,7 +272,7 @@ def test_recipe_names_are_listed_by_group_with_the_nearest():
 def test_own_data_needs_a_file_and_takes_classes_and_x_from_it(tmp_path):
     for name in ("lite", "swin-b", "swin-l"):
         with pytest.raises(
-            ValueError, match=f"'{name}' is for your custom dataset: add --set dataset=FILE.yaml"
+            ValueError, match=f"'{name}' is for a custom dataset: add --set dataset=FILE.yaml"
         ):
             override(get_recipe(name), ["lr=1e-3"])
     rng = np.random.default_rng(0)
