@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ktb.analysis.coordinates import at_of_pixel, cell_at, place_in_image, strongest
     from ktb.analysis.describe import describe_attribution, describe_level, describe_pixel
     from ktb.analysis.inspection import Inspection
-    from ktb.analysis.level_maps import level_maps
+    from ktb.analysis.maps import level_maps
     from ktb.analysis.pixel import inspect_pixel, pixel_balances, pixel_shares
     from ktb.analysis.targets import Target, TargetKind, region_at, target_at
     from ktb.analysis.types import (
@@ -52,7 +52,7 @@ __getattr__ = lazy_names(
     {
         "attribution": ("attribute", "attribute_prediction"),
         "inspection": ("Inspection",),
-        "level_maps": ("level_maps",),
+        "maps": ("level_maps",),
         "pixel": ("inspect_pixel", "pixel_balances", "pixel_shares"),
         "coordinates": ("at_of_pixel", "cell_at", "place_in_image", "strongest"),
         "color_range": ("clipped_range",),

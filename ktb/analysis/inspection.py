@@ -39,7 +39,7 @@ class Inspection:
         """All maps of a level; ValueError for a level that is not there."""
         if not 0 <= level < self.levels:
             raise ValueError(f"level {level} is not there: the trace has levels 0 to {self.levels - 1}.")
-        from ktb.analysis.level_maps import level_maps  # torch takes more than a second to import
+        from ktb.analysis.maps import level_maps  # torch takes more than a second to import
 
         with self._locks[level]:
             if level not in self._maps:

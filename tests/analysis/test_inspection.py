@@ -13,7 +13,7 @@ from helpers.models import MM, depth_model, pair, stirred, tiny_model
 from helpers.pairs import synthetic_pair
 
 import ktb.analysis.inspection
-import ktb.analysis.level_maps
+import ktb.analysis.maps
 import ktb.modeling.trace
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.analysis import (
@@ -193,7 +193,7 @@ def test_maps_are_what_the_whole_attention_gives(traces, output, level):
 def test_maps_made_in_small_blocks_are_the_same(traces, monkeypatch):
     whole = level_maps(traces[0], 0, SIZE)
     monkeypatch.setattr(ktb.modeling.trace, "MAX_CPU_ENTRIES", 700)
-    monkeypatch.setattr(ktb.analysis.level_maps, "MAX_SPLAT_VALUES", 200)
+    monkeypatch.setattr(ktb.analysis.maps, "MAX_SPLAT_VALUES", 200)
     assert len(list(traces[0]._query_chunks())) > 10
     parts = level_maps(traces[0], 0, SIZE)
     for name in ("head_balance", "entropy", "importance", "importance_map", "density_map"):
@@ -332,9 +332,9 @@ def test_a_clipped_range_says_what_it_leaves_out():
 def test_an_inspection_computes_each_level_once(monkeypatch):
     prediction = Predictor(depth_model())(*synthetic_pair(95, 127), options=MM)
     calls = []
-    compute = ktb.analysis.level_maps.level_maps
+    compute = ktb.analysis.maps.level_maps
     monkeypatch.setattr(
-        ktb.analysis.level_maps, "level_maps", lambda *args: calls.append(args[1]) or compute(*args)
+        ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or compute(*args)
     )
     inspection = Inspection(prediction)
     assert inspection.levels == 4

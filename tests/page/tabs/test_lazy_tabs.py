@@ -11,7 +11,7 @@ import pytest
 from helpers.browsing import run, upload
 from helpers.pairs import write_pair
 
-import ktb.analysis.level_maps
+import ktb.analysis.maps
 from app import handlers, precompute
 from app.page import build_page
 from app.panels.result import result_panel
@@ -280,9 +280,9 @@ def result(tmp_path_factory):
 
 
 def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, monkeypatch):
-    calls, make = [], ktb.analysis.level_maps.level_maps
+    calls, make = [], ktb.analysis.maps.level_maps
     monkeypatch.setattr(
-        ktb.analysis.level_maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
+        ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
     )
     fresh = replace(result, inspection=Inspection(result.prediction))
     result_panel(fresh, "fused", "confidence")
@@ -299,9 +299,9 @@ def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, mon
 
 
 def test_tabs_and_downloads_compute_each_level_once(result, monkeypatch):
-    calls, make = [], ktb.analysis.level_maps.level_maps
+    calls, make = [], ktb.analysis.maps.level_maps
     monkeypatch.setattr(
-        ktb.analysis.level_maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
+        ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
     )
     fresh = replace(result, inspection=Inspection(result.prediction))
     result_panel(fresh, "balance")
@@ -311,9 +311,9 @@ def test_tabs_and_downloads_compute_each_level_once(result, monkeypatch):
 
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
-    done, make, turns = threading.Event(), ktb.analysis.level_maps.level_maps, FairScheduler()
+    done, make, turns = threading.Event(), ktb.analysis.maps.level_maps, FairScheduler()
     monkeypatch.setattr(precompute, "AHEAD_SECONDS", 0.05)
-    monkeypatch.setattr(ktb.analysis.level_maps, "level_maps", lambda *args: done.set() or make(*args))
+    monkeypatch.setattr(ktb.analysis.maps, "level_maps", lambda *args: done.set() or make(*args))
     busy, free = (replace(result, inspection=Inspection(result.prediction)) for _ in range(2))
     with turns.single():
         precompute_maps(turns, busy)
