@@ -30,7 +30,7 @@ import httpx
 
 from tools.bench_page.attacks import EXAMPLES, file_data
 from tools.bench_page.many_users import ROOT, server, summary
-from tools.bench_page.visitor import Visitor
+from tools.bench_page.visitor import KEPT, Visitor
 
 THINK = (2.0, 6.0)  # seconds
 WAIT = 120.0
@@ -78,7 +78,7 @@ class Client:
         assert "<img" in visitor.shown("ktb-x-read")
 
     def calls(self) -> None:
-        transport = httpx.HTTPTransport(local_address=self.source)
+        transport = httpx.HTTPTransport(local_address=self.source, limits=KEPT)
         with httpx.Client(base_url=self.address, timeout=WAIT, transport=transport) as http:
             self.timed("call models", lambda: self._call(http, "models"))
             model = self.rng.choice(self.models)

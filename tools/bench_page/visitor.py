@@ -18,6 +18,7 @@ import httpx
 
 OPEN_TAB = "[role=tab]"  # in the scripts that give a handler the open tab's label as its last input
 ASKS = re.compile(r"ktbAsk\((\d+),")  # in the scripts that ask the server themselves: which of its events
+KEPT = httpx.Limits(keepalive_expiry=2.0)  # seconds; the server closes idle connections after five
 WAIT = 90.0  # seconds; a busy machine is slow, a broken page never answers
 
 
@@ -35,7 +36,7 @@ class Visitor:
     """
 
     def __init__(self, address: str, stays: bool = True, source: str | None = None):
-        transport = httpx.HTTPTransport(local_address=source)
+        transport = httpx.HTTPTransport(local_address=source, limits=KEPT)
         self._http = httpx.Client(base_url=address, timeout=WAIT, transport=transport)
         self.config = self._http.get("/config").raise_for_status().json()
         self.session = uuid.uuid4().hex
