@@ -36,6 +36,10 @@ MAX_DROPPED = 0.01
 """Share of damaged events that is left out with a note; more is refused."""
 MAX_CHUNK_BYTES = 64 * 2**20
 """Of a separately compressed piece of an event recording, unpacked."""
+MAX_ALL_CHUNKS = 20_000_000
+"""Pieces of a dataset that is read in part."""
+MAX_EVENT_EXPANSION = 100
+"""Bytes of events for one stored byte, beyond FREE_EXPANSION; recordings are packed to a tenth at best."""
 MAX_CHUNKS = 200_000
 """Pieces that one reading may touch; each costs the time of a look-up."""
 MAX_PACKETS = 1_000_000

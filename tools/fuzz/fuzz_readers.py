@@ -3,9 +3,13 @@
     python -m tools.fuzz.fuzz_readers --seconds 600 --seed 1
 
 Runs until the time is over and prints counts by reader as JSON; exit code 1 if anything else than InputError
-was raised, a case took over 2 seconds of processor time, or memory grew by over 1 GiB. Every case can be run
-again alone: --only png:1234 with the same seed. The case in progress is kept in the file of --progress, so
-that a crash of the interpreter can be traced.
+was raised, a case took over 2 seconds of processor time, or the process ever took over 600 MiB. Every case
+can be run again alone: --only png:1234 with the same seed. The case in progress is kept in the file of
+--progress, so that a crash of the interpreter can be traced.
+
+    python -m tools.fuzz.fuzz_readers --structures --seconds 3600 --cases 100000
+
+makes the files of `fuzz_structures` and `fuzz_containers` in place of damaging sound ones.
 """
 
 from __future__ import annotations
@@ -20,12 +24,14 @@ import re
 import resource
 import struct
 import sys
+import tempfile
 import time
 import traceback
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, get_args
 
 import cv2
@@ -33,12 +39,17 @@ import numpy as np
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
 from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
-from tools.fuzz import fuzz_seeds
+from ktb.inputs.readers.labels import read_label_picture
+from ktb.video.video_source import VideoFrames
+from ktb.video.zip_source import ZipFrames
+from tools.fuzz import fuzz_containers, fuzz_seeds, fuzz_structures
 from tools.fuzz.fuzz_seeds import METRES, fix_png, to_npy, to_zip
 
 MAX_CASE_SECONDS = 2.0
-MAX_GROWTH = 2**30
+MAX_PEAK = 600 * 2**20
 HANG_SECONDS = 120
+EACH = {"h5": 10, "aedat4": 6, "zip": 3, "exr": 3}
+"""Structures that take long to make: they come every so many rounds."""
 ENCODE_UP_TO = 200_000
 """Pixels; pictures that a damaged header makes larger are read but not encoded, which takes its time."""
 EXTREMES = (0, 1, 2, 31, 32, 255, 256, 7000, 16384, 16385, 32767, 65535, 10**6, 2**31 - 1, 2**31, 2**32 - 1)
@@ -67,6 +78,7 @@ class Reader:
     feed: Callable[[bytes, np.random.Generator], None]
     wrap: Callable[[bytes], bytes] = bytes
     text: bool = False
+    make: Callable[[np.random.Generator], bytes] | None = None
 
 
 @dataclass
@@ -74,6 +86,7 @@ class Count:
     accepted: int = 0
     refused: int = 0
     slowest_s: float = 0.0
+    grown_mib: int = 0
 
 
 def readers() -> dict[str, Reader]:
@@ -104,6 +117,14 @@ def readers() -> dict[str, Reader]:
     found["options"] = Reader([b""], _options)
     found["encode"] = Reader([b""], _encode_wild)
     return {name: reader for name, reader in found.items() if reader.seeds}
+
+
+def structured_readers() -> dict[str, Reader]:
+    """The readers of files that are put together in wild ways, by name."""
+    feeds = {name: _as_x(f"x.{name}") for name in fuzz_containers.makers()}
+    feeds |= {"zip": _as_frames(".zip"), "video": _as_frames(".mp4"), "text": _as_x("events.txt")}
+    feeds |= {name: _as_picture(f"x.{name}") for name in fuzz_structures.PICTURES}
+    return {name: Reader([b""], feeds[name], make=make) for name, make in fuzz_containers.makers().items()}
 
 
 def _with_member(columns: dict[str, bytes], key: str, data: bytes) -> bytes:
@@ -169,6 +190,35 @@ def _as_photo(data: bytes, rng: np.random.Generator) -> None:
     assert photo.ndim == 3
     assert photo.shape[2] == 3
     assert photo.dtype == np.uint8
+
+
+def _as_picture(filename: str):
+    """Pictures are read in three ways: as X, as RGB images, as labels."""
+
+    def feed(data: bytes, rng: np.random.Generator) -> None:
+        kind = int(rng.integers(3))
+        if kind == 0:
+            _as_x(filename)(data, rng)
+        elif kind == 1:
+            _as_photo(data, rng)
+        else:
+            read_label_picture(data, filename)
+
+    return feed
+
+
+def _as_frames(suffix: str):
+    """A video or an archive: its first frames."""
+
+    def feed(data: bytes, rng: np.random.Generator) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"frames{suffix}"
+            path.write_bytes(data)
+            frames = ZipFrames(path) if suffix == ".zip" else VideoFrames(path)
+            for _ in itertools.islice(frames, 5):
+                pass
+
+    return feed
 
 
 def _as_angles(data: bytes, rng: np.random.Generator) -> None:
@@ -329,11 +379,23 @@ def damage(seed: bytes, others: list[bytes], text: bool, rng: np.random.Generato
 
 def one_case(name: str, reader: Reader, seed: int, case: int) -> bool:
     """Whether the reader accepted this case; InputError is a refusal, all else is raised."""
+    return _accepts(reader, *contents(name, reader, seed, case))
+
+
+def contents(name: str, reader: Reader, seed: int, case: int) -> tuple[bytes, np.random.Generator]:
+    """The file of a case, and the choices that are left for reading it."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), case])
+    if reader.make is not None:
+        return reader.make(rng), rng
     chosen = reader.seeds[case % len(reader.seeds)]
     data = damage(chosen, reader.seeds, reader.text, rng) if case >= len(reader.seeds) and chosen else chosen
+    whole = rng.random() < 0.7 or case < len(reader.seeds)
+    return reader.wrap(data) if whole else data, rng
+
+
+def _accepts(reader: Reader, data: bytes, rng: np.random.Generator) -> bool:
     try:
-        reader.feed(reader.wrap(data) if rng.random() < 0.7 or case < len(reader.seeds) else data, rng)
+        reader.feed(data, rng)
     except InputError as error:
         message = str(error)
         assert 10 <= len(message) < 1500, f"a message of {len(message)} letters: {message[:200]}"
@@ -346,12 +408,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--readers", default="", help="comma-separated names; default: all")
+    parser.add_argument("--cases", type=int, default=10**9, help="stop after so many")
+    parser.add_argument("--structures", action="store_true", help="files put together in wild ways")
     parser.add_argument("--only", default="", help="reader:case, run alone with its traceback")
     parser.add_argument("--progress", default=os.devnull)
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    said = sys.stdout
+    if said is sys.__stdout__:  # decoders print, past Python's own stream
+        said = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
     faulthandler.enable(sys.__stderr__)
-    known = readers()
+    known = structured_readers() if args.structures else readers()
     if args.only:
         name, _, case = args.only.rpartition(":")
         return 0 if one_case(name, known[name], args.seed, int(case)) else 3
@@ -365,26 +433,33 @@ def main() -> int:
     end, peak = time.monotonic() + args.seconds, start_kib
     with open(args.progress, "wb", buffering=0) as progress:
         for name, case in ((name, case) for case in itertools.count() for name in names):
-            if time.monotonic() > end or len(failures) >= 20:
+            if args.structures and case % EACH.get(name, 1):
+                continue
+            done = sum(count.accepted + count.refused for count in counts.values())
+            if time.monotonic() > end or len(failures) >= 20 or done >= args.cases:
                 break
             progress.seek(0)
             progress.write(f"{name}:{case}".ljust(60).encode())
             faulthandler.dump_traceback_later(HANG_SECONDS, file=sys.__stderr__, exit=True)
+            data, rng = contents(name, known[name], args.seed, case)
+            made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             begun, trouble = time.process_time(), None
             try:
                 with contextlib.redirect_stdout(sys.stderr):  # OpenEXR's package prints
-                    accepted = one_case(name, known[name], args.seed, case)
+                    accepted = _accepts(known[name], data, rng)
                 counts[name].accepted += accepted
                 counts[name].refused += not accepted
             except Exception:
                 trouble = traceback.format_exc(limit=-4)
             seconds = time.process_time() - begun
+            grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - made) >> 10
+            counts[name].grown_mib = max(counts[name].grown_mib, grown_mib)
             counts[name].slowest_s = max(counts[name].slowest_s, round(seconds, 3))
             now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             if trouble is None and seconds > MAX_CASE_SECONDS:
                 trouble = f"took {seconds:.2f} s"
-            if trouble is None and now > peak and now - start_kib > MAX_GROWTH >> 10:
-                trouble = f"memory grew by {(now - start_kib) >> 10} MiB"
+            if trouble is None and now > peak and now > MAX_PEAK >> 10:
+                trouble = f"the process took {now >> 10} MiB"
             peak = max(peak, now)
             if trouble:
                 # one of a kind is enough: the same line with other numbers is the same fault
@@ -395,13 +470,21 @@ def main() -> int:
     shown = {name: vars(count) for name, count in counts.items()}
     total = sum(count.accepted + count.refused for count in counts.values())
     grown = (peak - start_kib) >> 10
-    sys.stdout.write(
+    report = (
         json.dumps(
-            {"cases": total, "grown_mib": grown, "readers": shown, "failures": list(failures.values())},
+            {
+                "cases": total,
+                "grown_mib": grown,
+                "peak_mib": peak >> 10,
+                "readers": shown,
+                "failures": list(failures.values()),
+            },
             indent=1,
         )
         + "\n"
     )
+    said.write(report)
+    said.flush()
     return 1 if failures else 0
 
 

@@ -16,8 +16,8 @@ from ktb.inputs.events.text import structured
 from ktb.inputs.limits import (
     FREE_EXPANSION,
     MAX_CHUNK_BYTES,
+    MAX_EVENT_EXPANSION,
     MAX_EVENTS,
-    MAX_EXPANSION,
     MAX_PACKETS,
     MAX_UNPACKED_BYTES,
     InputError,
@@ -147,7 +147,7 @@ def _packets(
             unpacked += len(content)
             if unpacked > MAX_UNPACKED_BYTES:
                 raise InputError(f"{name}: unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB; cut it")
-            if unpacked > max(FREE_EXPANSION, MAX_EXPANSION * len(data)):
+            if unpacked > max(FREE_EXPANSION, MAX_EVENT_EXPANSION * len(data)):
                 raise InputError(f"{name}: unpacks to far more than events do; export it again")
             if content[8:12] == _EVENTS:
                 events = _events(content[4:])

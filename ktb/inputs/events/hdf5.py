@@ -24,7 +24,7 @@ from ktb.inputs.events.columns import (
     column_order,
     time_unit,
 )
-from ktb.inputs.events.hdf5_guard import datasets_in, read_rows, small_attributes
+from ktb.inputs.events.hdf5_guard import check_written, datasets_in, read_rows, small_attributes
 from ktb.inputs.events.text import named, size_of
 from ktb.inputs.limits import MAX_EVENTS, InputError
 from ktb.inputs.options import XOptions
@@ -99,6 +99,7 @@ def _read(file: Any, name: str, options: XOptions) -> EventColumns:
         )
     layout = layouts[0]
     check_count(min(layout.count, 1), name)
+    check_written(layout.datasets, name)
     notes: tuple[str, ...] = ()
     if len(layouts) > 1:
         others = ", ".join(other.path for other in layouts[1:5])

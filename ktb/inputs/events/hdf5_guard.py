@@ -9,10 +9,11 @@ import numpy as np
 from ktb.inputs.events.hdf5_filters import DEFLATE, FILTERS, FLETCHER32, SHUFFLE, unpacks_within
 from ktb.inputs.limits import (
     FREE_EXPANSION,
+    MAX_ALL_CHUNKS,
     MAX_CHUNK_BYTES,
     MAX_CHUNKS,
     MAX_ENTRIES,
-    MAX_EXPANSION,
+    MAX_EVENT_EXPANSION,
     InputError,
     check_bytes,
 )
@@ -87,23 +88,33 @@ def read_rows(
         InputError: pieces that are too large, too many or unpack to more than they should, far more rows than
             the file holds, or a compression that is not installed.
     """
-    _check_amount(dataset, stop - start, fields, name)
+    record = sum(dataset.dtype[field].itemsize for field in fields) if fields else dataset.dtype.itemsize
+    check_bytes((stop - start) * math.prod(dataset.shape[1:]) * record, name)
     if dataset.chunks is not None:
         _check_chunks(dataset, start, stop, name)
     return dataset[start:stop] if fields is None else dataset.fields(list(fields))[start:stop]
 
 
-def _check_amount(dataset: Any, rows: int, fields: Sequence[str] | None, name: str) -> None:
-    """Refuse rows that take too much memory, and rows that were never written: HDF5 makes them up."""
-    across = math.prod(dataset.shape[1:])
-    record = sum(dataset.dtype[field].itemsize for field in fields) if fields else dataset.dtype.itemsize
-    check_bytes(rows * across * record, name)
-    whole = rows * across * dataset.dtype.itemsize
-    stored = dataset.id.get_storage_size()
-    if whole > max(FREE_EXPANSION, MAX_EXPANSION * stored):
+def check_written(datasets: Sequence[Any], name: str) -> None:
+    """Refuse datasets that promise more than they hold: HDF5 makes up what was never written (InputError)."""
+    promised = stored = 0
+    for dataset in datasets:
+        whole, held = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
+        promised, stored = promised + whole, stored + held
+        if dataset.chunks is None:
+            is_whole = held >= whole
+        else:
+            pieces = math.prod(math.ceil(side / step) for side, step in zip(dataset.shape, dataset.chunks))
+            is_whole = pieces <= MAX_ALL_CHUNKS and dataset.id.get_num_chunks() >= pieces
+        if not is_whole:
+            raise InputError(
+                f"{name}: {dataset.name} was not written to its end, or has over {MAX_ALL_CHUNKS:,} pieces; "
+                "save the recording again"
+            )
+    if promised > max(FREE_EXPANSION, MAX_EVENT_EXPANSION * stored):
         raise InputError(
-            f"{name}: {dataset.name} promises {whole >> 20:,} MiB, but {stored:,} bytes are stored; it is "
-            "damaged or was not written to its end, save it again"
+            f"{name}: {promised >> 20:,} MiB of events in {stored:,} bytes, more than compression makes of a "
+            "recording; it is damaged, save it again"
         )
 
 

@@ -457,11 +457,16 @@ def test_hdf5_promises_that_do_not_hold(monkeypatch):
             file.create_dataset(role, data=COLUMNS[role], chunks=(COUNT,), compression="gzip")
         file["x"].id.write_direct_chunk((0,), zlib.compress(bytes(2**22), 9))
 
-    with pytest.raises(InputError, match="pieces of 128 MiB"):
+    with pytest.raises(InputError, match="x was not written to its end"):
         read_x(hdf5(absurd), "e.h5")
     with pytest.raises(InputError, match="unpacks to more than it should"):
         read_x(hdf5(bomb), "e.h5")
-    good = hdf5(lambda file: [file.create_dataset(role, data=COLUMNS[role]) for role in "xytp"])
+    packed = {"chunks": (COUNT,), "compression": "gzip"}
+    good = hdf5(lambda file: [file.create_dataset(role, data=COLUMNS[role], **packed) for role in "xytp"])
+    with monkeypatch.context() as patch:
+        patch.setattr(hdf5_guard, "MAX_CHUNK_BYTES", 100)
+        with pytest.raises(InputError, match="stored in pieces of 0 MiB"):
+            read_x(good, "e.h5")
     with pytest.raises(InputError, match="the HDF5 file is damaged or cut off"):
         read_x(good[: len(good) // 2], "e.h5")
 
