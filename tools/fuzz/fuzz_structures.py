@@ -172,7 +172,7 @@ def jpeg(rng: np.random.Generator) -> bytes:
     for _ in range(int(rng.integers(0, 4))):
         number = int(rng.integers(len(segments)))
         segment = bytearray(segments[number])
-        if segment[1] in (0xC0, 0xC2) and len(segment) > 12 and maybe(rng, 0.7):
+        if len(segment) > 12 and segment[1] in (0xC0, 0xC2) and maybe(rng, 0.7):
             struct.pack_into(">HH", segment, 5, side(rng, 65535), side(rng, 65535))
             if maybe(rng, 0.3):
                 segment[9] = int(pick(rng, (0, 1, 3, 4, 255)))
