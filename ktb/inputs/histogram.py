@@ -24,7 +24,7 @@ def histogram(values: np.ndarray, unit: str = "", bins: int = HISTOGRAM_BINS) ->
         return None
     low, high = ends(values, 0.5, 99.5)
     scale = max(abs(low), abs(high))
-    if high - low <= 1e-12 * scale:  # too narrow for as many edges
+    if high - low <= max(1e-12 * scale, 1e-300):  # too narrow for as many edges
         low, high = low - max(0.5, 1e-6 * scale), high + max(0.5, 1e-6 * scale)
     if not np.isfinite(high - low):
         return None

@@ -171,5 +171,9 @@ def _to_8_bits(picture: _Picture, name: str) -> np.ndarray:
     levels = ((np.arange(white + 1) * 510 + white) // (2 * white)).astype(np.uint8)  # rounded v * 255 / white
     factor = 1 / 257 if high > 255 else 255 if high <= 1 else 1
     for row, values in zip(rgb, pixels):  # by rows, for indices and doubles take many times the room
-        row[:] = np.rint(values * factor) if values.dtype.kind == "f" else levels[np.minimum(values, white)]
+        row[:] = (
+            np.rint(values * factor)
+            if values.dtype.kind == "f"
+            else levels[np.minimum(values.astype(np.int64), white)]
+        )
     return rgb
