@@ -205,7 +205,7 @@ def test_the_changes_of_the_documents_work(tmp_path):
     (tmp_path / "pairs.json").write_text(json.dumps(pairs))
     code = (
         f"import json, sys; sys.path.insert(0, '.'); sys.path.append({str(ROOT / 'tests')!r})\n"
-        "import ktb, torch; from snippets import run_all\n"
+        "import ktb, torch; from helpers.snippets import run_all\n"
         "assert ktb.__file__.startswith(sys.argv[1]), ktb.__file__\n"
         "torch.set_num_threads(1)\n"
         "print(run_all(json.load(open('pairs.json')), 'the changed copy'))"
