@@ -105,8 +105,8 @@ def test_a_configuration_without_the_new_keys_is_the_whole_network():
     ("owner", "key", "value", "message"),
     [
         ("fusion", "kind", "sum", r"configuration\.fusion\.kind is 'sum'; allowed: dscf, mean\."),
-        ("fusion", "prompts", 0, r"configuration\.fusion\.prompts is 0; expected bool"),
-        ("backbone", "adapters", "no", r"configuration\.backbone\.adapters is 'no'; expected bool"),
+        ("fusion", "prompts", 0, r"configuration\.fusion\.prompts is 0; expected true or false"),
+        ("backbone", "adapters", "no", r"configuration\.backbone\.adapters is 'no'; expected true or false"),
     ],
 )
 def test_wrong_values_are_refused_by_name(owner, key, value, message):

@@ -20,16 +20,17 @@ from tools.fuzz import fuzz_readers
 
 SECONDS = 20
 READERS = fuzz_readers.readers()
-WORKER = Path(fuzz_readers.__file__)
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> dict:
     """What the worker found; a crash or a hang fails here, with the case that was in progress."""
     progress = tmp_path_factory.mktemp("fuzz") / "case"
-    command = [sys.executable, str(WORKER), "--seconds", str(SECONDS), "--progress", str(progress)]
+    command = [sys.executable, "-m", "tools.fuzz.fuzz_readers", "--seconds", str(SECONDS)]
     result = subprocess.run(
-        command,
+        [*command, "--progress", str(progress)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=600,  # generous: the machine may be busy, and single cases are timed by processor time

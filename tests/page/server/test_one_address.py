@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from helpers.loops import in_a_loop
 from helpers.served import serving
 
 from app.gradio_ext import unread
@@ -185,7 +186,7 @@ def test_only_an_accepted_event_of_its_owner_keeps_an_upload(page, one, other, b
     call(one, "nothing", file_data(called))
     now = time.monotonic()
     monkeypatch.setattr(page.uploads, "_clock", lambda: now + 200)
-    asyncio.run(tidy(page, IdleStates()))
+    in_a_loop(lambda: tidy(page, IdleStates()))
     monkeypatch.setattr(page.uploads, "_clock", lambda: now + 400)
     page.store.forget_stale()
     left = [Path(path).exists() for path in (named, mine, cancelled, joined, called)]
@@ -298,7 +299,7 @@ def test_what_only_draws_is_done_for_an_address_so_often_at_once():
         assert not any(lanes._lanes for _, lanes in limited._kinds)
         return statuses
 
-    statuses = asyncio.run(play())
+    statuses = in_a_loop(play)
     assert sorted(statuses) == [200] * (2 + 128 + 2) + [429]
 
 
@@ -409,8 +410,8 @@ def test_who_takes_no_byte_of_an_answer_is_cut_off():
         await SlowReaders(app, seconds=0.05)({"type": "http"}, None, send)
         return sizes
 
-    assert asyncio.run(play(takes=2)) == [2**18, 2**18]
-    assert asyncio.run(play(takes=9)) == [2**18] * 4 + [1, 1]
+    assert in_a_loop(lambda: play(takes=2)) == [2**18, 2**18]
+    assert in_a_loop(lambda: play(takes=9)) == [2**18] * 4 + [1, 1]
 
 
 # ---- pages that are closed

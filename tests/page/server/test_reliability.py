@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import io
 import json
@@ -22,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.api_calls import API, called, file_data, left, sent
+from helpers.loops import in_a_loop
 from helpers.pairs import synthetic_pair, write_pair
 from helpers.served import serving
 from helpers.videos import frames_of, zipped
@@ -365,11 +365,7 @@ def test_a_session_that_waits_in_the_queue_stays_open(page, visitor, service, mo
             time.sleep(0.01)
         with monkeypatch.context() as later:
             later.setattr(page.store, "_clock", lambda: now + 3700)
-            # in a thread: the browser of other tests may have a loop in this one
-            tidying = threading.Thread(target=lambda: asyncio.run(housekeeping.tidy(page, IdleStates())))
-            tidying.start()
-            tidying.join(60)
-            assert not tidying.is_alive()
+            in_a_loop(lambda: housekeeping.tidy(page, IdleStates()), seconds=60)
             assert page.store.open_sessions == {visitor.session}
     waits.join(60)
     assert "<img" in visitor.shown("ktb-stage")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import sys
-import threading
 from pathlib import Path
 
 import gradio as gr
 import httpx
 import numpy as np
 import pytest
+from helpers.loops import in_a_loop
 from helpers.served import serving
 from PIL import Image
 
@@ -83,17 +82,8 @@ def posted(http, endpoint: str, body: bytes) -> tuple[str, str]:
     return kinds[-1], answer
 
 
-def in_a_thread(make):
-    """What a coroutine gives; the browser of other tests may have a loop in this thread."""
-    found: list = []
-    thread = threading.Thread(target=lambda: found.append(asyncio.run(make())))
-    thread.start()
-    thread.join(120)
-    return found[0]
-
-
 def probed(page) -> list[str]:
-    return in_a_thread(Probe(page, page.app.middleware_stack.inside).failures)
+    return in_a_loop(Probe(page, page.app.middleware_stack.inside).failures)
 
 
 # ---- the first wall: what a call names
@@ -307,7 +297,7 @@ def test_no_event_opens_a_foreign_file_when_the_first_wall_is_gone(
     assert len(events) > 30
     refused = 0
     for event in events:
-        refused += NOT_HERE in str(in_a_thread(lambda event=event: ask(event)))
+        refused += NOT_HERE in str(in_a_loop(lambda event=event: ask(event)))
     assert refused > 25  # the others do not read their files
     assert not [name for name in opened if secret.name in name]
 
@@ -443,7 +433,7 @@ def test_a_way_in_that_is_open_is_noticed(page, monkeypatch):
         no_limit.setattr(CallSizes, "__call__", lambda self, *given: self.app(*given))
         assert "an oversized body" in probed(page)
     inside = page.app.middleware_stack.inside.app  # without the check of hosts
-    found = in_a_thread(Probe(page, inside).failures)
+    found = in_a_loop(Probe(page, inside).failures)
     assert "a request by an unknown host" in found
     assert "a request of a foreign page" in found
     assert "a request whose Origin was echoed" in found
@@ -481,7 +471,7 @@ def test_housekeeping_that_fails_says_so_and_goes_on(page, monkeypatch, caplog):
     monkeypatch.setattr(housekeeping, "pending_events", lambda page: page.renamed)
     monkeypatch.setattr(housekeeping, "forget_temporary_files", lambda page: page.renamed)
     monkeypatch.setattr(housekeeping, "give_back", lambda: done.append(True))
-    in_a_thread(lambda: housekeeping.tidy(page, IdleStates()))
+    in_a_loop(lambda: housekeeping.tidy(page, IdleStates()))
     assert done == [True]
     assert "Housekeeping could not keep what waits, and goes on." in caplog.text
     assert "Housekeeping could not empty Gradio's lists of files, and goes on." in caplog.text
