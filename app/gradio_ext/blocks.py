@@ -20,9 +20,10 @@ from app.gradio_ext.fair_queue import FairQueue
 from app.gradio_ext.payloads import check_values, files_in
 from app.server.folder import ServerFolder
 from app.server.logs import note
-from app.server.sessions import SessionStore, current_session
+from app.server.sessions import SessionStore, current_address, current_session
 from app.server.uploads import NOT_HERE, Uploads
 from app.service import Service
+from app.web.client_address import noted_address
 from app.web.request_ids import id_of, request_id, went_wrong
 from app.web.upload_route import FULL_DISK
 
@@ -117,6 +118,8 @@ class Page(gr.Blocks):
         request = options.get("request")
         name = id_of(request.request) if isinstance(request, gr.Request) else request_id.get()
         mine, whose = request_id.set(name), current_session.set(options.get("session_hash") or "")
+        is_asked = isinstance(request, gr.Request) and request.request is not None
+        place = current_address.set(noted_address(request.request.scope) if is_asked else "")
         begun, outcome = time.perf_counter(), "done"
         function = options.get("block_fn") or args[0]
         try:
@@ -139,6 +142,7 @@ class Page(gr.Blocks):
                 outcome=outcome,
                 seconds=round(time.perf_counter() - begun, 3),
             )
+            current_address.reset(place)
             current_session.reset(whose)
             request_id.reset(mine)
 

@@ -21,11 +21,16 @@ SHARE, LEAST = 4, 16
 """Of one address a fourth of the queue may wait, and at least so many events."""
 FIRST_GUESS = 1.0
 """Seconds that an event takes, until one of its kind was run."""
+SHUT = "No event is taken now."
+OVERRIDDEN = ("push", "process_events", "send_message")
 TOO_MANY = "{} runs of your address wait already. Wait until one of them is done, then try again."
 
 
 class FairQueue(Queue):
     """As Gradio's, which runs whatever came first and keeps every answer until it is read.
+
+    Attributes:
+        is_shut: takes no event of anybody; for `app.gradio_ext.probe`.
 
     Args:
         like: the queue whose place it takes; nothing waits in it yet.
@@ -42,7 +47,7 @@ class FairQueue(Queue):
             default_concurrency_limit=like.default_concurrency_limit,
         )
         self._turns: dict[str, FairTurns] = {}
-        self._clock = clock
+        self._clock, self.is_shut = clock, False
         self.unread = UnreadAnswers(folder, clock)
 
     @property
@@ -58,6 +63,8 @@ class FairQueue(Queue):
     async def push(self, body: PredictBodyInternal, request: fastapi.Request, username: str | None):
         """As Gradio's, which answers whether an event may wait; it is put where its address has its turn."""
         address, most = noted_address(request.scope), self.max_of_address
+        if self.is_shut:
+            return False, SHUT, "queue_full"
         if most is not None:
             waiting = Counter(noted_address(event.request.scope) for event in self.waiting)
             if waiting[address] >= most:

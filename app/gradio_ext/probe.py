@@ -6,24 +6,30 @@ Its protection rests on private methods of Gradio: were one renamed, a check wou
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradio.queueing import Queue
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.gradio_ext.blocks import Page
+from app.gradio_ext.fair_queue import OVERRIDDEN, FairQueue
+from app.gradio_ext.fair_queue import SHUT as SHUT_QUEUE
 from app.gradio_ext.payloads import FILE
+from app.gradio_ext.state import LeanState
 from app.server.uploads import NOT_HERE
 from app.web.hosts import NO_HOST, NO_ORIGIN, HostRule, Hosts
 from app.web.rate_limits import MAX_CALL_BYTES
 
-EVENT = "/gradio_api/run/predict"
+EVENT, JOIN = "/gradio_api/run/predict", "/gradio_api/queue/join"
 SHUT = (
     ("GET", "/gradio_api/deep_link"),
     ("GET", "/gradio_api/proxy=https://example.hf.space/"),
@@ -124,6 +130,7 @@ class Probe:
         found = [
             *await self._files(),
             *await self._limits(),
+            *await self._queue(),
             *await self._hosts(),
             *await self._routes(),
         ]
@@ -162,6 +169,30 @@ class Probe:
         length = str(MAX_CALL_BYTES + 1)
         answer = await self._ask("POST", EVENT, b"{", [("content-length", length)])
         return [] if answer.status == 413 else ["an oversized body"]
+
+    async def _queue(self) -> list[str]:
+        """Whether events wait in the queue with bounds, and whether Gradio calls what keeps them."""
+        page, queue, session = self._page, self._page._queue, f"probe-{secrets.token_hex(8)}"
+        if not isinstance(queue, FairQueue):
+            return ["a queue without bounds"]
+        source = inspect.getsource(Queue)
+        found = [
+            f"a queue whose {name} Gradio does not call"
+            for name in OVERRIDDEN
+            if name not in vars(Queue) or (name != "push" and not re.search(rf"self\.{name}\b", source))
+        ]
+        number = next(event for event, function in page.fns.items() if function.queue)
+        call = {"fn_index": number, "data": [], "session_hash": session}
+        queue.is_shut = True
+        try:
+            if not (await self._ask("POST", JOIN, json.dumps(call).encode())).says(SHUT_QUEUE):
+                found.append("an event past the bounds of the queue")
+        finally:
+            queue.is_shut = False
+        answer = await self._event(None, session)
+        if answer.status != 200 or not isinstance(page.state_holder.session_data.get(session), LeanState):
+            found.append("a session that takes megabytes")
+        return found
 
     async def _hosts(self) -> list[str]:
         found = []

@@ -18,9 +18,11 @@ from app.gradio_ext.state import (
     IdleStates,
     forget_temporary_files,
     forget_unread_answers,
+    hold_lean_states,
     pending_events,
     waiting_calls,
 )
+from app.gradio_ext.uploading import forget_progress
 from app.server.memory import give_back
 from app.web.hosts import HostRule
 
@@ -38,6 +40,7 @@ async def housekeeping(app: gr.routes.App, hosts: HostRule) -> AsyncIterator[Non
     """
     page = app.get_blocks()
     assert isinstance(page, Page)
+    hold_lean_states(app, page)
     gate = Gate.before(app, hosts)
     tasks = [
         asyncio.create_task(work) for work in (open_when_safe(page, gate), _keep_house(page), _warm_up(page))
@@ -94,6 +97,7 @@ async def tidy(page: Page, idle: IdleStates) -> None:
 
     async def forget_files() -> None:
         forget_temporary_files(page)
+        forget_progress()
 
     steps: dict[str, Callable[[], Awaitable[object]]] = {  # what is Gradio's on the server's loop, as there
         "keep what waits": keep_waiting,

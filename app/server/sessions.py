@@ -14,6 +14,8 @@ from app.results import Result
 from app.server.memory import held_bytes
 from app.server.uploads import UploadLimits, Uploads
 
+current_address: ContextVar[str] = ContextVar("current_address", default="")
+"""Where its event came from."""
 current_session: ContextVar[str] = ContextVar("current_session", default="")
 """The page, or the caller, whose event is being answered, also in the threads that work for it."""
 
@@ -22,10 +24,11 @@ current_session: ContextVar[str] = ContextVar("current_session", default="")
 class Session:
     """One open page: its latest result, what that takes, and the uploads that must go with it.
 
-    `uploads`: path → bytes, the longest unused first.
+    `uploads`: path → bytes, the longest unused first; `address`: where its first event came from.
     """
 
     used: float
+    address: str = ""
     result: Result | None = None
     result_bytes: int = 0
     uploads: dict[Path, int] = field(default_factory=dict)
@@ -36,8 +39,9 @@ class SessionStore:
 
     Args:
         upload_root: only files below this folder are ever deleted.
-        max_sessions: when more are open, the longest unused is forgotten.
-        max_mib: when all results together take more, the longest unused result goes; its session stays.
+        max_sessions: when more are open, the longest unused of the address that has most is forgotten.
+        max_mib: when all results together take more, the longest unused result of the address whose results
+            take most goes; its session stays.
         max_age: seconds after which an unused session is forgotten.
         keep: files and folders that are never deleted, wherever they lie, and that every session may use.
         clock: tells the seconds.
@@ -153,8 +157,13 @@ class SessionStore:
         with self._lock:
             oldest = self._clock() - self._max_age
             stale = [key for key, session in self._sessions.items() if session.used < oldest]
-            surplus = max(0, len(self._sessions) - len(stale) - self._max_sessions)
-            stale += [key for key in self._sessions if key not in stale][:surplus]
+            left = {key: one.address for key, one in self._sessions.items() if key not in stale}
+            counts = Counter(left.values())
+            while len(left) > self._max_sessions:
+                most = max(counts.values())
+                key = next(key for key, address in left.items() if counts[address] == most)
+                counts[left.pop(key)] -= 1
+                stale.append(key)
         for key in stale:
             self.close(key)
         self.uploads.forget_unused()
@@ -172,19 +181,23 @@ class SessionStore:
             self._drop_results()
 
     def _drop_results(self) -> None:
-        """The longest unused first; the latest used one stays, however large it is."""
-        excess = self._result_bytes() - self._max_bytes
-        for session in [held for held in self._sessions.values() if held.result is not None][:-1]:
-            if excess <= 0:
-                return
-            excess -= session.result_bytes
+        """The longest unused of who has most; the latest used one stays, however large it is."""
+        held = [session for session in self._sessions.values() if session.result is not None]
+        taken: Counter[str] = Counter()
+        for session in held:
+            taken[session.address] += session.result_bytes
+        while len(held) > 1 and taken.total() > self._max_bytes:
+            most = max(taken[session.address] for session in held[:-1])
+            session = next(session for session in held if taken[session.address] == most)
+            held.remove(session)
+            taken[session.address] -= session.result_bytes
             session.result, session.result_bytes = None, 0
 
     def _result_bytes(self) -> int:
         return sum(session.result_bytes for session in self._sessions.values())
 
     def _touch(self, session_hash: str) -> Session:
-        session = self._sessions.setdefault(session_hash, Session(self._clock()))
+        session = self._sessions.setdefault(session_hash, Session(self._clock(), current_address.get()))
         session.used = self._clock()
         self._sessions.move_to_end(session_hash)
         return session

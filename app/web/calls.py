@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
+
+from app.gradio_ext.payloads import files_in
 
 _NAMED = re.compile(r"^/gradio_api/call/(v2/)?([^/]+)/?$")
 _NUMBERED = re.compile(r"^/gradio_api/(queue/join|run/predict)/?$")
 _SIGNS = 200
+MAX_NAME = 128
+"""Letters of a session's or an event's name; Gradio's own have up to 32."""
+MAX_FILES = 64
+"""That a call may name: as many as a page holds."""
 
 
 class BadCall(ValueError):
@@ -31,6 +38,9 @@ def check_call(
 ) -> None:
     """Raise BadCall for a body that is no JSON object, and for an event or endpoint that there is not.
 
+    So it does for long names, which the server would keep, and for many files, which it would look up while
+    everybody waits.
+
     Args:
         path: of the request.
         events, endpoints: numbers and names of all that can be asked for.
@@ -49,6 +59,13 @@ def check_call(
         raise BadCall(f"the call is no JSON: {str(error)[:_SIGNS]}.") from error
     if not isinstance(call, dict):
         raise BadCall('the call is no JSON object, such as {"data": []}.')
+    if next(islice(files_in(call), MAX_FILES, None), None) is not None:
+        raise BadCall(f"the call names over {MAX_FILES} files; name those that it needs.", 413)
+    for key in ("session_hash", "event_id"):
+        if not isinstance(call.get(key), str | None):
+            raise BadCall(f'"{key}" is no text.')
+        if len(call.get(key) or "") > MAX_NAME:
+            raise BadCall(f'"{key}" is longer than {MAX_NAME} letters.')
     if named and named[1]:
         _check_parameters(call, parameters(named[2]))
         return
@@ -57,9 +74,6 @@ def check_call(
     number = call.get("fn_index")
     if is_numbered and (type(number) is not int or number not in events):
         raise BadCall('there is no event of this number: give "fn_index" as /config lists it.', 404)
-    for key in ("session_hash", "event_id"):
-        if not isinstance(call.get(key), str | None):
-            raise BadCall(f'"{key}" is no text.')
     if type(call.get("trigger_id")) not in (int, type(None)):
         raise BadCall('"trigger_id" is no whole number.')
 

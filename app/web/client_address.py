@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from ipaddress import IPv6Address, IPv6Network
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -21,10 +22,19 @@ def client_address(scope: Scope, proxies: int = 0) -> str:
     """
     peer = (scope.get("client") or ("unknown",))[0]
     if not proxies:
-        return peer
+        return _network(peer)
     told = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).replace(" ", "").split(",")
     told = [address for address in told if address]
-    return (told[-proxies] if len(told) >= proxies else peer)[:MAX_LETTERS]
+    return _network((told[-proxies] if len(told) >= proxies else peer)[:MAX_LETTERS])
+
+
+def _network(address: str) -> str:
+    """The /64 of an address of version 6: whoever has one has 2^64 of them; any other as it is."""
+    try:
+        found = IPv6Address(address.strip("[]"))
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def note_address(scope: Scope, proxies: int) -> str:

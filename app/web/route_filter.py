@@ -22,6 +22,9 @@ FILE = re.compile(r"^/gradio_api/file[=/](.*)$", re.DOTALL)
 WRITES = re.compile(r"^/gradio_api/(upload|queue/join|run/predict|cancel|call/[^/]+|call/v2/[^/]+)/?$")
 """The only addresses that take anything. run/predict refuses all that has to wait its turn."""
 MAX_PATH = 4096
+KEPT = ("/gradio_api/upload_progress", "/gradio_api/queue/data")
+"""What is asked for by a name in the query, which Gradio keeps."""
+MAX_QUERY = 1024
 
 
 class RouteFilter:
@@ -51,4 +54,6 @@ class RouteFilter:
             return False
         if file := FILE.match(path):
             return self._serves(scope, file[1])
+        if len(scope.get("query_string", b"")) > MAX_QUERY and path in KEPT:
+            return False
         return READS.match(path) is not None

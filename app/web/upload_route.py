@@ -15,6 +15,7 @@ from starlette.types import Message, Receive
 from app.gradio_ext.uploading import BadForm, save_files
 from app.server.logs import note
 from app.server.uploads import Incoming, NoRoom, UploadLimits, Uploads
+from app.web.calls import MAX_NAME
 from app.web.client_address import noted_address
 from ktb.inputs.limits import MAX_FILE_BYTES
 
@@ -46,7 +47,7 @@ async def receive_upload(request: Request) -> Response:
         refused = PlainTextResponse(TOO_SLOW, 408, {"Connection": "close"})
     except BadForm as error:
         refused = PlainTextResponse(TOO_LARGE if error.is_large else NO_FORM, 413 if error.is_large else 400)
-    except (HTTPException, TypeError):  # no form, or a text where a file should be
+    except HTTPException:
         refused = PlainTextResponse(NO_FORM, 400)
     except ClientDisconnect:
         refused = Response(status_code=400)
@@ -63,12 +64,17 @@ async def receive_upload(request: Request) -> Response:
 
 
 async def _take(request: Request, uploads: Uploads, length: int) -> list[str]:
-    progress = request.query_params.get("upload_id")
+    progress, most = request.query_params.get("upload_id"), uploads.limits.session_files
+    if progress and len(progress) > MAX_NAME:
+        raise HTTPException(400)
     with uploads.room(length, noted_address(request.scope)) as incoming:
         body = Request(request.scope, _watched(request.receive, incoming, length, uploads.limits))
-        paths = await save_files(body, incoming.folder, MAX_FILE_BYTES, progress)
-        if len(paths) > uploads.limits.session_files:
-            raise NoRoom(TOO_MANY.format(uploads.limits.session_files), too_much=True)
+        try:
+            paths = await save_files(body, incoming.folder, MAX_FILE_BYTES, most, progress)
+        except BadForm as error:
+            if error.are_many:
+                raise NoRoom(TOO_MANY.format(most), too_much=True) from error
+            raise
         for stray in [path for path in incoming.folder.iterdir() if path.is_file()]:  # of other fields
             stray.unlink()
         incoming.arrive(paths)

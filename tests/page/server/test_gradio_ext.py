@@ -85,6 +85,18 @@ def test_what_is_forgotten_of_sessions():
     assert isinstance(holder.time_last_used["a"], datetime)
 
 
+def test_what_lean_sessions_leave_out():
+    """`config_values` is for saved states alone, whose address is shut."""
+    assert parameters(SessionState) == ["blocks"]
+    for name in ("_update_config", "_update_value_in_config"):
+        assert name in vars(SessionState), name
+    assert "blocks.default_config" in inspect.getsource(SessionState.__init__)
+    users = [part for part in inspect.getsource(SessionState).split("def ") if "config_values" in part]
+    known = {"__init__", "__setitem__", "_update_config", "_update_value_in_config", "components"}
+    assert {part.split("(")[0] for part in users} == known
+    assert inspect.getsource(routes.App.create_app).count("].components") == 1  # in deep_link
+
+
 def test_what_the_queue_and_a_page_keep():
     with Blocks() as page:
         assert gr.context.Context.root_block is page
@@ -115,9 +127,16 @@ def test_what_the_fair_queue_builds_on():
 
 
 def test_what_the_way_in_for_files_uses():
-    assert parameters(route_utils.upload_fn)[:4] == ["request", "upload_dir", "max_file_size", "upload_id"]
-    assert "upload_progress" in parameters(route_utils.upload_fn)
-    assert hasattr(routes, "file_upload_statuses")
+    given = ["max_files", "max_fields", "upload_dir", "upload_id", "upload_progress", "max_file_size"]
+    assert parameters(GradioMultiPartParser)[:8] == ["headers", "stream", *given]
+    assert parameters(GradioMultiPartParser.on_part_data) == ["self", "data", "start", "end"]
+    source = inspect.getsource(GradioMultiPartParser)
+    for name in ('"on_part_data": self.on_part_data', "_current_part", "_files_to_close_on_error"):
+        assert name in source, name
+    statuses = routes.file_upload_statuses
+    for name in ("track", "set_done", "stop_tracking", "_statuses", "_signals"):
+        assert hasattr(statuses, name), name
+    assert "Too many files" in source
     assert issubclass(MultiPartException, Exception)
     assert "File size" in inspect.getsource(GradioMultiPartParser)
 

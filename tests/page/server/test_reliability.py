@@ -301,7 +301,7 @@ def test_a_disk_that_fills_up_while_an_upload_comes_in(page, visitor, uploads, m
         raise OSError(28, "No space left on device", "/somewhere/secret.png")
 
     with monkeypatch.context() as full, httpx.Client(base_url=page.local_url) as http:
-        full.setattr("app.web.upload_route.upload_fn", fails)
+        full.setattr("app.web.upload_route.save_files", fails)
         answer = http.post(f"{API}/upload", files={"files": b"x"})
         assert (answer.status_code, answer.text) == (507, NO_SPACE)
     assert left(uploads) == before

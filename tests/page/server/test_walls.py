@@ -11,15 +11,17 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
+from gradio.queueing import Queue
 from helpers.loops import in_a_loop
 from helpers.served import serving
 from PIL import Image
 
 from app.gradio_ext import probe
 from app.gradio_ext.blocks import NO_ADDRESSES, Page, Unsafe
+from app.gradio_ext.fair_queue import FairQueue
 from app.gradio_ext.payloads import files_in, parameters_of
 from app.gradio_ext.probe import Probe
-from app.gradio_ext.state import IdleStates
+from app.gradio_ext.state import IdleStates, LeanStates
 from app.page import build_page, launch_options
 from app.server import housekeeping
 from app.server.uploads import NOT_HERE, Uploads
@@ -421,6 +423,26 @@ def test_a_check_that_gradio_does_not_call_any_more_is_noticed(page, monkeypatch
         found = probed(page)
         assert "a call with another session's file" in found
     assert probed(page) == []
+
+
+@pytest.mark.parametrize("name", ["push", "process_events", "send_message"])
+def test_a_bound_of_the_queue_that_vanished_is_noticed(page, monkeypatch, name):
+    renamed = getattr(Queue, name)
+    monkeypatch.setattr(Queue, f"{name}_of_gradio_6_32", renamed, raising=False)
+    monkeypatch.delattr(Queue, name)
+    monkeypatch.setattr(FairQueue, name, renamed)  # what Gradio calls then is not ours
+    assert f"a queue whose {name} Gradio does not call" in probed(page)
+
+
+def test_a_queue_or_a_session_that_is_gradios_own_is_noticed(page, monkeypatch):
+    with monkeypatch.context() as renamed:
+        renamed.delattr(FairQueue, "push")
+        assert "an event past the bounds of the queue" in probed(page)
+    with monkeypatch.context() as renamed:
+        renamed.delattr(LeanStates, "__getitem__")
+        assert "a session that takes megabytes" in probed(page)
+    monkeypatch.setattr(page, "_queue", gr.Blocks().queue()._queue)
+    assert "a queue without bounds" in probed(page)
 
 
 def test_a_way_in_that_is_open_is_noticed(page, monkeypatch):
