@@ -1,10 +1,12 @@
-"""How figures are written (measured ones never rounded up), the nearest of known names, and their order."""
+"""How figures are written (measured ones never rounded up), cells of tables, and the nearest of names."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def rounded_down(value: float, decimals: int = 1) -> str:
@@ -22,6 +24,14 @@ def percent(share: float, decimals: int = 1) -> str:
     if 100 - least < 100 * share < 100:
         return f"≥ {100 - least:g} %"
     return f"{100 * share:.{decimals}f} %"
+
+
+def as_text(cell: str) -> str:
+    """A text that no spreadsheet takes for a formula: an apostrophe goes before =, +, -, @, tab and the like.
+
+    Names of files come from visitors, and a table may be opened by somebody else.
+    """
+    return f"'{cell}" if cell.lstrip(" ")[:1] in _FORMULA else cell
 
 
 def did_you_mean(value: str, known: Iterable[str], dotted: bool = False) -> str:

@@ -10,8 +10,9 @@ from typing import IO
 
 import numpy as np
 
+from ktb.utils.text import as_text
+
 FIXED_COLUMNS = ("frame", "name", "status", "error", "seconds", "mean_confidence", "changed_share")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SHARE, BALANCE = "share: ", "balance_level_"
 
 
@@ -68,14 +69,6 @@ class Table:
         start = [record.index, *texts, f"{record.seconds:.3f}"]
         self._writer.writerow([*start, *figures, *balance, *shares])
         self._file.flush()
-
-
-def as_text(cell: str) -> str:
-    """A text that no spreadsheet takes for a formula: an apostrophe goes before =, +, -, @, tab and the like.
-
-    Names of files come from visitors, and a table may be opened by somebody else.
-    """
-    return f"'{cell}" if cell.lstrip(" ")[:1] in _FORMULA else cell
 
 
 def read_shares(table: Path) -> tuple[list[str], np.ndarray]:

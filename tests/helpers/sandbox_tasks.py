@@ -47,3 +47,9 @@ def threads() -> int:
 
 def modules() -> list[str]:
     return sorted({name.split(".")[0] for name in sys.modules} & {"torch", "gradio", "timm"})
+
+
+def opens(path: str) -> bool:
+    import cv2
+
+    return cv2.VideoCapture(path, cv2.CAP_FFMPEG).isOpened()

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ktb.config import BRANCHES
 from ktb.utils.atomic import write_atomically
-from ktb.utils.text import rounded_down
+from ktb.utils.text import as_text, rounded_down
 
 SCORES = {
     "miou": "mIoU",
@@ -137,8 +137,9 @@ def write_confusion_csv(path: Path, counts: Sequence[Sequence[int]], classes: Se
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["truth / prediction", *classes])
-            writer.writerows([name, *map(int, row)] for name, row in zip(classes, counts, strict=True))
+            names = [as_text(name) for name in classes]
+            writer.writerow(["truth / prediction", *names])
+            writer.writerows([name, *map(int, row)] for name, row in zip(names, counts, strict=True))
 
     write_atomically(path, write)
 

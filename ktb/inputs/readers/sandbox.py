@@ -29,6 +29,10 @@ from ktb.inputs.types import RawX
 IS_ISOLATED = sys.platform == "linux"
 """Whether this system keeps the limits; elsewhere files are read in the calling process."""
 START_SECONDS = 120
+_CONTAINERS = {
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "format_whitelist;mov,mp4,m4a,avi,matroska,webm|protocol_whitelist;file"
+}
+"""What FFmpeg opens there, whatever a file begins with: none of its formats that lead to other files."""
 _PACKAGE = Path(__file__).resolve().parents[3]
 
 
@@ -144,7 +148,7 @@ class Sandbox:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ktb.inputs.readers.worker", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            env=os.environ | one_thread | {"PYTHONPATH": paths},
+            env=os.environ | one_thread | _CONTAINERS | {"PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # decoders quote the files that they read

@@ -19,7 +19,8 @@ from PIL import Image
 from ktb.analysis.ground_truth import read_truth
 from ktb.inputs import InputError, read_alignment, read_image_rgb, read_x
 from ktb.inputs.readers import images
-from ktb.video.table import Table, as_text
+from ktb.utils.text import as_text
+from ktb.video.table import Table
 from ktb.video.zip_source import ZipFrames
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

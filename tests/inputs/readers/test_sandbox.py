@@ -108,9 +108,9 @@ def test_messages_are_the_same(box, source):
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory) -> Iterator[Sandbox]:
-    """One second for a reading; its process finds the functions above."""
+    """One second for a reading; its process finds the functions of the helpers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.path.dirname(__file__))
+        patch.setenv("PYTHONPATH", os.path.dirname(os.path.dirname(sandbox_tasks.__file__)))
         found = Sandbox(seconds=1)
         assert found.call(sandbox_tasks.threads, name="threads", memory=256 * MIB) == 1
         yield found
@@ -324,3 +324,29 @@ def test_a_video_is_the_same_from_both_processes(box, tmp_path):
     assert frames[0].rgb.shape == (64, 80, 3)
     with pytest.raises(InputError, match=r"gone\.mp4: cannot be read"):
         sandboxed_video(box, tmp_path / "gone.mp4")
+
+
+def write_video(path, frames):
+    code = cv2.VideoWriter.fourcc(*{".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP80"}[path.suffix])
+    video = cv2.VideoWriter(str(path), code, 10.0, frames[0].shape[1::-1])
+    for frame in frames:
+        video.write(frame)
+    video.release()
+    return path
+
+
+@isolated
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm"])
+def test_containers_that_are_read_are_opened(short, tmp_path, suffix):
+    path = write_video(tmp_path / f"v{suffix}", [COLOURS] * 3)
+    assert short.call(sandbox_tasks.opens, str(path), name="v", memory=400 * MIB)
+
+
+@isolated
+def test_a_playlist_opens_no_other_file(short, tmp_path):
+    """Whatever a file begins with: FFmpeg follows this one where nobody forbids it."""
+    write_video(tmp_path / "private.mp4", [COLOURS] * 3)
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text("ffconcat version 1.0\nfile private.mp4\n")
+    assert sandbox_tasks.opens(str(playlist))
+    assert not short.call(sandbox_tasks.opens, str(playlist), name="v", memory=400 * MIB)

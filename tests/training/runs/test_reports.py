@@ -91,6 +91,12 @@ def test_confusion_csv_has_names_and_counts(tmp_path):
     assert rows[1:] == [[name, *map(str, row)] for name, row in zip(CLASSES, counts, strict=True)]
 
 
+def test_no_class_of_a_confusion_csv_is_a_formula(tmp_path):
+    write_confusion_csv(tmp_path / "c.csv", [[1, 0], [0, 1]], ("=1+1", "@x"))
+    rows = list(csv.reader((tmp_path / "c.csv").open(newline="")))
+    assert rows == [["truth / prediction", "'=1+1", "'@x"], ["'=1+1", "1", "0"], ["'@x", "0", "1"]]
+
+
 @pytest.mark.parametrize("classes", [("only",), CLASSES, DATASETS["nyuv2"].classes])
 def test_confusion_picture_grows_with_the_classes(tmp_path, classes):
     counts = np.diag(np.arange(len(classes)) * 100) + 1
