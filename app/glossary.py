@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import re
+
+from markupsafe import Markup
 
 TERMS: dict[str, str] = {
     "level": "One of the network's four grids of positions: 0 is the finest, 3 the coarsest. Each is fused "
@@ -60,23 +61,23 @@ INFO = {
 }
 """Lines below the labels of controls, where no tooltip can be."""
 
+_TERM = Markup(
+    '<dfn class="ktb-term" tabindex="0" data-term="{word}" aria-description="{said}">{shown}'
+    '<small class="ktb-tip" aria-hidden="true">{said}</small></dfn>'
+)
 
-def term(word: str, shown: str | None = None) -> str:
+
+def term(word: str, shown: str | None = None) -> Markup:
     """HTML of a word that explains itself on hover, touch and keyboard focus.
 
     Args:
         word: a key of TERMS.
         shown: what stands on the page, plain text; None: the word.
     """
-    said = html.escape(TERMS[word])
-    return (
-        f'<dfn class="ktb-term" tabindex="0" data-term="{html.escape(word)}" aria-description="{said}">'
-        f"{html.escape(word if shown is None else shown)}"
-        f'<small class="ktb-tip" aria-hidden="true">{said}</small></dfn>'
-    )
+    return _TERM.format(word=word, said=TERMS[word], shown=word if shown is None else shown)
 
 
-def explain(text: str, words: dict[str, str]) -> str:
+def explain(text: str, words: dict[str, str]) -> Markup:
     """Plain text as HTML in which each word explains itself where it comes first.
 
     Args:
@@ -89,6 +90,6 @@ def explain(text: str, words: dict[str, str]) -> str:
     parts = []
     for part in re.split(f"({phrases})", text):
         word = words.get(part)
-        parts.append(term(word, part) if word in unexplained else html.escape(part))
+        parts.append(term(word, part) if word in unexplained else part)
         unexplained.discard(word)
-    return "".join(parts)
+    return Markup("").join(parts)

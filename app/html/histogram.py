@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import html
-
 import numpy as np
+from markupsafe import Markup
 
+from app.html.templates import render
 from ktb.inputs.histogram import Histogram
 
 WIDTH, HEIGHT = 640, 130
 
 
-def histogram_tag(histogram: Histogram, title: str, window: tuple[float, float] | None = None) -> str:
+def histogram_tag(histogram: Histogram, title: str, window: tuple[float, float] | None = None) -> Markup:
     """Bars of the counts over the values.
 
     Args:
@@ -27,21 +27,23 @@ def histogram_tag(histogram: Histogram, title: str, window: tuple[float, float] 
         for index, top in enumerate(tops)
         if top < HEIGHT
     )
-    mark = ""
+    mark = None
     if window is not None and high > low:
         start, end = (np.clip((value - low) / (high - low), 0, 1) * WIDTH for value in window)
-        mark = (
-            f'<rect class="ktb-window" x="{start:.1f}" y="0" width="{max(end - start, 2):.1f}" '
-            f'height="{HEIGHT}"/>'
-        )
+        mark = {"left": f"{start:.1f}", "width": f"{max(end - start, 2):.1f}"}
     is_short = len(histogram.unit) <= 4
-    unit = f" {html.escape(histogram.unit)}" if histogram.unit and is_short else ""
-    caption = title if is_short else f"{title}: {histogram.unit}"
-    return (
-        f'<figure class="ktb-histogram"><svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" '
-        f'role="img" aria-label="{html.escape(title)}">{mark}<path d="{bars}"/></svg>'
-        f"<div><span>{number(low)}</span><span>{number((low + high) / 2)}</span>"
-        f"<span>{number(high)}{unit}</span></div><figcaption>{html.escape(caption)}</figcaption></figure>"
+    unit = f" {histogram.unit}" if histogram.unit and is_short else ""
+    return render(
+        "histogram",
+        width=WIDTH,
+        height=HEIGHT,
+        title=title,
+        caption=title if is_short else f"{title}: {histogram.unit}",
+        window=mark,
+        bars=bars,
+        low=number(low),
+        middle=number((low + high) / 2),
+        high=f"{number(high)}{unit}",
     )
 
 

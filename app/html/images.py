@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
-from app.glossary import term
+from app.html.templates import render
 from ktb.outputs.files import png_bytes
 from ktb.visualize import Color
 
@@ -40,7 +40,8 @@ def image_tag(
     checkpoint: str = "",
     css_class: str = "",
     palette: Sequence[Color] | None = None,
-) -> str:
+    style: str = "",
+) -> Markup:
     """An <img> with its pixels inside: PNG that names its checkpoint, or JPEG for what no checkpoint made.
 
     Args:
@@ -52,25 +53,20 @@ def image_tag(
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, format="jpeg", quality=92)
         kind, data = "jpeg", buffer.getvalue()
-    return (
-        f'<img class="{html.escape(css_class)}" alt="{html.escape(alt)}" width="{image.shape[1]}" '
-        f'height="{image.shape[0]}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+    source = Markup(f"data:image/{kind};base64,{base64.b64encode(data).decode()}")  # nothing to escape in it
+    height, width = image.shape[:2]
+    return render(
+        "image", css_class=css_class, alt=alt, width=width, height=height, source=source, style=style
     )
 
 
-def figure_tag(image: str, title: str, note: str, word: str | None = None) -> str:
+def figure_tag(image: Markup, title: str, note: str, word: str | None = None) -> Markup:
     """An image tag with a caption below it; `word` of the glossary explains its title."""
-    said = term(word, title) if word else html.escape(title)
-    caption = f"<b>{said}</b> <span>{html.escape(note)}</span>"
-    return f"<figure>{image}<figcaption>{caption}{save_button(title, note)}</figcaption></figure>"
+    return render("figure", image=image, title=title, note=note, word=word)
 
 
-def save_button(title: str, note: str = "") -> str:
+def save_button(title: str, note: str = "") -> Markup:
     """Saves the picture that it stands in the caption of as PNG, with these words in it
     (app/static/save.js).
     """
-    return (
-        f' <button type="button" class="ktb-save" data-title="{html.escape(title)}" '
-        f'data-note="{html.escape(note)}" title="Save as PNG, in the size it is shown from" '
-        f'aria-label="Save as PNG: {html.escape(title)}">PNG</button>'
-    )
+    return render("save_button", title=title, note=note)

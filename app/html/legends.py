@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 
 from app.html.images import display_size, image_tag
-from app.html.swatch import hex_color, swatch
+from app.html.swatch import hex_color
+from app.html.templates import render
 from ktb.analysis.agreement import kind_shares
 from ktb.inference.prediction import Prediction
-from ktb.utils.text import percent
 from ktb.visualize import Cmap, Color, outline_boundaries, scalar_to_colors
 
 STEPS = 254  # colours of a scalar map are 0..STEPS, its outlines STEPS + 1
@@ -27,13 +27,13 @@ KINDS: tuple[tuple[Color, str, str], ...] = (
 """Colour, name and meaning of each value of `ktb.analysis.agreement.disagreement_map`."""
 
 
-def mask_tag(prediction: Prediction, branch: str, css_class: str = "ktb-view") -> str:
+def mask_tag(prediction: Prediction, branch: str, css_class: str = "ktb-view") -> Markup:
     """A branch's classes in their colours as picture."""
     labels = display_size(prediction.labels[branch], smooth=False)
     return image_tag(labels, f"{branch} mask", prediction.model, css_class, prediction.palette)
 
 
-def kinds_tag(kinds: np.ndarray, alt: str, checkpoint: str, css_class: str = "ktb-view") -> str:
+def kinds_tag(kinds: np.ndarray, alt: str, checkpoint: str, css_class: str = "ktb-view") -> Markup:
     """A disagreement map (H, W) as picture."""
     colors = [color for color, _, _ in KINDS]
     return image_tag(display_size(kinds, smooth=False), alt, checkpoint, css_class, colors)
@@ -47,7 +47,7 @@ def scalar_tag(
     checkpoint: str,
     css_class: str = "ktb-view",
     labels: np.ndarray | None = None,
-) -> str:
+) -> Markup:
     """A scalar map as picture.
 
     Args:
@@ -68,33 +68,21 @@ def scalar_tag(
     return image_tag(index, alt, checkpoint, css_class, [*palette, OUTLINE])
 
 
-def scale_html(cmap: Cmap, low: str, high: str) -> str:
+def scale_html(cmap: Cmap, low: str, high: str) -> Markup:
     """A colour bar between the words for its two ends."""
     colors = scalar_to_colors(np.linspace(0, 1, 17), 0, 1, cmap)
-    stops = ",".join(hex_color(color) for color in colors)
-    return (
-        f'<div class="ktb-scale"><span>{html.escape(low)}</span>'
-        f'<i role="img" aria-label="colour bar from {html.escape(low)} to {html.escape(high)}" '
-        f'style="background:linear-gradient(90deg,{stops})"></i><span>{html.escape(high)}</span></div>'
-    )
+    return render("scale", low=low, high=high, stops=[hex_color(color) for color in colors])
 
 
-def kinds_legend(kinds: np.ndarray) -> str:
+def kinds_legend(kinds: np.ndarray) -> Markup:
     """What the colours of a disagreement map mean, with their shares of the image."""
     return legend_html(KINDS, kind_shares(kinds))
 
 
-def legend_html(entries: Sequence[tuple[Color, str, str]], shares: Sequence[float]) -> str:
+def legend_html(entries: Sequence[tuple[Color, str, str]], shares: Sequence[float]) -> Markup:
     """A bar of the shares (0..1), and below it colour, name, meaning and share of each."""
-    bar = "".join(
-        f'<i style="width:{100 * share:.3f}%;background:{hex_color(color)}"></i>'
-        for (color, _, _), share in zip(entries, shares)
-    )
-    rows = "".join(
-        f"<li>{swatch(color)}<b>{html.escape(name)}</b> <em>{percent(share)}</em>"
-        f"<span>{html.escape(meaning)}</span></li>"
+    rows = [
+        {"color": color, "name": name, "meaning": meaning, "share": share}
         for (color, name, meaning), share in zip(entries, shares)
-    )
-    return (
-        f'<div class="ktb-kinds"><div class="ktb-stack" aria-hidden="true">{bar}</div><ul>{rows}</ul></div>'
-    )
+    ]
+    return render("legend", entries=rows)

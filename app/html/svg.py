@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections import defaultdict
 
 import numpy as np
+from markupsafe import Markup
 
 from app.html.swatch import hex_color
+from app.html.templates import render
 from ktb.analysis.coordinates import place_in_image, strongest
 from ktb.analysis.types import PixelView
 from ktb.utils.text import percent
@@ -33,20 +34,22 @@ def canvas(
     checkpoint: str,
     veil: float = 0.0,
     grid_hw: tuple[int, int] | None = None,
-) -> str:
+) -> Markup:
     """An <svg> that covers a picture of this size.
 
-    `veil` whitens the picture so that points stand out; `grid_hw` tells the page's script how far an arrow
-    key moves.
+    `inside` is SVG as this module draws it, from numbers; `veil` whitens the picture so that points stand
+    out; `grid_hw` tells the page's script how far an arrow key moves.
     """
     height, width = size_hw
-    cover = f'<rect width="{width}" height="{height}" fill="#fff" opacity="{veil}"/>' if veil else ""
-    grid = f' data-grid="{grid_hw[0]},{grid_hw[1]}"' if grid_hw else ""
-    return (
-        f'<svg class="ktb-over" viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(label)}" '
-        f'data-checkpoint="{html.escape(checkpoint)}"{grid}>'
-        f"<desc>Checkpoint: {html.escape(checkpoint)}</desc>"
-        f"{cover}{inside}</svg>"
+    return render(
+        "canvas",
+        width=width,
+        height=height,
+        inside=Markup(inside),
+        label=label,
+        checkpoint=checkpoint,
+        veil=veil,
+        grid=grid_hw,
     )
 
 
@@ -99,7 +102,7 @@ def lines(start: np.ndarray, end: np.ndarray, color: str, width: float, opacity:
     )
 
 
-def pixel_points(view: PixelView, size_hw: tuple[int, int], label: str, checkpoint: str) -> str:
+def pixel_points(view: PixelView, size_hw: tuple[int, int], label: str, checkpoint: str) -> Markup:
     """Where one position looked: area = attention, colour = weight of X, round = the RGB image's choice.
 
     Sizes are absolute: with uniform attention all points are alike, however many there are.
@@ -145,10 +148,11 @@ def _strong(
         if rank <= 5
         else ""
     )
+    title = Markup("<title>{}</title>").format(said)
     return (
         f'<g class="ktb-strong" data-rank="{rank}">{shape} fill="{color}" stroke="#fff" '
         f'stroke-width="{3.4 * unit:.1f}" paint-order="stroke"/>{shape} fill="{color}" stroke="#18181c" '
-        f'stroke-width="{1.3 * unit:.1f}"><title>{html.escape(said)}</title>'
+        f'stroke-width="{1.3 * unit:.1f}">{title}'
         f"</{'rect' if square else 'circle'}>{text}</g>"
     )
 
@@ -188,11 +192,7 @@ def arrows(
     return "".join(drawn)
 
 
-def color_bar(cmap: Cmap, low: float, high: float, labels: tuple[str, str, str]) -> str:
+def color_bar(cmap: Cmap, low: float, high: float, labels: tuple[str, str, str]) -> Markup:
     """A colour scale as HTML with a text at the left, in the middle and at the right."""
-    stops = ",".join(hex_colors(np.linspace(low, high, BAR_STOPS), low, high, cmap))
-    texts = "".join(f"<span>{html.escape(text)}</span>" for text in labels)
-    return (
-        f'<div class="ktb-ramp" role="img" aria-label="colour bar: {html.escape(", ".join(labels))}">'
-        f'<i style="background:linear-gradient(90deg,{stops})"></i><div>{texts}</div></div>'
-    )
+    stops = hex_colors(np.linspace(low, high, BAR_STOPS), low, high, cmap)
+    return render("color_bar", stops=stops, labels=labels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 
 from app.glossary import term
 from app.html.images import display_hw, display_size, figure_tag, image_tag
@@ -168,8 +169,8 @@ def _map_view(result: Result, level: int, head: int | None, kind: str) -> str:
     note = f"level {level}{whose}: {chosen.note}. {scale.said}"
     alt = f"{chosen.title.lower()} map"
     height, width = display_hw(result.rgb)
-    picture = image_tag(scale.colors(values), alt, result.prediction.model, "ktb-view ktb-map")
-    picture = picture.replace("<img ", f'<img style="aspect-ratio:{width}/{height}" ', 1)
+    ratio = f"aspect-ratio:{width}/{height}"
+    picture = image_tag(scale.colors(values), alt, result.prediction.model, "ktb-view ktb-map", style=ratio)
     return figure_tag(picture, chosen.title, note, chosen.word) + scale.bar
 
 
@@ -206,7 +207,7 @@ def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) ->
         bar = Scale("diverging", 0.0, 1.0, 0.0, ("RGB image", "balanced", "X")).bar
     over = canvas(size, inside, DRAWN[kind], result.prediction.model, veil=0.45)
     photo = image_tag(display_size(result.rgb), DRAWN[kind].lower(), css_class="ktb-view")
-    layers = f'<div class="ktb-pile">{photo}{over}</div>'
+    layers = Markup(f'<div class="ktb-pile">{photo}{over}</div>')
     return figure_tag(layers, DRAWN[kind], note, DRAWN_WORDS[kind]) + bar
 
 
@@ -290,5 +291,6 @@ def _head_grid(result: Result) -> str:
 
 def _small(result: Result, picture: np.ndarray, alt: str, title: str, note: str) -> str:
     height, width = result.rgb.shape[:2]
-    tag = image_tag(picture, alt, result.prediction.model, "ktb-view ktb-small")
-    return figure_tag(tag.replace("<img ", f'<img style="aspect-ratio:{width}/{height}" ', 1), title, note)
+    ratio = f"aspect-ratio:{width}/{height}"
+    tag = image_tag(picture, alt, result.prediction.model, "ktb-view ktb-small", style=ratio)
+    return figure_tag(tag, title, note)

@@ -6,6 +6,7 @@ import html
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 
 from app.glossary import explain, term
 from app.html.images import display_size, figure_tag, image_tag
@@ -137,7 +138,7 @@ def layers_figure(
     below = image_tag(display_size(photo), f"{alt}: what lies below", css_class="ktb-photo")
     colors = display_size(prediction.colors("fused"), smooth=False)
     mask = image_tag(colors, f"{alt} mask", mark or prediction.model, "ktb-mask ktb-view")
-    return figure_tag(f'<div class="ktb-layers">{below}{mask}</div>', title, note)
+    return figure_tag(Markup(f'<div class="ktb-layers">{below}{mask}</div>'), title, note)
 
 
 def changed_picture(rgb: np.ndarray, after: Prediction, changed: np.ndarray) -> np.ndarray:

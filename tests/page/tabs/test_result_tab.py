@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import html
 import io
 import re
 
@@ -14,6 +13,7 @@ import pytest
 from helpers.browsing import below, choose, run, upload
 from helpers.inspections import with_maps
 from helpers.pairs import synthetic_pair, write_pair
+from markupsafe import escape
 from PIL import Image
 
 from app.html.legends import KINDS
@@ -78,7 +78,7 @@ def test_all_pairs_of_pictures_can_be_drawn_and_name_their_checkpoint(result):
         for right in ("fused", "photo", "entropy"):
             text = result_panel(result, left, right)
             assert text.count('role="slider"') == 1
-            name = html.escape("X: depth image" if left == "x" else PICTURES[left])
+            name = escape("X: depth image" if left == "x" else PICTURES[left])
             assert f"Left: {name}" in words(text)
             assert f"Checkpoint {MODEL}" in text
     assert 'role="slider"' not in result_panel(result, "entropy")
