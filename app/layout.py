@@ -6,6 +6,7 @@ import html
 import re
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.gradio_ext.components import PhotoPlace
 from app.service import Service
@@ -95,7 +96,7 @@ def _plain(text: str) -> str:
     return re.sub(r"([\\`*_\[\]{}()<>#+!|~$^:])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def warning_text(service: Service, own: CustomExamples | None, model: str) -> str:
+def warning_text(service: Service, own: CustomExamples | None, model: str) -> Markup:
     """A line for what makes a model unfit for the a custom dataset, "" if nothing does."""
     lines = own.differences(service.config(model)) if own else []
-    return f"<p>{html.escape(' '.join(lines))}</p>" if lines else ""
+    return Markup("<p>{}</p>").format(" ".join(lines)) if lines else Markup()

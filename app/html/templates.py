@@ -19,7 +19,7 @@ from ktb.utils.text import percent
 FOLDER = Path(__file__).parent / "templates"
 
 
-def render(name: str, **values: object) -> Markup:
+def render(name: str, /, **values: object) -> Markup:
     """Fill a template; a value that it names and does not get raises `jinja2.UndefinedError`.
 
     Args:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from markupsafe import Markup
 
-from app.glossary import explain, term
 from app.html.histogram import histogram_tag
 from app.html.images import display_size, figure_tag, image_tag
+from app.html.templates import render
 from app.results import XView
 from app.texts import x_called
 from ktb.inputs import EncodedX
@@ -19,16 +19,17 @@ SMALL_SIDE = 480
 HIDDEN_FACTS = ("file",)  # it stands in the title
 
 
-def warnings_box(warnings: Sequence[str]) -> str:
+def warnings_box(warnings: Sequence[str]) -> Markup:
     """Each warning as a paragraph in an orange box, "" for none."""
+    if not warnings:
+        return Markup()
     words = {word: word for word in ("prompts", "zero tokens")}
-    lines = "".join(f"<p>{explain(text, words)}</p>" for text in dict.fromkeys(warnings))
-    return f'<div class="ktb-warn" role="status">{lines}</div>' if lines else ""
+    return render("warnings", warnings=dict.fromkeys(warnings), words=words)
 
 
-def error_box(message: str) -> str:
+def error_box(message: str) -> Markup:
     """Why X could not be read."""
-    return f'<div class="ktb-warn ktb-wrong" role="alert"><p>{html.escape(message)}</p></div>'
+    return render("error", message=message)
 
 
 def network_picture(reading: EncodedX) -> np.ndarray:
@@ -37,49 +38,47 @@ def network_picture(reading: EncodedX) -> np.ndarray:
     return cv2.convertScaleAbs(image, alpha=255)
 
 
-def small_x_panel(reading: EncodedX) -> str:
+def small_x_panel(reading: EncodedX) -> Markup:
     """A preview, one line and the warnings, for the narrow column."""
     name = x_called(reading.modality, reading.origin)
     preview = image_tag(display_size(reading.preview, side=SMALL_SIDE), f"x as it was read: {name}")
-    return f"{warnings_box(reading.warnings)}{preview}<p>{html.escape(reading.summary)}</p>"
+    warnings = warnings_box(reading.warnings)
+    return render("x_small", warnings=warnings, preview=preview, summary=reading.summary)
 
 
-def x_panel(view: XView) -> str:
+def x_panel(view: XView) -> Markup:
     """Preview, network input, histogram and facts, for the tab."""
     reading = view.reading
     if reading.origin == "missing":
-        return (
-            '<div class="ktb-empty"><b>There is no X</b><span>The network ran on the RGB image alone, with '
-            f"{term('zero tokens')} in place of X.</span></div>"
-        )
+        return render("x_missing")
     name = x_called(reading.modality, reading.origin)
     title = reading.facts.get("file", name)
     size = f"{reading.image.shape[1]}×{reading.image.shape[0]}"
     holes = "" if reading.holes is None or not reading.holes.any() else "; holes are filled"
-    figures = figure_tag(
-        image_tag(display_size(reading.preview), f"x preview: {name}"), "For people", f"{name}, {size}"
-    ) + figure_tag(
-        image_tag(display_size(network_picture(reading)), "x as the network sees it"),
-        "As the network sees it",
-        f"encoding {reading.encoding}{holes}",
-        "encoding",
+    return render(
+        "x_input",
+        warnings=warnings_box(reading.warnings),
+        title=title,
+        preview=figure_tag(
+            image_tag(display_size(reading.preview), f"x preview: {name}"), "For people", f"{name}, {size}"
+        ),
+        network=figure_tag(
+            image_tag(display_size(network_picture(reading)), "x as the network sees it"),
+            "As the network sees it",
+            f"encoding {reading.encoding}{holes}",
+            "encoding",
+        ),
+        facts=[
+            {"name": key, "value": value} for key, value in reading.facts.items() if key not in HIDDEN_FACTS
+        ],
+        histogram=_histogram(view),
     )
-    facts = "".join(
-        f"<dt>{explain(key, {'holes': 'holes'})}</dt><dd>{html.escape(str(value))}</dd>"
-        for key, value in reading.facts.items()
-        if key not in HIDDEN_FACTS
-    )
-    drawn = _histogram(view)
-    return f"""<div class="ktb-x">{warnings_box(reading.warnings)}
-<h4>{html.escape(str(title))}</h4>
-<div class="ktb-grid ktb-two">{figures}</div>
-<div class="ktb-grid ktb-two ktb-read-facts"><dl class="ktb-facts">{facts}</dl>{drawn}</div></div>"""
 
 
-def _histogram(view: XView) -> str:
+def _histogram(view: XView) -> Markup:
     found = view.reading.histogram
     if found is None:
-        return ""
+        return Markup()
     if view.window_ms is None:
         return histogram_tag(found, "How often each value occurs")
     return histogram_tag(found, "Events over time; orange: those in the image", view.window_ms)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.gradio_ext.components import FileButton
 from app.html.images import display_size, figure_tag, image_tag
+from app.html.templates import render
 from app.service import Overlays
 from app.widgets.x_form import Proposal
 
@@ -45,29 +46,26 @@ def build_preview() -> tuple[gr.HTML, gr.Button, gr.State]:
     return preview, use, gr.State(None)
 
 
-def applied_note(proposal: Proposal | None) -> str:
+def applied_note(proposal: Proposal | None) -> Markup:
     """Whether an alignment is applied."""
     if proposal is None:
-        return '<p class="ktb-read">Nothing is applied: X is only resized to the RGB image.</p>'
-    return f'<div class="ktb-applied"><b>Applied</b>: {html.escape(proposal.alignment.summary)}</div>'
+        return Markup('<p class="ktb-read">Nothing is applied: X is only resized to the RGB image.</p>')
+    return render("alignment_applied", summary=proposal.alignment.summary)
 
 
-def preview_html(overlays: Overlays) -> str:
+def preview_html(overlays: Overlays) -> Markup:
     """X's edges over the RGB image without and with the alignment, and what is known about it."""
     shown = [
         (overlays.before, "alignment before", "Without", "edges of X in orange"),
         (overlays.after, "alignment after", "With", "the same, aligned"),
     ]
-    figures = "".join(
+    figures = [
         figure_tag(image_tag(display_size(image), alt), title, note)
         for image, alt, title, note in shown
         if image is not None
-    )
-    offer = "" if overlays.after is None else " <b>Nothing is applied yet.</b>"
-    return (
-        f'<h4>Alignment</h4><p class="ktb-words">{html.escape(overlays.message)}{offer}</p>'
-        f'<div class="ktb-grid ktb-two">{figures}</div>'
-    )
+    ]
+    is_offered = overlays.after is not None
+    return render("alignment", message=overlays.message, is_offered=is_offered, figures=figures)
 
 
 def pointed(message: str) -> str:
