@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from app.api.serialize import (
     as_base64,
@@ -19,6 +20,7 @@ from app.api.serialize import (
     sensor_need_facts,
     truth_facts,
 )
+from app.html.templates import render
 from app.results import Result
 from ktb.analysis.comparison import Difference, SensorNeed
 from ktb.analysis.ground_truth import GroundTruth, error_map
@@ -107,16 +109,14 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._")[:80] or "ktb"
 
 
-def bundle_link(name: str, files: Mapping[str, bytes]) -> str:
+def bundle_link(name: str, files: Mapping[str, bytes]) -> Markup:
     """A link that saves files as NAME.zip; it holds them, so that nothing lies on the server."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:  # PNGs do not compress further
         for member, data in files.items():
             archive.writestr(member, data)
-    return (
-        f'<div class="ktb-links"><a class="ktb-download" download="{file_name(name)}.zip" '
-        f'href="data:application/zip;base64,{as_base64(buffer.getvalue())}">Download as ZIP</a></div>'
-    )
+    data = Markup(as_base64(buffer.getvalue()))  # nothing to escape in it
+    return render("zip_link", name=file_name(name), data=data)
 
 
 def _labels(prefix: str, prediction: Prediction) -> dict[str, bytes]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from app.glossary import term
 from app.html.images import display_size, figure_tag, image_tag, save_button
-from app.html.swatch import swatch
+from app.html.templates import render
 from app.html.zip_links import bundle_link, difference_files
-from app.panels.what_if import cell, layers_figure, pale
+from app.panels.what_if import layers_figure, pale
 from app.panels.x_input import network_picture, warnings_box
 from app.results import Result
 from ktb.analysis.comparison import Difference, difference, shared_names
@@ -27,22 +27,28 @@ belongs to the run before; press <i>Compare</i> again.</p></div>"""
 DIFFERENT, NOT_COMPARABLE = (125, 38, 140), (232, 190, 60)
 
 
-def compare_panel(first: Result, second: Result) -> str:
+def compare_panel(first: Result, second: Result) -> Markup:
     """Both fused masks, the difference map, a table per class, and what each network got as X."""
     a, b = first.prediction, second.prediction
     found = difference(a, b) if shared_names(a, b) else None
-    masks = layers_figure(first.rgb, a, f"A, {a.model}", f"A: {a.model}", _facts(a)) + layers_figure(
-        first.rgb, b, f"B, {b.model}", f"B: {b.model}", _facts(b)
-    )
+    masks = [
+        layers_figure(first.rgb, p, f"{letter}, {p.model}", f"{letter}: {p.model}", _facts(p))
+        for letter, p in (("A", a), ("B", b))
+    ]
     said = warnings_box([f"{letter}, {p.model}: {text}" for letter, p in (("A", a), ("B", b))
                          for text in p.x.warnings])  # fmt: skip
-    inputs = "".join(_x_figure(letter, p) for letter, p in (("A", a), ("B", b)))
-    return f"""<h4 class="ktb-shown">Shown: {html.escape(a.model)} and {html.escape(b.model)}</h4>{said}
-<p class="ktb-words">{html.escape(describe(a, b, found))}</p>
-<div class="ktb-grid ktb-two">{masks}</div>{_where(first.rgb, a, b, found)}
-<h4 class="ktb-below">{term("encoding", "X as each network gets it")}</h4>
-<div class="ktb-grid ktb-two">{inputs}</div>
-{bundle_link(f"{a.model}-and-{b.model}", difference_files(a, b, found))}"""
+    return render(
+        "compare",
+        a=a.model,
+        b=b.model,
+        warnings=said,
+        words=describe(a, b, found),
+        masks=masks,
+        found=None if found is None else _where(first.rgb, a, b, found),
+        save=save_button("Where they differ"),
+        inputs=[_x_figure(letter, p) for letter, p in (("A", a), ("B", b))],
+        download=bundle_link(f"{a.model}-and-{b.model}", difference_files(a, b, found)),
+    )
 
 
 def describe(a: Prediction, b: Prediction, found: Difference | None) -> str:
@@ -83,29 +89,18 @@ def _facts(prediction: Prediction) -> str:
     return f"{len(prediction.classes)} classes; {prediction.seconds:.2f} s on {prediction.device}"
 
 
-def _x_figure(letter: str, prediction: Prediction) -> str:
+def _x_figure(letter: str, prediction: Prediction) -> Markup:
     x = prediction.x
     image = image_tag(display_size(network_picture(x)), f"x of {letter}", prediction.model, "ktb-view")
     return figure_tag(image, f"{letter}: {prediction.model}", f"{x.summary}; encoding {x.encoding}")
 
 
-def _where(rgb: np.ndarray, a: Prediction, b: Prediction, found: Difference | None) -> str:
-    if found is None:
-        return ""
+def _where(rgb: np.ndarray, a: Prediction, b: Prediction, found: Difference) -> dict[str, Any]:
     drawn = image_tag(difference_picture(rgb, found), "difference map", f"{a.model}, {b.model}", "ktb-view")
-    key = f"{swatch(DIFFERENT)} another class ({percent(float(found.changed.mean()))})"
-    if not found.comparable.all():
-        key += f" {swatch(NOT_COMPARABLE)} a class that the other lacks"
-    figure = f"""<figure>{drawn}<figcaption><b>Where they differ</b> <span>{key}; pale: same class ·
-{html.escape(a.model)}, {html.escape(b.model)}</span>
-{save_button("Where they differ")}</figcaption></figure>"""
-    rows = "".join(
-        f"<tr><td>{swatch(row.color)}</td><td>{html.escape(row.name)}</td>"
-        f"{cell(row.share_a)}{cell(row.share_b)}"
-        f'<td class="num">{row.iou:.2f}</td></tr>'
-        for row in found.classes
-    )
-    return f"""<div class="ktb-grid ktb-two ktb-below">{figure}<div class="ktb-legend">
-<table><thead><tr><th></th><th>class</th><th class="num">A</th><th class="num">B</th>
-<th class="num">{term("IoU")}</th></tr></thead>
-<tbody>{rows}</tbody></table></div></div>"""
+    return {
+        "picture": drawn,
+        "different": DIFFERENT,
+        "share": float(found.changed.mean()),
+        "lacking": None if found.comparable.all() else NOT_COMPARABLE,
+        "classes": found.classes,
+    }

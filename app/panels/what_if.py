@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import html
-
 import cv2
 import numpy as np
 from markupsafe import Markup
 
-from app.glossary import explain, term
 from app.html.images import display_size, figure_tag, image_tag
-from app.html.swatch import swatch
+from app.html.templates import render
 from app.html.zip_links import bundle_link, difference_files, sensors_files
 from app.panels.x_input import warnings_box
 from app.results import Result
@@ -33,39 +30,38 @@ SIDES: dict[Verdict, tuple[Color, str]] = {
     "x": ((217, 112, 31), "needs X: without the RGB image it stays, without X it does not"),
     "both": ((64, 40, 82), "needs both: it changes as soon as either is off"),
 }
-SENSORS_NOTE = f"""<p class="ktb-note">A sensor is ablated by {term("zero tokens")} in its stream, as in
-training that hides a sensor now and then. A {term("checkpoint")} that was never trained so may answer wildly
-without a sensor: this shows what the answer rests on, not what the other sensor could do on its own.</p>"""
 
 
-def what_if_panel(result: Result, change: Perturbation, after: Prediction) -> str:
+def what_if_panel(result: Result, change: Perturbation, after: Prediction) -> Markup:
     """Original and changed result side by side, the changed pixels, and what changed in words and numbers."""
     before, words = result.prediction, "; ".join(change.words)
     mark = marked(before.model, words)
     found = difference(before, after)
     rgb, reading = perturb(change, result.rgb, before.x)
     seen = reading.preview if change.drop == "rgb" else rgb
-    figures = [
-        layers_figure(result.rgb, before, "original", "Original", before.model),
-        layers_figure(seen, after, "changed", "Changed", f"{words} · {before.model}", mark),
-        figure_tag(
-            image_tag(changed_picture(result.rgb, after, found.changed), "changed pixels", mark, "ktb-view"),
+    pixels = image_tag(changed_picture(result.rgb, after, found.changed), "changed pixels", mark, "ktb-view")
+    moved_x = None
+    if change.drop != "x" and (change.swap is not None or any(change.shift_xy)):
+        x = image_tag(display_size(reading.preview), "changed x", mark, "ktb-view")
+        moved_x = figure_tag(x, "X as it was given", reading.summary)
+    said = [text for text in after.x.warnings if not text.startswith("What if:")]  # the title says it
+    return render(
+        "what_if",
+        shown=words,
+        warnings=warnings_box(said),
+        words=describe(found),
+        original=layers_figure(result.rgb, before, "original", "Original", before.model),
+        changed=layers_figure(seen, after, "changed", "Changed", f"{words} · {before.model}", mark),
+        changed_pixels=figure_tag(
+            pixels,
             "Changed pixels",
             f"{percent(found.changed_share)}, in the colour of their new class; pale: as before",
         ),
-    ]
-    moved_x = change.drop != "x" and (change.swap is not None or any(change.shift_xy))
-    if moved_x:
-        x = image_tag(display_size(reading.preview), "changed x", mark, "ktb-view")
-        figures.append(figure_tag(x, "X as it was given", reading.summary))
-    tables = f'<div class="ktb-tables">{_changes_table(found)}{_agreement_table(found)}</div>'
-    below = f'<div class="ktb-grid ktb-two ktb-below">{"".join(figures[2:])}'
-    below += f'</div><div class="ktb-below ktb-across">{tables}</div>' if moved_x else f"{tables}</div>"
-    said = [text for text in after.x.warnings if not text.startswith("What if:")]  # the title says it
-    return f"""<h4 class="ktb-shown">Shown: {html.escape(words)}</h4>{warnings_box(said)}
-<p class="ktb-words">{explain(describe(found), {"confidence": "confidence"})}</p>
-<div class="ktb-grid ktb-two">{"".join(figures[:2])}</div>{below}
-{bundle_link(f"{before.model}-what-if", difference_files(before, after, found, change.words))}"""
+        moved_x=moved_x,
+        changes=found.changes[:MAX_CHANGES],
+        agreement=[{"head": HEADS[branch], "share": found.agreement[branch]} for branch in BRANCHES],
+        download=bundle_link(f"{before.model}-what-if", difference_files(before, after, found, change.words)),
+    )
 
 
 def describe(found: Difference) -> str:
@@ -84,7 +80,7 @@ def describe(found: Difference) -> str:
     return f"{said} The mean confidence {'rose' if by > 0 else 'fell'} by {abs(by):.3f}."
 
 
-def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction) -> str:
+def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction) -> Markup:
     """Three masks (both sensors, only rgb, only x) and which sensor each pixel's class rests on."""
     full = result.prediction
     found = sensor_need(full, without_x, without_rgb)
@@ -106,17 +102,18 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
     drawn = image_tag(colors, "which sensor decided", marked(full.model, "each sensor off"), "ktb-view")
     verdict = figure_tag(drawn, "Which sensor decided", f"per pixel of the fused mask · {full.model}")
     files = sensors_files(full, without_x, without_rgb, found, {key: SIDES[key][0] for key in VERDICTS})
-    rows = "".join(
-        f"<tr><td>{swatch(SIDES[key][0])}</td><td>{html.escape(SIDES[key][1])}</td>"
-        f"{cell(found.shares[key])}</tr>"
-        for key in VERDICTS
+    rows = [
+        {"color": SIDES[key][0], "meaning": SIDES[key][1], "share": found.shares[key]} for key in VERDICTS
+    ]
+    return render(
+        "sensors",
+        warnings=warnings_box(full.x.warnings),
+        words=describe_sensor_need(found),
+        figures=figures,
+        verdict=verdict,
+        rows=rows,
+        download=bundle_link(f"{full.model}-sensors", files),
     )
-    return f"""<h4 class="ktb-shown">Shown: both sensors, one at a time</h4>{warnings_box(full.x.warnings)}
-<p class="ktb-words">{html.escape(describe_sensor_need(found))}</p>
-<div class="ktb-grid ktb-three">{"".join(figures)}</div>
-<div class="ktb-grid ktb-two ktb-below">{verdict}<div class="ktb-tables ktb-legend">
-<table><thead><tr><th></th><th>what a pixel's class rests on</th><th class="num">share</th></tr></thead>
-<tbody>{rows}</tbody></table></div></div>{SENSORS_NOTE}{bundle_link(f"{full.model}-sensors", files)}"""
 
 
 def describe_sensor_need(found: SensorNeed) -> str:
@@ -133,12 +130,12 @@ def describe_sensor_need(found: SensorNeed) -> str:
 
 def layers_figure(
     photo: np.ndarray, prediction: Prediction, alt: str, title: str, note: str, mark: str = ""
-) -> str:
+) -> Markup:
     """A fused mask over a picture as two layers (opacity is CSS) with a caption."""
     below = image_tag(display_size(photo), f"{alt}: what lies below", css_class="ktb-photo")
     colors = display_size(prediction.colors("fused"), smooth=False)
     mask = image_tag(colors, f"{alt} mask", mark or prediction.model, "ktb-mask ktb-view")
-    return figure_tag(Markup(f'<div class="ktb-layers">{below}{mask}</div>'), title, note)
+    return figure_tag(render("layers", css_class="ktb-layers", below=below, above=mask), title, note)
 
 
 def changed_picture(rgb: np.ndarray, after: Prediction, changed: np.ndarray) -> np.ndarray:
@@ -157,27 +154,3 @@ def pale(rgb: np.ndarray) -> np.ndarray:
 def marked(model: str, words: str) -> str:
     """What a changed run's picture names as its checkpoint."""
     return f"{model}; what if: {words}"
-
-
-def cell(value: float) -> str:
-    """A table's cell with a share."""
-    return f'<td class="num">{percent(value)}</td>'
-
-
-def _changes_table(found: Difference) -> str:
-    rows = "".join(
-        f"<tr><td>{html.escape(change.before)}</td><td>{html.escape(change.after)}</td>"
-        f"{cell(change.share)}</tr>"
-        for change in found.changes[:MAX_CHANGES]
-    )
-    if not rows:
-        return ""
-    return f"""<div class="ktb-legend"><h4>Largest changes</h4><table><thead><tr><th>from</th><th>to</th>
-<th class="num">of the image</th></tr></thead><tbody>{rows}</tbody></table></div>"""
-
-
-def _agreement_table(found: Difference) -> str:
-    rows = "".join(f"<tr><td>{HEADS[branch]}</td>{cell(found.agreement[branch])}</tr>" for branch in BRANCHES)
-    return f"""<div class="ktb-legend"><h4>What stays, by {term("segmentation head", "head")}</h4>
-<table><thead><tr><th></th><th class="num">same class as before</th></tr></thead>
-<tbody>{rows}</tbody></table></div>"""
