@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
-from app.glossary import explain, term
 from app.html.images import display_size, figure_tag, image_tag
 from app.html.legends import kinds_legend, kinds_tag, mask_tag
-from app.html.swatch import swatch
+from app.html.templates import render
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.agreement import ClassChange, class_changes, disagreement_map
@@ -24,20 +24,14 @@ TEXTS = {
 }
 
 BLIND = "there was no X: this stream saw zero tokens and hints from the RGB image only"
-NOTE = f"""<p class="ktb-note">The RGB and the X {term("segmentation head", "head")} see one stream only, but
-the {term("prompts", "prompts (MAPA)")} pass hints from one stream to the other on the way: a head's mask is
-not what the network would say without the other sensor.</p>"""
-DIFFER_NOTE = """<p class="ktb-note">These are differences between three heads of one run, not causes: the
-fused head is trained for itself and may differ from both. What a sensor really changes is in
-<i>What if</i>.</p>"""
 
 
-def branches_panel(result: Result) -> str:
+def branches_panel(result: Result) -> Markup:
     """The three masks side by side over their inputs, with how far they agree with the fused one."""
     return result.drawn.get("branches", lambda: _branches_panel(result))
 
 
-def _branches_panel(result: Result) -> str:
+def _branches_panel(result: Result) -> Markup:
     prediction = result.prediction
     fused = prediction.labels["fused"]
     figures = []
@@ -56,41 +50,35 @@ def _branches_panel(result: Result) -> str:
     kinds = disagreement_map(prediction.labels)
     differ = kinds_tag(kinds, "where the heads differ", prediction.model)
     figures.append(figure_tag(differ, "Where the heads differ", "the colours are explained below"))
-    said = warnings_box(prediction.x.warnings)
-    return f'{said}<div class="ktb-grid ktb-three">{"".join(figures)}</div>{kinds_legend(kinds)}{NOTE}'
+    return render(
+        "branches",
+        warnings=warnings_box(prediction.x.warnings),
+        figures=figures,
+        legend=kinds_legend(kinds),
+    )
 
 
-def differences_panel(result: Result) -> str:
+def differences_panel(result: Result) -> Markup:
     """How much of the image the heads agree on, and the classes that they call differently."""
     prediction = result.prediction
     labels, count = prediction.labels, len(prediction.classes)
-    lists = []
+    heads = []
     for branch in ("rgb", "x"):
         changes = class_changes(confusion_matrix(labels[branch], labels["fused"], count), most=6)
-        rows = "".join(_change(result, change, HEADS[branch]) for change in changes)
-        rows = rows or "<li>They differ on less than 0.1 % of the image for any pair of classes.</li>"
-        blind = ""
-        if branch == "x" and result.x_is_missing:
-            blind = f'<p class="ktb-note">{explain(BLIND, {"zero tokens": "zero tokens"})}</p>'
-        lists.append(f"<div><h5>{HEADS[branch]} → fused head</h5>{blind}<ol>{rows}</ol></div>")
-    return (
-        f'<div class="ktb-differ"><h4>Where the {term("segmentation head", "heads")} differ</h4>'
-        f'{kinds_legend(disagreement_map(labels))}<div class="ktb-grid ktb-two">{"".join(lists)}</div>'
-        f"{DIFFER_NOTE}</div>"
-    )
+        heads.append(
+            {
+                "head": HEADS[branch],
+                "blind": BLIND if branch == "x" and result.x_is_missing else "",
+                "changes": [_change(result, change) for change in changes],
+            }
+        )
+    return render("differences", legend=kinds_legend(disagreement_map(labels)), heads=heads)
 
 
-def _change(result: Result, change: ClassChange, head: str) -> str:
-    """ "4.1 % wall → window", with the words between them for screen readers."""
+def _change(result: Result, change: ClassChange) -> dict[str, Any]:
     prediction = result.prediction
-    before, after = (html.escape(prediction.classes[index]) for index in (change.source, change.target))
-    colors = [prediction.palette[index] for index in (change.source, change.target)]
-    share = percent(change.share)
-    first, second = (
-        f'<span class="ktb-named">{swatch(color)}{name}</span>'
-        for color, name in zip(colors, (before, after))
+    before, after = (
+        {"name": prediction.classes[index], "color": prediction.palette[index]}
+        for index in (change.source, change.target)
     )
-    return (
-        f'<li><em>{share}</em><span>{first} <span aria-hidden="true">→</span>'
-        f'<span class="ktb-only-read"> for the {head}, but for the fused head </span> {second}</span></li>'
-    )
+    return {"share": change.share, "before": before, "after": after}
