@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
-
 import cv2
 import numpy as np
+from markupsafe import Markup
 
-from app.glossary import explain, term
 from app.html.images import display_size, figure_tag, image_tag
 from app.html.svg import color_bar
+from app.html.templates import render
 from app.results import Result
 from ktb.analysis.color_range import clipped_range
 from ktb.analysis.describe import describe_attribution
@@ -22,7 +21,7 @@ LINE_COLOR, RIM_COLOR = (255, 255, 255), (24, 24, 28)
 MUST_CLICK = '<p class="ktb-note">Click a pixel in one of the pictures first.</p>'
 
 
-def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int], target: Target) -> str:
+def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int], target: Target) -> Markup:
     """What a score reacts to in both sensors, beside what really happens when one is ablated.
 
     The target, as `target_at` gives it for the pixel of the fused mask, is outlined in both pictures.
@@ -33,7 +32,7 @@ def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int]
         ("rgb", result.rgb, found.rgb, found.total_rgb, 1 - found.share_x, "RGB image"),
         ("x", result.prediction.x.preview, found.x, found.total_x, found.share_x, f"X: {result.x_name}"),
     )
-    figures = "".join(
+    figures = [
         figure_tag(
             image_tag(
                 _over(under, values, low, high, area),
@@ -45,27 +44,25 @@ def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int]
             f"input × gradient adds up to {total:+.2f}",
         )
         for name, under, values, total, share, title in views
-    )
-    without = "".join(
-        f"<div><b>{change:+.2f}</b><span>when {name} is ablated<br>"
-        f"the score becomes {found.value + change:.2f}</span></div>"
+    ]
+    ablated = [
+        {"name": name, "change": change, "value": found.value + change}
         for name, change in (("the RGB image", found.without_rgb), ("X", found.without_x))
+    ]
+    return render(
+        "attribution",
+        kind=target.kind,
+        found=found,
+        question=question(target.kind),
+        named=_named(result, pixel, area),
+        words=describe_attribution(found, "X"),
+        figures=figures,
+        bar=color_bar("diverging", low, high, (f"{low:.3f} against", "0", f"for {high:.3f}")),
+        ablated=ablated,
+        is_outlined=area is not None,
+        clipped=clipped,
+        checkpoint=result.prediction.model,
     )
-    outlined = "" if area is None else " The white line goes around what was asked about."
-    bar = color_bar("diverging", low, high, (f"{low:.3f} against", "0", f"for {high:.3f}"))
-    return f"""<div class="ktb-attribution" data-kind="{target.kind}" data-score="{html.escape(found.score)}"
-data-value="{found.value:.7g}" data-share-x="{found.share_x:.7g}" data-total-rgb="{found.total_rgb:.7g}"
-data-total-x="{found.total_x:.7g}" data-without-rgb="{found.without_rgb:.7g}"
-data-without-x="{found.without_x:.7g}">
-<h4>{question(target.kind)} <span>{html.escape(_named(result, pixel, area))}</span></h4>
-<p class="ktb-words">{explain(describe_attribution(found, "X"), {"logit": "logit"})}</p>
-<div class="ktb-grid ktb-two">{figures}</div>{bar}
-<h4>What really happens <span>the score is {found.value:.2f}</span></h4><div class="ktb-tiles">{without}</div>
-<p class="ktb-note">{term("input × gradient", "Input × gradient")} after patch embedding: how the score would
-follow a small change of each {term("token")}. Orange speaks for the class, blue against it.{outlined}
-Colours end at the 1st and 99th percentile ({percent(clipped)} of the values lie beyond). Both
-numbers need not agree: the gradient is a slope here, switching off is a long way. Checkpoint:
-{html.escape(result.prediction.model)}.</p></div>"""
 
 
 def question(kind: TargetKind) -> str:
