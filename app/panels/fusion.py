@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from app.glossary import explain, term
+import numpy as np
+from markupsafe import Markup
+
 from app.html.images import display_hw, display_size, figure_tag, image_tag
 from app.html.svg import canvas, level_points
+from app.html.templates import render
 from app.panels.maps import all_levels, borders, head_grid, map_view
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.describe import describe_level
 from ktb.analysis.types import LevelMaps
-from ktb.utils.text import percent
 
 FIRST_LEVEL, FIRST_MAP = 2, "balance"
 """What the tab's controls say at the start."""
@@ -40,18 +42,16 @@ def words(result: Result, level: int) -> str:
     said = (
         f"Level {level}: {width}×{height} positions, one every {maps.stride} pixels of the network's input. "
     )
-    missing = (
-        '<p class="ktb-words"><b>X was missing</b>, so its points and weights mean nothing.</p>'
-        if result.x_is_missing
-        else ""
-    )
-    return (
-        f"{warnings_box(result.prediction.x.warnings)}{missing}"
-        f'<p class="ktb-words">{explain(said + describe_level(maps, "X"), EXPLAINED)}</p>'
+    return render(
+        "fusion_words",
+        warnings=warnings_box(result.prediction.x.warnings),
+        x_is_missing=result.x_is_missing,
+        words=said + describe_level(maps, "X"),
+        explained=EXPLAINED,
     )
 
 
-def pictures(result: Result) -> tuple[str, str]:
+def pictures(result: Result) -> tuple[Markup, Markup]:
     """The RGB image and X, large and clickable."""
     return result.drawn.get("fusion pictures", lambda: _pictures(result))
 
@@ -67,7 +67,7 @@ def at_first(result: Result) -> None:
         head_grid(result)
 
 
-def _pictures(result: Result) -> tuple[str, str]:
+def _pictures(result: Result) -> tuple[Markup, Markup]:
     photo = image_tag(display_size(result.rgb), "RGB image", css_class="ktb-view")
     x = image_tag(
         display_size(result.prediction.x.preview), f"x input: {result.x_name}", css_class="ktb-view"
@@ -79,12 +79,12 @@ def _pictures(result: Result) -> tuple[str, str]:
     )
 
 
-def placed_points(result: Result, level: int, head: int | None) -> tuple[str, str]:
+def placed_points(result: Result, level: int, head: int | None) -> tuple[Markup, Markup]:
     """What lies over the pictures before a click: the points that each stream placed."""
     return result.drawn.get(("placed", level, head), lambda: _placed_points(result, level, head))
 
 
-def _placed_points(result: Result, level: int, head: int | None) -> tuple[str, str]:
+def _placed_points(result: Result, level: int, head: int | None) -> tuple[Markup, Markup]:
     maps = result.inspection.maps(level)
     size, half = display_hw(result.rgb), maps.points.shape[1] // 2
     groups = len(maps.points)
@@ -100,26 +100,20 @@ def _placed_points(result: Result, level: int, head: int | None) -> tuple[str, s
     return drawn[0], drawn[1]
 
 
-def honesty(result: Result, level: int) -> str:
+def honesty(result: Result, level: int) -> Markup:
     """How much the attention of each level says, in numbers."""
-    rows = "".join(_honest_row(maps, maps.level == level) for maps in result.inspection.all_maps())
-    return f"""<div class="ktb-honest"><h4>How much the attention says</h4>
-<table><thead><tr><th>{term("level")}</th><th class="num">{term("balance", "to X")}</th>
-<th class="num">{term("entropy")}</th><th class="num">{term("effective points", "points")}</th>
-<th class="num">{term("share through attention", "through it")}</th></tr>
-</thead><tbody>{rows}</tbody></table>
-<p class="ktb-note">{term("attention", "Attention")} is not the whole fusion: what does not come through it is
-a dense {term("context")} of both streams. Entropy 1 is uniform attention, which looks nowhere in
-particular.</p></div>"""
+    rows = [_honest_row(maps) for maps in result.inspection.all_maps()]
+    return render("fusion_honesty", rows=rows, level=level)
 
 
-def _honest_row(maps: LevelMaps, chosen: bool) -> str:
-    points, entropy = len(maps.weight_x), float(maps.entropy.mean())
-    effective = float(np.exp(maps.entropy * np.log(points)).mean())
-    uniform = " <em>uniform: its maps carry no information</em>" if maps.is_uniform else ""
-    return (
-        f'<tr class="{"chosen" if chosen else ""}" data-level="{maps.level}"><td>{maps.level}{uniform}</td>'
-        f'<td class="num">{percent(float(maps.balance.mean()), 0)}</td><td class="num">{entropy:.2f}</td>'
-        f'<td class="num">{effective:.0f} of {points}</td>'
-        f'<td class="num">{percent(float(maps.sparse_share.mean()), 0)}</td></tr>'
-    )
+def _honest_row(maps: LevelMaps) -> dict[str, Any]:
+    points = len(maps.weight_x)
+    return {
+        "level": maps.level,
+        "is_uniform": maps.is_uniform,
+        "balance": float(maps.balance.mean()),
+        "entropy": float(maps.entropy.mean()),
+        "effective": float(np.exp(maps.entropy * np.log(points)).mean()),
+        "points": points,
+        "sparse_share": float(maps.sparse_share.mean()),
+    }

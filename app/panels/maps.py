@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,9 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
-from app.glossary import term
 from app.html.images import display_hw, display_size, figure_tag, image_tag
 from app.html.svg import arrows, canvas, color_bar, level_points
+from app.html.templates import render
 from app.results import Result
 from ktb.analysis.color_range import balance_range, balance_rule, common_range
 from ktb.analysis.types import LevelMaps
@@ -40,7 +39,7 @@ class Scale:
         return scalar_to_colors(values, self.low, self.high, self.cmap)
 
     @property
-    def bar(self) -> str:
+    def bar(self) -> Markup:
         """The colour bar with its numbers."""
         middle = (self.low + self.high) / 2
         left, centre, right = self.words
@@ -146,17 +145,17 @@ def _beyond(maps: Sequence[np.ndarray], low: float, high: float) -> float:
     return float(((everything < low - 1e-6) | (everything > high + 1e-6)).mean())
 
 
-def point_bar() -> str:
+def point_bar() -> Markup:
     """The colours of the points."""
     return color_bar("diverging", 0.0, 1.0, ("RGB image", "what is read at a point", "X"))
 
 
-def map_view(result: Result, level: int, head: int | None, kind: str) -> str:
+def map_view(result: Result, level: int, head: int | None, kind: str) -> Markup:
     """The chosen map, large: one pixel of the picture per position of the level, smoothed by the browser."""
     return result.drawn.get(("map", level, head, kind), lambda: _map_view(result, level, head, kind))
 
 
-def _map_view(result: Result, level: int, head: int | None, kind: str) -> str:
+def _map_view(result: Result, level: int, head: int | None, kind: str) -> Markup:
     maps = result.inspection.maps(level)
     if kind in DRAWN:
         return _drawn_view(result, maps, head, kind)
@@ -174,7 +173,7 @@ def _map_view(result: Result, level: int, head: int | None, kind: str) -> str:
     return figure_tag(picture, chosen.title, note, chosen.word) + scale.bar
 
 
-def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) -> str:
+def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) -> Markup:
     size, grid = display_hw(result.rgb), maps.balance.shape
     groups, count = maps.points.shape[:2]
     if head is None:
@@ -193,7 +192,7 @@ def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) ->
             f"level {maps.level}, {whose}: from where each point started to where it moved, blue = led by "
             f"the photo, orange = by X; {moved.mean():.1f} positions on average, at most {moved.max():.1f}"
         )
-        bar = ""
+        bar = Markup()
     else:
         inside = "".join(
             level_points(points[led], maps.weight_x[led], grid, size, square)
@@ -207,16 +206,16 @@ def _drawn_view(result: Result, maps: LevelMaps, head: int | None, kind: str) ->
         bar = Scale("diverging", 0.0, 1.0, 0.0, ("RGB image", "balanced", "X")).bar
     over = canvas(size, inside, DRAWN[kind], result.prediction.model, veil=0.45)
     photo = image_tag(display_size(result.rgb), DRAWN[kind].lower(), css_class="ktb-view")
-    layers = Markup(f'<div class="ktb-pile">{photo}{over}</div>')
+    layers = render("layers", css_class="ktb-pile", below=photo, above=over)
     return figure_tag(layers, DRAWN[kind], note, DRAWN_WORDS[kind]) + bar
 
 
-def borders(result: Result) -> str:
+def borders(result: Result) -> Markup:
     """Class borders of the answer as a see-through picture; the style sheet lays it over maps of values."""
     return result.drawn.get("borders", lambda: _borders(result))
 
 
-def _borders(result: Result) -> str:
+def _borders(result: Result) -> Markup:
     labels = display_size(result.prediction.labels["fused"], smooth=False)
     edge = np.zeros(labels.shape, np.uint8)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
@@ -229,13 +228,13 @@ def _borders(result: Result) -> str:
     return image_tag(drawn, "borders of the answer's classes", result.prediction.model, "ktb-over")
 
 
-def all_levels(result: Result, kind: str, head: int | None) -> str:
+def all_levels(result: Result, kind: str, head: int | None) -> Markup:
     """The chosen map of every level in one scale; arrows and points have none, the balance stands in."""
     kind = kind if kind in KINDS else "balance"
     return result.drawn.get(("levels", kind, head), lambda: _all_levels(result, kind, head))
 
 
-def _all_levels(result: Result, kind: str, head: int | None) -> str:
+def _all_levels(result: Result, kind: str, head: int | None) -> Markup:
     chosen = KINDS[kind]
     levels = result.inspection.all_maps()
     scale = scale_of(kind, levels, head)
@@ -253,43 +252,46 @@ def _all_levels(result: Result, kind: str, head: int | None) -> str:
         alt = f"{chosen.title.lower()} map of level {maps.level}"
         figures.append(_small(result, scale.colors(values), alt, f"Level {maps.level}", note))
     if not figures:
-        return ""
-    return (
-        f"<h4>{term(chosen.word, chosen.title)} at all {term('level', 'levels')}</h4>"
-        f'<div class="ktb-grid ktb-four">{"".join(figures)}</div>'
-        f'{scale.bar}<p class="ktb-note">{html.escape(chosen.note)}. {html.escape(scale.said)}</p>'
+        return Markup()
+    return render(
+        "maps_levels",
+        word=chosen.word,
+        title=chosen.title,
+        figures=figures,
+        bar=scale.bar,
+        note=chosen.note,
+        said=scale.said,
     )
 
 
-def head_grid(result: Result) -> str:
+def head_grid(result: Result) -> Markup:
     """The balance of every head of every level, all in one scale."""
     return result.drawn.get("heads", lambda: _head_grid(result))
 
 
-def _head_grid(result: Result) -> str:
+def _head_grid(result: Result) -> Markup:
     levels = result.inspection.all_maps()
     scale = balance_scale([head for maps in levels for head in maps.head_balance], "head")
-    rows = []
-    for maps in levels:
-        heads = "".join(
-            _small(
-                result,
-                scale.colors(values),
-                f"balance of head {head} at level {maps.level}",
-                f"{head}",
-                f"{values.mean():.2f}",
-            )
-            for head, values in enumerate(maps.head_balance)
-        )
-        level = term("level", "Level") if maps.level == 0 else "Level"
-        rows.append(f'<div class="ktb-heads"><b>{level} {maps.level}</b><div>{heads}</div></div>')
-    return (
-        f'{"".join(rows)}{scale.bar}<p class="ktb-note">Each small picture is the {term("balance")} of one '
-        f"{term('head')}, with its number and the mean share of X. {html.escape(scale.said)}</p>"
-    )
+    rows = [
+        {
+            "level": maps.level,
+            "heads": [
+                _small(
+                    result,
+                    scale.colors(values),
+                    f"balance of head {head} at level {maps.level}",
+                    f"{head}",
+                    f"{values.mean():.2f}",
+                )
+                for head, values in enumerate(maps.head_balance)
+            ],
+        }
+        for maps in levels
+    ]
+    return render("maps_heads", levels=rows, bar=scale.bar, said=scale.said)
 
 
-def _small(result: Result, picture: np.ndarray, alt: str, title: str, note: str) -> str:
+def _small(result: Result, picture: np.ndarray, alt: str, title: str, note: str) -> Markup:
     height, width = result.rgb.shape[:2]
     ratio = f"aspect-ratio:{width}/{height}"
     tag = image_tag(picture, alt, result.prediction.model, "ktb-view ktb-small", style=ratio)
