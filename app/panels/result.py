@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from markupsafe import Markup
 
-from app.glossary import explain, term
 from app.html.images import display_size, image_tag, save_button
 from app.html.legends import (
     kinds_tag,
@@ -17,13 +16,12 @@ from app.html.legends import (
     scalar_tag,
     scale_html,
 )
-from app.html.swatch import swatch
+from app.html.templates import render
 from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.agreement import disagreement_map, entropy_map
 from ktb.analysis.metrics import class_iou, confusion_matrix
-from ktb.inference.prediction import ClassRow
 from ktb.outputs.files import result_zip
 from ktb.utils.text import percent
 
@@ -58,9 +56,9 @@ NOTED = {word: word for word in ("attention", "zero tokens")}
 class _Layer:
     """An <img> over the RGB image ("" for the RGB image itself), and what is said of it."""
 
-    image: str
+    image: Markup
     note: str
-    legend: str = ""
+    legend: Markup | None = None
 
 
 def offered_pictures(result: Result) -> list[str]:
@@ -73,7 +71,7 @@ def offered_pictures(result: Result) -> list[str]:
     return [key for key in PICTURES if key not in lacking]
 
 
-def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> str:
+def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> Markup:
     """One picture over the RGB image, or two with a border that can be moved.
 
     Args:
@@ -84,34 +82,33 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> s
     numbers = result.drawn.get("numbers", lambda: _numbers(result))
     compares = right != NOTHING
     shown = [("left", left), ("right", right)] if compares else [("whole", left)]
-    layers, captions = "", ""
-    for side, key in shown:
-        layer = result.drawn.get(("layer", key), lambda key=key: _layer(result, key))
-        layers += f'<div class="ktb-side ktb-{side}">{layer.image}</div>' if layer.image else ""
-        before = f"{side.capitalize()}: " if compares else ""
-        captions += (
-            f"<div><b>{before}{_explained(result, key)}</b> <span>{explain(layer.note, NOTED)}</span>"
-            f"{layer.legend}</div>"
-        )
-    handle = (
-        '<div class="ktb-split" role="slider" tabindex="0" aria-label="Border between the two pictures" '
-        'aria-valuemin="0" aria-valuemax="100" aria-valuenow="50"><i aria-hidden="true">↔</i></div>'
-        if compares
-        else ""
-    )
-    return (
-        f'{warnings_box(prediction.x.warnings)}<div class="ktb-layers">{photo}{layers}{numbers}{handle}'
-        f'</div><div class="ktb-captions{" ktb-pair" if compares else ""}">{captions}</div>'
-        f'<p class="ktb-note ktb-model">Checkpoint {html.escape(prediction.model)}'
-        f"{save_button(' and '.join(_title(result, key) for _, key in shown))}</p>"
+    layers = [
+        {
+            "side": side,
+            "layer": result.drawn.get(("layer", key), lambda key=key: _layer(result, key)),
+            "title": _title(result, key),
+            "word": WORDS.get(key),
+        }
+        for side, key in shown
+    ]
+    return render(
+        "result",
+        warnings=warnings_box(prediction.x.warnings),
+        photo=photo,
+        numbers=numbers,
+        shown=layers,
+        compares=compares,
+        noted=NOTED,
+        checkpoint=prediction.model,
+        save=save_button(" and ".join(_title(result, key) for _, key in shown)),
     )
 
 
-def _photo(result: Result) -> str:
+def _photo(result: Result) -> Markup:
     return image_tag(display_size(result.rgb), "RGB image", css_class="ktb-photo ktb-view")
 
 
-def _numbers(result: Result) -> str:
+def _numbers(result: Result) -> Markup:
     """The classes as grey levels; the legend's script reads them from the red channel."""
     labels = display_size(result.prediction.labels["fused"], smooth=False)
     grey = [(level,) * 3 for level in range(256)]
@@ -122,17 +119,11 @@ def _title(result: Result, key: str) -> str:
     return f"X: {result.x_name}" if key == "x" else PICTURES[key]
 
 
-def _explained(result: Result, key: str) -> str:
-    """The title as HTML."""
-    title = _title(result, key)
-    return term(WORDS[key], title) if key in WORDS else html.escape(title)
-
-
 def _layer(result: Result, key: str) -> _Layer:
     prediction, name = result.prediction, result.prediction.model
     labels = prediction.labels
     if key == "photo":
-        return _Layer("", "as it was uploaded")
+        return _Layer(Markup(), "as it was uploaded")
     if key == "x":
         alt = f"x input: {result.x_name}"
         shown = image_tag(display_size(prediction.x.preview), alt, name, "ktb-view")
@@ -180,50 +171,30 @@ def _balance(result: Result) -> _Layer:
     return _Layer(shown, note, scale_html(scale.cmap, *words))
 
 
-def classes_panel(result: Result) -> str:
+def classes_panel(result: Result) -> Markup:
     """The legend and table of the fused mask's classes; a row's button marks its class in the picture."""
     prediction = result.prediction
     labels, count = prediction.labels, len(prediction.classes)
     counts = [confusion_matrix(labels[branch], labels["fused"], count) for branch in ("rgb", "x")]
     overlaps = [class_iou(one) for one in counts]
-    table = prediction.class_table("fused")
-    rows = "".join(_row(row, [float(iou[row.index]) for iou in overlaps]) for row in table)
-    means = "".join(f'<td class="num">{np.nanmean(iou):.2f}</td>' for iou in overlaps)
-    return f"""<div class="ktb-legend"><h4>Classes of the fused mask</h4>
-<table><thead><tr><th></th><th></th><th></th>
-<th class="num" colspan="2">{term("IoU", "IoU with fused")}</th></tr>
-<tr><th>class</th><th class="num">share</th><th class="num">{term("confidence", "conf.")}</th>
-<th class="num">RGB</th><th class="num">X</th></tr>
-</thead><tbody>{rows}</tbody><tfoot><tr><td>mean over classes</td><td></td><td></td>{means}</tr></tfoot>
-</table><p class="ktb-note">Point at a class to see where it is; click to keep it marked. IoU: how far
-the region of the RGB or X {term("segmentation head", "head")} and the fused one overlap, 1 = the same. That
-is {term("agreement")}, not accuracy.</p></div>"""
+    classes = [
+        {"row": row, "overlaps": [float(iou[row.index]) for iou in overlaps]}
+        for row in prediction.class_table("fused")
+    ]
+    return render("result_classes", classes=classes, means=[np.nanmean(iou) for iou in overlaps])
 
 
-def _row(row: ClassRow, overlaps: list[float]) -> str:
-    cells = "".join(f'<td class="num">{value:.2f}</td>' for value in overlaps)
-    return (
-        f'<tr><td><button type="button" class="ktb-class" data-class="{row.index}" aria-pressed="false">'
-        f"{swatch(row.color, str(row.index))}<span>{html.escape(row.name)}</span></button></td>"
-        f'<td class="num">{percent(row.share)}</td><td class="num">{row.confidence:.2f}</td>{cells}</tr>'
-    )
-
-
-def footer(result: Result) -> str:
+def footer(result: Result) -> Markup:
     """Which checkpoint, where, how fast, at which sizes; and everything as one download."""
     prediction = result.prediction
     height, width = result.rgb.shape[:2]
-    parts = [
-        f"{term('checkpoint')} <b>{html.escape(prediction.model)}</b>",
-        f"{prediction.seconds:.2f} s on {html.escape(prediction.device)}, "
-        f"{html.escape(prediction.runtime)} {html.escape(prediction.precision)}",
-        f"RGB image {width}×{height}, network {prediction.network_hw[1]}×{prediction.network_hw[0]}",
-        f"X: {html.escape(prediction.x.summary)}",
-    ]
-    archive = base64.b64encode(result_zip(result.rgb, result.prediction)).decode()
-    name = html.escape(f"{prediction.model}-masks.zip")
-    return (
-        f'<div class="ktb-footer"><span>{"</span><span>".join(parts)}</span>'
-        f'<a class="ktb-download" download="{name}" href="data:application/zip;base64,{archive}">'
-        f"Download masks (ZIP)</a></div>"
+    archive = base64.b64encode(result_zip(result.rgb, prediction)).decode()
+    return render(
+        "footer",
+        prediction=prediction,
+        width=width,
+        height=height,
+        network_width=prediction.network_hw[1],
+        network_height=prediction.network_hw[0],
+        archive=Markup(archive),  # nothing to escape in it
     )
