@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from urllib.parse import quote
 
 import numpy as np
+from markupsafe import Markup
 
-from app.glossary import term
 from app.html.images import display_size, image_tag
-from app.html.swatch import hex_color, swatch
+from app.html.templates import render
 from app.panels.x_input import error_box, warnings_box
-from ktb.utils.text import percent
 from ktb.video.run import SequenceResult
 from ktb.video.table import FrameRecord
 
@@ -31,26 +29,22 @@ _OTHER = (154, 161, 171)
 
 def progress_panel(
     record: FrameRecord | None, total: int | None, failed: int, seconds: float, checkpoint: str
-) -> str:
+) -> Markup:
     """How far a recording is, and its latest frame. total: None where the recording does not say."""
     done = 0 if record is None else record.index + 1
-    done_percent = 100 * done / total if total else 0.0
-    of = f" of {total}" if total else ""
-    each = f"{seconds / done:.2f} s a frame" if done else "starting"
-    left = f", {_clock((total - done) * seconds / done)} left" if total and done else ""
-    wrong = f", {failed} failed" if failed else ""
-    bar = (
-        f'<div class="ktb-track" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{done_percent:.0f}" aria-label="frames done">'
-        f'<i style="width:{done_percent:.1f}%"></i></div>'
-    )
-    picture = ""
+    picture = Markup()
     if record is not None:
         alt = f"frame {record.index}: {record.name}" + (" (failed)" if record.error else "")
         picture = image_tag(display_size(record.picture), alt, checkpoint)
-    return (
-        f'<div class="ktb-sequence"><p class="ktb-words" role="status"><b>Frame {done}{of}</b>, '
-        f"{each}{left}{wrong}</p>{bar}{picture}</div>"
+    return render(
+        "video_progress",
+        done=done,
+        total=total,
+        done_percent=100 * done / total if total else 0.0,
+        each=f"{seconds / done:.2f} s a frame" if done else "starting",
+        left=_clock((total - done) * seconds / done) if total and done else "",
+        failed=failed,
+        picture=picture,
     )
 
 
@@ -60,7 +54,7 @@ def result_panel(
     shares: np.ndarray,
     palette: Sequence[tuple[int, int, int]],
     failures: Sequence[str],
-) -> str:
+) -> Markup:
     """The video, the downloads and the plot of a recording.
 
     Args:
@@ -70,60 +64,47 @@ def result_panel(
     if not result.frames:
         return error_box("The recording was stopped before its first frame." if result.stopped
                          else "There is no frame in the recording.")  # fmt: skip
-    state = "Stopped after" if result.stopped else "All"
-    failed = f", {result.failed} failed" if result.failed else ""
-    seconds = result.seconds / result.frames
-    facts = (
-        f"<b>{state} {result.frames} frames</b>{failed}; {seconds:.2f} s a frame; shown at {result.fps:.3g} "
-        f"a second. {term('checkpoint', 'Checkpoint')}: {html.escape(result.checkpoint)}."
-    )
-    links = "".join(
-        f'<a class="ktb-download" download href="{_address(path)}">{text}</a>'
-        for path, text in (
-            (result.video, "Video"), (result.table, "Table (CSV)"), (result.report, "Report (JSON)")
-        )
-    )  # fmt: skip
+    files = ((result.video, "Video"), (result.table, "Table (CSV)"), (result.report, "Report (JSON)"))
     counted = [f"({times} of {result.frames}) {text}" for text, times in result.warnings.items()]
-    said = warnings_box([*result.notes, *failures, *counted])
-    return (
-        f'<div class="ktb-sequence"><p class="ktb-words" role="status">{facts}</p>{said}'
-        f'<video controls muted loop playsinline preload="auto" src="{_address(result.video)}" '
-        f'aria-label="result video of {html.escape(result.checkpoint)}"></video>'
-        f'<div class="ktb-links">{links}</div>{shares_plot(classes, shares, palette)}</div>'
+    return render(
+        "video_result",
+        result=result,
+        seconds=result.seconds / result.frames,
+        warnings=warnings_box([*result.notes, *failures, *counted]),
+        video=_address(result.video),
+        links=[{"address": _address(path), "text": text} for path, text in files],
+        plot=shares_plot(classes, shares, palette),
     )
 
 
-def shares_plot(classes: Sequence[str], shares: np.ndarray, palette: Sequence[tuple[int, int, int]]) -> str:
+def shares_plot(
+    classes: Sequence[str], shares: np.ndarray, palette: Sequence[tuple[int, int, int]]
+) -> Markup:
     """Shares of the largest classes over time, stacked, as inline SVG; gaps where frames failed."""
     frames = len(shares)
     if not np.isfinite(shares).any():
-        return ""
+        return Markup()
     columns = np.array_split(shares, min(frames, MAX_COLUMNS))
     known = [part[np.isfinite(part).all(axis=1)] for part in columns]
     means = np.stack([part.mean(axis=0) if len(part) else np.full(len(classes), np.nan) for part in known])
     overall = np.nanmean(means, axis=0)
     order = [int(i) for i in np.argsort(-overall, kind="stable")[:MAX_CLASSES] if overall[i] > 0]
     rest = [i for i in range(len(classes)) if i not in order and overall[i] > 0]
-    bands = [(classes[i], palette[i], means[:, i]) for i in order]
+    parts = [(classes[i], palette[i], means[:, i]) for i in order]
     if rest:
-        bands.append((f"{len(rest)} more", _OTHER, means[:, rest].sum(axis=1)))
-    floor, paths, swatches = np.zeros(len(means)), [], []
-    for name, color, values in bands:
-        mean = percent(float(np.nanmean(values)))
-        label = html.escape(f"{name}: {mean} on average")
-        band = _steps(floor, floor + values)
-        paths.append(f'<path d="{band}" fill="{hex_color(color)}"><title>{label}</title></path>')
-        swatches.append(f"<span>{swatch(color)} {html.escape(name)} <i>{mean}</i></span>")
+        parts.append((f"{len(rest)} more", _OTHER, means[:, rest].sum(axis=1)))
+    floor, bands = np.zeros(len(means)), []
+    for name, color, values in parts:
+        path = _steps(floor, floor + values)
+        bands.append({"name": name, "color": color, "path": path, "mean": float(np.nanmean(values))})
         floor = floor + values
-    averaged = f" Every column is a mean over up to {len(columns[0])} frames." if frames > MAX_COLUMNS else ""
-    return (
-        f'<h4>Share of each class over time</h4><figure class="ktb-plot">'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="share of each class over {frames} frames">'
-        f"{''.join(paths)}</svg><div><span>frame 0</span><span>frame {frames - 1}</span></div>"
-        f"<figcaption>{''.join(swatches)}</figcaption></figure>"
-        f'<p class="ktb-note">The height of a colour is the share of the fused mask, mean over all frames '
-        f"beside its name.{averaged}</p>"
+    return render(
+        "video_plot",
+        width=_WIDTH,
+        height=_HEIGHT,
+        frames=frames,
+        bands=bands,
+        averaged=len(columns[0]) if frames > MAX_COLUMNS else 0,
     )
 
 
@@ -148,7 +129,7 @@ def _steps(low: np.ndarray, high: np.ndarray) -> str:
 
 def _address(path) -> str:
     """Relative, so that it holds behind a proxy."""
-    return html.escape(f"gradio_api/file={quote(str(path))}")
+    return f"gradio_api/file={quote(str(path))}"
 
 
 def _clock(seconds: float) -> str:

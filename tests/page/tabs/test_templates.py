@@ -15,8 +15,8 @@ import app
 from app.html.templates import FOLDER, environment, render
 
 APP = Path(app.__file__).parent
-CONVERTED = ("html",)
-"""Folders of `app` in which templates escape, and nobody else."""
+CONVERTED = ("html", "panels", "tabs", "widgets")
+"""Folders of `app` in which nothing but templates escapes."""
 TEMPLATES = sorted(path.stem for path in FOLDER.glob("*.html"))
 BAD = '"\'><img src=x onerror="hit">'
 
@@ -41,6 +41,9 @@ class Hostile(str):
         return 0.5
 
     def __rmul__(self, other: float) -> float:
+        return 0.5
+
+    def __sub__(self, other: float) -> float:
         return 0.5
 
 
