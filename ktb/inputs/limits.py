@@ -36,8 +36,10 @@ MAX_DROPPED = 0.01
 """Share of damaged events that is left out with a note; more is refused."""
 MAX_CHUNK_BYTES = 64 * 2**20
 """Of a separately compressed piece of an event recording, unpacked."""
-MAX_ALL_CHUNKS = 20_000_000
-"""Pieces of a dataset that is read in part."""
+MAX_ALL_CHUNKS = 2_000_000
+"""Pieces of a dataset that is read in part; HDF5 goes through them all for one look-up."""
+MAX_INDEX_NODES = 100_000
+"""Nodes of a tree of an HDF5 file."""
 MAX_EVENT_EXPANSION = 100
 """Bytes of events for one stored byte, beyond FREE_EXPANSION; recordings are packed to a tenth at best."""
 MAX_CHUNKS = 200_000

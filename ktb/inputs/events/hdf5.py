@@ -5,9 +5,10 @@ What could make HDF5 open other files of the machine is refused (see `hdf5_guard
 """
 
 import bisect
+import contextlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ktb.inputs.events.columns import (
     time_unit,
 )
 from ktb.inputs.events.hdf5_guard import check_written, datasets_in, read_rows, small_attributes
+from ktb.inputs.events.hdf5_index import Peek, check_start
 from ktb.inputs.events.text import named, size_of
 from ktb.inputs.limits import MAX_EVENTS, InputError
 from ktb.inputs.options import XOptions
@@ -77,8 +79,10 @@ def read_hdf5(source: Source, filename: str | None, options: XOptions) -> EventC
     except ImportError as error:
         raise InputError(f"{name}: an HDF5 file; to read it: pip install h5py") from error
     try:
-        with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
-            return _read(file, name, options)
+        with _bytes_of(source) as peek:
+            check_start(peek, name)
+            with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
+                return _read(file, peek, name, options)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # HDF5 raises many types for damaged files
@@ -88,8 +92,24 @@ def read_hdf5(source: Source, filename: str | None, options: XOptions) -> EventC
         ) from error
 
 
-def _read(file: Any, name: str, options: XOptions) -> EventColumns:
-    datasets = datasets_in(file, name)
+@contextlib.contextmanager
+def _bytes_of(source: Source) -> Iterator[Peek]:
+    if isinstance(source, bytes):
+        yield lambda at, count: source[at : at + count]
+        return
+    with open(source, "rb") as file:
+
+        def peek(at: int, count: int) -> bytes:
+            if at >= 2**63:
+                return b""
+            file.seek(at)
+            return file.read(max(count, 0))
+
+        yield peek
+
+
+def _read(file: Any, peek: Peek, name: str, options: XOptions) -> EventColumns:
+    datasets = datasets_in(file, peek, name)
     layouts = _layouts(datasets)
     if not layouts:
         found = ", ".join(f"{path} {dataset.shape}" for path, dataset in list(datasets.items())[:8])

@@ -37,10 +37,12 @@ def _deflate(values: Sequence[int], packed: bytes, size: int) -> int:
 
 
 def _bzip2(values: Sequence[int], packed: bytes, size: int) -> int:
+    unpacker = bz2.BZ2Decompressor()
     try:
-        return len(bz2.BZ2Decompressor().decompress(packed, size + 1))
+        unpacked = len(unpacker.decompress(packed, size + 1))
     except (OSError, ValueError):
         return 0
+    return unpacked if unpacker.eof else size + 1  # the filter waits for ever for the end of what is cut off
 
 
 def _lzf(values: Sequence[int], packed: bytes, size: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ktb.inputs.events.hdf5_filters import DEFLATE, FILTERS, FLETCHER32, SHUFFLE, unpacks_within
+from ktb.inputs.events.hdf5_index import Peek, check_index
 from ktb.inputs.limits import (
     FREE_EXPANSION,
     MAX_ALL_CHUNKS,
@@ -24,13 +25,14 @@ _DEPTH = 4
 _SMALL = 1024
 
 
-def datasets_in(file: Any, name: str) -> dict[str, Any]:
-    """Path -> dataset of plain numbers or records of them, of an open h5py.File.
+def datasets_in(file: Any, peek: Peek, name: str) -> dict[str, Any]:
+    """Path -> dataset of plain numbers or records of them, of an open h5py.File; `peek` reads its bytes.
 
     Links by name within the file are not followed; depth and number of entries are limited, so loops end.
 
     Raises:
-        InputError: links to other files, external storage, virtual datasets, more than MAX_ENTRIES entries.
+        InputError: links to other files, external storage, virtual datasets, more than MAX_ENTRIES entries;
+            indexes without end (see `hdf5_index`).
     """
     found: dict[str, Any] = {}
     pending, seen = [("", file, 0)], 0
@@ -40,7 +42,7 @@ def datasets_in(file: Any, name: str) -> dict[str, Any]:
             seen += 1
             if seen > MAX_ENTRIES:
                 raise InputError(f"{name}: more than {MAX_ENTRIES} entries; save the events alone in a file")
-            kind = _kind(group, key, name)
+            kind = _kind(group, key, peek, name)
             if kind == "dataset":
                 dataset = group[key]
                 _refuse_foreign(dataset, path + key, name)
@@ -51,7 +53,7 @@ def datasets_in(file: Any, name: str) -> dict[str, Any]:
     return found
 
 
-def _kind(group: Any, key: str, name: str) -> str:
+def _kind(group: Any, key: str, peek: Peek, name: str) -> str:
     import h5py
 
     link = group.get(key, getlink=True)
@@ -59,6 +61,7 @@ def _kind(group: Any, key: str, name: str) -> str:
         raise InputError(f"{name}: {key!r} is a link to another file; save the events themselves in the file")
     if not isinstance(link, h5py.HardLink):
         return "link"
+    check_index(peek, group.id.links.get_info(key.encode()).u, name)  # before HDF5 opens it
     kind = group.get(key, getclass=True)
     return "dataset" if kind is h5py.Dataset else "group" if kind is h5py.Group else "other"
 
@@ -130,17 +133,39 @@ def _check_chunks(dataset: Any, start: int, stop: int, name: str) -> None:
     filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     across = [range(0, side, step) for side, step in zip(dataset.shape[1:], chunk[1:])]
     firsts = range(start // chunk[0] * chunk[0], stop, chunk[0])
-    if len(firsts) * math.prod(map(len, across)) > MAX_CHUNKS:
+    pieces = len(firsts) * math.prod(map(len, across))
+    if pieces > MAX_CHUNKS:
         raise InputError(f"{name}: stored in more than {MAX_CHUNKS:,} pieces; repack it with larger chunks")
+    rows = (stop - start) * math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
+    if pieces * size > 2 * rows + 4 * MAX_CHUNK_BYTES:
+        raise InputError(
+            f"{name}: {pieces * size >> 20:,} MiB of pieces for {rows >> 20:,} MiB of events; repack it with "
+            "smaller chunks (h5repack)"
+        )
     if not filters:
         return
     _check_filters([code for code, *_ in filters], name)
     columns = across[0] if across else (None,)
-    for first in firsts:
-        for column in columns:
-            at = (first,) if column is None else (first, column)
-            if not _is_sound(dataset, at, size, filters):
-                raise InputError(f"{name}: a piece of it unpacks to more than it should hold; it is damaged")
+    wanted = [(first,) if column is None else (first, column) for first in firsts for column in columns]
+    for at, info in _pieces(dataset, wanted, name).items():
+        if not _is_sound(dataset, at, info, size, filters):
+            raise InputError(f"{name}: a piece of it unpacks to more than it should hold; it is damaged")
+
+
+def _pieces(dataset: Any, wanted: list[tuple[int, ...]], name: str) -> dict[tuple[int, ...], Any]:
+    """Place -> where a piece lies and how it is packed; HDF5 goes through all pieces for a look-up."""
+    if len(wanted) <= 2:
+        return {at: dataset.id.get_chunk_info_by_coord(at) for at in wanted}
+    found = dict.fromkeys(wanted)
+
+    def note(info: Any) -> None:
+        if info.chunk_offset in found:
+            found[info.chunk_offset] = info
+
+    dataset.id.chunk_iter(note)
+    if None in found.values():
+        raise InputError(f"{name}: pieces of {dataset.name} are missing; it is damaged, save it again")
+    return found
 
 
 def _check_filters(codes: list[int], name: str) -> None:
@@ -169,9 +194,8 @@ def _check_filters(codes: list[int], name: str) -> None:
         )
 
 
-def _is_sound(dataset: Any, at: tuple[int, ...], size: int, filters: Sequence[tuple]) -> bool:
+def _is_sound(dataset: Any, at: tuple[int, ...], info: Any, size: int, filters: Sequence[tuple]) -> bool:
     """Whether a chunk unpacks to no more than its size; one that was never written does."""
-    info = dataset.id.get_chunk_info_by_coord(at)
     if not info.byte_offset:
         return True
     if info.size > 2 * size + 2**16:
