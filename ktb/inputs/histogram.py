@@ -28,7 +28,8 @@ def histogram(values: np.ndarray, unit: str = "", bins: int = HISTOGRAM_BINS) ->
         low, high = low - max(0.5, 1e-6 * scale), high + max(0.5, 1e-6 * scale)
     if not np.isfinite(high - low):
         return None
-    counts, edges = np.histogram(values, bins, (low, high))
+    # as np.float64, or edges of float32 values are float32, too few within a narrow range
+    counts, edges = np.histogram(values, bins, (np.float64(low), np.float64(high)))
     return Histogram(counts, edges, unit)
 
 

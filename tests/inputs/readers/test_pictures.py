@@ -259,6 +259,13 @@ def test_float_photos_in_three_ranges():
             read_image_rgb(_encode(bad, ".tiff"))
 
 
+@pytest.mark.parametrize("shape", [(40, 48), (40, 48, 3)])
+def test_photos_of_signed_bytes_are_taken_as_they_are(shape):
+    array = (np.arange(np.prod(shape)) % 128).astype(np.int8).reshape(shape)
+    photo = read_image_rgb(_encode(array, ".tiff"))
+    assert np.array_equal(photo, array if array.ndim == 3 else np.stack([array] * 3, -1))
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
 def test_the_first_of_several_pictures_is_taken_and_said(kind):
     first, second = (Image.new("RGB", (50, 40), colour) for colour in ((200, 60, 20), (0, 0, 255)))
