@@ -8,6 +8,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import io
+import re
 import struct
 import tempfile
 import zlib
@@ -54,16 +55,16 @@ def archive(rng: np.random.Generator, members: list[tuple[str, bytes]]) -> bytes
     """Members under wild sizes, methods and names, behind end records of every kind."""
     data, central = b"", b""
     for name, content in members:
-        method = int(pick(rng, (0, 8, 8, 8, 12, 14, 99)))
+        method = int(usual(rng, pick(rng, (0, 8)), (12, 14, 99)))
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         packed = packer.compress(content) + packer.flush() if method == 8 else content
         packed = shaken(rng, packed, 0.1)
-        size = len(content) if maybe(rng, 0.9) else int(pick(rng, WILD))
+        size = len(content) if maybe(rng, 0.96) else int(pick(rng, WILD))
         stored = len(packed) if maybe(rng, 0.95) else int(pick(rng, WILD))
         checksum = zlib.crc32(content) if maybe(rng, 0.95) else 0
-        encoded, flags = name.encode(), int(pick(rng, (0, 0, 0, 0, 1, 8, 0x800)))
+        encoded, flags = name.encode(), int(pick(rng, (0, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0x800)))
         extra = (
-            b"" if maybe(rng, 0.9) else struct.pack("<HHQQ", 1, int(pick(rng, (16, 8, 65535))), size, stored)
+            b"" if maybe(rng, 0.97) else struct.pack("<HHQQ", 1, int(pick(rng, (16, 8, 65535))), size, stored)
         )
         sizes = struct.pack("<III", checksum, stored, size)
         common = (
@@ -76,7 +77,7 @@ def archive(rng: np.random.Generator, members: list[tuple[str, bytes]]) -> bytes
             b"PK\1\2\x14\0" + common + struct.pack("<HHHII", 0, 0, 0, 0, where % 2**32) + encoded + extra
         )
         data += b"PK\3\4" + common + encoded + extra + packed
-    central *= int(pick(rng, (1, 1, 1, 1, 1, 1, 1, 1, 30, 1000)))
+    central *= int(usual(rng, 1, (30, 1000)))
     start, count = len(data), central.count(b"PK\1\2")
     comment = bytes(int(pick(rng, (0, 0, 0, 10, 65535))))
     data += central
@@ -126,12 +127,12 @@ def hdf5(rng: np.random.Generator) -> bytes:
     """Datasets of every layout and filter, with pieces that their filter did not make."""
     import h5py
 
-    count = int(pick(rng, (0, 1, 300, 300, 5000)))
-    promised = int(pick(rng, (count, count, count, 10**6, 2 * 10**7, 2**40)))
+    count = int(usual(rng, pick(rng, (300, 300, 300, 5000)), (0, 1)))
+    promised = int(usual(rng, count, (10**6, 2 * 10**7, 2**40)))
     stream = io.BytesIO()
     with h5py.File(stream, "w", libver=pick(rng, ("earliest", "latest"))) as file:
         with contextlib.suppress(ValueError, OSError, RuntimeError, TypeError):  # what HDF5 does not write
-            if maybe(rng, 0.3):
+            if maybe(rng, 0.2):
                 _records(file, promised, rng)
             else:
                 _columns(file, count, promised, rng)
@@ -142,7 +143,26 @@ def hdf5(rng: np.random.Generator) -> bytes:
         if maybe(rng, 0.1):
             links = h5py.SoftLink("/events"), h5py.ExternalLink("/etc/passwd", "/"), h5py.SoftLink("/no")
             file[pick(rng, "abc")] = pick(rng, links)
-    return shaken(rng, stream.getvalue(), 0.5)
+    data = _twisted(rng, stream.getvalue()) if maybe(rng, 0.15) else stream.getvalue()
+    return shaken(rng, data, 0.3)
+
+
+_NODES = (b"TREE", b"SNOD", b"BTHD", b"BTLF", b"FADB", b"FAHD", b"EAHD", b"EAIB", b"FRHP", b"OHDR", b"OCHK")
+
+
+def _twisted(rng: np.random.Generator, data: bytes) -> bytes:
+    """Addresses of nodes, headers and heaps that lead to other ones, or back."""
+    places = [m.start() for m in re.finditer(b"|".join((*_NODES, b"HEAP")), data)]
+    changed = bytearray(data)
+    for _ in range(int(rng.integers(1, 4))):
+        target = struct.pack("<Q", int(pick(rng, places)))
+        named = [struct.pack("<Q", one) for one in places if struct.pack("<Q", one) in data]
+        if named and (at := changed.find(pick(rng, named))) >= 0 and maybe(rng, 0.6):
+            changed[at : at + 8] = target
+        else:
+            at = int(pick(rng, places)) + 8 * int(rng.integers(0, 12))
+            changed[at : at + 8] = usual(rng, target, (struct.pack("<Q", 2**40), bytes(8)))
+    return bytes(changed[: len(data)])
 
 
 def _records(file, promised: int, rng: np.random.Generator) -> None:
@@ -157,14 +177,14 @@ def _columns(file, count: int, promised: int, rng: np.random.Generator) -> None:
     columns, said = fuzz_seeds.events(max(count, 1)), pick(rng, _filters())
     chunk = int(pick(rng, (1, 50, 300, 1000, 10**6)))
     for key in "xytp":
-        dtype = np.dtype(pick(rng, ("u4", "u2", "i8", "f4", "u1")))
-        shape = (promised,) if maybe(rng, 0.9) else (promised, int(pick(rng, (1, 4))))
+        dtype = np.dtype(usual(rng, pick(rng, ("u4", "i8", "f4")), ("u2", "u1", "i1")))
+        shape = (promised,) if maybe(rng, 0.97) else (promised, int(pick(rng, (1, 4))))
         one = file.create_dataset(
             f"events/{key}", shape, dtype, chunks=(chunk, *shape[1:]), maxshape=(None, *shape[1:]), **said
         )
         if count and one.ndim == 1:
             one[: min(count, promised)] = columns[key][: min(count, promised)].astype(dtype)
-        if maybe(rng, 0.3) and promised and one.ndim == 1:
+        if maybe(rng, 0.1) and promised and one.ndim == 1:
             mask = int(pick(rng, (0, 0, 1, 2)))
             one.id.write_direct_chunk((0,), pick(rng, _pieces(rng)), filter_mask=mask)
 

@@ -33,12 +33,12 @@ def maybe(rng: np.random.Generator, share: float) -> bool:
 
 
 def side(rng: np.random.Generator, most: int = 2**32 - 1) -> int:
-    return 48 if maybe(rng, 0.8) else min(int(pick(rng, SIDES)), most)
+    return 48 if maybe(rng, 0.92) else min(int(pick(rng, SIDES)), most)
 
 
 def usual(rng: np.random.Generator, value, wild):
     """Mostly the value, else one of the wild ones."""
-    return value if maybe(rng, 0.85) else pick(rng, wild)
+    return value if maybe(rng, 0.94) else pick(rng, wild)
 
 
 def noise(rng: np.random.Generator, most: int = 300) -> bytes:
@@ -63,9 +63,10 @@ def tiff(rng: np.random.Generator) -> bytes:
         usual(rng, pick(rng, (1, 3)), (4, 2, 5, 60000)),
         usual(rng, 8, (16, 32, 64, 1, 4, 12, 0, 65535)),
     )
-    compression = pick(rng, (1, 1, 5, 7, 8, 8, 32773, *_COMPRESSIONS))
+    compression = usual(rng, pick(rng, (1, 5, 8, 8, 32773, 7)), _COMPRESSIONS)
     plain = usual(rng, bytes(min(width * height * samples * max(bits, 8) // 8, 2**16)), (noise(rng, 4000),))
     packed = {8: zlib.compress(plain), 32946: zlib.compress(plain), 7: _jpeg_seed(), 6: _jpeg_seed()}
+    packed |= {5: _lzw_seed(), 32773: b"".join(b"\x81\0" for _ in range(len(plain) // 128 + 1))}
     pixels = shaken(rng, packed.get(compression, plain), 0.2)
     tags = {256: width, 257: height, 258: bits, 259: compression, 277: samples}
     tags |= {262: usual(rng, 2 if samples > 1 else 1, (0, 3, 5, 6, 8, 32803)), 284: usual(rng, 1, (2, 9))}
@@ -74,20 +75,21 @@ def tiff(rng: np.random.Generator) -> bytes:
         339: usual(rng, 1, (2, 3, 4, 5, 6)),
         274: usual(rng, 1, (3, 6, 9)),
     }
-    if maybe(rng, 0.3):
+    is_tiled = maybe(rng, 0.2)
+    if is_tiled:
         tags |= {322: side(rng), 323: side(rng), 324: _PIXELS, 325: len(pixels)}
-    if maybe(rng, 0.9):
+    if maybe(rng, 0.1 if is_tiled else 0.97):
         rows, stored = usual(rng, height, (1, 8, *WILD)), usual(rng, len(pixels), WILD)
         tags |= {273: _PIXELS, 278: rows, 279: stored}
-    for _ in range(int(pick(rng, (0, 0, 1, 2, 3)))):
+    for _ in range(int(pick(rng, (0, 0, 0, 1, 3)))):
         tags[int(pick(rng, (*tags, *_FURTHER)))] = int(pick(rng, WILD))
     start = _PIXELS + len(pixels) + (len(pixels) & 1)
     parts, entries = usual(rng, 1, (2, 40, 48, 1000, 10**6, 2**31)), []
-    for tag, value in sorted(tags.items(), key=lambda pair: pair[0] if maybe(rng, 0.98) else 0):
-        kind, count = usual(rng, 4, (3, 16, 7, 2, 5, 13, 99)) if maybe(rng, 0.3) else 4, 1
+    for tag, value in sorted(tags.items(), key=lambda pair: pair[0] if maybe(rng, 0.995) else 0):
+        kind, count = usual(rng, 4, (3, 16, 7, 2, 5, 13, 99)) if maybe(rng, 0.1) else 4, 1
         if tag in (273, 279, 324, 325) and parts > 1:
             count, value = parts, pick(rng, (_PIXELS, start, 8, 0))
-        elif maybe(rng, 0.02):
+        elif maybe(rng, 0.005):
             count = int(pick(rng, WILD))
         code = order + ("HHQQ" if big else "HHII")
         entries.append(struct.pack(code, tag, kind, count, int(value) % 2**32))
@@ -111,6 +113,13 @@ _FURTHER = (270, 330, 338, 347, 34665, 34675, 34853, 40965, 50706, 254, 530, 529
 def deflated(count: int) -> bytes:
     """So many zeros, packed."""
     return zlib.compress(bytes(count), 9)
+
+
+@cache
+def _lzw_seed() -> bytes:
+    """A strip packed by LZW, of a picture of three samples."""
+    data = next(one for one in fuzz_seeds.pictures()["tiff"] if b"\x03\x01\x03\0\x01\0\0\0\x05\0" in one)
+    return data[8:]
 
 
 @cache
@@ -232,19 +241,25 @@ def webp(rng: np.random.Generator) -> bytes:
             (length,) = struct.unpack_from("<I", data, place + 4)
             chunks.append((data[place : place + 4], data[place + 8 : place + 8 + length]))
             place += 8 + length + (length & 1)
-    canvas = b"".join((max(side(rng, 2**24), 1) - 1).to_bytes(3, "little") for _ in range(2))
+    canvas = b"".join(
+        (max(usual(rng, seen, (side(rng, 2**24), 0, 300)), 1) - 1).to_bytes(3, "little") for seen in (48, 40)
+    )
     extended = (b"VP8X", bytes((int(pick(rng, (0, 2, 0x10, 0x12, 0x3E))), 0, 0, 0)) + canvas)
     chosen = [pick(rng, chunks) for _ in range(int(rng.integers(1, 4)))]
-    if maybe(rng, 0.5):
+    if maybe(rng, 0.5):  # the pixels of one picture; under a canvas of its size, or alone
+        chosen = [pick(rng, [one for one in chunks if one[0] in (b"VP8 ", b"VP8L")] or chunks)]
+    elif maybe(rng, 0.5):
         inner = b"".join(_riff(*part) for part in chosen)
         place = b"".join(side(rng, 2**24 - 1).to_bytes(3, "little") for _ in range(4))
         chosen = [(b"ANIM", bytes(6)), (b"ANMF", place + bytes(4) + inner)] + chosen[: int(rng.integers(2))]
     for number, (kind, content) in enumerate(chosen):
         if maybe(rng, 0.3) and kind in (b"VP8 ", b"VP8L") and len(content) > 10:
+            chosen[number] = kind, content[:12] + shaken(rng, content[12:], 0.7)
+        elif maybe(rng, 0.1) and kind in (b"VP8 ", b"VP8L") and len(content) > 10:
             changed = bytearray(content)
             struct.pack_into("<I", changed, 6 if kind == b"VP8 " else 1, int(pick(rng, WILD)))
             chosen[number] = kind, bytes(changed)
-    body = b"WEBP" + b"".join(_riff(*part) for part in [extended] * maybe(rng, 0.8) + chosen)
+    body = b"WEBP" + b"".join(_riff(*part) for part in [extended] * maybe(rng, 0.6) + chosen)
     return shaken(rng, b"RIFF" + struct.pack("<I", len(body)) + body, 0.2)
 
 
@@ -259,8 +274,11 @@ def _webps() -> list[bytes]:
 
 def bmp(rng: np.random.Generator) -> bytes:
     """Headers of every size with wild numbers."""
-    size = int(pick(rng, (12, 40, 40, 52, 64, 108, 124, *WILD)))
-    bits, packing = pick(rng, (1, 4, 8, 16, 24, 32, 0, 64)), pick(rng, (0, 0, 1, 2, 3, 4, 5, 6, 99))
+    size = int(usual(rng, pick(rng, (12, 40, 40, 40, 52, 64, 108, 124)), WILD))
+    bits, packing = pick(
+        rng, ((1, 0), (8, 0), (8, 1), (4, 2), (4, 0), (16, 0), (16, 3), (24, 0), (32, 0), (32, 3))
+    )
+    bits, packing = usual(rng, bits, (0, 2, 64, 24, 8)), usual(rng, packing, (1, 2, 3, 4, 5, 6, 99))
     width, height = side(rng), side(rng) * int(pick(rng, (1, -1)))
     if size == 12:
         fields = struct.pack("<IHHHH", 12, width % 65536, height % 65536, 1, bits)
@@ -276,10 +294,13 @@ def bmp(rng: np.random.Generator) -> bytes:
             0,
             0,
             0,
-            *(int(pick(rng, (0, 0, 256, *WILD))) for _ in range(2)),
+            *(int(usual(rng, 0, (256, *WILD))) for _ in range(2)),
         )
+        fields += bytes(max(min(size, 200) - len(fields), 0))
+        fields += bytes(4 << bits) if bits <= 8 else bytes(12)
     pixels = pick(rng, (bytes(8000), noise(rng, 3000), b"\xff\1" * 3000, b"\0\2\xff\xff" * 2000))
-    return b"BM" + struct.pack("<IHHI", 0, 0, 0, usual(rng, 14 + len(fields), WILD)) + fields + pixels
+    head = struct.pack("<IHHI", 0, 0, 0, usual(rng, 14 + len(fields), WILD))
+    return b"BM" + head + shaken(rng, fields, 0.1) + pixels
 
 
 def pnm(rng: np.random.Generator) -> bytes:
@@ -291,7 +312,7 @@ def pnm(rng: np.random.Generator) -> bytes:
     def gap() -> bytes:
         return usual(rng, b" ", (b"\n", b"\t", b"#x\n", b"#" + b"x" * 5000 + b"\n", b""))
 
-    letter = pick(rng, b"1234567fFyx").to_bytes(1, "big")
+    letter = usual(rng, pick(rng, b"123456fF"), b"7yx").to_bytes(1, "big")
     head = (
         b"P" + letter + gap() + number() + gap() + number() + gap() + usual(rng, b"255", (number(),)) + b"\n"
     )

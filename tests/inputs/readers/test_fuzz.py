@@ -107,6 +107,21 @@ def test_the_worker_sees_what_must_not_happen(monkeypatch, capsys):
     assert any("took " in failure["trouble"] for failure in failures)
 
 
+def test_cases_that_cannot_be_made_are_counted_and_the_others_go_on(monkeypatch, capsys):
+    def make(rng):
+        if rng.random() < 0.5:
+            raise KeyError("of the maker")
+        return b"data"
+
+    found = {"half": fuzz_readers.Reader([b""], lambda data, rng: None, make=make)}
+    monkeypatch.setattr(fuzz_readers, "structured_readers", lambda: found)
+    monkeypatch.setattr(sys, "argv", ["fuzz_readers.py", "--structures", "--seconds", "5", "--cases", "20"])
+    assert fuzz_readers.main() == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["readers"]["half"]["accepted"] == report["cases"] == 20
+    assert report["readers"]["half"]["unmade"] > 0
+
+
 def edited(seed: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
     """A seed in which, at shares of its length, some bytes are cut out and others put in."""
     data = bytearray(seed)
