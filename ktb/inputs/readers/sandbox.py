@@ -39,8 +39,9 @@ _PACKAGE = Path(__file__).resolve().parents[3]
 class Sandbox:
     """`read_image_rgb` and `read_x` in another process; a crash of it becomes an InputError.
 
-    The process starts with `start` or with the first reading, and ends with `close` or with this one. Several
-    threads may use a sandbox. Each reading has a child of its own; how many run at once is up to the caller.
+    The process starts with `start` or with the first reading, and ends with `close` or with this one, and the
+    readings with it, even if this one is killed. Several threads may use a sandbox. Each reading has a child
+    of its own; how many run at once is up to the caller.
 
     Args:
         seconds: processor time of a reading; of a stream, of each of its values.
@@ -129,7 +130,7 @@ class Sandbox:
                 self._start()
 
     def close(self) -> None:
-        """End the process; readings that run end by themselves."""
+        """End the process, and the readings that run."""
         with self._lock:
             if self._control is not None:
                 self._control.close()

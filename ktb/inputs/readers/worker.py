@@ -2,12 +2,13 @@
 
 It has one thread, so a fork is sound, and no torch, so it starts in a fraction of a second. A child reads one
 file under limits of memory and time that the system keeps, answers and ends: what a decoder leaves behind or
-breaks goes with it.
+breaks goes with it. Children end with the process that forked them.
 
     python -m ktb.inputs.readers.worker DESCRIPTOR    # a socket; `Sandbox` starts it
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -28,6 +29,7 @@ PRELOADED = (
 )
 """What a reading needs; what is not installed is told by the reader that needs it."""
 READY = b"r"
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -47,13 +49,23 @@ def main() -> None:
             return
         if not descriptors:
             return
+        worker = os.getpid()
         if os.fork() == 0:
             control.close()
             try:
+                _end_with(worker)
                 _serve(socket.socket(fileno=descriptors[0]))
             finally:
                 os._exit(0)
         os.close(descriptors[0])
+
+
+def _end_with(parent: int) -> None:
+    """Let the system kill this process as soon as its parent ends: the parent ends with the server."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != parent:  # it ended before
+        os._exit(0)
 
 
 def _serve(connection: socket.socket) -> None:

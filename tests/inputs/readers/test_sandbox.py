@@ -6,10 +6,13 @@ import gc
 import io
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -179,6 +182,47 @@ def test_the_process_ends_with_its_sandbox():
     del found
     gc.collect()
     assert process.wait(20) == 0
+
+
+_OWNER = """
+import threading, time
+from helpers import sandbox_tasks
+from ktb.inputs.readers.sandbox import Sandbox
+box = Sandbox()
+run = lambda: box.call(sandbox_tasks.endless, name="x", memory=2**28)
+threading.Thread(target=run, daemon=True).start()
+while not box._is_ready:
+    time.sleep(0.01)
+print(box._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@isolated
+def test_readings_end_when_their_owner_is_killed():
+    """As kill -9 ends it, in the midst of a reading that takes long."""
+    paths = os.pathsep.join(map(str, (Path(__file__).parents[2], Path(sandbox.__file__).parents[3])))
+    owner = subprocess.Popen(
+        [sys.executable, "-c", _OWNER], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+    )
+    with owner:
+        worker = int(owner.stdout.readline())
+        end = time.monotonic() + 30
+        while not (running := _children(worker)) and time.monotonic() < end:
+            time.sleep(0.01)
+        owner.kill()
+    assert len(running) == 1
+    while any(map(_runs, (worker, *running))) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not any(map(_runs, (worker, *running)))
+
+
+def _runs(pid: int | str) -> bool:
+    """Whether a process runs; one that ended and was not taken away does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_many_threads_read_at_once(box):
