@@ -1,10 +1,10 @@
-"""Verify a dataset's tree, and draw a contact sheet of it.
+"""Verify the files of a dataset, and draw a contact sheet.
 
     python -m training.check nyuv2 --data DIR --modality depth --out DIR
     python -m training.check my.yaml --out DIR
 
-Reads every file of every split. All problems are listed, each with its file; the exit status is 1 if there
-are any. --out receives report.json and contact_sheet.png.
+The command reads every file of every split. It lists all problems with their files; the exit status is 1 if
+there are any. It writes report.json and contact_sheet.png into --out.
 """
 
 import argparse
@@ -23,17 +23,17 @@ from tqdm import tqdm
 from ktb.datasets.custom import CustomDataset
 from ktb.labels import DATASETS, IGNORE_INDEX
 from ktb.utils.atomic import write_atomically
-from training.data.contact_sheet import Tile, contact_sheet
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import LayoutError, Sample, choose
+from training.data.sheets import Tile, contact_sheet
 
 MAX_PROBLEMS = 50
 
 
 @dataclass
 class Findings:
-    """Problems, kept up to `limit` and counted beyond it, and notes."""
+    """Notes, and problems: the first `limit` are stored, further ones are counted."""
 
     limit: int = MAX_PROBLEMS
     problems: list[dict[str, str]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
     def problem(self, file: str | Path, what: str) -> None:
-        """Add a problem of a file, unless it is there already."""
+        """Add a problem of a file once."""
         entry = {"file": str(file), "what": what}
         if entry in self.problems:
             return
@@ -51,18 +51,18 @@ class Findings:
             self.further += 1
 
     def error(self, error: ValueError, file: str | Path) -> None:
-        """Add an error: a LayoutError knows its file, another is about `file`."""
+        """Add an error; a LayoutError has its own file, any other error concerns `file`."""
         known = isinstance(error, LayoutError)
         self.problem(error.path if known else file, error.what if known else str(error))
 
     @property
     def count(self) -> int:
-        """How many problems there are."""
+        """Number of problems."""
         return len(self.problems) + self.further
 
 
 class _Tally:
-    """What the readable samples of one split hold."""
+    """Statistics of the readable samples of one split."""
 
     def __init__(self, classes: Sequence[str]):
         self.classes = classes
@@ -81,7 +81,7 @@ class _Tally:
         self.sums += (x.size, x.sum(dtype=np.float64), np.square(x, dtype=np.float64).sum())
 
     def report(self) -> dict[str, Any]:
-        """Sizes, X's range and spread (0..255 scale) and the share of all pixels of each class, 0..1."""
+        """Sizes, X's range, mean and standard deviation (0..255), and each class's fraction of all pixels."""
         if not self.sizes:
             return {"sizes": {}}
         mean, square = self.sums[1:] / self.sums[0]
@@ -111,17 +111,17 @@ def check(
     limit: int = MAX_PROBLEMS,
     progress: bool = True,
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    """Read all of a dataset: (report, contact sheet of up to 2 * `rows` samples).
+    """Read a whole dataset: (report, contact sheet of up to 2 * `rows` samples).
 
-    name, root, modality: as for `build_dataset`. splits: default all. limit: problems listed, others are
-    counted. The sheet is None if no sample can be read. Raises ValueError for an unknown name, split or
-    modality, and if the folder is missing.
+    name, root, modality: as for `build_dataset`. splits: all by default. limit: number of listed problems;
+    further ones are counted. The sheet is None if no sample can be read. Raises ValueError for an unknown
+    name, split or modality, and if the folder is missing.
     """
     known = _splits(name, root)
     splits = [choose(f"{name}: split", split, known) for split in splits or known]
     findings, opened = Findings(limit), {}
     report: dict[str, Any] = {"dataset": name, "splits": {}}
-    cards: list[Tile] = []
+    tiles: list[Tile] = []
     pixels = np.zeros(256, np.int64)
     pictures: dict[bytes, tuple[str, str]] = {}
     for split in splits:
@@ -144,7 +144,7 @@ def check(
             tally.add(sample)
             _note_twin(pictures, sample, split, findings)
             if index in wanted:
-                cards.append(Tile(sample, " · ".join(filter(None, (split, dataset.condition(index))))))
+                tiles.append(Tile(sample, " · ".join(filter(None, (split, dataset.condition(index))))))
         pixels += tally.pixels
         report["splits"][split] = _describe(dataset, tally)
         _check_counts(dataset, findings)
@@ -156,12 +156,12 @@ def check(
         "further_problems": findings.further,
         "notes": findings.notes,
     }
-    sheet = _draw(next(iter(opened.values())), report, cards, pixels) if cards else None
+    sheet = _draw(next(iter(opened.values())), report, tiles, pixels) if tiles else None
     return report, sheet
 
 
 def _splits(name: str, root: Path | None) -> tuple[str, ...]:
-    """The splits of a dataset whose folder is there; ValueError otherwise."""
+    """The splits of a dataset; ValueError if its folder is missing."""
     if name.lower().endswith((".yaml", ".yml")):
         return CustomDataset(name, root).splits
     kind = REGISTRY[choose("Dataset", name, REGISTRY)]
@@ -185,7 +185,7 @@ def _check_counts(dataset: PairDataset, findings: Findings) -> None:
 
 
 def _note_twin(pictures: dict, sample: Sample, split: str, findings: Findings) -> None:
-    """Note an RGB image that another split has as well."""
+    """Note an RGB image that is also in another split."""
     digest = hashlib.blake2b(sample.rgb.tobytes(), digest_size=16).digest()
     first_split, first_name = pictures.setdefault(digest, (split, sample.name))
     if first_split != split:
@@ -194,7 +194,7 @@ def _note_twin(pictures: dict, sample: Sample, split: str, findings: Findings) -
 
 
 def _check_lists(opened: dict[str, PairDataset], findings: Findings) -> None:
-    """Samples that are named twice, in one split or in two, and files that no split uses."""
+    """Report samples that occur twice, in one split or in two, and files that no split uses."""
     seen: dict[Path, str] = {}
     used: dict[Path, set[str]] = defaultdict(set)
     for split, dataset in opened.items():
@@ -209,7 +209,7 @@ def _check_lists(opened: dict[str, PairDataset], findings: Findings) -> None:
             for file in files:
                 used[file.parent].add(file.name)
     if len(opened) < len(next(iter(opened.values())).splits if opened else ()):
-        return  # files of the other splits are not known
+        return  # files of the other splits are unknown
     for folder, names in used.items():
         suffixes = {Path(name).suffix for name in names}
         there = {p.name for p in folder.glob("*") if p.suffix in suffixes and not p.name.startswith(".")}
@@ -218,7 +218,7 @@ def _check_lists(opened: dict[str, PairDataset], findings: Findings) -> None:
             findings.notes.append(f"{folder}: {len(unused)} files are in no split: {some}")
 
 
-def _draw(dataset: PairDataset, report: dict, cards: list[Tile], pixels: np.ndarray) -> np.ndarray:
+def _draw(dataset: PairDataset, report: dict, tiles: list[Tile], pixels: np.ndarray) -> np.ndarray:
     shares = dict(zip(dataset.classes, pixels / pixels.sum())) | {
         "ignored": pixels[IGNORE_INDEX] / pixels.sum()
     }
@@ -228,13 +228,13 @@ def _draw(dataset: PairDataset, report: dict, cards: list[Tile], pixels: np.ndar
     problems = len(report["problems"]) + report["further_problems"]
     subtitle = f"{counts} · {present} of {dataset.num_classes} classes occur · {problems or 'no'} problems"
     return contact_sheet(
-        cards,
+        tiles,
         dataset.classes,
         dataset.palette,
         dataset.modality,
         title=f"{title}, RGB and {dataset.modality}",
         subtitle=subtitle,
-        shares=shares,
+        fractions=shares,
     )
 
 
@@ -267,11 +267,13 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and check; 0 if all is in order, 1 if there are problems."""
-    parser = argparse.ArgumentParser(prog="python -m training.check", description="Verify a dataset's tree.")
+    """Read the command line and check; returns 0 without problems, 1 with problems."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.check", description="Verify the files of a dataset."
+    )
     parser.add_argument("dataset", help=f"one of {', '.join(REGISTRY)}, or a YAML file")
-    parser.add_argument("--data", type=Path, help="the dataset's folder (a YAML file says its own)")
-    parser.add_argument("--modality", help="what X is, where the dataset offers several (default: its first)")
+    parser.add_argument("--data", type=Path, help="the dataset's folder (optional with a YAML file)")
+    parser.add_argument("--modality", help="the modality of X (default: the dataset's first)")
     parser.add_argument("--split", nargs="+", help="only these splits")
     parser.add_argument("--out", type=Path, help="folder for report.json and contact_sheet.png")
     parser.add_argument("--rows", type=int, default=6, help="rows of the contact sheet, two samples each")

@@ -1,7 +1,8 @@
-"""What a recipe's training costs: operations, memory and time, counted without data, weights or computing.
+"""Estimate the operations, memory and time of a recipe's training without data and without weights.
 
-The network is built on PyTorch's "meta" device, where tensors have shapes but no values; one training step on
-it gives the operations and what is kept for the backward pass. Time and memory are estimates, not measured.
+The network is built on PyTorch's "meta" device, where tensors have shapes but no values. One training step
+there counts the operations and the tensors that the backward pass keeps. Time and memory are estimates, not
+measurements.
 """
 
 from dataclasses import dataclass
@@ -16,20 +17,20 @@ from training.losses import PixelLoss, mmst_loss
 from training.model import make_model
 from training.recipes import Recipe
 
-# Operations per second that one GPU is assumed to sustain. fp32: half of the 19.5e12 that an A100 can do
-# without TF32, PyTorch's default; otherwise an eighth of its 312e12.
+# Assumed operations per second of one GPU. fp32: half of the 19.5e12 of an A100 without TF32, which is
+# PyTorch's default. Others: an eighth of its 312e12.
 ASSUMED_RATES = {"fp32": 10e12, "bf16": 40e12, "fp16": 40e12}
-SHORTEST_STEP = 0.1  # seconds: thousands of small operations have to be started, however little they do
-# Bytes kept under autocast as a part of float32's, as measured on the small network on a CPU (77 of 134 MiB).
+SHORTEST_STEP = 0.1  # seconds: launching thousands of small operations takes at least this
+# Activation bytes under autocast as a fraction of float32's; measured with lite on a CPU: 77 of 134 MiB.
 MIXED_PRECISION_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process that takes whole batches.
+    """The cost of one process that processes whole batches.
 
     forward_flops, training_flops: floating-point operations per image (two per multiply-add) of matrix
-    products and convolutions; what samples, normalises or adds is not counted. memory: bytes by purpose.
+    products and convolutions, without sampling, normalisation and additions. memory: bytes by purpose.
     """
 
     forward_flops: float
@@ -37,7 +38,7 @@ class Cost:
     memory: dict[str, int]
 
     def seconds_per_step(self, recipe: Recipe) -> float:
-        """The estimate: operations at the assumed rate, at least SHORTEST_STEP."""
+        """The estimated duration: operations at the assumed rate, at least SHORTEST_STEP."""
         operations = self.training_flops * recipe.batch_size
         return max(operations / ASSUMED_RATES[recipe.precision], SHORTEST_STEP)
 
@@ -51,7 +52,7 @@ def shapes_only(recipe: Recipe, dataset: PairDataset) -> KTB:
 def measure(model: KTB, recipe: Recipe) -> Cost:
     """Run one training step of a network from `shapes_only`.
 
-    OHEM is counted as plain cross entropy, whose shapes do not depend on values.
+    OHEM is counted as cross entropy, because its own shapes depend on values.
     """
     images = max(1, recipe.batch_size // recipe.accumulate)
     kept = _KeptForBackward(model)
@@ -79,7 +80,7 @@ def measure(model: KTB, recipe: Recipe) -> Cost:
 
 
 class _KeptForBackward:
-    """The storages that autograd keeps, each counted once, the network's own left out."""
+    """The storages that autograd keeps, each counted once, without those of the network itself."""
 
     def __init__(self, model: KTB):
         self._own = [t.untyped_storage() for t in (*model.parameters(), *model.buffers())]
@@ -87,7 +88,7 @@ class _KeptForBackward:
 
     def add(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        self._kept[id(storage)] = storage  # held, so that no other storage can get its number
+        self._kept[id(storage)] = storage  # the reference keeps its id from being reused
         return tensor
 
     def total(self) -> int:

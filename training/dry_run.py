@@ -1,4 +1,4 @@
-"""`python -m training.train RECIPE --dry-run`: what a run would be, without training anything."""
+"""`python -m training.train RECIPE --dry-run`: describe a run without training."""
 
 import argparse
 import dataclasses
@@ -15,11 +15,11 @@ from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
 from ktb.modeling.parameter_groups import count_parameters
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
-from training.data.batch_sheet import draw_batch
 from training.data.datasets import REGISTRY
 from training.data.datasets.sample import choose
 from training.data.loader import BatchLoader
 from training.data.open import open_data
+from training.data.sheets import draw_batch
 from training.engine.trainer import batch_masks
 from training.recipes import RECIPES, Recipe
 from training.recipes.base import NO_SETTINGS
@@ -28,14 +28,14 @@ PICTURE_FILE = "batch.png"
 
 
 def report(recipe: Recipe, options: argparse.Namespace) -> None:
-    """Print the resolved recipe, parameters, operations, memory and time; with data also draw a batch.
+    """Print the resolved recipe, parameters, operations, memory and time; with data also draw one batch.
 
     Args:
         options: the parsed command line of `training.train`, of which `data`, `out`, `init`, `no_cache` and
-            `select_on_test` are used. The picture is written to `out` (else the current folder).
+            `select_on_test` are used. The image is written into `out` (else the current folder).
 
     Raises:
-        ValueError: the data do not follow their layout, `init` does not fit, or the batch cannot be filled.
+        ValueError: the data do not follow their layout, `init` does not match, or one batch cannot be filled.
     """
     described = recipe.dataset in REGISTRY
     data, kept = None, None
@@ -54,7 +54,7 @@ def report(recipe: Recipe, options: argparse.Namespace) -> None:
     print("\n".join(_cost(recipe, cost)))
     print("\n".join(_schedule(recipe, cost, pairs, "here" if kept is not None else "as published")))
     if data is None:
-        print("\nGive --data to see one batch as a picture.")
+        print("\nGive --data to draw one batch.")
         return
     path = (options.out or Path()) / PICTURE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def report(recipe: Recipe, options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class _Described:
-    """What a network needs to know of a dataset whose files are not there."""
+    """The properties of a dataset that a network needs, without its files."""
 
     name: str
     modality: str
@@ -93,7 +93,7 @@ def _without_files(recipe: Recipe) -> _Described:
 
 
 def _settings(recipe: Recipe) -> Iterator[str]:
-    """The recipe's values, with those that it or the command line changed, and what they were."""
+    """The recipe's settings; changed ones are marked and show their previous value."""
     registered = RECIPES.get(recipe.name, recipe)
     parent = registered.parent or Recipe("the defaults", recipe.dataset)
     yield f"Recipe {recipe.name}   (* differs from {parent.name}, > changed by --set)"
@@ -136,13 +136,13 @@ def _cost(recipe: Recipe, cost: Cost) -> Iterator[str]:
     yield f"\nMemory with {images} images at a time in {recipe.precision} (estimated, not measured)"
     for purpose, size in [*cost.memory.items(), ("together", sum(cost.memory.values()))]:
         yield f"   {purpose:<18}{size / 2**30:8.2f} GiB"
-    yield "   Activations are what autograd keeps of one step, from shapes. Fused attention keeps less; what"
-    yield "   the device needs for itself comes on top."
+    yield "   Activations are the tensors that autograd keeps of one step, from shapes. Fused attention keeps"
+    yield "   fewer; the device's own memory is not included."
 
 
 def _schedule(recipe: Recipe, cost: Cost, pairs: int | None, where: str) -> Iterator[str]:
     if pairs is None:
-        yield "\nThe number of training pairs is not known: give --data for steps and time."
+        yield "\nThe number of training pairs is unknown: give --data for steps and time."
         return
     steps = pairs // recipe.batch_size
     rate, shortest = ASSUMED_RATES[recipe.precision] / 1e12, SHORTEST_STEP

@@ -1,4 +1,4 @@
-"""Score a model: one JSON file, its tables beside it in Markdown.
+"""Evaluate a model: one JSON file, with its tables in Markdown beside it.
 
     python -m training.evaluate --model FILE --dataset nyuv2 --data DIR --split test --out FILE.json
     python -m training.evaluate … --msf                       # multi-scale + flip
@@ -6,7 +6,7 @@
     python -m training.evaluate … --boundary --confusion      # boundary F1, confusion matrices
     python -m training.evaluate … --robustness                # missing, shifted and damaged inputs
 
-The protocol is that of `training.evaluation.evaluator` and stands in every file.
+Every file contains the protocol, which `training.evaluation.evaluator` describes.
 """
 
 import argparse
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, evaluate, print and write; a user's mistake is one line on stderr, status 2."""
+    """Read the command line, evaluate, print and write; a user error becomes one line on stderr, status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -49,20 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(options: argparse.Namespace, command: str) -> None:
-    """Evaluate with parsed options; ValueError for anything that the user can mend."""
+    """Evaluate with parsed options; ValueError for every user error."""
     if options.limit is not None and options.limit < 1:
-        raise ValueError(f"--limit is {options.limit}; give at least 1, or leave it away for all images.")
+        raise ValueError(f"--limit is {options.limit}; give at least 1, or omit it for all images.")
     if options.every < 1:
         raise ValueError(f"--every is {options.every}; give 1 for all images, 2 for every other one, ...")
     if options.msf and (options.scales or options.flip):
-        raise ValueError("--msf sets scales and flip itself; leave --scales and --flip away, or --msf.")
+        raise ValueError("--msf sets scales and flip itself; omit --scales and --flip, or --msf.")
     if options.robustness is not None:
         _refuse_beside_robustness(options)
     model = load_model(options.model).to(options.device)
     dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
     indices = range(0, len(dataset), options.every)[: options.limit]
     if options.robustness is not None:
-        from training.robustness import suite  # it builds on this evaluation
+        from training.robustness import suite  # it imports this evaluation
 
         suite.run(
             model,
@@ -113,9 +113,7 @@ def _refuse_beside_robustness(options: argparse.Namespace) -> None:
     ]
     unused += ["--protocol reference"] if options.protocol == "reference" else []
     if unused:
-        raise ValueError(
-            f"--robustness runs single scale under its own protocol; leave {', '.join(unused)} away."
-        )
+        raise ValueError(f"--robustness runs single scale under its own protocol; omit {', '.join(unused)}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,22 +122,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", required=True, help="a model's name or its .safetensors file")
-    add("--dataset", required=True, help=f"one of: {', '.join(REGISTRY)}; or your own YAML file")
+    add(
+        "--dataset",
+        required=True,
+        help=f"one of: {', '.join(REGISTRY)}; or the YAML file of a custom dataset",
+    )
     add("--data", type=Path, help="the dataset's folder")
-    add("--split", default="test", help="which list of images (default: test)")
-    add("--modality", help="what X is (default: what the model was trained on)")
-    add("--out", type=Path, required=True, help="the JSON file to write; the tables come beside it")
+    add("--split", default="test", help="the split (default: test)")
+    add("--modality", help="the modality of X (default: that of the model's training)")
+    add("--out", type=Path, required=True, help="the JSON file to write; the tables are written beside it")
     add("--size", type=int, help="short side in pixels (default: the model's own)")
     add("--scales", type=float, nargs="+", help="average over these scales of the size (default: 1)")
     add("--flip", action="store_true", help="average with the mirrored image")
     add("--msf", action="store_true", help=f"--scales {' '.join(map(str, MSF_SCALES))} --flip")
     add("--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window of this size, in pixels")
-    add("--overlap", type=float, default=0.5, help="share by which windows overlap (default: 0.5)")
+    add("--overlap", type=float, default=0.5, help="fraction by which windows overlap (default: 0.5)")
     add("--bf16", action="store_true", help="run the network in bfloat16")
     add("--limit", type=int, metavar="N", help="only the first N images")
     add("--every", type=int, default=1, metavar="N", help="only every N-th image")
-    add("--protocol", choices=("ours", "reference"), default="ours", help="reference: the released scripts'")
-    add("--attention", action="store_true", help="report the fusion's entropy and balance")
+    add(
+        "--protocol",
+        choices=("ours", "reference"),
+        default="ours",
+        help="reference: the protocol of the released scripts",
+    )
+    add("--attention", action="store_true", help="report entropy and balance of the fusion")
     add(
         "--boundary",
         type=float,
@@ -147,14 +154,14 @@ def _parser() -> argparse.ArgumentParser:
         const=True,
         default=False,
         metavar="PIXELS",
-        help="report boundary F1, within so many pixels (default: 0.75 %% of the diagonal)",
+        help="report boundary F1 with this tolerance (default: 0.75 %% of the diagonal)",
     )
-    add("--confusion", action="store_true", help="write confusion matrices as CSV and as pictures")
+    add("--confusion", action="store_true", help="write confusion matrices as CSV and as PNG")
     add(
         "--robustness",
         nargs="*",
         metavar="FAMILY",
-        help="score missing and damaged inputs instead (all, or these families), into OUT_robustness/",
+        help="evaluate missing and corrupted inputs instead (all or these families), into OUT_robustness/",
     )
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ...")
     return parser

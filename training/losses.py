@@ -1,4 +1,4 @@
-"""Masked-modality self-teaching: which samples lose a stream, and the loss over the three branches."""
+"""Masked-modality self-teaching (MMST): the choice of masked samples, and the loss of the branches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ktb.labels import IGNORE_INDEX
 
-ROWS_AT_ONCE = 32768  # pixels whose probabilities are held at a time: few enough for the processor's cache
+ROWS_AT_ONCE = 32768  # pixels whose probabilities are computed at once; they fit into the CPU's cache
 
 
 class BranchLogits(Protocol):
-    """What the losses need of a network's output: logits (B, K, H, W) of the three branches."""
+    """The output that the losses need: logits (B, K, H, W) of the three branches."""
 
     fused: Tensor
     rgb: Tensor
@@ -22,7 +22,7 @@ class BranchLogits(Protocol):
 
 
 class LossParts(NamedTuple):
-    """Scalar tensors; `total` = fused + branch_weight * (rgb + x), the others are detached."""
+    """Scalar tensors. `total` = fused + branch_weight * (rgb + x); the others are detached."""
 
     total: Tensor
     fused: Tensor
@@ -33,7 +33,7 @@ class LossParts(NamedTuple):
 def draw_masks(
     batch: int, fraction_rgb: float, fraction_x: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Choose the samples whose rgb tokens, and others whose x tokens, are set to zero.
+    """Choose samples whose rgb tokens are set to zero, and other samples whose x tokens are.
 
     Returns two disjoint bool tensors (batch,) on the CPU. Each has fraction * batch samples, rounded, at
     least one if its fraction is positive; the released recipe is 0.25 each of a batch of 4.
@@ -42,12 +42,10 @@ def draw_masks(
     fractions = {"mask_rgb": fraction_rgb, "mask_x": fraction_x}
     for name, fraction in fractions.items():
         if not 0 <= fraction <= 0.5:
-            raise ValueError(
-                f"{name} must lie in [0, 0.5], got {fraction}: a sample never loses both streams."
-            )
+            raise ValueError(f"{name} must lie in [0, 0.5], got {fraction}: no sample may lose both streams.")
     if batch < 2:
         raise ValueError(f"Masking needs a batch of at least 2 samples, got {batch}: raise batch_size.")
-    # int(x + 0.5): Python's round takes 0.5 to 0.
+    # int(x + 0.5), because Python rounds 0.5 to 0.
     count_rgb, count_x = (max(f > 0, min(batch // 2, int(f * batch + 0.5))) for f in fractions.values())
     order = torch.randperm(batch, generator=generator)
     mask_rgb, mask_x = torch.zeros(2, batch, dtype=torch.bool)
@@ -58,14 +56,14 @@ def draw_masks(
 
 @dataclass(frozen=True)
 class PixelLoss:
-    """The loss of one branch: a weighted mean over the pixels that count.
+    """The loss of one branch: a weighted mean over the selected pixels.
 
     Attributes:
-        kind: "ce" or "ohem" (only hard pixels count).
+        kind: "ce" (all valid pixels) or "ohem" (only hard pixels).
         threshold, min_kept: for "ohem", see `hard_pixels`.
-        label_smoothing: part of each label spread evenly over the classes.
-        class_weights: (K,) float32, or None for equal ones.
-        shared: turns this process's sum of weights into the mean over all processes; the mean of the
+        label_smoothing: fraction of each label that is spread evenly over the classes.
+        class_weights: (K,) float32, or None for equal weights.
+        shared: maps this process's sum of weights to the mean over all processes. The mean of the
             processes' losses is then the loss of the whole batch.
     """
 
@@ -78,9 +76,9 @@ class PixelLoss:
     ignore_index: int = IGNORE_INDEX
 
     def __call__(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Float logits (B, K, H, W) against int64 labels (B, H, W): a float32 scalar.
+        """Float logits (B, K, H, W) and int64 labels (B, H, W) → a float32 scalar.
 
-        0 (not NaN) where every pixel is ignored.
+        It is 0, not NaN, if every pixel is ignored.
         """
         rows, label = _pixel_rows(logits), label.flatten()
         valid = label != self.ignore_index
@@ -96,9 +94,9 @@ class PixelLoss:
 
 @torch.no_grad()
 def hard_pixels(rows: Tensor, label: Tensor, valid: Tensor, threshold: float, min_kept: float) -> Tensor:
-    """Online hard example mining: the valid pixels whose true class is less probable than `threshold`.
+    """Online hard example mining: the valid pixels whose true class has a probability below `threshold`.
 
-    Where these are fewer than `min_kept` of the valid ones, that many of the least probable ones instead.
+    If their fraction is below `min_kept`, the least probable pixels up to that fraction are chosen instead.
     rows: (N, K) logits; label: (N,) int64; valid: (N,) bool → (N,) bool.
     """
     chosen = valid.nonzero().flatten()
@@ -115,14 +113,12 @@ def hard_pixels(rows: Tensor, label: Tensor, valid: Tensor, threshold: float, mi
 
 
 def class_weights(counts: Tensor, power: float) -> Tensor:
-    """Weights (K,) float32 of classes with `counts` (K,) training pixels: share ** -power, of mean 1.
+    """Weights (K,) float32 of classes with `counts` (K,) training pixels: fraction ** -power, with mean 1.
 
-    A class without a pixel weighs 0. Raises ValueError if there is no labelled pixel at all.
+    A class without pixels has weight 0. Raises ValueError if there is no labelled pixel.
     """
     if counts.sum() == 0:
-        raise ValueError(
-            "The training labels hold no class at all: every pixel is ignored. Check the labels."
-        )
+        raise ValueError("The training labels contain no class: every pixel is ignored. Check the labels.")
     share = counts.double() / counts.sum()
     weights = torch.where(counts > 0, share.clamp(min=1e-5) ** -power, 0.0)
     return (weights / (weights * share).sum()).float()
@@ -130,7 +126,7 @@ def class_weights(counts: Tensor, power: float) -> Tensor:
 
 @torch.no_grad()
 def teach_labels(logits_fused: Tensor, label: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """label*: the label (B, H, W) with every pixel ignored that the fused head (B, K, H, W) gets wrong."""
+    """label*: the label (B, H, W) in which every pixel that the fused head predicts wrongly is ignored."""
     pred = _pixel_rows(logits_fused).argmax(1).view_as(label)
     return label.masked_fill(pred != label, ignore_index)
 
@@ -143,10 +139,10 @@ def mmst_loss(
     mask_labels: bool = True,
     pixel_loss: PixelLoss = PixelLoss(),
 ) -> LossParts:
-    """CE(fused, label) + branch_weight * (CE(rgb, label*) + CE(x, label*)); ARCHITECTURE section 6.
+    """CE(fused, label) + branch_weight * (CE(rgb, label*) + CE(x, label*)); reference section 6.
 
-    label: (B, H, W) int64, 255 ignored. With `mask_labels` off label* is the label itself. Every sample,
-    masked or not, takes part in every term.
+    label: (B, H, W) int64, 255 ignored. With mask_labels=False, label* is the label itself. Masked samples
+    contribute to every term, as the others do.
     """
     fused = pixel_loss(output.fused, label)
     taught = teach_labels(output.fused, label) if mask_labels else label
@@ -155,14 +151,14 @@ def mmst_loss(
 
 
 def _pixel_rows(logits: Tensor) -> Tensor:
-    """(B, K, H, W) → (B·H·W, K); a view for channels-last logits, which the network gives."""
+    """(B, K, H, W) → (B·H·W, K); a view for the channels-last logits of the network."""
     return logits.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Weighted cross entropy summed over rows, with its gradient made in the same pass over the logits.
+    """Weighted cross entropy summed over rows; the gradient is computed in the same pass over the logits.
 
-    On a CPU about half the time of `F.cross_entropy`, which walks the full-resolution logits five times.
+    On a CPU it takes about half the time of `F.cross_entropy`, which reads the logits five times.
     """
 
     @staticmethod

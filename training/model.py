@@ -1,4 +1,4 @@
-"""From a recipe and a dataset to the model that is trained."""
+"""Build the model to train from a recipe and a dataset."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from training.recipes import Recipe, changed_model
 def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
     """The configuration that a recipe describes for a dataset's classes and X.
 
-    Images will be resized for it to the short side of the recipe's crop, unless the recipe says otherwise.
-    Raises ValueError for a changed configuration (`recipe.model`) that is none.
+    `inputs.short_side` is the short side of the recipe's crop, unless `recipe.model` changes it.
+    Raises ValueError if `recipe.model` makes the configuration invalid.
     """
     labels = DATASETS.get(dataset.name) or DatasetLabels(
         dataset.name, dataset.name, tuple(dataset.classes), tuple(dataset.palette)
@@ -36,10 +36,10 @@ def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
 def make_model(
     recipe: Recipe, dataset: PairDataset, start: Path | None = None, pretrained: bool = True
 ) -> KTB:
-    """The recipe's model on pretrained frozen weights, or with those of the saved model `start`.
+    """The recipe's model with pretrained frozen weights, or with the weights of the saved model `start`.
 
-    `pretrained=False` leaves the frozen weights at random: for counting and for tests.
-    Raises ValueError if `start` does not fit the recipe's model, or no pretrained weights are at hand.
+    pretrained=False leaves the frozen weights random, for counting and for tests.
+    Raises ValueError if `start` does not match the recipe's model, or if no pretrained weights are available.
     """
     config = model_config(recipe, dataset)
     if pretrained and start is None:
@@ -62,7 +62,7 @@ def make_model(
 
 
 def label_counts(loader: BatchLoader) -> Tensor:
-    """Labelled pixels of each class (K,) over a loader's samples, as stored, int64."""
+    """Labelled pixels of each class, (K,) int64, over a loader's samples as stored."""
     dataset = loader.dataset
     counts = torch.zeros(dataset.num_classes, dtype=torch.int64)
     for index in tqdm(loader.indices.tolist(), unit="label", desc="class weights"):

@@ -1,11 +1,11 @@
-"""Make a shippable checkpoint of a trained one: half precision, with its card inside and beside it.
+"""Publish a trained checkpoint: half precision, with its model card inside the file and beside it.
 
     python -m training.publish runs/NAME/model.safetensors --out NAME.safetensors --card card.json
     python -m training.evaluate --model NAME.safetensors … --out evaluation.json
     python -m training.publish runs/NAME/model.safetensors --out NAME.safetensors --card card.json \\
         --evaluation evaluation.json
 
-The figures belong to the file that is shipped, so it is evaluated after its precision was halved.
+The metrics describe the published file, so evaluate it after its conversion to half precision.
 """
 
 import argparse
@@ -30,14 +30,14 @@ REQUIRED = ("data", "split", "commands", "hours", "limits")
 def build_card(
     written: Mapping[str, Any], trained: Mapping[str, Any], evaluation: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """One card of what a person wrote, what the trainer knows, and what was measured.
+    """Combine the written card, the trainer's card and the evaluation.
 
-    Raises ValueError naming the fields of `REQUIRED` that are not written.
+    Raises ValueError with the missing fields of `REQUIRED`.
     """
     if missing := [key for key in REQUIRED if key not in written]:
-        raise ValueError(f"the card lacks {', '.join(missing)}: write them into the --card file.")
+        raise ValueError(f"the card lacks {', '.join(missing)}: add them to the --card file.")
     card = {**written, "recipe": trained.get("recipe", {}), "step": trained.get("step")}
-    if "selection" in trained:  # how the weights were chosen must not get lost
+    if "selection" in trained:
         card["selection"] = trained["selection"]
     if evaluation is not None:
         card["protocol"] = evaluation["protocol"]
@@ -49,7 +49,7 @@ def build_card(
 
 
 def card_markdown(name: str, card: Mapping[str, Any]) -> str:
-    """The card for people: text, figures per branch, IoU per class."""
+    """The card as Markdown: text, metrics per branch, IoU per class."""
     lines = [f"# {name}", ""]
     for key in ("data", "split", "selection", "protocol", "hours", "limits"):
         if key in card:

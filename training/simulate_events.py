@@ -1,10 +1,10 @@
-"""Write simulated event frames beside RGB images, one PNG each.
+"""Simulate event frames from RGB images and write one PNG file per image.
 
     python -m training.simulate_events --rgb DATA/NYUDepthv2/RGB --out DATA/NYUDepthv2/Event --margin 12
 
 The three channels are those of `ktb.inputs.event_frame`, in RGB order: positive events, negative events,
-recency. A frame depends on the seed, the RGB image and its name alone, so neither the number of workers nor
-an interruption changes it; RGB images whose frames are there already are skipped.
+recency. A frame depends only on the seed, the RGB image and its name. Neither the number of workers nor an
+interruption changes it. RGB images that have a frame already are skipped.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PNG_END = b"IEND\xaeB`\x82"
 
 
 def find_rgb_images(rgb: str) -> dict[str, Path]:
-    """RGB images of a folder or glob by the stem of their names, sorted; ValueError if none or ambiguous."""
+    """RGB images of a folder or pattern by name stem, sorted; ValueError if none or ambiguous."""
     if Path(rgb).is_dir():
         paths = sorted(path for path in Path(rgb).iterdir() if path.suffix.lower() in SUFFIXES)
         wanted = f"files ending in {', '.join(SUFFIXES)}"
@@ -47,20 +47,20 @@ def find_rgb_images(rgb: str) -> dict[str, Path]:
         if path.stem in by_name:
             raise ValueError(
                 f"{by_name[path.stem]} and {path} would both be written as {path.stem}.png: "
-                "give them apart, into two --out folders"
+                "run the command once for each, with two --out folders"
             )
         by_name[path.stem] = path
     return by_name
 
 
-def simulate_file(photograph: Path, seed: int, options: EventOptions) -> tuple[np.ndarray, EventStream]:
-    """(H, W, 3) uint8 event frame of an RGB image and its stream, decided by seed and file name."""
-    rng = np.random.default_rng([seed, *photograph.stem.encode()])
-    return simulate_frame(read_image_rgb(photograph), rng, options)
+def simulate_file(path: Path, seed: int, options: EventOptions) -> tuple[np.ndarray, EventStream]:
+    """The (H, W, 3) uint8 event frame of an RGB image, and its stream; seed and file name determine both."""
+    rng = np.random.default_rng([seed, *path.stem.encode()])
+    return simulate_frame(read_image_rgb(path), rng, options)
 
 
 def write_events(out: Path, name: str, frame: np.ndarray, stream: EventStream | None) -> None:
-    """NAME.png of the frame and, given the stream, NAME.npz before it: a frame means all is there."""
+    """Write NAME.png, and before it NAME.npz if a stream is given: a frame then means that both exist."""
     if stream is not None:
         buffer = io.BytesIO()
         arrays = {"x": stream.x.astype(np.uint16), "y": stream.y.astype(np.uint16)}
@@ -71,7 +71,7 @@ def write_events(out: Path, name: str, frame: np.ndarray, stream: EventStream | 
 
 
 def is_complete(out: Path, name: str, streams: bool) -> bool:
-    """Whether an earlier call wrote this frame to its end, and its stream where asked for."""
+    """Whether an earlier call wrote this frame completely, and its stream if `streams`."""
     png = out / f"{name}.png"
     return (
         png.is_file()
@@ -81,10 +81,10 @@ def is_complete(out: Path, name: str, streams: bool) -> bool:
 
 
 def describe(seed: int, options: EventOptions) -> dict[str, Any]:
-    """What decides the frames, as written to simulation.json."""
+    """The settings that determine the frames, as written to simulation.json."""
     return {
         "seed": seed,
-        "options": json.loads(json.dumps(asdict(options))),  # tuples as the lists of the file
+        "options": json.loads(json.dumps(asdict(options))),  # tuples become lists, as in the file
         "channels": ["positive events", "negative events", "recency"],
         "count_saturation": COUNT_SATURATION,
     }
@@ -99,26 +99,26 @@ def simulate_folder(
     overwrite: bool = False,
     streams: bool = False,
 ) -> tuple[int, int]:
-    """Write the event frames of all RGB images; the numbers of written and of kept ones.
+    """Write the event frames of all RGB images; returns the numbers of written and of kept frames.
 
     Raises:
-        ValueError: a bad argument, no RGB images, an unreadable one, or frames of other options in `out`.
+        ValueError: an invalid argument, no RGB image, an unreadable one, or frames of other options in `out`.
     """
     if seed < 0 or workers < 1:
         raise ValueError(
             f"--seed {seed}, --workers {workers}: give a seed of at least 0 and one worker or more"
         )
-    photographs = find_rgb_images(rgb)
+    images = find_rgb_images(rgb)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: give a folder")
     out.mkdir(parents=True, exist_ok=True)
-    if any(path.parent.resolve() == out.resolve() for path in photographs.values()):
-        raise ValueError(f"--out {out} holds the RGB images themselves: give another folder")
-    _claim(out, photographs, describe(seed, options), overwrite)
-    todo = [name for name in photographs if not is_complete(out, name, streams)]
+    if any(path.parent.resolve() == out.resolve() for path in images.values()):
+        raise ValueError(f"--out {out} contains the RGB images themselves: give another folder")
+    _claim(out, images, describe(seed, options), overwrite)
+    todo = [name for name in images if not is_complete(out, name, streams)]
 
     def work(name: str) -> None:
-        frame, stream = simulate_file(photographs[name], seed, options)
+        frame, stream = simulate_file(images[name], seed, options)
         write_events(out, name, frame, stream if streams else None)
 
     # numpy and OpenCV release the interpreter lock on arrays of this size, so threads are enough
@@ -130,31 +130,31 @@ def simulate_folder(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return len(todo), len(photographs) - len(todo)
+    return len(todo), len(images) - len(todo)
 
 
-def _claim(out: Path, photographs: dict[str, Path], description: dict[str, Any], overwrite: bool) -> None:
-    """Write simulation.json; refuse pictures of another origin; with `overwrite` drop the old frames."""
+def _claim(out: Path, images: dict[str, Path], description: dict[str, Any], overwrite: bool) -> None:
+    """Write simulation.json; reject files of another origin; with `overwrite` delete the old frames."""
     record = out / "simulation.json"
     present = {path.stem for path in out.glob("*.png")}
     if not record.exists() and present:
         raise ValueError(
-            f"--out {out} holds {len(present)} PNG files but no {record.name}, so this command did not "
+            f"--out {out} contains {len(present)} PNG files but no {record.name}, so this command did not "
             "write them: give another folder"
         )
     if record.exists() and _read(record) != description:
         if not overwrite:
             raise ValueError(
-                f"{out} holds frames of another seed or other options (see {record.name}): "
-                "pass --overwrite to simulate all again, or give another --out"
+                f"{out} contains frames of another seed or other options (see {record.name}): "
+                "add --overwrite to simulate all again, or give another --out"
             )
-        if others := present - set(photographs):
+        if others := present - set(images):
             raise ValueError(
-                f"{out} also holds {len(others)} frames of RGB images outside --rgb, of another seed or "
+                f"{out} also contains {len(others)} frames of RGB images outside --rgb, of another seed or "
                 f"other options (such as {min(others)}.png): give another --out"
             )
-    if overwrite:  # before the record, so that an interruption leaves no old frame under a new record
-        for name in present & set(photographs):
+    if overwrite:  # before the record: an interruption then leaves no old frame with a new record
+        for name in present & set(images):
             (out / f"{name}.png").unlink()
     write_atomically(record, lambda path: path.write_text(json.dumps(description, indent=2) + "\n"))
 
@@ -178,11 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--margin", type=int, default=0, help="pixels of blank border to ignore (NYUv2: 12)")
-    parser.add_argument("--overwrite", action="store_true", help="simulate again what is there")
-    parser.add_argument("--streams", action="store_true", help="write the events too: NAME.npz, x y t p")
+    parser.add_argument("--overwrite", action="store_true", help="simulate existing frames again")
+    parser.add_argument(
+        "--streams", action="store_true", help="also write the events: NAME.npz with x, y, t, p"
+    )
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    cv2.setNumThreads(1)  # the workers are the parallelism
+    cv2.setNumThreads(1)  # the workers run in parallel already
     try:
         options = EventOptions(margin_px=given.margin)
         written, kept = simulate_folder(

@@ -39,7 +39,7 @@ SUMMARY_FILE, COUNTS_FILE = "run.json", "class_counts.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and train; what the user did wrong ends as one line on stderr and status 2."""
+    """Read the command line and train; a user error becomes one line on stderr and exit status 2."""
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -50,29 +50,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train with parsed options; ValueError for anything that the user can mend."""
+    """Train with parsed options; ValueError for every user error."""
     if options.threads:
         torch.set_num_threads(options.threads)
     recipe = override(get_recipe(options.recipe), options.set)
     if options.dry_run:
-        from training.dry_run import report  # what only this needs is imported only here
+        from training.dry_run import report  # imported only when needed
 
         report(recipe, options)
         return
     if options.out is None:
         raise ValueError("Give --out, the folder for the log, the state and the model (or --dry-run).")
     if any((options.out / name).exists() for name in (STATE_FILE, PREVIOUS_FILE)) and not options.resume:
-        raise ValueError(f"{options.out} already holds a run: add --resume, or choose another --out.")
+        raise ValueError(f"{options.out} already contains a run: add --resume, or choose another --out.")
     require_metric(recipe)
     accelerator = _accelerator(options.device, recipe)
     if not accelerator.is_main_process:
         logging.getLogger().setLevel(logging.WARNING)
     options.out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)  # the same start on all processes
+    torch.manual_seed(recipe.seed)  # the same initial weights in all processes
     dataset, kept, validation = open_data(recipe, options)
-    share = Shard(accelerator.process_index, accelerator.num_processes, recipe.accumulate)
+    shard = Shard(accelerator.process_index, accelerator.num_processes, recipe.accumulate)
     loader = BatchLoader(
-        dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers, share
+        dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers, shard
     )
     model = make_model(recipe, dataset, options.init)
     if recipe.precision != "fp32" and accelerator.device.type == "cpu":
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     weights = _class_weights(recipe, loader, options.out, options.resume)
     export = save_adapter if options.adapters_only else save_model
     trainer = Trainer(model, recipe, loader, options.out, export, accelerator, weights)
-    torch.manual_seed(recipe.seed + trainer.process)  # but another dropout on each
+    torch.manual_seed(recipe.seed + trainer.process)  # but a different dropout in each
     if options.resume:
         trainer.resume()
     if validation is not None:
@@ -117,19 +117,19 @@ def run(options: argparse.Namespace) -> None:
 def _accelerator(device: str, recipe: Recipe) -> Accelerator:
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(
-            f"--device is '{device}'; choose auto, cpu or cuda (CUDA_VISIBLE_DEVICES picks cards)."
+            f"--device is '{device}'; choose auto, cpu or cuda (CUDA_VISIBLE_DEVICES selects the GPUs)."
         )
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: PyTorch sees no CUDA device here. Use --device cpu.")
-    on_cpu = device == "cpu" or not torch.cuda.is_available()  # else accelerate may choose Apple's MPS
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")  # the engine casts by the recipe
+        raise ValueError("--device cuda: PyTorch finds no CUDA device. Use --device cpu.")
+    on_cpu = device == "cpu" or not torch.cuda.is_available()  # otherwise accelerate may choose Apple's MPS
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")  # the trainer applies the recipe's precision
     if recipe.precision == "fp16" and accelerator.device.type != "cuda":
         raise ValueError("precision=fp16 needs a CUDA device; use --set precision=bf16 or fp32.")
     return accelerator
 
 
 def _class_weights(recipe: Recipe, loader: BatchLoader, out: Path, resume: bool) -> torch.Tensor | None:
-    """The recipe's class weights; the counts are kept beside the run, so that resuming it is quick."""
+    """The recipe's class weights; the pixel counts are stored in `out`, so that resuming does not recount."""
     if not recipe.class_weight_power:
         return None
     path = out / COUNTS_FILE
@@ -144,7 +144,7 @@ def _class_weights(recipe: Recipe, loader: BatchLoader, out: Path, resume: bool)
 
 
 def _tensorboard(options: argparse.Namespace, name: str) -> Callable[[dict], None] | None:
-    """A function that shows a log row in TensorBoard, if asked for."""
+    """A function that writes a log row for TensorBoard; None without --tensorboard."""
     if not options.tensorboard:
         return None
     try:
@@ -163,7 +163,7 @@ def _tensorboard(options: argparse.Namespace, name: str) -> Callable[[dict], Non
 
 
 def _summary(trainer: Trainer, options: argparse.Namespace, finished: bool) -> dict:
-    """What a reader of the run's folder wants to know."""
+    """The content of run.json."""
     cuda = trainer.device.type == "cuda"
     peak = (
         torch.cuda.max_memory_allocated()
@@ -195,43 +195,45 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", help=f"one of: {', '.join(RECIPES)}")
-    parser.add_argument("--data", type=Path, help="the dataset's folder (not needed with an own-data YAML)")
+    parser.add_argument(
+        "--data", type=Path, help="the dataset's folder (optional with a custom dataset's YAML file)"
+    )
     parser.add_argument("--out", type=Path, help="folder for the log, the state and the model")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in --out exactly where it stopped"
     )
-    parser.add_argument("--init", type=Path, help="model.safetensors to take the start weights from")
+    parser.add_argument("--init", type=Path, help="model.safetensors with the initial weights")
     parser.add_argument(
         "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="change the recipe"
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the resolved recipe, sizes, cost and memory, draw one batch, and stop",
+        help="print the resolved recipe, sizes, cost and memory, draw one batch, and exit",
     )
     parser.add_argument(
         "--adapters-only",
         action="store_true",
-        help="save what trains and a reference to the backbone; `python -m ktb merge` completes it",
+        help="save only trainable weights and a backbone reference; `python -m ktb merge` completes them",
     )
     parser.add_argument(
         "--select-on-test",
         action="store_true",
-        help="choose the best weights on the TEST split; the card will say so",
+        help="select the best weights on the TEST split; the card states it",
     )
     parser.add_argument(
-        "--tensorboard", action="store_true", help="also log for TensorBoard, to OUT/tensorboard"
+        "--tensorboard", action="store_true", help="also write a TensorBoard log into OUT/tensorboard"
     )
-    parser.add_argument("--minutes", type=float, help="stop and save after this time; --resume continues")
-    parser.add_argument("--steps", type=int, help="stop and save after this many steps of the run")
+    parser.add_argument("--minutes", type=float, help="save and stop after this time; --resume continues")
+    parser.add_argument("--steps", type=int, help="save and stop after this many steps of the run")
     parser.add_argument("--save-minutes", type=float, default=5.0, help="time between saves (default 5)")
     parser.add_argument(
         "--log-every", type=int, default=10, help="steps between rows of the log (default 10)"
     )
-    parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches ahead (0: none)")
-    parser.add_argument("--threads", type=int, help="torch's CPU threads (default: torch's choice)")
+    parser.add_argument("--workers", type=int, default=1, help="threads that prefetch batches (0: none)")
+    parser.add_argument("--threads", type=int, help="PyTorch's CPU threads (default: PyTorch's choice)")
     parser.add_argument(
-        "--no-cache", action="store_true", help="decode images each time instead of keeping them"
+        "--no-cache", action="store_true", help="decode images every time instead of caching them"
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     return parser

@@ -1,6 +1,6 @@
 """Joint augmentation of rgb, X and label.
 
-Written with cv2 and numpy: one crop and one resize per array, several times faster on two cores than
+It uses cv2 and numpy with one crop and one resize per array. On two cores this is several times faster than
 torchvision.transforms.v2 on tensors.
 """
 
@@ -16,12 +16,12 @@ from training.data.datasets.sample import Sample
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Probabilities and ranges; ranges are (low, high), factors are multipliers around 1.
+    """Probabilities, and ranges as (low, high); factors are multipliers around 1.
 
-    scale: 1 means that the image's short side becomes the crop's short side. dequantise: add uniform noise
-    of half an 8-bit step to X. x_scale: X is multiplied by one factor per sample. holes: how many rectangles
-    of X are set to 0. blur_sigma: the range that a Gaussian's width is drawn from; None is a 3 x 3 kernel.
-    blur_x: X is blurred whenever the RGB image is.
+    scale: at 1 the image's short side becomes the crop's short side. dequantise: add uniform noise of half an
+    8-bit step to X. x_scale: range of the factor, one per sample, that multiplies X. holes: number of
+    rectangles of X that are set to 0. blur_sigma: range of the Gaussian's standard deviation in pixels; None
+    is a 3 x 3 kernel. blur_x: blur X together with the RGB image.
     """
 
     crop: tuple[int, int] = (480, 640)
@@ -38,10 +38,10 @@ class AugmentConfig:
 
 
 def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
-    """Scale, crop, flip and disturb one sample; all randomness comes from `rng`.
+    """Scale, crop, flip and perturb one sample; all randomness comes from `rng`.
 
     Returns arrays of the crop's size: rgb (H, W, 3) uint8, modal_x (H, W[, 3]) float32 in 0..255, label
-    (H, W) uint8. Area outside the image is 0 in rgb and X and ignored in the label.
+    (H, W) uint8. The area outside the image is 0 in rgb and X, and ignored in the label.
     """
     rgb, modal_x, label = _scale_and_crop(sample, config, rng)
     if rng.random() < config.flip:
@@ -57,9 +57,9 @@ def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> 
 
 
 def blur(image: np.ndarray, sigma: float | None) -> np.ndarray:
-    """Gaussian blur of a width in pixels; None is a 3 x 3 kernel."""
+    """Gaussian blur with a standard deviation in pixels; None is a 3 x 3 kernel."""
     if sigma is None:
-        return cv2.GaussianBlur(image, (3, 3), 0)  # the width that cv2 derives from the kernel
+        return cv2.GaussianBlur(image, (3, 3), 0)  # cv2 derives the standard deviation from the kernel size
     return blurred(image, max(sigma, 0.1))
 
 
@@ -75,7 +75,7 @@ def jitter_colors(rgb: np.ndarray, brightness: float, contrast: float, saturatio
 
 
 def disturb_x(modal_x: np.ndarray, config: AugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """Dequantise, scale and punch holes into a float32 X in 0..255; 0 means missing and stays 0."""
+    """Dequantise and scale a float32 X in 0..255, set rectangles to 0; a missing value (0) stays 0."""
     low, high = config.x_scale
     if config.dequantise or (low, high) != (1.0, 1.0):
         missing = modal_x <= 0
@@ -101,7 +101,7 @@ def _scale_and_crop(sample: Sample, config: AugmentConfig, rng: np.random.Genera
     windows = [_axis_window(length, out, factor, rng) for length, out in zip(size, crop, strict=True)]
     (y0, y1, top, height), (x0, x1, left, width) = windows
     results = []
-    # NEAREST_EXACT has the bilinear resize's pixel centres; plain NEAREST is half a pixel off.
+    # NEAREST_EXACT has the pixel centres of the bilinear resize; plain NEAREST is shifted by half a pixel.
     for array, dtype, interpolation, fill in (
         (sample.rgb, np.uint8, cv2.INTER_LINEAR, 0),
         (sample.modal_x, np.float32, cv2.INTER_LINEAR, 0),
@@ -118,7 +118,7 @@ def _scale_and_crop(sample: Sample, config: AugmentConfig, rng: np.random.Genera
 
 
 def _axis_window(length: int, out: int, factor: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Along one axis: the source range to read, and where (offset, length) it lands in the output."""
+    """Along one axis: the source range (start, stop), and its (offset, length) in the output."""
     window = max(1, round(out / factor))
     position = rng.random()
     if window <= length:

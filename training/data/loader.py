@@ -1,4 +1,4 @@
-"""From samples to network input: a batch loader that can start anywhere in an epoch."""
+"""From samples to network input: a batch loader that can start at any batch of an epoch."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -51,26 +51,26 @@ def network_input(
 
 @dataclass(frozen=True)
 class Shard:
-    """Which part of every batch one process takes: process number `process` of `processes`, in `parts`."""
+    """The slice of every batch that process number `process` of `processes` loads, in `micro_batches`."""
 
     process: int = 0
     processes: int = 1
-    parts: int = 1
+    micro_batches: int = 1
 
     def of(self, batch: Sequence | np.ndarray | torch.Tensor) -> list:
-        """This process's parts of a whole batch, `parts` slices of it."""
-        size = len(batch) // (self.processes * self.parts)
-        first = self.process * self.parts * size
-        return [batch[first + i * size : first + (i + 1) * size] for i in range(self.parts)]
+        """This process's micro-batches of a whole batch, as slices of equal size."""
+        size = len(batch) // (self.processes * self.micro_batches)
+        first = self.process * self.micro_batches * size
+        return [batch[first + i * size : first + (i + 1) * size] for i in range(self.micro_batches)]
 
 
 class BatchLoader:
     """Shuffled, augmented batches of a dataset; the last incomplete batch of an epoch is dropped.
 
-    The order depends on (seed, epoch) and each sample's augmentation on (seed, epoch, index) only, so any
-    position can be resumed exactly, with any number of threads, and several processes together see what one
-    would. Threads suffice: cv2 releases the interpreter lock.
-    Raises ValueError if the indices do not fill one batch, or the batch does not divide into the shares.
+    The order depends only on (seed, epoch), and each sample's augmentation only on (seed, epoch, index). A
+    run can therefore resume exactly at any position, with any number of threads, and several processes
+    together load what one process would load. Threads suffice because cv2 releases the interpreter lock.
+    Raises ValueError if the indices do not fill one batch, or if the batch does not divide into the shards.
     """
 
     def __init__(
@@ -81,16 +81,16 @@ class BatchLoader:
         config: AugmentConfig,
         seed: int,
         workers: int = 1,
-        share: Shard = Shard(),
+        shard: Shard = Shard(),
     ):
         if len(indices) < batch_size:
             raise ValueError(
                 f"{len(indices)} samples do not fill one batch: lower batch_size ({batch_size})."
             )
-        if batch_size % (share.processes * share.parts):
+        if batch_size % (shard.processes * shard.micro_batches):
             raise ValueError(
-                f"batch_size {batch_size} does not divide into {share.processes} processes x {share.parts} "
-                f"accumulated parts: change batch_size or accumulate."
+                f"batch_size {batch_size} does not divide into {shard.processes} processes x "
+                f"{shard.micro_batches} micro-batches: change batch_size or accumulate."
             )
         self.dataset = dataset
         self.indices = np.asarray(indices)
@@ -98,13 +98,13 @@ class BatchLoader:
         self.config = config
         self.seed = seed
         self.workers = workers
-        self.share = share
+        self.shard = shard
 
     def __len__(self) -> int:
         return len(self.indices) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Batch]]:
-        """This process's parts of an epoch's batches from batch `start` on; threads prepare some ahead."""
+        """This process's micro-batches of each batch of an epoch, from batch `start` on; threads prefetch."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.indices)
         chunks = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(start, len(self))]
         if self.workers == 0:
@@ -125,7 +125,7 @@ class BatchLoader:
 
     def _load(self, chunk: np.ndarray, epoch: int) -> list[Batch]:
         batches = []
-        for part in self.share.of(chunk):
+        for part in self.shard.of(chunk):
             rngs = (np.random.default_rng([self.seed, epoch, index]) for index in part.tolist())
             batches.append(
                 collate(

@@ -1,4 +1,4 @@
-"""The data of a run: the splits to train and validate on, and the dataset to score a model on."""
+"""Open the data of a run: the splits for training and validation, and the dataset for an evaluation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 def open_data(
     recipe: Recipe, options: argparse.Namespace
 ) -> tuple[PairDataset, Sequence[int], Validation | None]:
-    """The training split, the indices of it to train on, and what validates (None: nothing does).
+    """The training split, its indices to train on, and the validation (None without one).
 
-    Validation frames are the dataset's split "val", else a fraction of train; "test" only if asked for.
+    Validation frames are the dataset's split "val", else a fraction of train, or "test" on request.
     """
     cache = not options.no_cache
 
@@ -31,14 +31,14 @@ def open_data(
     everything = range(len(dataset))
     if not recipe.eval_every:
         if options.select_on_test:
-            raise ValueError("--select-on-test needs --set eval_every=N, the epochs between two looks.")
+            raise ValueError("--select-on-test needs --set eval_every=N, the epochs between validations.")
         return dataset, everything, None
     if options.select_on_test:
         test = split("test")
         found = test, range(len(test)), f"the test split ({len(test)} frames)", True
     elif "val" in dataset.splits:
         val = split("val")
-        reported = dataset.name in REGISTRY  # DELIVER's published figures are on its val split
+        reported = dataset.name in REGISTRY  # DELIVER's published scores are on its val split
         found = val, range(len(val)), f"the split val ({len(val)} frames)", reported
     elif recipe.val_fraction:
         everything, held = hold_out(len(dataset), recipe.val_fraction, recipe.seed)
@@ -46,7 +46,7 @@ def open_data(
     else:
         raise ValueError(
             f"{dataset.name} has no split 'val' and eval_every is {recipe.eval_every}: hold frames out with "
-            f"--set val_fraction=0.1. (--select-on-test chooses on the test split, and the card will say so.)"
+            f"--set val_fraction=0.1. (--select-on-test selects on the test split, and the card states it.)"
         )
     frames, indices, description, reported = found
     return dataset, everything, Validation(frames, list(indices), description, reported, options.out)
@@ -55,9 +55,9 @@ def open_data(
 def open_dataset(
     model: KTB, name: str, data: Path | None, split: str, modality: str | None = None
 ) -> PairDataset:
-    """The dataset with the X that the model was trained on, if it offers that, unless `modality` says which.
+    """Open a split with `modality` as X; by default with the X that the model was trained on, if available.
 
-    Raises ValueError as `build_dataset` does; logs a warning if the model was trained on another X.
+    Raises ValueError as `build_dataset` does. Logs a warning if the model was trained on another X.
     """
     trained = model.config.inputs.modality
     if modality is None and name in REGISTRY and trained in REGISTRY[name].modalities:

@@ -1,1 +1,1 @@
-"""The training loop: trainer, optimiser, state, validation, ranks."""
+"""The training loop: trainer, optimiser, state, validation, processes."""

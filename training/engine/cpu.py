@@ -1,4 +1,4 @@
-"""What makes training on a CPU faster; nothing here changes a result beyond rounding."""
+"""Faster training on a CPU; results change only by rounding."""
 
 import functools
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 def strided_depthwise_in_float32(model: nn.Module) -> None:
-    """Keep strided depthwise convolutions out of bf16 autocast on a CPU.
+    """Exclude strided depthwise convolutions from bf16 autocast on a CPU.
 
-    Their bf16 gradient has no fast kernel: 15 to 60 times the time of the float32 one. The modules stay, with
-    their parameters and names; their class becomes one that computes in float32.
+    Their bf16 gradient has no fast kernel and takes 15 to 60 times as long as in float32. The modules keep
+    their parameters and names; their class is replaced by one that computes in float32.
     """
     for module in model.modules():
         if (
@@ -23,7 +23,7 @@ def strided_depthwise_in_float32(model: nn.Module) -> None:
 
 
 class _InFloat32:
-    """Beside a class of convolutions: computes outside of autocast."""
+    """A mixin for a convolution class that computes outside autocast."""
 
     def forward(self, image: Tensor) -> Tensor:
         with torch.autocast(image.device.type, enabled=False):

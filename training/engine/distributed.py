@@ -1,4 +1,4 @@
-"""What several processes must agree on: batch-norm statistics, sums, and when to stop."""
+"""Communication between the processes of a run: batch-norm statistics, sums, gathered objects."""
 
 import torch
 import torch.distributed as dist
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch norm whose training statistics are those of the batches of all processes, on CPU and CUDA.
+    """Batch norm with training statistics over the batches of all processes, on CPU and CUDA.
 
-    torch's own runs on CUDA only and would drop the activation inside timm's norms. Shares the parameters
-    and statistics of `norm`, under the same names.
+    PyTorch's own supports only CUDA and would drop the activation inside timm's norms. The parameters and
+    statistics are those of `norm`, with the same names.
     """
 
     def __init__(self, norm: nn.BatchNorm2d):
@@ -42,7 +42,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
 
 class _Summed(torch.autograd.Function):
-    """The sum over all processes; the loss of each depends on it, so the gradients add up as well."""
+    """The sum over all processes. Every process's loss depends on it, so the gradients are summed, too."""
 
     @staticmethod
     def forward(ctx, values: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class _Summed(torch.autograd.Function):
 
 
 def synchronise_batch_norms(model: nn.Module) -> None:
-    """Replace the batch norms that train (in training mode after `model.train()`) by synchronised ones."""
+    """Replace trainable batch norms (in training mode after `model.train()`) by synchronised ones."""
     model.train()
     for parent in list(model.modules()):
         for name, child in parent.named_children():
@@ -63,12 +63,12 @@ def synchronise_batch_norms(model: nn.Module) -> None:
 
 
 def world() -> tuple[int, int]:
-    """(this process's number, how many there are); (0, 1) without a process group."""
+    """(rank of this process, number of processes); (0, 1) without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, without gradient; the tensor itself where there is one."""
+    """The sum of a tensor over all processes, without gradient; the tensor itself with one process."""
     if world()[1] == 1:
         return values
     total = values.detach().clone()
@@ -82,7 +82,7 @@ def shared_mean(values: Tensor) -> Tensor:
 
 
 def gathered(value: object) -> list:
-    """One picklable object of every process, in order, on all of them."""
+    """A picklable object of every process, as a list in the order of ranks, in every process."""
     size = world()[1]
     found: list = [value] * size
     if size > 1:

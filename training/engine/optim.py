@@ -1,4 +1,4 @@
-"""Parameter groups, the learning-rate schedule and the averaged weights."""
+"""Parameter groups, the learning-rate schedule, and the averaged weights."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 
 def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
-    """AdamW groups: no decay for vectors and scalars (norms, biases, gains) and for position-bias tables."""
+    """AdamW groups; vectors, scalars (norms, biases, gains) and position-bias tables have no weight decay."""
     decayed, plain = [], []
     for name, parameter in named:
         own_name = name.rsplit(".", 1)[-1]
@@ -19,7 +19,7 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: fl
 
 
 def rate_at(step: int, total: int, warmup: int, start: float, power: float) -> float:
-    """A step's rate as a part of the peak: linear from `start` over `warmup` steps, then poly to 0."""
+    """Learning rate as a fraction of its peak: linear from `start` over `warmup` steps, then poly to 0."""
     if step < warmup:
         return start + (1 - start) * step / warmup
     return max(0.0, 1 - (step - warmup) / max(1, total - warmup)) ** power
@@ -28,7 +28,7 @@ def rate_at(step: int, total: int, warmup: int, start: float, power: float) -> f
 class WeightAverage:
     """Exponential moving average of a model's trainable parameters (float32); buffers are not averaged.
 
-    The decay rises as (1 + n) / (10 + n) to its final value, so that early averages forget the start.
+    The decay rises as (1 + n) / (10 + n) to its final value, so that the initial weights soon lose influence.
     """
 
     def __init__(self, named: Iterable[tuple[str, nn.Parameter]], decay: float):
@@ -47,7 +47,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within the block the model has the averaged weights; afterwards its own, bit for bit."""
+        """Give the model the averaged weights inside the block, and restore its own weights bit for bit."""
         own = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._copy(self.values)
         try:
@@ -56,9 +56,11 @@ class WeightAverage:
             self._copy(own)
 
     def load(self, values: dict[str, torch.Tensor]) -> None:
-        """Take over saved averages; ValueError lists names that do not fit."""
+        """Load saved averages; ValueError lists unexpected and missing names."""
         if values.keys() != self.values.keys():
-            raise ValueError(f"Averaged weights do not fit: {sorted(values.keys() ^ self.values.keys())}.")
+            raise ValueError(
+                f"Names of averaged weights do not match: {sorted(values.keys() ^ self.values.keys())}."
+            )
         for name, value in values.items():
             self.values[name].copy_(value)
 

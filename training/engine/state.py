@@ -1,4 +1,4 @@
-"""The resumable state of a run: what it holds, and files of it that are whole, checked and never lost."""
+"""The resumable state of a run: its content, written atomically, with a checksum and a previous copy."""
 
 import csv
 import io
@@ -33,9 +33,9 @@ STATE_KEYS = (
 
 
 def write_state(out: Path, state: dict[str, Any]) -> None:
-    """Write STATE_FILE; the state that was there becomes PREVIOUS_FILE.
+    """Write STATE_FILE; the state before it becomes PREVIOUS_FILE.
 
-    The file is a zip archive, which carries a CRC-32 of each of its parts.
+    The file is a zip archive with a CRC-32 of each member.
     """
     path, previous = out / STATE_FILE, out / PREVIOUS_FILE
 
@@ -51,13 +51,13 @@ def read_state(out: Path) -> dict[str, Any]:
     """The state in STATE_FILE, or in PREVIOUS_FILE if a save was killed between the two.
 
     Raises:
-        ValueError: there is none, or it is damaged; says what to do.
+        ValueError: the file is missing or damaged; the message names the remedy.
     """
     path, previous = out / STATE_FILE, out / PREVIOUS_FILE
     if not path.is_file() and previous.is_file():
         path = previous
     if not path.is_file():
-        raise ValueError(f"{path} does not exist: there is nothing to resume, start without --resume.")
+        raise ValueError(f"{path} does not exist: there is nothing to resume. Start without --resume.")
     try:
         with zipfile.ZipFile(path) as archive:
             if part := archive.testzip():
@@ -66,26 +66,26 @@ def read_state(out: Path) -> dict[str, Any]:
         if missing := [key for key in STATE_KEYS if key not in state]:
             raise ValueError(f"it has no {', '.join(missing)}")
     except Exception as error:  # damaged archives and pickles raise many types
-        remedy = "Start anew in another folder; --init takes the weights of a model file of this one."
+        remedy = "Start again in another folder; --init takes the weights of a model file of this one."
         if path != previous and previous.is_file():
-            remedy = f"The state of the save before is {previous.name}: copy it to {path.name} and resume."
+            remedy = f"The previous state is {previous.name}: copy it to {path.name} and resume."
         raise ValueError(f"{path} is damaged or of another kind ({error}). {remedy}") from error
     return state
 
 
 def _keep(path: Path, previous: Path) -> None:
-    """Give a file a second name, `previous`, so that it outlives its replacement."""
+    """Give a file the second name `previous`, so that it survives its replacement."""
     link = previous.with_name(f".{previous.name}.tmp")
     link.unlink(missing_ok=True)
     with suppress(OSError):
         os.link(path, link)
         link.replace(previous)
         return
-    path.replace(previous)  # no hard links here: for a moment there is only `previous`
+    path.replace(previous)  # without hard links only `previous` exists for a moment
 
 
 def model_state(model: KTB) -> dict[str, torch.Tensor]:
-    """Trainable parameters and all buffers by name; the frozen weights come from the pretraining again."""
+    """Trainable parameters and all buffers by name; frozen weights are loaded from the pretraining again."""
     frozen = {name for name, _ in model.named_parameters()} - {
         name for name, _ in model.trainable_parameters()
     }
@@ -93,7 +93,7 @@ def model_state(model: KTB) -> dict[str, torch.Tensor]:
 
 
 def load_model_state(model: KTB, state: dict[str, torch.Tensor]) -> None:
-    """The inverse of `model_state`; ValueError names what does not fit."""
+    """The inverse of `model_state`; ValueError names missing and unexpected tensors."""
     own = model_state(model)
     require_matching(own, state, "the saved weights")
     with torch.no_grad():
@@ -102,7 +102,7 @@ def load_model_state(model: KTB, state: dict[str, torch.Tensor]) -> None:
 
 
 def random_state() -> dict[str, Any]:
-    """The state of Python's, numpy's and torch's global generators, as plain values and tensors."""
+    """The state of the global generators of Python, numpy and PyTorch, as plain values and tensors."""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002 (libraries may use it)
     state = {
         "python": random.getstate(),
@@ -127,8 +127,8 @@ def set_random_state(state: dict[str, Any]) -> None:
 class RunLog:
     """Rows appended to a CSV file and, as objects, to a JSON lines file beside it.
 
-    Rows after `step` are dropped when a run resumes from an earlier point. `listener` gets every row, too. A
-    log that is not `active` (that of a second process) writes nothing.
+    Rows after `step` are removed when a run resumes from an earlier point. `listener` receives every row. A
+    log with active=False, as in a second process, writes nothing.
     """
 
     def __init__(
@@ -147,7 +147,9 @@ class RunLog:
         rows = []
         if step and self._lines.exists():
             lines = self._lines.read_text(encoding="utf-8").splitlines(keepends=True)
-            rows = [json.loads(line) for line in lines if line.endswith("\n")]  # a kill may cut the last line
+            rows = [
+                json.loads(line) for line in lines if line.endswith("\n")
+            ]  # a killed process may have written half a line
         rows = [row for row in rows if row["step"] <= step]
         table = io.StringIO(newline="")
         writer = csv.DictWriter(table, columns, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""When a run saves and stops, and what it logs on the way."""
+"""Conditions for saving and stopping a run, and the values that it logs."""
 
 import signal
 import threading
@@ -17,25 +17,25 @@ LOG_COLUMNS = ("step", "epoch", "lr", "loss", "loss_fused", "loss_rgb", "loss_x"
 
 @dataclass
 class StopConditions:
-    """When a run saves and when it stops; times in seconds. `stop` may be set from a signal handler."""
+    """Conditions for saving and stopping; times in seconds. A signal handler may set `stop`."""
 
     save_every: float = 300.0
     wall: float | None = None
-    max_steps: int | None = None  # stop when the run's total step count reaches this
+    max_steps: int | None = None  # of the whole run, over all sessions
     log_every: int = 10
     stop: bool = False
 
     def check(self, step: int, seconds: float) -> None:
-        """Set `stop` if the run, at `step` and `seconds` old, has reached a limit."""
+        """Set `stop` if the run has reached a limit at `step` and after `seconds`."""
         self.stop |= self.wall is not None and seconds >= self.wall
         self.stop |= self.max_steps is not None and step >= self.max_steps
 
 
 @contextmanager
 def stopped_by_signals(limits: StopConditions) -> Iterator[None]:
-    """Let SIGTERM and SIGINT set `limits.stop`; afterwards they do what they did before.
+    """Let SIGTERM and SIGINT set `limits.stop`, and restore the previous handlers afterwards.
 
-    Only the main thread may say what signals do: in any other one they stay as they are.
+    Only the main thread can set signal handlers; in any other thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,11 +48,13 @@ def stopped_by_signals(limits: StopConditions) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
+            signal.signal(
+                number, signal.SIG_DFL if handler is None else handler
+            )  # None: it was not set by Python
 
 
 class Meter:
-    """Mean losses and speed since the last look."""
+    """Mean losses and speed since the last row of the log."""
 
     def __init__(self):
         self._losses: list[Tensor] = []
@@ -63,7 +65,7 @@ class Meter:
         self._images += images
 
     def take(self) -> dict[str, float]:
-        """The columns of the log, and start over."""
+        """The values of the log's columns; the meter then starts again."""
         losses = shared_mean(torch.stack(self._losses).mean(0)).tolist()
         row = {name: round(value, 5) for name, value in zip(LOG_COLUMNS[3:7], losses, strict=True)}
         row["images_per_s"] = round(self._images / max(time.monotonic() - self._since, 1e-9), 2)

@@ -1,4 +1,4 @@
-"""The training run: one step, one epoch, saving and resuming."""
+"""The trainer: steps, epochs, saving and resuming."""
 
 import logging
 import time
@@ -45,9 +45,10 @@ Export = Callable[[Path, KTB, dict], None]
 
 
 def batch_masks(recipe: Recipe, step: int) -> tuple[Tensor, Tensor] | None:
-    """Which samples of a step's whole batch lose their rgb, and which their x tokens; None: none does.
+    """Masks (B,) of a step's whole batch: samples without rgb tokens, samples without x tokens.
 
-    Seeded by the step: the same on any number of processes, whether or not the run was interrupted.
+    None without masking. The step is part of the seed, so the masks are the same with any number of processes
+    and after an interruption.
     """
     if not recipe.masking or (recipe.mask_rgb == 0 and recipe.mask_x == 0):
         return None
@@ -56,14 +57,14 @@ def batch_masks(recipe: Recipe, step: int) -> tuple[Tensor, Tensor] | None:
 
 
 class Trainer:
-    """Trains one model by one recipe; `train` can stop at any step and a later run continue it exactly.
+    """Train one model with one recipe. `train` can stop at any step; a later run continues exactly there.
 
     Every process of a distributed run has its own Trainer and calls the same methods.
 
     Args:
-        loader: with this process's share of every batch.
-        export: writes a deployable model file from (path, model, card), given the averaged weights.
-        pixel_loss: the loss of a branch; its means are shared over the processes here.
+        loader: loads this process's shard of every batch.
+        export: writes a deployable model file from (path, model, card); the model has the averaged weights.
+        class_weights: (K,) float32 weights of the loss, or None for equal weights.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.named, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.999), fused=True
         )
-        self.network = accelerator.prepare_model(self.model)  # the model, or DDP around it
+        self.network = accelerator.prepare_model(
+            self.model
+        )  # the model, or DistributedDataParallel around it
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
         self.average = WeightAverage(self.named, recipe.ema) if recipe.ema is not None else None
         self.pixel_loss = PixelLoss(
@@ -105,9 +108,9 @@ class Trainer:
         self.step = 0
         self.total_steps = recipe.epochs * len(loader)
         self.warmup_steps = round(recipe.warmup_epochs * len(loader))
-        self.seconds = 0.0  # spent in training over all sittings
-        self.best: dict = {}  # the row of the best validation so far
-        self.log_listener: Callable[[dict], None] | None = None  # gets every row of the log
+        self.seconds = 0.0  # of training, over all sessions
+        self.best: dict = {}  # the row of the best validation
+        self.log_listener: Callable[[dict], None] | None = None  # receives every row of the log
 
     @property
     def epoch(self) -> int:
@@ -116,13 +119,13 @@ class Trainer:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files."""
+        """Whether this process is the one that writes files."""
         return self.process == 0
 
     def train(self, limits: StopConditions, after_epoch: Callable[["Trainer"], None] | None = None) -> bool:
-        """Train to the end or to a limit, saving on the way and at the end; True if the schedule is finished.
+        """Train to the end or to a limit, saving regularly and at the end; True if the schedule is finished.
 
-        Raises ValueError naming the files of the batch whose loss is not finite; nothing is saved then.
+        Raises ValueError with the sample names of a batch whose loss is not finite; nothing is saved then.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         if self.is_main:
@@ -132,7 +135,7 @@ class Trainer:
         )
         started = saved = time.monotonic()
         before = self.seconds
-        limits.check(self.step, 0.0)  # a run that resumes may be there already
+        limits.check(self.step, 0.0)  # a resumed run may have reached it already
         with tqdm(
             total=self.total_steps, initial=self.step, unit="step", smoothing=0.05, disable=not self.is_main
         ) as bar:
@@ -148,20 +151,20 @@ class Trainer:
                     if due and not (is_epochs_end and after_epoch is not None):
                         self.save()
                         saved = time.monotonic()
-                # No state of this step comes before this is done: a run that resumes there would skip it.
+                # No state of this step may be saved earlier: a run that resumes there would skip this call.
                 if after_epoch is not None and self.step % len(self.loader) == 0:
                     after_epoch(self)
         self.save()
         return self.step >= self.total_steps
 
     def _agree(self, *flags: bool) -> list[bool]:
-        """Flags that any process has set, the same on all of them."""
+        """Each flag is true in every process if any process has set it."""
         if self.processes == 1:
             return list(flags)
         return (summed(torch.tensor(flags, dtype=torch.float32, device=self.device)) > 0).tolist()
 
     def _epoch(self, log: RunLog, bar: tqdm, log_every: int) -> Iterator[int]:
-        """Train from the current position to the end of the epoch, yielding after each step."""
+        """Train from the current position to the end of the epoch; yield after each step."""
         self.network.train()
         meter = Meter()
         for batches in self.loader.epoch(self.epoch, self.step % len(self.loader)):
@@ -175,7 +178,7 @@ class Trainer:
             yield self.step
 
     def _step(self, batches: list[Batch]) -> Tensor:
-        """One update of the weights from this process's parts of a batch; the four losses, (4,)."""
+        """One update of the weights from this process's micro-batches; returns the four losses, (4,)."""
         recipe = self.recipe
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate(self.step)
@@ -201,7 +204,9 @@ class Trainer:
     def _losses(self, batch: Batch, masks: tuple[Tensor | None, Tensor | None]) -> LossParts:
         recipe = self.recipe
         rgb, modal_x = network_input(self.model, batch, self.device, self.memory_format)
-        pick = slice((recipe.loss_stride - 1) // 2, None, recipe.loss_stride)  # nearest the cells' centres
+        pick = slice(
+            (recipe.loss_stride - 1) // 2, None, recipe.loss_stride
+        )  # nearest to the centre of each cell
         label = batch.label[:, pick, pick].to(self.device, non_blocking=True)
         kind = AUTOCAST_TYPES[recipe.precision]
         with torch.autocast(self.device.type, kind, enabled=recipe.precision != "fp32"):
@@ -214,11 +219,13 @@ class Trainer:
         if not self._agree(bad)[0]:
             return
         whose = (
-            f"for the files {', '.join(batch.names)}" if bad else "in another process, which names the files"
+            f"for the samples {', '.join(batch.names)}"
+            if bad
+            else "in another process, which names the samples"
         )
         raise ValueError(
-            f"The loss is not finite ({loss.item()}) at step {self.step} {whose}. Look at these, lower "
-            f"the rate (--set lr=...) or set grad_clip; {STATE_FILE} still holds the last saved state."
+            f"The loss is not finite ({loss.item()}) at step {self.step} {whose}. Check them, lower "
+            f"the rate (--set lr=...) or set grad_clip; {STATE_FILE} still contains the last saved state."
         )
 
     def _rate(self, step: int) -> float:
@@ -227,16 +234,16 @@ class Trainer:
         return recipe.lr * part
 
     def _masks(self) -> list[tuple[Tensor | None, Tensor | None]]:
-        """For each part of this process's share of the batch: which samples lose rgb, which lose X."""
-        share = self.loader.share
+        """For each micro-batch of this process: the masks of rgb and of X."""
+        shard = self.loader.shard
         masks = batch_masks(self.recipe, self.step)
         if masks is None:
-            return [(None, None)] * share.parts
-        return list(zip(*(share.of(mask.to(self.device)) for mask in masks), strict=True))
+            return [(None, None)] * shard.micro_batches
+        return list(zip(*(shard.of(mask.to(self.device)) for mask in masks), strict=True))
 
     @contextmanager
     def averaged(self) -> Iterator[KTB]:
-        """The model in eval mode with the averaged weights, put back afterwards."""
+        """The model in eval mode with the averaged weights; both are restored afterwards."""
         training = self.model.training
         self.model.eval()
         with self.average.applied() if self.average is not None else nullcontext():
@@ -244,7 +251,7 @@ class Trainer:
         self.model.train(training)
 
     def card(self) -> dict:
-        """What a model file says about how it came about."""
+        """The card of a model file: recipe, step, epoch, weights."""
         return {
             "recipe": self.recipe.as_dict(),
             "step": self.step,
@@ -254,7 +261,7 @@ class Trainer:
         }
 
     def save(self) -> None:
-        """Write the resumable state and the model file; every process calls it, the first one writes."""
+        """Write the resumable state and the model file; every process calls this, the first one writes."""
         random = gathered(random_state())
         if not self.is_main:
             return
@@ -279,19 +286,19 @@ class Trainer:
         """Continue from the saved state in `out`.
 
         Raises:
-            ValueError: there is none, it is damaged, or it is of another recipe.
+            ValueError: the state is missing, damaged, or of another recipe.
         """
         path, state = self.out / STATE_FILE, read_state(self.out)
         now, defaults = self.recipe.as_dict(), Recipe(self.recipe.name, self.recipe.dataset).as_dict()
-        then = defaults | state["recipe"]  # settings that are newer than the file had their default
+        then = defaults | state["recipe"]  # settings newer than the file had their defaults
         if now != then or state["steps_per_epoch"] != len(self.loader):
             changed = {
                 k: (then.get(k), now.get(k)) for k in now.keys() | then.keys() if then.get(k) != now.get(k)
             }
             raise ValueError(
-                f"{path} belongs to another recipe or data set (saved, now): {changed}, steps per epoch "
+                f"{path} belongs to another recipe or dataset (saved, now): {changed}, steps per epoch "
                 f"({state['steps_per_epoch']}, {len(self.loader)}). Resume with the same settings, or start "
-                f"anew with --init {MODEL_FILE}."
+                f"again with --init {MODEL_FILE}."
             )
         load_model_state(self.model, state["model"])
         if self.average is not None:
@@ -301,6 +308,10 @@ class Trainer:
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
         if len(state["random"]) == self.processes:
             set_random_state(state["random"][self.process])
-        else:  # dropout will differ from the uninterrupted run's, nothing else
-            logger.warning("Saved by %d processes, resumed by %d.", len(state["random"]), self.processes)
+        else:  # only dropout differs from an uninterrupted run
+            logger.warning(
+                "The state was saved by %d processes and is resumed by %d.",
+                len(state["random"]),
+                self.processes,
+            )
         logger.info("Resumed at step %d of %d", self.step, self.total_steps)

@@ -1,4 +1,4 @@
-"""Scores on validation frames during training, and the choice of the best weights by them."""
+"""Validation during training, and the selection of the best weights by its scores."""
 
 import logging
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ EVAL_COLUMNS = ("step", "epoch", *METRICS, "images")
 
 @dataclass
 class Validation:
-    """Scores the averaged weights every `recipe.eval_every` epochs and keeps the best model file.
+    """Score the averaged weights every `recipe.eval_every` epochs and save the best model file.
 
     Attributes:
-        description: which frames these are, for the card.
-        seen_in_reports: whether figures are usually reported on these very frames.
+        description: the validation frames in words, for the card.
+        seen_in_reports: whether scores are usually reported on these same frames.
     """
 
     dataset: PairDataset
@@ -63,22 +63,22 @@ class Validation:
             row[recipe.select],
             trainer.best[recipe.select],
         )
-        if trainer.step < trainer.total_steps:  # at the end the trainer saves anyway
-            trainer.save()  # the best row belongs to the state
+        if trainer.step < trainer.total_steps:  # at the end the trainer saves
+            trainer.save()  # the state contains the best row
 
     def selection(self, trainer: Trainer) -> str:
-        """How the weights were chosen, for the card."""
+        """The selection of the weights in words, for the card."""
         recipe, best = trainer.recipe, trainer.best
         text = (
-            f"best {recipe.select} ({best[recipe.select]:.2f}, epoch {best['epoch']}) of one look every "
-            f"{recipe.eval_every} epochs at {self.description}"
+            f"best {recipe.select} ({best[recipe.select]:.2f}, epoch {best['epoch']}) of a validation every "
+            f"{recipe.eval_every} epochs on {self.description}"
         )
         if self.seen_in_reports:
-            text += "; CHOSEN ON THE FRAMES THAT FIGURES ARE REPORTED ON: such figures are too good"
+            text += "; SELECTED ON THE FRAMES ON WHICH SCORES ARE REPORTED: such scores are too high"
         return text
 
 
 def require_metric(recipe: Recipe) -> None:
-    """ValueError if the recipe selects by a metric that validation does not give."""
+    """Raise ValueError if the recipe selects by a metric that validation does not compute."""
     if recipe.select not in METRICS:
         raise ValueError(f"select is '{recipe.select}'; choose one of {', '.join(METRICS)}.")

@@ -1,15 +1,15 @@
-"""Boundary F1: how well the outlines of the classes are met.
+"""Boundary F1: the accuracy of the classes' boundaries.
 
 After Csurka, Larlus and Perronnin, "What is a good evaluation measure for semantic segmentation?", BMVC 2013:
-for one class, precision is the share of its predicted boundary pixels that lie within a tolerance of its true
-boundary, recall the share of its true boundary pixels within the tolerance of its predicted boundary, and the
-score is their harmonic mean; the tolerance is 0.75 % of the image diagonal. Here the pixels of all images are
-counted together before the score is taken (the paper averages the scores of the images), as for the IoU.
+for one class, precision is the fraction of its predicted boundary pixels within a tolerance of its true
+boundary. Recall is the fraction of its true boundary pixels within the tolerance of its predicted boundary.
+The score is their harmonic mean; the tolerance is 0.75 % of the image diagonal. Here the pixels of all
+images are counted together before the score is computed, as for the IoU; the paper averages over images.
 
 A boundary pixel of a class is one with a 4-neighbour of another class; the image's border is no boundary.
-Ignored labels are often thin seams between objects, where the boundary is: ignored pixels within the
-tolerance of a labelled one take the nearest label. What then remains ignored is unknown, and within twice the
-tolerance of it no boundary pixel is scored, neither of the truth nor of the prediction.
+Ignored labels are often thin lines between objects, on the boundary: an ignored pixel within the tolerance of
+a labelled one takes the nearest label. The pixels that are still ignored are unknown. Within twice the
+tolerance of them, boundary pixels of neither the truth nor the prediction are scored.
 """
 
 import cv2
@@ -24,7 +24,7 @@ TOLERANCE = 0.0075  # of the image diagonal
 class BoundaryCounts:
     """Boundary pixels per class over all images seen, as int64 (K, 4).
 
-    Columns of `counts`: true, true and met by the prediction, predicted, predicted and met by the truth.
+    Columns of `counts`: true; true and matched by the prediction; predicted; predicted and matched by truth.
     tolerance: Euclidean distance in pixels; None: 0.75 % of each image's diagonal. Raises ValueError if it is
     negative or not finite.
     """
@@ -64,22 +64,22 @@ class BoundaryCounts:
         self.counts += torch.from_numpy(rows)
 
     def f1(self, *, absent_as_zero: bool = False) -> tuple[float, ...]:
-        """The score of each class in percent; NaN (`absent_as_zero`: 0) where neither side has a boundary."""
+        """The score of each class in percent; NaN (absent_as_zero=True: 0) if neither side has a boundary."""
         true, true_met, guessed, guessed_met = self.counts.double().unbind(1)
         recall, precision = true_met / true, guessed_met / guessed
-        # a side without boundary makes one of the two 0 / 0: the other side's pixels are then all missed
+        # without a boundary on one side one of the two is 0 / 0, and no pixel of the other side is matched
         recall, precision = recall.nan_to_num(0.0), precision.nan_to_num(0.0)
         score = 2 * precision * recall / (precision + recall).clamp(min=torch.finfo(torch.float64).tiny)
         score = score.masked_fill((true == 0) & (guessed == 0), 0.0 if absent_as_zero else float("nan"))
         return tuple((100 * score).tolist())
 
     def mean_f1(self, *, absent_as_zero: bool = False) -> float:
-        """The mean over classes, absent ones left out (or counted as 0)."""
+        """The mean over classes without absent ones (absent_as_zero=True: they count as 0)."""
         return torch.tensor(self.f1(absent_as_zero=absent_as_zero), dtype=torch.float64).nanmean().item()
 
 
 def _close_gaps(label: np.ndarray, known: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, unknown pixels filled from the nearest one within the tolerance; and what is known then."""
+    """Fill unknown pixels from the nearest label within the tolerance; (labels, mask of known pixels)."""
     if known.all() or not known.any():
         return label, known
     _, nearest = cv2.distanceTransformWithLabels(
@@ -108,8 +108,8 @@ def _edges(classes: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def _near(points: np.ndarray, tolerance: float) -> np.ndarray:
-    """(H, W) bool: pixels at most `tolerance` from a point, by their centres."""
-    if not points.any():  # cv2's distance to nothing is a number, not infinity
+    """(H, W) bool: pixels at most `tolerance` from a point, between pixel centres."""
+    if not points.any():  # without a point cv2 returns a finite distance
         return np.zeros(points.shape, bool)
     distance = cv2.distanceTransform((~points).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return distance <= tolerance + 1e-3

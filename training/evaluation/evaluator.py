@@ -1,8 +1,8 @@
-"""The evaluation loop: every image through the network as `ktb.Predictor` sends it, counted, then scored.
+"""The evaluation loop: run the network on every image as `ktb.Predictor` does, count pixels, compute scores.
 
-Protocol: the images are resized so that their short side is `size`, both sides up to multiples of 32
-(bilinear); the logits are brought to the label's own resolution (bilinear) and scored there over the whole
-split at once.
+Protocol: each image is resized (bilinear) to the short side `size`, with both sides rounded up to multiples
+of 32. The logits are resized (bilinear) to the label's own resolution. The scores are computed there, over
+all pixels of the split together.
 """
 
 import math
@@ -52,38 +52,38 @@ def evaluate(
     reduce: Callable[[Tensor], Tensor] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Score all three branches of a model on a dataset (or on `indices` of it), in percent.
+    """Compute the scores of all three branches on a dataset, or on its `indices`, in percent.
 
     Args:
-        size: the short side in pixels that images are resized to (default: the model's, else their own).
-        scales, flip: average the softmax over these sizes and the mirrored image; with one scale and no flip
-            the plain logits decide.
+        size: the short side in pixels to which images are resized (default: the model's, else their own).
+        scales, flip: average the softmax over these scales and the mirrored image; with one scale and no flip
+            the logits are used directly.
         window, overlap: run the network on windows (height, width) of the resized image that overlap by at
-            least this share, and average their logits; a side shorter than the window is taken whole.
+            least this fraction, and average their logits; a side shorter than the window is not divided.
         bf16: run the network in bfloat16.
-        reference: the released scripts' protocol instead (labels resized with the images, absent classes
+        reference: use the protocol of the released scripts (labels resized with the images, absent classes
             count as 0).
-        attention: also the fusion's statistics per level.
-        boundary: also boundary F1; a number is the tolerance in pixels instead of 0.75 % of the diagonal.
-        confusion: also the confusion matrices.
-        corruption: changes each sample as stored, before resizing, with a generator seeded by (seed, index).
-        missing: the modality that is taken away, `missing_as` "tokens" (zeroed after patch embedding, as
-            MMST does) or "image" (a picture of zeros).
-        reduce: sums a tensor on the model's device over processes, of which each has its own `indices`
-            (int64 counts; also float64 with `attention`), and returns the sum:
-            `training.engine.distributed.summed`. Every process then returns the scores of all images.
+        attention: add the statistics of the fusion per level.
+        boundary: add boundary F1; a number is the tolerance in pixels instead of 0.75 % of the diagonal.
+        confusion: add the confusion matrices.
+        corruption: changes each stored sample before resizing, with a generator seeded by (seed, index).
+        missing: the modality to remove; `missing_as` "tokens" zeroes its tokens after patch embedding, as
+            MMST does, and "image" replaces it by an image of zeros.
+        reduce: sums a tensor on the model's device over processes with different `indices` (int64 counts;
+            also float64 with `attention`): `training.engine.distributed.summed`. Every process then returns
+            the scores of all images.
 
     Returns:
         {branch: {"miou", "pixel_accuracy", "class_accuracy", "f1", "iou", "accuracy_per_class",
         "f1_per_class"[, "boundary_f1", "boundary_f1_per_class"]} for "fused", "rgb", "x"; "images";
         "protocol"; [, "conditions": {condition: {branch: ..., "images"}}][, "attention"]
         [, "confusion": {branch: K lists of K counts, rows are the truth}]}. A class without a score is None,
-        a mean without any is NaN. Conditions of several parts ("night/motionblur") also appear by part.
-        The model is left in eval mode.
+        a mean without any is NaN. Conditions with several parts ("night/motionblur") also appear by part.
+        The model stays in eval mode.
 
     Raises:
-        ValueError: the model predicts other classes than the dataset's, a setting is out of range, or no
-            image is left to score.
+        ValueError: the model's classes differ from the dataset's, a setting is out of range, or no image is
+            left to score.
     """
     _check_classes(model, dataset)
     size = model.config.inputs.short_side if size is None else size
@@ -95,7 +95,7 @@ def evaluate(
     tolerance = None if isinstance(boundary, bool) else boundary
     conditions = sorted({dataset.condition(index) or "" for index in range(len(dataset))})
     if attention and model.config.fusion.kind == "mean":
-        raise ValueError(f"{model.config.name} fuses by a mean and has no attention: leave --attention away.")
+        raise ValueError(f"{model.config.name} fuses by a mean and has no attention: omit --attention.")
     tallies = {c: Tally(len(classes), boundary is not False, tolerance) for c in conditions}
     statistics = torch.zeros(LEVELS, 2, dtype=torch.float64)
     for index in tqdm(indices, unit="image", desc="evaluate", disable=not progress):
@@ -116,7 +116,7 @@ def evaluate(
         statistics = reduce(statistics.to(device)).cpu() if attention else statistics
     whole = _sum(list(tallies.values()))
     if whole.images == 0:
-        raise ValueError("no image is left to score; give at least one index, or leave `indices` away.")
+        raise ValueError("no image is left to score; give at least one index, or omit `indices`.")
     result: dict[str, Any] = whole.report(classes, reference)
     result["protocol"] = describe(
         size,
@@ -157,7 +157,7 @@ def describe(
     missing: Missing | None = None,
     missing_as: MissingAs = "tokens",
 ) -> str:
-    """The protocol in one sentence, to stand beside a figure."""
+    """The protocol in one sentence, for every report of a score."""
     one_view = len(scales) == 1 and not flip and scales[0] == 1
     views = "single scale" if one_view else f"scales {', '.join(map(str, scales))}"
     views += ", flip" if flip else ""
@@ -182,7 +182,7 @@ def describe(
 
 
 class Tally:
-    """What is counted for one group of images: per branch a confusion matrix and, if wanted, boundaries."""
+    """The counts of one group of images: per branch a confusion matrix and, optionally, boundary counts."""
 
     def __init__(self, num_classes: int, boundary: bool, tolerance: float | None):
         self.num_classes, self.boundary, self.tolerance = num_classes, boundary, tolerance
@@ -193,7 +193,7 @@ class Tally:
         }
 
     def counts(self) -> list[Tensor]:
-        """The int64 tensors that are all it knows: change them in place to change it."""
+        """The int64 tensors of all counts; changing them in place changes the tally."""
         parts = (*self.matrices.values(), *self.boundaries.values())
         return [self.images, *(part.counts for part in parts)]
 
@@ -207,7 +207,7 @@ class Tally:
                 self.boundaries[branch].update(pred.numpy(), label.numpy())
 
     def report(self, classes: Sequence[str], absent_as_zero: bool) -> dict[str, Any]:
-        """{branch: its scores, "images": count} in the form that `evaluate` documents."""
+        """{branch: scores, "images": count}, as `evaluate` documents."""
         result: dict[str, Any] = {}
         for branch, matrix in self.matrices.items():
             scores = matrix.scores(absent_as_zero=absent_as_zero)
@@ -233,15 +233,15 @@ def _check_classes(model: KTB, dataset: PairDataset) -> None:
     if config.num_classes != len(dataset.classes):
         raise ValueError(
             f"The model predicts {config.num_classes} classes ({config.dataset or 'unnamed'}), "
-            f"{dataset.name} has {len(dataset.classes)}: choose the data set that the model was trained for."
+            f"{dataset.name} has {len(dataset.classes)}: choose the dataset that the model was trained for."
         )
     if tuple(config.classes) in (tuple(dataset.classes), generic_labels(config.num_classes).classes):
         return
     pairs = enumerate(zip(config.classes, dataset.classes, strict=True))
     index, (own, other) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
     raise ValueError(
-        f"Class {index} of the model is '{own}', of {dataset.name} '{other}': choose the data set that the "
-        f"model was trained for, or name its classes as the model does."
+        f"Class {index} of the model is '{own}', of {dataset.name} '{other}': choose the dataset that the "
+        f"model was trained for, or give its classes the model's names."
     )
 
 
@@ -259,7 +259,7 @@ def _sum(tallies: Sequence[Tally]) -> Tally:
 
 
 def _reduce(tallies: Sequence[Tally], reduce: Callable[[Tensor], Tensor], device: torch.device) -> None:
-    """Replace all counts by their sums over the processes, with one call."""
+    """Replace all counts by their sums over the processes, with one call of `reduce`."""
     counts = [tensor for tally in tallies for tensor in tally.counts()]
     summed = reduce(torch.cat([tensor.flatten() for tensor in counts]).to(device)).cpu()
     assert summed.dtype == torch.int64
@@ -268,7 +268,7 @@ def _reduce(tallies: Sequence[Tally], reduce: Callable[[Tensor], Tensor], device
 
 
 def _with_parts(tallies: dict[str, Tally]) -> dict[str, Tally]:
-    """The conditions that occur, then those of their parts that are no condition by themselves."""
+    """The conditions that occur, and then their parts that are no condition themselves."""
     seen = {name: tally for name, tally in tallies.items() if name and tally.images > 0}
     parts: dict[str, list[Tally]] = {}
     for name, tally in seen.items():

@@ -1,4 +1,4 @@
-"""How one labelled pair goes through the network: sizes, mirror, windows, a missing modality."""
+"""Inference for an evaluation: sizes, scales, flip, sliding windows, a missing modality."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +27,9 @@ Window = tuple[int, int]
 
 @dataclass(frozen=True)
 class Views:
-    """Which views of an image are averaged; the arguments of `training.evaluation.evaluator.evaluate` by
-    the same names.
+    """The views of an image that are averaged; arguments as of `training.evaluation.evaluator.evaluate`.
 
-    size is None for the images' own size. Raises ValueError for a setting out of range.
+    size=None keeps the images' own size. Raises ValueError for a setting out of range.
     """
 
     size: int | None = None
@@ -62,7 +61,7 @@ class Views:
                 f"{SIZE_MULTIPLE}, such as {nearest}."
             )
         if not 0 <= self.overlap < 1:
-            raise ValueError(f"overlap is {self.overlap}; give a share of 0 to below 1, such as 0.5.")
+            raise ValueError(f"overlap is {self.overlap}; give a fraction from 0 to below 1, such as 0.5.")
         for name, value, allowed in (
             ("missing", self.missing, (None, "rgb", "x")),
             ("missing_as", self.missing_as, ("tokens", "image")),
@@ -72,16 +71,16 @@ class Views:
 
     @property
     def single(self) -> bool:
-        """Whether one view decides alone."""
+        """Whether there is only one view."""
         return len(self.scales) == 1 and not self.flip
 
     def network_size(self, shape: Sequence[int], scale: float = 1.0) -> tuple[int, int]:
-        """(height, width) of an image of `shape` in the network; ValueError if that takes too much memory."""
+        """(height, width) in the network of an image of `shape`; ValueError if this needs too much memory."""
         height, width = network_size(shape, (self.size or min(shape)) * scale)
         if height * width > MAX_NETWORK_PIXELS and self.window is None:
             raise ValueError(
                 f"an image of {shape[1]} x {shape[0]} pixels would be {width} x {height} in the network, "
-                f"which is too much; choose a smaller size or scale, or a window such as 1024 1024."
+                f"which is too large; choose a smaller size or scale, or a window such as 1024 1024."
             )
         return height, width
 
@@ -90,7 +89,7 @@ class Views:
     ) -> tuple[list[Tensor], Tensor | None]:
         """Predicted classes (H, W) int64 per branch at `shape`, in the order of BRANCHES.
 
-        With `attention` also the `attention_statistics` of the first view (mean over its windows), else None.
+        The second value is the `attention_statistics` of the first view (mean over its windows), or None.
         """
         statistics: list[Tensor] = []
         sums: list[Tensor] | None = None
@@ -117,7 +116,7 @@ class Views:
         return rgb, modal_x
 
     def _logits(self, model: KTB, rgb: Tensor, modal_x: Tensor, keep: list[Tensor] | None) -> list[Tensor]:
-        """Float32 logits (1, K, h, w) per branch at the inputs' size; statistics are added to `keep`."""
+        """Float32 logits (1, K, h, w) per branch at the inputs' size; statistics are appended to `keep`."""
         options = {"trace": True} if keep is not None else {}
         if self.missing and self.missing_as == "tokens":
             options[f"mask_{self.missing}"] = torch.ones(len(rgb), dtype=torch.bool, device=rgb.device)
@@ -134,7 +133,7 @@ class Views:
 
 
 def network_input(model: KTB, sample: Sample, size_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Both images as `ktb.Predictor` prepares them: (1, 3, h, w) float32, normalised, where the model is."""
+    """Both images as `ktb.Predictor` prepares them: (1, 3, h, w) float32 on the model's device."""
     device = next(model.parameters()).device
     rgb, modal_x = (
         to_network(image.astype(np.float32) / 255, size_hw, device) for image in (sample.rgb, sample.modal_x)
@@ -151,7 +150,7 @@ def average_windows(
 ) -> list[Tensor]:
     """Run on overlapping windows of (1, 3, H, W) images and average the logits: a list of (1, K, H, W).
 
-    A side shorter than the window's is taken whole; the last window of a row or column ends at the border.
+    A side shorter than the window is not divided. The last window of a row or column ends at the border.
     """
     height, width = rgb.shape[-2:]
     sums: list[Tensor] | None = None
@@ -169,7 +168,7 @@ def average_windows(
 
 
 def attention_statistics(trace: Sequence) -> Tensor:
-    """(levels, 2) float64: per fusion level mean normalised entropy, std of the balance map's pixels."""
+    """(levels, 2) float64: per level the mean normalised entropy and the balance map's standard deviation."""
     rows = [(level.entropy().double().mean(), level.balance().double().std()) for level in trace]
     assert len(rows) == LEVELS
     return torch.tensor([[value.item() for value in row] for row in rows], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Segmentation scores from one integer confusion matrix."""
+"""Segmentation scores from an integer confusion matrix."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from ktb.labels import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in percent; NaN where there is nothing to score.
+    """Scores in percent; NaN if nothing can be scored.
 
-    miou, class_accuracy, mean_f1: means over the classes below whose value is not NaN.
-    pixel_accuracy: share of the labelled pixels that are right.
-    iou: per class hits / (truth + prediction - hits), NaN where neither truth nor prediction has the class.
-    accuracy: per class hits / truth (recall), NaN where the truth lacks the class.
+    miou, class_accuracy, mean_f1: means over the classes whose value below is not NaN.
+    pixel_accuracy: fraction of the labelled pixels that are correct.
+    iou: per class hits / (truth + prediction - hits); NaN if neither truth nor prediction has the class.
+    accuracy: per class hits / truth (recall); NaN if the truth does not have the class.
     f1: per class 2 hits / (truth + prediction), NaN as for iou.
     """
 
@@ -32,7 +32,7 @@ class Scores:
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over all pixels seen, as int64 (K, K) on the CPU.
 
-    Pixels are counted on the tensors' own device, so that no label map leaves a GPU.
+    Pixels are counted on the tensors' own device, so no label map is copied from a GPU.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = IGNORE_INDEX):
@@ -61,7 +61,7 @@ class ConfusionMatrix:
         self.counts += pairs.view(self.num_classes, self.num_classes).cpu()
 
     def scores(self, *, absent_as_zero: bool = False) -> Scores:
-        """Score what was counted; means leave out absent classes (`absent_as_zero`: they count as 0)."""
+        """The scores of all counts; means exclude absent classes (absent_as_zero=True: they count as 0)."""
         counts = self.counts.numpy()
         iou, accuracy, f1 = class_iou(counts), class_accuracy(counts), class_f1(counts)
         if absent_as_zero:
@@ -78,5 +78,5 @@ class ConfusionMatrix:
 
 
 def _mean(values: np.ndarray) -> float:
-    """The mean of what is not NaN, summed in torch's order: recorded results depend on the last bit."""
+    """The mean without NaN, in PyTorch's order of summation: recorded results depend on it."""
     return torch.from_numpy(values).nanmean().item()

@@ -1,6 +1,6 @@
-"""What an evaluation leaves behind: JSON, Markdown tables, confusion matrices as CSV and as pictures.
+"""The files of an evaluation: JSON, Markdown tables, confusion matrices as CSV and as PNG.
 
-Figures in tables are rounded down, never up; the JSON file has them in full.
+Scores in tables are rounded down, never up; the JSON file has all digits.
 """
 
 import csv
@@ -28,15 +28,15 @@ SCORES = {
 PER_CLASS = {"iou": "IoU", "f1_per_class": "F1", "boundary_f1_per_class": "boundary F1"}
 NOT_SCORED = "not scored"
 CELL_INCHES = 0.27
-SMALLEST_CELL_TEXT = 0.01  # of a row; smaller shares stay blank
+SMALLEST_CELL_TEXT = 0.01  # of a row; cells of smaller fractions stay empty
 
 Table = tuple[Sequence[str], list[Sequence[str]]]
 
 
 def write_report(out: Path, result: Mapping[str, Any], title: str, command: str) -> list[Path]:
-    """Write `out` (JSON), the tables beside it (.md) and, if the result has them, the confusion matrices.
+    """Write `out` (JSON), the tables beside it (.md), and the confusion matrices of the result, if any.
 
-    Those go to NAME_confusion_BRANCH.csv and .png and not into the JSON file. Returns the files written.
+    The matrices are written to NAME_confusion_BRANCH.csv and .png, not to the JSON file. Returns all files.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     result = dict(result)
@@ -56,13 +56,13 @@ def write_report(out: Path, result: Mapping[str, Any], title: str, command: str)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write plain values as JSON; NaN and infinities, which JSON lacks, become null."""
+    """Write plain values as JSON; NaN and infinities become null, because JSON has neither."""
     text = json.dumps(_finite(values), indent=1, allow_nan=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def markdown(result: Mapping[str, Any], title: str, command: str) -> str:
-    """All tables of a result of `training.evaluation.evaluator.evaluate`, under its protocol and command."""
+    """All tables of a result of `training.evaluation.evaluator.evaluate`, below its protocol and command."""
     lines = [
         f"# {title}",
         "",
@@ -77,20 +77,20 @@ def markdown(result: Mapping[str, Any], title: str, command: str) -> str:
             (str(row["level"]), shown(row["entropy"], 3), shown(row["balance_std"], 3))
             for row in result["attention"]
         ]
-        header = ("level", "mean normalised attention entropy", "deviation of the balance map")
+        header = ("level", "mean normalised attention entropy", "standard deviation of the balance map")
         lines += ["", *_markdown_table((header, rows))]
     return "\n".join(lines) + "\n"
 
 
 def branch_table(result: Mapping[str, Any], decimals: int = 1) -> Table:
-    """A row per branch, a column per score."""
+    """One row per branch, one column per score."""
     keys = [key for key in SCORES if key in result[BRANCHES[0]]]
     rows = [(branch, *(shown(result[branch][key], decimals) for key in keys)) for branch in BRANCHES]
     return ("branch", *(SCORES[key] for key in keys)), rows
 
 
 def condition_table(conditions: Mapping[str, Mapping[str, Any]], decimals: int = 1) -> Table:
-    """A row per condition: images, mIoU of every branch, pixel accuracy of the fused one."""
+    """One row per condition: images, mIoU of every branch, pixel accuracy of the fused branch."""
     rows = [
         (
             name,
@@ -104,7 +104,7 @@ def condition_table(conditions: Mapping[str, Mapping[str, Any]], decimals: int =
 
 
 def class_table(result: Mapping[str, Any], decimals: int = 1) -> Table:
-    """A row per class, for each score a column per branch."""
+    """One row per class; for each score one column per branch."""
     keys = [key for key in PER_CLASS if key in result[BRANCHES[0]]]
     rows = [
         (name, *(shown(result[branch][key][name], decimals) for key in keys for branch in BRANCHES))
@@ -114,7 +114,7 @@ def class_table(result: Mapping[str, Any], decimals: int = 1) -> Table:
 
 
 def text_table(table: Table) -> str:
-    """Aligned columns for a terminal, names to the left and figures to the right."""
+    """Aligned columns for a terminal: names are left-aligned, numbers right-aligned."""
     lines = [table[0], *table[1]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table[0]))]
     return "\n".join(
@@ -127,7 +127,7 @@ def text_table(table: Table) -> str:
 
 
 def shown(value: float | None, decimals: int = 1) -> str:
-    """A figure for people, rounded down; "not scored" for None and NaN."""
+    """A score as text, rounded down; "not scored" for None and NaN."""
     return NOT_SCORED if value is None or math.isnan(value) else rounded_down(value, decimals)
 
 
@@ -147,9 +147,9 @@ def write_confusion_csv(path: Path, counts: Sequence[Sequence[int]], classes: Se
 def draw_confusion(
     path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str, protocol: str
 ) -> None:
-    """A PNG of the shares of each true class (row) that were predicted as each class (column).
+    """A PNG with the fraction of each true class (row) that was predicted as each class (column).
 
-    A class that the truth lacks has a grey row; numbers in cells are whole percent, rounded down.
+    A class absent from the truth has a grey row. Numbers in cells are whole percent, rounded down.
     """
     matrix = np.asarray(counts, np.float64)
     truth = matrix.sum(1, keepdims=True)
@@ -175,7 +175,7 @@ def draw_confusion(
         text = rounded_down(100 * share, 0)
         color = "white" if share > 0.55 else "black"
         cell = axes.text(column, row, text, ha="center", va="center", fontsize=5.5, color=color)
-        cell.set_in_layout(False)  # a thousand of them would slow the layout down
+        cell.set_in_layout(False)  # a thousand texts would slow down the layout
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
 
 

@@ -1,9 +1,9 @@
-"""Events that a camera shaken by a hand would see in one RGB image.
+"""Simulate the events of a hand-held camera from one RGB image.
 
-The RGB image is moved along a small smooth random path; each pixel remembers the log intensity of its last
-event and fires whenever that has changed by its contrast threshold, at the linearly interpolated time (the
-principle of ESIM, Rebecq et al. 2018, with rendering replaced by warping). The path ends at the identity:
-the end of the window is the moment of the RGB image, so the latest events lie on its edges.
+The RGB image is warped along a short, smooth, random path. Each pixel stores the log intensity of its last
+event and fires when the intensity has changed by its contrast threshold, at the linearly interpolated time.
+This is the principle of ESIM (Rebecq et al. 2018) with warping instead of rendering. The path ends at the
+identity: the window ends at the time of the RGB image, so the latest events lie on its edges.
 """
 
 from dataclasses import dataclass, fields
@@ -14,29 +14,34 @@ import numpy as np
 from ktb.inputs import EventStream, event_frame
 
 PATH_SAMPLES = 257
-"""Points at which the path is known exactly; rendered positions are interpolated between them."""
+"""Number of exact points of the path; rendered positions are interpolated between them."""
 
 
 @dataclass(frozen=True)
 class EventOptions:
-    """The camera, its motion and its noise. Ranges are (low, high) of a uniform draw per RGB image."""
+    """The camera, its motion and its noise. Ranges are (low, high); one uniform draw per RGB image."""
 
     duration_us: tuple[int, int] = (20_000, 50_000)
-    shift_px: tuple[float, float] = (3.0, 8.0)  # length of the path of the picture's centre
-    turn_degrees: tuple[float, float] = (60.0, 150.0)  # by which the path bends, so that no edge stays unseen
-    rotation_degrees: float = 0.3  # largest roll at the path's start, either sense
-    zoom: float = 0.005  # largest relative change of size at the path's start, either sense
+    shift_px: tuple[float, float] = (3.0, 8.0)  # length of the path of the image centre
+    turn_degrees: tuple[float, float] = (
+        60.0,
+        150.0,
+    )  # bend of the path, so that edges of every direction cause events
+    rotation_degrees: float = 0.3  # largest roll at the start of the path, in either direction
+    zoom: float = 0.005  # largest relative change of size at the start of the path
     step_px: float = 0.75  # largest motion of a corner between two rendered positions
-    blur_px: float = 0.7  # deviation of the optics' blur, which also hides compression noise
-    margin_px: int = 0  # blank border of the RGB image, replaced by reflection of what it surrounds
-    gamma: float = 2.2  # exponent that makes grey values linear in light
-    dark_level: float = 0.01  # light, of 1, added before the logarithm: dark areas have less contrast
-    threshold: float = 0.2  # change of log intensity that fires
-    threshold_spread: float = 0.03  # its deviation between pixels
-    refractory_us: float = 0.0  # a pixel is silent that long after an event
+    blur_px: float = 0.7  # standard deviation of the optical blur, which also removes compression noise
+    margin_px: int = 0  # blank border of the RGB image, replaced by a reflection of the interior
+    gamma: float = 2.2  # exponent that converts grey values to linear light
+    dark_level: float = (
+        0.01  # added to the light in [0, 1] before the logarithm: dark areas have less contrast
+    )
+    threshold: float = 0.2  # change of log intensity that causes an event
+    threshold_spread: float = 0.03  # its standard deviation between pixels
+    refractory_us: float = 0.0  # time without events of a pixel after one
     noise_hz: float = 0.5  # background events per pixel and second
-    hot_share: float = 5e-5  # pixels that fire on their own
-    hot_hz: float = 400.0  # at this rate
+    hot_share: float = 5e-5  # fraction of hot pixels, which fire without a cause
+    hot_hz: float = 400.0  # events per second of a hot pixel
 
     def __post_init__(self):
         for field in fields(self):
@@ -60,11 +65,11 @@ def simulate_events(
 
     Args:
         rgb: (H, W, 3) uint8.
-        rng: decides the motion, the thresholds and the noise; equal states give equal streams.
+        rng: draws the motion, the thresholds and the noise; equal states give equal streams.
         options: the camera, its motion and its noise.
 
     Returns:
-        Events of the RGB image's size, sorted by time; t is int64 from 0 to the drawn duration.
+        Events at the RGB image's size, sorted by time; t is int64 from 0 to the drawn duration.
 
     Raises:
         ValueError: an array of another shape or dtype.
@@ -91,7 +96,7 @@ def _simulate(rgb: np.ndarray, rng: np.random.Generator, options: EventOptions) 
     pixel, t, polarity = _fire(signal, times, motions, rng, options)
     noise = _noise(size_hw, duration, rng, options)
     pixel, t, polarity = (np.concatenate(parts) for parts in zip((pixel, t, polarity), noise, strict=True))
-    # times below 65,536 sort several times faster as 16-bit numbers
+    # 16-bit times sort several times faster
     t = np.clip(t, 0, duration).astype(np.min_scalar_type(duration))
     order = np.argsort(t, kind="stable")
     y, x = np.divmod(pixel[order].astype(np.int32), np.int32(size_hw[1]))
@@ -118,7 +123,7 @@ def log_intensity(rgb: np.ndarray, options: EventOptions = EventOptions()) -> np
 def camera_path(
     size_hw: tuple[int, int], duration_us: int, rng: np.random.Generator, options: EventOptions
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Times and affine maps of a smooth path such that no corner moves more than step_px between two.
+    """Times and affine maps of a smooth path; no corner moves more than step_px between two of them.
 
     Returns:
         (K,) float64 microseconds from 0 to duration_us, K ≥ 2, and (K, 2, 3) float64 maps from pixels of
@@ -147,7 +152,7 @@ def camera_path(
     moved = np.linalg.norm(np.diff(tracks, axis=0), axis=-1).max(axis=1)
     distance = np.concatenate([[0], np.cumsum(moved)])
     steps = max(1, int(np.ceil(distance[-1] / options.step_px)))
-    # a camera at rest has no distance to divide
+    # a camera at rest has no distance to divide by
     at = (
         np.interp(np.linspace(0, distance[-1], steps + 1), distance, progress)
         if moved.any()
@@ -160,7 +165,7 @@ def camera_path(
 
 
 def _back_from_end(velocity: np.ndarray, speed: np.ndarray) -> np.ndarray:
-    """Positions of a path of length 1 that ends at 0."""
+    """Positions along a path of length 1 that ends at 0."""
     middle = (velocity[1:] + velocity[:-1]) / 2
     position = np.concatenate([[0], np.cumsum(middle)]) / ((speed[1:] + speed[:-1]) / 2).sum()
     return position - position[-1]
@@ -181,7 +186,7 @@ def _fire(
     """Flat pixel, time and polarity of every threshold crossing while the camera moves along the path."""
     height, width = signal.shape
     spread = rng.standard_normal(signal.size, np.float32) * np.float32(options.threshold_spread)
-    # a pixel of nearly no threshold would fire without end
+    # a pixel with a threshold near 0 would fire without end
     threshold = np.maximum(np.float32(options.threshold) + spread, np.float32(options.threshold / 4))
     per_threshold = 1 / threshold
     silent_until = np.full(signal.size, -np.inf, np.float32) if options.refractory_us else None
@@ -204,7 +209,7 @@ def _fire(
         pixel = np.flatnonzero(np.abs(change) >= 1)
         crossings = np.trunc(change[pixel])
         sign = np.sign(crossings)
-        # time of the first crossing and time between two, both in shares of this step
+        # the first crossing and the distance of two crossings, as fractions of this step
         slope = now[pixel] - before[pixel]
         level, unit = memory[pixel] - before[pixel], sign * threshold[pixel]
         memory[pixel] += crossings * threshold[pixel]
@@ -230,7 +235,7 @@ def _fire(
 def _noise(
     size_hw: tuple[int, int], duration_us: int, rng: np.random.Generator, options: EventOptions
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Background events everywhere and those of a few hot pixels, as `_fire` gives them."""
+    """Background events of all pixels and events of a few hot pixels, in the form of `_fire`."""
     pixels, seconds = size_hw[0] * size_hw[1], duration_us / 1e6
     everywhere = rng.integers(pixels, size=rng.poisson(options.noise_hz * seconds * pixels))
     hot = rng.integers(pixels, size=rng.poisson(options.hot_share * pixels))

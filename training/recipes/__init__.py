@@ -3,7 +3,7 @@
 from ktb.utils.text import did_you_mean
 from training.recipes.ablations import ABLATIONS
 from training.recipes.base import Recipe
-from training.recipes.custom import OWN_LITE, OWN_SWIN_B, OWN_SWIN_L
+from training.recipes.custom import CUSTOM_LITE, CUSTOM_SWIN_B, CUSTOM_SWIN_L
 from training.recipes.deliver import DELIVER_LITE_EVENT, DELIVER_SWIN_B_EVENT
 from training.recipes.mcubes import MCUBES_LITE, MCUBES_SWIN_B
 from training.recipes.mfnet import MFNET_LITE, MFNET_SWIN_B, MFNET_SWIN_L
@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[Recipe, ...]] = {
         DELIVER_LITE_EVENT,
     ),
     "ablations": ABLATIONS,
-    "your custom dataset": (OWN_LITE, OWN_SWIN_B, OWN_SWIN_L),
+    "custom dataset": (CUSTOM_LITE, CUSTOM_SWIN_B, CUSTOM_SWIN_L),
 }
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for group in GROUPS.values() for recipe in group}
 
@@ -47,7 +47,7 @@ __all__ = ["GROUPS", "RECIPES", "Recipe", "changed_model", "get_recipe", "overri
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe called `name`; ValueError with the nearest name if there is none."""
+    """The recipe with this name; ValueError with the nearest name if there is none."""
     if name not in RECIPES:
         known = "; ".join(
             f"{title}: {', '.join(recipe.name for recipe in group)}" for title, group in GROUPS.items()

@@ -1,4 +1,4 @@
-"""What a training run is made of, as one frozen object."""
+"""The settings of a training run as one frozen object."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ def _no_sample_loses_both(fraction: float) -> float:
 
 def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= pair[0] <= pair[1]:
-        raise ValueError("it must have its two numbers in order, the lower one first, not negative")
+        raise ValueError("it must be two numbers of at least 0, the lower one first")
     return pair
 
 
 def _positive(pair: tuple[float, float]) -> tuple[float, float]:
     if not pair[0] > 0:
-        raise ValueError("it must have its two numbers above 0")
+        raise ValueError("it must be two numbers above 0")
     return pair
 
 
 def _large_enough(crop: tuple[int, int]) -> tuple[int, int]:
     if min(crop) < MIN_SIDE:
-        raise ValueError(f"it must have at least {MIN_SIDE} pixels a side")
+        raise ValueError(f"it must have at least {MIN_SIDE} pixels on each side")
     return crop
 
 
@@ -46,33 +46,33 @@ Count = Annotated[int, Field(gt=0)]
 CountFromZero = Annotated[int, Field(ge=0)]
 Range = Annotated[tuple[Number, Number], AfterValidator(_ascending)]
 Masked = Annotated[float, AfterValidator(_no_sample_loses_both)]
-NO_SETTINGS = ("parent", "published")  # fields that say something about a recipe
+NO_SETTINGS = ("parent", "published")  # fields with information about a recipe
 
 
 @checked
 class Recipe:
-    """Everything that decides a run's result besides the data; recipes derive from one another by `derive`.
+    """All settings that determine a run's result besides the data; recipes are derived by `derive`.
 
-    Rates are per step, the schedule is counted in epochs; `crop` is (height, width) in pixels. A step is one
-    update of the weights: `batch_size` pairs, over all processes and all parts of an accumulated gradient, so
-    that a recipe means the same on one machine and on many.
+    Learning rates are per step, the schedule is in epochs, and `crop` is (height, width) in pixels. A step is
+    one update of the weights from `batch_size` pairs, over all processes and micro-batches. A recipe
+    therefore has the same meaning on one machine and on several.
     """
 
     name: str
-    # one of training.data.datasets.REGISTRY, or the path of an own-data YAML; "" leaves it to --set
+    # a key of training.data.datasets.REGISTRY, or the YAML file of a custom dataset; "": --set must give it
     dataset: str
     modality: str | None = None  # None: the dataset's first
     backbone: Literal[tuple(VARIANTS)] = "lite"
-    model: Mapping[str, Any] = field(default_factory=dict)  # changed configuration, by path
-    pretrained: str | None = None  # file with the frozen backbone's weights; None takes the usual source
+    model: Mapping[str, Any] = field(default_factory=dict)  # changes of the model's configuration, by path
+    pretrained: str | None = None  # file with the frozen backbone's weights; None: the default source
 
     epochs: Count = 60
     batch_size: Count = 8
-    accumulate: Count = 1  # parts that a process's share of the batch is cut into, to save memory
+    accumulate: Count = 1  # micro-batches per process and step, to save memory
     lr: Positive = 1e-3
     weight_decay: NotNegative = 0.01
     warmup_epochs: NotNegative = 1.0
-    warmup_start: Fraction = 0.1  # the first step's rate as a part of lr
+    warmup_start: Fraction = 0.1  # the first step's learning rate as a fraction of lr
     poly_power: Positive = 0.9
     grad_clip: Positive | None = None  # largest gradient norm
     ema: Annotated[float, Field(gt=0, lt=1)] | None = (
@@ -80,20 +80,21 @@ class Recipe:
     )
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"  # fp16 needs CUDA
     channels_last: bool = False
-    gradient_checkpointing: bool = False  # blocks are computed again in the backward pass: less memory
+    gradient_checkpointing: bool = False  # recompute blocks in the backward pass, to save memory
     dropout: FractionBelowOne | None = None  # of adapters and heads; None: the network's own, 0.1
     seed: int = 3407
 
-    eval_every: CountFromZero = (
-        0  # epochs between scores on the validation frames; 0: never, the last weights count
-    )
+    eval_every: CountFromZero = 0  # epochs between validations; 0: no validation, the last weights are used
     val_fraction: FractionBelowOne = (
-        0.0  # part of the training split held out where the dataset has no split "val"
+        0.0  # fraction of the training split held out if the dataset has no split "val"
     )
-    select: str = "fused_miou"  # column of eval.csv whose highest value chooses best.safetensors
+    select: str = "fused_miou"  # column of eval.csv whose highest value selects best.safetensors
 
     crop: Annotated[tuple[int, int], AfterValidator(_large_enough)] = (240, 320)
-    scale: Annotated[Range, AfterValidator(_positive)] = (0.5, 2.0)  # 1: the image's short side is the crop's
+    scale: Annotated[Range, AfterValidator(_positive)] = (
+        0.5,
+        2.0,
+    )  # 1: the image's short side becomes the crop's
     flip: Fraction = 0.5
     jitter: Fraction = 0.2
     jitter_range: Range = (0.5, 1.5)
@@ -104,27 +105,29 @@ class Recipe:
     x_scale: Range = (1.0, 1.0)
     holes: CountFromZero = 0
 
-    masking: bool = True  # MMST: some samples of a batch lose their rgb tokens, others their x tokens
-    mask_rgb: Masked = 0.25  # part of each batch whose rgb tokens are zeroed
+    masking: bool = True  # MMST: zero the rgb tokens of some samples, the x tokens of others
+    mask_rgb: Masked = 0.25  # fraction of each batch whose rgb tokens are zeroed
     mask_x: Masked = 0.25
-    self_teaching: bool = True  # MMST: the branches learn as well
+    self_teaching: bool = True  # MMST: the branches are trained, too
     branch_weight: NotNegative = 0.01
-    mask_labels: bool = True  # MMST: the branches learn only where the fused prediction is right
+    mask_labels: bool = True  # MMST: train the branches only where the fused prediction is correct
 
     loss: Literal["ce", "ohem"] = "ce"
-    ohem_threshold: FractionBelowOne = 0.7  # pixels whose true class is less probable than this count as hard
-    ohem_min_kept: FractionBelowOne = 1 / 16  # at least this part of the valid pixels is kept
-    class_weight_power: NotNegative = 0.0  # a class weighs (its share of the labelled pixels) ** -power
-    loss_stride: Count = 1  # compare logits and labels at every n-th pixel: cheaper, at little loss of detail
+    ohem_threshold: FractionBelowOne = 0.7  # pixels whose true class has a lower probability are hard
+    ohem_min_kept: FractionBelowOne = 1 / 16  # at least this fraction of the valid pixels is used
+    class_weight_power: NotNegative = (
+        0.0  # weight of a class: (its fraction of the labelled pixels) ** -power
+    )
+    loss_stride: Count = 1  # compute the loss at every n-th pixel: faster, with little loss of detail
     label_smoothing: FractionBelowOne = 0.0
 
-    # How prompts and fusion start: see ktb.modeling.build.FusionStart, whose defaults these are.
+    # Initial values of prompts and fusion; the defaults of ktb.modeling.build.FusionStart.
     alpha: tuple[float, float, float, float] = (1e-3, 1e-3, 1e-3, 1.0)
     qk_gain: Number = 1.0
     bias_sigmas: tuple[float, ...] = ()
     prompt_zero: bool = False
 
-    # About the recipe: no settings, and not saved with a run.
+    # Information about the recipe; not a setting and not saved with a run.
     parent: "Recipe | None" = field(default=None, compare=False, repr=False)
     published: float | None = field(default=None, compare=False, repr=False)  # mIoU of the released model
 
@@ -133,18 +136,18 @@ class Recipe:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs}).")
 
     def derive(self, name: str, **changes: Any) -> "Recipe":
-        """A recipe called `name` that differs from this one in `changes`; what was published stays behind."""
+        """A recipe with this name and with `changes`; it does not inherit `published`."""
         return dataclasses.replace(self, **{"name": name, "parent": self, "published": None} | changes)
 
     @property
     def augmentation(self) -> AugmentConfig:
-        """The fields that concern augmentation."""
+        """The settings of the augmentation."""
         names = [f.name for f in dataclasses.fields(AugmentConfig)]
         return AugmentConfig(**{name: getattr(self, name) for name in names})
 
     @property
     def fusion_start(self) -> FusionStart:
-        """The fields that concern the start of prompts and fusion."""
+        """The initial values of prompts and fusion."""
         return FusionStart(self.alpha, self.qk_gain, self.bias_sigmas, self.prompt_zero)
 
     def as_dict(self) -> dict[str, Any]:

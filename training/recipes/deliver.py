@@ -1,13 +1,12 @@
-"""DELIVER's simulated streets, X are events: as published, and small.
+"""DELIVER, simulated streets with events as X: as published, and with lite.
 
     python -m training.train deliver-swin-b-event --data DATA/DELIVER --out runs/deliver-swin-b-event
     python -m training.train deliver-lite-event --data DATA/DELIVER --out runs/deliver-lite-event
 
-With `--set modality=depth` (or hha, lidar) either learns from another sensor.
-One GPU, estimated by the rule in training/cost.py, not measured: B 37 hours, small
-12 minutes.
-Published mIoU (25 classes, on the split val, probably several scales with flip): 58.4. The small one was
-never run.
+`--set modality=depth` (or hha, lidar) selects another sensor.
+Duration on one GPU, estimated by training/cost.py and not measured: Swin-B 37 hours, lite 12 minutes.
+Published mIoU (25 classes, split val, probably several scales with flip): Swin-B 58.4. lite: unknown, the
+recipe was never run.
 """
 
 from training.recipes.nyuv2 import NYUV2_SWIN_B
@@ -24,11 +23,11 @@ DELIVER_SWIN_B_EVENT = NYUV2_SWIN_B.derive(
     scale=(
         0.5 * 1042 / 768,
         2.0 * 1042 / 768,
-    ),  # 0.5 to 2 of the stored 1042 x 1042; 1 means the crop's 768 here
+    ),  # 0.5 to 2 times the stored 1042 x 1042; here 1 is the crop's 768
     published=58.4,
 )
 
-# Five times NYUv2's frames: fewer passes. 0 means no event, and stays 0.
+# Five times as many frames as NYUv2, hence fewer epochs. A value of 0 means no event and must stay 0.
 DELIVER_LITE_EVENT = NYUV2_LITE.derive(
     "deliver-lite-event",
     dataset="deliver",

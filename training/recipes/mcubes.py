@@ -1,4 +1,4 @@
-"""MCubeS's materials, X is near infrared, degree or angle of polarisation: as published, and small.
+"""MCubeS, materials with NIR, DoLP or AoLP as X: as published, and with lite.
 
     python -m training.train mcubes-swin-b-nir --data DATA/MCubeS --out runs/mcubes-swin-b-nir
     python -m training.train mcubes-swin-b-dolp --data DATA/MCubeS --out runs/mcubes-swin-b-dolp
@@ -7,16 +7,15 @@
     python -m training.train mcubes-lite-dolp --data DATA/MCubeS --out runs/mcubes-lite-dolp
     python -m training.train mcubes-lite-aolp --data DATA/MCubeS --out runs/mcubes-lite-aolp
 
-One GPU, estimated by the rule in training/cost.py, not measured: B 3 hours each, small
-5 minutes each.
-Published mIoU (20 materials, probably several scales with flip): NIR 53.8, DoLP 54.5, AoLP 53.7. The small
-ones were never run.
+Duration on one GPU, estimated by training/cost.py and not measured: Swin-B 3 hours each, lite 5 minutes each.
+Published mIoU of Swin-B (20 materials, probably several scales with flip): NIR 53.8, DoLP 54.5, AoLP 53.7.
+lite: unknown, the recipes were never run.
 """
 
 from training.recipes.nyuv2 import NYUV2_SWIN_B
 from training.recipes.nyuv2_lite import NYUV2_LITE
 
-# The released evaluation also cuts the middle 1024 x 1024 out of 1024 x 1032; here the images stay whole.
+# The released evaluation also crops the central 1024 x 1024 of 1024 x 1032; here the images are not cropped.
 MCUBES_SWIN_B_NIR = NYUV2_SWIN_B.derive(
     "mcubes-swin-b-nir",
     dataset="mcubes",

@@ -1,13 +1,13 @@
-"""MFNet's streets by day and night, X is thermal: as published, and small.
+"""MFNet, streets by day and night with thermal X: as published, and with lite.
 
     python -m training.train mfnet-swin-b --data DATA/MFNet --out runs/mfnet-swin-b
     python -m training.train mfnet-swin-l --data DATA/MFNet --out runs/mfnet-swin-l
     python -m training.train mfnet-lite --data DATA/MFNet --out runs/mfnet-lite
 
-One GPU, estimated by the rule in training/cost.py, not measured, with 784 training pairs:
-B 4 hours, L 9 hours, small 5 minutes.
-Published mIoU (9 classes with "unlabeled", probably several scales with flip): B 59.9, L 59.2. The small
-one was never run.
+Duration on one GPU with 784 training pairs, estimated by training/cost.py and not measured: Swin-B 4 hours,
+Swin-L 9 hours, lite 5 minutes.
+Published mIoU (9 classes with "unlabeled", probably several scales with flip): Swin-B 59.9, Swin-L 59.2.
+lite: unknown, the recipe was never run.
 """
 
 from training.recipes.nyuv2 import NYUV2_SWIN_B

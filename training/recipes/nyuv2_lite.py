@@ -1,4 +1,4 @@
-r"""The small model on NYUv2, from 8-bit depth, on a CPU; in three runs, as the embedded one was trained.
+r"""lite on NYUv2 with 8-bit depth, on a CPU; the three runs of the embedded model.
 
     python -m training.train nyuv2-lite --data DATA/NYUDepthv2 --out runs/a --steps 1204
     python -m training.train nyuv2-lite-fine --data DATA/NYUDepthv2 --out runs/b \
@@ -6,9 +6,9 @@ r"""The small model on NYUv2, from 8-bit depth, on a CPU; in three runs, as the 
     python -m training.train nyuv2-lite-long --data DATA/NYUDepthv2 --out runs/c \
         --init runs/b/model.safetensors
 
-Measured on 2 CPU cores that other work shared: 37 and 60 minutes, 2.5 hours with the third run. NYUv2, 39 of
-40 classes, 327 test frames, from 8-bit depth, short side 384, single scale, float32: after two runs 42.9 mIoU
-fused, 37.1 rgb, 30.2 x; after three 43.9, 39.5, 33.9.
+Measured on 2 CPU cores under other load: 37 and 60 minutes, 2.5 hours with the third run. Measured mIoU (39
+of 40 classes, 327 test frames, short side 384, single scale, float32): fused 42.9, rgb 37.1, x 30.2 after two
+runs; 43.9, 39.5 and 33.9 after three.
 """
 
 from training.recipes.base import Recipe
@@ -36,7 +36,7 @@ NYUV2_LITE = Recipe(
     prompt_zero=True,
 )
 
-# Larger crops, a fresh schedule and more weight on the branches; to be started with --init.
+# Larger crops, a new schedule and a higher weight of the branches; start it with --init.
 NYUV2_LITE_FINE = NYUV2_LITE.derive(
     "nyuv2-lite-fine",
     epochs=17,
@@ -48,7 +48,7 @@ NYUV2_LITE_FINE = NYUV2_LITE.derive(
     model={"inputs.short_side": 384},
 )
 
-# A third run with mild class weights: rare classes count more.
+# A third run with moderate class weights for rare classes.
 NYUV2_LITE_LONG = NYUV2_LITE_FINE.derive(
     "nyuv2-lite-long", epochs=14, lr=7e-4, warmup_epochs=0.2, class_weight_power=0.25
 )

@@ -1,4 +1,4 @@
-"""Changing a recipe from the command line: `--set key=value` and `--set model.PATH=VALUE`."""
+"""Change a recipe from the command line: `--set key=value` and `--set model.PATH=VALUE`."""
 
 import dataclasses
 import typing
@@ -12,7 +12,7 @@ from ktb.utils.validation import from_text, literal
 from training.recipes.base import NO_SETTINGS, Recipe
 
 MODEL = "model."
-# Parts of a model's configuration that follow from something else, and what that is.
+# Fields of a model's configuration that follow from something else, and their source.
 GIVEN = {
     "name": "the recipe and the dataset",
     "dataset": "the dataset (--set dataset=...)",
@@ -26,11 +26,11 @@ GIVEN = {
 
 
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """Replace fields by `key=value` texts; `model.PATH=VALUE` changes the model's configuration.
+    """Apply `key=value` assignments; `model.PATH=VALUE` changes the model's configuration.
 
-    Values are read by the field's type: numbers, true/false, `none` where allowed, lists as `0.8,2.0`.
-    Raises ValueError for an unknown key or path (with the nearest one), a value of the wrong type, settings
-    that do not go together, and a recipe for a custom dataset that still has no dataset.
+    Values are parsed by the field's type: numbers, true/false, `none` where allowed, lists as `0.8,2.0`.
+    Raises ValueError for an unknown key or path (with the nearest one), a value of the wrong type,
+    inconsistent settings, and a recipe for a custom dataset without a dataset.
     """
     hints = {
         k: v
@@ -64,21 +64,21 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     if not changed.dataset:
         raise ValueError(
             f"Recipe '{recipe.name}' is for a custom dataset: add --set dataset=FILE.yaml "
-            f"(ktb/datasets/custom.py says what is in it), or the name of a benchmark."
+            f"(training/README.md section 4 describes it), or the name of a benchmark."
         )
     return changed
 
 
 def template(recipe: Recipe) -> ModelConfig:
-    """A recipe's network before its changes, with classes that stand for any dataset's."""
+    """A recipe's network before `recipe.model`, with the classes of NYUv2 as a placeholder."""
     return VARIANTS[recipe.backbone].make("nyuv2")
 
 
 def changed_model(config: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
     """A model's configuration with values replaced by path, such as {"inputs.short_side": 480}.
 
-    Raises ValueError for a path that the configuration does not have (with the nearest one and what is
-    allowed there), for a value of the wrong type, and for values that do not go together.
+    Raises ValueError for an unknown path (with the nearest one and the allowed ones), for a value of the
+    wrong type, and for inconsistent values.
     """
     values = config.to_dict()
     allowed = _settable(values)
@@ -107,7 +107,7 @@ def changed_model(config: ModelConfig, changes: Mapping[str, Any]) -> ModelConfi
 
 
 def _settable(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The paths of a configuration's values that may be changed."""
+    """The paths of all values of a configuration that may be changed."""
     paths = []
     for key, value in values.items():
         path = prefix + key

@@ -1,13 +1,13 @@
-"""PST900's tunnels, X is thermal: as published, and small.
+"""PST900, tunnels with thermal X: as published, and with lite.
 
     python -m training.train pst900-swin-b --data DATA/PST900 --out runs/pst900-swin-b
     python -m training.train pst900-swin-l --data DATA/PST900 --out runs/pst900-swin-l
     python -m training.train pst900-lite --data DATA/PST900 --out runs/pst900-lite
 
-One GPU, estimated by the rule in training/cost.py, not measured: B 3 hours, L 7 hours,
-small 4 minutes.
-Published mIoU (5 classes with "background", probably several scales with flip): B 87.6, L 88.7. The small
-one was never run.
+Duration on one GPU, estimated by training/cost.py and not measured: Swin-B 3 hours, Swin-L 7 hours, lite
+4 minutes.
+Published mIoU (5 classes with "background", probably several scales with flip): Swin-B 87.6, Swin-L 88.7.
+lite: unknown, the recipe was never run.
 """
 
 from training.recipes.nyuv2 import NYUV2_SWIN_B
@@ -23,7 +23,7 @@ PST900_SWIN_B = NYUV2_SWIN_B.derive(
     scale=(
         0.5 * 720 / 480,
         2.0 * 720 / 480,
-    ),  # 0.5 to 2 of the stored 720 x 1280; 1 means the crop's 480 here
+    ),  # 0.5 to 2 times the stored 720 x 1280; here 1 is the crop's 480
     published=87.6,
 )
 PST900_SWIN_L = PST900_SWIN_B.derive("pst900-swin-l", backbone="swin-l", published=88.7)

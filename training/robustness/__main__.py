@@ -1,11 +1,11 @@
-"""Score a model when a modality is missing, damaged, misaligned or badly lit.
+"""Evaluate a model with a missing, corrupted, misaligned or badly lit modality.
 
     python -m training.robustness --model FILE --dataset nyuv2 --data DIR --out DIR
     python -m training.robustness … --families missing x-shift --limit 50
     python -m training.robustness --show --dataset nyuv2 --data DIR --out DIR
 
-Written: robustness.json, robustness.csv, robustness.md (tables), and a picture for each family. The protocol:
-`training.robustness.suite`.
+Outputs: robustness.json, robustness.csv, robustness.md (tables), and one plot per family.
+`training.robustness.suite` describes the protocol.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from training.robustness.suite import run, shown_score
 
 logger = logging.getLogger(__name__)
 
-CACHE_BYTES = 4 * 2**30  # of decoded frames that the command keeps in memory
+CACHE_BYTES = 4 * 2**30  # of decoded frames in memory
 
 
 def _cached(dataset: PairDataset, frames: int, name: str, data: Path | None) -> PairDataset:
-    """The same dataset keeping its decoded frames in memory, if so many of them fit."""
+    """The same dataset with a cache of decoded frames, if all of them fit into CACHE_BYTES."""
     if frames * sum(array.nbytes for array in dataset[0][1:]) > CACHE_BYTES:
         return dataset
     return build_dataset(name, data, dataset.split, modality=dataset.modality, cache=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and run the suite, or draw what its corruptions look like."""
+    """Read the command line; run the suite, or draw its corruptions."""
     parser = argparse.ArgumentParser(
         prog="python -m training.robustness", description=__doc__.splitlines()[0]
     )
@@ -50,8 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, help="the dataset's folder")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--modality", help="what X is (default: what the model was trained on)")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write into, and to go on in")
+    parser.add_argument("--modality", help="the modality of X (default: that of the model's training)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the output folder; an interrupted run resumes in it"
+    )
     parser.add_argument(
         "--families", nargs="+", help=f"only these of {', '.join(FAMILIES)}, or conditions such as x-shift/4"
     )
@@ -65,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--show", type=int, nargs="?", const=0, metavar="INDEX",
-        help="only draw every corruption of this sample (default: the first) into corruptions.png",
+        help="only draw all corruptions of this sample (default: the first) into corruptions.png",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.show is None and not options.model:
-        parser.error("give --model, or --show to look at the corruptions")
+        parser.error("give --model, or --show to draw the corruptions")
     if options.limit is not None and options.limit < 1:
         parser.error(f"--limit {options.limit}: give at least 1 image")
     if options.every < 1:
@@ -97,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     for way, means in record["emm"].items():
         logger.info("EMM (%s): %s", way, ", ".join(f"{b} {shown_score(v)}" for b, v in means.items()))
-    logger.info("tables and pictures: %s", options.out)
+    logger.info("tables and plots: %s", options.out)
 
 
 def _show(dataset: PairDataset, index: int, out: Path, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""What the robustness suite scores: families of conditions, each with a clean level, and their keys."""
+"""The conditions of the robustness suite: families with levels, one of them clean, and their keys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from training.data.datasets.sample import choose
 from training.robustness.corruptions import KINDS, Corruption, Kind
 
 VERSION = 1
-"""Raised whenever a condition of an old key comes to mean something else: old figures are then refused."""
+"""Increased whenever a condition of an existing key changes its meaning: old scores are then rejected."""
 
 CLEAN = "clean"
 MISSING = "missing"
 WAYS = ("tokens", "image")
-"""How a modality is taken away: its tokens zeroed after patch embedding (MMST), or a picture of zeros."""
+"""The ways to remove a modality: zero its tokens after patch embedding (MMST), or use an image of zeros."""
 ONLY: Mapping[str, str] = MappingProxyType({"rgb-only": "x", "x-only": "rgb"})
-"""What is present -> what is missing."""
+"""The present modality → the missing one."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Conditions of one curve: `variants` (short name -> kind of corruption) at the levels of the kinds."""
+    """The conditions of one curve: `variants` (short name → kind of corruption) at the kinds' levels."""
 
     title: str
     variants: Mapping[str, str]
@@ -33,11 +33,11 @@ class Family:
 
     @property
     def kind(self) -> Kind:
-        """The first variant's kind; levels, unit and clean level are the same in all."""
+        """The first variant's kind; all variants have the same levels, unit and clean level."""
         return next(iter(self.kinds.values()))
 
     def ordered_levels(self) -> list[float]:
-        """All levels and the clean one: away from clean, or ascending where they lie on both its sides."""
+        """All levels with the clean one: away from clean, or ascending if they lie on both sides of it."""
         levels = sorted({*self.kind.levels, self.kind.clean})
         return levels[::-1] if levels[-1] == self.kind.clean else levels
 
@@ -62,8 +62,8 @@ FAMILIES = (MISSING, *CORRUPTED)
 class Condition:
     """One evaluation of the suite.
 
-    key: "clean", "missing/rgb-only/tokens", "x-shift/4", "holes/0.25/filled". level: a number, or what is
-    present. variant: "" where the family has one only.
+    key: "clean", "missing/rgb-only/tokens", "x-shift/4", "holes/0.25/filled". level: a number, or the
+    present modality. variant: "" if the family has only one.
     """
 
     family: str
@@ -79,7 +79,7 @@ class Condition:
         return "/".join(filter(None, (self.family, level, self.variant)))
 
     def arguments(self) -> dict[str, Any]:
-        """What `training.evaluation.evaluator.evaluate` gets."""
+        """Keyword arguments for `training.evaluation.evaluator.evaluate`."""
         if self.family == CLEAN:
             return {}
         if self.family == MISSING:
@@ -88,7 +88,7 @@ class Condition:
 
 
 def all_conditions() -> dict[str, Condition]:
-    """Every condition by key, in the order in which they are run; clean first."""
+    """Every condition by key in the order of the suite, clean first."""
     conditions = [Condition(CLEAN, "both")]
     conditions += [Condition(MISSING, only, way) for way in WAYS for only in ONLY]
     for name, family in CORRUPTED.items():
@@ -98,9 +98,9 @@ def all_conditions() -> dict[str, Condition]:
 
 
 def select(wanted: Sequence[str] | None, modality: str) -> tuple[list[Condition], dict[str, str]]:
-    """The conditions to run, clean always first, and {family: why it is left out}.
+    """The conditions to run, always with clean first, and {skipped family: reason}.
 
-    wanted: families or keys; None for all. Raises ValueError naming what is unknown.
+    wanted: families or keys; None for all. Raises ValueError with the unknown name.
     """
     known = all_conditions()
     chosen: set[str] = {CLEAN}

@@ -1,10 +1,10 @@
-"""Damage to a sample, by a stated level: X with missing, noisy or misaligned pixels, blurred or dark photo.
+"""Corruptions of a sample at a given level: missing, noisy or misaligned X; blurred or dark RGB image.
 
-    damaged = Corruption("x-shift", 8)(sample, np.random.default_rng(0))
+    corrupted = Corruption("x-shift", 8)(sample, np.random.default_rng(0))
 
-A corruption never changes the label and never writes into the sample's arrays. At its kind's clean level it
-returns the sample itself. The same generator state gives the same directions and places at every level, so
-that the levels of one image differ in nothing but strength.
+A corruption changes neither the label nor the sample's arrays in place. At its kind's clean level it returns
+the sample itself. The same generator state gives the same directions and positions at every level, so the
+levels of one image differ only in strength.
 """
 
 import math
@@ -22,26 +22,26 @@ from ktb.inputs.perturb import blurred, to_linear, to_srgb, translated
 from training.data.datasets.sample import Sample
 
 ELECTRONS = 2000
-"""Photoelectrons of a saturated pixel at the RGB image's own exposure, for the shot noise of "dark"."""
+"""Photoelectrons of a saturated pixel at the original exposure, for the shot noise of "dark"."""
 READ_NOISE = 5.0
 """Standard deviation of the sensor's read noise in electrons, for "dark"."""
 BLOB_SIDES = (0.02, 0.2)
-"""Shortest and longest side of a depth hole, as a share of the image's longer side."""
+"""Shortest and longest side of a depth hole, as a fraction of the image's longer side."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to damage a sample.
+    """One kind of corruption.
 
     Attributes:
-        apply: (image, level, rng) -> the damaged image; image is the `target`'s array.
-        target: which image is damaged.
-        clean: the level that changes nothing.
-        bounds: lowest and highest level; whole: only whole numbers.
-        levels: those of the robustness suite.
-        unit: what a level counts, for axes and tables.
-        about: what exactly is done, in one sentence.
-        modalities: the X images it makes sense for; None for all.
+        apply: (image, level, rng) → the corrupted image; image is the array of the `target`.
+        target: the image that is corrupted.
+        clean: the level without a change.
+        bounds: lowest and highest level. whole: levels are whole numbers.
+        levels: the levels of the robustness suite.
+        unit: the unit of a level, for axes and tables.
+        about: an exact description in one sentence.
+        modalities: the modalities of X to which it applies; None for all.
     """
 
     apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
@@ -57,7 +57,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Corruption:
-    """A kind of damage (a key of `KINDS`) at a level. Raises ValueError for an unknown kind or level."""
+    """A kind of corruption (a key of `KINDS`) at a level. Raises ValueError for an unknown kind or level."""
 
     name: str
     level: float
@@ -76,9 +76,9 @@ class Corruption:
             )
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """The damaged sample: shapes and dtypes as before, the label and the other image the same arrays.
+        """The corrupted sample with the same shapes and dtypes; the label and the other image are not copied.
 
-        Raises ValueError if the level does not fit the image's size.
+        Raises ValueError if the level is too large for the image's size.
         """
         kind = KINDS[self.name]
         if self.level == kind.clean:
@@ -93,35 +93,35 @@ def drop_pixels(modal_x: np.ndarray, fraction: float, rng: np.random.Generator) 
     count = round(fraction * modal_x.shape[0] * modal_x.shape[1])
     dropped = np.zeros(modal_x.shape[:2], bool)
     dropped.ravel()[rng.permutation(dropped.size)[:count]] = True
-    damaged = modal_x.copy()
-    damaged[dropped] = 0
-    return damaged
+    corrupted = modal_x.copy()
+    corrupted[dropped] = 0
+    return corrupted
 
 
 def add_noise(modal_x: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise of deviation strength · 255, then salt or pepper on a `strength` of the pixels (NM).
+    """Gaussian noise of standard deviation strength · 255, salt and pepper on a fraction `strength` (NM).
 
-    Half of those become the highest value, half the lowest (-255 where X has negative values, else 0). The
-    Gaussian noise is drawn per channel, but channels that are copies of one another stay copies.
+    Half of these pixels get the highest value, half the lowest (-255 if X has negative values, else 0). The
+    Gaussian noise is drawn per channel, but identical channels stay identical.
     """
     channels = modal_x.reshape(*modal_x.shape[:2], -1)
     low = -255 if modal_x.min() < 0 else 0
     draw = rng.random(channels.shape[:2])
-    damaged = np.empty_like(channels)
+    corrupted = np.empty_like(channels)
     for i in range(channels.shape[2]):
         copies = [j for j in range(i) if np.array_equal(channels[..., i], channels[..., j])]
         if copies:
-            damaged[..., i] = damaged[..., copies[0]]
+            corrupted[..., i] = corrupted[..., copies[0]]
             continue
         noisy = channels[..., i] + strength * 255 * rng.standard_normal(draw.shape, np.float32)
         noisy[draw < strength] = 255
         noisy[draw < strength / 2] = low
-        damaged[..., i] = _stored(noisy, modal_x.dtype, low)
-    return damaged.reshape(modal_x.shape)
+        corrupted[..., i] = _stored(noisy, modal_x.dtype, low)
+    return corrupted.reshape(modal_x.shape)
 
 
 def shift(modal_x: np.ndarray, pixels: float, rng: np.random.Generator) -> np.ndarray:
-    """Move X by whole pixels up, down, left or right (drawn), repeating its border: no value is made up."""
+    """Shift X by whole pixels in a random direction (up, down, left, right); the border is repeated."""
     pixels, (height, width) = int(pixels), modal_x.shape[:2]
     if pixels >= min(height, width):
         raise ValueError(
@@ -132,12 +132,12 @@ def shift(modal_x: np.ndarray, pixels: float, rng: np.random.Generator) -> np.nd
 
 
 def rotate(modal_x: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
-    """Turn X about its centre to a drawn side: nearest pixel, its border repeated."""
+    """Rotate X about its centre in a random direction: nearest pixel, border repeated."""
     return _warp(modal_x, degrees * rng.choice((-1, 1)), 1.0)
 
 
 def scale(modal_x: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """Magnify X about its centre: nearest pixel, its border repeated where it shrinks."""
+    """Scale X about its centre: nearest pixel, border repeated where X becomes smaller."""
     return _warp(modal_x, 0.0, factor)
 
 
@@ -147,11 +147,11 @@ def blur(rgb: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def motion_blur(rgb: np.ndarray, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Average over a straight line of `length` pixels in a drawn direction."""
+    """Average over a straight line of `length` pixels in a random direction."""
     side = int(length) | 1
     angle = rng.uniform(0, math.pi)
     offsets = np.arange(int(length)) - (int(length) - 1) / 2
-    kernel = np.zeros((side + 2, side + 2), np.float32)  # one pixel of room for the bilinear splat
+    kernel = np.zeros((side + 2, side + 2), np.float32)  # one pixel of margin for the bilinear weights
     x, y = offsets * math.cos(angle) + side // 2 + 1, offsets * math.sin(angle) + side // 2 + 1
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
     for i in (0, 1):
@@ -162,9 +162,9 @@ def motion_blur(rgb: np.ndarray, length: float, rng: np.random.Generator) -> np.
 
 
 def darken(rgb: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
-    """The RGB image taken with `factor` of the light: linear light (sRGB curve), shot and read noise.
+    """The RGB image at the fraction `factor` of the light: linear light (sRGB curve), shot and read noise.
 
-    A saturated pixel of the original counts `ELECTRONS`; the gain stays, so that the picture becomes darker.
+    A saturated pixel of the original has `ELECTRONS`; the gain does not change, so the image becomes darker.
     """
     linear = to_linear(np.arange(256) / 255)
     electrons = rng.poisson((linear * factor * ELECTRONS)[rgb]).astype(np.float32)
@@ -174,9 +174,9 @@ def darken(rgb: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarr
 
 
 def hole_mask(size_hw: tuple[int, int], fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) bool: turned ellipses and rectangles over exactly round(fraction · H · W) pixels.
+    """(H, W) bool: rotated ellipses and rectangles that cover exactly round(fraction · H · W) pixels.
 
-    The last blob is cut off where the number is reached.
+    The last blob is cut where this number is reached.
     """
     height, width = size_hw
     count = round(fraction * height * width)
@@ -199,39 +199,39 @@ def hole_mask(size_hw: tuple[int, int], fraction: float, rng: np.random.Generato
 
 def punch_holes(modal_x: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """Set blobs (`hole_mask`) to 0, "no measurement", in all channels."""
-    damaged = modal_x.copy()
-    damaged[hole_mask(modal_x.shape[:2], fraction, rng)] = 0
-    return damaged
+    corrupted = modal_x.copy()
+    corrupted[hole_mask(modal_x.shape[:2], fraction, rng)] = 0
+    return corrupted
 
 
 def punch_and_fill_holes(modal_x: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """The same blobs, filled by the nearest measured value as `ktb.inputs.fill_holes` does for the page.
+    """The same blobs, filled with the nearest measured value as `ktb.inputs.fill_holes` does for the page.
 
-    Pixels that were 0 before are neither filled nor filled from; if nothing else is left, blobs stay 0.
+    Pixels that were 0 before are neither filled nor used as a source; without any other pixel, blobs stay 0.
     """
     measured = modal_x.reshape(*modal_x.shape[:2], -1).any(axis=-1)
     hole = hole_mask(modal_x.shape[:2], fraction, rng) & measured
     kept = measured & ~hole
-    damaged = modal_x.copy()
-    damaged[hole] = 0
+    corrupted = modal_x.copy()
+    corrupted[hole] = 0
     if not kept.any():
-        return damaged
-    for channel in np.moveaxis(damaged.reshape(*hole.shape, -1), -1, 0):
+        return corrupted
+    for channel in np.moveaxis(corrupted.reshape(*hole.shape, -1), -1, 0):
         channel[hole] = fill_holes(np.where(kept, channel, np.nan).astype(np.float32))[hole]
-    return damaged
+    return corrupted
 
 
 def _warp(modal_x: np.ndarray, degrees: float, factor: float) -> np.ndarray:
     height, width = modal_x.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, factor)
-    # Nearest: between two depths, or between an event and none, there is no value that a sensor would give.
+    # Nearest: a sensor has no value between two depths, or between an event and no event.
     return cv2.warpAffine(
         modal_x, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
     )
 
 
 def _stored(values: np.ndarray, dtype: np.dtype, low: float) -> np.ndarray:
-    """Cut to low..255 and bring to the dtype, rounded if it holds whole numbers."""
+    """Clip to low..255 and convert to the dtype, rounded if it is an integer type."""
     values = np.clip(values, low, 255)
     return (np.rint(values) if np.issubdtype(dtype, np.integer) else values).astype(dtype)
 
@@ -273,4 +273,4 @@ KINDS: Mapping[str, Kind] = MappingProxyType({
         punch_and_fill_holes, "x", (0, 0.95), (0.1, 0.25, 0.5), "share of X lost in holes",
         "The same holes, filled with the nearest measured value as the page does.", modalities=_DEPTH),
 })  # fmt: skip
-"""The kinds of damage by name."""
+"""The kinds of corruption by name."""

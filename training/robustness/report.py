@@ -1,4 +1,4 @@
-"""The robustness suite's tables and pictures, from what robustness.json holds."""
+"""The tables and plots of the robustness suite, from the content of robustness.json."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ from training.robustness.conditions import (
 from training.robustness.corruptions import KINDS, Corruption
 
 COLORS = {"fused": "#1c1f26", "rgb": "#2f74c0", "x": "#d9701f"}
-"""The branches' colours; rgb and x as on the page."""
+"""Colours of the branches; rgb and x have those of the page."""
 MARKERS = {"fused": "o", "rgb": "s", "x": "^"}
 COLUMNS = ("family", "level", "variant", "branch", "miou", "kept", "pixel_accuracy", "class_accuracy")
 WAY_NAMES = {"tokens": "zero tokens", "image": "zero picture"}
@@ -47,7 +47,7 @@ def write_tables(record: Mapping[str, Any], out: Path) -> None:
 
 
 def write_curves(record: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write FAMILY.png into the folder `out` for each family with a figure besides the clean one."""
+    """Write FAMILY.png into the folder `out` for each family with a score besides the clean one."""
     started = {row["family"] for row in record["conditions"].values()}
     written = []
     for name in (MISSING, *CORRUPTED):
@@ -62,7 +62,7 @@ def write_curves(record: Mapping[str, Any], out: Path) -> list[Path]:
 
 
 def subject(record: Mapping[str, Any]) -> str:
-    """What the figures were measured on, in one line."""
+    """Dataset, split, modality, frames and classes of the scores, in one line."""
     settings, classes = record["settings"], record["classes"]
     scored = f"{classes['scored']} of {classes['all']} classes scored"
     return (
@@ -72,7 +72,7 @@ def subject(record: Mapping[str, Any]) -> str:
 
 
 def csv_text(record: Mapping[str, Any]) -> str:
-    """A line per condition and branch, in percent; empty where nothing is scored."""
+    """One line per condition and branch, in percent; a cell is empty if nothing is scored."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -84,7 +84,7 @@ def csv_text(record: Mapping[str, Any]) -> str:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """All tables, each with what was done; figures are rounded down."""
+    """All tables, each with its description; scores are rounded down."""
     settings = record["settings"]
     lines = [
         f"# Robustness of {record['model']}", "",
@@ -155,7 +155,7 @@ def curve_figure(record: Mapping[str, Any], name: str) -> Figure:
 
 
 def missing_figure(record: Mapping[str, Any]) -> Figure:
-    """mIoU of the three branches as bars: both present, rgb only, x only and their mean, in both ways."""
+    """mIoU of the three branches as bars: both present, rgb only, x only, and their mean, in both ways."""
     rows = record["conditions"]
     groups = [("both", {branch: rows[CLEAN][branch]["miou"] for branch in BRANCHES})]
     for way in WAYS:
@@ -202,7 +202,7 @@ def contact_sheet(
 
 
 def _levels(record: Mapping[str, Any], name: str) -> Iterator[tuple[float, str, Mapping[str, Any]]]:
-    """(level, variant, row) of what is done of a family in the order of its axis; clean has no variant."""
+    """(level, variant, row) of a family's results in the order of its axis; clean has no variant."""
     family: Family = CORRUPTED[name]
     for level in family.ordered_levels():
         if level == family.kind.clean:
@@ -252,7 +252,7 @@ def _figure(record: Mapping[str, Any], title: str, width: float = 7.2) -> tuple[
 
 def _finish(axes: Axes) -> None:
     axes.set_ylabel("mIoU in %")
-    highest = axes.dataLim.y1  # not finite where nothing is scored
+    highest = axes.dataLim.y1  # not finite if nothing is scored
     axes.set_ylim(0, 1.06 * highest if np.isfinite(highest) and highest > 0 else 1)
     axes.grid(axis="y", color="#e4e6ea", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)

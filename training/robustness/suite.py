@@ -1,9 +1,9 @@
-"""The robustness suite: a model scored when a modality is missing, damaged, misaligned or badly lit.
+"""The robustness suite: evaluate a model with a missing, corrupted, misaligned or badly lit modality.
 
-Protocol: each condition is one evaluation of the split as in `training.evaluation.evaluator`, for the
-fused, the rgb and the x branch; what a condition does is said in `training.robustness.corruptions` and
-above each table. Everything random is drawn per image from (seed, index), the same for all models and
-levels. After each condition robustness.json is written; a run that was stopped goes on from there.
+Protocol: each condition is one evaluation of the split as in `training.evaluation.evaluator`, for the fused,
+the rgb and the x branch. `training.robustness.corruptions` and the text above each table describe the
+conditions. Random values are drawn per image from (seed, index) and are the same for all models and levels.
+robustness.json is written after each condition, and a stopped run resumes from it.
 """
 
 import hashlib
@@ -51,22 +51,22 @@ def run(
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Run the suite, or what is left of it, and write its files into the folder `out`.
+    """Run the suite, or its remaining conditions, and write the files into the folder `out`.
 
     Args:
         indices, size, bf16, seed: as for `training.evaluation.evaluator.evaluate`.
-        conditions: families ("x-shift") or single conditions ("x-shift/4"); None for all. What `out` holds
-            already stays and is not run again; the clean condition always belongs to it.
+        conditions: families ("x-shift") or single conditions ("x-shift/4"); None for all. Results
+            already in `out` are kept and not computed again; the clean condition is always included.
 
     Returns:
-        What robustness.json holds: "model", "settings" (weights, data, protocol), "conditions" {key:
+        The content of robustness.json: "model", "settings" (weights, data, protocol), "conditions" {key:
         {"family", "level", "variant", branch: {"miou", "pixel_accuracy", "class_accuracy", "kept"}}} in
-        percent, `kept` being the share of the clean mIoU, None where nothing is scored; "emm" {"tokens",
-        "image": {branch: mean mIoU of rgb only, x only and both}} when these are there; "skipped" {family:
-        why}.
+        percent; `kept` is relative to the clean mIoU, None if nothing is scored; "emm" {"tokens", "image":
+        {branch: mean mIoU of rgb only, x only and both}} if all three are present; "skipped" {family:
+        reason}.
 
     Raises:
-        ValueError: an unknown condition, or `out` holds figures of another checkpoint or protocol.
+        ValueError: an unknown condition, or `out` contains scores of another checkpoint or protocol.
     """
     wanted, skipped = select(conditions, dataset.modality)
     indices = range(len(dataset)) if indices is None else indices
@@ -76,10 +76,10 @@ def run(
     record["model"] = model.config.name
     record["skipped"] |= skipped
     for family, why in skipped.items():
-        logger.warning("%s is left out: %s", family, why)
+        logger.warning("%s is skipped: %s", family, why)
     left = [condition for condition in wanted if condition.key not in record["conditions"]]
     if len(left) < len(wanted):
-        logger.info("%d of %d conditions are in %s already", len(wanted) - len(left), len(wanted), out / FILE)
+        logger.info("%d of %d conditions are already in %s", len(wanted) - len(left), len(wanted), out / FILE)
     started = time.monotonic()
     for done, condition in enumerate(left):
         result = evaluate(
@@ -110,7 +110,7 @@ def run(
 
 
 def fingerprint(model: KTB) -> str:
-    """sha256 of the configuration and all weights as they are in memory, on whatever device."""
+    """sha256 of the configuration and all weights in memory, on any device."""
     digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -119,7 +119,7 @@ def fingerprint(model: KTB) -> str:
 
 
 def expected_mean(record: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """EMM: {way: {branch: mean mIoU over rgb only, x only, both}} of the ways that are complete."""
+    """EMM: {way: {branch: mean mIoU over rgb only, x only, both}} for each complete way."""
     rows = record["conditions"]
     means: dict[str, dict[str, float | None]] = {}
     for way in WAYS:
@@ -133,7 +133,7 @@ def expected_mean(record: Mapping[str, Any]) -> dict[str, dict[str, float | None
 def _settings(
     model: KTB, dataset: PairDataset, indices: Sequence[int], size: int | None, bf16: bool, seed: int
 ) -> dict[str, Any]:
-    """What must be equal for figures to stand in one table."""
+    """The settings that must be equal for scores in one table."""
     names = "\n".join(dataset.names[index] for index in indices)
     return {
         "suite": VERSION,
@@ -150,7 +150,7 @@ def _settings(
 
 
 def _open(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The record at `path` or a new one; ValueError if it is damaged or of other settings."""
+    """The record at `path`, or a new one; ValueError if it is damaged or has other settings."""
     if not path.exists():
         return {"settings": dict(settings), "conditions": {}, "skipped": {}, "emm": {}}
     remedy = "choose another folder, or remove this file to start again."
@@ -163,7 +163,7 @@ def _open(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         if found.get(key) != value:
             what = "another checkpoint" if key == "weights_sha256" else f"another {key}"
             raise ValueError(
-                f"{path} holds figures of {what} ({key} {found.get(key)!r}, now {value!r}): {remedy}"
+                f"{path} contains scores of {what} ({key} {found.get(key)!r}, now {value!r}): {remedy}"
             )
     return record
 
@@ -177,7 +177,7 @@ def _add(record: dict[str, Any], condition: Condition, result: Mapping[str, Any]
     for branch in BRANCHES:
         scores = {key: _number(result[branch][key]) for key in SCORES}
         clean = scores if condition.family == CLEAN else record["conditions"][CLEAN][branch]
-        known = clean["miou"] and scores["miou"] is not None  # a clean mIoU of 0 has no share
+        known = clean["miou"] and scores["miou"] is not None  # no fraction of a clean mIoU of 0
         row[branch] = {**scores, "kept": 100 * scores["miou"] / clean["miou"] if known else None}
     if condition.family == CLEAN:
         record["protocol"] = result["protocol"]
@@ -199,5 +199,5 @@ def _number(value: float) -> float | None:
 
 
 def shown_score(value: float | None) -> str:
-    """A score for the log, in percent with two digits."""
+    """A score in percent with two decimals, for the log."""
     return "not scored" if value is None else f"{value:.2f}"

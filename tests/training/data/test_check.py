@@ -10,9 +10,9 @@ import yaml
 from helpers.trees import TREES, codes, make_tree, write, write_list
 
 from training.check import check, main
-from training.data.contact_sheet import Tile, contact_sheet, x_picture
 from training.data.datasets import REGISTRY
 from training.data.datasets.sample import Sample
+from training.data.sheets import Tile, contact_sheet, x_image
 
 SIZE = (32, 40)
 
@@ -182,18 +182,18 @@ def test_wrong_arguments(root, arguments, message, capsys):
     assert re.search(message.replace("{", r"\{"), capsys.readouterr().err)
 
 
-def test_x_pictures():
+def test_x_images():
     depth = np.tile(np.linspace(0, 250, 40, dtype=np.uint8), (8, 1))
-    shown = x_picture(depth, "depth").astype(int)
+    shown = x_image(depth, "depth").astype(int)
     assert (shown[:, 0] == 128).all()  # not measured
     assert shown[0, 1].sum() > shown[0, 39].sum()  # bright is near
-    assert (x_picture(np.zeros((8, 8), np.uint8), "depth") == 128).all()
-    thermal = x_picture(depth // 5 + 100, "thermal")
+    assert (x_image(np.zeros((8, 8), np.uint8), "depth") == 128).all()
+    thermal = x_image(depth // 5 + 100, "thermal")
     assert (thermal.min(), thermal.max()) == (0, 255)
     angles = np.stack([np.full((4, 4), v, np.float32) for v in (-255, 0, 255)], axis=-1)
-    assert x_picture(angles, "aolp")[0, 0].tolist() == [0, 128, 255]
+    assert x_image(angles, "aolp")[0, 0].tolist() == [0, 128, 255]
     event = np.full((4, 4, 3), (1, 2, 3), np.uint8)
-    assert np.array_equal(x_picture(event, "event"), event)
+    assert np.array_equal(x_image(event, "event"), event)
 
 
 def test_contact_sheet_shows_photo_and_label_colours():

@@ -267,7 +267,7 @@ def spoil_nyuv2(file: str, image: np.ndarray):
         (spoil_nyuv2("Depth/0001.png", np.zeros((8, 13), np.uint8)), "0001.png", "13 x 8 differs"),
         (spoil_nyuv2("Depth/0001.png", np.zeros((8, 12), np.uint16)), "0001.png", "8-bit values, found"),
         (spoil_nyuv2("Depth/0001.png", np.full((8, 12, 3), (9, 8, 7), np.uint8)), "0001.png",
-         "expected one channel of depth, found a colour picture"),
+         "expected one channel of depth, found a colour image"),
     ],
 )  # fmt: skip
 def test_messages_name_the_file_and_the_layout(root, spoil, file, what):

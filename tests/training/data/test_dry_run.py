@@ -14,9 +14,9 @@ from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.parameter_groups import count_parameters
 from training import train
 from training.cost import ASSUMED_RATES, Cost, measure, shapes_only
-from training.data.batch_sheet import CELL, MAX_ROWS, draw_batch
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.loader import Batch
+from training.data.sheets import CELL, MAX_ROWS, draw_batch
 from training.dry_run import _without_files
 from training.recipes import Recipe, get_recipe, override, sunrgbd
 
@@ -61,7 +61,7 @@ def test_swin_needs_neither_data_nor_weights(dry, tmp_path):
     assert "5,285 training pairs as published, 1,321 steps an epoch, 396,300 in all" in text
     assert text.count("estimated, not measured") == 2
     hours = line(text, "Time on one GPU: ").split()[4]
-    assert f"not measured: B {hours} hours" in sunrgbd.__doc__
+    assert f"not measured: Swin-B {hours} hours" in sunrgbd.__doc__
     assert "Give --data" in text
     assert not list(tmp_path.iterdir())
 
@@ -103,7 +103,7 @@ def test_messages(dry, counted, tmp_path, capsys):
         "nyuv2-lite", "--set", "modality=thermal"
     )
     assert "folder is missing" in fails("nyuv2-lite", "--data", tmp_path / "none")
-    assert "is for your custom dataset" in fails("lite")
+    assert "is for a custom dataset" in fails("lite")
     assert "mine.yaml" in fails("lite", "--set", "dataset=mine.yaml")
     save_model(tmp_path / "nyu.safetensors", build_model(lite_config("nyuv2")), {})
     assert "do not fit" in fails("mfnet-lite", "--init", tmp_path / "nyu.safetensors")

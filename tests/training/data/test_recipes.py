@@ -145,7 +145,7 @@ def test_every_recipe_stands_in_a_file_that_opens_with_its_command(name):
     values = [item for v in vars(module).values() for item in (v if isinstance(v, tuple) else (v,))]
     assert any(value is recipe for value in values)
     if recipe.published is not None:
-        assert "One GPU, estimated by the rule in training/cost.py, not measured" in module.__doc__
+        assert "estimated by training/cost.py and not measured" in module.__doc__
         assert str(recipe.published) in module.__doc__
 
 
@@ -218,7 +218,7 @@ def test_overrides():
         ("flip=2", "flip: '2' is not valid .it must be less than or equal to 1"),
         ("mask_x=0.6", "mask_x: .* must be in .0, 0.5.: no sample loses both"),
         ("scale=2,1", "the lower one first"),
-        ("crop=16,64", "must have at least 32 pixels a side"),
+        ("crop=16,64", "must have at least 32 pixels on each side"),
         ("ema=1", "ema: .* must be less than 1"),
         (
             "model.inputs.shortside=480",

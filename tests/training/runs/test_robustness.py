@@ -15,6 +15,7 @@ from ktb.modeling.model import KTBOutput
 from training.data.datasets import build_dataset
 from training.evaluation.evaluator import evaluate
 from training.robustness import suite
+from training.robustness.__main__ import main
 from training.robustness.conditions import CORRUPTED, all_conditions, select
 from training.robustness.corruptions import KINDS, Corruption
 from training.robustness.report import contact_sheet, curve_figure, missing_figure
@@ -239,7 +240,7 @@ def test_figures_of_different_runs_do_not_mix(dataset, tmp_path, calls):
         (Reader(), {"seed": 1}, "another seed"),
         (Reader(), {"bf16": True}, "another bf16"),
     ):
-        with pytest.raises(ValueError, match=rf"robustness\.json holds figures of {what}.*{remedy}"):
+        with pytest.raises(ValueError, match=rf"robustness\.json contains scores of {what}.*{remedy}"):
             run(model, dataset, tmp_path, conditions=["clean"], progress=False, **settings)
     assert len(calls) == 1
     for broken in ('{"settings": ', "[]", '{"settings": {}}'):
@@ -265,7 +266,7 @@ def test_holes_are_left_out_where_x_is_no_depth(dataset, tmp_path, caplog):
     assert list(record["conditions"]) == ["clean", "blur/1"]
     assert record["skipped"] == {"holes": why}
     assert f"## Holes in the depth\n\nLeft out: {why}.\n" in (tmp_path / "robustness.md").read_text()
-    assert f"holes is left out: {why}" in caplog.text
+    assert f"holes is skipped: {why}" in caplog.text
     assert not (tmp_path / "holes.png").exists()
 
 
@@ -307,7 +308,7 @@ def test_command(root, tmp_path, capsys, one_thread):
     save_model(tmp_path / "m.safetensors", build_model(lite_config()), {})
     common = f"--dataset nyuv2 --data {root} --out {tmp_path}/out"
     command = f"{common} --model {tmp_path}/m.safetensors --every 2 --size 64 --bf16 --device cpu"
-    suite.main([*command.split(), "--families", "missing", "x-shift/2"])
+    main([*command.split(), "--families", "missing", "x-shift/2"])
     record = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert list(record["conditions"]) == [
         "clean",
@@ -317,7 +318,7 @@ def test_command(root, tmp_path, capsys, one_thread):
     assert record["settings"]["images"] == 1
     assert record["settings"]["modality"] == "depth"  # what the model was made for, not the data set's first
     assert "bfloat16" in record["protocol"]
-    suite.main([*common.split(), "--show", "1", "--modality", "depth"])
+    main([*common.split(), "--show", "1", "--modality", "depth"])
     assert cv2.imread(f"{tmp_path}/out/corruptions.png").shape[1] == 6 * 228
     for bad, message in (
         (common, "give --model, or --show"),
@@ -325,8 +326,8 @@ def test_command(root, tmp_path, capsys, one_thread):
         (f"{command} --limit 0", "--limit 0: give at least 1"),
         (f"{command} --every 0", "--every 0: give 1 for all"),
         (f"{command} --families rain", "Family 'rain' is not known"),
-        (f"{command} --seed 3 --families missing", "holds figures of another seed"),
+        (f"{command} --seed 3 --families missing", "contains scores of another seed"),
     ):
         with pytest.raises(SystemExit):
-            suite.main(bad.split())
+            main(bad.split())
         assert message in capsys.readouterr().err

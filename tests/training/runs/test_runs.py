@@ -180,7 +180,7 @@ def test_choosing_on_test_is_written_into_the_card(tree, tmp_path):
     run(command(tree, out, "--select-on-test", settings=settings))
     card = load_model(out / BEST_FILE).card
     assert "the test split (12 frames)" in card["selection"]
-    assert "TOO GOOD" in card["selection"].upper()
+    assert "TOO HIGH" in card["selection"].upper()
 
 
 @pytest.mark.parametrize(

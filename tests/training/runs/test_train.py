@@ -59,7 +59,7 @@ class Frames:
 def trainer(out, recipe: Recipe = TINY, workers: int = 0) -> Trainer:
     torch.manual_seed(recipe.seed)
     model = build_model(lite_config(), recipe.fusion_start)
-    share = Shard(parts=recipe.accumulate)
+    share = Shard(micro_batches=recipe.accumulate)
     loader = BatchLoader(
         Frames(), range(6), recipe.batch_size, recipe.augmentation, recipe.seed, workers, share
     )
@@ -322,11 +322,11 @@ def test_overrides():
         ("epochs=ten", "epochs: 'ten'"),
         ("masking=1", "true or false"),
         ("precision=fp8", "fp32, bf16, fp16"),
-        ("dropout=1.0", r"dropout must be in \[0, 1\)"),
+        ("dropout=1.0", "dropout: '1.0' is not valid .it must be less than 1."),
         ("crop=480", "2 values"),
         ("lr", "key=value"),
         ("epochs=1", "warmup_epochs"),
-        ("lr=0", "lr must be positive"),
+        ("lr=0", "lr: '0' is not valid .it must be greater than 0."),
     ],
 )
 def test_overrides_that_cannot_be(text, message):

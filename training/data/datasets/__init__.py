@@ -1,4 +1,4 @@
-"""The datasets by name, and a custom dataset by its YAML file."""
+"""The benchmarks by name, and custom datasets by their YAML files."""
 
 from pathlib import Path
 
@@ -40,12 +40,11 @@ def build_dataset(
 ) -> PairDataset:
     """Open the `split` of a dataset below the folder `root`.
 
-    name: a key of REGISTRY, or the path of a .yaml or .yml file (`ktb.datasets.custom`), for which `root`
-        may be
-    None: then the file says where the data lie.
-    modality: what X is, one of the dataset's (default: its first). `cache` keeps every decoded sample in
-    memory. `verify=False` does not look whether all files are there. Raises ValueError for an unknown name,
-    split or modality, or when the files do not follow the dataset's layout.
+    name: a key of REGISTRY, or the path of a .yaml or .yml file of a custom dataset (`ktb.datasets.custom`).
+    root: None is allowed for a YAML file, which then gives the folder. modality: one of the dataset's
+    modalities of X (default: the first). cache: keep every decoded sample in memory. verify: check that all
+    files exist. Raises ValueError for an unknown name, split or modality, and for files that do not follow
+    the dataset's layout.
     """
     if str(name).lower().endswith((".yaml", ".yml")):
         return CustomPairDataset(name, split, root=root, modality=modality, cache=cache, verify=verify)

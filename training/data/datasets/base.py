@@ -1,4 +1,4 @@
-"""What every RGB+X dataset shares: lists, reading with checks, the cache, errors that name the file."""
+"""The base class of all datasets: lists, checked reading, the cache, errors that name the file."""
 
 import os
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTAT
 
 
 class PairDataset:
-    """A list of samples; subclasses say where the files lie and how they are stored.
+    """A list of samples; subclasses define the paths and the storage of the files.
 
     Class attributes to set:
         name: a key of `ktb.labels.DATASETS`.
         splits: names of the splits.
-        published: how many samples each split has in publications, as far as known.
-        modalities: what X can be, the default first; keys of `ktb.config.Modality`.
-        layout: where which files lie, one sentence for messages.
+        published: number of samples of each split in publications, if known.
+        modalities: possible modalities of X, the default first; values of `ktb.config.Modality`.
+        layout: the paths of all files, one sentence for messages.
         labels_stored: `label_table` of the stored values.
-        grey, sixteen_bit: modalities of one channel; those that may have 16 bits.
+        grey, sixteen_bit: modalities with one channel; modalities that may have 16 bits.
 
     Attributes: `classes`, `palette`, `num_classes`, `modality`, `split`, `names`, `root`.
 
-    The constructor and `[index]` raise ValueError naming the file that is missing or wrong, what was expected
-    and the layout. `verify=False` leaves missing files to be found when they are read.
+    The constructor and `[index]` raise ValueError with the missing or invalid file, the expectation and the
+    layout. With verify=False a missing file is reported when it is read.
     """
 
     name: str
@@ -72,12 +72,12 @@ class PairDataset:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """K, the number of classes."""
         return len(self.classes)
 
     @classmethod
     def inputs_of(cls, modality: Modality) -> dict[str, Any]:
-        """Fields of `ktb.config.InputConfig` of a model trained on this modality; depth is a picture."""
+        """Fields of `ktb.config.InputConfig` of a model trained on this modality; depth is an image."""
         encoding = "image" if modality == "depth" else DEFAULT_ENCODINGS[modality]
         return {"modality": modality, "encoding": encoding}
 
@@ -90,7 +90,7 @@ class PairDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read sample `index` as stored; arrays may be shared with the cache: do not write into them."""
+        """Read sample `index` as stored; the cache may share the arrays, so do not write into them."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         sample, problems = self.examine(index)
@@ -106,9 +106,9 @@ class PairDataset:
         return self._files(self.names[index])
 
     def condition(self, index: int) -> str | None:
-        """What sample `index` was taken under, for tables per condition; None where nothing is known.
+        """The condition of sample `index`, for tables per condition; None if unknown.
 
-        The values of `conditions`, joined: such as "night" or "night/motionblur".
+        It joins the values of `conditions`, such as "night" or "night/motionblur".
         """
         return "/".join(self.conditions(index).values()) or None
 
@@ -117,8 +117,8 @@ class PairDataset:
         return {}
 
     def missing_files(self) -> list[tuple[str, Path]]:
-        """(sample name, file) of every file that a sample needs and that is not there."""
-        here: dict[Path, set[str]] = {}  # one listing a folder instead of one look-up a file
+        """(sample name, file) of every missing file of a sample."""
+        here: dict[Path, set[str]] = {}  # one listing per folder instead of one lookup per file
         missing = []
         for index, name in enumerate(self.names):
             for file in self.files(index):
@@ -129,7 +129,7 @@ class PairDataset:
         return missing
 
     def examine(self, index: int) -> tuple[Sample | None, list[LayoutError]]:
-        """Read sample `index`; what is wrong is collected, one error for each of its files."""
+        """Read sample `index`; errors are collected, at most one per file."""
         rgb_file, *x_files, label_file = self.files(index)
         parts, problems = [], []
         for read, argument in (
@@ -156,7 +156,7 @@ class PairDataset:
             return None, problems
         return Sample(self.names[index], rgb, modal_x, label), []
 
-    # What subclasses give or change.
+    # Subclasses define or override these.
 
     def _files(self, name: str) -> tuple[Path, ...]:
         raise NotImplementedError
@@ -177,7 +177,7 @@ class PairDataset:
         return names
 
     def _list_folder(self, folder: Path, pattern: str) -> list[Path]:
-        """The files of a split that is a folder, in order; hidden ones left out."""
+        """The files of a split that is a folder, sorted, without hidden files."""
         if not folder.is_dir():
             raise self._error(folder, f"the folder of the split '{self.split}' is missing")
         found = sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
@@ -198,7 +198,7 @@ class PairDataset:
         image = self._image(path, cv2.IMREAD_UNCHANGED)
         if self.modality in self.grey and image.ndim == 3:
             if np.ptp(image, axis=-1).any():
-                raise self._error(path, f"expected one channel of {self.modality}, found a colour picture")
+                raise self._error(path, f"expected one channel of {self.modality}, found a colour image")
             image = image[..., 0].copy()
         if self.modality in ("hha", "event") and image.ndim == 2:
             raise self._error(path, f"expected 3 channels of {self.modality}, found 1")
@@ -210,7 +210,7 @@ class PairDataset:
         return image
 
     def _white(self, image: np.ndarray) -> int:
-        """The value of a 16-bit X picture that becomes 255, as the encoder of its modality has it."""
+        """The value of a 16-bit X image that becomes 255, as in the encoder of its modality."""
         return 65535
 
     def _read_label(self, path: Path) -> np.ndarray:
@@ -225,7 +225,7 @@ class PairDataset:
         return mapped.astype(np.uint8)
 
     def _stored_label(self, path: Path) -> np.ndarray:
-        """The label picture as stored; a palette picture gives its indices, not its colours."""
+        """The label image as stored; a palette image gives its indices, not its colours."""
         try:
             with Image.open(path, formats=PICTURE_FORMATS) as picture:
                 return np.array(picture)
@@ -235,10 +235,10 @@ class PairDataset:
             raise self._error(path, f"cannot be read as an image ({error})") from error
 
     def _fit_x(self, modal_x: np.ndarray, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
-        """X at the RGB image's size (height, width) where the layout has another; as it is by default."""
+        """X at the RGB image's size (height, width); subclasses resize if their layout has another size."""
         return modal_x
 
-    # Help for messages and files.
+    # Helpers for messages and files.
 
     def _allowed_labels(self) -> str:
         table = self.labels_stored
@@ -248,7 +248,7 @@ class PairDataset:
         return text + (f" (and {', '.join(map(str, ignored))} = ignored)" if len(ignored) else "")
 
     def _image(self, path: Path, flags: int) -> np.ndarray:
-        """A picture in RGB order without alpha, its own depth of bits."""
+        """An image in RGB order without alpha, with its own bit depth."""
         image = cv2.imread(str(path), flags)
         if image is None:
             raise self._error(path, "cannot be read as an image" if path.is_file() else "the file is missing")

@@ -1,4 +1,4 @@
-"""Own data, described by a YAML file (`ktb.datasets.custom`), as a dataset."""
+"""A custom dataset, described by a YAML file (`ktb.datasets.custom`), for training and evaluation."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class CustomPairDataset(PairDataset):
-    """The pairs of a YAML file; X is what `ktb.inputs.encode_x` gives the page, times 255.
+    """The pairs of a YAML file; X is encoded by `ktb.inputs.encode_x` as on the page, times 255.
 
-    modal_x: (H, W) float32 for depth, (H, W, 3) otherwise: uint8 if the file has 8 bits and the photo's size,
-    else float32. root: instead of the one in the file.
+    modal_x: (H, W) float32 for depth, otherwise (H, W, 3): uint8 if the file has 8 bits and the RGB image's
+    size, else float32. root: replaces the folder in the file.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class CustomPairDataset(PairDataset):
 
     @property
     def input_config(self) -> dict[str, Any]:
-        """Fields of `ktb.config.InputConfig` that a model trained on this data gets."""
+        """Fields of `ktb.config.InputConfig` of a model trained on this dataset."""
         return self.data.input_config
 
     def _files(self, name: str) -> tuple[Path, ...]:
@@ -60,7 +60,7 @@ class CustomPairDataset(PairDataset):
         return self._checked(path, lambda: read_image_rgb(path))
 
     def _read_x(self, paths: Sequence[Path]) -> RawX:
-        """As stored; `_fit_x` makes the network's values of it."""
+        """X as stored; `_fit_x` encodes it for the network."""
         return self._checked(paths[0], lambda: self.data.read_x(paths[0]))
 
     def _fit_x(self, modal_x: RawX, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
@@ -75,7 +75,7 @@ class CustomPairDataset(PairDataset):
         return self._checked(path, lambda: self.data.read_label(path))
 
     def _checked(self, path: Path, read: Callable[[], T]) -> T:
-        """What `read` gives; its ValueError with the file and the layout."""
+        """The result of `read`; a ValueError becomes an error with the file and the layout."""
         try:
             return read()
         except ValueError as error:

@@ -18,7 +18,7 @@ CASES = {
     "lidarjitter": "lj",
     "eventlowres": "el",
 }
-# Folder of each X, and the word that stands for "rgb" in its file names.
+# The folder of each X, and the word that replaces "rgb" in its file names.
 _X = {
     "event": ("event", "event"),
     "depth": ("depth", "depth"),
@@ -28,10 +28,10 @@ _X = {
 
 
 class DELIVER(PairDataset):
-    """Labels in channel 0 (red) of the picture: 255 and 0 are ignored, k = class k-1. Published on `val`.
+    """Stored labels, in channel 0 (red): 0 and 255 are ignored, k = class k-1. Published scores are on `val`.
 
-    Event frames are brought to the RGB size by nearest neighbour, as `ktb.inputs.place` does it. Depth
-    with 16 bits goes to the 0..255 scale by 255 / 65535.
+    Event frames are resized to the RGB size by nearest neighbour, as in `ktb.inputs.place`. 16-bit depth is
+    scaled by 255 / 65535.
     """
 
     name = "deliver"
@@ -45,13 +45,13 @@ class DELIVER(PairDataset):
         "0 and 255 = ignored, 1..25."
     )
     labels_stored = label_table(25, first=1, ignored=[0, 255])
-    grey: ClassVar = frozenset()  # depth and lidar may come in one channel or in three
+    grey: ClassVar = frozenset()  # depth and lidar may have one channel or three
     sixteen_bit: ClassVar = frozenset({"depth"})
 
     def conditions(self, index: int) -> dict[str, str]:
-        """{"weather": the weather folder} and, if the scene's or the file's name carries one, {"case": ...}.
+        """{"weather": the weather folder} and, if the scene's or the file's name contains one, {"case": ...}.
 
-        The rule for cases (`corruption_case`) has been tested on a made tree only.
+        The rule for cases (`corruption_case`) has been tested only with generated files.
         """
         weather, *_, scene, file = self.names[index].split("/")
         case = corruption_case(scene) or corruption_case(file)
@@ -93,10 +93,10 @@ class DELIVER(PairDataset):
 
 
 def corruption_case(text: str) -> str | None:
-    """The key of CASES that a scene's or file's name carries, or None.
+    """The key of CASES in a scene's or file's name, or None.
 
-    A full word counts wherever it stands, whatever separates or surrounds it ("MAP_1_Motion-Blur",
-    "point102motionblur"); an abbreviation only as a word of its own between separators ("MAP_1_MB").
+    A full word is found at any position, with any separator ("MAP_1_Motion-Blur", "point102motionblur"). An
+    abbreviation is found only as a separate word ("MAP_1_MB").
     """
     words = re.split(r"[^a-z0-9]+", text.lower())
     joined = "".join(words)

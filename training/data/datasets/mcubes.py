@@ -11,7 +11,7 @@ from ktb.inputs.encoders.nir import full_scale
 from training.data.datasets.base import READ_COLOR, PairDataset
 from training.data.datasets.sample import label_table
 
-MARGIN = 192  # columns at the left where the cameras do not overlap
+MARGIN = 192  # columns on the left side where the cameras do not overlap
 _X = {
     "nir": (("NIR_warped", "png"),),
     "dolp": (("polL_dolp", "npy"),),
@@ -20,11 +20,11 @@ _X = {
 
 
 class MCubeS(PairDataset):
-    """Labels as stored, 255 ignored. The first 192 columns of every image are dropped.
+    """Labels are used as stored; 255 is ignored. The first 192 columns of every image are removed.
 
-    Pictures may have 8 or 16 bits: 16-bit RGB is rounded to 8, 16-bit NIR becomes float32 in 0..255
-    by `ktb.inputs.encoders.nir.full_scale`. AoLP is
-    (sin, cos, sin) * 255, in -255..255; DoLP is the stored value * 255, three times.
+    Images may have 8 or 16 bits: 16-bit RGB is rounded to 8 bits, 16-bit NIR becomes float32 in 0..255 by
+    `ktb.inputs.encoders.nir.full_scale`. AoLP is (sin, cos, sin) * 255, in -255..255. DoLP is the stored
+    value * 255 in three channels.
     """
 
     name = "mcubes"
@@ -72,7 +72,7 @@ class MCubeS(PairDataset):
         return self._crop(super()._read_label(path), path)
 
     def _array(self, path: Path) -> np.ndarray:
-        """(H, W) float32; sines and cosines are in -1..1, degrees of polarisation are not negative."""
+        """(H, W) float32; sines and cosines lie in -1..1, degrees of polarisation are not negative."""
         try:
             array = np.load(path, allow_pickle=False)
         except FileNotFoundError as error:
@@ -89,5 +89,5 @@ class MCubeS(PairDataset):
 
     def _crop(self, image: np.ndarray, path: Path) -> np.ndarray:
         if image.shape[1] <= MARGIN:
-            raise self._error(path, f"{image.shape[1]} columns, the first {MARGIN} of which are dropped")
+            raise self._error(path, f"{image.shape[1]} columns, of which the first {MARGIN} are removed")
         return np.ascontiguousarray(image[:, MARGIN:])

@@ -10,7 +10,7 @@ _TIMES = {"D": "day", "N": "night"}
 
 
 class MFNet(PairDataset):
-    """Labels as stored: 0 = unlabeled is a class, nothing is ignored. The last letter of a name is D or N."""
+    """Labels are used as stored: 0 = unlabeled is a class, and nothing is ignored. Names end with D or N."""
 
     name = "mfnet"
     splits: ClassVar = ("train", "test")

@@ -11,9 +11,9 @@ _X = {"depth": ("Depth", "png"), "hha": ("HHA", "jpg"), "event": ("Event", "png"
 
 
 class NYUv2(PairDataset):
-    """Labels stored as 0 = void, k = class k-1. Depth: 8-bit, in-filled, 255 = 10 m.
+    """Stored labels: 0 = void, k = class k-1. Depth: 8-bit, in-filled, 255 = 10 m.
 
-    Event frames are made by `python -m training.simulate_events`; the dataset itself has none.
+    `python -m training.simulate_events` creates event frames; the dataset itself has none.
     """
 
     name = "nyuv2"
@@ -29,7 +29,7 @@ class NYUv2(PairDataset):
 
     @classmethod
     def inputs_of(cls, modality: Modality) -> dict[str, Any]:
-        """Depth in metres / 10 (see `ktb.inputs.encode_depth`); HHA and event frames are pictures."""
+        """Depth in metres / 10 (see `ktb.inputs.encode_depth`); HHA and event frames are images."""
         depth = {"encoding": "depth"} if modality == "depth" else {}
         return super().inputs_of(modality) | depth | {"max_metres": 10.0}
 

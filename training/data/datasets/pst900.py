@@ -8,7 +8,7 @@ from training.data.datasets.sample import label_table
 
 
 class PST900(PairDataset):
-    """Labels as stored, nothing is ignored; the splits are folders."""
+    """Labels are used as stored, and nothing is ignored. Each split is a folder."""
 
     name = "pst900"
     splits: ClassVar = ("train", "test")

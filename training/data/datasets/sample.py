@@ -1,4 +1,4 @@
-"""Small parts of the datasets: samples, label tables, names in lists, errors that name the file."""
+"""Helpers of the datasets: samples, label tables, sample names, errors that name the file."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ import numpy as np
 from ktb.labels import IGNORE_INDEX
 from ktb.utils.text import did_you_mean
 
-FORBIDDEN = -1  # in a label table: a stored value that must not occur
+FORBIDDEN = -1  # in a label table: an invalid stored value
 
 
 class Sample(NamedTuple):
-    """One labelled pair, all of the same H x W.
+    """One labelled pair; all arrays have the same H x W.
 
-    name: what the split file calls it. rgb: (H, W, 3) uint8 in RGB order. modal_x: (H, W) or (H, W, 3) uint8
+    name: its name in the split file. rgb: (H, W, 3) uint8 in RGB order. modal_x: (H, W) or (H, W, 3) uint8
     or float32 on the 0..255 scale (-255..255 for AoLP's sine and cosine). label: (H, W) uint8, class or
     255 = ignored.
     """
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
 
 class LayoutError(ValueError):
-    """A file that is missing or wrong: `path`, `what` is wrong with it, and in the message the layout."""
+    """A missing or invalid file: its `path`, `what` is wrong; the message also has the layout."""
 
     def __init__(self, path: Path, what: str, dataset: str, layout: str):
         super().__init__(f"{path}: {what}. Expected layout of {dataset}: {layout}")
@@ -37,7 +37,7 @@ class LayoutError(ValueError):
 
 
 def choose(what: str, value: str, allowed: Iterable[str]) -> str:
-    """`value` if it is allowed; else ValueError with the allowed ones and the nearest of them."""
+    """Return `value` if it is allowed; else raise ValueError with the allowed values and the nearest one."""
     allowed = list(allowed)
     if value in allowed:
         return value
@@ -46,7 +46,7 @@ def choose(what: str, value: str, allowed: Iterable[str]) -> str:
 
 
 def label_table(classes: int, first: int = 0, ignored: Sequence[int] = ()) -> np.ndarray:
-    """(256,) int16: stored value -> class, for classes stored from `first` on; 255 for the ignored values."""
+    """(256,) int16: stored value → class, for classes stored from `first` on; ignored values → 255."""
     table = np.full(256, FORBIDDEN, np.int16)
     table[first : first + classes] = np.arange(classes)
     table[list(ignored)] = IGNORE_INDEX

@@ -8,10 +8,10 @@ from training.data.datasets.sample import label_table
 
 
 class SUNRGBD(PairDataset):
-    """Plain depth as X, labels stored as 0 = void, k = class k-1.
+    """X is plain depth. Stored labels: 0 = void, k = class k-1.
 
-    Depth with 8 bits is taken as stored; with 16 bits it is brought to the 0..255 scale by 255 / 65535, as an
-    8-bit reader would, not to metres: the released recipe feeds the stored picture.
+    8-bit depth is used as stored. 16-bit depth is scaled by 255 / 65535, as an 8-bit reader does, and not
+    converted to metres: the released recipe uses the stored image.
     """
 
     name = "sunrgbd"
