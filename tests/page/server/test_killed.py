@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from contextlib import ExitStack, suppress
@@ -48,7 +49,17 @@ def give_secrets(visitor: Visitor, folder: Path) -> None:
     visitor.fire("ktb-run-frames")
     assert "ktb-wrong" in visitor.shown("ktb-sequence")
     with pytest.raises(Refused):
-        visitor.fire("ktb-load-settings", "upload")  # without a file: nobody foresaw it
+        visitor.fire("ktb-load-settings", "upload")  # without a file
+
+
+def fail_unforeseen(visitor: Visitor, uploads: Path) -> None:
+    """A file takes the place of the folder of the visitor's downloads, which no handler expects."""
+    visitor.fire("ktb-export-make")
+    (place,) = below(uploads, "export-*")
+    shutil.rmtree(place)
+    place.touch()
+    with pytest.raises(Refused):
+        visitor.fire("ktb-export-make")
 
 
 def test_a_server_that_is_killed_in_mid_run_leaves_nothing_to_the_next(tmp_path):
@@ -58,6 +69,7 @@ def test_a_server_that_is_killed_in_mid_run_leaves_nothing_to_the_next(tmp_path)
         first, address = stack.enter_context(server(uploads, logs[0], "--log-json"))
         visitor = Visitor(address)
         give_secrets(visitor, tmp_path)
+        fail_unforeseen(visitor, uploads)
         recording = zipped(tmp_path / "long.zip", frames_of(80))
         visitor.values[visitor.part("ktb-recording")] = visitor.upload(recording)
         cut = threading.Thread(target=lambda: run_frames(visitor))

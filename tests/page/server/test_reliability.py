@@ -267,10 +267,10 @@ def test_a_disk_that_is_really_full(small_disk, service, tmp_path, monkeypatch):
     large = tmp_path / "large.bin"
     large.write_bytes(bytes(30 << 20))
     recording = zipped(tmp_path / "two.zip", frames_of(2))
+    has_room = SimpleNamespace(free=2**50)  # as when another program fills the disk meanwhile
+    monkeypatch.setattr("app.server.uploads.shutil.disk_usage", lambda _: has_room)
     with serving(service, small_disk) as page, Visitor(page.local_url) as visitor:
         page.uploads.limits = UploadLimits(min_free_bytes=0)
-        has_room = SimpleNamespace(free=2**50)  # as when another program fills the disk meanwhile
-        monkeypatch.setattr("app.server.uploads.shutil.disk_usage", lambda _: has_room)
         with httpx.Client(base_url=page.local_url) as http, large.open("rb") as file:
             answer = http.post(f"{API}/upload", files={"files": ("large.bin", file)})
         assert (answer.status_code, answer.text) == (507, NO_SPACE)

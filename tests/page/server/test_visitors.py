@@ -51,11 +51,11 @@ def page(service, uploads):
 
 @pytest.fixture
 def visitors(page):
-    """A function that opens a page; all are left at the end."""
+    """A function that opens a page, from an address of this machine if given; all are left at the end."""
     opened: list[Visitor] = []
 
-    def open_page() -> Visitor:
-        opened.append(Visitor(page.local_url))
+    def open_page(source: str | None = None) -> Visitor:
+        opened.append(Visitor(page.local_url, source=source))
         return opened[-1]
 
     yield open_page
@@ -188,7 +188,7 @@ def test_controls_draw_while_the_network_is_busy(visitors, service):
 
 
 def test_one_control_serves_several_visitors_at_the_same_time(visitors, page, monkeypatch):
-    here = [visitors() for _ in range(8)]
+    here = [visitors(f"127.0.0.{number}") for number in range(2, 10)]
     here[0].choose_example(0)
     result = page.store.result(here[0].session)
     for visitor in here[1:]:
