@@ -20,6 +20,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a thread each, in processes that test
 import torch
 
 os.environ.setdefault("KTB_RUNTIME", "eager")  # the runtimes' own tests choose others
+if os.environ.get("KTB_TEST_ONEDNN") == "0":
+    torch.backends.mkldnn.enabled = False
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -167,6 +169,7 @@ def page(context, address):
 def one_thread():
     """Small tensors are slower on several threads, much slower on a busy machine."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if "KTB_TEST_ONEDNN" not in os.environ:  # test_bits.py chooses the threads
+        torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)

@@ -97,7 +97,6 @@ def test_inputs_that_do_not_fit_are_refused(swin, rgb, modal_x, message):
         swin(torch.zeros(rgb), torch.zeros(modal_x))
 
 
-@pytest.mark.bits
 def test_zero_starts_leave_the_lite_features_as_timm_has_them():
     torch.manual_seed(3)
     net = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
@@ -119,7 +118,6 @@ def test_zero_starts_leave_the_lite_features_as_timm_has_them():
             )
 
 
-@pytest.mark.bits
 def test_zero_starts_leave_the_swin_features_as_timm_has_them():
     # 256 pixels: every stage's map is a multiple of the window and larger, so timm neither pads nor shrinks
     torch.manual_seed(3)
