@@ -116,6 +116,7 @@ def test_x_that_was_read_after_the_run_stays(page, tmp_path):
     newer = depth.with_name("newer.png")
     newer.write_bytes(depth.read_bytes())
     page.click("#ktb-x button[aria-label=Clear]")
+    page.wait_for_selector("#ktb-x-read img", state="detached")  # else the old one passes for the new one
     upload(page, None, newer)
     page.wait_for_selector("#ktb-x-read img")
     open_tab(page, "X input")
