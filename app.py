@@ -4,7 +4,7 @@ from app.server.environment import collector_paused, prepare
 
 
 def main() -> None:
-    """Prepare the environment, at which the page's imports look; then import, start and serve the page."""
+    """Prepare the environment, which the page's imports read; then import, start and serve the page."""
     caches = prepare()
     with collector_paused():
         from app.server.start import start

@@ -1,1 +1,1 @@
-"""The browser demo: `service` turns uploads into results, `panels` results into HTML, `ui` is the page."""
+"""The browser demo: `service` turns uploads into results, `panels` results into HTML, `page` is the page."""

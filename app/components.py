@@ -1,4 +1,4 @@
-"""The components of the page that its handlers change, and the lists of them that events name."""
+"""The page's components that handlers change, grouped into the input and output lists of events."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Components:
 
     @property
     def given(self) -> list[gr.components.Component]:
-        """What the current input is, as inputs of all that reads or runs it."""
+        """The components that describe the current input."""
         return [self.rgb, self.x.files, self.x.source, self.model, *self.x.values]
 
     @property
@@ -61,7 +61,7 @@ class Components:
 
     @property
     def proposed(self) -> list[gr.components.Component]:
-        """What shows an alignment to look at."""
+        """The components that preview an alignment."""
         return [self.alignment.preview, self.alignment.proposal, self.alignment.use]
 
     @property

@@ -1,4 +1,4 @@
-"""What every tab of the page needs: the models, the sessions, and what lets it draw when it is looked at."""
+"""Shared context of the tabs: models, sessions, and event wiring that draws a tab only when it is visible."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ OPEN_TAB = """(...given) => {
   const tab = document.querySelector(open);
   given[given.length - 1] = tab ? tab.textContent.trim() : '';
   return given; }"""
-"""Before a handler: the label of the open tab as its last input. On a narrow page it may lie in the menu."""
+"""Runs before a handler: sets its last input to the open tab's label, which a narrow page has in a menu."""
 IN_A_WHILE = """async (...given) => {
   await new Promise((later) => setTimeout(later, 800));
   await new Promise((idle) => window.requestIdleCallback?.(idle, { timeout: 2000 }) ?? idle());
   return given; }"""
-"""Before a handler: when the result has been drawn, and what was worked out of it ahead."""
+"""Runs before a handler: waits until the result is drawn and its maps are precomputed."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Handed to each tab's `build`.
+    """The argument of each tab's `build`.
 
     Attributes:
-        service, store: models and runs; `store.result(request.session_hash)` is the session's latest result.
-        changed: a State that gets a new value after every run; None before the first.
+        service: the models.
+        store: the sessions; `store.result(request.session_hash)` is the session's latest result.
+        changed: a State whose value changes after every run; None before the first.
         pixel: a State with the inspected pixel of the RGB image as (y, x), or None.
-        at: where the page's script writes what is clicked or dragged: "y,x" as fractions of the picture.
-        given: the components that describe the current input, as inputs of a handler: RGB image, X files,
-            source of X, checkpoint, then the fields of X (`app.widgets.x_form.XForm`).
-        drawn: a State with a dict that the tabs write into: label of a tab → the run that it shows, as
-            `changed` has it, and what its controls were last asked for.
-        opened: for `OPEN_TAB`.
+        at: receives the clicked or dragged position from the page's script: "y,x", fractions of the image.
+        given: the components that describe the current input: RGB image, X files, source of X, checkpoint,
+            then the fields of X (`app.widgets.x_form.XForm`).
+        drawn: a State with a dict: label of a tab → the run that it shows (a value of `changed`), and
+            "LABEL: controls" → the values that its controls were last drawn with.
+        opened: receives the label of the open tab from `OPEN_TAB`.
     """
 
     service: Service
@@ -57,14 +58,14 @@ class Context:
         handler: Callable,
         inputs: Sequence[gr.components.Component],
         outputs: Sequence[gr.components.Component],
-        is_ahead: bool = False,
+        is_precomputed: bool = False,
     ) -> None:
-        """Let a handler draw a tab once per run: at its end if the tab is open, else when it gets opened.
+        """Draw a tab once per run: when the run ends if the tab is open, otherwise when it is opened.
 
         Args:
             handler: (request, values of inputs) → outputs.
-            is_ahead: draw a closed tab, too, a while after the run and if the network has nothing to do then,
-                so that it opens at once.
+            is_precomputed: also draw a closed tab shortly after the run, if the network is idle then, so that
+                it opens instantly.
         """
         label = tab.label
 
@@ -79,11 +80,11 @@ class Context:
             return draw(request, *given) if opened == label else gr.skip()
 
         def draw_if_free(request: gr.Request, *given):
-            return draw(request, *given) if self.service.turns.is_free else gr.skip()
+            return draw(request, *given) if self.service.scheduler.is_free else gr.skip()
 
         given = [self.changed, self.drawn, *inputs]
         direct(tab.select, draw, given, outputs, lane=label)
-        if is_ahead:
+        if is_precomputed:
             direct(self.changed.change, draw_if_free, given, outputs, IN_A_WHILE, lane=label)
         direct(self.changed.change, draw_if_open, [*given, self.opened], outputs, OPEN_TAB, lane=label)
 
@@ -95,14 +96,14 @@ class Context:
         inputs: Sequence[gr.components.Component],
         outputs: Sequence[gr.components.Component],
     ) -> None:
-        """Let a handler draw a part of a tab again when its controls are used.
+        """Redraw a part of a tab when its controls are used.
 
-        Gradio's lists report a choice twice; what was asked for last is not asked for or drawn again.
+        Gradio's lists report a choice twice; the second report is ignored.
 
         Args:
             events: such as `control.input`.
             handler: (request, values of inputs) → outputs.
-            inputs: all that decides what is drawn, and the same for all handlers of the tab.
+            inputs: every control that affects the drawing; the same for all handlers of the tab.
         """
         key = f"{tab.label}: controls"
 

@@ -1,4 +1,4 @@
-"""What happens when something on the page is used: component values in, updates of components out."""
+"""Event handlers of the page: component values in, component updates out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from app.texts import head, modality_choices, no_result, no_x, x_label, x_name
 from app.widgets.alignment import applied_note, pointed, preview_html
 from app.widgets.examples import CustomExamples
 from app.widgets.how_it_works import first_screen
-from app.widgets.photo import shown_rgb
+from app.widgets.rgb_preview import shown_rgb
 from app.widgets.x_form import Proposal, XForm, fields_for, x_options
 from app.widgets.x_input import hint, source_choices, source_note
 from ktb.inputs.alignment.files import read_alignment
@@ -34,27 +34,27 @@ PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
 
 
 def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
-    """Turn a ValueError, which has a text for people, into the page's message (or a client's, as it is)."""
+    """Turn a handler's ValueError into a message of the page, or, unless `as_html`, of the API."""
 
     @wraps(handler)
     def wrapped(*args, **kwargs):
         try:
             return handler(*args, **kwargs)
         except ValueError as error:
-            stays = 8 if isinstance(error, MissingX) else 20  # seconds; a button offers the way on
-            said = html.escape(pointed(str(error))) if as_html else str(error)
-            raise gr.Error(said, duration=stays, print_exception=False) from error
+            seconds = 8 if isinstance(error, MissingX) else 20  # a missing X has a button as its remedy
+            message = html.escape(pointed(str(error))) if as_html else str(error)
+            raise gr.Error(message, duration=seconds, print_exception=False) from error
 
     return wrapped
 
 
-def show_error(said: str) -> None:
-    """Show what a direct call was refused with: Gradio itself shows only errors of the queue."""
-    raise gr.Error(html.escape(html.unescape(str(said))), duration=20, print_exception=False)
+def show_error(message: str) -> None:
+    """Show the error of a direct call: Gradio itself shows only errors of the queue."""
+    raise gr.Error(html.escape(html.unescape(str(message))), duration=20, print_exception=False)
 
 
 class Handlers:
-    """The page's handlers on a service; every upload that they get is remembered in the store."""
+    """The page's handlers on a service; the store remembers every upload that they receive."""
 
     def __init__(
         self, service: Service, store: SessionStore, own: CustomExamples | None, folder: Path, p: Components
@@ -62,13 +62,13 @@ class Handlers:
         self.service, self.store, self.own, self.folder, self.p = service, store, own, folder, p
 
     def remember(self, request: gr.Request, *files: str | list[str] | None) -> None:
-        """Note uploads, so that they go with the session."""
+        """Record uploads, so that they are deleted with the session."""
         flat = [path for given in files for path in ([given] if isinstance(given, str) else given or ())]
         self.store.remember_uploads(request.session_hash, flat)
 
     @shows_errors
-    def show_photo(self, request: gr.Request, rgb_path: str | None):
-        """Replace an RGB image that the browser cannot show by one that it can."""
+    def show_rgb(self, request: gr.Request, rgb_path: str | None):
+        """Replace an RGB image that the browser cannot show by a PNG copy."""
         self.remember(request, rgb_path)
         path = self.service.opened(rgb_path) if rgb_path else None
         shown = shown_rgb(path, self.folder, self.service.read_rgb) if path else None
@@ -78,7 +78,7 @@ class Handlers:
         return str(shown)
 
     def read_new_pair(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
-        """Forget what was said of the pair before (window, an estimated alignment), then read."""
+        """Clear the options of the previous pair (window, estimated alignment), then read X."""
         *values, shown, opened = values
         form = XForm(*values)
         kept = None if form.alignment and form.alignment.is_estimate else form.alignment
@@ -87,10 +87,10 @@ class Handlers:
         return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept} | self._no_proposal()
 
     def read(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
-        """Read X without running the network; what is wrong stands where X would be shown.
+        """Read X without running the network; an error is shown in place of the preview of X.
 
-        The last values are what the fields of X show, and the label of the open tab: large pictures of X are
-        drawn where they are seen.
+        The last two values are the state of the fields of X and the label of the open tab: the large pictures
+        of X are drawn only when their tab is open.
         """
         self.remember(request, rgb_path, x_files)
         *values, shown, opened = values
@@ -107,12 +107,12 @@ class Handlers:
             self.p.alignment.state: applied_note(form.alignment),
             self.p.alignment.remove: gr.update(visible=form.alignment is not None),
         }
-        if not (is_file and rgb_path and not x_files):  # else a run that failed meanwhile may have offered it
+        if not (is_file and rgb_path and not x_files):  # otherwise a failed run may have shown it meanwhile
             answer[self.p.alone] = gr.update(visible=False)
         return answer | x.updates(fields, is_file, bool(is_file and x_files), form.unit, shown)
 
     def open_x_tab(self, request: gr.Request, waits, rgb_path, x_files, source, model_name, *values):
-        """Draw what was read of X while its tab was closed."""
+        """Draw an X that was read while its tab was closed."""
         if not waits:
             return {self.p.x_tab.waits: False}
         self.remember(request, rgb_path, x_files)
@@ -120,7 +120,7 @@ class Handlers:
         return {self.p.x_tab.text: x_panel(view) if view else wrong, self.p.x_tab.waits: False}
 
     def _read(self, x_files, rgb_path, model_name, form: XForm) -> tuple[XView | None, str]:
-        """What these files and fields give as X, or what is wrong with them; neither without files."""
+        """X read from these files and fields, or an error message; (None, "") without files."""
         if not x_files:
             return None, ""
         try:
@@ -132,13 +132,13 @@ class Handlers:
     def run_pair(
         self, request: gr.Request, rgb_path, x_files, source, model_name, *values, progress=PROGRESS
     ):
-        """Run the network and keep the result for this session; the tabs draw it when they are open."""
+        """Run the network and store the result for this session; the open tab draws it."""
         self.remember(request, rgb_path, x_files)
         progress(0.1, desc="Reading the pair and running the network")
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
-        precompute_maps(self.service.turns, result, branches_panel, fusion.at_first)
+        precompute_maps(self.service.scheduler, result, branches_panel, fusion.at_first)
         progress(0.8, desc="Drawing")
         return {
             self.p.foot: footer(result),
@@ -151,7 +151,7 @@ class Handlers:
 
     @shows_errors
     def propose(self, request: gr.Request, file, rgb_path, x_files, source, model_name, *values):
-        """Preview the alignment of a file, or an estimate if there is none; apply nothing."""
+        """Preview the alignment of a file, or estimate one if there is no file, without applying it."""
         self.remember(request, file, rgb_path, x_files)
         given = read_alignment(self.service.opened(file)) if file else None
         options = x_options(XForm(*values))
@@ -166,7 +166,7 @@ class Handlers:
         }
 
     def use_proposal(self, proposal):
-        """Apply what was looked at."""
+        """Apply the previewed alignment."""
         return {self.p.x.form.alignment: proposal} | self._no_proposal()
 
     def _no_proposal(self) -> dict[Any, Any]:
@@ -178,15 +178,15 @@ class Handlers:
         }
 
     def offer_alone(self, rgb_path, x_files, source):
-        """After a failed run: the way on, if all that lacks is X."""
+        """After a failed run, offer to run on the RGB image alone if only X is missing."""
         return gr.update(visible=bool(rgb_path and not x_files and source == "file"))
 
     def defaults(self, unit: str = "auto") -> list[Any]:
-        """The fields of X as they are at the start."""
+        """The initial values of the fields of X."""
         return list(XForm(unit=unit))
 
     def reset(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
-        """The fields of X at their start, and what is read with them; an alignment stays."""
+        """Reset the fields of X, keep the alignment, and read X again."""
         *values, shown, opened = values
         form = XForm(*self.defaults())._replace(alignment=XForm(*values).alignment)
         start = dict(zip(self.p.x.values, form))
@@ -194,32 +194,32 @@ class Handlers:
 
     @shows_errors
     def choose_example(self, model_name, selected: gr.SelectData):
-        """Put an example's files in their places, with nothing said about X."""
+        """Load an example's files, with the options of X at their defaults."""
         return self._example(model_name, selected.index)
 
     @shows_errors
     def choose_first_example(self, model_name):
-        """The same with the first example."""
+        """Load the first example."""
         return self._example(model_name, 0)
 
     def _example(self, model_name, index: int):
         offer = offered(self.service.inputs(model_name), self.own)
         if not 0 <= index < len(offer.pairs):
-            raise ValueError(f"there is no example {index}; {len(offer.pairs)} are offered, from 0.")
+            raise ValueError(f"there is no example {index}: choose one from 0 to {len(offer.pairs) - 1}.")
         pair = offer.pairs[index]
         return [str(pair.rgb), [str(pair.x)], "file", *self.defaults(offer.unit)]
 
     @shows_errors
     def choose_model(self, request: gr.Request, model_name, kind_before, source, *values):
-        """Let the page speak of what another checkpoint takes."""
+        """Adapt the page's texts and choices to the inputs of another checkpoint."""
         p, inputs = self.p, self.service.inputs(model_name)
         offer = offered(inputs, self.own)
         warning, kind = warning_text(self.service, self.own, model_name), x_name(inputs)
-        place: dict[str, Any] = {"label": x_label(inputs)}
+        zone: dict[str, Any] = {"label": x_label(inputs)}
         sources = source_choices(inputs)
         form = dict(zip(p.x.values, values))
         if kind != kind_before:
-            place["value"] = None  # X of another kind would be misread
+            zone["value"] = None  # X of another kind would be misread
             form = dict(zip(p.x.values, self.defaults(offer.unit)))
             form[p.x.form.modality] = gr.update(choices=modality_choices(inputs), value="auto")
         empty = gr.skip() if self.store.result(request.session_hash) else no_result(inputs, bool(offer.pairs))
@@ -227,7 +227,7 @@ class Handlers:
             p.title: head(inputs),
             p.unfit: gr.update(value=warning, visible=bool(warning)),
             p.gallery: gr.update(value=tiles(offer), label=offer.title, visible=bool(offer.pairs)),
-            p.x.files: gr.update(**place),
+            p.x.files: gr.update(**zone),
             p.x.source: gr.update(
                 choices=sources, value=source if source in [key for _, key in sources] else "file"
             ),

@@ -8,7 +8,7 @@ import re
 import gradio as gr
 from markupsafe import Markup
 
-from app.gradio_ext.components import PhotoPlace
+from app.gradio_ext.components import ImageInput
 from app.service import Service
 from app.widgets.examples import CustomExamples, Offer, examples
 from ktb.config import InputConfig
@@ -17,7 +17,7 @@ from ktb.utils.text import rounded_down
 
 def rgb_zone() -> gr.Image:
     """Where the RGB image is put: a file, the camera, or the clipboard."""
-    return PhotoPlace(
+    return ImageInput(
         label="RGB image (RGB)",
         type="filepath",
         image_mode=None,

@@ -1,4 +1,4 @@
-"""The page: layout and wiring. Inference happens once per Run; every other control only draws again."""
+"""The page: layout and event wiring. Inference runs once per Run; every other control only redraws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.api.endpoints import wire_api
 from app.components import Components
 from app.context import OPEN_TAB, Context
 from app.gradio_ext.blocks import Page
-from app.gradio_ext.components import FilesPlace
+from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import AT_ONCE, HIDDEN, RUNNING, direct
 from app.gradio_ext.static_files import serve_in_place
 from app.handlers import Handlers, show_error
@@ -52,9 +52,9 @@ LEGIBLE = {
     "button_primary_background_fill_hover": "*primary_700",
     "color_accent": "*primary_600",
 }
-"""Where the theme's own colours stay below a contrast of 4.5 to 1 on a light page."""
+"""Replacements for theme colours whose contrast is below 4.5:1 on a light page."""
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
-  if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # one column: it is far below
+  if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column
 TABS: tuple[Callable[[Context], object], ...] = (
     FusionTab,
     what_if.build,
@@ -62,16 +62,18 @@ TABS: tuple[Callable[[Context], object], ...] = (
     ground_truth.build,
     video.build,
 )
-"""Of modules in `app.tabs`, in the order of the page."""
+"""Builders of the tabs, in the order of the page."""
 
 
 def build_page(service: Service, own: CustomExamples | None = None) -> Page:
-    """Lay out the page on a service; `launch_options` has what belongs to its launch.
+    """Lay out the page on a service; `launch_options` gives the arguments of its launch.
 
-    own: pairs to offer in place of the project's examples.
+    Args:
+        service: the models.
+        own: pairs of a custom dataset, offered in place of the project's examples.
     """
-    offered = [*own.files] if own else [EXAMPLES_FOLDER]  # of a custom dataset nothing but the pairs on offer
-    forget_offered = serve_in_place(offered)  # never copied among the uploads
+    offered = [*own.files] if own else [EXAMPLES_FOLDER]  # only the offered pairs of a custom dataset
+    forget_offered = serve_in_place(offered)  # never copied into the upload folder
     with Page(title="KTB", analytics_enabled=False) as page:
         folder = page.folder = ServerFolder(Path(page.GRADIO_CACHE))
         weakref.finalize(page, folder.remove)
@@ -79,11 +81,11 @@ def build_page(service: Service, own: CustomExamples | None = None) -> Page:
         store = page.store = SessionStore(folder.path, keep=offered)
         store.uploads.on_delete(service.decoded.forget)
         service = page.service = service.for_visitors(store.own_file)
-        parts, run, exports = _lay_out(service, store, own)
-        handlers = Handlers(service, store, own, folder.path, parts)
+        components, run, exports = _lay_out(service, store, own)
+        handlers = Handlers(service, store, own, folder.path, components)
         _wire(handlers, run)
         wire_export(page, handlers, exports)
-        file = FilesPlace(visible=False, label="file")
+        file = FilesInput(visible=False, label="file")
         page.probe_event = gr.on([], lambda file: None, file, None, **AT_ONCE)["id"]
     return page
 
@@ -117,7 +119,7 @@ def _lay_out(
                 model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
-            wire_api(service, store, rgb, x.files)  # before others take its names
+            wire_api(service, store, rgb, x.files)  # first, so that no other event takes an endpoint's name
             with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given, drawn, opened)
@@ -128,13 +130,13 @@ def _lay_out(
                 x_tab = x_input.build(context, no_x(takes))
             foot = gr.HTML(elem_id="ktb-foot")
             exports = build_export()
-    parts = Components(
+    components = Components(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *x_tab.preview),
         tabs=tabs, stage=stage, waiting=waiting, try_it=try_it, branches=branches_text,
         x_tab=x_tab, foot=foot, changed=changed, pixel=pixel, opened=opened,
     )  # fmt: skip
-    return parts, run, exports
+    return components, run, exports
 
 
 def _wire(h: Handlers, run: gr.Button) -> None:
@@ -143,7 +145,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     new_pair = (h.read_new_pair, p.for_read, p.new_pair, OPEN_TAB)
     run_pair = (h.run_pair, p.given, [p.foot, p.alone, t.is_newer, t.waits, p.pixel, p.changed])
 
-    direct(p.rgb.input, h.show_photo, p.rgb, p.rgb)
+    direct(p.rgb.input, h.show_rgb, p.rgb, p.rgb)
     direct(partial(gr.on, [p.rgb.input, x.files.upload, x.files.clear, x.files.delete]), *new_pair)
     used = [event for field in x.values[:-2] for event in _uses(field)]
     direct(partial(gr.on, [*used, x.source.input]), *read)
@@ -156,50 +158,50 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     direct(t.tab.select, h.open_x_tab, [t.waits, *p.given], [t.text, t.waits])
 
     no_file = gr.State(None)
-    looks = [
+    previews = [
         used(h.propose, [file, *p.given], [*p.proposed, p.tabs], show_progress_on=x.read, **HIDDEN)
         for used, file in ((a.estimate.click, no_file), (a.file.upload, a.file))
     ]
-    for look in looks:
-        look.success(None, js=SHOW_RESULT, **HIDDEN)
+    for preview in previews:
+        preview.success(None, js=SHOW_RESULT, **HIDDEN)
     applied = direct(a.use.click, h.use_proposal, a.proposal, [x.form.alignment, *p.proposed])
     removed = direct(a.remove.click, lambda: None, None, x.form.alignment)
     for change in (applied, removed):
         direct(change.then, *read)
 
-    running = {"show_progress_on": p.waiting, **RUNNING}  # with the place in the queue
+    running = {"show_progress_on": p.waiting, **RUNNING}  # shows the position in the queue
     ran = run.click(*run_pair, **running)
     direct(ran.failure, h.offer_alone, [p.rgb, x.files, x.source], p.alone)
     ran.success(None, js=SHOW_RESULT, **HIDDEN)
     without_x = direct(p.alone.click, lambda: "none", None, x.source)
     direct(without_x.then, *read).then(*run_pair, **running)
-    places = [p.rgb, x.files, x.source, *x.values]
+    pair = [p.rgb, x.files, x.source, *x.values]
     for chosen in (
-        p.gallery.select(h.choose_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
-        p.try_it.click(h.choose_first_example, p.model, places, show_progress_on=p.waiting, **HIDDEN),
+        p.gallery.select(h.choose_example, p.model, pair, show_progress_on=p.waiting, **HIDDEN),
+        p.try_it.click(h.choose_first_example, p.model, pair, show_progress_on=p.waiting, **HIDDEN),
     ):
-        # Another example while one runs is run after it.
+        # An example that is chosen during a run is run after it.
         direct(chosen.then, *new_pair).then(*run_pair, trigger_mode="always_last", **running)
     other = direct(p.model.input, h.choose_model, [p.model, *p.for_model], p.of_model)
     direct(other.then, *read)
 
 
 def _uses(field: gr.components.Component) -> list[Callable]:
-    """The events by which a visitor changes a field of X. A list reports a choice as input twice."""
+    """The events that report a visitor's change of a field of X. A dropdown reports `input` twice."""
     if isinstance(field, gr.Textbox):
         return [field.submit, field.blur]
     return [field.select] if isinstance(field, gr.Dropdown) else [field.input]
 
 
 def launch_options(limit: RateLimit | None = None, hosts: Iterable[str] = ()) -> dict[str, Any]:
-    """Keyword arguments for the page's `launch`: looks, limits and what may be served.
+    """Keyword arguments for the page's `launch`: theme, limits and routes.
 
     Args:
-        limit: what one address may do; see `RateLimit` for what it may by default.
-        hosts: names by which the page may be asked for, beside those of this machine to itself.
+        limit: rate limits per address; `RateLimit()` by default.
+        hosts: host names that requests may use, besides this machine's loopback names.
 
     Raises:
-        ValueError: one of `hosts` is no name.
+        ValueError: one of `hosts` is not a host name.
     """
     limit = limit or RateLimit()
     theme = gr.themes.Default(
@@ -216,5 +218,5 @@ def launch_options(limit: RateLimit | None = None, hosts: Iterable[str] = ()) ->
         "app_kwargs": {**web, "lifespan": lifespan, "routes": [HEALTH, *web["routes"]]},
         "enable_monitoring": False,
         "run_history": False,
-        "ssr_mode": False,  # a Space may turn it on by a variable; the page is made in the browser
+        "ssr_mode": False,  # a Space's environment may turn it on; this page is rendered in the browser
     }

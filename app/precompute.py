@@ -1,4 +1,4 @@
-"""What is worked out of a run before anybody looks, so that tabs open at once."""
+"""Precompute a result's maps in the background, so that tabs open instantly."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from app.results import Result
 from app.scheduler import FairScheduler
 from app.server.memory import give_back
 
-AHEAD_SECONDS = 0.3  # after a run: its answer is on the way by then
+DELAY_SECONDS = 0.3  # after a run, so that its response is sent first
 Step = Callable[[Result], object]
 _log = logging.getLogger(__name__)
 
 
-def precompute_maps(turns: FairScheduler, result: Result, *draw: Step) -> None:
-    """Draw, and work out a run's maps, a moment later and while nothing runs; then give memory back."""
-    # No daemon: the process waits for it at its end, because one that ends inside torch is aborted.
-    threading.Timer(AHEAD_SECONDS, _work_out, [turns, weakref.ref(result), (*draw, _all_maps)]).start()
+def precompute_maps(scheduler: FairScheduler, result: Result, *draw: Step) -> None:
+    """Call `draw` and compute the result's maps shortly after, while the network is idle; free memory."""
+    # Not a daemon thread: a process that exits while a thread is inside torch is aborted.
+    threading.Timer(DELAY_SECONDS, _precompute, [scheduler, weakref.ref(result), (*draw, _all_maps)]).start()
 
 
 def _all_maps(result: Result) -> object:
     return result.inspection and result.inspection.all_maps()
 
 
-def _work_out(turns: FairScheduler, kept: weakref.ref[Result], steps: Sequence[Step]) -> None:
+def _precompute(scheduler: FairScheduler, kept: weakref.ref[Result], steps: Sequence[Step]) -> None:
     for step in steps:
         result = kept()
-        if result is None or not turns.is_free:
+        if result is None or not scheduler.is_free:
             break
         try:
             step(result)
-        except (MemoryError, RuntimeError):  # whoever looks at it is told
-            _log.debug("a result was not worked out ahead", exc_info=True)
-    give_back()  # what the run took besides, and what it replaced
+        except (MemoryError, RuntimeError):  # the same step raises again when its tab is opened
+            _log.debug("a result was not precomputed", exc_info=True)
+    give_back()  # temporary memory of the run, and the result that it replaced

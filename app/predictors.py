@@ -1,4 +1,4 @@
-"""The part of the page that computes: imported when it is first needed, because torch takes its time."""
+"""Predictors of the page. Imported on first use, because importing torch takes more than a second."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ _log = logging.getLogger(__name__)
 
 
 class SharedPredictor(Predictor):
-    """A predictor whose every run waits for its turn; `for_frames` gives one that leaves that to its user."""
+    """A predictor that schedules its runs; `for_frames` gives one whose caller schedules them."""
 
     def __init__(
         self,
         model: KTB,
-        turns: FairScheduler,
+        scheduler: FairScheduler,
         runtime: RuntimeName | Runtime = "auto",
         precision: Precision = "float32",
     ):
         super().__init__(model, tile=None, runtime=runtime, precision=precision)
-        self._turns = turns
+        self._scheduler = scheduler
 
     def __call__(self, *args, **kwargs) -> Prediction:
-        """As `Predictor`, when it is this run's turn."""
+        """As `Predictor`, once the scheduler admits this run."""
         asked = time.perf_counter()
-        with self._turns.single():
+        with self._scheduler.single():
             waited = time.perf_counter() - asked
             found = super().__call__(*args, **kwargs)
         note(
@@ -56,20 +56,20 @@ class SharedPredictor(Predictor):
         return found
 
     def attribute(self, rgb: np.ndarray, reading: EncodedX, target: Target) -> Attribution:
-        """What a score of a run reacts to, when it is this job's turn; as `attribute_prediction`."""
+        """As `attribute_prediction`, once the scheduler admits this job."""
         compute = self.runtime.attribute if isinstance(self.runtime, ZeroGPURuntime) else attribute
-        with self._turns.single():
+        with self._scheduler.single():
             return attribute_prediction(self, rgb, reading, target, compute)
 
     def for_frames(self) -> Predictor:
-        """The same model, without waiting."""
+        """A predictor on the same model that does not wait for the scheduler."""
         return Predictor(self.model, tile=None, runtime=self.runtime)
 
 
 def make_predictor(
-    path: Path, turns: FairScheduler, runtime: RuntimeName, precision: Precision, device: str
+    path: Path, scheduler: FairScheduler, runtime: RuntimeName, precision: Precision, device: str
 ) -> SharedPredictor:
-    """The predictor of a model, on a device or the card that a Space lends; errors as `ktb.load_model`."""
+    """Load a model's predictor on a device, or on the GPU that ZeroGPU lends; errors as `ktb.load_model`."""
     loaded = load_model(path, device)
     computing = ZeroGPURuntime(load_model(path, LENT_DEVICE), precision) if is_lent() else runtime
-    return SharedPredictor(loaded, turns, computing, precision)
+    return SharedPredictor(loaded, scheduler, computing, precision)

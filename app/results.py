@@ -1,4 +1,4 @@
-"""One run of a pair, as the page keeps it for a session."""
+"""The result of one run, as stored for a session."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ktb.analysis import Inspection
 from ktb.inputs import EncodedX
 from ktb.modeling.memo import Memo
 
-DRAWN = 48  # pictures of a result, 10 to a few hundred KiB each
+DRAWN = 48  # cached pictures per result, 10 to a few hundred KiB each
 
 
 @dataclass(frozen=True)
 class XView:
-    """An X input as it was read, and what of the raw input decides which corrections make sense.
+    """An encoded X, and the properties of the raw input that decide which options apply.
 
     Attributes:
-        reading: what the network gets, and what is said about it.
-        span_ms: length of the recording that an event stream comes from, None if X is no stream.
-        window_ms: (start, end) of the events in the image, from the recording's first one; None as above.
-        is_one_channel: a picture of one channel, from which HHA has to be computed.
+        reading: the network's input, with its description and warnings.
+        span_ms: length of the event stream, None if X is not one.
+        window_ms: (start, end) of the events in the image, from the stream's first event; None as above.
+        is_one_channel: whether X is a single-channel image, from which HHA has to be computed.
     """
 
     reading: EncodedX
@@ -33,12 +33,12 @@ class XView:
 
 @dataclass(frozen=True)
 class Result:
-    """One run: the RGB image, what X is called, what the network said, a look into its fusion, and X.
+    """One run: the RGB image, the name of X, the prediction, the inspection of its fusion, and X.
 
-    `inspection` keeps the maps of each level that was looked at, for every tab and download; None where the
-    prediction has no trace. `offered_as` is what `Service` calls the checkpoint; it may differ from the name
-    that the file carries.
-    `drawn` keeps the pictures that were drawn of it last, `inspected` what all levels say of the last pixel.
+    `inspection` caches the maps of each inspected level for every tab and download; it is None where the
+    prediction has no trace. `offered_as` is the checkpoint's name in `Service`, which may differ from the
+    name in the file. `drawn` caches the pictures drawn last, `inspected` the last inspected pixel at all
+    levels.
     """
 
     rgb: np.ndarray

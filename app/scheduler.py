@@ -1,4 +1,4 @@
-"""Who may use the network next: two visitors' single runs at most go before a recording's next frame."""
+"""Fair scheduling of the model: interactive runs go first, at most two in a row before a video frame."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SINGLES_FIRST = 2
-"""Single runs that may go before a frame that waits; any number would hold a recording up for ever."""
+"""Single runs that may go before a waiting frame; without a bound, a video could wait forever."""
 
 
 class FairScheduler:
-    """One run at a time; a recording waits between two frames while single runs wait, but not for all."""
+    """One run at a time; between two frames, a video yields to at most SINGLES_FIRST waiting single runs."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._is_busy = False
-        self._singles = self._frames = 0  # that wait
-        self._went_first = 0  # single runs since a frame waits
+        self._singles = self._frames = 0  # waiting
+        self._went_first = 0  # single runs since a frame began to wait
 
     @property
     def waiting(self) -> int:
-        """Single runs that wait."""
+        """The number of waiting single runs."""
         with self._condition:
             return self._singles
 
@@ -33,7 +33,7 @@ class FairScheduler:
 
     @contextmanager
     def single(self) -> Iterator[None]:
-        """The turn of a visitor's run: waits for one frame at most, and for single runs before it."""
+        """Hold the model for a single run; waits for at most one frame, and for earlier single runs."""
         with self._condition:
             self._singles += 1
             try:
@@ -46,7 +46,7 @@ class FairScheduler:
 
     @contextmanager
     def frame(self) -> Iterator[None]:
-        """The turn of a recording's frame: waits while single runs are there, for SINGLES_FIRST of them."""
+        """Hold the model for a video frame; waits for at most SINGLES_FIRST single runs."""
         with self._condition:
             self._frames += 1
             try:

@@ -1,4 +1,4 @@
-"""From uploads to results; what a user did wrong is a ValueError whose text can be shown."""
+"""From uploads to results. A user's mistake raises a ValueError whose message can be shown."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
-WARM_UP_HW = 480, 640  # of the examples
+WARM_UP_HW = 480, 640  # size of the examples
 
 
 @dataclass(frozen=True)
 class Overlays:
-    """X's edges over the RGB image without and with an alignment; None where that cannot be shown."""
+    """Edges of X over the RGB image without and with an alignment; None where there is no overlay."""
 
     before: np.ndarray | None
     after: np.ndarray | None
@@ -49,17 +49,17 @@ class Overlays:
 
 
 class MissingX(ValueError):
-    """A run lacks its X; it can go on without."""
+    """A run lacks its X, but can proceed on the RGB image alone."""
 
 
 class Service:
-    """Models that are loaded when first used, and the runs on them.
+    """Models, loaded on first use, and the runs on them.
 
     Args:
-        extra_models: names, files or addresses, as `ktb.load_model` takes them, to offer before the built-in
-            models; what has to be downloaded is, now.
-        runtime, precision: how the networks are computed, see `ktb.Predictor`.
-        device: where.
+        extra_models: names, files or addresses as for `ktb.load_model`, offered before the built-in models;
+            they are downloaded by the constructor.
+        runtime, precision: see `ktb.Predictor`.
+        device: the torch device.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Service:
         device: str = "cpu",
     ):
         self._is_lent = is_lent()
-        device = "cpu" if self._is_lent else device  # of all that is not the network
+        device = "cpu" if self._is_lent else device  # for everything but the network
         require_device(device)
         self._files: dict[str, Path] = {}
         for given in extra_models or []:
@@ -81,7 +81,7 @@ class Service:
                 raise ValueError(f"{known} and {path} would both be called {name!r}; rename one of them")
         self._files |= {name: path for name, path in built_in_models().items() if name not in self._files}
         if not self._files:
-            raise ValueError("there is no model to show; give one with --model FILE.safetensors")
+            raise ValueError("no model is available; give one with --model FILE.safetensors")
         self._predictors: dict[str, Predictor] = {}
         self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
         self._computing, self._device = (runtime, precision), device
@@ -89,24 +89,25 @@ class Service:
         self.room, self.decoded = Room(), Decoded(sandbox=self.sandbox)
         self._estimator: DepthEstimator | None = None
         self._estimator_lock = threading.Lock()
-        self._lock = threading.Lock()  # of the predictors
+        self._lock = threading.Lock()  # guards the predictors
         self._find: Callable[[str], Path | None] = Path
-        self.turns = FairScheduler()
+        self.scheduler = FairScheduler()
         self.is_warm = False
 
     def for_visitors(self, find: Callable[[str], Path | None]) -> Service:
-        """The same models and turns, for files that visitors name.
+        """A copy that shares models and scheduler, restricted to the files that visitors may read.
 
-        find: the file of a name if who names it may read it, else None; no other file is opened.
+        Args:
+            find: maps a file name from a request to its path, or to None if the requester may not read it.
         """
         service = copy(self)
         service._find = find
         return service
 
     def opened(self, named: str) -> str:
-        """The path of a file that is about to be read; ValueError if who named it may not read it.
+        """The path of a file that a visitor named; ValueError if the visitor may not read it.
 
-        Whatever opens what a visitor named asks here, whatever was checked before.
+        Every function that opens such a file calls this, regardless of earlier checks.
         """
         path = self._find(named)
         if path is None:
@@ -115,33 +116,33 @@ class Service:
 
     @property
     def models(self) -> list[str]:
-        """Names of the models that can be chosen; the first one is the default."""
+        """Names of the available models; the first is the default."""
         return list(self._files)
 
     @property
     def loaded(self) -> list[str]:
-        """Names of the models that are in memory; it waits for nothing that is being loaded."""
+        """Names of the models in memory; does not wait for a model that is being loaded."""
         return list(self._predictors)
 
     def predictor(self, model: str) -> Predictor:
-        """The predictor of a model, loaded once; ValueError for a name that is not offered."""
+        """The predictor of a model, loaded once; ValueError for an unknown name."""
         path = self._path(model)
         with self._lock:
             if model not in self._predictors:
                 make = _network().make_predictor
-                self._predictors[model] = make(path, self.turns, *self._computing, self._device)
+                self._predictors[model] = make(path, self.scheduler, *self._computing, self._device)
             return self._predictors[model]
 
     def move_models_to_gpu(self) -> None:
-        """In a ZeroGPU Space put every model on the card, which has to be before the launch."""
+        """In a ZeroGPU Space, move every model to the GPU; call it before the launch."""
         if self._is_lent:
             for model in self.models:
                 self.predictor(model)
 
     def warm_up(self) -> None:
-        """Load the first model and run it once on a black picture, so that no visitor has to wait for it.
+        """Load the first model and run it once on a black image, so that the first visitor need not wait.
 
-        A card that is lent is not there without a visitor: nothing is run.
+        On ZeroGPU, a GPU exists only during a visitor's request: the model is loaded but not run.
         """
         predictor = self.predictor(self.models[0])
         if not self._is_lent:
@@ -149,27 +150,27 @@ class Service:
         self.is_warm = True
 
     def card(self, model: str) -> Mapping[str, Any]:
-        """The card of a model."""
+        """The model card of a model; ValueError for an unknown name."""
         return self._header(model)[1]
 
     def config(self, model: str) -> ModelConfig:
-        """The configuration of a model; ValueError for a name that is not offered."""
+        """The configuration of a model; ValueError for an unknown name."""
         return self._header(model)[0]
 
     def inputs(self, model: str) -> InputConfig:
-        """What a model takes; ValueError for a name that is not offered."""
+        """The input configuration of a model; ValueError for an unknown name."""
         return self.config(model).inputs
 
     def read_rgb(self, path: str) -> np.ndarray:
-        """An RGB image, (H, W, 3) uint8; it cannot be written to."""
+        """Read an RGB image, (H, W, 3) uint8, read-only."""
         path = self.opened(path)
         with self.room.take(room_for(path)):
             return self.decoded.rgb(path)
 
     def read_x(self, x_files: XFiles, rgb_path: str | None, model: str, options: XOptions = AUTO) -> XView:
-        """What this model would get of X, at the RGB image's size if there is one yet.
+        """Encode X for a model, at the RGB image's size if one is given.
 
-        Only the header of a checkpoint is read, not its weights.
+        Reads only the header of the checkpoint, not its weights.
         """
         inputs, files = self.inputs(model), self._opened(x_files)
         rgb_path = self.opened(rgb_path) if rgb_path else None
@@ -186,7 +187,7 @@ class Service:
         options: XOptions,
         alignment: Alignment | None,
     ) -> tuple[Alignment | None, Overlays]:
-        """An alignment to look at: the one given, or an estimate (None if there is no good one)."""
+        """Preview an alignment: the given one, or an estimate (None if none was found)."""
         if not rgb_path or not _files(x_files):
             raise ValueError("an alignment needs both: upload the RGB image and its X first.")
         plain = replace(options, matrix=None, calibration=None)
@@ -204,11 +205,11 @@ class Service:
         options: XOptions = AUTO,
         source: XSource = "file",
     ) -> Result:
-        """Run a model on uploaded files; ValueError for anything that the user can mend.
+        """Run a model on uploaded files.
 
         Args:
-            x_files: one file, or those that make up one X; not used unless source is "file".
-            options: what the user says about X.
+            x_files: one file, or several that make up one X; used only if source is "file".
+            options: how to read X.
             source: "none" runs on the RGB image alone, "estimate" on depth estimated from it.
         """
         if source not in get_args(XSource):
@@ -229,23 +230,23 @@ class Service:
         prediction = predictor(rgb, raw, options=options)
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
-        look = Inspection(prediction) if prediction.trace else None
-        return Result(rgb, name, prediction, look, view, model)
+        inspection = Inspection(prediction) if prediction.trace else None
+        return Result(rgb, name, prediction, inspection, view, model)
 
     def _opened(self, x_files: XFiles) -> list[str]:
         return [self.opened(path) for path in _files(x_files)]
 
     def _estimate(self, rgb: np.ndarray) -> RawX:
-        """Depth estimated from the RGB image, when it is this job's turn.
+        """Estimate depth from the RGB image, once the scheduler admits this job.
 
-        The first call loads the estimator, and may download its weights for minutes: others who want an
-        estimate wait for it, nobody else does.
+        The first call loads the estimator and may download its weights for minutes; only other estimates wait
+        for it.
         """
         with self._estimator_lock:
             if self._estimator is None:
                 self._estimator = DepthEstimator(device=self._device)
             estimator = self._estimator
-        with self.turns.single():
+        with self.scheduler.single():
             return estimator(rgb)
 
     def _path(self, model: str) -> Path:
@@ -254,18 +255,18 @@ class Service:
         return self._files[model]
 
     def _header(self, model: str) -> tuple[ModelConfig, Mapping[str, Any]]:
-        """Configuration and card, read without loading the weights where the format allows."""
+        """Configuration and model card, read without loading the weights where the format allows."""
         path = self._path(model)
         if path.suffix in OFFICIAL_SUFFIXES:
             loaded = self.predictor(model).model
             return loaded.config, loaded.card
-        if model not in self._headers:  # every reading of X asks for it
+        if model not in self._headers:  # needed whenever X is read
             self._headers[model] = read_header(path)
         return self._headers[model]
 
 
 def _network() -> ModuleType:
-    """What computes. It needs torch, whose import takes more than a second: the page opens before it."""
+    """The module of predictors, imported late: the page opens before torch, which takes over a second."""
     from app import predictors
 
     return predictors
@@ -283,11 +284,11 @@ def _looked_at(
             return None, Overlays(before, None, found.message)
         after = alignment_overlay(rgb, own, found.matrix)
         return Alignment(found.matrix, name="estimated"), Overlays(before, after, found.message)
-    aligned = encode_x(raw, inputs, size, alignment.applied_to(plain))  # refuses what cannot be
+    aligned = encode_x(raw, inputs, size, alignment.applied_to(plain))  # raises for an unusable alignment
     try:
         unaligned = encode_x(raw, inputs, size, plain)
         before = alignment_overlay(rgb, _edges_of(unaligned), np.eye(3))
-    except InputError:  # other proportions: there is nothing to compare with
+    except InputError:  # another aspect ratio: there is no unaligned overlay to compare with
         before = None
     after = alignment_overlay(rgb, _edges_of(aligned), np.eye(3))
     if alignment.matrix is not None:
@@ -301,13 +302,13 @@ def _view(raw: RawX | None, reading: EncodedX, inputs: InputConfig, options: XOp
     first, last = raw.data.span_us
     low, high = (float(t - first) / 1e3 for t in (raw.data.t.min(), raw.data.t.max()))
     window = options.window_ms
-    if window is None:  # as the encoder chooses it
+    if window is None:  # the encoder's default
         window = low if inputs.event_window_ms is None else max(0.0, high - inputs.event_window_ms), high
     return XView(reading, float(last - first) / 1e3, window)
 
 
 def _edges_of(reading: EncodedX) -> np.ndarray:
-    """What an alignment is judged by: metres, where a drawn hole would have edges; else the preview."""
+    """The array whose edges judge an alignment: metres, since drawn holes have edges; else the preview."""
     return reading.preview if reading.depth is None else reading.depth.metres
 
 

@@ -1,4 +1,4 @@
-"""What is set on the page as JSON, in a file or a link: it restores the page and holds no data of a user."""
+"""The page's settings as JSON, in a file or a link. They restore the page and contain no user data."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ktb.inputs import AUTO, XOptions
 from ktb.inputs.alignment.files import Alignment
 
 VERSION = 1
-MAX_LETTERS = 6000  # browsers and servers take longer addresses, but nothing here needs one
+MAX_CHARACTERS = 6000  # browsers and servers accept longer addresses, but no settings need one
 PARAMETER = "settings"
 _KEYS = ("ktb_settings", "model", "x_source", "x", "tab", "controls")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a link restores.
+    """The state that a link restores.
 
     Attributes:
         model: name of an offered checkpoint.
         x_source: where X comes from.
-        x: what was said about X.
+        x: how X is read.
         tab: title of the open tab, "" for the first.
-        controls: name → value of sliders and choices that only draw again.
+        controls: name → value of sliders and choices that only redraw.
     """
 
     model: str
@@ -41,7 +41,7 @@ class Settings:
     controls: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `settings_from` reads it back."""
+        """A dict for JSON; `settings_from_json` reads it back."""
         return {
             "ktb_settings": VERSION,
             "model": self.model,
@@ -56,42 +56,46 @@ class Settings:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def to_query(self) -> str:
-        """The link's last part, "?settings=…"; ValueError if it would be too long for a link."""
+        """The link's query, "?settings=…"; ValueError if it would be too long."""
         text = json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
         code = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-        if len(code) > MAX_LETTERS:
+        if len(code) > MAX_CHARACTERS:
             raise ValueError("these settings are too long for a link. Download them as JSON.")
         return f"?{PARAMETER}={code}"
 
 
 def settings_from_link(code: str, models: Sequence[str], tabs: Sequence[str], controls: Controls) -> Settings:
-    """What a link's parameter says; ValueError for anything that `Settings.to_query` would not write here."""
-    if len(code) > MAX_LETTERS:
-        raise ValueError(f"the link's settings have {len(code):,} letters; at most {MAX_LETTERS:,} are read.")
+    """Parse a link's parameter; ValueError for anything that `Settings.to_query` does not write."""
+    if len(code) > MAX_CHARACTERS:
+        raise ValueError(
+            f"the link's settings have {len(code):,} characters; at most {MAX_CHARACTERS:,} are allowed."
+        )
     try:
         data = base64.b64decode(code + "=" * (-len(code) % 4), altchars=b"-_", validate=True)
         text = data.decode()
     except (binascii.Error, ValueError) as error:
-        raise ValueError("the link's settings are damaged: they are no base64url text.") from error
+        raise ValueError("the link's settings are damaged: they are not base64url text.") from error
     return settings_from_json(text, models, tabs, controls)
 
 
 def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str], controls: Controls) -> Settings:
-    """What a file of settings says; ValueError naming what is wrong, as for a link."""
-    if len(text) > MAX_LETTERS:
-        raise ValueError(f"the settings have {len(text):,} letters; at most {MAX_LETTERS:,} are read.")
+    """Parse a settings file; ValueError that names the invalid value, as for a link."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(
+            f"the settings have {len(text):,} characters; at most {MAX_CHARACTERS:,} are allowed."
+        )
     try:
         values = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise ValueError("the settings are no JSON as this page writes it.") from error
+        raise ValueError("this is not a KTB settings file: it is not JSON.") from error
     if not isinstance(values, dict) or values.get("ktb_settings") != VERSION:
-        raise ValueError(f"these are no settings of this page (it reads ktb_settings {VERSION}).")
+        raise ValueError(f"this is not a KTB settings file (expected ktb_settings {VERSION}).")
     if unknown := sorted(set(values) - set(_KEYS)):
         raise ValueError(f"the settings have unknown keys {_short(unknown)}; allowed: {', '.join(_KEYS)}.")
     model, source, tab = values.get("model"), values.get("x_source", "file"), values.get("tab", "")
     if model not in models:
         raise ValueError(
-            f"the settings ask for the checkpoint {_short(model)}, which is not offered here; there is "
+            f"the settings name the checkpoint {_short(model)}, which is not available here; choose one of "
             f"{', '.join(models)}."
         )
     if source not in get_args(XSource):
@@ -109,12 +113,12 @@ def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str], co
 
 @dataclass(frozen=True)
 class Controls:
-    """Sliders and choices of the page that only draw again, by their name in the settings."""
+    """Sliders and choices of the page that only redraw, by their name in the settings."""
 
     components: Mapping[str, gr.components.Component]
 
     def checked(self, values: Any) -> dict[str, Any]:
-        """The values, if every one is what its component takes (ValueError)."""
+        """The values; ValueError if a component does not accept its value."""
         if not isinstance(values, Mapping):
             raise ValueError(f"controls {_short(values)}: give an object.")
         if unknown := sorted(set(values) - set(self.components)):
@@ -134,8 +138,7 @@ class Controls:
 
 
 def form_of(options: XOptions) -> XForm:
-    """The page's fields that say these options; `app.widgets.x_form.x_options` of them gives the options
-    again.
+    """The page's fields for these options; the inverse of `app.widgets.x_form.x_options`.
     """
     window = None
     if options.window_ms is not None:
@@ -164,7 +167,7 @@ def form_of(options: XOptions) -> XForm:
 def settings_of(
     model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], controls: Mapping[str, Any]
 ) -> Settings:
-    """The page as it stands; ValueError for a field that holds no number where one belongs."""
+    """The page's current settings; ValueError for a field that does not hold the number it needs."""
     return Settings(model, source, x_options(form), tab if tab in tabs else "", controls)
 
 
@@ -173,7 +176,7 @@ def _listed(numbers: Sequence[float] | None) -> str:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _short(value: Any) -> str:

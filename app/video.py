@@ -1,4 +1,4 @@
-"""A visitor's recording, as the page and the API run it: the same limits, and turns between frames."""
+"""Run a visitor's video for the page and the API: the same limits, and scheduling between frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ktb.video.run import REPORT, TABLE, SequenceOptions, SequenceRun
 from ktb.video.sandboxed import sandboxed_video, sandboxed_zip
 
 ONE_AT_A_TIME = {"concurrency_limit": 1, "concurrency_id": "sequence"}
-"""Of every event and endpoint that runs a recording."""
+"""Event options of every event and endpoint that runs a video."""
 
 
 def video_run(
@@ -26,27 +26,27 @@ def video_run(
     options: SequenceOptions,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[SequenceRun, LimitedFrames]:
-    """The run of a recording, not started yet, and its frames; single runs go between two frames.
+    """Prepare the run of a video and its frames, without starting it; single runs go between two frames.
 
     Args:
-        first: a zip of frames, or the video of RGB images.
-        x_video: the video of X, if `first` is a video that has one.
+        first: a zip of frames, or the RGB video.
+        x_video: the video of X, if `first` is an RGB video.
         out, options, should_stop: as `SequenceRun`.
 
     Raises:
-        ValueError: there is no recording, or it cannot be opened; as `ZipFrames` and `VideoFrames`.
+        ValueError: the video is missing, or cannot be opened; as `ZipFrames` and `VideoFrames`.
     """
     if not first:
-        raise ValueError("there is no recording. Upload a zip of frames, or a video.")
+        raise ValueError("the video is missing. Upload a zip of frames, or a video.")
     first, x_video = service.opened(first), service.opened(x_video) if x_video else None
     opened = _opened(service.sandbox, first, x_video, options.x)
     frames = LimitedFrames(opened, MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS)
     predictor = service.predictor(model).for_frames()
-    return SequenceRun(predictor, frames, out, options, should_stop, service.turns.frame), frames
+    return SequenceRun(predictor, frames, out, options, should_stop, service.scheduler.frame), frames
 
 
 def result_names(options: SequenceOptions) -> tuple[str, str, str]:
-    """Of the files that a run leaves: video, table and report."""
+    """File names of a run's results: video, table and report."""
     return f"sequence.{options.container}", TABLE, REPORT
 
 
@@ -54,5 +54,5 @@ def _opened(sandbox: Sandbox, first: str, x_video: str | None, options: XOptions
     if not first.lower().endswith(".zip"):
         return sandboxed_video(sandbox, first, x_video)
     if x_video:
-        raise ValueError("a zip of frames holds X too. Remove the video of X, or the zip.")
+        raise ValueError("a zip of frames already contains X. Remove the video of X, or the zip.")
     return sandboxed_zip(sandbox, first, options)

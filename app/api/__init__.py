@@ -1,1 +1,1 @@
-"""The HTTP API: its endpoints, and results as JSON."""
+"""The HTTP API: endpoints, and their results as JSON."""

@@ -1,4 +1,4 @@
-"""What every endpoint of the HTTP API does around its work: uploads that go, errors as texts, the run."""
+"""Shared steps of the HTTP API's endpoints: delete uploads, report errors as text, run the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ as_text = partial(shows_errors, as_html=False)
 
 
 def streams_text(handler: Callable[..., Iterator]) -> Callable[..., Iterator]:
-    """As `as_text`, for an endpoint that answers several times."""
+    """As `as_text`, for an endpoint that streams several results."""
 
     @wraps(handler)
     def wrapped(*args, **kwargs):
@@ -32,7 +32,7 @@ def streams_text(handler: Callable[..., Iterator]) -> Callable[..., Iterator]:
 
 
 class Calls:
-    """Of the endpoints; uploads of a call are deleted when it ends."""
+    """The context of the endpoints; a call's uploads are deleted when it ends."""
 
     def __init__(self, service: Service, store: SessionStore):
         self.service, self.store = service, store
@@ -58,11 +58,11 @@ class Calls:
         x_source: str,
         *others: str | list[str] | None,
     ) -> Iterator[Result]:
-        """Run a pair; the call's other files go with it. ValueError as `Service.segment`."""
+        """Run a pair and delete all files of the call afterwards. ValueError as `Service.segment`."""
         with self.uploads(rgb, x, *others):
             yield self.service.segment(rgb, x, model, options_of(options), x_source)
 
 
 def options_of(options: dict | None) -> XOptions:
-    """What a caller says about X; ValueError for what is no option."""
+    """The caller's options of X; ValueError for an invalid option."""
     return XOptions.from_dict({} if options is None else options)

@@ -1,4 +1,4 @@
-"""Endpoints of the HTTP API that hold a run against another one."""
+"""Endpoints of the HTTP API that compare runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANGES = ("drop", "shift_xy", "darken", "blur_sigma")
 
 
 class ChangeApi:
-    """Endpoints that run a pair twice."""
+    """Endpoints that compare a run with another run or with a label image."""
 
     def __init__(self, calls: Calls):
         self.calls = calls
@@ -36,12 +36,12 @@ class ChangeApi:
         x_source: str,
         other_x: list[str] | None = None,
     ):
-        """The pair as it is and changed.
+        """Run a pair with and without a change.
 
-        change: any of {"drop": "rgb" or "x", "shift_xy": [right, down] in pixels, "darken": 0..1 of the
-        light, "blur_sigma": pixels}. other_x: files of another X that takes its place, read with the same
-        options. Returns an object: `before` and `after` (class tables and warnings as /segment, the masks as
-        base64 indexed PNG under `labels`), `difference` (shares of the pixels that change class, the largest
+        change: any of {"drop": "rgb" or "x", "shift_xy": [right, down] in pixels, "darken": fraction 0..1,
+        "blur_sigma": pixels}. other_x: files of another X that replaces X, read with the same options.
+        Returns an object: `before` and `after` (class tables and warnings as /segment, the masks as base64
+        indexed PNG under `labels`), `difference` (shares of the pixels that change class, the largest
         changes, classes, mean confidence, agreement per branch), `words`.
         """
         with self.calls.run(rgb, x, model, options, x_source, other_x) as result:
@@ -63,14 +63,14 @@ class ChangeApi:
         options: dict | None,
         x_source: str,
     ):
-        """Two checkpoints on one pair; answers as /what_if: `before` is model's, `after` other's."""
+        """Run two checkpoints on one pair; returns as /what_if, with `after` from other."""
         with self.calls.run(rgb, x, model, options, x_source) as result:
             second = self.calls.service.segment(rgb, x, other, options_of(options), x_source)
             return compared(result.prediction, second.prediction)
 
     @as_text
     def sensors(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str):
-        """Each sensor off in turn, and which one the fused class of each pixel rests on.
+        """Ablate each sensor, and report which one the fused class of each pixel depends on.
 
         Returns an object: `both`, `without_x` and `without_rgb` as /what_if's `before`; `shares` of the
         pixels: "either" sensor is enough, it needs "rgb", it needs "x", it needs "both"; `stays_without_x`
@@ -104,18 +104,18 @@ class ChangeApi:
         options: dict | None,
         x_source: str,
     ):
-        """The heads against the true classes of the RGB image.
+        """Score the heads against the true classes of the RGB image.
 
-        label_picture: a lossless picture of class numbers, or painted in the checkpoint's colours; 255 is
-        not labelled. numbering: "stored", or "from_one" (value k is class k - 1, 0 is not labelled). Returns
-        an object: `scores` per branch (mean_iou, pixel_accuracy, iou per class; null where neither has it),
-        `fusion` against the rgb and the x head (shares both_right, helped, hurt, both_wrong),
+        label_picture: a lossless image of class indices, or in the colours of the checkpoint's palette; 255
+        is not labelled. numbering: "stored", or "from_one" (value k is class k - 1, 0 is not labelled).
+        Returns an object: `scores` per branch (mean_iou, pixel_accuracy, iou per class; null where neither
+        has it), `fusion` against the rgb and the x head (shares both_right, helped, hurt, both_wrong),
         `labelled_share`, and `files`: base64 indexed PNG of the truth, the masks, the fused head's errors
         and where fusion helped or hurt.
         """
         with self.calls.run(rgb, x, model, options, x_source, label_picture) as result:
             if not label_picture:
-                raise ValueError("the label picture is missing. Upload the true classes as a PNG.")
+                raise ValueError("the label image is missing. Upload the true classes as a PNG.")
             prediction = result.prediction
             named = self.calls.service.opened(label_picture)
             size, read = result.rgb.shape[:2], self.calls.service.sandbox.read_label_picture
@@ -126,7 +126,7 @@ class ChangeApi:
 
 
 def _change(given: dict | None) -> Perturbation:
-    """The change that a caller wants; ValueError for what is none."""
+    """The caller's change; ValueError for an invalid one."""
     given = {} if given is None else given
     if not isinstance(given, Mapping) or set(given) - set(CHANGES):
         raise ValueError(f"change: give an object with any of {', '.join(CHANGES)}.")
@@ -134,5 +134,5 @@ def _change(given: dict | None) -> Perturbation:
         return Perturbation(**given)
     except (TypeError, OverflowError) as error:
         raise ValueError(
-            "change: drop is a text, shift_xy two whole numbers, darken and blur_sigma are numbers."
+            "change: drop must be a text, shift_xy two integers, darken and blur_sigma numbers."
         ) from error

@@ -1,4 +1,4 @@
-"""The page's actions as endpoints of the HTTP API: each takes files and options, runs, and keeps nothing."""
+"""The page's actions as stateless endpoints of the HTTP API: files and options in, results out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.api.compare import ChangeApi
 from app.api.inspect import InspectApi
 from app.api.run import RunApi
 from app.api.video import SequenceApi
-from app.gradio_ext.components import FilesPlace
+from app.gradio_ext.components import FilesInput
 from app.server.sessions import SessionStore
 from app.service import Service, XSource
 from app.video import ONE_AT_A_TIME
@@ -28,26 +28,26 @@ NETWORK = {"concurrency_limit": 1, "concurrency_id": "network"}
 
 
 def wire_api(service: Service, store: SessionStore, rgb: gr.Image, x_files: gr.File) -> None:
-    """Make every endpoint, named like its function; its parameters are the fields of the same names."""
+    """Register the endpoints, each named after its function, with the fields of its parameters' names."""
     fields = {"rgb": rgb, "x": x_files, **_fields(service.models)}
-    answer, button = gr.JSON(visible=False, label="answer"), gr.Button(visible=False)
+    output, button = gr.JSON(visible=False, label="answer"), gr.Button(visible=False)
     calls = Calls(service, store)
-    run, look, change = RunApi(calls), InspectApi(calls), ChangeApi(calls)
+    run, inspection, change = RunApi(calls), InspectApi(calls), ChangeApi(calls)
     single: tuple[Callable, ...] = (
-        run.segment, run.read_x, run.align, run.agreement, run.export, look.inspect, look.maps,
-        look.attribute, change.what_if, change.sensors, change.compare, change.truth,
+        run.segment, run.read_x, run.align, run.agreement, run.export, inspection.inspect, inspection.maps,
+        inspection.attribute, change.what_if, change.sensors, change.compare, change.truth,
     )  # fmt: skip
     endpoints = [(function, NETWORK) for function in single]
     for function, turn in [*endpoints, (SequenceApi(calls).sequence, ONE_AT_A_TIME)]:
         inputs = [fields[name] for name in inspect.signature(function).parameters]
-        button.click(function, inputs, answer, api_name=function.__name__, **turn)
-    button.click(run.models, None, answer, api_name="models")
+        button.click(function, inputs, output, api_name=function.__name__, **turn)
+    button.click(run.models, None, output, api_name="models")
 
 
 def _fields(models: list[str]) -> dict[str, gr.components.Component]:
-    """Hidden components, which give the parameters their types and defaults.
+    """Hidden components that define the types and defaults of the parameters.
 
-    A choice that is not offered is refused by the endpoint itself, which then deletes the call's uploads.
+    The endpoint itself refuses an invalid choice, so that the call's uploads are deleted.
     """
     choices = {
         "model": (models, models[0]),
@@ -66,11 +66,11 @@ def _fields(models: list[str]) -> dict[str, gr.components.Component]:
     for name, start in (("row", 0), ("column", 0), ("level", 2), ("head", -1)):
         fields[name] = gr.Number(start, precision=0, visible=False, label=name)
     for name in ("label_picture", "calibration", "recording", "x_video"):
-        fields[name] = FilesPlace(visible=False, label=name)
+        fields[name] = FilesInput(visible=False, label=name)
     views = list(SequenceOptions.layout)
     return fields | {
         "class_name": gr.Textbox("", visible=False, label="class_name"),
-        "other_x": FilesPlace(file_count="multiple", visible=False, label="other_x"),
+        "other_x": FilesInput(file_count="multiple", visible=False, label="other_x"),
         "views": gr.CheckboxGroup(list(VIEWS), value=views, visible=False, label="views"),
         "fps": gr.Number(0, minimum=0, maximum=MAX_FPS, visible=False, label="fps"),
     }

@@ -1,4 +1,4 @@
-"""Endpoints of the HTTP API that look into a run: a pixel, the maps of a level, what a score reacts to."""
+"""Endpoints of the HTTP API that inspect a run: a pixel, the maps of a level, attribution."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class InspectApi:
         options: dict | None,
         x_source: str,
     ):
-        """Where a pixel (row, column) of the RGB image looked at a level (0..3), for a head (-1: all heads).
+        """The attention of a pixel (row, column) of the RGB image at a level (0..3), for a head (-1: all).
 
         Returns an object: points and references [[y, x] in -1..1, align-corners], attention, weight_x, x_led
         (per point), balance, entropy, effective_points, sparse_share; `shares`, per level what of the fused
@@ -42,14 +42,14 @@ class InspectApi:
             prediction = result.prediction
             check_given(row, column, level)
             found = prediction.probabilities_at(row, column)
-            look = result.inspection or Inspection(prediction)  # which says that there is no trace
-            at = look.at((row, column))
-            view = look.pixel(level, at, None if head is None or head < 0 else head)
+            inspection = result.inspection or Inspection(prediction)  # raises that there is no trace
+            at = inspection.at((row, column))
+            view = inspection.pixel(level, at, None if head is None or head < 0 else head)
             return {
                 "model": prediction.model,
                 "warnings": list(prediction.x.warnings),
                 **plain(asdict(view)),
-                "shares": [asdict(shares) for shares in look.shares(at)],
+                "shares": [asdict(shares) for shares in inspection.shares(at)],
                 "probabilities": {
                     branch: dict(zip(prediction.classes, plain(values))) for branch, values in found.items()
                 },
@@ -75,8 +75,8 @@ class InspectApi:
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             check_given(level)
-            look = result.inspection or Inspection(result.prediction)
-            maps = look.maps(level)
+            inspection = result.inspection or Inspection(result.prediction)
+            maps = inspection.maps(level)
             return {
                 "model": result.prediction.model,
                 "warnings": list(result.prediction.x.warnings),
@@ -99,14 +99,14 @@ class InspectApi:
         x_source: str,
         target: TargetKind,
     ):
-        """What a fused score reacts to: input × gradient after patch embedding.
+        """Attribution of a fused score: input × gradient after patch embedding.
 
         target: "pixel" (row, column) of the RGB image; "region", the connected part of the fused mask's
-        class around it; or "class", all places where a class is predicted. class_name: whose score; "" for
-        the class that the fused mask shows at the pixel. With row and column -1 the target is the class
+        class around it; or "class", all pixels where a class is predicted. class_name: the class of the
+        score; "" for the predicted class at the pixel. With row and column -1, the target is the class
         class_name. The score of a region or a class is the mean over it. Returns an object: score, value, rgb
         and x (maps as lists, at the token grid), total_rgb, total_x, share_x, and without_x, without_rgb: how
-        the score really changes when that sensor is ablated.
+        the score changes when that sensor is ablated.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
@@ -121,10 +121,10 @@ def _target(prediction: Prediction, pixel: tuple[int, int], class_name: str, kin
     if class_name:
         if class_name not in prediction.classes:
             allowed = ", ".join(prediction.classes)
-            raise ValueError(f"class {class_name!r} is not there; choose one of {allowed}.")
+            raise ValueError(f"there is no class {class_name!r}; choose one of {allowed}.")
         index = prediction.classes.index(class_name)
     if max(pixel) >= 0:
         return target_at(prediction.labels["fused"], pixel, kind, index)
     if kind == "region":
-        raise ValueError("a target of kind 'region' needs its pixel; give row and column.")
+        raise ValueError("a target of kind 'region' needs a pixel; give row and column.")
     return Target("class", class_index=index)

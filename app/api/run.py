@@ -1,4 +1,4 @@
-"""Endpoints of the HTTP API: X as it is read, a run, its files, and the checkpoints."""
+"""Endpoints of the HTTP API: read X, run a pair, export files, list checkpoints."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RunApi:
 
     @as_text
     def segment(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str):
-        """Masks of one pair: class tables, and each file of the ZIP as base64 under `files`.
+        """Segment a pair: class tables, and each file of the ZIP as base64 under `files`.
 
         Args:
             rgb: the RGB image. x: the files that make up X. model: one of /models.
-            options: what is known about X, such as {"unit": "mm"}; see `ktb.inputs.XOptions`.
+            options: how to read X, such as {"unit": "mm"}; see `ktb.inputs.XOptions`.
             x_source: "file", "none" (the RGB image alone) or "estimate" (depth from the RGB image).
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
@@ -39,10 +39,10 @@ class RunApi:
 
     @as_text
     def read_x(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None):
-        """What a checkpoint gets of an X input, without running it.
+        """Encode X for a checkpoint, without running it.
 
         Returns an object: modality, encoding, summary, facts, warnings, size_hw, and as base64 PNG `preview`
-        (for people) and `network` (as the network sees it). rgb may be left out: X keeps its own size.
+        and `network` (the network's input). rgb may be left out: X keeps its own size.
         """
         with self.calls.uploads(rgb, x):
             if not x:
@@ -69,13 +69,13 @@ class RunApi:
         options: dict | None,
         calibration: str | None = None,
     ):
-        """An alignment of X to the RGB image, estimated from their edges or taken from a file; not applied.
+        """Preview an alignment of X to the RGB image, estimated from their edges or read from a file.
 
         calibration: a file with a matrix or with two cameras (JSON, .npy or text), or nothing for an
         estimate. Returns an object: `improves` (false: there is no estimate better than none), `message`,
         `matrix` (3 x 3, from X's pixels (x, y, 1) to the RGB image's, or null), `options`: the options
-        given with the alignment in them, for the other endpoints; and base64 PNG `before` and `after`, X's
-        edges over the RGB image (null where that cannot be shown).
+        given with the alignment added, for the other endpoints; and base64 PNG `before` and `after`, X's
+        edges over the RGB image (null where there is no overlay).
         """
         with self.calls.uploads(rgb, x, calibration):
             known = options_of(options)
@@ -98,7 +98,7 @@ class RunApi:
     def agreement(
         self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str
     ):
-        """Where the three heads of one run say the same.
+        """The agreement of the three heads of one run.
 
         Returns an object: `shares` of the image (all_agree, only_rgb, only_x, against_fused, all_differ),
         `heads`: for the rgb and the x head the share that is as fused, the IoU per class with the fused
@@ -118,7 +118,7 @@ class RunApi:
     def export(
         self, rgb: str | None, x: list[str] | None, model: str, kind: str, options: dict | None, x_source: str
     ):
-        """A run as one file.
+        """Export a run as one file.
 
         kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks), or "json", the
         settings, which the page's "Load settings" restores; it needs no RGB image. Returns an object:
@@ -128,12 +128,12 @@ class RunApi:
             with self.calls.uploads(rgb, x):
                 return self._settings(model, options, x_source)
         with self.calls.run(rgb, x, model, options, x_source) as result:
-            said = {"model": model, "x_source": x_source, "x": options_of(options).to_dict()}
-            name, mime, data = export_file(result, kind, self.calls.service.card(model), said)
+            settings = {"model": model, "x_source": x_source, "x": options_of(options).to_dict()}
+            name, mime, data = export_file(result, kind, self.calls.service.card(model), settings)
             return {"name": name, "mime": mime, "data": as_base64(data)}
 
     def _settings(self, model: str, options: dict | None, x_source: str) -> dict[str, str]:
-        self.calls.service.config(model)  # refuses what is not offered
+        self.calls.service.config(model)  # raises for an unknown model
         if x_source not in get_args(XSource):
             raise ValueError(f"x_source {x_source!r}: choose one of {', '.join(get_args(XSource))}.")
         text = Settings(model, x_source, options_of(options)).to_json()

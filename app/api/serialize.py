@@ -1,4 +1,4 @@
-"""What the HTTP API answers: predictions and arrays as plain values for JSON."""
+"""Serialize predictions and arrays as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EFFECTS = ("both_right", "helped", "hurt", "both_wrong")
 
 
 def compared(before: Prediction, after: Prediction) -> dict[str, Any]:
-    """Both predictions and how they differ."""
+    """Both predictions and their difference."""
     return {
         "before": serialized(before),
         "after": serialized(after),
@@ -34,7 +34,7 @@ def compared(before: Prediction, after: Prediction) -> dict[str, Any]:
 
 
 def difference_facts(found: Difference) -> dict[str, Any]:
-    """How two predictions differ, without the maps."""
+    """The difference of two predictions, without the maps."""
     return {
         "changed_share": plain(found.changed_share),
         "changes": [asdict(change) for change in found.changes],
@@ -45,7 +45,7 @@ def difference_facts(found: Difference) -> dict[str, Any]:
 
 
 def sensor_need_facts(found: SensorNeed) -> dict[str, Any]:
-    """Which sensor decided, without the map."""
+    """The shares of pixels that need each sensor, without the map."""
     return {
         "shares": dict(found.shares),
         "stays_without_x": found.stays_without_x,
@@ -66,7 +66,7 @@ def label_files(prediction: Prediction) -> dict[Branch, bytes]:
 
 
 def truth_facts(prediction: Prediction, truth: GroundTruth) -> dict[str, Any]:
-    """The heads' scores, and what fusion changed against either head; shares are of the labelled pixels."""
+    """The heads' scores, and the effect of fusion against either head, as shares of the labelled pixels."""
     classes, labels = prediction.classes, prediction.labels
     scores = {branch: score(labels[branch], truth.labels, len(classes)) for branch in BRANCHES}
     return plain(
@@ -98,7 +98,7 @@ def fusion_effects(prediction: Prediction, truth: GroundTruth) -> dict[Branch, n
 
 
 def agreement_facts(prediction: Prediction) -> dict[str, Any]:
-    """How far the three heads of one run say the same; IoU is with the fused head."""
+    """The agreement of the three heads of one run; IoU is with the fused head."""
     labels, classes = prediction.labels, prediction.classes
     heads = {}
     for branch in ("rgb", "x"):
@@ -116,7 +116,7 @@ def agreement_facts(prediction: Prediction) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Arrays as lists, numbers as JSON has them; what is not finite becomes None."""
+    """Arrays as lists and numbers as JSON numbers; non-finite values become None."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -127,11 +127,11 @@ def plain(value: Any) -> Any:
 
 
 def as_base64(data: bytes) -> str:
-    """Bytes as JSON can hold them."""
+    """Bytes as a base64 text."""
     return base64.b64encode(data).decode()
 
 
 def check_given(*numbers: int | None) -> None:
-    """ValueError if a number was left out."""
+    """ValueError if a number is missing."""
     if None in numbers:
-        raise ValueError("give row, column and level as whole numbers.")
+        raise ValueError("give row, column and level as integers.")

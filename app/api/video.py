@@ -1,4 +1,4 @@
-"""The endpoint of the HTTP API that runs a recording."""
+"""The endpoint of the HTTP API that runs a video."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from app.video import result_names, video_run
 from ktb.video.run import SequenceOptions, SequenceResult
 
 MAX_VIDEO_BYTES = 64 * 2**20
-"""Of a video in an answer; a larger one is left out, which the answer says."""
+"""Maximum size of a video in a response; a larger one is omitted, and reported in `notes`."""
 
 
 class SequenceApi:
-    """Endpoint for a recording, as the Sequence tab runs it."""
+    """The endpoint for a video, equal to the Sequence tab."""
 
     def __init__(self, calls: Calls):
         self.calls = calls
@@ -34,19 +34,19 @@ class SequenceApi:
         options: dict | None,
         x_video: str | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """A recording frame by frame: a video, a table with a row per frame, and a report.
+        """Run a video frame by frame: a result video, a table with a row per frame, and a report.
 
-        One recording runs at a time, and single runs go between its frames. After every frame there is an
+        One video runs at a time, and single runs go between its frames. Every frame streams an
         object {status: "running", frame, of, name, error}; the last one has status "complete", checkpoint,
         frames, failed, fps, notes, warnings, `video` (WebM as base64; null beyond 64 MiB), `csv` (a text)
-        and `report` (an object). Nothing stays on the server; cancelling the job stops it.
+        and `report` (an object). Nothing remains on the server; cancelling the job stops it.
 
         Args:
-            recording: a zip with folders rgb and x of equally named frames, or the video of RGB images.
-            model: one of /models. views: what the video shows side by side, each once.
-            fps: of the video; 0 as recorded, or 10.
-            options: what is known about X, for all frames, such as {"unit": "mm"}.
-            x_video: the video of X, with a video of RGB images.
+            recording: a zip with folders rgb and x of equally named frames, or the RGB video.
+            model: one of /models. views: the pictures side by side in the result video, each once.
+            fps: frame rate of the result video; 0 for that of the input, or 10.
+            options: how to read X in all frames, such as {"unit": "mm"}.
+            x_video: the video of X, with an RGB video.
         """
         with self.calls.uploads(recording, x_video):
             chosen = SequenceOptions(options_of(options), fps or None, tuple(views or ()))
@@ -65,17 +65,17 @@ class SequenceApi:
                         }
                 assert run.result is not None
                 if not run.result.frames:
-                    raise ValueError("there is no frame in the recording.")
-                yield _told(run.result, [out / name for name in result_names(chosen)])
+                    raise ValueError("the video has no frames.")
+                yield _serialized(run.result, [out / name for name in result_names(chosen)])
 
 
-def _told(result: SequenceResult, files: list[Path]) -> dict[str, Any]:
+def _serialized(result: SequenceResult, files: list[Path]) -> dict[str, Any]:
     video, table, report = files
     notes, size = list(result.notes), video.stat().st_size
     if size > MAX_VIDEO_BYTES:
         notes.append(
-            f"The video has {size >> 20} MiB and is not in this answer, which takes {MAX_VIDEO_BYTES >> 20}: "
-            "ask for fewer views, or run a shorter recording."
+            f"The video has {size >> 20} MiB and is omitted; the maximum is {MAX_VIDEO_BYTES >> 20} MiB. "
+            "Request fewer views, or run a shorter video."
         )
     return plain(
         {

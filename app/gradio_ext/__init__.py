@@ -1,4 +1,4 @@
-"""The only place that uses private names of Gradio; tests/page/server/test_gradio_ext.py names each of them.
+"""The only package that uses private names of Gradio; tests/page/server/test_gradio_ext.py lists them.
 
-A promise of SECURITY.md needs every one.
+Each is necessary for a guarantee of SECURITY.md.
 """

@@ -1,4 +1,4 @@
-"""The page as Gradio serves it: what an event may name and say, how its failures are told, and the start."""
+"""`gr.Blocks` with checked event inputs, error reporting, and a start-up probe."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ from app.web.request_ids import id_of, request_id, went_wrong
 from app.web.upload_route import FULL_DISK
 
 NO_ADDRESSES = (
-    "a file is given by its address on the internet; nothing is fetched from there. Upload the file."
+    "a file is given by a URL, which the server does not fetch. Upload the file."
 )
 NO_DISK = (
-    "the server's disk is full, so this could not be written. Your inputs and results are as they were: try "
+    "the server's disk is full, so this could not be written. Your inputs and results are unchanged: try "
     "again in a few minutes (request {})."
 )
 NO_MEMORY = (
-    "the server has not enough memory for this. Try a smaller picture or a shorter recording; your inputs "
-    "and results are as they were (request {})."
+    "the server does not have enough memory for this. Try a smaller image or a shorter video; your inputs "
+    "and results are unchanged (request {})."
 )
 NO_SELECTION = (
     'this event needs event_data with what was selected, such as {"index": 0, "value": null}, as the page '
     "sends it."
 )
-NO_HANDLER = "this event belongs to a script of the page; the server has nothing to answer."
+NO_HANDLER = "this event belongs to a script of the page; the server has no handler for it."
 UNREADABLE = "the values of this call are not what the event takes: {}"
 HEAVY = ("network", "sequence")
-"""Queues whose events are worth a line in the log; the others only draw."""
+"""Queues whose events are logged; the others only draw."""
 MARKED = {"_type": "gradio.FileData"}
 _log = logging.getLogger(__name__)
 
 
 class Unsafe(RuntimeError):
-    """The page does not open: a protection that is promised does not work. The text names it."""
+    """The page does not open, because a guaranteed protection does not work. The message names it."""
 
 
 class Page(gr.Blocks):
-    """The page with its sessions, its files and its checks.
+    """The page with its sessions, files and checks.
 
-    An event takes only files that its own session uploaded, or that are offered to all. Errors that nobody
-    foresaw reach the visitor as an id, and the log as a traceback under that id.
+    An event accepts only files that its own session uploaded or that are offered to all. Unexpected errors
+    reach the visitor as a request id, and the log as a traceback with that id.
 
     Attributes:
-        store, folder: the open sessions, and the folder in which all files lie.
-        service: the models, for files that visitors name.
-        forget_offered: takes what is offered off Gradio's list of files that may be served.
-        asked_at: when somebody last asked the server for anything, in seconds of `time.monotonic`.
+        store, folder: the open sessions, and the folder of all files.
+        service: the models, restricted to files that visitors may read.
+        forget_offered: removes the offered files from Gradio's list of static files.
+        asked_at: time of the last request, in seconds of `time.monotonic`.
         probe_event: number of an event that takes a file and does nothing; for `app.gradio_ext.probe`.
-        failures: of the probe at the start: what got through; None until it ran.
+        failures: attacks of the start-up probe that were not refused; None before it ran.
     """
 
     store: SessionStore
@@ -79,30 +79,30 @@ class Page(gr.Blocks):
 
     def __init__(self, **options: Any):
         super().__init__(**options)
-        self.api_open = False  # what has to wait its turn cannot be called past the queue
+        self.api_open = False  # events of the queue cannot be called without it
 
     @property
     def uploads(self) -> Uploads:
-        """The files, and whose they are."""
+        """The uploaded files and their owners."""
         return self.store.uploads
 
     def queue(self, *args: Any, **options: Any) -> Page:
-        """As Gradio's; the queue gives each address its turns."""
+        """As `gr.Blocks.queue`, with a queue that is fair between addresses."""
         super().queue(*args, **options)
-        if hasattr(self, "folder"):  # Gradio makes a queue before there is anything else
+        if hasattr(self, "folder"):  # the constructor of Gradio makes a first queue
             self._queue = FairQueue(self._queue, self.folder.path)
         return self
 
     async def leave(self, session: str) -> None:
-        """Forget a session whose page was closed, with its files and what it was answered."""
+        """Remove a session whose page was closed, with its files and unread responses."""
         self._queue.leave(session)
         await asyncio.to_thread(self.store.close, session)
 
     def launch(self, *args: Any, **options: Any) -> Any:
-        """As Gradio's; Unsafe if the page's own attacks on it got through, or were not made."""
+        """As `gr.Blocks.launch`; Unsafe if the start-up probe failed or did not run."""
         self.failures = None
         try:
-            answer = super().launch(*args, **options)
+            launched = super().launch(*args, **options)
         except Exception as error:
             if not self.failures:
                 raise
@@ -110,11 +110,11 @@ class Page(gr.Blocks):
             raise Unsafe(_unsafe(self.failures)) from error
         if self.failures is None or self.failures:
             self.close()
-            raise Unsafe(_unsafe(self.failures or ["the probe at the start, which did not run"]))
-        return answer
+            raise Unsafe(_unsafe(self.failures or ["the start-up probe, which did not run"]))
+        return launched
 
     async def process_api(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """As Gradio's; gr.Error for whatever goes wrong."""
+        """As `gr.Blocks.process_api`; raises gr.Error for every error."""
         request = options.get("request")
         name = id_of(request.request) if isinstance(request, gr.Request) else request_id.get()
         mine, whose = request_id.set(name), current_session.set(options.get("session_hash") or "")
@@ -147,9 +147,9 @@ class Page(gr.Blocks):
             request_id.reset(mine)
 
     async def preprocess_data(self, block_fn, inputs: list[Any], state, explicit_call: bool = False):
-        """As Gradio's; gr.Error for a file that is not this session's, and for values of a wrong kind.
+        """As `gr.Blocks.preprocess_data`; gr.Error for another session's file and for values of a wrong type.
 
-        Gradio itself checks only files that say that they are files, and would fetch addresses.
+        Gradio checks only values that are marked as files, and would fetch URLs.
         """
         named = list(files_in(inputs))
         self._claim(named)
@@ -166,7 +166,7 @@ class Page(gr.Blocks):
             raise _refused(UNREADABLE.format(str(error).splitlines()[0])) from error
 
     def _claim(self, files: list[dict[str, Any]]) -> None:
-        """Make all files this session's, written as the disk has them; gr.Error if one is not to be had."""
+        """Claim all files for this session and resolve their paths; gr.Error if one is not available."""
         paths = [file["path"] for file in files]
         if any(is_http_url_like(path) for path in paths):
             raise _refused(NO_ADDRESSES)
@@ -176,37 +176,37 @@ class Page(gr.Blocks):
             raise _refused(NOT_HERE)
         for file, path in zip(files, own):
             file["path"] = str(path)
-            file.pop("url", None)  # of whoever sent it; nothing here follows it
-            file.setdefault("meta", dict(MARKED))  # so that Gradio checks it as well
+            file.pop("url", None)  # given by the sender; never fetched
+            file.setdefault("meta", dict(MARKED))  # so that Gradio checks it, too
 
 
 def _check_event(function: Any, event: gr.EventData | None) -> None:
-    """Refuse an event that no handler answers, or that lacks what its handler is told of a choice."""
+    """Refuse an event without a handler, or without the selection data that its handler needs."""
     handler = getattr(function, "fn", None)
     if handler is None:
         raise _refused(NO_HANDLER)
     wanted = [str(one.annotation) for one in inspect.signature(handler).parameters.values()]
     if not any("SelectData" in annotation for annotation in wanted):
         return
-    told = getattr(event, "_data", None)
-    index = told.get("index") if isinstance(told, dict) else None
-    if not isinstance(index, int) or isinstance(index, bool) or "value" not in told:
+    data = getattr(event, "_data", None)
+    index = data.get("index") if isinstance(data, dict) else None
+    if not isinstance(index, int) or isinstance(index, bool) or "value" not in data:
         raise _refused(NO_SELECTION)
 
 
-def _refused(said: str) -> gr.Error:
-    return gr.Error(html.escape(said, quote=False), print_exception=False)
+def _refused(message: str) -> gr.Error:
+    return gr.Error(html.escape(message, quote=False), print_exception=False)
 
 
 def _unsafe(failures: list[str]) -> str:
     return (
-        f"the page does not open, because this was not refused: {'; '.join(failures)}. It is made for "
+        f"the page does not open, because this was not refused: {'; '.join(failures)}. It supports "
         f"gradio>=6.31,<6.32, and {gr.__version__} is installed."
     )
 
 
 def words_for(error: BaseException, name: str) -> str:
-    """What a visitor is told of an error that no handler foresaw, in the request of this id."""
+    """The message to a visitor about an unexpected error in the request of this id."""
     for found in _chain(error):
         if isinstance(found, MemoryError):
             return NO_MEMORY.format(name)

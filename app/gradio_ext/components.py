@@ -1,4 +1,4 @@
-"""Components that hand over the paths of uploads and open none of them."""
+"""Upload components that pass paths to handlers without opening the files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def _paths(self: gr.components.Component, payload: FileData | ListFiles | None) 
 
 
 def hands_over_files(kind: type) -> type:
-    """An upload component that hands over paths: the page itself reads, and refuses, what lies there.
+    """An upload component that passes paths: the page itself reads and validates the files.
 
-    Gradio's own would open a picture first, and fail on a bad one without a message for people; of other
-    files it leaves an empty copy. Made by ABCMeta, because Gradio's metaclass writes a stub file beside the
-    module of every subclass; a method set on the object would be lost when an event updates it.
+    Gradio's components would open an image first, and fail on a bad one without a useful message; of other
+    files they leave an empty copy. The class is made by ABCMeta, because Gradio's metaclass writes a stub
+    file beside the module of every subclass; a method of an instance would be lost when an event updates it.
     """
     return ABCMeta.__new__(type(kind), kind.__name__, (kind,), {"preprocess": _paths})
 
 
-PhotoPlace, FilesPlace, FileButton = map(hands_over_files, (gr.Image, gr.File, gr.UploadButton))
+ImageInput, FilesInput, FileButton = map(hands_over_files, (gr.Image, gr.File, gr.UploadButton))

@@ -1,4 +1,4 @@
-"""How an event of the page behaves: what its listener is given, and what goes past Gradio's own way."""
+"""Options of event listeners, and direct events that bypass Gradio's queue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import gradio as gr
 HIDDEN: dict[str, Any] = {"api_visibility": "private"}
 RUNNING: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "network", **HIDDEN}
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "show_progress_on": [], **HIDDEN}
-"""What only draws is answered at once, past the queue and its stream of messages, and shows no status."""
+"""Options of events that only draw: without the queue, its message stream, and a status."""
 AS_GIVEN = "(...given) => given"
 Components = gr.blocks.Block | Sequence[gr.blocks.Block] | None
 
@@ -25,24 +25,24 @@ def direct(
     once: bool = False,
     lane: str = "",
 ) -> gr.events.Dependency:
-    """Let a handler answer an event that only draws, past what Gradio's page does for an event of the server.
+    """Handle an event that only draws through a script, without the status updates of Gradio's page.
 
-    At every change of such an event's status that page copies the values of all components that an event ever
-    named as its inputs, which takes longer than to draw. An event of a script has no status: here a script
-    (`ktbAsk` in app/static/script.js) asks the server. It asks once at a time for an event, and then for
-    the latest.
+    At every status change of a server event, Gradio's page copies the values of all components that are
+    inputs of any event, which takes longer than the drawing. An event of a script has no status: the script
+    (`ktbAsk` in app/static/script.js) calls the server. It makes one call at a time per event, and then one
+    for the latest inputs.
 
     Args:
-        listen: what hears the event, such as `button.click`; `partial(gr.on, [...])` hears several.
-        js: a script that is given the inputs' values, and gives (or promises) what is sent in their place.
-        once: whether the same inputs need no second answer while the first is on its way.
-        lane: events of the same one are asked one after the other: those that draw the same components. Else
-            an answer that took longer would undo what was asked for later.
+        listen: the listener, such as `button.click`; `partial(gr.on, [...])` for several.
+        js: a script that maps the inputs' values to those that are sent, or to a promise of them.
+        once: whether to skip a call with the same inputs as a pending one.
+        lane: events of the same lane, which draw the same components, are called one after the other.
+            Otherwise a slow response could overwrite a later one.
 
     Returns:
-        The event, for what follows it.
+        The event, for `then`.
     """
-    answer = gr.on([], handler, inputs, outputs, **AT_ONCE)
-    options = json.dumps([once, lane or answer["id"]])
-    script = f"async (...given) => window.ktbAsk({answer['id']}, await ({js})(...given), ...{options})"
+    event = gr.on([], handler, inputs, outputs, **AT_ONCE)
+    options = json.dumps([once, lane or event["id"]])
+    script = f"async (...given) => window.ktbAsk({event['id']}, await ({js})(...given), ...{options})"
     return listen(None, inputs, outputs, js=script, **AT_ONCE)

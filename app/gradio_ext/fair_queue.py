@@ -1,4 +1,4 @@
-"""Gradio's queue with fair turns between addresses, and bounds on what waits and on what nobody reads."""
+"""Gradio's queue with fair scheduling between addresses, and bounds on waiting and unread work."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from app.server.fair_turns import FairTurns
 from app.web.client_address import noted_address
 
 SHARE, LEAST = 4, 16
-"""Of one address a fourth of the queue may wait, and at least so many events."""
+"""An address may fill a quarter of the queue, and at least this number of events."""
 FIRST_GUESS = 1.0
-"""Seconds that an event takes, until one of its kind was run."""
-SHUT = "No event is taken now."
+"""Expected seconds of an event before the first one of its kind was run."""
+SHUT = "Events are not accepted now."
 OVERRIDDEN = ("push", "process_events", "send_message")
-TOO_MANY = "{} runs of your address wait already. Wait until one of them is done, then try again."
+TOO_MANY = "{} runs of your address are already waiting. Wait until one is done, then try again."
 
 
 class FairQueue(Queue):
-    """As Gradio's, which runs whatever came first and keeps every answer until it is read.
+    """A fair replacement of Gradio's first-in, first-out queue, which keeps responses until they are read.
 
     Attributes:
-        is_shut: takes no event of anybody; for `app.gradio_ext.probe`.
+        is_shut: whether all events are refused; for `app.gradio_ext.probe`.
 
     Args:
-        like: the queue whose place it takes; nothing waits in it yet.
-        folder: where large answers lie that nobody has read yet.
+        like: the queue to replace; it must be empty.
+        folder: the folder for large unread responses.
     """
 
     def __init__(self, like: Queue, folder: Path, clock: Callable[[], float] = time.monotonic):
@@ -52,16 +52,16 @@ class FairQueue(Queue):
 
     @property
     def waiting(self) -> list[Event]:
-        """The events that wait."""
+        """The waiting events."""
         return [event for one in self.event_queue_per_concurrency_id.values() for event in one.queue]
 
     @property
     def max_of_address(self) -> int | None:
-        """How many events of one address may wait."""
+        """The maximum number of waiting events per address."""
         return None if self.max_size is None else max(LEAST, self.max_size // SHARE)
 
     async def push(self, body: PredictBodyInternal, request: fastapi.Request, username: str | None):
-        """As Gradio's, which answers whether an event may wait; it is put where its address has its turn."""
+        """As `Queue.push`, which returns whether the event is queued; inserts it in fair order."""
         address, most = noted_address(request.scope), self.max_of_address
         if self.is_shut:
             return False, SHUT, "queue_full"
@@ -69,13 +69,13 @@ class FairQueue(Queue):
             waiting = Counter(noted_address(event.request.scope) for event in self.waiting)
             if waiting[address] >= most:
                 return False, TOO_MANY.format(most), "queue_full"
-        answer = await super().push(body, request, username)
-        if answer[0] and (event := self.event_ids_to_events.get(str(answer[1]))):
+        response = await super().push(body, request, username)
+        if response[0] and (event := self.event_ids_to_events.get(str(response[1]))):
             self._line_up(event, address)
-        return answer
+        return response
 
     async def process_events(self, events: list[Event], batch: bool, begin_time: float, fn) -> None:
-        """As Gradio's, which runs events; what they take is told to the turns."""
+        """As `Queue.process_events`; records the events' time for the fair order."""
         turns, begun = self._turns_of(events[0]), self._clock()
         for event in events:
             turns.begin(event._id)
@@ -87,34 +87,34 @@ class FairQueue(Queue):
             self._sort(self.event_queue_per_concurrency_id[events[0].concurrency_id], turns)
 
     def send_message(self, event: Event, event_message: EventMessage) -> None:
-        """As Gradio's, which keeps a message until it is read; a large answer is kept in a file."""
+        """As `Queue.send_message`, which stores a message until it is read; large responses go to a file."""
         session = event.session_hash
         messages = self.pending_messages_per_session.get(session)
-        if messages is None:  # it was forgotten: nobody will read this
+        if messages is None:  # the session was dropped
             event.alive = False
         if messages is None or not event.alive:
             return
         if messages.empty():
             self.unread.note_read(session)
         if isinstance(event_message, ProcessCompletedMessage | ProcessGeneratingMessage):
-            answer = orjson.dumps(event_message.model_dump(include={"output"})["output"], default=str)
-            path = self.unread.keep(session, noted_address(event.request.scope), answer)
+            response = orjson.dumps(event_message.model_dump(include={"output"})["output"], default=str)
+            path = self.unread.keep(session, noted_address(event.request.scope), response)
             event_message = in_file(event_message, path) if path else event_message
         super().send_message(event, event_message)
         if self.unread.is_full:
             self.forget_unread()
 
     def leave(self, session: str) -> None:
-        """Drop what a session was answered: its page was closed."""
+        """Drop the unread responses of a session whose page was closed."""
         self.unread.drop(session)
         messages = self.pending_messages_per_session.get(session)
         while messages is not None and not messages.empty():
             messages.get_nowait()
 
     def forget_unread(self) -> None:
-        """Drop answers that nobody has read in time, and the oldest of those that are too much.
+        """Drop responses that were not read in time, and the oldest ones beyond the size limit.
 
-        Who asks for one of them later is told that there is no such session.
+        A later request for one of them gets the error that there is no such session.
         """
         for session in self.unread.sessions:
             messages = self.pending_messages_per_session.get(session)
@@ -141,7 +141,7 @@ class FairQueue(Queue):
             self.broadcast_estimations(event.concurrency_id)
 
     def _sort(self, line: EventQueue, turns: FairTurns) -> bool:
-        """Put what waits in the order of the turns; whether that changed anything."""
+        """Sort the waiting events in fair order; returns whether the order changed."""
         turns.keep({event._id for event in self.event_ids_to_events.values()})
         before = list(line.queue)
         line.queue.sort(key=lambda event: turns.tag(event._id))

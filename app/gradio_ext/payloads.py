@@ -1,4 +1,4 @@
-"""Check the values of a call before Gradio reads them: every file in them, and the kind of each value."""
+"""Validate the values of a call before Gradio processes them: files, and the type of each value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-MAX_NUMBER = 2.0**53  # beyond it a float does not hold every whole number
+MAX_NUMBER = 2.0**53  # beyond it, a float cannot represent every integer
 KINDS = {
     type(None): "nothing", bool: "true or false", int: "a number", float: "a number", str: "a text",
     list: "a list", dict: "an object",
@@ -18,7 +18,7 @@ FILE = 'a file, as {"path": what the upload answered, "meta": {"_type": "gradio.
 
 
 def files_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object with a `path` in a value, at any depth, whatever else it holds."""
+    """Every object with a `path` in a value, at any depth."""
     waiting = [value]
     while waiting:
         found = waiting.pop()
@@ -31,14 +31,14 @@ def files_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def check_values(block_fn: gr.blocks.BlockFunction, values: Sequence[Any], blocks: Sequence[Any]) -> None:
-    """Refuse a call whose values are not what its components take.
+    """Check that the values of a call are valid for its components.
 
     Args:
-        values: as they came from the network, one for each input.
-        blocks: the inputs' components, as they are for this session.
+        values: the received values, one per input.
+        blocks: the inputs' components in the state of this session.
 
     Raises:
-        ValueError: names the input and says what it takes.
+        ValueError: names the input and the valid values.
     """
     names = input_names(block_fn)
     if len(values) < len(names):
@@ -50,11 +50,11 @@ def check_values(block_fn: gr.blocks.BlockFunction, values: Sequence[Any], block
 
 
 def input_names(block_fn: gr.blocks.BlockFunction) -> list[str]:
-    """What a message calls each input: the handler's parameters if they say all, else the labels."""
+    """The name of each input in messages: the handler's parameters if they are complete, else the labels."""
     labels = [_label(block) for block in block_fn.inputs]
     try:
         parameters = list(inspect.signature(block_fn.fn).parameters.values())
-    except (TypeError, ValueError):  # no function of Python
+    except (TypeError, ValueError):  # not a Python function
         return labels
     plain = all(one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)
     names = [one.name for one in parameters]
@@ -62,7 +62,7 @@ def input_names(block_fn: gr.blocks.BlockFunction) -> list[str]:
 
 
 def parameters_of(block_fn: gr.blocks.BlockFunction) -> dict[str, bool]:
-    """The parameters of an endpoint by their names, and whether a call has to give each."""
+    """The parameters of an endpoint by name, and whether each is required."""
     defaults = [one.default for one in inspect.signature(block_fn.fn).parameters.values()]
     names = input_names(block_fn)
     return {
@@ -72,7 +72,7 @@ def parameters_of(block_fn: gr.blocks.BlockFunction) -> dict[str, bool]:
 
 
 def describe_problem(block: Any, value: Any) -> str | None:
-    """What a component takes, if this value is something else."""
+    """The valid values of a component if this value is invalid, else None."""
     if isinstance(block, gr.State | gr.JSON):  # what a State holds is not taken from the call
         return None
     if isinstance(block, gr.Image | gr.File | gr.UploadButton | gr.DownloadButton):

@@ -1,6 +1,6 @@
-"""At the start the page attacks itself, and answers nobody else if an attack gets through.
+"""Start-up probe: the page attacks itself, and refuses all requests if an attack succeeds.
 
-Its protection rests on private methods of Gradio: were one renamed, a check would silently stop.
+The protections depend on private methods of Gradio: if one were renamed, a check would silently stop.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Lets requests wait until `open` or `shut` is called; then answers them, or refuses them all.
+    """Delays requests until `open` or `shut` is called, then passes or refuses all of them.
 
     Attributes:
-        inside: what answers, for the probe.
+        inside: the application behind the gate, for the probe.
     """
 
     def __init__(self, app: ASGIApp):
@@ -58,12 +58,12 @@ class Gate:
 
     @classmethod
     def before(cls, app: Starlette, hosts: HostRule) -> Gate:
-        """A gate, and behind it the check of hosts, before everything that an application has.
+        """Put a gate, and behind it the check of hosts, in front of an application.
 
-        Gradio adds its own answer to foreign Origins outside of all that it is given.
+        They must be outermost, because Gradio adds its own CORS middleware outside of the given ones.
         """
         inside = app.middleware_stack
-        assert inside is not None  # made when the server started
+        assert inside is not None  # built when the server started
         gate = cls(Hosts(inside, hosts))
         app.middleware_stack = gate
         return gate
@@ -88,12 +88,12 @@ class Gate:
 
 
 async def open_when_safe(page: Page, gate: Gate) -> None:
-    """Probe the page, note in `page.failures` what was not refused, and open the gate if that is nothing."""
+    """Probe the page; store failures in `page.failures`, and open the gate if there are none."""
     try:
         page.failures = await Probe(page, gate.inside).failures()
     except Exception:
-        _log.exception("The probe at the start failed.")
-        page.failures = ["the probe at the start, which failed: the log says why"]
+        _log.exception("The start-up probe failed.")
+        page.failures = ["the start-up probe, which failed: see the log"]
     if page.failures:
         _log.critical("The page stays closed, because this was not refused: %s.", "; ".join(page.failures))
         gate.shut()
@@ -103,14 +103,14 @@ async def open_when_safe(page: Page, gate: Gate) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one request."""
+    """The response to one request."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def says(self, text: str) -> bool:
-        """Whether the body is JSON that has this text as its error or detail."""
+        """Whether the body is JSON with this text as its error or detail."""
         try:
             found = json.loads(self.body)
         except ValueError:
@@ -119,14 +119,14 @@ class Answer:
 
 
 class Probe:
-    """The attacks, each of which must be refused with the words that are meant for it."""
+    """The attacks, each of which must be refused with its specific message."""
 
     def __init__(self, page: Page, inside: ASGIApp):
         self._page, self._inside = page, inside
         self._host, self._asked = "127.0.0.1", 0
 
     async def failures(self) -> list[str]:
-        """What got through, in words; [] if nothing did."""
+        """Descriptions of the attacks that were not refused."""
         found = [
             *await self._files(),
             *await self._limits(),
@@ -137,14 +137,14 @@ class Probe:
         return list(dict.fromkeys(found))
 
     async def _files(self) -> list[str]:
-        """A foreign path in every shape, and one session's file named by another."""
+        """Foreign paths in every form, and one session's file named by another session."""
         page, mine, others = self._page, f"probe-{secrets.token_hex(8)}", f"probe-{secrets.token_hex(8)}"
         foreign = str(Path(__file__).resolve())
         marked = {"path": foreign, "meta": {"_type": "gradio.FileData"}}
         found = []
         for shape in (marked, {"path": foreign}, {"path": foreign, "meta": {}}, [[{"x": marked}]]):
-            answer = await self._event(shape, mine)
-            if not answer.says(NOT_HERE):
+            response = await self._event(shape, mine)
+            if not response.says(NOT_HERE):
                 found.append("a call with a foreign path")
         if not (await self._event("no file", mine)).says(f"file: give null or {FILE}, not a text."):
             found.append("a call with a value of a wrong kind")
@@ -167,8 +167,8 @@ class Probe:
 
     async def _limits(self) -> list[str]:
         length = str(MAX_CALL_BYTES + 1)
-        answer = await self._ask("POST", EVENT, b"{", [("content-length", length)])
-        return [] if answer.status == 413 else ["an oversized body"]
+        response = await self._ask("POST", EVENT, b"{", [("content-length", length)])
+        return [] if response.status == 413 else ["an oversized body"]
 
     async def _queue(self) -> list[str]:
         """Whether events wait in the queue with bounds, and whether Gradio calls what keeps them."""
@@ -225,8 +225,8 @@ class Probe:
         headers: list[tuple[str, str]] | None = None,
         host: str | None = None,
     ) -> Answer:
-        """One request, as the network would bring it, without the network."""
-        self._asked += 1  # each comes from an address of its own, so that no limit of rate stops it
+        """Send one request to the application without the network."""
+        self._asked += 1  # each from another address, so that no rate limit applies
         given = {"host": host or self._host, "content-type": "application/json"}
         given |= {"content-length": str(len(body))} | dict(headers or [])
         scope: Scope = {

@@ -1,4 +1,4 @@
-"""What Gradio keeps of each session, looked at and forgotten."""
+"""Inspect and remove the state that Gradio keeps for each session."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def hold_lean_states(app: gr.routes.App, page: gr.Blocks) -> None:
 
 
 def pending_events(page: gr.Blocks) -> dict[str, set[str]]:
-    """Session → its events that wait or run."""
+    """Session → its waiting and running events."""
     return dict(page._queue.pending_event_ids_session)
 
 
 def waiting_calls(page: gr.Blocks, seconds: float) -> Iterator[tuple[str, list[Any]]]:
-    """Session and values of each event that has waited for fewer seconds than these."""
+    """Session and values of each event that has waited for less than `seconds`."""
     since = time.monotonic() - seconds
     for event in page._queue.waiting:
         if event.data is not None and event.enqueue_time > since:
@@ -64,29 +64,29 @@ def waiting_calls(page: gr.Blocks, seconds: float) -> Iterator[tuple[str, list[A
 
 
 def forget_unread_answers(page: gr.Blocks) -> None:
-    """Drop answers that nobody has read in time."""
+    """Drop responses that were not read in time."""
     page._queue.forget_unread()
 
 
 def forget_temporary_files(page: gr.Blocks) -> None:
-    """Empty the lists of files that Gradio would collect for ever; `SessionStore` deletes the files."""
+    """Empty Gradio's lists of files, which otherwise only grow; `SessionStore` deletes the files."""
     for files in page.temp_file_sets:
         files.clear()
 
 
 class IdleStates:
-    """Which of Gradio's sessions were not used between two looks. What a wall clock says does not matter.
+    """Detects Gradio sessions unused between two checks, independently of the wall clock.
 
     Args:
-        clock: tells the seconds.
+        clock: returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._seen: dict[str, tuple[datetime, float]] = {}  # as Gradio noted it, and when that was first seen
+        self._seen: dict[str, tuple[datetime, float]] = {}  # Gradio's last use, and its first sighting
 
     def forget(self, page: gr.Blocks, is_open: Container[str]) -> None:
-        """Drop Gradio's copy of all that a page was sent, if the page was left or has not been used yet.
+        """Drop Gradio's copy of a page's state if the page was closed or has not been used yet.
 
         Gradio itself keeps it for the next 10,000 pages. Call it on the server's event loop, as Gradio does.
         """

@@ -1,4 +1,4 @@
-"""Files that Gradio serves where they lie: on its list for as long as a page needs them there."""
+"""Static files, on Gradio's list for the lifetime of a page."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from gradio.data_classes import _StaticFiles
 
 
 def serve_in_place(paths: Iterable[Path]) -> Callable[[], None]:
-    """Let Gradio serve files and folders without copying them among the uploads.
+    """Let Gradio serve files and folders without copying them into the upload folder.
 
-    Gradio has one list for all pages of the process, from which it takes nothing off. Which of them the
-    visitors of a page may fetch is up to `app.web.route_filter`.
+    Gradio has one list for all pages of the process and never removes entries. `app.web.route_filter` decides
+    which of them a page's visitors may fetch.
 
     Returns:
-        What takes them off the list again; a second call does nothing.
+        A function that removes them from the list; a second call does nothing.
     """
     offered = [Path(path).resolve() for path in paths]
     gr.set_static_paths(offered)
 
     def forget() -> None:
         while offered:
-            _StaticFiles.all_paths.remove(offered.pop())  # once: another page may have put it there, too
+            _StaticFiles.all_paths.remove(offered.pop())  # one entry: another page may have added it, too
 
     return forget

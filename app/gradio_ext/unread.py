@@ -1,4 +1,4 @@
-"""Answers that nobody has read yet: how much they take, how long they stay, and large ones in files."""
+"""Unread responses: size and age limits, with large responses stored in files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gradio.server_messages import ProcessCompletedMessage, ProcessGeneratingMes
 from pydantic import PrivateAttr
 
 LARGE_BYTES = 256 * 2**10
-"""An answer that is longer lies in a file."""
+"""Size in bytes beyond which a response is stored in a file."""
 UNREAD_SECONDS = 300.0
 ADDRESS_BYTES = 128 * 2**20
-"""Of all unread answers to one address; the longest answer, of a recording, has about 90 MiB."""
+"""Maximum total of unread responses to one address; the largest response, of a video, has about 90 MiB."""
 TOTAL_BYTES = 512 * 2**20
 Message = TypeVar("Message", ProcessCompletedMessage, ProcessGeneratingMessage)
 
@@ -32,11 +32,11 @@ class _Unread:
 
 
 class UnreadAnswers:
-    """What was answered to sessions and may not have been read; dropping a session deletes its files.
+    """Responses to sessions that may not have been read; dropping a session deletes its files.
 
     Args:
-        folder: for the files.
-        clock: tells the seconds.
+        folder: the folder of the files.
+        clock: returns seconds.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic):
@@ -46,37 +46,37 @@ class UnreadAnswers:
 
     @property
     def sessions(self) -> list[str]:
-        """That have answers here, the one with the oldest first."""
+        """The sessions with unread responses, the one with the oldest first."""
         return list(self._held)
 
     @property
     def is_full(self) -> bool:
-        """Whether there is more than there may be, so that some has to go."""
+        """Whether a limit is exceeded, so that sessions must be dropped."""
         return self._by_address.total() > TOTAL_BYTES or any(
             count > ADDRESS_BYTES for count in self._by_address.values()
         )
 
-    def keep(self, session: str, address: str, answer: bytes) -> Path | None:
-        """Note an answer (JSON); a large one is written to the file that is returned."""
+    def keep(self, session: str, address: str, response: bytes) -> Path | None:
+        """Store a response (JSON); a large one is written to the returned file."""
         held = self._held.setdefault(session, _Unread(address, self._clock()))
-        held.count += len(answer)
-        self._by_address[held.address] += len(answer)
-        if len(answer) < LARGE_BYTES:
+        held.count += len(response)
+        self._by_address[held.address] += len(response)
+        if len(response) < LARGE_BYTES:
             return None
-        path = self._folder / f"answer-{secrets.token_hex(16)}.json"
-        path.write_bytes(answer)
+        path = self._folder / f"response-{secrets.token_hex(16)}.json"
+        path.write_bytes(response)
         held.files.append(path)
         return path
 
     def note_read(self, session: str) -> None:
-        """Note that no answer waits for a session; one that is being read still has its file."""
+        """Record that a session has no unread response; the file of one that is being read remains."""
         if held := self._held.get(session):
             held.files = [path for path in held.files if path.exists()]
             if not held.files:
                 self.drop(session)
 
     def drop(self, session: str) -> None:
-        """Forget a session's answers, read or not."""
+        """Drop a session's responses, read or not."""
         if held := self._held.pop(session, None):
             self._by_address[held.address] -= held.count
             if not self._by_address[held.address]:
@@ -85,7 +85,7 @@ class UnreadAnswers:
                 path.unlink(missing_ok=True)
 
     def surplus(self) -> Iterator[str]:
-        """Sessions to drop, one after the other: those that are too old, then the oldest of who has most."""
+        """Sessions to drop in order: those that are too old, then the oldest of the address with the most."""
         oldest = self._clock() - UNREAD_SECONDS
         yield from [session for session, held in self._held.items() if held.since < oldest]
         while self.is_full and len(self._held) > 1:
@@ -94,7 +94,7 @@ class UnreadAnswers:
 
 
 def in_file(message: Message, path: Path) -> Message:
-    """The message without its output, which is read from the file (once) when it is sent."""
+    """A message without its output, which is read from the file (once) when the message is sent."""
     kind = _StoredEnd if isinstance(message, ProcessCompletedMessage) else _StoredStep
     stored = kind(**message.model_copy(update={"output": {}}).model_dump())
     stored._path = path
@@ -102,18 +102,18 @@ def in_file(message: Message, path: Path) -> Message:
 
 
 class _Stored:
-    """Adds to a message that its output lies in a file."""
+    """A mixin for messages whose output is stored in a file."""
 
     _path: Path = PrivateAttr()
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
-        told = super().model_dump(**options)  # type: ignore[misc]
+        dumped = super().model_dump(**options)  # type: ignore[misc]
         try:
-            told["output"] = orjson.loads(self._path.read_bytes())
-        except FileNotFoundError:  # it was dropped meanwhile
-            told["output"], told["success"] = {"error": "This answer was not fetched in time."}, False
+            dumped["output"] = orjson.loads(self._path.read_bytes())
+        except FileNotFoundError:  # the response was dropped meanwhile
+            dumped["output"], dumped["success"] = {"error": "This response was not fetched in time."}, False
         self._path.unlink(missing_ok=True)
-        return told
+        return dumped
 
 
 class _StoredEnd(_Stored, ProcessCompletedMessage):

@@ -1,4 +1,4 @@
-"""Gradio's parser of uploads, which writes each file of a form as it comes; parts and fields are bounded."""
+"""Gradio's streaming parser of upload forms, with bounds on parts and fields."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from starlette.requests import Request
 
 MAX_FIELDS = 16
 FIELD_BYTES = 16 * 2**10
-"""Of all fields of a form that are no files: they are kept in memory, and the page sends none."""
-_TOO_LARGE = "File size"  # how the parser begins to say so
+"""Maximum bytes of all non-file fields of a form: they are held in memory, and the page sends none."""
+_TOO_LARGE = "File size"  # start of the parser's message
 _TOO_MANY = "Too many files"
 
 
 class BadForm(ValueError):
-    """An upload is no form, has a file that is too large (`is_large`), or too many files (`are_many`)."""
+    """An upload is not a form, has a file that is too large (`is_large`), or too many files (`are_many`)."""
 
-    def __init__(self, said: str):
-        super().__init__(said)
-        self.is_large, self.are_many = said.startswith(_TOO_LARGE), said.startswith(_TOO_MANY)
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.is_large, self.are_many = message.startswith(_TOO_LARGE), message.startswith(_TOO_MANY)
 
 
 class _Parser(GradioMultiPartParser):
@@ -46,15 +46,15 @@ class _Parser(GradioMultiPartParser):
 async def save_files(
     request: Request, folder: Path, max_bytes: int, max_files: int, progress: str | None
 ) -> list[str]:
-    """Write the files of a form into new folders below one, and give their paths.
+    """Write the files of a form to new folders below `folder`, and return their paths.
 
     Args:
-        max_bytes: of one file.
-        max_files: of the form; the next one is not written.
-        progress: name under which the page asks how far it is.
+        max_bytes: maximum size of a file.
+        max_files: maximum number of files; further ones are not written.
+        progress: id under which the page queries the progress.
 
     Raises:
-        BadForm: the form is damaged, or a file is too large or one too many.
+        BadForm: the form is damaged, or has a file that is too large, or too many files.
     """
     kind, _ = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data":
@@ -80,7 +80,7 @@ async def save_files(
 
 
 def _moved(file: object, folder: Path) -> Path:
-    """Where a file lies in a folder of its contents, under its own name."""
+    """Move a file to a folder named by its checksum, keep its file name, and return its path."""
     if not isinstance(file, GradioUploadFile):
         raise BadForm("a text where a file should be")
     name = strip_invalid_filename_characters(Path(file.filename).name) if file.filename else ""
@@ -95,7 +95,7 @@ def _moved(file: object, folder: Path) -> Path:
 
 
 def forget_progress() -> None:
-    """Forget how far uploads are that have ended, and names that somebody only asked for."""
+    """Remove the progress of uploads that have ended, and of ids that were only queried."""
     known = file_upload_statuses
     for name, status in list(known._statuses.items()):
         if status.is_done:

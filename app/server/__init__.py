@@ -1,1 +1,1 @@
-"""What the server keeps: sessions, uploads, memory, logs."""
+"""Server state: sessions, uploads, memory, logs."""

@@ -1,4 +1,4 @@
-"""Reading of uploads within a bound of memory, and each decoded once for all who ask for it."""
+"""Decode uploads within a memory bound, each once for all concurrent callers, and cache the results."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ktb.inputs.readers.sandbox import Sandbox
 ROOM_BYTES = 2**30
 KEPT_BYTES = 256 * 2**20
 COPIES = 6
-"""Of a decoded file, that decoding and encoding hold at the most."""
+"""Maximum number of copies of a decoded file that decoding and encoding hold."""
 Value = TypeVar("Value")
 
 
 class Room:
-    """So many bytes for all who read files at the same time.
+    """A memory budget in bytes for all concurrent reads.
 
-    What needs more than there is waits until it is alone. Addresses take turns, by bytes: one that reads much
-    does not keep the others waiting.
+    A read that exceeds the budget runs alone. Addresses are scheduled fairly by bytes, so that one that reads
+    much does not delay the others.
     """
 
     def __init__(self, total: int = ROOM_BYTES):
@@ -42,7 +42,7 @@ class Room:
 
     @contextmanager
     def take(self, count: int) -> Iterator[None]:
-        """Hold the bytes; waits until they are there."""
+        """Reserve the bytes; waits until they are available."""
         me = object()
         with self._changed:
             self._waiting.append(me)
@@ -71,13 +71,13 @@ class Room:
 
 
 class Decoded:
-    """What was decoded last, as long as its file is there; several who want the same wait for one decoding.
+    """A cache of decoded files while they exist; concurrent requests for one file share one decoding.
 
-    The arrays belong to all who asked and cannot be written to.
+    The arrays are shared by all callers and are read-only.
 
     Args:
-        max_bytes: of what is kept; the longest unused goes.
-        sandbox: where files are read; by default one of its own.
+        max_bytes: size of the cache; the least recently used entry is evicted.
+        sandbox: the process that reads files; by default a new one.
     """
 
     def __init__(self, max_bytes: int = KEPT_BYTES, sandbox: Sandbox | None = None):
@@ -94,15 +94,15 @@ class Decoded:
 
     def x(self, files: Sequence[str], options: XOptions = AUTO) -> RawX:
         """As `ktb.read_x`."""
-        said = (options.modality == "event", options.columns, options.time_unit, options.sensor_hw)
+        event_options = (options.modality == "event", options.columns, options.time_unit, options.sensor_hw)
         return self._once(
-            ("x", *said, options.window_ms),
+            ("x", *event_options, options.window_ms),
             files,
             lambda: self._sandbox.read_x(list(files), options=options),
         )
 
     def forget(self, path: Path) -> None:
-        """Drop what was decoded of a file."""
+        """Evict a file."""
         with self._lock:
             for key in self._by_path.pop(str(path), ()):
                 self._drop(key)
@@ -110,7 +110,7 @@ class Decoded:
     def _once(self, kind: tuple, paths: Sequence[str], make: Callable[[], Value]) -> Value:
         try:
             states = [(str(Path(path).resolve()), os.stat(path).st_mtime_ns) for path in paths]
-        except (OSError, ValueError):  # making it says what is wrong
+        except (OSError, ValueError):  # `make` reports the error
             return make()
         key = (kind, *states)
         with self._lock:
@@ -160,7 +160,7 @@ class Decoded:
 
 
 def room_for(*files: str | None) -> int:
-    """Bytes that reading these files takes at the most, as their headers tell."""
+    """Upper bound of the memory in bytes for reading these files, from their headers."""
     return COPIES * sum(decoded_bytes(file) for file in files if file)
 
 

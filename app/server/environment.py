@@ -1,6 +1,6 @@
-"""Where the page runs: with a home folder that cannot be written, in a Space, on a card that is lent.
+"""Runtime environment: read-only home directories, Hugging Face Spaces, ZeroGPU.
 
-It imports nothing of weight, because `prepare` comes before all that looks at the environment on its import.
+The module imports no heavy package, because `prepare` must run before imports that read the environment.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ktb.utils.cache import make_temporary_folder
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> Path | None:
-    """Make ready what Gradio, the hub's client, matplotlib and torch look for when they are imported.
+    """Set the environment that Gradio, huggingface_hub, matplotlib and torch read on import.
 
-    Where the user's cache folder cannot be written, caches move to a temporary folder of this user. In a
-    ZeroGPU Space the package `spaces` is imported, which has to come before torch, in the thread that puts
-    the models on the card. matplotlib is told to draw without windows: Gradio asks it at every event what it
-    draws with, and to find out it would import what opens windows: a second of the first visitor's time.
+    If the user's cache folder is read-only, caches move to a temporary folder of this user. In a ZeroGPU
+    Space, the package `spaces` is imported, which must precede torch, in the thread that moves the models to
+    the GPU. matplotlib is set to a backend without windows: Gradio queries the backend at every event, which
+    would otherwise import a window toolkit and cost the first visitor a second.
 
     Returns:
         The temporary folder, or None if none was needed.
@@ -32,15 +32,15 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> Path | None:
     if is_lent():
         import spaces
 
-        spaces.disable_gradio_auto_wrap()  # else every handler might run in another process, without sessions
+        spaces.disable_gradio_auto_wrap()  # otherwise handlers may run in another process, without sessions
     return folder
 
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Make what stays until the process ends: Python's garbage collector does not look through it, ever.
+    """Exclude objects that live until the process ends from garbage collection; see `gc.freeze`.
 
-    What the page's imports make takes the collector a sixth of the start. See `gc.freeze`.
+    Collecting the objects of the page's imports would take a sixth of the start.
     """
     gc.disable()
     try:
@@ -56,7 +56,7 @@ def in_space() -> bool:
 
 
 def own_hosts(bound: str | None, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Names by which this server is asked for: the address that it listens on, and in a Space the Space's."""
+    """This server's host names: the address that it listens on, and in a Space the Space's host."""
     names = [
         bound or environment.get("GRADIO_SERVER_NAME", ""),
         *environment.get("SPACE_HOST", "").split(","),
@@ -65,13 +65,13 @@ def own_hosts(bound: str | None, environment: Mapping[str, str] = os.environ) ->
 
 
 def is_lent() -> bool:
-    """Whether this is a ZeroGPU Space: a card is there only within calls that are made through `spaces`."""
-    said = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true")
-    return said and find_spec("spaces") is not None
+    """Whether this is a ZeroGPU Space: a GPU exists only within calls made through `spaces`."""
+    flag = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "true")
+    return flag and find_spec("spaces") is not None
 
 
 def default_device() -> str:
-    """The card of a Space that has one of its own; else the processor."""
+    """The GPU of a Space that has its own; otherwise the CPU."""
     if not in_space() or is_lent():
         return "cpu"
     import torch  # takes more than a second
@@ -90,7 +90,7 @@ def _move_caches(environment: MutableMapping[str, str]) -> Path | None:
     lost = [name for name, folder in caches.items() if not _is_writable(folder)]
     if not lost:
         return None
-    folder = make_temporary_folder() or Path(tempfile.mkdtemp(prefix="ktb-"))  # found again, or a new one
+    folder = make_temporary_folder() or Path(tempfile.mkdtemp(prefix="ktb-"))  # an earlier or new one
     for name in lost:
         environment[name] = str(folder)
     return folder

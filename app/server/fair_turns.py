@@ -1,4 +1,4 @@
-"""Fair turns between addresses, for whatever they wait for."""
+"""Fair queueing between addresses."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Collection, Hashable
 
 
 class FairTurns:
-    """In which order events are served: each address gets the same, in seconds or bytes.
+    """The order in which events are served, so that each address receives equal seconds or bytes.
 
-    Start-time fair queueing: an event's tag is when it would begin if its address had a share of its own of
-    the machine; the lowest tag goes first. What an address gets beyond its share it pays with later events.
+    Start-time fair queueing: an event's tag is its start time if its address had a dedicated share of the
+    machine; the lowest tag is served first. Service beyond this share delays the address's later events.
     """
 
     def __init__(self) -> None:
-        self._now = 0.0  # tag of what was begun last
-        self._ends: dict[str, float] = {}  # address → when its last event would end
+        self._now = 0.0  # tag of the event that was begun last
+        self._ends: dict[str, float] = {}  # address → virtual end of its last event
         self._tags: dict[Hashable, tuple[str, float, float]] = {}  # → address, tag, expected cost
 
     def add(self, event: Hashable, address: str, expected: float) -> None:
@@ -23,21 +23,21 @@ class FairTurns:
         self._tags[event], self._ends[address] = (address, tag, expected), tag + expected
 
     def tag(self, event: Hashable) -> float:
-        """Lower goes first."""
+        """The tag of an event; the lowest is served first."""
         return self._tags[event][1] if event in self._tags else 0.0
 
     def begin(self, event: Hashable) -> None:
-        """Note that an event is served."""
+        """Record that an event is being served."""
         self._now = max(self._now, self.tag(event))
 
     def end(self, event: Hashable, cost: float) -> None:
-        """Note what an event cost; the address pays or gets the difference."""
+        """Record the cost of an event; the address's account changes by its difference to `expected`."""
         if event in self._tags:
             address, tag, expected = self._tags.pop(event)
             self._shift(address, tag, cost - expected)
 
     def keep(self, events: Collection[Hashable]) -> None:
-        """Forget all events but these: the others were cancelled, and cost nothing."""
+        """Remove all events but these: the others were cancelled and cost nothing."""
         for event in [event for event in self._tags if event not in events]:
             address, tag, expected = self._tags.pop(event)
             self._shift(address, tag, -expected)
@@ -45,7 +45,7 @@ class FairTurns:
         self._ends = {one: end for one, end in self._ends.items() if one in used or end > self._now}
 
     def _shift(self, address: str, start: float, cost: float) -> None:
-        """Move what an address has behind a tag."""
+        """Shift the tags of an address behind a tag."""
         for event, (whose, tag, expected) in self._tags.items():
             if whose == address and tag > start:
                 self._tags[event] = whose, tag + cost, expected

@@ -1,4 +1,4 @@
-"""A server's own folder for what visitors send and get: two servers share none, a dead one leaves none."""
+"""A server's private folder for uploads and results; those of killed servers are deleted."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _log = logging.getLogger(__name__)
 
 
 class ServerFolder:
-    """A new folder below `parent`, held by a lock that ends with this process, however that ends.
+    """A new folder below `parent`, held by a lock that the system releases when this process ends.
 
-    Making one deletes what servers left there that were killed: folders of this kind whose lock nobody
-    holds. The age of files does not count, so no clock can deceive it.
+    The constructor deletes the folders of killed servers, whose lock nobody holds. It ignores the age of
+    files, so that a wrong clock has no effect.
 
     Attributes:
-        path: the folder; nobody guesses its name.
+        path: the folder; its name is unguessable.
 
-    Raises OSError where no folder can be made.
+    Raises OSError if no folder can be created.
     """
 
     def __init__(self, parent: Path):
@@ -32,14 +32,14 @@ class ServerFolder:
         self.path = parent.resolve() / f"{PREFIX}{secrets.token_hex(16)}"
         self._lock: FileLock | None = FileLock(_lock_of(self.path))
         try:
-            self._lock.acquire(wait=False)  # before there is a folder that others might take for left over
+            self._lock.acquire(wait=False)  # before the folder exists, which others could take for a leftover
         except OSError as error:
             self._lock = None
-            _log.warning("Files in %s cannot be locked (%s): leftovers stay there.", parent, error.strerror)
+            _log.warning("Files in %s cannot be locked (%s): leftovers remain.", parent, error.strerror)
         self.path.mkdir(mode=0o700)
 
     def remove(self) -> None:
-        """Delete it with all that is in it."""
+        """Delete the folder and its contents."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock:
             self._lock.remove()
@@ -47,16 +47,16 @@ class ServerFolder:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Delete the folders below `parent` of servers that do not run any more."""
-    for place in parent.glob(f"{PREFIX}*.lock"):
-        lock = FileLock(place)
+    """Delete the folders below `parent` of servers that no longer run."""
+    for lock_path in parent.glob(f"{PREFIX}*.lock"):
+        lock = FileLock(lock_path)
         try:
             if not lock.acquire(wait=False):
                 continue
-        except OSError as error:  # of another user, or just deleted by another server that starts
-            _log.debug("%s is left alone: %s", place.name, os.strerror(error.errno or 0))
+        except OSError as error:  # another user's folder, or just deleted by another server
+            _log.debug("%s is not deleted: %s", lock_path.name, os.strerror(error.errno or 0))
             continue
-        shutil.rmtree(place.with_suffix(""), ignore_errors=True)
+        shutil.rmtree(lock_path.with_suffix(""), ignore_errors=True)
         lock.remove()
 
 

@@ -1,4 +1,4 @@
-"""What happens without a visitor: a first run, and every minute a look for what nobody needs any more."""
+"""Background tasks: a warm-up run, and every minute the removal of unused data."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from app.gradio_ext.uploading import forget_progress
 from app.server.memory import give_back
 from app.web.hosts import HostRule
 
-LOOK_EVERY = 60.0  # seconds
-WARM_UP_AFTER = 1.0  # seconds in which nobody asked for anything: a page that is being opened comes first
-WARM_UP_WITHIN = 15.0  # seconds of the start, whatever is asked
+TIDY_EVERY = 60.0  # seconds
+WARM_UP_AFTER = 1.0  # seconds without requests: a page that is being opened comes first
+WARM_UP_WITHIN = 15.0  # seconds after the start, regardless of requests
 _log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def housekeeping(app: gr.routes.App, hosts: HostRule) -> AsyncIterator[None]:
-    """Keep house as long as the server of a `Page` runs; it answers once it withstood its own attacks.
+    """Lifespan of the server of a `Page`: background tasks run, and requests wait for the start-up probe.
 
-    hosts: by which names the page may be asked for.
+    hosts: the allowed host names.
     """
     page = app.get_blocks()
     assert isinstance(page, Page)
@@ -60,7 +60,7 @@ async def _warm_up(page: Page) -> None:
     await _quiet(page)
     try:
         await asyncio.to_thread(page.service.warm_up)
-    except Exception:  # a visitor's run will say what is wrong
+    except Exception:  # a visitor's run reports the error
         _log.exception("The first model could not be run at the start.")
 
 
@@ -74,14 +74,14 @@ async def _quiet(page: Page) -> None:
 async def _keep_house(page: Page) -> None:
     idle = IdleStates()
     while True:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(TIDY_EVERY)
         await tidy(page, idle)
 
 
 async def tidy(page: Page, idle: IdleStates) -> None:
-    """Forget sessions that nobody uses, here and in Gradio, and give the memory back to the system.
+    """Remove unused sessions, here and in Gradio, and return memory to the system.
 
-    A step that fails is named in the log, and the others are done.
+    A failed step is logged; the other steps run nevertheless.
     """
 
     async def keep_waiting() -> None:
@@ -99,7 +99,7 @@ async def tidy(page: Page, idle: IdleStates) -> None:
         forget_temporary_files(page)
         forget_progress()
 
-    steps: dict[str, Callable[[], Awaitable[object]]] = {  # what is Gradio's on the server's loop, as there
+    steps: dict[str, Callable[[], Awaitable[object]]] = {  # Gradio's state is changed on its event loop
         "keep what waits": keep_waiting,
         "forget answers that nobody reads": forget_unread,
         "forget old sessions": partial(asyncio.to_thread, page.store.forget_stale),

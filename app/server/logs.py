@@ -1,8 +1,8 @@
-"""The server's log: lines for people or for machines, with the request's id and nothing of a visitor's.
+"""The server's log, as text or JSON lines, with request ids and without visitors' data.
 
-Facts of an event are numbers and names of ours: checkpoints, runtimes, sizes. What an unexpected error says
-may quote a visitor's file, and so may the messages of other libraries: where it happened is logged, what was
-said only if that is asked for.
+The facts of an event are numbers and the project's names: checkpoints, runtimes, sizes. The messages of
+unexpected errors and of other libraries may quote a visitor's file: their location is always logged, their
+message only on request.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ OURS = ("app", "ktb", "__main__")
 
 
 def note(log: logging.Logger, level: int, event: str, **facts: Any) -> None:
-    """Log an event with facts about it: numbers, and names that are ours."""
+    """Log an event with its facts: numbers, and the project's names."""
     log.log(level, event, extra={"facts": facts})
 
 
 def configure(as_json: bool = False, with_texts: bool = False) -> None:
-    """Log to stderr from now on.
+    """Log to stderr.
 
     Args:
-        as_json: an object per line; else text.
-        with_texts: also what unexpected errors and other libraries say, which may quote visitors' files.
+        as_json: one JSON object per line instead of text.
+        with_texts: include the messages of unexpected errors and other libraries, which may quote visitors'
+            files.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter((JsonLines if as_json else TextLines)(with_texts))
@@ -41,13 +42,13 @@ def configure(as_json: bool = False, with_texts: bool = False) -> None:
     logging.captureWarnings(True)
     for name in OURS:
         logging.getLogger(name).setLevel(logging.INFO)
-    if not with_texts:  # both write to stderr on their own, with the names of files
+    if not with_texts:  # both write file names to stderr themselves
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def take_over(name: str = "uvicorn") -> None:
-    """Let a library that brought its own handlers log as the rest does."""
+    """Replace the handlers of a library's logger by the root logger's."""
     log = logging.getLogger(name)
     log.handlers.clear()
     log.propagate = True
@@ -101,7 +102,7 @@ class TextLines(_Lines):
 
 
 def stack(error: BaseException, with_texts: bool = False) -> Iterator[str]:
-    """Lines that say where an error and those that led to it arose; what they say only `with_texts`."""
+    """Lines with the location of an error and its causes; their messages only `with_texts`."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if before is not None:
         yield from stack(before, with_texts)

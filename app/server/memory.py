@@ -1,4 +1,4 @@
-"""How much memory a result holds, and what the process keeps without need."""
+"""The memory of a result, and returning free memory to the system."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import numpy as np
 from ktb.analysis import Inspection
 from ktb.modeling.memo import Memo
 
-MIN_TEXT = 1024  # shorter texts are names and sentences, longer ones pictures inside HTML
+MIN_TEXT = 1024  # characters; shorter texts are names and sentences, longer ones images inside HTML
 
 
 def held_bytes(value: Any) -> int:
-    """Bytes of all arrays, tensors and pictures in a nest of objects; shared ones once.
+    """Bytes of all arrays, tensors and images in nested objects; shared buffers are counted once.
 
-    It enters dataclasses, mappings, sequences, and what a `Recent` or an `Inspection` keeps at the moment.
+    Visits dataclasses, mappings, sequences, and the current contents of a `Memo` or an `Inspection`.
     """
     return sum(_buffers(value).values())
 
 
 def _buffers(value: Any) -> dict[int, int]:
-    """Address of each buffer → its bytes; a view holds the whole of what it looks at."""
+    """Address of each buffer → its bytes; a view counts as its whole base."""
     if isinstance(value, str | bytes):
         return {id(value): len(value)} if len(value) >= MIN_TEXT else {}
-    from torch import Tensor  # not at the start of the page: it takes more than a second
+    from torch import Tensor  # late: importing torch takes more than a second
 
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
@@ -53,7 +53,7 @@ def _buffers(value: Any) -> dict[int, int]:
 
 
 def give_back() -> None:
-    """Let the C library return free memory to the system, where it can: glibc keeps much of it otherwise."""
+    """Make the C library return free memory to the system where supported; glibc keeps much of it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""What the server keeps for each open page, and how it forgets: on leaving, by age, or when too much."""
+"""Session store: results and uploads of each open page, removed on leaving, by age, or by total size."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from app.server.memory import held_bytes
 from app.server.uploads import UploadLimits, Uploads
 
 current_address: ContextVar[str] = ContextVar("current_address", default="")
-"""Where its event came from."""
+"""The client address of the current event."""
 current_session: ContextVar[str] = ContextVar("current_session", default="")
-"""The page, or the caller, whose event is being answered, also in the threads that work for it."""
+"""The session hash of the current event, also in its worker threads."""
 
 
 @dataclass
 class Session:
-    """One open page: its latest result, what that takes, and the uploads that must go with it.
+    """One open page: its latest result with its size, and the uploads that are deleted with it.
 
-    `uploads`: path → bytes, the longest unused first; `address`: where its first event came from.
+    `uploads`: path → bytes, least recently used first; `address`: the client address of its first event.
     """
 
     used: float
@@ -35,20 +35,20 @@ class Session:
 
 
 class SessionStore:
-    """Sessions by their hash; one user's session is never handed to another.
+    """Sessions by their hash; a session is never visible to another user.
 
     Args:
         upload_root: only files below this folder are ever deleted.
-        max_sessions: when more are open, the longest unused of the address that has most is forgotten.
-        max_mib: when all results together take more, the longest unused result of the address whose results
-            take most goes; its session stays.
-        max_age: seconds after which an unused session is forgotten.
-        keep: files and folders that are never deleted, wherever they lie, and that every session may use.
-        clock: tells the seconds.
-        limits: of uploads.
+        max_sessions: beyond this number, the least recently used session of the address with most is closed.
+        max_mib: beyond this total, the least recently used result of the address with the largest total is
+            dropped; its session stays open.
+        max_age: seconds after which an unused session is closed.
+        keep: files and folders that are never deleted and that every session may use.
+        clock: returns seconds.
+        limits: limits of uploads.
 
     Attributes:
-        uploads: the files below `upload_root`, and whose they are.
+        uploads: the files below `upload_root` and their owners.
     """
 
     def __init__(
@@ -65,35 +65,35 @@ class SessionStore:
         self._max_sessions, self._max_bytes, self._max_age = max_sessions, max_mib * 2**20, max_age
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._holders: Counter[Path] = Counter()  # upload → how many sessions have it
+        self._holders: Counter[Path] = Counter()  # upload → number of sessions that hold it
         self._on_close: list[Callable[[str], object]] = []
         self._lock = threading.Lock()
 
     def on_close(self, callback: Callable[[str], object]) -> None:
-        """Let `callback` be told the hash of every session that was closed."""
+        """Call `callback` with the hash of every session that is closed."""
         self._on_close.append(callback)
 
     @property
     def open_sessions(self) -> frozenset[str]:
-        """The hashes of the sessions that are open."""
+        """The hashes of the open sessions."""
         with self._lock:
             return frozenset(self._sessions)
 
     @property
     def result_mib(self) -> float:
-        """What the results of all sessions take, in MiB, with all that was drawn of them."""
+        """The size of all results in MiB, including their cached pictures."""
         self.recount()
         with self._lock:
             return self._result_bytes() / 2**20
 
     def own_file(self, named: str | Path) -> Path | None:
-        """The file of this name, if it is one of the session's whose event is being answered, or offered."""
+        """The file of this name if the current event's session owns it or it is offered to all; else None."""
         return self.uploads.own(current_session.get(), named)
 
     def remember_uploads(self, session_hash: str, paths: Iterable[str | Path | None]) -> None:
-        """Note uploaded files, so that they are deleted with the session; this opens one that is not open.
+        """Record uploaded files, so that they are deleted with the session; opens the session if necessary.
 
-        Beyond what a session may hold its longest unused files are deleted now.
+        Beyond a session's limits, its least recently used files are deleted at once.
         """
         named = [Path(path) for path in paths if path]
         with self._lock:
@@ -106,14 +106,14 @@ class SessionStore:
         self.forget_stale()
 
     def keep_open(self, sessions: Iterable[str]) -> None:
-        """Note that these sessions, of those that are open, wait for something."""
+        """Mark those of these sessions that are open as used, because their events wait."""
         with self._lock:
             for session_hash in sessions:
                 if session_hash in self._sessions:
                     self._touch(session_hash)
 
     def keep_result(self, session_hash: str, result: Result) -> None:
-        """Replace the session's result, unless the session was closed while it was made."""
+        """Replace the session's result, unless the session was closed during the run."""
         taken = held_bytes(result)
         with self._lock:
             if session_hash not in self._sessions:
@@ -123,9 +123,10 @@ class SessionStore:
         self.forget_stale()
 
     def result(self, session_hash: str) -> Result | None:
-        """The session's result, or None if it has none or was forgotten.
+        """The session's result, or None if there is none or it was dropped.
 
-        What was drawn of it since it was last used is counted, and other results go if all take too much.
+        Its size is updated by the pictures drawn since its last use, and other results are dropped if the
+        total is too large.
         """
         with self._lock:
             if session_hash not in self._sessions:
@@ -137,13 +138,13 @@ class SessionStore:
         return result
 
     def recount(self) -> None:
-        """Count what was drawn of all results since they were used, and drop those that take too much."""
+        """Update the size of all results, and drop results if the total is too large."""
         with self._lock:
             sessions = list(self._sessions.values())
         self._count(sessions)
 
     def close(self, session_hash: str) -> None:
-        """Forget a session and delete its uploads."""
+        """Remove a session and delete its uploads."""
         with self._lock:
             session = self._sessions.pop(session_hash, None)
             if session is None:
@@ -153,7 +154,7 @@ class SessionStore:
             callback(session_hash)
 
     def forget_stale(self) -> None:
-        """Close sessions that are too old or too many, and drop results that take too much."""
+        """Close sessions beyond the maximum age or number, and drop results beyond the maximum size."""
         with self._lock:
             oldest = self._clock() - self._max_age
             stale = [key for key, session in self._sessions.items() if session.used < oldest]
@@ -181,7 +182,7 @@ class SessionStore:
             self._drop_results()
 
     def _drop_results(self) -> None:
-        """The longest unused of who has most; the latest used one stays, however large it is."""
+        """Drop the least recently used results of the largest addresses; the most recent one always stays."""
         held = [session for session in self._sessions.values() if session.result is not None]
         taken: Counter[str] = Counter()
         for session in held:
@@ -203,7 +204,7 @@ class SessionStore:
         return session
 
     def _surplus(self, session: Session, kept: set[Path]) -> list[Path]:
-        """Files that go to bring a session within its limits; they are out of its list."""
+        """Remove from the session's list, and return, the files beyond its limits."""
         limits, gone = self.uploads.limits, []
         held, count = sum(session.uploads.values()), len(session.uploads)
         for path in [path for path in session.uploads if path not in kept]:
@@ -214,7 +215,7 @@ class SessionStore:
         return gone
 
     def _let_go(self, uploads: Iterable[Path]) -> None:
-        """Delete what no session has any more: a call through the API shares files with its session."""
+        """Delete the uploads that no session holds: an API call shares files with its session."""
         gone = []
         for path in uploads:
             self._holders[path] -= 1

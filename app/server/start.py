@@ -19,31 +19,35 @@ from app.widgets.examples import CustomExamples
 from ktb.inference.runtimes import Precision, RuntimeName
 
 MAX_WAITING = 128
-"""Runs and other work of all visitors that may wait; beyond that the page asks to try again."""
+"""Maximum number of waiting events of all visitors; beyond it, a request is asked to try again."""
 
 
 def start(caches: Path | None) -> Page:
     """Parse the arguments, build the service and the page, launch it.
 
     Args:
-        caches: where caches lie that have no place in the home folder.
+        caches: the folder of caches if the home folder is read-only.
     """
     parser = argparse.ArgumentParser(description="The KTB page: RGB+X segmentation and its fusion.")
     parser.add_argument("--model", action="append", default=[], help="a file or hf://ORG/NAME to offer")
-    parser.add_argument("--own-data", metavar="FILE.yaml", help="offer these pairs of yours as the examples")
     parser.add_argument(
-        "--own-split", metavar="SPLIT", help="the split to offer (default: test, else the first)"
+        "--custom-dataset", "--own-data", metavar="FILE.yaml", help="custom dataset to offer as examples"
     )
-    parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto", help="what computes")
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help="of the numbers")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default cpu; in a Space its card)")
+    parser.add_argument(
+        "--custom-split", "--own-split", metavar="SPLIT", help="its split (default: test, else the first)"
+    )
+    parser.add_argument("--runtime", choices=get_args(RuntimeName), default="auto", help="network runtime")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32", help="precision of the network"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu; in a Space, its GPU)")
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name by which the page is asked for, such as seg.example.org (this machine's own are known)",
+        help="an allowed host name, such as seg.example.org (this machine's own are always allowed)",
     )
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free from 7860)")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -52,39 +56,40 @@ def start(caches: Path | None) -> Page:
         type=int,
         metavar="N",
         default=EVENTS_PER_MINUTE,
-        help="events a minute from one address, and a tenth as many uploads (default %(default)s; 0: any)",
+        help="events per minute and address, and a tenth as many uploads (default: %(default)s; 0: no limit)",
     )
     parser.add_argument(
         "--proxies",
         type=int,
         metavar="N",
         default=os.environ.get("KTB_PROXIES", "1" if in_space() else "0"),
-        help="proxies in front whose X-Forwarded-For is believed (default KTB_PROXIES; else 0, in a Space 1)",
+        help="trusted proxies that set X-Forwarded-For (default: KTB_PROXIES, else 0; in a Space 1)",
     )
     parser.add_argument("--log-json", action="store_true", help="log a JSON object per line")
     parser.add_argument(
-        "--log-texts", action="store_true", help="log what errors say, which may quote visitors' files"
+        "--log-texts", action="store_true", help="log error messages, which may quote visitors' files"
     )
     options = parser.parse_args()
     logs.configure(options.log_json, options.log_texts)
     if caches:
-        logging.getLogger(__name__).info("The home folder cannot be written: caches lie in %s.", caches)
-    if options.own_split and not options.own_data:
-        parser.error("--own-split needs --own-data FILE.yaml")
+        logging.getLogger(__name__).info("The home folder is read-only: caches are in %s.", caches)
+    if options.custom_split and not options.custom_dataset:
+        parser.error("--custom-split needs --custom-dataset FILE.yaml")
     try:
-        own = CustomExamples(options.own_data, options.own_split) if options.own_data else None
+        file, split = options.custom_dataset, options.custom_split
+        own = CustomExamples(file, split) if file else None
         device = options.device or default_device()
         service = Service(options.model, options.runtime, options.precision, device)
-        service.sandbox.start()  # loads beside what follows
+        service.sandbox.start()  # loads in parallel to the following steps
         service.move_models_to_gpu()
         page = build_page(service, own)
         limit = RateLimit(options.rate_limit, options.proxies)
         launching = launch_options(limit, [*options.allow_host, *own_hosts(options.host)])
     except ValueError as error:
         parser.error(str(error))
-    # After each event Gradio would make statistics that nobody reads: 18 ms of a processor.
+    # Gradio's statistics after each event are unused and take 18 ms of CPU time.
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
-    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")  # else uvicorn believes whatever runs on this machine
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")  # otherwise uvicorn trusts every process of this machine
     try:
         page.queue(max_size=MAX_WAITING).launch(
             server_name=options.host,

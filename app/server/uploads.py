@@ -1,4 +1,4 @@
-"""Files that visitors sent: whose they are, how much there may be, and when they go."""
+"""Uploaded files: ownership, limits, and deletion."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ NOT_HERE = "a file is not here, or not any more. Upload it (again); other files 
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """How much may lie on the disk.
+    """Limits of uploads on disk.
 
     Attributes:
-        session_files, session_bytes: of one page; beyond them its longest unused files go.
-        address_bytes: of all uploads that came from one address; beyond it that address sends no more.
-        total_bytes: of all uploads; beyond it no more are taken.
-        min_free_bytes: of the disk, which uploads leave to everything else.
-        unused_seconds: after which an upload goes that no page and no call has used.
-        waiting_seconds: for so long an event that waits in the queue keeps the uploads that it names.
-        idle_seconds: an upload that sends no byte for so long is cut off.
-        start_seconds, bytes_per_second: so is one that has not sent this much a second on average, after a
-            while in which it may be slower.
+        session_files, session_bytes: per page; beyond them, its least recently used files are deleted.
+        address_bytes: all uploads of one address; beyond it, the address's uploads are refused.
+        total_bytes: all uploads; beyond it, uploads are refused.
+        min_free_bytes: free disk space that uploads must leave.
+        unused_seconds: time after which an upload that no page and no call has used is deleted.
+        waiting_seconds: time for which an event in the queue keeps the uploads that it names.
+        idle_seconds: an upload without a byte for this time is aborted.
+        start_seconds, bytes_per_second: minimum average rate of an upload after an initial period; a slower
+            one is aborted.
     """
 
     session_files: int = 64
@@ -47,21 +47,21 @@ class UploadLimits:
 
 
 class NoRoom(Exception):
-    """An upload is not taken; the text says why.
+    """An upload is refused; the message gives the reason.
 
-    `too_much`: it never would be.
+    `too_much`: whether it exceeds a limit of its own, so that trying again cannot help.
     """
 
-    def __init__(self, said: str, too_much: bool = False):
-        super().__init__(said)
+    def __init__(self, message: str, too_much: bool = False):
+        super().__init__(message)
         self.too_much = too_much
 
 
 class Incoming:
-    """An upload that comes in; what has come takes room, what was only announced takes none.
+    """An upload in progress; received bytes count against the limits, announced ones do not.
 
     Attributes:
-        folder: where its files are written.
+        folder: the folder of its files.
     """
 
     def __init__(self, uploads: Uploads, folder: Path, address: str):
@@ -69,12 +69,12 @@ class Incoming:
         self._bytes = 0
 
     def take(self, count: int) -> None:
-        """Note bytes that came; NoRoom if they are too much."""
+        """Count received bytes; NoRoom if they exceed a limit."""
         self._uploads._reserve(self._address, count)
         self._bytes += count
 
     def arrive(self, paths: Iterable[str | Path]) -> None:
-        """Note the files that came in whole; nobody has used them yet."""
+        """Record the completely received files, which nobody has used yet."""
         self._uploads._arrive(self._address, paths)
 
     def _release(self) -> None:
@@ -82,13 +82,13 @@ class Incoming:
 
 
 class Uploads:
-    """The files below a folder. Each belongs to the session that named it first; no other can name it.
+    """The files below a folder. Each belongs to the session that first names it; no other may name it.
 
     Args:
         root: only files below it are ever deleted.
-        offered: files and folders that everybody may name and fetch; they are never deleted.
+        offered: files and folders that every session may name and fetch; they are never deleted.
         limits: see `UploadLimits`.
-        clock: tells the seconds.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -106,27 +106,27 @@ class Uploads:
         self._sizes: dict[Path, int] = {}
         self._owners: dict[Path, str] = {}
         self._addresses: dict[Path, str] = {}
-        self._unused: dict[Path, float] = {}  # when it goes, unless it is used
+        self._unused: dict[Path, float] = {}  # file → time of its deletion unless it is used
         self._held = 0  # sum of the sizes
         self._coming = 0
-        self._by_address: Counter[str] = Counter()  # bytes that lie here or come in
+        self._by_address: Counter[str] = Counter()  # stored and incoming bytes
 
     def on_delete(self, callback: Callable[[Path], object]) -> None:
-        """Let `callback` be told every file that was deleted."""
+        """Call `callback` with every file that is deleted."""
         self._on_delete.append(callback)
 
     @property
     def total_bytes(self) -> int:
-        """Of all uploads, with what has come of those that are coming in."""
+        """Bytes of all uploads, including the received part of those in progress."""
         with self._lock:
             return self._held + self._coming
 
     @contextmanager
     def room(self, announced: int, address: str = "") -> Iterator[Incoming]:
-        """A new folder for an upload of so many bytes; it goes if the upload fails.
+        """A new folder for an upload of `announced` bytes; it is deleted if the upload fails.
 
         Raises:
-            NoRoom: it would be too much, now or (of `Incoming.take`) after a part of it.
+            NoRoom: the upload would exceed a limit, now or (from `Incoming.take`) after a part of it.
         """
         if announced > self.limits.session_bytes:
             most = self.limits.session_bytes >> 20
@@ -137,7 +137,7 @@ class Uploads:
             incoming.folder.mkdir(mode=0o700)
             yield incoming
         except BaseException:
-            for path in incoming.folder.rglob("*"):  # an open one would take its room until it is closed
+            for path in incoming.folder.rglob("*"):  # an open file would occupy the disk until it is closed
                 with suppress(OSError):
                     os.truncate(path, 0)
             shutil.rmtree(incoming.folder, ignore_errors=True)
@@ -146,7 +146,7 @@ class Uploads:
             incoming._release()
 
     def keep_waiting(self, session: str, paths: Iterable[str]) -> None:
-        """Keep what an event names that waits in the queue: its own session's, or what nobody owns yet."""
+        """Keep the files named by an event in the queue: those of its session, or without an owner."""
         named, goes = set(paths), self._clock() + self.limits.unused_seconds
         with self._lock:
             for path in self._unused:
@@ -154,11 +154,11 @@ class Uploads:
                     self._unused[path] = goes
 
     def claim(self, session: str, named: Sequence[str | Path]) -> list[Path] | None:
-        """The files that a session names, its own from now on; None if one of them is not to be had.
+        """Claim the files that a session names; None if one of them is not available to it.
 
-        To be had are files that are offered, and uploads that no other session claimed; a session without a
-        name has none. What lies elsewhere is never looked up on the disk, so that neither the answer nor its
-        time tells whether it exists.
+        Available are offered files, and uploads that no other session claimed; nothing is available to a
+        session without a name. Other paths are never looked up on disk, so that neither the response nor its
+        time reveals whether they exist.
         """
         paths = [self._known(name) for name in named]
         found = [path for path in paths if path is not None]
@@ -172,7 +172,7 @@ class Uploads:
         return found
 
     def own(self, session: str, named: str | Path) -> Path | None:
-        """The file that a session names, if it is offered or was claimed by it; this claims nothing."""
+        """The file that a session names if it is offered or claimed by it, without claiming it."""
         path = self._known(named)
         if path is None or self._is_offered(path):
             return path
@@ -180,7 +180,7 @@ class Uploads:
             return path if session and self._owners.get(path) == session else None
 
     def use(self, session: str, path: Path) -> int:
-        """Note that a session uses a file, which is its own from now on; the file's bytes, 0 if not below."""
+        """Record that a session uses, and thereby owns, a file; returns its bytes, 0 for one elsewhere."""
         resolved = path.resolve()
         if self.root not in resolved.parents or self._is_offered(resolved):
             return 0
@@ -188,17 +188,17 @@ class Uploads:
             self._owners.setdefault(resolved, session)
             self._unused.pop(resolved, None)
             if resolved not in self._sizes:
-                with suppress(OSError):  # is only about to be written
+                with suppress(OSError):  # not written yet
                     self._sizes[resolved] = resolved.stat().st_size
                     self._held += self._sizes[resolved]
             return self._sizes.get(resolved, 0)
 
     def serves(self, named: str | Path) -> bool:
-        """Whether anybody who knows its path may fetch a file."""
+        """Whether a file may be fetched by everyone who knows its path."""
         return self._known(named) is not None
 
     def delete(self, paths: Iterable[Path]) -> None:
-        """Delete files, and the folders that they leave empty; not what lies elsewhere, or is offered."""
+        """Delete files and folders that become empty; ignores files elsewhere, and offered ones."""
         for path in paths:
             resolved = path.resolve()
             if self.root not in resolved.parents or self._is_offered(resolved):
@@ -213,12 +213,12 @@ class Uploads:
             resolved.unlink(missing_ok=True)
             for callback in self._on_delete:
                 callback(resolved)
-            with suppress(OSError):  # another upload lies there
+            with suppress(OSError):  # it contains another upload
                 while (resolved := resolved.parent) != self.root:
                     resolved.rmdir()
 
     def forget_unused(self) -> None:
-        """Delete what came in and was not used in time."""
+        """Delete uploads that were not used in time."""
         now = self._clock()
         with self._lock:
             stale = [path for path, goes in self._unused.items() if goes <= now]
@@ -262,16 +262,16 @@ class Uploads:
             del self._by_address[address]
 
     def _known(self, named: str | Path) -> Path | None:
-        """The one name of a file that lies below the root or is offered, None of any other.
+        """The resolved path of a file below the root or offered; None for any other.
 
-        Only what does so by its name alone is looked up, for links that lead elsewhere.
+        Only a path that lies there by name is resolved on disk, to detect links that lead elsewhere.
         """
         try:
             path = Path(os.path.abspath(named))
             if not self._is_inside(path):
                 return None
             path = path.resolve()
-        except (OSError, ValueError, RuntimeError):  # no name of a file, or links that lead in a circle
+        except (OSError, ValueError, RuntimeError):  # an invalid file name, or a loop of links
             return None
         return path if self._is_inside(path) else None
 

@@ -1,7 +1,7 @@
-"""ZeroGPU of Hugging Face Spaces: a card that is lent for single calls, which are made in another process.
+"""ZeroGPU of Hugging Face Spaces: a GPU is lent for single calls, which run in another process.
 
-Arguments and answers travel between the processes, so that only the network's own inputs and outputs do, as
-arrays: everything before and after it is computed here, where no visitor's time on the card runs.
+Only the network's inputs and outputs are sent between the processes, as arrays. Pre- and postprocessing run
+in this process, where they do not use a visitor's GPU quota.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ktb.modeling.model import KTB, KTBOutput
 
 LENT_DEVICE = "cuda"
 START_SECONDS = 10
-"""For a new process, the weights' way to the card and the choice of kernels. A guess: not measured there."""
+"""Seconds for a new process, transferring the weights and choosing kernels. An unmeasured estimate."""
 SECONDS_OF_A_PASS = 0.05
 """Swin-B at 480 x 640, eager float32: 0.0485 s on an H100 (docs/speed.md). Not measured on ZeroGPU."""
 PIXELS_OF_A_PASS = 480 * 640
@@ -37,19 +37,19 @@ T = TypeVar("T")
 
 
 class ZeroGPURuntime:
-    """PyTorch on a lent card, as a `ktb.inference.runtimes.Runtime`; without `torch.compile` and CUDA graphs.
+    """PyTorch on a lent GPU, as a `ktb.inference.runtimes.Runtime`; without `torch.compile` and CUDA graphs.
 
     Args:
-        model: on the card. It must be put there before the page is launched: Spaces keeps it for the calls.
-        precision: in which it computes.
+        model: a model on the GPU. It must be moved there before the launch: Spaces keeps it for the calls.
+        precision: the floating-point precision.
 
     Attributes:
-        name, precision, why: as of every runtime.
-        device: where it computes; what calls it stays on the CPU.
+        name, precision, why: as in every runtime.
+        device: the GPU of the calls; the caller's tensors stay on the CPU.
     """
 
     name = "eager"
-    why = "Spaces lends a card for each call (ZeroGPU)."
+    why = "Spaces lends a GPU for each call (ZeroGPU)."
 
     def __init__(self, model: KTB, precision: Precision = "float32"):
         self.precision: Precision = precision
@@ -69,7 +69,7 @@ class ZeroGPURuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.inference.runtimes.Runtime`, from tensors on the CPU to tensors on the CPU."""
+        """As `ktb.inference.runtimes.Runtime`; input and output tensors are on the CPU."""
         tensors = _each((rgb, modal_x, mask_rgb, mask_x), Tensor, _array)
         return _each(self._computed(*tensors, trace, tuple(branches)), np.ndarray, torch.from_numpy)
 
@@ -82,57 +82,57 @@ class ZeroGPURuntime:
         mask_x: Tensor | None,
         image_hw: tuple[int, int],
     ) -> Attribution:
-        """As `ktb.analysis.attribution.attribute`; the model is this runtime's own, on the card."""
+        """As `ktb.analysis.attribution.attribute`, with this runtime's own model on the GPU."""
         tensors = _each((rgb, modal_x, mask_x), Tensor, _array)
         return self._attributed(*tensors, target, image_hw)
 
-    # What follows runs in the other process.
+    # The following methods run in the other process.
 
     def _compute(self, *asked) -> KTBOutput:
-        return _each(self._eager(*_each(asked, np.ndarray, self._to_card)), Tensor, _array)
+        return _each(self._eager(*_each(asked, np.ndarray, self._to_gpu)), Tensor, _array)
 
     def _attribute(self, rgb, modal_x, mask_x, target: Target, image_hw: tuple[int, int]) -> Attribution:
-        rgb, modal_x, mask_x = _each((rgb, modal_x, mask_x), np.ndarray, self._to_card)
+        rgb, modal_x, mask_x = _each((rgb, modal_x, mask_x), np.ndarray, self._to_gpu)
         return attribute(self._model, rgb, modal_x, target, mask_x, image_hw)
 
-    def _to_card(self, array: np.ndarray) -> Tensor:
+    def _to_gpu(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._on_card)
 
 
 def lent(task: Callable[..., T], seconds: Callable[..., int]) -> Callable[..., T]:
-    """A task that runs on a lent card, in another process.
+    """Wrap a task to run on a lent GPU, in another process.
 
-    Spaces would hide the text of an error there. What a user can mend and a lack of memory are therefore
-    carried back and raised here.
+    Spaces hides the message of an error of the other process. User errors and out-of-memory errors are
+    therefore returned and raised in this process.
 
     Args:
-        task: gets and gives what can be pickled.
-        seconds: for how long the card is asked for, from the same arguments. A task that takes longer is
-            ended by Spaces; a visitor who has less time left today is refused.
+        task: a function with picklable arguments and results.
+        seconds: the requested GPU time, from the same arguments. Spaces ends a task that takes longer, and
+            refuses a visitor with less remaining quota.
     """
     import spaces
 
-    def answering(*args) -> tuple[T | None, Exception | None]:
+    def run(*args) -> tuple[T | None, Exception | None]:
         try:
             return task(*args), None
         except (ValueError, torch.OutOfMemoryError) as error:
             return None, error
 
-    on_card = spaces.GPU(duration=seconds)(answering)
+    on_gpu = spaces.GPU(duration=seconds)(run)
 
-    def ask(*args) -> T:
-        answer, error = on_card(*args)
+    def call(*args) -> T:
+        result, error = on_gpu(*args)
         if error is not None:
             raise error
-        return answer
+        return result
 
-    return ask
+    return call
 
 
 def seconds_of_run(rgb: np.ndarray, *_: Any, passes: int = 1) -> int:
-    """For how long a run of a batch (B, 3, H, W) asks for the card: 11 to 120 seconds.
+    """The requested GPU time of a run on a batch (B, 3, H, W): 11 to 120 seconds.
 
-    Time grows at most with the square of the pixels, as the fusion's attention does.
+    The time grows at most with the square of the number of pixels, as in the fusion's attention.
     """
     batch, _, height, width = rgb.shape
     computing = MARGIN * passes * batch * SECONDS_OF_A_PASS * (height * width / PIXELS_OF_A_PASS) ** 2
@@ -140,12 +140,12 @@ def seconds_of_run(rgb: np.ndarray, *_: Any, passes: int = 1) -> int:
 
 
 def seconds_of_attribution(rgb: np.ndarray, *_: Any) -> int:
-    """The same for an attribution."""
+    """The requested GPU time of an attribution."""
     return seconds_of_run(rgb, passes=PASSES_OF_AN_ATTRIBUTION)
 
 
 def _each(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
-    """A nest of dataclasses and tuples with every object of a kind converted."""
+    """Convert every object of a type in nested dataclasses and tuples."""
     if isinstance(value, kind):
         return convert(value)
     if isinstance(value, tuple):
@@ -157,6 +157,6 @@ def _each(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """By its values: a tensor would travel as shared memory of a process that may end first."""
+    """Copy to an array: a tensor would be sent as shared memory of a process that may end first."""
     tensor = tensor.detach()
     return (tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy()

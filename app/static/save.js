@@ -1,6 +1,6 @@
-// Saving a picture: the button .ktb-save in its caption gives it as a lossless PNG that names its checkpoint.
+// Save a picture: the button .ktb-save in its caption writes a lossless PNG with the checkpoint's name.
 (() => {
-  const FRAMES = ".ktb-pane, #ktb-stage, figure"; // what a button's picture lies in, the widest first
+  const FRAMES = ".ktb-pane, #ktb-stage, figure"; // ancestors of a button that contain its picture, outermost first
   const LAYERS = "img, canvas, svg.ktb-over";
 
   const frameOf = (button) => FRAMES.split(", ").map((part) => button.closest(part)).find(Boolean);
@@ -42,12 +42,12 @@
     view.setUint32(data.length + 4, checksum(data));
     return chunk;
   }
-  const HEADER = 33; // the signature and the first chunk, which texts may follow
+  const HEADER = 33; // the signature and the first chunk; text chunks may follow
   const withTexts = (png, texts) =>
     new Blob([png.subarray(0, HEADER), ...Object.entries(texts).map(([key, text]) => chunkOf(key, text)),
       png.subarray(HEADER)], { type: "image/png" });
 
-  // An <svg> as it looks here: its marks are attributes, only the texts are styled by the page.
+  // A copy of an <svg> with its rendered style: marks have attributes, only texts are styled by the page.
   function drawable(svg, width, height) {
     const copy = svg.cloneNode(true), texts = copy.querySelectorAll("text");
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
@@ -63,7 +63,7 @@
     return image.decode().then(() => image);
   }
 
-  // Everything that lies over the picture, in its order, with the opacity and the border that are set.
+  // All layers over the picture in their order, with the current opacity and split.
   async function drawn(layers) {
     const base = layers[0].getBoundingClientRect();
     const canvas = document.createElement("canvas");

@@ -1,7 +1,7 @@
-// What only draws is asked for past the queue, and of such a call Gradio shows no error.
+// Direct calls of events that only draw bypass the queue; Gradio does not show their errors.
 (() => {
   const ask = window.fetch;
-  let session = null; // Gradio's name for this page, as its own requests tell it
+  let session = null; // Gradio's session hash of this page, taken from its own requests
   window.fetch = async (...given) => {
     session = /"session_hash":"(\w+)"/.exec(given[1]?.body)?.[1] ?? session;
     const answer = await ask(...given);
@@ -10,22 +10,22 @@
     return answer;
   };
 
-  // What the server answers to an event of this number (`direct` in app/gradio_ext/events.py): a value per output.
+  // Call the server's event of this number (`direct` in app/gradio_ext/events.py); returns a value per output.
   const answerTo = async (fn_index, data) => {
-    const { root, api_prefix } = window.gradio_config; // behind a proxy only the path of `root` may be true
+    const { root, api_prefix } = window.gradio_config; // behind a proxy only the path of `root` may be correct
     const address = new URL(root, location.href).pathname.replace(/\/$/, "") + `${api_prefix}/run/predict`;
     const body = JSON.stringify({ fn_index, data, session_hash: session, event_data: null, trigger_id: null });
     const headers = { "Content-Type": "application/json" };
     const answer = await window.fetch(address, { method: "POST", headers, body })
       .catch((lost) => { window.ktbSayError?.("The server does not answer."); throw lost; });
-    if (!answer.ok) throw new Error("refused"); // so that nothing follows that needs the answer
+    if (!answer.ok) throw new Error("refused"); // so that no dependent event follows
     return (await answer.json()).data;
   };
 
-  // Of a lane one is asked at a time, so that what is drawn is what was asked for last. Of an event that waits
-  // for its turn and is asked again only the latest counts; the others change nothing. With `once` what is being
-  // answered already is not asked again.
-  const lanes = new Map(); // those that wait for an answer: what was asked, and who begins when by event
+  // Each lane makes one call at a time, so that the last request is drawn last. Of several waiting calls of an
+  // event only the latest is made; the others return no change. With `once`, a call equal to the pending one is
+  // skipped.
+  const lanes = new Map(); // lanes with a pending call: its inputs, and the waiting calls by event
   window.ktbAsk = async (event, given, once, lane) => {
     const said = once && JSON.stringify([event, given]), busy = lanes.get(lane);
     if (busy) {
@@ -46,10 +46,10 @@
   };
 })();
 
-// Inspecting a pixel: a click, a drag or the arrow keys on any picture of the RGB image's extent.
+// Pixel inspection: a click, a drag or the arrow keys on any picture with the extent of the RGB image.
 (() => {
   const VIEW = "img.ktb-view";
-  let at = null; // [y, x] as fractions of the picture; null: nothing is inspected
+  let at = null; // [y, x] as fractions of the picture; null: no pixel is inspected
   let dragged = null, sending = false, changed = false;
 
   const clamp = (v) => Math.min(Math.max(v, 0), 0.999999);
@@ -59,7 +59,7 @@
   };
 
   // The marker is a sibling of each picture, so that it scrolls and hides with it.
-  // All sizes are read before anything is written: reading one after a write lays the whole page out again.
+  // All sizes are read before any write: a read after a write forces a layout of the whole page.
   const place = () => {
     const views = [...document.querySelectorAll(VIEW)].map((img) => ({
       img, old: img.parentElement.querySelector(":scope > .ktb-mark"),
@@ -93,7 +93,8 @@
     requestAnimationFrame(() => { planned = false; place(); });
   };
 
-  // The first at once, so that the server works while the markers move; then at most one per frame, the latest.
+  // The first position is sent immediately, so that the server works while the markers move; then at most one,
+  // the latest, per frame.
   const send = () => {
     if (sending) { changed = true; return; }
     sending = true;
@@ -104,21 +105,21 @@
   const point = (next) => { at = next; send(); plan(); };
   window.ktbForgetPixel = () => { at = null; plan(); };
 
-  // A drawn point lies over its picture; a click on it means the pixel below.
+  // A click on a drawn point selects the pixel below it.
   const viewAt = (target) =>
     target.closest?.(VIEW) ?? target.closest?.(".ktb-strong")?.closest(".ktb-pane")?.querySelector(VIEW);
   document.addEventListener("pointerdown", (event) => {
     const img = viewAt(event.target);
     if (!img || event.button) return;
     dragged = img;
-    if (event.pointerType === "mouse") point(within(img, event)); // a finger may be about to scroll
+    if (event.pointerType === "mouse") point(within(img, event)); // a touch may be the start of a scroll
   });
   document.addEventListener("pointermove", (event) => {
     if (dragged) { event.preventDefault(); point(within(dragged, event)); }
   });
   document.addEventListener("pointerup", (event) => {
     const end = dragged && within(dragged, event);
-    if (end && String(end) !== String(at)) point(end); // where a click began it was sent
+    if (end && String(end) !== String(at)) point(end); // the start of a click was already sent
     dragged = null;
   });
   document.addEventListener("pointercancel", () => { dragged = null; });
@@ -131,12 +132,12 @@
     event.preventDefault();
     const grid = (document.querySelector("#ktb-fusion [data-grid]")?.dataset.grid || "48,64").split(",").map(Number);
     const start = at || [0.5, 0.5];
-    // From the middle of a position to the middle of the next.
+    // Move from the centre of a position to the centre of the next.
     const cell = (v, i) => Math.min(Math.max(Math.floor(v * grid[i]) + step[i], 0), grid[i] - 1);
     point(start.map((v, i) => (cell(v, i) + 0.5) / grid[i]));
   });
 
-  // A row of the table and its point light up together.
+  // Highlight a row of the table together with its point.
   document.addEventListener("pointerover", (event) => {
     const rank = event.target.closest?.(".ktb-points tr[data-rank], .ktb-strong")?.dataset.rank;
     document.querySelectorAll(".ktb-strong, .ktb-points tr[data-rank]").forEach((item) =>

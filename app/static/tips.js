@@ -1,12 +1,12 @@
-// Words that explain themselves (.ktb-term): keeps their tips on the screen, and hides them at Escape.
+// Tooltips of terms (.ktb-term): keep them on the screen, and hide them at Escape.
 (() => {
   const TERM = ".ktb-term", EDGE = 8;
 
-  // Fixed, so that no pane cuts it off; beside the word, below it or above it, where the screen has room.
+  // Fixed, so that no pane clips it; beside, below or above the term, where the screen has room.
   const place = (term) => {
     const tip = term.querySelector(".ktb-tip");
     tip.style.left = tip.style.top = "0";
-    const zero = tip.getBoundingClientRect(); // not 0, 0 within what is transformed
+    const zero = tip.getBoundingClientRect(); // not 0, 0 inside a transformed element
     const word = term.getClientRects()[0];
     if (!zero.width || !word) return;
     const room = document.documentElement.clientWidth - zero.width - EDGE;
@@ -21,7 +21,7 @@
     document.addEventListener(name, (event) => {
       const term = event.target.closest?.(TERM);
       if (!term) return;
-      open().forEach((other) => other.classList.toggle("ktb-hushed", other !== term)); // the latest one wins
+      open().forEach((other) => other.classList.toggle("ktb-hushed", other !== term)); // only the latest one is shown
       place(term);
     });
   for (const name of ["pointerout", "focusout"])

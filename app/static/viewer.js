@@ -1,8 +1,8 @@
-// The picture viewer of the result tab: a movable border, and marking a class. Runs once per page, with
-// `element` being #ktb-stage, whose contents are replaced whenever another picture is chosen.
+// The picture viewer of the result tab: a movable split, and highlighting of a class. Runs once per page;
+// `element` is #ktb-stage, whose contents are replaced when another picture is chosen.
 const find = (selector) => element.querySelector(selector);
 let split = 50;
-let read = null; // the numbers image whose pixels are in `classes`
+let read = null; // the class index image whose pixels are in `classes`
 let classes = null;
 
 function moveTo(percent) {
@@ -33,7 +33,7 @@ element.addEventListener('keydown', (event) => {
   moveTo(split + steps[event.key]);
 });
 
-// Marking: everything but one class goes dark. The class of each pixel is the red channel of .ktb-numbers.
+// Highlighting darkens all other classes. The red channel of .ktb-numbers is the class of each pixel.
 const ROW = '#ktb-classes .ktb-class';
 const pinned = () => {
   const row = document.querySelector(ROW + '[aria-pressed="true"]');

@@ -1,4 +1,4 @@
-"""The branches tab: what each stream's own head says, beside the fused answer."""
+"""The branches tab: the mask of each stream's own head, beside the fused mask."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.panels.branches import branches_panel
 
 
 def build(context: Context, empty: str) -> gr.HTML:
-    """Lay out and wire the tab; returns its text, which may change while there is no result."""
+    """Lay out and wire the tab; returns its HTML component, whose placeholder depends on the checkpoint."""
     with gr.Tab("Branches", id="branches") as tab:
         shown = gr.HTML(empty, elem_id="ktb-branches")
 

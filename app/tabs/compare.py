@@ -1,4 +1,4 @@
-"""The compare tab: a second checkpoint on the session's pair."""
+"""The compare tab: run a second checkpoint on the session's pair."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Compare:
         """Run the other checkpoint on the pair of the session's result."""
         result = base_run(self.store.result(request.session_hash))
         if not other:
-            raise ValueError("no second checkpoint is chosen. Choose one.")
+            raise ValueError("the second checkpoint is missing. Choose one.")
         if other == result.offered_as:
-            raise ValueError(f"the run was made with {other} already. Choose another checkpoint.")
+            raise ValueError(f"{other} is the checkpoint of the run itself. Choose another one.")
         progress(0.1, desc="Reading the pair again")
         options = x_options(XForm(*values))
         check_same_pair(self.service, result, rgb_path, x_files, source, options)
@@ -43,7 +43,7 @@ class Compare:
         return compare_panel(result, second), mark, *SHOWN
 
     def after_run(self, request: gr.Request, mark, shown, other):
-        """Mark what is out of date; offer a checkpoint that the run was not made with."""
+        """Mark an outdated comparison; preselect a checkpoint other than the run's."""
         result = self.store.result(request.session_hash)
         rest = [name for name in self.service.models if result is None or name != result.offered_as]
         return is_stale(mark, shown), other if other in rest or not rest else rest[0]
@@ -57,7 +57,7 @@ def check_same_pair(
     source: XSource,
     options: XOptions,
 ) -> None:
-    """Refuse (ValueError) to compare a result with a run on other inputs or options."""
+    """ValueError if the inputs or options differ from those of the result."""
     same = bool(rgb_path) and np.array_equal(service.read_rgb(rgb_path), result.rgb)
     same = same and source == SOURCES[result.prediction.x.origin]
     if same and source == "file":
@@ -67,7 +67,7 @@ def check_same_pair(
             same = np.array_equal(again.image, result.prediction.x.image)
     if not same:
         raise ValueError(
-            "the RGB image, X or its options were changed since the run. Press Run, then compare again."
+            "the RGB image, X or its options have changed since the run. Press Run, then compare again."
         )
 
 
@@ -75,7 +75,7 @@ def build(context: Context) -> None:
     """Lay out the tab and wire it."""
     tab, models = Compare(context), context.service.models
     with gr.Tab("Compare", id="compare"):
-        shown = gr.State("")  # between two tabs it would count as one
+        shown = gr.State("")  # inside the tab: between two tabs it would count as a tab
         with gr.Row(equal_height=True, elem_id="ktb-compare-choice"):
             other = gr.Dropdown(
                 models,
@@ -95,9 +95,9 @@ def build(context: Context) -> None:
         with gr.Column():
             waiting = waiting_input("ktb-compare-waiting")
             drawn = gr.HTML(EMPTY if len(models) > 1 else ALONE, elem_id="ktb-compare")
-    answer = [drawn, shown, stale, opacity]
+    outputs = [drawn, shown, stale, opacity]
     start.click(
-        tab.run, [context.changed, other, *context.given], answer, show_progress_on=waiting, **RUNNING
+        tab.run, [context.changed, other, *context.given], outputs, show_progress_on=waiting, **RUNNING
     )
     direct(context.changed.change, tab.after_run, [context.changed, shown, other], [stale, other])
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)

@@ -107,7 +107,7 @@ class FusionTab:
         context.draws(
             self.tab, self.new_run, [self.level, self.kind, context.pixel, self.are_heads_shown],
             [self.text, self.stage, self.head, self.photo, self.x, self.borders, self.heads, self.attribution,
-             *self._drawn], is_ahead=True,
+             *self._drawn], is_precomputed=True,
         )  # fmt: skip
         context.changed.change(None, js=FORGET_PIXEL, **HIDDEN)
         for control, handler, outputs in (

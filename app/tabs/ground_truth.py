@@ -1,4 +1,4 @@
-"""The truth tab: a label picture of the RGB image, and the masks against it."""
+"""The truth tab: score the masks against a label image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 import gradio as gr
 
 from app.context import Context
-from app.gradio_ext.components import FilesPlace
+from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import direct
 from app.panels.ground_truth import EMPTY, NO_TRUTH, truth_panel
 from app.panels.x_input import error_box
@@ -19,7 +19,7 @@ from ktb.analysis.ground_truth import read_truth
 
 NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
 PUT_AWAY = """<div class="ktb-empty"><b>Another RGB image</b>
-<span>The label picture belonged to the one before and was put away. Upload the one of this RGB image.</span>
+<span>The label image of the previous RGB image was removed. Upload the one for this RGB image.</span>
 </div>"""
 
 
@@ -27,7 +27,7 @@ def build(context: Context) -> None:
     """Lay out and wire the tab."""
     with gr.Tab("Truth", id="truth") as tab:
         with gr.Row(elem_id="ktb-truth-inputs"):
-            file = FilesPlace(
+            file = FilesInput(
                 label="True classes (optional): a label PNG",
                 type="filepath",
                 file_types=["image"],
@@ -37,14 +37,14 @@ def build(context: Context) -> None:
             numbering = gr.Radio(
                 NUMBERINGS,
                 value="stored",
-                label="Numbers in the label picture",
-                info="255 is no label. Colour pictures are read by the checkpoint's colours.",
+                label="Numbers in the label image",
+                info="255 is not labelled. Colour images are read with the checkpoint's palette.",
                 elem_id="ktb-truth-numbering",
             )
         shown = gr.HTML(EMPTY, elem_id="ktb-truth")
-        photo = gr.State(None)  # of which RGB image the label picture is
+        scored = gr.State(None)  # fingerprint of the RGB image that the label image belongs to
 
-    def compare(request: gr.Request, path: str | None, said: str, known: int | None):
+    def compare(request: gr.Request, path: str | None, numbering: str, known: int | None):
         result = context.store.result(request.session_hash)
         if path:
             context.store.remember_uploads(request.session_hash, [path])
@@ -54,24 +54,24 @@ def build(context: Context) -> None:
             return NO_TRUTH, None
         path = context.service.opened(path)
         with context.service.room.take(room_for(path)):
-            return _panel(context.service, result, path, said), _fingerprint(result)
+            return _panel(context.service, result, path, numbering), _fingerprint(result)
 
-    def after_run(request: gr.Request, path: str | None, said: str, known: int | None):
+    def after_run(request: gr.Request, path: str | None, numbering: str, known: int | None):
         result = context.store.result(request.session_hash)
         if result is None:
             return gr.skip()
         if path and known not in (None, _fingerprint(result)):
             return PUT_AWAY, None, None
-        text, known = compare(request, path, said, known)
+        text, known = compare(request, path, numbering, known)
         return text, known, gr.skip()
 
-    given = [file, numbering, photo]
-    direct(partial(gr.on, [file.upload, file.clear, numbering.input]), compare, given, [shown, photo])
-    context.draws(tab, after_run, given, [shown, photo, file])
+    given = [file, numbering, scored]
+    direct(partial(gr.on, [file.upload, file.clear, numbering.input]), compare, given, [shown, scored])
+    context.draws(tab, after_run, given, [shown, scored, file])
 
 
 def _panel(service: Service, result: Result, path: str, numbering: str) -> str:
-    """What the comparison shows, or why there is none."""
+    """The comparison, or an error message."""
     prediction = result.prediction
     try:
         size, read = result.rgb.shape[:2], service.sandbox.read_label_picture

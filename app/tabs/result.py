@@ -1,4 +1,4 @@
-"""The result tab: one picture or two under a movable border, the classes, and where the heads differ."""
+"""The result tab: one picture, or two with a movable split, the classes, and the heads' disagreement."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
     """Lay out and wire the tab.
 
     Args:
-        empty: what stands in it before the first run.
-        has_examples: whether there is one to be shown at the press of a button.
+        empty: the placeholder before the first run.
+        has_examples: whether to show the button that runs an example.
 
     Returns:
-        The viewer, to which another text can be given while there is no result, that button, and the place
-        that shows a run.
+        The viewer, the button, and the element that shows the status of a run.
     """
     store = context.store
     with gr.Tab("Result", id="result") as tab:
@@ -44,7 +43,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
         with gr.Row(elem_id="ktb-result"):
             with gr.Column(scale=5, min_width=300, elem_id="ktb-pictures"):
                 try_it = gr.Button(
-                    "Show me an example", variant="primary", visible=has_examples, elem_id="ktb-try"
+                    "Run an example", variant="primary", visible=has_examples, elem_id="ktb-try"
                 )
                 waiting = waiting_input("ktb-waiting")
                 stage = gr.HTML(empty, elem_id="ktb-stage", js_on_load=VIEWER)

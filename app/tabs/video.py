@@ -1,4 +1,4 @@
-"""The sequence tab: a recording in, a video and a table out; others' runs go between its frames."""
+"""The sequence tab: run the model on a video; other visitors' runs go between its frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import gradio as gr
 
 from app.context import Context
 from app.gradio_ext.blocks import words_for
-from app.gradio_ext.components import FilesPlace
+from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import HIDDEN, direct
 from app.panels.video import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
@@ -30,14 +30,14 @@ from ktb.video.frames import LimitedFrames
 from ktb.video.run import SequenceOptions, SequenceRun, read_shares
 from ktb.video.video_source import VIDEOS
 
-MAX_FAILURES = 5  # that are told
+MAX_FAILURES = 5  # reported
 _log = logging.getLogger(__name__)
-ABOUT = f"""<p class="ktb-note">X is read with the corrections that are set on the left, the same for all
-frames. At most {MAX_SEQUENCE_FRAMES:,} frames; the files are deleted when this page is closed.</p>"""
+ABOUT = f"""<p class="ktb-note">All frames of X are read with the options on the left. A video may have
+at most {MAX_SEQUENCE_FRAMES:,} frames. The files are deleted when this page is closed.</p>"""
 
 
 class Sequences:
-    """The tab's handlers: one recording per session at a time, and a flag by which it is stopped."""
+    """The tab's handlers: one video per session at a time, and a flag that stops it."""
 
     def __init__(self, context: Context, folder: Path):
         self._service, self._store, self._root = context.service, context.store, folder
@@ -46,7 +46,7 @@ class Sequences:
         self._left: set[str] = set()
 
     def run(self, session: str, first: str | None, x_video: str | None, views, fps, model: str, form: XForm):
-        """Run a recording; yields (HTML, whether it goes on). ValueError as `SequenceRun`."""
+        """Run a video; yields (HTML, whether it continues). ValueError as `SequenceRun`."""
         stop = self._flags[session] = threading.Event()
         out = self._new_folder(session)
         try:
@@ -68,7 +68,7 @@ class Sequences:
         with closing(iter(run)) as records:
             for record in records:
                 if session not in self._left:
-                    self._store.remember_uploads(session, ())  # it is in use, however long it takes
+                    self._store.remember_uploads(session, ())  # keeps the session alive during a long run
                 if record.error is not None:
                     failed += 1
                     if len(failures) < MAX_FAILURES:
@@ -80,16 +80,16 @@ class Sequences:
         yield result_panel(run.result, classes, shares, self._service.config(model).palette, failures), False
 
     def stop(self, session: str) -> None:
-        """Let the session's recording end after the frame that is being run."""
+        """Stop the session's video after the current frame."""
         if flag := self._flags.get(session):
             flag.set()
 
     def must_wait(self, session: str) -> bool:
-        """Whether another session's recording is running."""
+        """Whether another session's video is running."""
         return any(other != session for other in tuple(self._flags))
 
     def leave(self, session: str) -> None:
-        """Stop and delete what a closed page had."""
+        """Stop the run of a closed page and delete its files."""
         if session in self._flags:
             self._left.add(session)
             self.stop(session)
@@ -97,7 +97,7 @@ class Sequences:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _new_folder(self, session: str) -> Path:
-        """For the results; those of the session's recording before are deleted."""
+        """A folder for the results; deletes those of the session's previous video."""
         if before := self._folders.pop(session, None):
             shutil.rmtree(before, ignore_errors=True)
         folder = self._folders[session] = self._root / f"sequence-{uuid.uuid4().hex}"
@@ -109,14 +109,14 @@ def build(context: Context) -> None:
     _, _, _, model, *fields = context.given
     with gr.Tab("Sequence", id="sequence"):
         with gr.Row():
-            first = FilesPlace(
-                label="Zip of frames, or the video of RGB images",
+            first = FilesInput(
+                label="Zip of frames, or RGB video",
                 file_types=[".zip", *VIDEOS],
                 height=140,
                 elem_id="ktb-recording",
             )
-            x_video = FilesPlace(
-                label="Video of X (with a video of RGB images)",
+            x_video = FilesInput(
+                label="Video of X (with an RGB video)",
                 file_types=list(VIDEOS),
                 height=140,
                 elem_id="ktb-x-video",
@@ -130,7 +130,7 @@ def build(context: Context) -> None:
                 elem_id="ktb-views",
             )
             fps = gr.Number(
-                0, label="Frames a second", info="0: as recorded, or 10", minimum=0, maximum=240,
+                0, label="Frames per second", info="0: as in the video, or 10", minimum=0, maximum=240,
                 min_width=180, elem_id="ktb-fps",
             )  # fmt: skip
         with gr.Row():
@@ -150,9 +150,9 @@ def build(context: Context) -> None:
         except ValueError as error:
             yield error_box(pointed(str(error))), gr.update(interactive=True), gr.update(interactive=False)
         except OSError as error:
-            _log.exception("a recording failed")
-            said = words_for(error, request_id.get())
-            yield error_box(said), gr.update(interactive=True), gr.update(interactive=False)
+            _log.exception("a video run failed")
+            message = words_for(error, request_id.get())
+            yield error_box(message), gr.update(interactive=True), gr.update(interactive=False)
 
     def keep(request: gr.Request, *files: str | None):
         context.store.remember_uploads(request.session_hash, files)
@@ -174,7 +174,7 @@ def build(context: Context) -> None:
 
 
 def _options(form: XForm) -> XOptions:
-    """The options that the page's fields say; an alignment that was estimated belongs to another pair."""
+    """The options of the page's fields, without an estimated alignment, which belongs to another pair."""
     if form.alignment is not None and form.alignment.is_estimate:
         form = form._replace(alignment=None)
     return x_options(form)

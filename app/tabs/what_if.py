@@ -1,4 +1,4 @@
-"""The what-if tab: the session's pair with a sensor off, X moved or swapped, or a worse RGB image."""
+"""The what-if tab: run the session's pair with a sensor ablated, X shifted or swapped, or RGB degraded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.context import Context
-from app.gradio_ext.components import FilesPlace
+from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import HIDDEN, RUNNING, direct
 from app.handlers import PROGRESS, shows_errors
 from app.layout import waiting_input
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from ktb import Predictor
 
 MAX_SHIFT = 32
-SWITCHES = [("Both on", ""), ("X off", "x"), ("RGB image off", "rgb")]
+SWITCHES = [("None", ""), ("X", "x"), ("RGB image", "rgb")]
 DEFAULTS = ("", 0, 0, 0, 0, None)
-"""Of the controls: switch, right, down, light taken away in per cent, blur, files of another X."""
+"""Initial values of the controls: ablation, shifts right and down, darkening in %, blur, another X."""
 SHOWN = (gr.update(visible=False), gr.update(visible=True))
-"""Of the note that a result is out of date, and of the opacity: after a run."""
+"""Visibility of the note that a result is out of date, and of the opacity, after a run."""
 SET_OPACITY = "(v) => document.getElementById('ktb-what-if').style.setProperty('--ktb-opacity', v)"
 
 
 class WhatIf:
-    """The tab's handlers; each gets the latest run's mark, to know later that there is a newer one."""
+    """The tab's handlers; each receives the latest run's id, to detect a newer run later."""
 
     def __init__(self, context: Context):
         self.service, self.store = context.service, context.store
 
     @shows_errors
     def run(self, request: gr.Request, mark, off, right, down, dark, blur, files, *values, progress=PROGRESS):
-        """Run the network on the changed pair."""
+        """Run the network on the perturbed pair."""
         self.store.remember_uploads(request.session_hash, files or [])
         result = base_run(self.store.result(request.session_hash))
         progress(0.1, desc="Changing the pair and running the network")
@@ -51,7 +51,7 @@ class WhatIf:
             swap=self._other_x(predictor, result, files, values) if files and off != "x" else None,
         )
         if not change.words:
-            raise ValueError("nothing is changed yet. Switch a sensor off, or move a slider, then run it.")
+            raise ValueError("no control is changed. Ablate a sensor or move a slider first.")
         after = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
         progress(0.8, desc="Drawing")
         return what_if_panel(result, change, after), mark, *SHOWN
@@ -61,7 +61,7 @@ class WhatIf:
         """Run the network without X and without the RGB image."""
         result = base_run(self.store.result(request.session_hash))
         if result.x_is_missing:
-            raise ValueError("this run had no X: there is only one sensor, and it decided everything.")
+            raise ValueError("this run has no X: with one sensor there is nothing to ablate.")
         predictor = self.service.predictor(result.offered_as)
         progress(0.1, desc="Running the network without X")
         without_x = predict_perturbed(predictor, Perturbation(drop="x"), result.rgb, result.prediction.x)
@@ -71,11 +71,11 @@ class WhatIf:
         return sensors_panel(result, without_x, without_rgb), mark, *SHOWN
 
     def keep(self, request: gr.Request, files: list[str] | None):
-        """Remember another X as soon as it is there."""
+        """Record the upload of another X."""
         self.store.remember_uploads(request.session_hash, files or [])
 
     def reset(self):
-        """Every control at its start, and nothing shown."""
+        """Reset every control and clear the tab."""
         return (*DEFAULTS, EMPTY, "", gr.update(visible=False), gr.update(visible=False))
 
     def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> EncodedX:
@@ -86,14 +86,14 @@ class WhatIf:
 
 
 def base_run(result: Result | None) -> Result:
-    """The session's result; ValueError with the remedy if there is none."""
+    """The session's result; ValueError if there is none."""
     if result is None:
         raise ValueError("there is no result to start from. Run a pair first.")
     return result
 
 
 def is_stale(mark: str, shown: str):
-    """Show the note if what is shown belongs to a run before the latest."""
+    """Show the note if the shown result belongs to an earlier run."""
     return gr.update(visible=bool(shown) and shown != mark)
 
 
@@ -101,18 +101,18 @@ def build(context: Context) -> None:
     """Lay out the tab and wire it."""
     tab = WhatIf(context)
     with gr.Tab("What if", id="what-if"):
-        shown = gr.State("")  # between two tabs it would count as one
+        shown = gr.State("")  # inside the tab: between two tabs it would count as a tab
         with gr.Group(elem_id="ktb-change"):
-            off = gr.Radio(SWITCHES, value="", label="Sensors", elem_id="ktb-off")
+            off = gr.Radio(SWITCHES, value="", label="Ablated sensor", elem_id="ktb-off")
             with gr.Row():
-                right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X right (px; left below 0)", "ktb-move-right")
-                down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Move X down (px; up below 0)", "ktb-move-down")
+                right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Shift X horizontally (px)", "ktb-move-right")
+                down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Shift X vertically (px)", "ktb-move-down")
             with gr.Row():
-                dark = _slider(0, 100, 1, "Darken the RGB image (% of its light)", "ktb-dark")
+                dark = _slider(0, 100, 1, "Darken the RGB image (%)", "ktb-dark")
                 blur = _slider(0, 16, 0.5, "Blur the RGB image (px)", "ktb-blur")
         with gr.Accordion("Swap in another X", open=False, elem_id="ktb-swap"):
-            files = FilesPlace(
-                label="Another X for the same RGB image, read with the options on the left",
+            files = FilesInput(
+                label="Another X for this RGB image, read with the options on the left",
                 type="filepath",
                 file_count="multiple",
                 height=110,
@@ -120,7 +120,7 @@ def build(context: Context) -> None:
             )
         with gr.Row(elem_id="ktb-change-buttons"):
             start = gr.Button("Run this change", variant="primary", min_width=200, elem_id="ktb-run-change")
-            each = gr.Button("Each sensor off in turn", min_width=200, elem_id="ktb-run-each")
+            each = gr.Button("Ablate each sensor", min_width=200, elem_id="ktb-run-each")
             reset = gr.Button("Reset", min_width=200, elem_id="ktb-reset-change")
         stale = gr.HTML(STALE, visible=False, elem_id="ktb-what-if-stale")
         opacity = gr.Slider(

@@ -1,4 +1,4 @@
-"""The X input tab: what the network gets of X, and an alignment to look at."""
+"""The X input tab: X as the network receives it, and the preview of an alignment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from app.widgets.alignment import build_preview
 
 @dataclass(frozen=True)
 class XTab:
-    """The tab and what of it others change.
+    """The tab, and its components that other handlers change.
 
     Attributes:
-        preview: what `app.widgets.alignment.build_preview` gives.
-        text: what was read of X.
-        is_newer: whether what was read is newer than the latest run.
-        waits: whether it was read while the tab was closed, and is to be drawn when it is opened.
+        preview: the components of `app.widgets.alignment.build_preview`.
+        text: the panel of X.
+        is_newer: whether X was read after the latest run.
+        waits: whether X was read while the tab was closed, and must be drawn when it is opened.
     """
 
     tab: gr.Tab
@@ -30,7 +30,7 @@ class XTab:
 
 
 def build(context: Context, empty: str) -> XTab:
-    """Lay out and wire the tab; `empty` stands in it as long as there is no X."""
+    """Lay out and wire the tab; `empty` is its placeholder without X."""
     with gr.Tab("X input", id="x") as tab:
         preview = build_preview()
         shown = gr.HTML(empty, elem_id="ktb-x-tab")

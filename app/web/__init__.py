@@ -1,1 +1,1 @@
-"""What stands between the network and the page: request ids, headers, limits, and the way in for files."""
+"""ASGI middleware in front of the page: request ids, security headers, rate limits, and the upload route."""

@@ -1,4 +1,4 @@
-"""When the server was last asked for something: what can wait must not slow a page that is being opened."""
+"""Activity of the server: background work waits while a page is being opened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class ActivityWatch:
-    """Calls `note` with the scope of every HTTP request, at its beginning and its end."""
+    """Calls `note` with the scope of every HTTP request, at its start and its end."""
 
     def __init__(self, app: ASGIApp, note: Callable[[Scope], None]):
         self.app, self._note = app, note

@@ -1,4 +1,4 @@
-"""How much of the server an address has at the same time; what is more waits without a thread of it."""
+"""Limits of concurrent requests per address; further requests wait without occupying a thread."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from app.web.client_address import noted_address
 from app.web.rate_limits import EVENT, MAX_ADDRESSES, UPLOAD, refusal
 
 THERE_SECONDS = 10.0
-"""Somebody who set off an event is there for so long."""
+"""An address counts as active for this many seconds after an event."""
 BURST_SECONDS = 5.0
-"""Of work that an address gets whoever else is there."""
+"""Seconds of work that each address may spend in advance."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Requests that are counted together.
+    """A group of requests with a common limit.
 
     Attributes:
-        method, pattern: of the requests.
-        at_once: how many of an address are answered at the same time.
-        waiting: how many more of it may wait.
-        share: seconds a second that an address works while others are there; 0 for any.
+        method, pattern: the method and path of the requests.
+        at_once: maximum number of concurrent requests of an address.
+        waiting: maximum number of its waiting requests.
+        share: seconds of work per second that an address may use while others are active; 0 is unlimited.
     """
 
     method: str
@@ -48,7 +48,7 @@ KINDS = (
 
 
 class AtOnce:
-    """Lets an address have so many requests of a kind at once; more of them wait, and beyond that get 429."""
+    """Limits the concurrent requests of an address per kind; further ones wait, and beyond that get 429."""
 
     def __init__(self, app: ASGIApp, kinds: Sequence[Kind] = KINDS):
         self.app = app
@@ -65,8 +65,8 @@ class AtOnce:
                 if scope["method"] != kind.method or not kind.pattern.match(scope["path"]):
                     continue
                 if lanes.count(address) >= kind.at_once + kind.waiting:
-                    said = "Too much at once from your address. Wait until something is done, then try again."
-                    await refusal(scope["path"], said, 1)(scope, receive, send)
+                    detail = "Too much at once from your address. Wait until one is done, then try again."
+                    await refusal(scope["path"], detail, 1)(scope, receive, send)
                     return
                 async with lanes.turn(address):
                     await self.app(scope, receive, send)
@@ -75,41 +75,41 @@ class AtOnce:
 
 
 class There:
-    """Which addresses set off an event lately."""
+    """The recently active addresses."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def note(self, address: str) -> None:
-        """Note an event."""
+        """Record an event."""
         self._seen[address] = self._clock()
         self._seen.move_to_end(address)
-        if len(self._seen) > 2:  # two tell of everybody whether somebody else is there
+        if len(self._seen) > 2:  # two addresses are enough to know whether another one is active
             self._seen.popitem(last=False)
 
     def besides(self, address: str) -> bool:
-        """Whether somebody else is there."""
+        """Whether another address is active."""
         since = self._clock() - THERE_SECONDS
         return any(one != address and seen >= since for one, seen in self._seen.items())
 
 
 class Work:
-    """Seconds of work that addresses have left; they come at a fixed rate, and may be spent in advance."""
+    """The remaining seconds of work of each address, refilled at a fixed rate; may become negative."""
 
     def __init__(self, share: float, clock: Callable[[], float] = time.monotonic):
         self._share, self._clock = share, clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address → seconds, and when
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # address → seconds, and their time
 
     def spend(self, address: str, seconds: float) -> None:
-        """Note work that was done."""
+        """Record work."""
         self._left[address] = self._now(address) - seconds, self._clock()
         self._left.move_to_end(address)
         while len(self._left) > MAX_ADDRESSES:
             self._left.popitem(last=False)
 
     def wait(self, address: str) -> float:
-        """Seconds until the address has some left."""
+        """Seconds until the balance of the address is positive."""
         return max(0.0, -self._now(address) / self._share)
 
     def _now(self, address: str) -> float:
@@ -119,7 +119,7 @@ class Work:
 
 
 class _Lanes:
-    """Of each address its requests of a kind, of which so many go on at once, in their order."""
+    """The requests of a kind per address, admitted in order up to the limit."""
 
     def __init__(self, kind: Kind, there: There):
         self._at_once, self._there = kind.at_once, there

@@ -1,4 +1,4 @@
-"""Calls that no event can answer are refused with what is wrong, before Gradio stumbles over them."""
+"""Validate calls before Gradio processes them, with an error that names the mistake."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MAX_FILES = 64
 
 
 class BadCall(ValueError):
-    """A call is refused; the text says what is wrong.
+    """A call is refused; the message names the mistake.
 
-    `status`: of HTTP.
+    `status`: the HTTP status.
     """
 
-    def __init__(self, said: str, status: int = 400):
-        super().__init__(said)
+    def __init__(self, message: str, status: int = 400):
+        super().__init__(message)
         self.status = status
 
 
@@ -36,15 +36,15 @@ def check_call(
     endpoints: Collection[str],
     parameters: Callable[[str], Mapping[str, bool]],
 ) -> None:
-    """Raise BadCall for a body that is no JSON object, and for an event or endpoint that there is not.
+    """Raise BadCall for a body that is not a JSON object, and for an unknown event or endpoint.
 
     So it does for long names, which the server would keep, and for many files, which it would look up while
     everybody waits.
 
     Args:
-        path: of the request.
-        events, endpoints: numbers and names of all that can be asked for.
-        parameters: endpoint → its parameters, and whether each has to be given.
+        path: the path of the request.
+        events, endpoints: the known event numbers and endpoint names.
+        parameters: endpoint → its parameters, and whether each is required.
     """
     named, is_numbered = _NAMED.match(path), _NUMBERED.match(path)
     if not named and not is_numbered:

@@ -1,4 +1,4 @@
-"""Who asks: the address that limits are counted for."""
+"""The client address that limits apply to."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from ipaddress import IPv6Address, IPv6Network
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-MAX_LETTERS = 64
+MAX_CHARACTERS = 64
 asking: ContextVar[str] = ContextVar("asking", default="")
-"""The address whose request is being answered, also in the threads that work for it; "" for the queue."""
+"""The client address of the current request, also in its worker threads; "" in the queue."""
 
 
 def client_address(scope: Scope, proxies: int = 0) -> str:
-    """The address that a request comes from.
+    """The client address of a request.
 
     Args:
-        proxies: how many of our own stand in front. Each adds whom it serves to the end of X-Forwarded-For;
-            what stands before their entries anyone can invent. 0: the header is not believed.
+        proxies: the number of trusted proxies. Each appends its client to X-Forwarded-For; earlier entries
+            can be forged. 0: the header is ignored.
     """
     peer = (scope.get("client") or ("unknown",))[0]
     if not proxies:
         return _network(peer)
-    told = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).replace(" ", "").split(",")
-    told = [address for address in told if address]
-    return _network((told[-proxies] if len(told) >= proxies else peer)[:MAX_LETTERS])
+    entries = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).replace(" ", "").split(",")
+    entries = [address for address in entries if address]
+    return _network((entries[-proxies] if len(entries) >= proxies else peer)[:MAX_CHARACTERS])
 
 
 def _network(address: str) -> str:
-    """The /64 of an address of version 6: whoever has one has 2^64 of them; any other as it is."""
+    """The /64 network of an IPv6 address, which one client usually owns whole; an IPv4 address unchanged."""
     try:
         found = IPv6Address(address.strip("[]"))
     except ValueError:
@@ -38,7 +38,7 @@ def _network(address: str) -> str:
 
 
 def note_address(scope: Scope, proxies: int) -> str:
-    """`client_address`, kept with the request for all who ask later."""
+    """Determine `client_address` and store it in the request's scope."""
     address = client_address(scope, proxies)
     scope.setdefault("state", {})["address"] = address
     asking.set(address)
@@ -46,5 +46,5 @@ def note_address(scope: Scope, proxies: int) -> str:
 
 
 def noted_address(scope: Scope) -> str:
-    """The address that `note_address` found; "unknown" where it was not asked."""
+    """The address that `note_address` stored; "unknown" if there is none."""
     return scope.get("state", {}).get("address", "unknown")

@@ -1,4 +1,4 @@
-"""`GET /healthz`: whether the server answers, and what it has ready. It waits for no visitor's work."""
+"""`GET /healthz`: whether the server responds, and which models are loaded. It does not wait for runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""By which names the page may be asked for, and from which pages: no foreign site gets at it by a browser."""
+"""Allowed host names and origins, so that no foreign site can reach the page through a browser."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FORWARDED = b"x-forwarded-host"
 
 @dataclass(frozen=True)
 class HostRule:
-    """The names that are known.
+    """The allowed host names.
 
     Attributes:
-        names: beside those of this machine to itself, and the address that a request came in at.
-        proxies: how many of our own stand in front; with none, what a request says of them is not believed.
+        names: allowed in addition to loopback names and the address that received the request.
+        proxies: the number of trusted proxies; with 0, forwarding headers are ignored.
     """
 
     names: frozenset[str] = field(default_factory=frozenset)
@@ -35,19 +35,19 @@ class HostRule:
 
     @classmethod
     def of(cls, names: Iterable[str], proxies: int = 0) -> HostRule:
-        """The rule for names as a deployer gives them, without a port; ValueError for what is no name."""
+        """The rule for host names without port; ValueError for an invalid name."""
         plain = [name_of(name) for name in names]
         for given, name in zip(names, plain):
             if name is None:
-                raise ValueError(f"{given!r} is no name of a host; give one such as seg.example.org.")
+                raise ValueError(f"{given!r} is not a host name; give one such as seg.example.org.")
         return cls(frozenset(name for name in plain if name), proxies)
 
     def knows(self, name: str | None) -> bool:
-        """Whether a name, as `name_of` gives it, is known wherever a request comes in."""
+        """Whether a name, normalised by `name_of`, is allowed for every request."""
         return name in self.names or name in LOOPBACK
 
     def refusal(self, scope: Scope) -> str:
-        """Why a request is not answered, "" if it is."""
+        """The reason to refuse a request, or ""."""
         headers = Headers(scope=scope)
         asked = _single(headers, "host")
         if self.proxies and "x-forwarded-host" in headers:
@@ -58,15 +58,15 @@ class HostRule:
         if "origin" not in headers:
             return ""
         origin = _single(headers, "origin")
-        scheme, _, place = origin.partition("://")
-        is_own = scheme in ("http", "https") and place.lower() == asked.lower()
-        return "" if is_own or (scheme and name_of(place) in self.names) else NO_ORIGIN
+        scheme, _, origin_host = origin.partition("://")
+        is_own = scheme in ("http", "https") and origin_host.lower() == asked.lower()
+        return "" if is_own or (scheme and name_of(origin_host) in self.names) else NO_ORIGIN
 
 
 class Hosts:
-    """Answers 400 to an unknown host and 403 to a foreign page, and tells nobody behind it of an Origin.
+    """Responds 400 to an unknown host and 403 to a foreign origin, and removes the Origin header.
 
-    Gradio would allow whatever Origin asks to read the answer.
+    Gradio would allow every origin to read the response.
     """
 
     def __init__(self, app: ASGIApp, rule: HostRule):
@@ -82,21 +82,21 @@ class Hosts:
             return
         if refusal := self.rule.refusal(scope):
             status = 400 if refusal == NO_HOST else 403
-            said = {"detail": refusal, "error": refusal}
-            await JSONResponse(said, status, ALWAYS)(scope, receive, send)
+            body = {"detail": refusal, "error": refusal}
+            await JSONResponse(body, status, ALWAYS)(scope, receive, send)
             return
         headers = [(key, value) for key, value in scope["headers"] if self._passes(key.lower(), value)]
         await self.app({**scope, "headers": headers}, receive, send)
 
     def _passes(self, key: bytes, value: bytes) -> bool:
-        """Whether what is behind may see a header: Gradio writes addresses by what it finds."""
+        """Whether to pass a header on: Gradio builds addresses from some of them."""
         if key == _FORWARDED:
             return all(self.rule.knows(name_of(name.strip())) for name in value.decode("latin-1").split(","))
         return key not in _DROPPED
 
 
 def name_of(host: str) -> str | None:
-    """A host's name in small letters, without port and brackets; None for what is none."""
+    """A host name in lower case, without port and brackets; None for an invalid one."""
     if not _HOST.fullmatch(host):
         return None
     name = host.rsplit("]", 1)[0][1:] if host.startswith("[") else host.split(":")[0]
@@ -104,7 +104,7 @@ def name_of(host: str) -> str | None:
 
 
 def _local(scope: Scope) -> str | None:
-    """The address of this machine that a request came in at."""
+    """The local address that received a request."""
     server = scope.get("server")
     return _plain(str(server[0])) if server and server[0] else None
 

@@ -1,4 +1,4 @@
-"""A page was closed: noticed where its heartbeat ends, by the session's name alone."""
+"""Detect a closed page by the end of its heartbeat connection."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/([^/]+)/?$")
 
 
 class LeaveRoute:
-    """Awaits `on_leave` with the scope and the session whose page's connection ended.
+    """Awaits `on_leave` with the scope and the session when a page's heartbeat connection ends.
 
-    An unload event of Gradio would first make a copy of all that the page shows, for each session that it
-    does not know, which takes 15 to 28 ms on the server's event loop.
+    Gradio's unload event would first copy the whole page for each unknown session, which takes 15 to 28 ms
+    on the server's event loop.
     """
 
     def __init__(self, app: ASGIApp, on_leave: Callable[[Scope, str], Awaitable[object]]):

@@ -1,4 +1,4 @@
-"""Everything of this package in its order, as `launch` takes it."""
+"""The middleware of this package in its order, as arguments of `launch`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
     """Keyword arguments for the server of a page with a `store`.
 
     Args:
-        limit: what one address may do.
+        limit: rate limits per address.
         added: HTML with the page's own scripts.
     """
     return {

@@ -1,4 +1,4 @@
-"""How much and how often somebody may ask: refused before the page, or its queue, sees it."""
+"""Limits of the rate and size of requests, applied before the page and its queue."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from app.web.calls import BadCall
 from app.web.client_address import note_address
 
 MAX_CALL_BYTES = 2**20
-"""Of an event or a call: files come another way, all else is short."""
+"""Maximum size of the body of an event or a call; files have their own route."""
 EVENTS_PER_MINUTE = 3000
-"""Of one address by default: 100 people there who each set off an event every two seconds."""
+"""Default rate per address: 100 visitors who each trigger an event every two seconds."""
 BURST_SECONDS = 15
 UPLOADS, PAGES = 10, 20
 """Events for one upload, and for one page: that many times fewer are taken."""
 MAX_ADDRESSES = 10_000
 BODY_SECONDS = 60.0
-"""In which the body of a call has to be there."""
+"""Seconds within which the body of a call must arrive."""
 TOO_LATE = "This call did not come in time. Send it again."
 CLOSE = {"Connection": "close"}
 UPLOAD = re.compile(r"^/gradio_api/upload/?$")
 EVENT = re.compile(r"^/gradio_api/(queue/join|run/predict|cancel|call/.+?)/?$")
 PART = re.compile(r"^/(gradio_api/)?(assets|static|svelte|theme\.css|favicon\.ico|manifest\.json)(/|$)")
-"""What a browser fetches a hundred of to open the page, and what costs next to nothing."""
+"""Cheap requests, of which a browser makes about a hundred to open the page."""
 HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/")
 ANSWER = re.compile(r"^/gradio_api/(queue/|call/|file[=/])|^/healthz$")
-"""What a page or a client fetches for an event."""
+"""Requests that a page or a client makes for an event."""
 SHARES: tuple[tuple[str, re.Pattern[str], float, float], ...] = (
     ("POST", EVENT, 1, 1),
     ("POST", UPLOAD, 1 / UPLOADS, 1),
@@ -43,19 +43,19 @@ SHARES: tuple[tuple[str, re.Pattern[str], float, float], ...] = (
     ("GET", ANSWER, 2, 50),
     ("GET", re.compile(""), 1 / PAGES, 100),
 )
-"""Method, path, how many such requests are taken for each event, and at least how many one after the other.
+"""Method, path, number of requests per event, and minimum burst.
 
-The first line that fits counts. A page is opened whatever the limit is.
+The first matching row applies. Opening the page is always possible.
 """
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """What one address may do.
+    """Rate limits per address.
 
     Attributes:
-        events_per_minute: events and calls; uploads a tenth, see `SHARES`. 0 takes any number.
-        proxies: how many of our own stand in front, see `client_address`.
+        events_per_minute: events and calls; a tenth as many uploads, see `SHARES`. 0 is unlimited.
+        proxies: the number of trusted proxies, see `client_address`.
     """
 
     events_per_minute: int = EVENTS_PER_MINUTE
@@ -63,23 +63,23 @@ class RateLimit:
 
     def __post_init__(self) -> None:
         if self.events_per_minute < 0 or self.proxies < 0:
-            raise ValueError("a rate limit and the number of proxies are 0 or more.")
+            raise ValueError("a rate limit and the number of proxies must be 0 or more.")
 
 
 class Buckets:
-    """A bucket per key that a fixed rate fills: who finds none left has to wait.
+    """Token buckets, one per key.
 
     Args:
-        per_second, burst: the rate, and what a full bucket holds.
-        clock: tells the seconds.
+        per_second, burst: the refill rate and the capacity.
+        clock: returns seconds.
     """
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic):
         self._rate, self._burst, self._clock = per_second, burst, clock
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key → what is left, and when
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key → tokens, and their time
 
     def wait(self, key: str) -> float:
-        """Take one; 0, or the seconds after which there will be one."""
+        """Take a token and return 0, or return the seconds until one is available."""
         now = self._clock()
         left, then = self._left.pop(key, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._rate)
@@ -90,7 +90,7 @@ class Buckets:
 
 
 class RateLimits:
-    """Answers 429, with the seconds to wait, to an address that asks too often."""
+    """Responds 429 with a Retry-After time to an address beyond its rate."""
 
     def __init__(self, app: ASGIApp, limit: RateLimit):
         self.app, self._proxies = app, limit.proxies
@@ -111,20 +111,20 @@ class RateLimits:
                     continue
                 if seconds := buckets.wait(address):
                     whole = max(1, round(seconds + 0.5))
-                    said = f"Too many requests from your address. Wait {whole} s, then try again."
-                    await refusal(scope["path"], said, whole)(scope, receive, send)
+                    detail = f"Too many requests from your address. Wait {whole} s, then try again."
+                    await refusal(scope["path"], detail, whole)(scope, receive, send)
                     return
                 break
         await self.app(scope, receive, send)
 
 
 class CallSizes:
-    """Takes the body of an event or a call as long as it is short, else answers 413 without reading on.
+    """Limits the body of an event or a call: responds 413 to one that is too long, without reading on.
 
-    One that does not come in time gets 408.
+    A body that does not arrive in time gets 408.
 
     Args:
-        on_call: is told the scope and the body of each, before it is worked on; may raise BadCall.
+        on_call: called with scope and body before a call is processed; may raise BadCall.
     """
 
     def __init__(
@@ -160,8 +160,8 @@ class CallSizes:
         try:
             self._on_call(scope, body)
         except BadCall as error:
-            said = {"detail": str(error), "error": str(error)}
-            await JSONResponse(said, error.status)(scope, receive, send)
+            body = {"detail": str(error), "error": str(error)}
+            await JSONResponse(body, error.status)(scope, receive, send)
             return
         whole: list[Message] = [{"type": "http.request", "body": body}]
 
@@ -171,7 +171,7 @@ class CallSizes:
         await self.app(scope, again, send)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """At most a piece more than is taken; None of somebody who left."""
+        """Read at most one chunk beyond the limit; None if the client disconnected."""
         body, goes_on = bytearray(), True
         while goes_on and len(body) <= self._max_bytes:
             message = await receive()
@@ -182,16 +182,16 @@ class CallSizes:
         return bytes(body)
 
     def _too_long(self) -> Response:
-        said = (
+        detail = (
             f"This call is longer than {self._max_bytes >> 10} KiB. Send files to /gradio_api/upload and "
-            "name the paths that it answers."
+            "name the paths that it returns."
         )
-        return JSONResponse({"detail": said, "error": said}, 413, CLOSE)
+        return JSONResponse({"detail": detail, "error": detail}, 413, CLOSE)
 
 
-def refusal(path: str, said: str, seconds: int) -> Response:
-    """429, with the seconds to wait; of an upload as the page shows it."""
+def refusal(path: str, detail: str, seconds: int) -> Response:
+    """A 429 response with the seconds to wait, in the format that the page expects of the path."""
     headers = {"Retry-After": str(seconds)}
     if UPLOAD.match(path):
-        return PlainTextResponse(said, 429, headers)
-    return JSONResponse({"detail": said, "error": said}, 429, headers)
+        return PlainTextResponse(detail, 429, headers)
+    return JSONResponse({"detail": detail, "error": detail}, 429, headers)

@@ -1,4 +1,4 @@
-"""A short name for every request: in the answer's header, in the log, and in what a visitor may quote."""
+"""A short id for every request, in the response header, the log, and error messages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HEADER = b"x-request-id"
 NONE = "-"
 request_id: ContextVar[str] = ContextVar("request_id", default=NONE)
-"""Of the request that is being answered, also in the threads that work for it."""
+"""The id of the current request, also in its worker threads."""
 _log = logging.getLogger(__name__)
 
 
 class RequestIds:
-    """Names requests, and answers those that break: the log has the traceback under the name."""
+    """Assigns ids to requests, and responds to unhandled errors, whose traceback is logged with the id."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -44,20 +44,20 @@ class RequestIds:
         except Exception:
             if has_begun:
                 raise
-            _log.exception("a request broke")
-            said = went_wrong(name)
-            await JSONResponse({"detail": said, "error": said}, 500)(scope, receive, named)
+            _log.exception("a request failed")
+            detail = went_wrong(name)
+            await JSONResponse({"detail": detail, "error": detail}, 500)(scope, receive, named)
         finally:
             request_id.reset(before)
 
 
 def id_of(connection: HTTPConnection | None) -> str:
-    """The name that a request got, "-" if it has none."""
+    """The id of a request, "-" if it has none."""
     return getattr(connection.state, "request_id", NONE) if connection is not None else NONE
 
 
 def went_wrong(name: str) -> str:
-    """What a visitor is told who ran into a mistake of ours."""
+    """The message to a visitor about an unexpected error."""
     return (
         f"something went wrong on the server (request {name}). Nothing that you set is lost: try again, and "
         f"if it comes back, tell whoever runs this page the request {name}."

@@ -1,4 +1,4 @@
-"""Ways into Gradio that this page needs are open, all others shut; only files that are offered are served."""
+"""An allow-list of Gradio's routes, and of the files that are served."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ READS = re.compile(
     r"|queue/data|call/[^/]+/[^/]+|heartbeat/[^/]+|upload_progress"
     r"))$"
 )
-"""What the page, and the clients of its API, fetch; files apart."""
+"""GET routes that the page and its API clients need, apart from files."""
 FILE = re.compile(r"^/gradio_api/file[=/](.*)$", re.DOTALL)
 WRITES = re.compile(r"^/gradio_api/(upload|queue/join|run/predict|cancel|call/[^/]+|call/v2/[^/]+)/?$")
-"""The only addresses that take anything. run/predict refuses all that has to wait its turn."""
+"""The only POST routes. run/predict refuses every event of the queue."""
 MAX_PATH = 4096
 KEPT = ("/gradio_api/upload_progress", "/gradio_api/queue/data")
 """What is asked for by a name in the query, which Gradio keeps."""
@@ -28,7 +28,7 @@ MAX_QUERY = 1024
 
 
 class RouteFilter:
-    """Answers 404 for what is not open, and for files that `serves` does not know.
+    """Responds 404 to other routes, and to files that `serves` refuses.
 
     Args:
         serves: (scope, path) → whether a visitor may fetch the file there.

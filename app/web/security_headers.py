@@ -1,4 +1,4 @@
-"""Headers by which the browser itself refuses what the page never does."""
+"""Security headers, by which the browser blocks what the page never does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 EMBEDDED_BY = ("'self'", "https://huggingface.co", "https://*.huggingface.co", "https://*.hf.space")
-"""Pages that may show this one in a frame."""
+"""Origins that may embed the page in a frame."""
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -19,16 +19,16 @@ ALWAYS = {
     "display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 OF_FILES = "default-src 'none'; sandbox"
-"""The policy of a file that somebody uploaded or got: shown alone, it can do nothing."""
+"""The policy of uploaded and generated files: opened directly, they cannot run anything."""
 FILES = re.compile(r"^/gradio_api/file[=/]")
 _SCRIPT = re.compile(r"<script\b(?![^>]*\ssrc\s*=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 
 def page_policy(hashes: Iterable[str]) -> str:
-    """The Content-Security-Policy of the page: its own scripts and no others, nothing from elsewhere.
+    """The Content-Security-Policy of the page: only its own scripts, and no external resources.
 
-    Gradio makes functions of texts (js=... of events), which takes 'unsafe-eval', and styles elements one by
-    one. Scripts within the page run only by their hash, so HTML that was smuggled in runs nothing.
+    Gradio compiles texts to functions (js=... of events), which needs 'unsafe-eval', and uses inline styles.
+    Inline scripts run only by their hash, so that injected HTML runs nothing.
     """
     return "; ".join(
         (
@@ -50,13 +50,13 @@ def page_policy(hashes: Iterable[str]) -> str:
 
 
 def script_hashes(html: str) -> list[str]:
-    """Of each script that stands in the HTML itself, as a Content-Security-Policy names it."""
+    """The hash of each inline script, in the syntax of a Content-Security-Policy."""
     found = (hashlib.sha256(text.encode()).digest() for text in _SCRIPT.findall(html))
     return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in found]
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer.
+    """Adds the headers to every response.
 
     Args:
         added: HTML that Gradio adds to the page in the browser; its scripts may run.
@@ -70,7 +70,7 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start: Message | None = None  # of a page, held back until its scripts are known
+        start: Message | None = None  # of a page; sent after its scripts are known
         body = bytearray()
 
         async def with_headers(message: Message) -> None:

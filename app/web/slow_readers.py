@@ -1,4 +1,4 @@
-"""Answers go out in pieces; who takes no piece for a minute is cut off, with what waits for it in memory."""
+"""Disconnect clients that do not read a chunk of a response within a minute, to free its memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _TakesNothing(OSError):
 
 
 class SlowReaders:
-    """Sends bodies in pieces of 256 KiB, each of which has to be taken in time."""
+    """Sends bodies in chunks of 256 KiB, each of which must be read in time."""
 
     def __init__(self, app: ASGIApp, seconds: float = PIECE_SECONDS):
         self.app, self._seconds = app, seconds
@@ -45,10 +45,10 @@ class SlowReaders:
 
         try:
             await self.app(scope, receive, in_time)
-        except Exception as error:  # what answers may have wrapped it
+        except Exception as error:  # the application may have wrapped it
             if not _is_ours(error):
                 raise
-            _log.info("an answer was not taken and is cut off")
+            _log.info("a response was not read in time; the connection is closed")
 
 
 def _is_ours(error: BaseException | None) -> bool:

@@ -1,4 +1,4 @@
-"""The way in for files: each upload gets a folder of its own, and leaves nothing behind if it fails."""
+"""The upload route: each upload gets its own folder, which is deleted if the upload fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.web.calls import MAX_NAME
 from app.web.client_address import noted_address
 from ktb.inputs.limits import MAX_FILE_BYTES
 
-TOO_LARGE = f"A file has more than {MAX_FILE_BYTES >> 20} MiB, which is the most that is taken."
+TOO_LARGE = f"A file has more than {MAX_FILE_BYTES >> 20} MiB, which is the maximum."
 TOO_MANY = "There are too many files in one upload: at most {} are taken."
 NO_LENGTH = "An upload has to say its length (Content-Length)."
 NO_FORM = "This is no upload: send files as multipart/form-data, in the field 'files'."
@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 class TooSlow(Exception):
-    """An upload that sends nothing for too long, or too little."""
+    """An upload stalls or is too slow."""
 
 
 async def receive_upload(request: Request) -> Response:
-    """POST /gradio_api/upload, in place of Gradio's: answers the paths, to be named by one session only."""
+    """POST /gradio_api/upload, in place of Gradio's: returns the paths, each for a single session."""
     begun, uploads = time.perf_counter(), request.app.get_blocks().store.uploads
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or len(length) > 15:
@@ -84,7 +84,7 @@ async def _take(request: Request, uploads: Uploads, length: int) -> list[str]:
 
 
 def _watched(receive: Receive, incoming: Incoming, length: int, limits: UploadLimits) -> Receive:
-    """An upload's body: refused where it goes on after what it promised, where it stalls, or has no room."""
+    """An upload's body; raises if it exceeds its announced length, stalls, or exceeds a limit."""
     left, begun = length, time.monotonic()
 
     async def watched() -> Message:

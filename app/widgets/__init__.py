@@ -1,1 +1,1 @@
-"""The inputs of the page."""
+"""Input widgets of the page."""

@@ -1,4 +1,4 @@
-"""Take it with you: a run as a figure, arrays or a report, and what is set on the page as JSON or a link."""
+"""Downloads: a run as a figure, arrays or a report, and the page's settings as JSON or a link."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "zip": ("masks.zip", "application/zip"),
     }
 )
-"""Kind → end of the file's name, and its type."""
+"""Kind → file name suffix and MIME type."""
 CHOICES = [
     ("Report, one HTML file", "html"),
     ("Figure, SVG", "svg"),
@@ -62,7 +62,7 @@ CONTROLS = {
     "level": "ktb-level",
     "map": "ktb-map",
 }
-"""Name in the settings → elem_id of what only draws again."""
+"""Name in the settings → elem_id of controls that only redraw."""
 SAVE = """(file) => { if (!file || !file.url) return; const link = document.createElement('a');
   link.href = file.url; link.download = file.orig_name || ''; document.body.appendChild(link);
   link.click(); link.remove(); }"""
@@ -75,7 +75,7 @@ APPLY = """(opacity) => { const stage = document.getElementById('ktb-stage');
 def export_file(
     result: Result, kind: str, card: Mapping[str, Any], settings: Mapping[str, Any], dpi: int = 200
 ) -> tuple[str, str, bytes]:
-    """Name, type and contents of a run's file; ValueError for a kind that is not in EXPORTS."""
+    """Name, MIME type and contents of a run's file; ValueError for a kind that is not in EXPORTS."""
     if kind not in EXPORTS:
         raise ValueError(f"kind {kind!r}: choose one of {', '.join(EXPORTS)}.")
     prediction = result.prediction
@@ -96,7 +96,7 @@ def export_file(
 
 @dataclass(frozen=True)
 class ExportControls:
-    """What is laid out below the footer."""
+    """The components below the footer."""
 
     kind: gr.Dropdown
     make: gr.Button
@@ -108,7 +108,7 @@ class ExportControls:
 
 
 def build_export() -> ExportControls:
-    """One line: what to download, the download, the link, and the way back."""
+    """One row: the kind of download, the download, the link, and the loading of settings."""
     with gr.Row(elem_id="ktb-export", equal_height=True):
         kind = gr.Dropdown(CHOICES, value="html", show_label=False, container=False, min_width=200,
                            filterable=False, elem_id="ktb-export-kind", scale=3)  # fmt: skip
@@ -117,7 +117,7 @@ def build_export() -> ExportControls:
         load = FileButton("Load settings", size="md", min_width=110, file_types=[".json"],
                           elem_id="ktb-load-settings", scale=1)  # fmt: skip
     link = gr.Textbox(
-        label="Opens the page as it was set when you pressed the button; no picture is in it",
+        label="Opens the page with the current settings; contains no images",
         visible=False,
         interactive=False,
         buttons=["copy"],
@@ -128,7 +128,7 @@ def build_export() -> ExportControls:
 
 
 class Export:
-    """The handlers of the line below the footer, on the page's own ones."""
+    """The handlers of the row below the footer; they use those of the page."""
 
     def __init__(self, handlers: Handlers, parts: ExportControls, controls: Controls, tabs: list[str]):
         self.h, self.e, self.controls, self.tabs = handlers, parts, controls, tabs
@@ -136,13 +136,13 @@ class Export:
 
     @shows_errors
     def make(self, request: gr.Request, kind, model, source, *rest):
-        """Make the chosen file of the session's result, in the session's folder; it goes with the session."""
+        """Write the chosen file of the session's result to the session's folder."""
         settings = self._settings(model, source, rest)
         if kind == "json":
             return str(self._keep(request, "ktb-settings.json", settings.to_json().encode()))
         result = self.h.store.result(request.session_hash)
         if result is None:
-            raise ValueError("there is no result yet. Run a pair first, then download it.")
+            raise ValueError("there is no result yet. Run a pair first.")
         kind, _, dpi = kind.partition(" ")
         offered = result.offered_as or result.prediction.model
         card = self.h.service.card(offered) if offered in self.h.service.models else {}
@@ -151,12 +151,12 @@ class Export:
 
     @shows_errors
     def share(self, model, source, *rest):
-        """The settings as the last part of a link."""
+        """The settings as the query of a link."""
         return gr.update(value=self._settings(model, source, rest).to_query(), visible=True)
 
     @shows_errors
     def open_link(self, request: gr.Request, model, kind, source, *values):
-        """Set the page as the link says that it was opened with; nothing if it says nothing."""
+        """Apply the settings in the query of the page's address, if there are any."""
         code = request.query_params.get(PARAMETER)
         if not code:
             return {self.e.tab: gr.skip()}
@@ -165,14 +165,14 @@ class Export:
 
     @shows_errors
     def load(self, request: gr.Request, file, model, kind, source, *values):
-        """Set the page as a file of settings says."""
+        """Apply the settings of a file."""
         if not file:
-            raise ValueError("there is no file of settings. Choose one that this page wrote.")
+            raise ValueError("there is no settings file. Choose one that this page wrote.")
         self.h.remember(request, file)
         try:
             text = Path(self.h.service.opened(file)).read_bytes()[: 1 << 16].decode()
         except ValueError as error:
-            raise ValueError("the settings are no JSON as this page writes it.") from error
+            raise ValueError("this is not a KTB settings file: it is not JSON.") from error
         given = settings_from_json(text, self.h.service.models, self.tabs, self.controls)
         return self._applied(request, given, kind, source, values)
 
@@ -192,7 +192,7 @@ class Export:
         shown = {self.controls.components[name]: value for name, value in given.controls.items()}
         where = {tab.label: tab.id for tab in p.tabs.children if isinstance(tab, gr.Tab)}.get(given.tab)
         opened = gr.skip() if where is None else gr.update(selected=where)
-        unknown = {p.x.shown: {}}  # so that what is read next sets every field of X
+        unknown = {p.x.shown: {}}  # so that the next read sets every field of X
         return answer | shown | unknown | {p.model: given.model, self.e.tab: given.tab, p.tabs: opened}
 
     def _settings(self, model, source, rest) -> Settings:
@@ -202,7 +202,7 @@ class Export:
         return settings_of(model, source, XForm(*rest[:count]), tab, self.tabs, values)
 
     def _keep(self, request: gr.Request, name: str, data: bytes) -> Path:
-        """A file in a folder that only this session knows; the same kind again takes its place."""
+        """Write a file to the session's private folder; replaces an earlier file of the same kind."""
         secret = hmac.new(self._key, request.session_hash.encode(), hashlib.sha256).hexdigest()
         path = self.h.folder / f"export-{secret[:32]}" / name
         self.h.store.remember_uploads(request.session_hash, [path])
@@ -212,7 +212,7 @@ class Export:
 
 
 def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> None:
-    """Buttons, the link that a page is opened with, and what a restored page has to read again."""
+    """Wire the buttons and the link that the page is opened with; a restored page reads X again."""
     p, x = handlers.p, handlers.p.x
     by_id = {getattr(block, "elem_id", None): block for block in page.blocks.values()}
     controls = Controls({name: by_id[place] for name, place in CONTROLS.items() if place in by_id})
@@ -231,7 +231,7 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
     follows = [*p.of_model, p.model, p.x.shown, p.tabs, parts.tab, *drawn]
     opacity = controls.components["opacity"]
     for opened in (
-        page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's own tells the link
+        page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's load event provides the query
         direct(parts.load.upload, export.load, [parts.load, *before], follows),
     ):
         read = direct(opened.success, handlers.read, p.for_read, p.read, OPEN_TAB)

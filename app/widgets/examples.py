@@ -1,4 +1,4 @@
-"""The pairs that the page offers to click on: the project's own, or those of an operator's YAML file."""
+"""The example pairs of the page: the project's, or those of a custom dataset's YAML file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ktb.utils.assets import shipped
 
 EXAMPLES_FOLDER = shipped("examples")
 MAX_OWN_PAIRS = 8
-TILE_SIDE = 400  # pixels of an own pair's tile
+TILE_SIDE = 400  # pixels of the tile of a custom pair
 T = TypeVar("T")
 
 
 class Example(NamedTuple):
-    """The files of one pair, and its name as it is shown."""
+    """The files of one pair, and its displayed name."""
 
     rgb: Path
     x: Path
@@ -29,7 +29,7 @@ class Example(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Pairs to click on, the picture that stands for each, what is written above, and the depth unit."""
+    """Pairs on offer: their title, files, tiles, and depth unit."""
 
     title: str
     pairs: list[Example]
@@ -49,17 +49,17 @@ def examples(modality: Modality = "depth") -> list[Example]:
 
 
 class CustomExamples:
-    """The first pairs of a split of a custom dataset (`ktb.datasets.custom`), read once at the start as
-    training reads them.
+    """The first pairs of a split of a custom dataset (`ktb.datasets.custom`), read once at the start, in the
+    same way as in training.
 
     Args:
         file: the YAML file.
         split: by default "test" if the file has it, else its first one.
 
-    Attributes: `data` (CustomDataset), `offer` (Offer). Tiles lie in a temporary folder that goes with the
+    Attributes: `data` (CustomDataset), `offer` (Offer). The tiles' temporary folder is deleted with the
         object.
 
-    Raises ValueError naming the YAML file for a mistake in it, a missing file, or a pair that cannot be read.
+    Raises ValueError that names the YAML file for a mistake in it, a missing file, or an unreadable pair.
     """
 
     def __init__(self, file: str | Path, split: str | None = None):
@@ -77,28 +77,28 @@ class CustomExamples:
 
     @property
     def files(self) -> list[Path]:
-        """What visitors may fetch: the offered pairs and their tiles."""
+        """The files that visitors may fetch: the offered pairs and their tiles."""
         return [*(path for pair in self.offer.pairs for path in pair[:2]), *self.offer.tiles]
 
     def differences(self, config: ModelConfig) -> list[str]:
-        """A sentence for each thing in which a model does not fit the data."""
+        """A sentence for each mismatch between a model and the dataset."""
         file, inputs, given = self.data.file.name, config.inputs, self.data.input_config
         found = _other_classes(config.classes, self.data.labels.classes, file)
         if inputs.modality != given["modality"]:
             found.append(f"This model takes X for {inputs.modality}, {file} says {given['modality']}.")
         elif inputs.encoding != given["encoding"]:
-            kinds = {"depth": "depth in metres", "image": "a plain picture"}
+            kinds = {"depth": "depth in metres", "image": "an image"}
             found.append(
                 f"This model takes X as {kinds[inputs.encoding]}, {file} as {kinds[str(given['encoding'])]}."
             )
         elif inputs.encoding == "depth" and inputs.max_metres != given["max_metres"]:
             found.append(
-                f"This model cuts depth at {inputs.max_metres:g} m, {file} at {given['max_metres']:g} m."
+                f"This model clips depth at {inputs.max_metres:g} m, {file} at {given['max_metres']:g} m."
             )
         return found
 
     def _tile(self, pair: CustomPair, folder: Path) -> Path:
-        """Write a small copy of the RGB image, which any browser shows; reads X too, to know that it can."""
+        """Write a small copy of the RGB image that every browser shows; also reads X, to check it."""
         rgb = self._checked(pair.rgb, lambda: read_image_rgb(pair.rgb))
         self._checked(pair.x, lambda: self.data.encode_x(read_x(pair.x), rgb.shape[:2]))
         picture = Image.fromarray(rgb)
@@ -116,7 +116,7 @@ class CustomExamples:
 
 
 def _other_classes(predicted: tuple[str, ...], named: tuple[str, ...], file: str) -> list[str]:
-    """At most one sentence; it names classes that only one of both has."""
+    """At most one sentence, which names classes that only one side has."""
     if predicted == named:
         return []
     lacking, extra = (tuple(c for c in a if c not in b) for a, b in ((named, predicted), (predicted, named)))
@@ -127,6 +127,6 @@ def _other_classes(predicted: tuple[str, ...], named: tuple[str, ...], file: str
 
 
 def _some(classes: tuple[str, ...]) -> str:
-    """The first three names, and how many there are more."""
+    """The first three names, and the number of the others."""
     more = f" and {len(classes) - 3} more" if len(classes) > 3 else ""
     return ", ".join(classes[:3]) + more

@@ -1,4 +1,4 @@
-"""How the method works: one drawing of our own and three sentences."""
+"""How the method works: a drawing and a short description."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ _WIDE, _HIGH = 120, 44
 _ROWS = {"rgb": 40, "x": 196}
 _MIDDLE = 140
 
-SENTENCES = """<p>Both images go through one and the same pretrained network, which stays <b>frozen</b>: only
-small adapters in its blocks learn. <b>MAPA</b> (modality-aware prompting and adaptation) passes a short hint
-from each stream to the other before every stage, so that each knows what the other sees. <b>DSCF</b> (dynamic
-sparse cross-modality fusion) then lets each position look at a few points that both streams chose themselves,
-decides at each point which sensor to believe, and adds what it finds to the mixed features: that look is what
-the tab <i>Fusion</i> shows.</p>"""
+SENTENCES = """<p>Both images pass through the same pretrained network, which stays <b>frozen</b>: only small
+adapters in its blocks are trained. <b>MAPA</b> (modality-aware prompting and adaptation) passes prompts from
+each stream to the other before every stage. <b>DSCF</b> (dynamic sparse cross-modality fusion) predicts a few
+sampling points from both streams, weights the two sensors at each point, and adds the attended features to a
+dense mix of both streams. The tab <i>Fusion</i> shows these points and weights.</p>"""
 
 
 def how_it_works() -> str:
-    """The drawing with its text, as HTML that follows the page's colours."""
+    """The drawing and its text, as HTML in the page's colours."""
     return f'<div class="ktb-how">{_drawing()}{SENTENCES}</div>'
 
 
 def first_screen(empty: str) -> str:
-    """What stands in place of a result before the first run: what to do, and how it works."""
+    """The placeholder of a result before the first run: instructions, and how the method works."""
     return f"{empty}{how_it_works()}"
 
 
@@ -49,12 +48,12 @@ def _drawing() -> str:
         _line(_STAGES[0] + _WIDE / 2 + 28, _MIDDLE, _STAGES[-1] + _WIDE + 40, _MIDDLE, GREEN, behind=True)
     )
     label = (
-        "Drawing: RGB image and X pass four frozen stages; prompts (MAPA) link them before each stage; "
-        "after each stage sparse points (DSCF) fuse both for the fused head."
+        "Drawing: RGB image and X pass through four frozen stages; prompts (MAPA) connect them before each "
+        "stage; after each stage, sparse points (DSCF) fuse both for the fused head."
     )
     legend = (
-        _text(20, 272, "⇅ MAPA: hints between the streams", "start")
-        + _text(300, 272, "◎ DSCF: chosen points, weighed per sensor", "start")
+        _text(20, 272, "⇅ MAPA: prompts between the streams", "start")
+        + _text(300, 272, "◎ DSCF: sampling points, weighted per sensor", "start")
         + _text(926, 272, "frozen, small adapters", "end")
     )
     return f'<svg viewBox="0 28 930 256" role="img" aria-label="{label}">{"".join(parts)}{legend}</svg>'
@@ -91,7 +90,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, color: str, behind: bool =
 
 
 def _prompts(x: float) -> str:
-    """The two hints before a stage, between the rows."""
+    """The two prompts before a stage, between the rows."""
     top, bottom = _ROWS["rgb"] + _HIGH / 2 + 6, _ROWS["x"] + _HIGH / 2 - 6
     return _line(x - 5, top, x - 5, bottom, BLUE) + _line(x + 5, bottom, x + 5, top, ORANGE)
 

@@ -1,4 +1,4 @@
-"""What a visitor says about X in the page's fields, as `XOptions`; and which fields make sense for an X."""
+"""The page's fields of X as `XOptions`, and the fields that apply to a given X."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIN_SPAN_MS = 1e-3
 
 
 class Proposal(NamedTuple):
-    """An alignment to look at or to apply; an estimate holds for its pair only."""
+    """An alignment to preview or apply; an estimate is valid for its pair only."""
 
     alignment: Alignment
     is_estimate: bool
@@ -27,9 +27,8 @@ class Proposal(NamedTuple):
 class XForm(NamedTuple):
     """The fields' values in the order of the components; "" is an empty text field.
 
-    `value_range`, `intrinsics` and `sensor` (width x height) hold several numbers. `window` is the (start,
-    length) in milliseconds that the sliders were set to, None while nobody did; `alignment` is what the
-    visitor applied.
+    `value_range`, `intrinsics` and `sensor` (width x height) hold several numbers. `window` is the sliders'
+    (start, length) in milliseconds, None until a visitor moves them; `alignment` is the applied alignment.
     """
 
     modality: str = "auto"
@@ -46,14 +45,14 @@ class XForm(NamedTuple):
 
 
 def x_options(form: XForm) -> XOptions:
-    """The options that a form says (ValueError with the remedy where numbers are missing or wrong)."""
+    """The options of a form; ValueError with the remedy for missing or invalid numbers."""
     window = None
     if form.window is not None:
         start, length = form.window
         window = (start, start + max(length, MIN_SPAN_MS))
     unit = form.unit or "auto"
     if form.modality != "auto" and unit not in units_of(form.modality):
-        unit = "auto"  # of what X was taken for before
+        unit = "auto"  # the unit belongs to the previous modality
     angle = numbers("field of view", form.field_of_view, ("degrees",))
     sensor = numbers("sensor", form.sensor, ("width", "height"))
     if sensor and any(side != int(side) for side in sensor):
@@ -74,7 +73,7 @@ def x_options(form: XForm) -> XOptions:
 
 
 def numbers(what: str, text: str | None, names: Sequence[str]) -> tuple[float, ...] | None:
-    """The numbers of a text field, None if it is empty; ValueError that names what is expected."""
+    """The numbers of a text field, None if it is empty; ValueError that names the expected numbers."""
     parts = [part for part in re.split(r"[\s,;x×]+", (text or "").strip()) if part]
     if not parts:
         return None
@@ -95,12 +94,12 @@ def units_of(modality: Modality | str) -> dict[str, str]:
         units = DEPTH_UNITS
     elif modality == "thermal":
         units = THERMAL_UNITS
-    return {"auto": "guess from the file", **units} if units else {}
+    return {"auto": "automatic", **units} if units else {}
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Which groups of fields matter, and what the changing ones offer.
+    """The fields that apply to an X, and the choices of those that vary.
 
     Attributes:
         units: key → text, empty if there is no unit to choose.
@@ -117,7 +116,7 @@ class Fields:
 
 
 def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
-    """The fields for an X as it was read; before that, or if it could not be read, for what is expected."""
+    """The fields for an X; for the checkpoint's modality if X is missing or unreadable."""
     if view is not None:
         modality = view.reading.modality
     else:

@@ -1,4 +1,4 @@
-"""The X side of the page: where X comes from, its file zone, and the fields that correct how it is read."""
+"""The X side of the page: the source of X, its upload, and the fields that override how X is read."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from typing import Any
 
 import gradio as gr
 
-from app.gradio_ext.components import FilesPlace
+from app.gradio_ext.components import FilesInput
 from app.service import XSource
 from app.texts import modality_choices, x_hint, x_label
 from app.widgets.x_form import Fields, XForm, fields_for, units_of
 from ktb.config import InputConfig
 from ktb.inputs.depth_estimation import unavailable_reason
 
-TIME_UNITS = [("find out", "auto"), ("seconds", "s"), ("ms", "ms"), ("µs", "us"), ("ns", "ns")]
+TIME_UNITS = [("automatic", "auto"), ("seconds", "s"), ("ms", "ms"), ("µs", "us"), ("ns", "ns")]
 COLUMN_ORDERS = [
-    ("find out", "auto"),
+    ("automatic", "auto"),
     *((" ".join(order), order) for order in ("txyp", "xytp", "xypt", "tpxy")),
 ]
-HOT = [("find out", "auto"), ("white", "white"), ("black", "black")]
+HOT = [("automatic", "auto"), ("white", "white"), ("black", "black")]
 
 
 def source_choices(inputs: InputConfig) -> list[tuple[str, XSource]]:
-    """Where X may come from; depth is estimated for checkpoints that take depth, where it can be."""
-    choices: list[tuple[str, XSource]] = [("X file", "file"), ("No X", "none")]
+    """The sources of X; depth can be estimated for checkpoints of depth where the estimator is installed."""
+    choices: list[tuple[str, XSource]] = [("Upload", "file"), ("None (RGB only)", "none")]
     if inputs.modality in ("depth", "hha") and not unavailable_reason():
-        choices.append(("Estimate X", "estimate"))
+        choices.append(("Estimate depth", "estimate"))
     return choices
 
 
 def source_note(inputs: InputConfig) -> str:
-    """Why depth cannot be estimated here, "" if it can or makes no sense."""
+    """Why depth cannot be estimated here; "" if it can, or if the checkpoint does not take depth."""
     reason = unavailable_reason() if inputs.modality in ("depth", "hha") else ""
-    return f"Not available: {reason}." if reason else ""
+    return f"Depth estimation is not available: {reason}." if reason else ""
 
 
 @dataclass(frozen=True)
 class XControls:
     """The components of the X side; `form` are those of `XForm`, in its order.
 
-    `shown` is a State: what the components that follow what was read were last told to be; {}: unknown.
+    `shown` is a State with the last updates of the `follow` components; {}: unknown.
     """
 
     source: gr.Radio
@@ -58,7 +58,7 @@ class XControls:
     reset: gr.Button
     shown: gr.State
     form: XForm
-    """Of components, in place of values."""
+    """An `XForm` of components in place of values."""
 
     @property
     def values(self) -> list[Any]:
@@ -67,17 +67,17 @@ class XControls:
 
     @property
     def follow(self) -> list[Any]:
-        """The components that change with what was read, as outputs of a handler."""
+        """The components that change with the X that was read, as outputs of a handler."""
         return [self.files, self.corrections, self.unit, self.thermal, self.camera, self.stream, self.table,
                 self.start, self.length]  # fmt: skip
 
     def updates(
         self, fields: Fields, is_file: bool, has_x: bool, unit: str, shown: dict[str, Any]
     ) -> dict[Any, Any]:
-        """What the `follow` components become.
+        """The updates of the `follow` components.
 
-        shown: value of `self.shown`, which this changes at once, for what reads beside it. What stands there
-            is not sent again: each component takes Gradio a millisecond here, and more in the browser.
+        shown: value of `self.shown`, changed in place, so that concurrent reads see it. Unchanged updates are
+            not sent again: each takes Gradio a millisecond on the server, and more in the browser.
         """
         choices = [(text, key) for key, text in fields.units.items()]
         wanted: dict[str, Any] = {
@@ -98,21 +98,21 @@ class XControls:
                 value=unit if unit in fields.units else "auto",
                 visible=bool(choices),
             )
-        if fields.span_ms is not None:  # else nobody sees them; the visitor may have moved them too far
+        if fields.span_ms is not None:  # otherwise the sliders are hidden
             step = 10.0 ** (math.floor(math.log10(fields.span_ms)) - 3)
-            span = math.ceil(fields.span_ms / step) * step  # the last step is no shorter: it is reached
+            span = math.ceil(fields.span_ms / step) * step  # so that the end is reachable
             for slider, value in zip((self.start, self.length), fields.window_ms):
                 changed[slider] = gr.update(minimum=0, maximum=span, step=step, value=value)
         return changed
 
 
 def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:
-    """The choice of the source, why one is missing, and the file zone."""
+    """The choice of the source, a note about a missing one, and the upload."""
     source = gr.Radio(
-        source_choices(takes), value="file", label="X comes from", container=False, elem_id="ktb-source"
+        source_choices(takes), value="file", label="Second sensor (X)", container=False, elem_id="ktb-source"
     )
     note = gr.HTML(source_note(takes), visible=bool(source_note(takes)), elem_classes="ktb-read")
-    files = FilesPlace(
+    files = FilesInput(
         label=x_label(takes), type="filepath", file_count="multiple", height=128, elem_id="ktb-x"
     )
     return source, note, files
@@ -121,7 +121,7 @@ def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:
 def build_corrections(
     source: gr.Radio, files: gr.File, read: gr.HTML, takes: InputConfig, unit: str
 ) -> XControls:
-    """The fields that correct what was read; they show once there is an X."""
+    """The fields that override how X is read; they appear once there is an X."""
     units = [(text, key) for key, text in units_of(takes.modality).items()]
     shown = fields_for(XForm(), takes, None)
     with gr.Accordion("Correct how X is read", open=False, visible=False, elem_id="ktb-fix") as corrections:
@@ -134,7 +134,7 @@ def build_corrections(
             elem_id="ktb-unit",
         )
         with gr.Group(visible=shown.is_thermal, elem_id="ktb-thermal") as thermal:
-            hot = gr.Radio(HOT, value="auto", label="Hot is")
+            hot = gr.Radio(HOT, value="auto", label="Hot pixels are")
             extent = gr.Textbox(label="Fixed range: black, white", placeholder="automatic; such as 15, 40")
         with gr.Group(visible=shown.needs_camera, elem_id="ktb-camera") as camera:
             angle = gr.Textbox(
@@ -151,7 +151,7 @@ def build_corrections(
                 COLUMN_ORDERS, value="auto", label="Columns of a table", allow_custom_value=True
             )
             time_unit = gr.Dropdown(TIME_UNITS, value="auto", label="Time unit")
-            sensor = gr.Textbox(label="Sensor, width x height", placeholder="find out; such as 346 x 260")
+            sensor = gr.Textbox(label="Sensor, width x height", placeholder="automatic; such as 346 x 260")
         reset = gr.Button("Back to automatic", size="sm", elem_id="ktb-reset")
     window, alignment = gr.State(None), gr.State(None)
     form = XForm(
@@ -176,7 +176,7 @@ def build_corrections(
 
 
 def hint(inputs: InputConfig, source: XSource) -> str:
-    """The line below the zone while nothing was read."""
+    """The line below the upload before X is read."""
     if source == "none":
         return "The network will run on the RGB image alone, with zeros in place of X."
     if source == "estimate":

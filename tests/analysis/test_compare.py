@@ -148,6 +148,6 @@ def test_two_checkpoints_side_by_side(page, tmp_path):
     assert page.input_value("#ktb-other-model input") == EVENT
     page.locator("#ktb-source label").nth(1).click()
     page.click("#ktb-run-compare")
-    toast(page, "were changed since the run")
+    toast(page, "have changed since the run")
     assert page.is_visible("#ktb-compare-stale")
     assert page.foreign_requests == []

@@ -273,7 +273,7 @@ def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_
     page.click("#ktb-run")
     page.wait_for_selector("#ktb-foot .ktb-footer")
     page.click("#ktb-run-change")
-    toast(page, "nothing is changed yet")
+    toast(page, "no control is changed")
 
     page.locator("#ktb-off label").nth(1).click()
     without_x = predictor(photo, None)
@@ -353,7 +353,7 @@ def test_a_run_without_x_has_no_sensors_to_compare(page, tmp_path):
     page.wait_for_selector("#ktb-foot .ktb-footer")
     page.get_by_role("tab", name="What if").click()
     page.click("#ktb-run-each")
-    toast(page, "this run had no X")
+    toast(page, "this run has no X")
     set_number(page, "#ktb-move-down", "3")
     page.click("#ktb-run-change")
     toast(page, "there is no X that could be moved")

@@ -1,1 +1,1 @@
-"""Tools that time and load the page."""
+"""Timing and load tests of the page."""

@@ -1,10 +1,10 @@
-"""What one address may try against the others of a page: run for a while beside an honest load.
+"""Attacks on the page from one address, for a run beside a regular load.
 
     python -m tools.bench_page.attacks http://127.0.0.1:7860 --seconds 180 --source 127.0.0.2
 
-Idle uploads that announce much, a full queue whose answers nobody reads, forty readings of one picture at a
-time, posts that name an upload, pages that are closed by the hundred, and requests as fast as they go. Prints
-how often each was answered with which status. Only for a server of your own.
+Idle uploads with a large announced size, a full queue with unread responses, forty concurrent reads of one
+image, refused posts that name an upload, hundreds of closed pages, and requests at the maximum rate. Prints
+the number of responses per attack and status. Use it only on your own server.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from PIL import Image
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
 API = "gradio_api"
 NICE = 15
-"""An attacker has a machine of his own: here he gives way to the server."""
+"""Niceness of the attacker, which stands for another machine: the server has priority."""
 
 
 class Attacker:
-    """Everything from one address, each attack in threads of its own, until it is over."""
+    """All attacks from one address, each in its own threads, for a given time."""
 
     def __init__(self, address: str, source: str, seconds: float):
         self.address, self.source = address, source
@@ -56,7 +56,7 @@ class Attacker:
         return httpx.Client(base_url=self.address, timeout=60, transport=transport)
 
     def run(self) -> dict[str, int]:
-        """All attacks at once."""
+        """Run all attacks concurrently; returns the number of responses by attack and status."""
         attacks = (self.idle_uploads, self.queue, self.queue, self.readings, self.posts, self.leave, self.ask)
         threads = [threading.Thread(target=self._again, args=(attack,)) for attack in attacks]
         for thread in threads:
@@ -84,7 +84,7 @@ class Attacker:
         return answer.json()[0] if answer.status_code == httpx.codes.OK else None
 
     def idle_uploads(self, _: httpx.Client) -> None:
-        """Twenty that announce 1.5 GiB each and send nothing more."""
+        """Twenty uploads that announce 1.5 GiB each and send nothing more."""
         place = urlsplit(self.address)
         assert place.hostname is not None
         lines = []
@@ -103,7 +103,7 @@ class Attacker:
             line.close()
 
     def queue(self, http: httpx.Client) -> None:
-        """Runs and large answers, which nobody reads."""
+        """Runs and large responses that are never read."""
         rgb, x = (file_data(EXAMPLES / f"bedroom_{kind}.png") for kind in ("rgb", "depth"))
         for endpoint, data in (
             ("attribute", [rgb, [x], self.model, 5, 5, "", {}, "file", "pixel"]),
@@ -114,7 +114,7 @@ class Attacker:
             time.sleep(0.05 if answer.status_code == httpx.codes.OK else 0.1)
 
     def readings(self, http: httpx.Client) -> None:
-        """Forty of one picture that takes 500 times its file."""
+        """Forty reads of an image whose pixels take 500 times the size of its file."""
         path = self.upload(http, flat_tiff(), "a.tif")
         if path is None:
             time.sleep(1)
@@ -134,7 +134,7 @@ class Attacker:
             thread.join()
 
     def posts(self, http: httpx.Client) -> None:
-        """Name an upload in posts that are refused."""
+        """Refused posts that name an upload."""
         if path := self.upload(http, os.urandom(100_000)):
             answer = http.post(f"{API}/cancel", json={"session_hash": "x", "fn_index": 0, "event_id": path})
             self.count("cancel", answer.status_code)
@@ -158,19 +158,19 @@ class Attacker:
         time.sleep(2)
 
     def ask(self, http: httpx.Client) -> None:
-        """For pages, as fast as it goes."""
+        """Request pages at the maximum rate."""
         answer = http.get("/config")
         self.count("ask", answer.status_code)
         time.sleep(0.02)
 
 
 def file_data(path: Path | str) -> dict[str, object]:
-    """A file as an event names it."""
+    """A file in the format of an event."""
     return {"path": str(path), "meta": {"_type": "gradio.FileData"}}
 
 
 def flat_tiff(side: int = 1500) -> bytes:
-    """A picture of one grey, which deflate makes very small."""
+    """An image of a single grey, which compresses to a very small file."""
     file = io.BytesIO()
     Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(file, "TIFF", compression="tiff_adobe_deflate")
     return file.getvalue()
@@ -178,7 +178,7 @@ def flat_tiff(side: int = 1500) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("address", help="of the page, such as http://127.0.0.1:7860")
+    parser.add_argument("address", help="address of the page, such as http://127.0.0.1:7860")
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--source", default="127.0.0.2", help="the attacker's own address (%(default)s)")
     options = parser.parse_args()

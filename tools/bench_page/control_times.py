@@ -1,13 +1,14 @@
-"""How long every control of the page takes that only draws again, on the server and up to the new picture.
+"""Time every control of the page that only redraws, on the server and up to the painted change.
 
     python -m tools.bench_page.control_times --uses 20 --out times.json
 
-Starts the page in a process of its own, opens Chromium, runs an example, and uses each control that many
-times. Three times in milliseconds for each: of the handler on the server, from the request until its answer
-begins to arrive, and from the visitor's click or key to the painted change. Exit code 1 if the median of the
-last is above the limit for a control that only draws; what runs the network or makes a file is told apart.
+Starts the page in its own process, opens Chromium, runs an example, and uses each control `--uses` times.
+Reports three times in milliseconds per control: of the handler on the server, from the request to the start
+of the response, and from the visitor's input to the painted change. Exit code 1 if the median of the last is
+above the limit for a control that only draws; controls that run the network or make a file are reported
+separately.
 
-A virtual machine may get less than its processors for a while: the last line says how slow it was.
+A virtual machine may temporarily get less CPU time: the last line reports how slow it was.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ CLICK = """(img, [x, y]) => { const box = img.getBoundingClientRect();
   const at = { clientX: box.left + x * box.width, clientY: box.top + y * box.height, bubbles: true,
                pointerType: 'mouse' };
   for (const name of ['pointerdown', 'pointerup']) img.dispatchEvent(new PointerEvent(name, at)); }"""
-"""At fractions of a picture; a mark that lies there would keep a real click from it."""
+"""Clicks at fractions of an image, also where an overlaid mark would intercept a real click."""
 STAGE = Change("#ktb-stage", "img, .ktb-captions *")
 MAP = Change("#ktb-pane-map", "img")
 POINTS = Change("#ktb-pane-photo", "svg")
@@ -57,7 +58,7 @@ def tab(page: Page, name: str) -> Locator:
 
 
 def option(page: Page, box: str, name: str) -> Callable[[], None]:
-    """Open a list and choose from it; the choice is the last click."""
+    """Open a dropdown and choose an option; the choice is the last click."""
 
     def act() -> None:
         page.click(f"{box} input")
@@ -67,7 +68,7 @@ def option(page: Page, box: str, name: str) -> Callable[[], None]:
 
 
 def options(page: Page, box: str) -> list[str]:
-    """What a list offers."""
+    """The options of a dropdown."""
     page.click(f"{box} input")
     found = page.locator(f"{box} [role=option]").all_inner_texts()
     page.locator(f"{box} input").blur()
@@ -142,15 +143,15 @@ def time_heads(watch: Stopwatch, control: str) -> None:
 
 
 def panel(what: str) -> Change:
-    """The panel of a tab that holds this opens."""
+    """The opening of the tab panel that contains this element."""
     return Change(f"#ktb-tabs [role=tabpanel]:has({what})", "@style")
 
 
 def time_tabs(watch: Stopwatch) -> None:
-    """Each tab once after each run, which draws it, and once more."""
+    """Open each tab once after each run, which draws it, and once more."""
     page = watch.page
     branches, fusion = "#ktb-branches img", "#ktb-pane-photo svg"
-    # What was read of X stands there before the run.
+    # The panel of X exists before the run.
     shown = {"Branches": branches, "Fusion": fusion, "X input": "#ktb-x-tab img"}
     for name, what in shown.items():
         tab(page, name).click()
@@ -159,8 +160,8 @@ def time_tabs(watch: Stopwatch) -> None:
     for number in range(max(2, watch.uses // 4)):
         tab(page, "Result").click()
         watch.settle()
-        run_example(page, 1 - number % 2)  # another one, or nothing would change
-        page.wait_for_timeout(2000)  # its result is looked at first, and the fusion is drawn meanwhile
+        run_example(page, 1 - number % 2)  # another example, or nothing would change
+        page.wait_for_timeout(2000)  # meanwhile the fusion is precomputed
         new = Change("#ktb-tabs", branches)
         watch.use("open Branches after a run", DRAWS, new, tab(page, "Branches").click)
         watch.use("open Fusion after a run", DRAWS, panel(fusion), tab(page, "Fusion").click)
@@ -186,7 +187,7 @@ def time_x(watch: Stopwatch) -> None:
 
 
 def time_runs(watch: Stopwatch) -> None:
-    """What runs the network again, and the sliders over its pictures."""
+    """Controls that run the network, and the sliders of their pictures."""
     page = watch.page
     for name, button, place in (
         ("What if", "#ktb-run-change", "#ktb-what-if"),
@@ -218,7 +219,7 @@ def _download(page: Page, choice: str) -> Callable[[], None]:
 
 
 def time_controls(address: str, uses: int) -> tuple[list[dict], float]:
-    """Every control of the page at an address, that many times; and how slow the machine was."""
+    """Time every control of the page at an address; also returns the slowness of the machine."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
@@ -237,7 +238,7 @@ def time_controls(address: str, uses: int) -> tuple[list[dict], float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--uses", type=int, default=20, help="of each control")
+    parser.add_argument("--uses", type=int, default=20, help="uses of each control")
     parser.add_argument("--out", type=Path, help="JSON with all rows")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as parent:
@@ -251,7 +252,7 @@ def main() -> int:
     slow = [row["control"] for row in rows if row["kind"] != WORK and row["seen"]["median"] > LIMIT_MS]
     sys.stdout.write(table(rows))
     sys.stdout.write(f"above {LIMIT_MS} ms: {', '.join(slow) or 'none'}\n")
-    sys.stdout.write(f"a loop that does the same took {slowness:.2f} times its best time in the median\n")
+    sys.stdout.write(f"a constant loop took {slowness:.2f} times its best time in the median\n")
     return 1 if slow else 0
 
 

@@ -1,9 +1,9 @@
-"""From two files on disk to a mask as PNG: how long a model takes with each runtime.
+"""Time a model from two files on disk to a mask as PNG, with each runtime.
 
     python -m tools.bench_page.end_to_end_times --runtime auto --runtime eager --uses 20
 
-The examples of this repository in turn, decoded anew each time, with all three heads and the trace. Not
-counted is what comes before a runtime computes itself: `auto` first prepares a graph. Prints milliseconds.
+Uses the examples of this repository in turn, decoded each time, with all three heads and the trace. The
+preparation of a runtime, such as the export of `auto`, is not counted. Prints milliseconds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.outputs.files import png_bytes
 
-PHOTOS = sorted((Path(__file__).resolve().parents[2] / "assets" / "examples").glob("*_rgb.png"))
+RGB_PATHS = sorted((Path(__file__).resolve().parents[2] / "assets" / "examples").glob("*_rgb.png"))
 
 
 def main() -> None:
@@ -31,10 +31,10 @@ def main() -> None:
     options = parser.parse_args()
     for runtime in options.runtime or ["auto"]:
         predictor = Predictor(load_model(options.model), runtime=runtime)
-        while once(predictor, PHOTOS[0])[0] != predictor.runtime.name:
+        while once(predictor, RGB_PATHS[0])[0] != predictor.runtime.name:
             time.sleep(1)
-        photos = itertools.islice(itertools.cycle(PHOTOS), options.uses)
-        steps = 1000 * np.array([once(predictor, photo)[1:] for photo in photos])
+        rgb_paths = itertools.islice(itertools.cycle(RGB_PATHS), options.uses)
+        steps = 1000 * np.array([once(predictor, rgb_path)[1:] for rgb_path in rgb_paths])
         low, median, high = np.percentile(steps.sum(axis=1), (25, 50, 75))
         reading, predicting, writing = np.median(steps, axis=0)
         sys.stdout.write(
@@ -43,10 +43,10 @@ def main() -> None:
         )
 
 
-def once(predictor: Predictor, photo: Path) -> tuple[str, float, float, float]:
-    """What computed, and the seconds of reading a pair, predicting its labels and encoding the mask."""
+def once(predictor: Predictor, rgb_path: Path) -> tuple[str, float, float, float]:
+    """The runtime, and the seconds for reading a pair, predicting its labels and encoding the mask."""
     begun = time.perf_counter()
-    rgb, x = read_image_rgb(photo), read_x(photo.with_name(photo.name.replace("_rgb", "_depth")))
+    rgb, x = read_image_rgb(rgb_path), read_x(rgb_path.with_name(rgb_path.name.replace("_rgb", "_depth")))
     read = time.perf_counter()
     prediction = predictor(rgb, x)
     predicted = time.perf_counter()

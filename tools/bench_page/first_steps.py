@@ -1,11 +1,10 @@
-"""Times a first-time reader's way from README to an own result, step by step, in a fresh environment.
+"""Time README's first steps, from the clone to a result on a custom pair, in a fresh environment.
 
     python -m tools.bench_page.first_steps --rgb PHOTO --x DEPTH [--work FOLDER]
 
-Clones this checkout, runs README's command for the page as it stands there, uploads the pair in a real
-Chromium and presses Run, then runs the same pair from the shell. Needs tests/requirements.txt itself, for the
-browser, and about 7 GB below --work, which it frees at the end. Downloads count: the figures belong to a
-machine and its network.
+Clones this checkout, runs README's command for the page, uploads the pair in Chromium and presses Run, then
+runs the same pair from the shell. Needs tests/requirements.txt, for the browser, and about 7 GB below --work,
+which are freed at the end. The times include downloads, and depend on the machine and its network.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ PATIENCE = 900  # seconds for the slowest step
 
 
 def tell(start: float, what: str) -> None:
-    """A line with the seconds since a start."""
+    """Print a line with the seconds since a start."""
     sys.stdout.write(f"{time.monotonic() - start:8.1f} s  {what}\n")
     sys.stdout.flush()
 
 
 @contextmanager
 def timed(title: str) -> Iterator[None]:
-    """Tell how long a step took."""
+    """Print the duration of a step."""
     start = time.monotonic()
     yield
     tell(start, title)
@@ -51,7 +50,7 @@ def page_command() -> list[str]:
 
 
 def wait_for(address: str, server: subprocess.Popen) -> None:
-    """Until the page answers."""
+    """Wait until the page responds."""
     while server.poll() is None:
         try:
             if httpx.get(address, timeout=5).is_success:
@@ -63,7 +62,7 @@ def wait_for(address: str, server: subprocess.Popen) -> None:
 
 
 def run_own_pair(address: str, rgb: Path, x: Path, chromium: str) -> None:
-    """Upload the pair and press Run, as a visitor does."""
+    """Upload the pair and press Run in the browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
@@ -81,7 +80,7 @@ def run_own_pair(address: str, rgb: Path, x: Path, chromium: str) -> None:
 
 
 def main() -> None:
-    """Do and time every step."""
+    """Run and time every step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rgb", type=Path, required=True, help="your RGB image")
     parser.add_argument("--x", type=Path, required=True, help="its depth image")
@@ -100,7 +99,7 @@ def main() -> None:
             with timed(command):
                 subprocess.run(command, shell=True, cwd=clone, check=True, stdout=subprocess.DEVNULL)
         address = f"http://127.0.0.1:{options.port}"
-        with timed(f"{page}, until the page answers"):
+        with timed(f"{page}, until the page responds"):
             server = subprocess.Popen([*page.split(), "--port", str(options.port)], cwd=clone)
             wait_for(address, server)
         try:
@@ -114,7 +113,7 @@ def main() -> None:
             subprocess.run([python, *own], cwd=clone, check=True, stdout=subprocess.DEVNULL)
         assert (clone / "own" / "prediction.json").is_file()
         machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} cores"
-        tell(start, f"all of it, {machine}")
+        tell(start, f"total, {machine}")
     finally:
         shutil.rmtree(clone, ignore_errors=True)
 

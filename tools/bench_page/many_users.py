@@ -1,15 +1,14 @@
-"""Many browsers on one page for a while: errors, waiting times, memory and disk of the server.
+"""Load test with many browsers on one page: errors, waiting times, memory and disk usage of the server.
 
     python -m tools.bench_page.many_users --users 20 --minutes 10 --out users.json
 
-Starts the page in a process of its own and opens a Chromium page for each visitor, who looks around as people
-do: chooses an example, clicks pixels on Fusion, changes level, head and map, sometimes switches each sensor
-off, compares checkpoints, downloads a report, leaves in mid-run or stays away; the first one sends a
-recording once. Between two actions a visitor thinks for 2 to 8 seconds. Twenty headless pages take a good
-part of a small machine themselves, though each draws only ten frames a second and gives way to the server, so
-the times are what visitors would see on a machine that is busier than a server of its own. Memory and files
-of the server are measured all along. Exit code 1 if a page showed an error, an answer never came, or the
-server wrote a traceback.
+Starts the page in its own process and opens a Chromium page for each visitor, who chooses an example, clicks
+pixels on Fusion, changes level, head and map, sometimes ablates each sensor, compares checkpoints, downloads
+a report, leaves during a run or pauses; the first visitor uploads a video once. Between two actions a visitor
+waits for 2 to 8 seconds. Twenty headless pages use a good part of a small machine, although each draws only
+ten frames per second at a lower priority than the server: the times are those of a busier machine than a
+dedicated server. Memory and files of the server are sampled throughout. Exit code 1 if a page showed an
+error, a response never came, or the server logged a traceback.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ VIEWPORT = {"width": 1700, "height": 1000}
 WAIT_MS = 180_000
 THINK = (2.0, 8.0)  # seconds
 SAMPLE_EVERY = 15  # seconds
-AFTERWARDS = 150  # seconds in which the server forgets everyone
+AFTERWARDS = 150  # seconds within which the server closes all sessions
 TEN_FRAMES = "window.requestAnimationFrame = (then) => setTimeout(() => then(performance.now()), 100);"
-"""Gradio counts at every frame, also on a page that rests: twenty pages would take two cores."""
+"""Gradio works at every frame, also on an idle page: twenty pages would use two cores."""
 FREE_PLACE = """(img, places) => { const box = img.getBoundingClientRect();
   return places.map(([x, y]) => [box.left + x * box.width, box.top + y * box.height])
-    .find(([x, y]) => document.elementFromPoint(x, y) === img); }"""  # drawn points take no clicks
+    .find(([x, y]) => document.elementFromPoint(x, y) === img); }"""  # drawn points intercept clicks
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The server at a moment; s: seconds since the first visitor."""
+    """A sample of the server's state; s: seconds since the first visitor."""
 
     s: float
     rss_mib: float
@@ -59,7 +58,7 @@ class Sample:
 
 
 class Users:
-    """What all visitors together saw: seconds by action, and errors."""
+    """The results of all visitors: seconds per action, and errors."""
 
     def __init__(self, address: str, end: float, recording: Path):
         self.address, self.end, self.recording = address, end, recording
@@ -72,9 +71,9 @@ class Users:
         self.seconds[action].append(time.monotonic() - begun)
 
     async def live(self, browser, number: int) -> None:
-        """One person after the other at one computer."""
+        """Successive visits in one browser."""
         rng = random.Random(number)
-        await asyncio.sleep(rng.uniform(0, THINK[1]))  # nobody comes at the same second
+        await asyncio.sleep(rng.uniform(0, THINK[1]))  # visitors do not arrive at the same time
         is_first = True
         while time.monotonic() < self.end:
             page = await browser.new_page(viewport=VIEWPORT)
@@ -92,7 +91,7 @@ class Users:
 
 
 class Visit:
-    """One person's page."""
+    """One visit of the page."""
 
     def __init__(self, users: Users, page, rng: random.Random):
         self.users, self.page, self.rng = users, page, rng
@@ -103,7 +102,7 @@ class Visit:
         await self.do("ready", self.page.wait_for_selector("#ktb-run"))
 
     async def look_around(self, sends_recording: bool) -> None:
-        """A few runs; between them mostly what draws again, and now and then something slow."""
+        """A few runs; between them mostly redraws, and occasionally a slow action."""
         if sends_recording:
             await self.send_recording()
         for _ in range(self.rng.randint(1, 3)):
@@ -169,7 +168,7 @@ class Visit:
         await self.do("open Fusion", self.page.wait_for_selector("#ktb-pane-map img"))
 
     async def redraw(self, action: str, parts: str, act: Awaitable[Any]) -> None:
-        """Something that replaces these parts of the page."""
+        """Act, and wait until these elements of the page are replaced."""
         mark = "parts => document.querySelectorAll(parts).forEach(part => part.dataset.old = '')"
         await self.page.evaluate(mark, parts)
         await act
@@ -191,7 +190,7 @@ class Visit:
         await self.redraw("change level", "#ktb-pane-map img", other.nth(self.rng.randrange(3)).click())
 
     async def change_head(self) -> None:
-        await self.click_pixels()  # not every map differs by head, but what a pixel looked at does
+        await self.click_pixels()  # not every map differs by head, but the attention of a pixel does
         await self.choose_other("change head", "#ktb-head-choice", "#ktb-details .ktb-pixel")
 
     async def change_map(self) -> None:
@@ -203,7 +202,7 @@ class Visit:
         await self.choose_other("compare pictures", "#ktb-right", "#ktb-stage img")
 
     async def choose_other(self, action: str, menu: str, parts: str) -> None:
-        """Another line of a menu."""
+        """Choose another option of a dropdown."""
         await self.page.locator(f"{menu} input").click()
         lines = self.page.locator("[role=option][aria-selected=false]").locator("visible=true")
         await lines.first.wait_for()
@@ -212,7 +211,7 @@ class Visit:
 
     async def switch_sensors_off(self) -> None:
         await self.open_tab("What if")
-        await self.redraw("each sensor off", "#ktb-what-if img", self.page.click("#ktb-run-each"))
+        await self.redraw("ablate each sensor", "#ktb-what-if img", self.page.click("#ktb-run-each"))
 
     async def compare(self) -> None:
         await self.open_tab("Compare")
@@ -235,7 +234,7 @@ class Visit:
         await self.open_tab("Result")
 
     async def recording_goes_on(self) -> None:
-        """Until its video is there; an answer is a frame more."""
+        """Wait for the result video; each response reports one more frame."""
         shown = "document.querySelector('#ktb-sequence').textContent"
         moved = f"before => {shown} !== before || document.querySelector('#ktb-sequence video')"
         while not await self.page.locator("#ktb-sequence video").count():

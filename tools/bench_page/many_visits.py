@@ -1,9 +1,9 @@
-"""Many visits without browsers, one group after the other: does the server's memory grow with them?
+"""Check for memory growth of the server over many visits without browsers.
 
     python -m tools.bench_page.many_visits --visits 400 --at-once 4
 
-Each visitor opens the page, runs an example, looks at Fusion (levels, a pixel, a map), at the branches and
-at X, and leaves. Cheap enough for hundreds on a small machine; what only a browser does is left out.
+Each visitor opens the page, runs an example, opens Fusion (levels, a pixel, a map), Branches and X input, and
+leaves. This is cheap enough for hundreds of visits on a small machine; work of the browser is not included.
 """
 
 from __future__ import annotations

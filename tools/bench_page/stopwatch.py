@@ -1,7 +1,7 @@
-"""Times what is used on a page: the server's part, the way there, and until the change is painted.
+"""Time the controls of a page: on the server, over HTTP, and until the change is painted.
 
-A virtual machine may get less than its processors for a while. So a loop that always does the same is timed
-before each use, and its median against its best time tells how slow the machine was.
+A virtual machine may temporarily get less CPU time. A constant loop is therefore timed before each use; the
+ratio of its median to its best time measures how slow the machine was.
 """
 
 from __future__ import annotations
@@ -83,19 +83,19 @@ SPY = """(() => {
 })()"""
 CALLS = """() => ktbLast && { seen: ktbLast.seen, calls: Object.values(ktbTimes.calls).filter((call) =>
   call.arrived && call.sent >= ktbLast.input && call.sent < ktbLast.input + ktbLast.seen) }"""
-"""What the last use took, and the calls that were made for it."""
+"""The duration of the last use, and its calls."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Where something changes: a selector, and what is added below it (or "@" and an attribute of it)."""
+    """An expected change: a selector, and the selector of added descendants (or "@" and an attribute)."""
 
     place: str
     what: str
 
 
 class Stopwatch:
-    """Uses controls of a page and keeps what each use took."""
+    """Uses controls of a page and records the time of each use."""
 
     def __init__(self, page: Page, uses: int):
         self.page, self.uses = page, uses
@@ -131,7 +131,7 @@ class Stopwatch:
         )
 
     def cycle(self, control: str, kind: str, change: Change, acts: Iterable[Callable[[], None]]) -> None:
-        """Use a control's choices in turn."""
+        """Use the choices of a control in turn."""
         acts = list(acts)
         for number in range(self.uses):
             self.use(control, kind, change, acts[number % len(acts)])
@@ -142,12 +142,12 @@ class Stopwatch:
         return statistics.median(self.loops) / min(self.loops)
 
     def settle(self) -> None:
-        """Wait until every request is answered."""
+        """Wait until every request has its response."""
         self.page.wait_for_function("ktbTimes.open === 0")
         self.page.wait_for_timeout(60)
 
     def rows(self) -> list[dict]:
-        """A row per control: times in ms as median, 95 % and most."""
+        """A row per control: median, 95th percentile and maximum in ms."""
         return [
             {"control": control, "kind": self.kinds[control], "uses": len(found)}
             | {time: summary([use[time] for use in found]) for time in ("handler", "answer", "seen")}
@@ -156,7 +156,7 @@ class Stopwatch:
 
 
 def fixed_work() -> float:
-    """Seconds of a loop that always does the same."""
+    """Seconds of a constant loop."""
     begun, total = perf_counter(), 0
     for number in range(60_000):
         total += number
@@ -164,7 +164,7 @@ def fixed_work() -> float:
 
 
 def summary(values: list[float]) -> dict[str, float]:
-    """Median, 95 % and most."""
+    """Median, 95th percentile and maximum."""
     ordered = sorted(values)
     high = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
     figures = {"median": statistics.median(ordered), "95 %": high, "most": ordered[-1]}
@@ -172,7 +172,7 @@ def summary(values: list[float]) -> dict[str, float]:
 
 
 def table(rows: list[dict]) -> str:
-    """For people: a line per control, times in ms."""
+    """A text table with a line per control, times in ms."""
     lines = [
         f"{'control':32} {'kind':13} {'uses':>4} {'handler':>8} {'answer':>8}   seen: median   95 %   most"
     ]

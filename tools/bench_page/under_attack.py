@@ -1,12 +1,12 @@
-"""Twenty clients with mixed calls, alone and while another address attacks: what do they notice?
+"""Compare the response times of twenty clients with and without an attack from another address.
 
     python -m tools.bench_page.under_attack --clients 20 --minutes 3 --out attack.json
 
-Starts the page in a process of its own, and twice the same load: first alone, then with
-`tools.bench_page.attacks` from 127.0.0.2. Each client has an address of its own (127.0.1.1 and on; with
---one-address all share one), opens pages, runs examples, looks at tabs, uploads pairs and calls the API, with
-2 to 6 seconds between two actions. Exit code 1 if an honest call failed, or if the time that 95 % of them
-stayed below is more than twice what it is without the attack.
+Starts the page in its own process, and runs the same load twice: first alone, then with
+`tools.bench_page.attacks` from 127.0.0.2. Each client has its own address (127.0.1.1 and on; with
+--one-address all share one), opens pages, runs examples, opens tabs, uploads pairs and calls the API, with
+2 to 6 seconds between two actions. Exit code 1 if a call of a client failed, or if the 95th percentile of the
+response times is more than twice that without the attack.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PAIRS = tuple(path.name.removesuffix("_rgb.png") for path in sorted(EXAMPLES.glo
 
 
 class Client:
-    """One person, or program, at an address; notes the seconds of each action, and what went wrong."""
+    """A visitor or program at one address; records the seconds of each action, and errors."""
 
     def __init__(self, address: str, source: str, number: int, end: float):
         self.address, self.source, self.end = address, source, end
@@ -48,7 +48,7 @@ class Client:
         self.errors: list[str] = []
 
     def live(self) -> None:
-        """One visit of the page or a few calls of the API after the other."""
+        """Alternate between visits of the page and calls of the API."""
         time.sleep(self.rng.uniform(0, THINK[1]))
         while time.monotonic() < self.end:
             self.visit() if self.rng.random() < 0.5 else self.calls()
@@ -122,7 +122,7 @@ class Client:
 
 
 def load(address: str, count: int, seconds: float, is_one_address: bool) -> dict[str, Any]:
-    """The clients' load for a while."""
+    """Run the clients' load for a given time."""
     end, before = time.monotonic() + seconds, os.getloadavg()[0]
     sources = ["127.0.1.1" if is_one_address else f"127.0.1.{number + 1}" for number in range(count)]
     clients = [Client(address, source, number, end) for number, source in enumerate(sources)]
@@ -143,7 +143,7 @@ def load(address: str, count: int, seconds: float, is_one_address: bool) -> dict
 
 
 def memory_mib(pid: int) -> dict[str, int]:
-    """What the server takes now, and took at the most."""
+    """Current and peak memory of the server."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     named = {"now": "VmRSS", "most": "VmHWM"}
     return {
@@ -167,7 +167,7 @@ def main() -> int:
         log = Path(parent) / "server.log"
         started = nullcontext((None, options.server)) if options.server else server(folder, log)
         with started as (process, address):
-            Client(address, "127.0.1.99", 0, time.monotonic() + 60).calls()  # loads what has to be loaded
+            Client(address, "127.0.1.99", 0, time.monotonic() + 60).calls()  # loads the model
             report["alone"] = load(address, options.clients, seconds, options.one_address)
             command = [sys.executable, "-m", "tools.bench_page.attacks", address]
             attack = subprocess.Popen(

@@ -1,9 +1,9 @@
-"""Which versions work: most of the tests, in a fresh environment for each pair of versions.
+"""Run most of the tests in a fresh environment for each pair of Python and torch versions.
 
     python -m tools.bench_page.version_matrix --pair PYTHON3.10=2.8.0 --pair PYTHON3.12=2.11.0 --out matrix
     python -m tools.bench_page.version_matrix --pair PYTHON3.12=2.10.0 --only parity --out matrix-more
 
-PYTHON3.10 is an interpreter. An environment takes up to 8 GB; it is removed before the next one is made.
+PYTHON3.10 is an interpreter. An environment takes up to 8 GB; it is removed before the next one is created.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ FREE_BYTES = 20 << 30
 
 
 def main() -> None:
-    """Try each pair in turn and print a table; exit 1 if a test failed."""
+    """Test each pair in turn and print a table; exit code 1 if a test failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pair", action="append", required=True, metavar="PYTHON=TORCH")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the logs and table.md")
-    parser.add_argument("--place", type=Path, help="where environments are made (default: temporary)")
+    parser.add_argument("--place", type=Path, help="folder for environments (default: temporary)")
     parser.add_argument("--only", action="append", metavar="NAME", help="tests/test_NAME.py; default: most")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def tried(interpreter: str, torch: str, environment: Path, out: Path, tests: Sequence[str]) -> dict[str, str]:
-    """One pair: versions that pip chose, and how the tests ended. What was printed lies in `out`."""
+    """Test one pair; returns the installed versions and the test results. Logs go to `out`."""
     started = time.monotonic()
     subprocess.run([interpreter, "-m", "venv", str(environment)], check=True)
     python = str(environment / "bin" / "python")

@@ -1,7 +1,7 @@
-"""A visitor of the page without a browser: fires its events over HTTP and follows what they set off.
+"""A visitor of the page without a browser: fires events over HTTP and follows the events they trigger.
 
-Many of them are cheap, which makes loads of visits measurable that browsers would bury. What runs in a
-browser only (scripts, looks) is left out.
+Many visitors are cheap, which makes loads measurable for which browsers would be too slow. Work of the
+browser (scripts, rendering) is not included.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any
 import httpx
 
 OPEN_TAB = "[role=tab]"  # in the scripts that give a handler the open tab's label as its last input
-ASKS = re.compile(r"ktbAsk\((\d+),")  # in the scripts that ask the server themselves: which of its events
+ASKS = re.compile(r"ktbAsk\((\d+),")  # in scripts that call the server themselves: the event's number
 KEPT = httpx.Limits(keepalive_expiry=2.0)  # seconds; the server closes idle connections after five
-WAIT = 90.0  # seconds; a busy machine is slow, a broken page never answers
+WAIT = 90.0  # seconds; a busy machine is slow, a broken page never responds
 
 
 class Refused(Exception):
-    """An event ended with an error: what the page would show."""
+    """An event ended with an error, which is the page's message."""
 
 
 class Visitor:
     """One open page.
 
     Args:
-        address: of the page, as `launch` returns it.
-        stays: whether it holds the connection by which the server notices that it leaves.
-        source: the visitor's own address, by default what the system chooses.
+        address: the address of the page, as returned by `launch`.
+        stays: whether to hold the connection by which the server detects that the page is closed.
+        source: the visitor's address; by default chosen by the system.
     """
 
     def __init__(self, address: str, stays: bool = True, source: str | None = None):
@@ -76,7 +76,7 @@ class Visitor:
         return self.values[self.part(name)]
 
     def upload(self, path: Path) -> dict[str, Any]:
-        """Send a file; gives what a place for files has as its value."""
+        """Upload a file; returns the value of a file component."""
         with path.open("rb") as file:
             answer = self._http.post(f"{self._api}/upload", files={"files": (path.name, file)})
         (place,) = answer.raise_for_status().json()
@@ -94,11 +94,11 @@ class Visitor:
         self._fire(number, "select", {"index": 0, "value": self._tab, "selected": True})
 
     def choose_example(self, index: int) -> None:
-        """Click an example; it is run."""
+        """Click an example, which is then run."""
         self.fire("ktb-examples", "select", {"index": index, "value": None, "selected": True})
 
     def fire(self, name: str, event: str = "click", data: dict[str, Any] | None = None) -> None:
-        """Do something to a component; returns when all that follows from it is done.
+        """Fire an event of a component; returns when all triggered events have ended.
 
         Raises:
             Refused: with the page's message.
@@ -133,7 +133,7 @@ class Visitor:
     def _ask(
         self, dependency: dict[str, Any], script: str, part: int | None, data: dict[str, Any] | None
     ) -> list[int]:
-        """One event of the server's; the numbers of the states that it changed."""
+        """Call one event of the server; returns the numbers of the changed states."""
         given = dependency["inputs"]
         values = [None if number in self._states else self.values[number] for number in given]
         if OPEN_TAB in script:

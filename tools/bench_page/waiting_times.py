@@ -1,9 +1,9 @@
-"""How long a control that only draws takes while another visitor's slow job runs.
+"""Time a control that only draws while another visitor's slow job runs.
 
     python -m tools.bench_page.waiting_times
 
-Measured over HTTP against a server of its own, interleaved: quiet, during a recording, during runs of a
-RGB image of 20 megapixels, during downloads of the report and of the figure at 600 dpi.
+Measured over HTTP on a separate server, interleaved: idle, during a video, during runs of an RGB image of 20
+megapixels, and during downloads of the report and of the figure at 600 dpi.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def draw_often(visitor: Visitor, seconds: list[float]) -> None:
 
 
 def write_large_pair(folder: Path) -> tuple[Path, Path]:
-    """An example of 20 megapixels."""
+    """Write an example of 20 megapixels."""
     height, width = MEGAPIXELS
     paths = []
     for kind, how in (("rgb", cv2.INTER_LINEAR), ("depth", cv2.INTER_NEAREST)):
@@ -52,7 +52,7 @@ def write_large_pair(folder: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def going_on(job: Callable[[], None] | None) -> Iterator[None]:
-    """Somebody's job, over and over."""
+    """Repeat a job in the background."""
     over = threading.Event()
 
     def repeat() -> None:
@@ -98,7 +98,7 @@ def main() -> int:
                 "quiet": None,
                 "a report": lambda: download("html"),
                 "a figure at 600 dpi": lambda: download("png 600"),
-                "a recording": record,
+                "a video": record,
                 "20 megapixels": run_large,
             }
             seconds: dict[str, list[float]] = {name: [] for name in jobs}

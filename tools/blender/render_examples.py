@@ -1,9 +1,9 @@
-"""Render the example inputs: furnished rooms as a Kinect would see them (RGB and depth), with Blender's bpy.
+"""Render the example inputs: furnished rooms as seen by a Kinect (RGB and depth), with Blender's bpy.
 
     pip install bpy numpy opencv-python-headless    # Python 3.11; not needed by the demo itself
     python tools/blender/render_examples.py --scene bedroom --samples 24 --out assets/examples
 
-Everything is modelled and textured in code (tools/blender/scenes), so the pictures are free to use.
+Everything is modelled and textured in code (tools/blender/scenes), so the images are free to use.
 Each scene gives NAME_rgb.png (8-bit) and NAME_depth.png (16-bit millimetres, 0 = no measurement).
 NAME_event.png beside them is an event frame, simulated from NAME_rgb.png (seed 0, no margin) and renamed:
 
@@ -32,7 +32,7 @@ SCENES = ("bedroom", "living_room", "office", "kitchen")
 
 
 def setup(width, samples, threads):
-    """An empty file with Cycles on the CPU, denoising and a filmic view."""
+    """Set up an empty scene with Cycles on the CPU, denoising and a filmic view transform."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     for value in vars(materials).values():
         if hasattr(value, "cache_clear"):
@@ -137,10 +137,10 @@ def main():
     parser.add_argument("--scene", choices=SCENES, help="one scene (default: all)")
     parser.add_argument("--samples", type=int, default=24)
     parser.add_argument(
-        "--width", type=int, default=640, help="picture width; height is three quarters of it"
+        "--width", type=int, default=640, help="image width; the height is three quarters of it"
     )
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--raw", action="store_true", help="leave the colour picture clean")
+    parser.add_argument("--raw", action="store_true", help="do not simulate the colour camera")
     parser.add_argument(
         "--out", type=Path, default=Path(__file__).resolve().parents[2] / "assets" / "examples"
     )

@@ -1,8 +1,8 @@
-"""Draws the two figures of docs/method.md, each for light and for dark pages.
+"""Draw the two figures of docs/method.md, each for light and for dark pages.
 
     python -m tools.figures.make_method_figures [--out FOLDER]
 
-Only the standard library is needed. A test compares the committed files with what this draws.
+Needs only the standard library. A test compares the committed files with the output of this tool.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one version."""
+    """Colours of the light or the dark version."""
 
     page: str
     edge: str
@@ -58,7 +58,7 @@ DARK = Theme(
 
 
 class Drawing:
-    """SVG elements in the order in which they are painted."""
+    """SVG elements in painting order."""
 
     def __init__(self, theme: Theme, width: int, height: int, label: str):
         self.theme, self.width, self.height, self.label = theme, width, height, label
@@ -89,7 +89,7 @@ class Drawing:
         )
 
     def lines(self, x: float, y: float, texts: list[str], **style) -> None:
-        """Lines of text below each other, the first with its baseline at y."""
+        """Lines of text, the first with its baseline at y."""
         for number, text in enumerate(texts):
             self.text(x, y + 17 * number, text, **style)
 
@@ -110,7 +110,7 @@ class Drawing:
         )
 
     def dot(self, x: float, y: float, r: float, fill: str, square: bool = False) -> None:
-        """A point, round where the RGB image's stream placed it, square where that of X did."""
+        """A sampling point: round if led by RGB, square if led by X."""
         edge = f'stroke="{self.theme.page}" stroke-width="1"'
         if square:
             self.parts.append(
@@ -123,7 +123,7 @@ class Drawing:
     def box(
         self, x: float, y: float, w: float, h: float, texts: list[str], color: str, filled: bool = False
     ) -> None:
-        """A part with its name; filled for what comes in and goes out."""
+        """A labelled box; filled for inputs and outputs."""
         self.rect(x, y, w, h, color if filled else self.theme.page, color, line=1.8)
         ink = self.theme.on_color if filled else self.theme.ink
         top = y + h / 2 + 5 - 8.5 * (len(texts) - 1)
@@ -159,8 +159,8 @@ def network(theme: Theme) -> str:
         theme,
         1000,
         430,
-        "The network: RGB image and X pass the same four frozen stages with adapters of their own; MAPA "
-        "passes hints between them before each stage, DSCF fuses them after it; three heads predict.",
+        "The network: RGB image and X pass through the same four frozen stages with separate adapters; MAPA "
+        "exchanges prompts before each stage, DSCF fuses both streams after it; three heads predict.",
     )
     rows = {"rgb": 92, "x": 292}  # top of a stream's boxes
     high, middle = 56, 220
@@ -172,7 +172,7 @@ def network(theme: Theme) -> str:
     for stream, name, color in (("rgb", "RGB image", theme.rgb), ("x", "X", theme.x)):
         top, centre = rows[stream], rows[stream] + high / 2
         d.box(14, top, 106, high, [name], color, filled=True)
-        note = "frozen" if stream == "rgb" else "its own, trains"
+        note = "frozen" if stream == "rgb" else "own, trained"
         d.arrow([(120, centre), (132, centre)], color)
         d.box(134, top, 66, high, ["embed"], color)
         d.text(162, top + high + 16 if stream == "rgb" else top - 8, note, theme.muted, 11)
@@ -200,11 +200,11 @@ def network(theme: Theme) -> str:
         d.text(x, middle + 5, "DSCF", theme.on_color, 13, weight=600)
     d.rect(24, 399, 22, 14, theme.frozen, theme.frozen_edge, radius=3)
     d.text(54, 411, "one frozen backbone, the same weights for both streams", theme.muted, 13, "start")
-    d.text(976, 411, "MAPA: hints before a stage   ·   DSCF: fusion after it", theme.muted, 13, "end")
+    d.text(976, 411, "MAPA: prompts before a stage   ·   DSCF: fusion after it", theme.muted, 13, "end")
     return d.svg()
 
 
-# Points of the second figure: start and end as fractions of a map, weight of X, attention, led by X.
+# Points of the second figure: reference and position as fractions of a map, weight of X, attention, led by X.
 POINTS = [
     (0.14, 0.18, 0.20, 0.10, 0.15, 0.2, False), (0.40, 0.18, 0.34, 0.26, 0.30, 0.9, False),
     (0.66, 0.18, 0.74, 0.14, 0.60, 0.2, True), (0.88, 0.18, 0.80, 0.30, 0.85, 0.5, True),
@@ -216,33 +216,33 @@ POINTS = [
 
 
 def fusion(theme: Theme) -> str:
-    """What DSCF does at one level, in four steps."""
+    """The four steps of DSCF at one level."""
     d = Drawing(
         theme,
         1000,
         352,
-        "DSCF in four steps: both streams place points, every point reads both maps and weighs them, each "
-        "position attends to the points, and what it finds is added to the densely mixed context.",
+        "DSCF in four steps: both streams predict points, every point reads and weights both maps, each "
+        "position attends to the points, and the result is added to the densely mixed context.",
     )
     wide, high, top = 206, 172, 76
     lefts = [26 + 247 * i for i in range(4)]
-    titles = ("1  place points", "2  read both, weigh", "3  attend to points", "4  add to the context")
+    titles = ("1  predict points", "2  read and weight", "3  attend to points", "4  add to the context")
     notes = (
         [
-            "Each stream moves points of a",
-            "coarse grid: round ones from the",
-            "RGB image, square ones from X.",
+            "Each stream shifts the points of",
+            "a coarse grid: round ones are led",
+            "by RGB, square ones by X.",
         ],
         [
-            "At every point both maps are read;",
-            "a small net says how much of",
-            "each sensor the point passes on.",
+            "Every point reads both maps; a",
+            "small network predicts the weight",
+            "of each sensor at the point.",
         ],
-        ["Each position weighs all points,", "by content and by distance:", "that is the attention you see."],
+        ["Each position weights all points", "by content and distance:", "the attention on the page."],
         [
-            "Attended and context are scaled",
-            "per channel and added; the",
-            "context sees every pixel of both.",
+            "Both are scaled per channel and",
+            "added; the context comes from",
+            "every pixel of both streams.",
         ],
     )
     for left, title, note in zip(lefts, titles, notes):

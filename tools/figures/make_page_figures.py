@@ -1,8 +1,8 @@
-"""Makes the documents' pictures of the page, from the bedroom example in a real Chromium.
+"""Make the documentation's screenshots of the page, from the bedroom example in Chromium.
 
     python -m tools.figures.make_page_figures [--only page_fusion ...]
 
-Needs tests/requirements.txt and a Chromium (--chromium). Look at every picture before you commit it.
+Needs tests/requirements.txt and a Chromium (--chromium). Inspect every screenshot before you commit it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from app.service import Service
 
 FIGURES = ROOT / "assets" / "figures"
 MAX_BYTES = 300_000
-MARGIN = 12  # pixels around what is shown
-WAIT = 120_000  # ms; a busy machine is slow
+MARGIN = 12  # pixels around the screenshot's elements
+WAIT = 120_000  # ms; enough for a busy machine
 RUG, SIZE = (449, 348), (480, 640)  # the pixel of the guide's worked example, in the bedroom's RGB image
 
 
@@ -38,13 +38,13 @@ def result(page: Page) -> Image.Image:
 
 
 def fusion(page: Page) -> Image.Image:
-    """The whole page down to the rug's pixel: its points, the balance map, and its numbers."""
+    """The whole page with the rug's pixel: its points, the balance map, and its values."""
     look_at_rug(page)
     return shot(page, "#ktb-head", "#ktb-examples", "#ktb-level", "#ktb-details")
 
 
 def attribution(page: Page) -> Image.Image:
-    """What the rug's pixel reacts to, and what really happens."""
+    """The attribution of the rug's pixel, and the effect of ablation."""
     look_at_rug(page)
     page.click("#ktb-attribute")
     page.wait_for_selector("#ktb-attribution .ktb-attribution")
@@ -52,7 +52,7 @@ def attribution(page: Page) -> Image.Image:
 
 
 def what_if(page: Page) -> Image.Image:
-    """Each sensor off in turn."""
+    """The ablation of each sensor."""
     page.get_by_role("tab", name="What if").click()
     page.click("#ktb-run-each")
     page.wait_for_selector("#ktb-what-if .ktb-legend")
@@ -74,7 +74,7 @@ def look_at_rug(page: Page) -> None:
 
 
 def click_pixel(page: Page, pixel: tuple[int, int]) -> None:
-    """Click a pixel (y, x) of the RGB image in the fusion tab, and wait for its numbers."""
+    """Click a pixel (y, x) of the RGB image in the fusion tab, and wait for its values."""
     picture = page.locator("#ktb-pane-photo img.ktb-view")
     picture.wait_for()
     settle(page)
@@ -85,21 +85,21 @@ def click_pixel(page: Page, pixel: tuple[int, int]) -> None:
 
 
 def choose(page: Page, dropdown: str, name: str) -> None:
-    """Choose a line of a dropdown."""
+    """Choose an option of a dropdown."""
     page.click(f"{dropdown} input")
     page.get_by_role("option", name=name).click()
 
 
 def settle(page: Page) -> None:
-    """Until pictures are there and nothing moves."""
+    """Wait until all images are decoded and nothing moves."""
     page.evaluate("Promise.all([...document.images].map((image) => image.decode().catch(() => {})))")
     page.wait_for_timeout(1500)
 
 
 def shot(page: Page, *parts: str) -> Image.Image:
-    """What lies between the first and the last edge of some parts, with a little room around."""
+    """The bounding box of some elements, with a margin."""
     page.mouse.move(0, 0)
-    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")  # places are those in the window
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")  # coordinates are relative to the window
     settle(page)
     boxes = [page.locator(part).first.bounding_box() for part in parts]
     left, top = (max(0, min(box[key] for box in boxes) - MARGIN) for key in ("x", "y"))
@@ -110,7 +110,7 @@ def shot(page: Page, *parts: str) -> Image.Image:
 
 
 def save(image: Image.Image, path: Path) -> int:
-    """Write a PNG of at most 256 colours; gives its bytes. ValueError if it is still too large."""
+    """Write a PNG of at most 256 colours and return its size in bytes; ValueError if it is too large."""
     image = image.convert("RGB")
     colors = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)
     image.quantize(palette=colors, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
@@ -121,7 +121,7 @@ def save(image: Image.Image, path: Path) -> int:
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The address of a page of our own."""
+    """The address of a new page."""
     page = build_page(Service())
     _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield address
@@ -130,7 +130,7 @@ def served() -> Iterator[str]:
 
 @contextmanager
 def opened(address: str, chromium: str) -> Iterator[Page]:
-    """The page in a browser, with the bedroom run."""
+    """The page in a browser, after a run on the bedroom."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
@@ -143,7 +143,7 @@ def opened(address: str, chromium: str) -> Iterator[Page]:
 
 
 def main() -> None:
-    """Take the pictures that are asked for."""
+    """Take the requested screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(PICTURES), default=list(PICTURES))
     parser.add_argument("--chromium", default="/usr/bin/chromium")

@@ -1,8 +1,8 @@
-"""Makes README's moving picture: the inspector on the bedroom example, in a real Chromium.
+"""Make README's animation: the inspector on the bedroom example, in Chromium.
 
     python -m tools.figures.make_tour [--frames FOLDER]
 
-Needs tests/requirements.txt and a Chromium (--chromium). Look at every frame before you commit it.
+Needs tests/requirements.txt and a Chromium (--chromium). Inspect every frame before you commit it.
 """
 
 from __future__ import annotations

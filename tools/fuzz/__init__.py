@@ -1,1 +1,1 @@
-"""Tools that damage files and give them to the readers."""
+"""Fuzz tests of the readers with damaged files."""

@@ -1,4 +1,4 @@
-"""AEDAT4 files made on the spot: a version line, an XML description, packets of flatbuffers."""
+"""Generate AEDAT4 files: a version line, an XML description, packets of flatbuffers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def aedat4(
     pack: Callable[[bytes], bytes] = bytes,
     step: int = 500,
 ) -> bytes:
-    """A recording: a packet of something else in stream 0, and the events in stream 1, `step` a packet."""
+    """An AEDAT4 file: another kind of packet in stream 0, and the events in stream 1, `step` per packet."""
     parts = [_header(*size_hw, compression), _packet(0, b"IMUS", struct.pack("<I", 0), pack)]
     for start in range(0, len(events), step):
         part = events[start : start + step]

@@ -1,4 +1,4 @@
-"""Arrays, archives, recordings, texts and videos that are made of the right parts in the wrong way.
+"""Generate arrays, archives, event files, texts and videos with valid parts in invalid structures.
 
 As `fuzz_structures`, which makes pictures.
 """
@@ -27,7 +27,7 @@ _KINDS = ("'|u1'", "'>i8'", "'|O'", "'<U9'", "'<f999'", "'|V0'", "'<M8[s]'", "'(
 
 
 def npy(rng: np.random.Generator) -> bytes:
-    """Headers by their grammar: records, records in records, shapes of every kind."""
+    """Headers from their grammar: records, nested records, shapes of every kind."""
 
     def dtype(deep: int) -> str:
         if deep > 3 or maybe(rng, 0.75):
@@ -52,7 +52,7 @@ def npy(rng: np.random.Generator) -> bytes:
 
 
 def archive(rng: np.random.Generator, members: list[tuple[str, bytes]]) -> bytes:
-    """Members under wild sizes, methods and names, behind end records of every kind."""
+    """Members with extreme sizes, methods and names, and end records of every kind."""
     data, central = b"", b""
     for name, content in members:
         method = int(usual(rng, pick(rng, (0, 8)), (12, 14, 99)))
@@ -124,7 +124,7 @@ def _png_seed() -> bytes:
 
 
 def hdf5(rng: np.random.Generator) -> bytes:
-    """Datasets of every layout and filter, with pieces that their filter did not make."""
+    """Datasets of every layout and filter, with chunks that do not match their filter."""
     import h5py
 
     count = int(usual(rng, pick(rng, (300, 300, 300, 5000)), (0, 1)))
@@ -190,7 +190,7 @@ def _columns(file, count: int, promised: int, rng: np.random.Generator) -> None:
 
 
 def _pieces(rng: np.random.Generator) -> list[bytes]:
-    """Pieces that unpack to much, or promise to."""
+    """Chunks with a large actual or declared uncompressed size."""
     one, two, three = (int(pick(rng, (2**24, *WILD))) for _ in range(3))
     return [
         deflated(int(pick(rng, (100, 10**7, 2**25 + 1)))),
@@ -220,7 +220,7 @@ def _bzipped(count: int) -> bytes:
 
 
 def aedat4(rng: np.random.Generator) -> bytes:
-    """Packets that are packed in wild ways, and headers that say so."""
+    """Packets with irregular compression, and headers that declare it."""
     columns = fuzz_seeds.events(int(pick(rng, (1, 100, 300))))
     rows = aedat_maker.events_of(columns["x"], columns["y"], columns["t"], columns["p"])
     packers: list[tuple[int, Callable]] = [(0, bytes)]
@@ -244,7 +244,7 @@ _CELLS = ("nan", "inf", "1e308", "9" * 40, "0.5", "True", "x", "", "0x10", "1_0"
 
 
 def text(rng: np.random.Generator) -> bytes:
-    """Tables of wild numbers, long lines and odd ends of lines."""
+    """Tables of extreme numbers, long lines and irregular line ends."""
     gap, wild = usual(rng, " ", (",", "\t", ";", "  ")), 0.99 if maybe(rng, 0.7) else 0.3
     rows = [
         gap.join(
@@ -264,7 +264,7 @@ _MARKS += (b"mdat", b"mvhd", b"moov", b"trak", b"hdlr", b"\xb0", b"\xba")
 
 
 def video(rng: np.random.Generator) -> bytes:
-    """Containers whose boxes and fields got wild numbers."""
+    """Containers with extreme numbers in their boxes and fields."""
     data = bytearray(pick(rng, _videos()))
     if not data:
         return b""
@@ -302,7 +302,7 @@ def _videos() -> list[bytes]:
 
 
 def makers() -> dict[str, Make]:
-    """Name -> what makes a file; of optional packages only where they are installed."""
+    """Name → generator of a file; those of optional packages only if they are installed."""
     found: dict[str, Make] = {
         **{name: getattr(fuzz_structures, name) for name in fuzz_structures.PICTURES},
         "npy": npy,

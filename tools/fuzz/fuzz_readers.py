@@ -1,4 +1,4 @@
-"""Feeds damaged files to every reader and wild arrays to every encoder; only InputError may come out.
+"""Fuzz every reader with damaged files and every encoder with extreme arrays; only InputError may be raised.
 
     python -m tools.fuzz.fuzz_readers --seconds 600 --seed 1
 
@@ -50,9 +50,9 @@ MAX_CASE_SECONDS = 2.0
 MAX_PEAK = 600 * 2**20
 HANG_SECONDS = 120
 EACH = {"h5": 10, "aedat4": 6, "zip": 3, "exr": 3}
-"""Structures that take long to make: they come every so many rounds."""
+"""Structures that are slow to generate: they are used every so many rounds."""
 ENCODE_UP_TO = 200_000
-"""Pixels; pictures that a damaged header makes larger are read but not encoded, which takes its time."""
+"""Maximum pixels to encode; larger images from damaged headers are only read, because encoding is slow."""
 EXTREMES = (0, 1, 2, 31, 32, 255, 256, 7000, 16384, 16385, 32767, 65535, 10**6, 2**31 - 1, 2**31, 2**32 - 1)
 TOKENS = (
     *b"IHDR IDAT iCCP zTXt acTL eXIf tRNS PLTE VP8X VP8L ANIM GIF89a SNOD TREE HEAP P5 Pf P2 P6".split(),
@@ -73,7 +73,7 @@ TOKENS = (
 
 @dataclass(frozen=True)
 class Reader:
-    """Seeds to damage, what feeds them, and what makes damaged contents pass a checksum."""
+    """Seeds to damage, the function that reads them, and a function that corrects checksums."""
 
     seeds: list[bytes]
     feed: Callable[[bytes, np.random.Generator], None]
@@ -92,7 +92,7 @@ class Count:
 
 
 def readers() -> dict[str, Reader]:
-    """All readers by name; those of optional packages only where the package is installed."""
+    """All readers by name; those of optional packages only if the package is installed."""
     found: dict[str, Reader] = {}
     for name, files in fuzz_seeds.pictures().items():
         wrap = fix_png if name.startswith("png") else bytes
@@ -122,7 +122,7 @@ def readers() -> dict[str, Reader]:
 
 
 def structured_readers() -> dict[str, Reader]:
-    """The readers of files that are put together in wild ways, by name."""
+    """The readers of generated invalid structures, by name."""
     feeds = {name: _as_x(f"x.{name}") for name in fuzz_containers.makers()}
     feeds |= {"zip": _as_frames(".zip"), "video": _as_frames(".mp4"), "text": _as_x("events.txt")}
     feeds |= {name: _as_picture(f"x.{name}") for name in fuzz_structures.PICTURES}
@@ -148,7 +148,7 @@ def _pick(rng: np.random.Generator, values) -> Any:
 
 
 def _sane_options(rng: np.random.Generator) -> XOptions:
-    """Mostly nothing said; else one thing that is valid by itself, though it may not fit the input."""
+    """Mostly the defaults; otherwise one option that is valid by itself but may not fit the input."""
     if rng.random() < 0.7:
         return XOptions()
     choices = [
@@ -195,7 +195,7 @@ def _as_photo(data: bytes, rng: np.random.Generator) -> None:
 
 
 def _as_picture(filename: str):
-    """Pictures are read in three ways: as X, as RGB images, as labels."""
+    """Read an image in three ways: as X, as an RGB image, as labels."""
 
     def feed(data: bytes, rng: np.random.Generator) -> None:
         kind = int(rng.integers(3))
@@ -210,7 +210,7 @@ def _as_picture(filename: str):
 
 
 def _as_frames(suffix: str):
-    """A video or an archive: its first frames."""
+    """Read the first frames of a video or an archive."""
 
     def feed(data: bytes, rng: np.random.Generator) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -260,7 +260,7 @@ def _wild_value(rng: np.random.Generator, deep: int = 0) -> Any:
 
 
 def _options(data: bytes, rng: np.random.Generator) -> None:
-    """Values of every kind for every key; half of them nearly right."""
+    """Values of every type for every key; half of them nearly valid."""
     near = {
         "modality": ["depth", "event", "auto"],
         "unit": ["mm", "auto"],
@@ -288,7 +288,7 @@ def _options(data: bytes, rng: np.random.Generator) -> None:
 
 
 def _encode_wild(data: bytes, rng: np.random.Generator) -> None:
-    """Arrays of every dtype and content, streams with every oddity."""
+    """Encode arrays of every dtype and content, and irregular event streams."""
     height, width = (int(side) for side in rng.choice([1, 31, 32, 33, 40, 48, 96], 2))
     channels = _pick(rng, [(), (), (1,), (2,), (3,), (4,), (5,)])
     dtype = np.dtype(
@@ -335,7 +335,7 @@ def _encode_any_array(x: Any, rng: np.random.Generator, options: XOptions) -> No
 
 
 def damage(seed: bytes, others: list[bytes], text: bool, rng: np.random.Generator) -> bytes:
-    """A seed with one to four changes."""
+    """Damage a seed by one to four changes."""
     data = bytearray(seed)
     for _ in range(int(rng.integers(1, 5))):
         if not data:
@@ -380,12 +380,12 @@ def damage(seed: bytes, others: list[bytes], text: bool, rng: np.random.Generato
 
 
 def one_case(name: str, reader: Reader, seed: int, case: int) -> bool:
-    """Whether the reader accepted this case; InputError is a refusal, all else is raised."""
+    """Whether the reader accepted a case; InputError counts as a refusal, other errors are raised."""
     return _accepts(reader, *contents(name, reader, seed, case))
 
 
 def contents(name: str, reader: Reader, seed: int, case: int) -> tuple[bytes, np.random.Generator]:
-    """The file of a case, and the choices that are left for reading it."""
+    """The file of a case, and the random generator for reading it."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), case])
     if reader.make is not None:
         return reader.make(rng), rng

@@ -1,4 +1,4 @@
-"""Small valid files of every format for the fuzz test, made on the spot."""
+"""Generate small valid files of every format for the fuzz test."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def to_zip(members: dict[str, bytes]) -> bytes:
 
 
 def fix_png(data: bytes) -> bytes:
-    """Right checksums for the chunks of a damaged PNG, so that the damage reaches the decoder."""
+    """Correct the checksums of a damaged PNG's chunks, so that the damage reaches the decoder."""
     fixed, place = bytearray(data), 8
     while place + 12 <= len(fixed):
         (length,) = struct.unpack_from(">I", fixed, place)
@@ -164,7 +164,7 @@ def texts() -> list[bytes]:
 
 
 def hdf5() -> list[bytes]:
-    """As DSEC writes them: events/x y t p, ms_to_idx, t_offset."""
+    """Files in the layout of DSEC: events/x y t p, ms_to_idx, t_offset."""
     try:
         import h5py
     except ImportError:
@@ -182,12 +182,12 @@ def hdf5() -> list[bytes]:
 
 
 def angles() -> list[bytes]:
-    """The pictures behind a polarizer at 0, 45, 90 and 135 degrees."""
+    """Images behind a polarizer at 0, 45, 90 and 135 degrees."""
     return [_cv((GREY // 2 + 20 * i).astype(np.uint8), ".png") for i in range(4)]
 
 
 def aedat4() -> list[bytes]:
-    """Packets as they are, and packed by what is installed."""
+    """Uncompressed packets, and packets compressed by each installed codec."""
     columns = events()
     rows = aedat_maker.events_of(columns["x"], columns["y"], columns["t"], columns["p"])
     seeds = [aedat_maker.aedat4(rows, (44, 60), step=100)]

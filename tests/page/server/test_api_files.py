@@ -231,7 +231,7 @@ def test_a_cancelled_recording_stops_and_leaves_nothing(client, tmp_path, upload
     assert next(iter(job))["status"] == "running"
     job.cancel()
     wait_until_gone(uploads)
-    with service.turns.frame():  # free for others
+    with service.scheduler.frame():  # free for others
         pass
 
 

@@ -262,7 +262,7 @@ def test_an_address_fills_its_part_of_the_queue_and_others_go_before_the_rest(pa
     until(lambda: not page._queue.waiting)
     answers = [run(one) for _ in range(40)]
     assert [answer.status_code for answer in answers] == [200] * 32 + [503] * 8
-    assert answers[-1].json()["detail"].startswith("32 runs of your address wait already")
+    assert answers[-1].json()["detail"].startswith("32 runs of your address are already waiting")
     event = run(other).raise_for_status().json()["event_id"]
     assert page._queue.waiting[0]._id == event  # not behind 32
 
@@ -336,7 +336,7 @@ def test_pages_and_answers_are_fetched_at_a_rate(page, tmp_path):
 
 
 def answer_files(page) -> list[Path]:
-    return list(page.folder.path.glob("answer-*"))
+    return list(page.folder.path.glob("response-*"))
 
 
 def test_a_large_answer_waits_in_a_file_that_goes_when_it_is_read(page, one, monkeypatch):

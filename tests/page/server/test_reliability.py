@@ -358,10 +358,10 @@ def test_gradios_copies_go_by_what_happens_not_by_the_clock(page, monkeypatch, j
 def test_a_session_that_waits_in_the_queue_stays_open(page, visitor, service, monkeypatch):
     page.store.remember_uploads("idle", [])
     now = time.monotonic()
-    with service.turns.single():
+    with service.scheduler.single():
         waits = threading.Thread(target=visitor.choose_example, args=(0,))
         waits.start()
-        while not service.turns.waiting:
+        while not service.scheduler.waiting:
             time.sleep(0.01)
         with monkeypatch.context() as later:
             later.setattr(page.store, "_clock", lambda: now + 3700)

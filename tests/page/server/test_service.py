@@ -90,7 +90,7 @@ def test_loading_the_depth_estimator_locks_nobody_out(service, monkeypatch):
     in_a_thread(lambda: service.read_x(PAIR[1], PAIR[0], MODEL))
 
     def run():
-        with service.turns.single():
+        with service.scheduler.single():
             return True
 
     in_a_thread(run)
@@ -107,12 +107,12 @@ def test_an_estimate_waits_its_turn(service, monkeypatch):
             pass
 
         def __call__(self, rgb):
-            was_busy.append(not service.turns.is_free)
+            was_busy.append(not service.scheduler.is_free)
             return RawX(np.ones(rgb.shape[:2], np.float32), "estimated", "estimate", origin="estimated")
 
     monkeypatch.setattr(service_module, "DepthEstimator", Estimator)
     photo = np.zeros((48, 64, 3), np.uint8)
-    with service.turns.single():
+    with service.scheduler.single():
         asks = threading.Thread(target=service._estimate, args=(photo,), daemon=True)
         asks.start()
         asks.join(0.3)

@@ -40,7 +40,7 @@ def uploads(tmp_path_factory):
 def page(service, uploads):
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(uploads))
-    environment.setattr(housekeeping, "LOOK_EVERY", 0.1)
+    environment.setattr(housekeeping, "TIDY_EVERY", 0.1)
     environment.setattr(service, "warm_up", lambda: None)  # it would take the network's turn
     page = build_page(service)
     page.queue(max_size=WAITING).launch(prevent_thread_lock=True, quiet=True, **launch_options())
@@ -69,7 +69,7 @@ def busy(service):
     taken, free = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with service.turns.single():
+        with service.scheduler.single():
             taken.set()
             free.wait(LONG)
 
@@ -135,7 +135,7 @@ def test_a_run_that_ends_after_its_visitor_left_keeps_nothing(page, visitors, bu
             visitor.choose_example(0)
 
     in_threads(run)
-    wait_until(lambda: visitor.session in page.store.open_sessions and service.turns.waiting == 1)
+    wait_until(lambda: visitor.session in page.store.open_sessions and service.scheduler.waiting == 1)
     visitor.leave()
     wait_until(lambda: visitor.session not in page.store.open_sessions)
     busy.set()
@@ -173,7 +173,7 @@ def test_an_hour_later_all_is_forgotten_though_nobody_comes(page, visitors, monk
 def test_controls_draw_while_the_network_is_busy(visitors, service):
     one, other = visitors(), visitors()
     one.choose_example(0)
-    with service.turns.single():
+    with service.scheduler.single():
         waiting = in_threads(lambda: other.choose_example(1))
         one.open_tab("fusion")
         before = one.shown("ktb-all-levels")
@@ -234,7 +234,7 @@ def test_who_waits_sees_the_place_in_the_queue(browser, visitors, page, busy, tm
 def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, page, busy, service):
     runs, *crowd = [visitors() for _ in range(WAITING + 1)]
     jobs = in_threads(lambda: runs.choose_example(0))
-    wait_until(lambda: service.turns.waiting == 1)
+    wait_until(lambda: service.scheduler.waiting == 1)
 
     def run_nothing(visitor: Visitor) -> None:
         with pytest.raises(Refused, match="RGB image is missing"):

@@ -481,7 +481,7 @@ def test_a_page_without_a_probe_does_not_open(service, tmp_path, monkeypatch):
     page = build_page(service)
     options = launch_options()
     del options["app_kwargs"]["lifespan"]
-    with pytest.raises(Unsafe, match="the probe at the start, which did not run"):
+    with pytest.raises(Unsafe, match="the start-up probe, which did not run"):
         page.queue().launch(prevent_thread_lock=True, quiet=True, **options)
 
 

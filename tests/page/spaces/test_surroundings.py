@@ -145,7 +145,7 @@ def test_health_waits_neither_for_a_run_nor_for_a_model(one_thread):
     server.get_blocks = lambda: SimpleNamespace(service=service)
     first, *others = service.models
     with TestClient(server) as client:
-        with service._lock, service.turns.single():
+        with service._lock, service.scheduler.single():
             found = client.get(PATH).json()
         assert found["status"] == "ok"
         assert found["warm"] is False

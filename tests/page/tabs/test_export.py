@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from app.page import build_page
 from app.service import Service
-from app.settings import MAX_LETTERS, Controls, Settings, form_of, settings_from_json, settings_from_link
+from app.settings import MAX_CHARACTERS, Controls, Settings, form_of, settings_from_json, settings_from_link
 from app.widgets.downloads import export_file, file_name
 from app.widgets.x_form import x_options
 from ktb import Predictor, load_model
@@ -306,15 +306,15 @@ GOOD = Settings(MODEL).to_dict()
     ("code", "message"),
     [
         ("é", "damaged"),
-        ("abc", "damaged|no JSON"),
-        ("A" * (MAX_LETTERS + 1), "at most"),
-        (encoded("[" * 4000), "no JSON"),
-        (encoded('{"ktb_settings": NaN}'), "no JSON"),
-        (encoded([1]), "no settings"),
-        (encoded({**GOOD, "ktb_settings": 2}), "no settings"),
+        ("abc", "damaged|not JSON"),
+        ("A" * (MAX_CHARACTERS + 1), "at most"),
+        (encoded("[" * 4000), "not JSON"),
+        (encoded('{"ktb_settings": NaN}'), "not JSON"),
+        (encoded([1]), "not a KTB settings file"),
+        (encoded({**GOOD, "ktb_settings": 2}), "not a KTB settings file"),
         (encoded({**GOOD, "rgb": "/etc/passwd"}), "unknown keys"),
-        (encoded({**GOOD, "model": "../../x.safetensors"}), "not offered"),
-        (encoded({**GOOD, "model": ["a"]}), "not offered"),
+        (encoded({**GOOD, "model": "../../x.safetensors"}), "not available"),
+        (encoded({**GOOD, "model": ["a"]}), "not available"),
         (encoded({**GOOD, "x_source": "internet"}), "choose one of file"),
         (encoded({**GOOD, "x_source": {}}), "choose one of file"),
         (encoded({**GOOD, "x": {"unit": 5}}), "expected a text"),
@@ -445,7 +445,7 @@ def test_a_link_opens_its_tab_on_a_narrow_screen_too(page, address):
 
 def test_a_bad_link_gets_a_message_and_the_page_works(page, address, tmp_path):
     for code, message in (
-        (encoded({**GOOD, "model": "other"}), "not offered here"),
+        (encoded({**GOOD, "model": "other"}), "not available here"),
         ("%3Cscript%3E", "damaged"),
     ):
         page.goto(f"{address}?settings={code}", wait_until="domcontentloaded")

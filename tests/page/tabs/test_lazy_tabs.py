@@ -313,7 +313,7 @@ def test_tabs_and_downloads_compute_each_level_once(result, monkeypatch):
 
 def test_maps_are_worked_out_ahead_while_nothing_runs(result, monkeypatch):
     done, make, turns = threading.Event(), ktb.analysis.maps.level_maps, FairScheduler()
-    monkeypatch.setattr(precompute, "AHEAD_SECONDS", 0.05)
+    monkeypatch.setattr(precompute, "DELAY_SECONDS", 0.05)
     monkeypatch.setattr(ktb.analysis.maps, "level_maps", lambda *args: done.set() or make(*args))
     busy, free = (replace(result, inspection=Inspection(result.prediction)) for _ in range(2))
     with turns.single():

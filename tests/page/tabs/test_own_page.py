@@ -133,8 +133,8 @@ def test_the_network_gets_what_it_gets_in_training(tmp_path, farm, models):
         (METRIC, LABELS, {"classes": ["a", "b", "c", "d", "e"]}, "not a, b, c and 2 more."),
         (EVENTS, LABELS, {}, "This model takes X for event, farm.yaml says depth."),
         (InputConfig(modality="depth"), LABELS, {},
-         "This model takes X as a plain picture, farm.yaml as depth in metres."),
-        (METRIC, LABELS, {"max_metres": 30.0}, "This model cuts depth at 10 m, farm.yaml at 30 m."),
+         "This model takes X as an image, farm.yaml as depth in metres."),
+        (METRIC, LABELS, {"max_metres": 30.0}, "This model clips depth at 10 m, farm.yaml at 30 m."),
     ],
 )  # fmt: skip
 def test_a_model_that_does_not_fit_is_named(tmp_path, farm, inputs, labels, changes, said):
@@ -169,30 +169,32 @@ def run_app(monkeypatch, capsys, *arguments: str) -> str:
     [
         ({"modality": "deph"}, [], "farm.yaml: key 'modality' is 'deph'"),
         ({"x": "depth"}, [], "farm.yaml: key 'x': there is no folder"),
-        ({}, ["--own-split", "val"], "farm.yaml: key 'split': there is no 'val', the file has train, test"),
+        ({}, ["--custom-split", "val"], "farm.yaml: key 'split': there is no 'val', the file has train"),
         ({"unit": "8-bit near bright"}, [], ".png: unit '8-bit near bright' is for values up to 255"),
     ],
 )
+@pytest.mark.parametrize("flag", ["--custom-dataset", "--own-data"])
 def test_a_broken_yaml_ends_the_command_in_one_line(
-    tmp_path, farm, monkeypatch, capsys, changes, more, message
+    tmp_path, farm, monkeypatch, capsys, changes, more, message, flag
 ):
     file = describe(tmp_path, farm, **({"split": {"train": 0.5, "test": 0.5}} | changes))
-    line = run_app(monkeypatch, capsys, "--own-data", str(file), *more)
+    line = run_app(monkeypatch, capsys, flag, str(file), *more)
     assert line.startswith("app.py: error: ")
     assert message in line
 
 
 def test_wrong_arguments_are_named(tmp_path, farm, monkeypatch, capsys):
-    line = run_app(monkeypatch, capsys, "--own-split", "test")
-    assert line == "app.py: error: --own-split needs --own-data FILE.yaml"
-    line = run_app(monkeypatch, capsys, "--own-data", str(tmp_path / "none.yaml"))
+    for flag in ("--custom-split", "--own-split"):
+        line = run_app(monkeypatch, capsys, flag, "test")
+        assert line == "app.py: error: --custom-split needs --custom-dataset FILE.yaml"
+    line = run_app(monkeypatch, capsys, "--custom-dataset", str(tmp_path / "none.yaml"))
     assert "none.yaml: cannot be read" in line
     (tmp_path / "rgb").mkdir()
     (tmp_path / "x").symlink_to(farm / "x")
     for name in "abcdefghij":
         (tmp_path / f"rgb/{name}.png").write_bytes(b"no picture")
     file = describe(tmp_path, tmp_path, labels=None)
-    line = run_app(monkeypatch, capsys, "--own-data", str(file))
+    line = run_app(monkeypatch, capsys, "--custom-dataset", str(file))
     assert "rgb/a.png: this is" in line
     assert "farm.yaml" in line
 

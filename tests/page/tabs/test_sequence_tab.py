@@ -125,7 +125,7 @@ def test_two_videos_and_what_is_wrong_is_said(tab, tmp_path):
     grey = [np.repeat((pair(i)[1] // 20).astype(np.uint8)[..., None], 3, axis=2) for i in range(2)]
     x = write_video(tmp_path / "sensor.webm", grey)
     tab.click("#ktb-run-frames")
-    tab.wait_for_selector("#ktb-sequence [role=alert] >> text=there is no recording")
+    tab.wait_for_selector("#ktb-sequence [role=alert] >> text=the video is missing")
     give(tab, rgb)
     give(tab, x, "#ktb-x-video")
     tab.click("#ktb-run-frames")
@@ -202,7 +202,7 @@ def test_a_failed_run_gives_its_turn_back(service):
     assert isinstance(predictor, SharedPredictor)
     with pytest.raises(ValueError, match="RGB image"):
         predictor(np.zeros((3, 3)), None)
-    with service.turns.frame():  # would wait forever
+    with service.scheduler.frame():  # would wait forever
         assert predictor.for_frames().model is predictor.model
 
 

@@ -25,7 +25,7 @@ from app.panels.x_input import network_picture, small_x_panel, warnings_box, x_p
 from app.results import XView
 from app.service import MissingX, Service
 from app.widgets.alignment import pointed, preview_html
-from app.widgets.photo import shown_rgb
+from app.widgets.rgb_preview import shown_rgb
 from app.widgets.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
 from app.widgets.x_input import build_corrections, build_x_input
 from ktb import Predictor, load_model
@@ -482,7 +482,7 @@ def test_what_a_direct_call_is_refused_with_is_shown(page, tmp_path, uploads):
     page.wait_for_selector(f"{SAID} img")
     for path in {path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"} - before:
         path.unlink()  # as after a restart of the server
-    page.click("#ktb-source label:has-text('No X')")
+    page.click("#ktb-source label:has-text('None (RGB only)')")
     page.wait_for_selector(".toast-body >> text=a file is not here, or not any more")
 
 
@@ -509,7 +509,7 @@ COPY_PICTURE = """async () => {
 def test_camera_and_clipboard_give_photographs(browser, address, uploads, source):
     context = browser.new_context(permissions=["camera", "clipboard-read", "clipboard-write"])
     tab = new_tab(context, address)
-    tab.click("#ktb-source label:has-text('No X')")
+    tab.click("#ktb-source label:has-text('None (RGB only)')")
     tab.wait_for_selector(f"{SAID} >> text=RGB image alone")
     before = set(below(uploads, "*.*"))
     if source == "camera":

@@ -1,4 +1,4 @@
-"""What a first-generation Kinect makes of a perfect picture: its colour camera and its depth sensor."""
+"""Simulate the colour camera and the depth sensor of a first-generation Kinect on a perfect rendering."""
 
 import cv2
 import numpy as np
@@ -31,7 +31,7 @@ def colour(rgb, seed=0, gains=(1.03, 1.0, 0.95)):
 
 
 def _shadow(z, fx):
-    """Pixels the projector cannot see, because something nearer stands in its way along the row."""
+    """Pixels hidden from the projector by a nearer surface in the same row."""
     h, w = z.shape
     col = np.arange(w)[None] + fx * BASELINE / z
     slot = np.clip(np.round(col), 0, w + 255).astype(int)
@@ -43,7 +43,7 @@ def _shadow(z, fx):
 
 
 def depth(z, normal, returns, seed=0):
-    """Planar depth in metres (h, w) to uint16 millimetres as the sensor reports it, 0 where it sees nothing.
+    """Planar depth in metres (h, w) to uint16 millimetres as measured by the sensor, 0 for no measurement.
 
     normal is the cosine of the angle between ray and surface normal, 0..1; returns is 0 for ordinary
     surfaces, 1 for black or shiny ones (seen in patches) and 2 for windows (never seen).

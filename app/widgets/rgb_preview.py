@@ -1,4 +1,4 @@
-"""An RGB image that browsers cannot show is shown as PNG, so that nobody looks at a broken picture."""
+"""PNG previews of RGB images that browsers cannot show."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _SHOWN = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")
 
 
 def browser_shows(path: Path) -> bool:
-    """Whether the file's contents are of a kind that every browser shows."""
+    """Whether every browser shows this file format, judged by the contents."""
     with open(path, "rb") as file:
         start = file.read(12)
     return start.startswith(_SHOWN) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
 def shown_rgb(path: str, folder: Path, read: Callable[[str], np.ndarray] = read_image_rgb) -> Path | None:
-    """A PNG of the RGB image, with equal pixels, in a new folder below `folder`.
+    """Write the RGB image as a PNG with the same pixels to a new folder below `folder`.
 
-    None if the browser shows the file itself, or if it cannot be read: the run says why. `read` gives the
-    pixels, (H, W, 3) uint8.
+    Returns None if the browser shows the file itself, or if the file cannot be read: the run then reports the
+    error. `read` returns the pixels, (H, W, 3) uint8.
     """
     try:
         if browser_shows(Path(path)):
