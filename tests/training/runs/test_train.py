@@ -66,7 +66,6 @@ def trainer(out, recipe: Recipe = TINY, workers: int = 0) -> Trainer:
     return Trainer(model, recipe, loader, out, save_model, Accelerator(cpu=True))
 
 
-@pytest.mark.bits
 def test_resume_is_bit_exact(tmp_path):
     straight = trainer(tmp_path / "straight")
     assert straight.train(StopConditions(log_every=1))
