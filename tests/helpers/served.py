@@ -17,12 +17,17 @@ from app.widgets.examples import CustomExamples
 
 @contextmanager
 def serving(
-    service: Service, folder: Path, limit: RateLimit | None = None, own: CustomExamples | None = None
+    service: Service,
+    folder: Path,
+    limit: RateLimit | None = None,
+    own: CustomExamples | None = None,
+    warm_up: bool = False,
 ) -> Iterator[Page]:
-    """The page on a service; its address is `page.local_url`. The first run is left to the tests."""
+    """The page on a service; its address is `page.local_url`. `warm_up` does the first run."""
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(folder))
-    environment.setattr(service, "warm_up", lambda: None)
+    if not warm_up:
+        environment.setattr(service, "warm_up", lambda: None)
     page = build_page(service, own)
     page.queue(max_size=128).launch(prevent_thread_lock=True, quiet=True, **launch_options(limit))
     try:

@@ -1,24 +1,13 @@
-"""Fixtures that tests of this room share."""
+"""Fixtures of the tests of the page."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.page import build_page, launch_options
 from app.service import Service
 
 
 @pytest.fixture(scope="module")
 def service():
+    """A service with the embedded models, one per test module."""
     return Service()
-
-
-@pytest.fixture(scope="module")
-def address(uploads, service):
-    environment = pytest.MonkeyPatch()
-    environment.setenv("GRADIO_TEMP_DIR", str(uploads))
-    page = build_page(service)
-    _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    yield url
-    page.close()
-    environment.undo()

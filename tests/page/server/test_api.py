@@ -16,7 +16,6 @@ from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.panels.x_input import network_picture
-from app.service import Service
 from app.settings import Controls, settings_from_json
 from ktb import Predictor, XOptions, load_model
 from ktb.analysis import Inspection
@@ -57,11 +56,6 @@ def client(address):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     return write_pair(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def service():
-    return Service()
 
 
 @pytest.fixture(scope="module")

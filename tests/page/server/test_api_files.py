@@ -17,6 +17,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from helpers.browsing import WAIT, below, upload
 from helpers.pairs import write_pair
+from helpers.served import serving
 from helpers.videos import frames_of, pair, read_video, write_video, zipped
 
 from app import video as video_settings
@@ -26,6 +27,19 @@ from ktb.video.run import SequenceOptions, run_sequence
 from ktb.video.zip_source import ZipFrames
 
 MODEL = "ktb-lite-nyuv2-depth"
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory):
+    """The upload folder of this module's own server."""
+    return tmp_path_factory.mktemp("server_uploads")
+
+
+@pytest.fixture(scope="module")
+def address(uploads, service):
+    """A server of its own, because the tests take turns of its service."""
+    with serving(service, uploads, warm_up=True) as page:
+        yield page.local_url
 
 
 @pytest.fixture(scope="module")

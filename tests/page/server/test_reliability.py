@@ -33,7 +33,6 @@ from app.gradio_ext.state import IdleStates
 from app.server import housekeeping
 from app.server.folder import ServerFolder
 from app.server.uploads import UploadLimits
-from app.service import Service
 from app.web.upload_route import NO_SPACE
 from ktb import Predictor, load_model
 from ktb.inference.oom import OutOfMemory, is_out_of_memory, with_enough_memory
@@ -52,11 +51,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def uploads(tmp_path_factory):
     return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def service():
-    return Service()
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,6 @@ WAITING = 3  # events, at most
 
 
 @pytest.fixture(scope="module")
-def service():
-    return Service()
-
-
-@pytest.fixture(scope="module")
 def uploads(tmp_path_factory):
     return tmp_path_factory.mktemp("server_uploads")
 

@@ -25,7 +25,6 @@ from app.gradio_ext.state import IdleStates, LeanStates
 from app.page import build_page, launch_options
 from app.server import housekeeping
 from app.server.uploads import NOT_HERE, Uploads
-from app.service import Service
 from app.web.hosts import NO_HOST, NO_ORIGIN, HostRule
 from app.web.rate_limits import CallSizes
 from app.web.route_filter import RouteFilter
@@ -37,11 +36,6 @@ MODEL = "ktb-lite-nyuv2-depth"
 OK = httpx.codes.OK
 JSON = {"Content-Type": "application/json"}
 FILES = gr.Image, gr.File, gr.UploadButton, gr.DownloadButton
-
-
-@pytest.fixture(scope="module")
-def service():
-    return Service()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Fixtures that tests of this room share."""
+"""Fixtures of the tests of the tabs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,3 @@ def expected():
     """The Python API's prediction for the synthetic pair."""
     photo, depth = synthetic_pair()
     return Predictor(load_model("ktb-lite-nyuv2-depth"))(photo, depth)
-
-
-@pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    return tmp_path_factory.mktemp("server_uploads")

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.browsing import below, new_tab
+from helpers.served import serving
 from helpers.videos import frames_of, pair, rows_of, write_video, zipped
 
 from app.panels.video import shares_plot
@@ -23,6 +24,19 @@ from app.widgets.examples import examples
 from ktb.video.table import SHARE
 
 VIDEO = "#ktb-sequence video"
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory):
+    """The upload folder of this module's own server."""
+    return tmp_path_factory.mktemp("server_uploads")
+
+
+@pytest.fixture(scope="module")
+def address(uploads, service):
+    """A server of its own, because the tests take turns of its service."""
+    with serving(service, uploads, warm_up=True) as page:
+        yield page.local_url
 
 
 @pytest.fixture

@@ -38,11 +38,6 @@ DEPTH, EVENT = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 SAID = "#ktb-x-read"
 
 
-@pytest.fixture(scope="module")
-def service():
-    return Service()
-
-
 def write_events(folder: Path, count: int = 4000, milliseconds: float = 80.0) -> Path:
     """Events of a 160 x 120 sensor, twice as many in the second half, as .npz."""
     rng = np.random.default_rng(0)
