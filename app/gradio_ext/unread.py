@@ -20,6 +20,8 @@ UNREAD_SECONDS = 300.0
 ADDRESS_BYTES = 128 * 2**20
 """Maximum total of unread responses to one address; the largest response, of a video, has about 90 MiB."""
 TOTAL_BYTES = 512 * 2**20
+SESSION_BYTES = 512 * 2**10
+"""Added per session with unread responses: Gradio keeps 2,000 sessions, then it drops the oldest."""
 Message = TypeVar("Message", ProcessCompletedMessage, ProcessGeneratingMessage)
 
 
@@ -58,7 +60,10 @@ class UnreadAnswers:
 
     def keep(self, session: str, address: str, response: bytes) -> Path | None:
         """Store a response (JSON); a large one is written to the returned file."""
-        held = self._held.setdefault(session, _Unread(address, self._clock()))
+        if session not in self._held:
+            self._held[session] = _Unread(address, self._clock(), SESSION_BYTES)
+            self._by_address[address] += SESSION_BYTES
+        held = self._held[session]
         held.count += len(response)
         self._by_address[held.address] += len(response)
         if len(response) < LARGE_BYTES:

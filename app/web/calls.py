@@ -11,6 +11,7 @@ from app.gradio_ext.payloads import files_in
 
 _NAMED = re.compile(r"^/gradio_api/call/(v2/)?([^/]+)/?$")
 _NUMBERED = re.compile(r"^/gradio_api/(queue/join|run/predict)/?$")
+_CANCEL = re.compile(r"^/gradio_api/cancel/?$")
 _SIGNS = 200
 MAX_NAME = 128
 """Letters of a session's or an event's name; Gradio's own have up to 32."""
@@ -47,7 +48,8 @@ def check_call(
         parameters: endpoint → its parameters, and whether each is required.
     """
     named, is_numbered = _NAMED.match(path), _NUMBERED.match(path)
-    if not named and not is_numbered:
+    is_cancelled = _CANCEL.match(path)
+    if not named and not is_numbered and not is_cancelled:
         return
     if named and named[2] not in endpoints:
         raise BadCall(f"there is no endpoint of this name; there are {', '.join(sorted(endpoints))}.", 404)
@@ -69,10 +71,10 @@ def check_call(
     if named and named[1]:
         _check_parameters(call, parameters(named[2]))
         return
-    if not isinstance(call.get("data"), list):
+    if not is_cancelled and not isinstance(call.get("data"), list):
         raise BadCall('the call has no list of values: give "data", with one for each parameter.')
     number = call.get("fn_index")
-    if is_numbered and (type(number) is not int or number not in events):
+    if not named and (type(number) is not int or number not in events):
         raise BadCall('there is no event of this number: give "fn_index" as /config lists it.', 404)
     if type(call.get("trigger_id")) not in (int, type(None)):
         raise BadCall('"trigger_id" is no whole number.')

@@ -21,6 +21,7 @@ READS = re.compile(
 FILE = re.compile(r"^/gradio_api/file[=/](.*)$", re.DOTALL)
 WRITES = re.compile(r"^/gradio_api/(upload|queue/join|run/predict|cancel|call/[^/]+|call/v2/[^/]+)/?$")
 """The only POST routes. run/predict refuses every event of the queue."""
+RANGE = re.compile(rb"^bytes=([0-9]{1,15}-([0-9]{1,15})?|-[0-9]{1,15})$")
 MAX_PATH = 4096
 KEPT = ("/gradio_api/upload_progress", "/gradio_api/queue/data")
 """What is asked for by a name in the query, which Gradio keeps."""
@@ -41,8 +42,8 @@ class RouteFilter:
         """As ASGI."""
         if scope["type"] == "http" and not self._is_open(scope):
             await JSONResponse({"detail": "There is nothing here."}, 404)(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+            return
+        await self.app(_with_known_range(scope), receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]
@@ -57,3 +58,10 @@ class RouteFilter:
         if len(scope.get("query_string", b"")) > MAX_QUERY and path in KEPT:
             return False
         return READS.match(path) is not None
+
+
+def _with_known_range(scope: Scope) -> Scope:
+    """Gradio fails on several ranges, and a server may ignore what it does not serve."""
+    given = scope.get("headers", ())
+    headers = [(key, value) for key, value in given if key != b"range" or RANGE.match(value)]
+    return scope if len(headers) == len(given) else {**scope, "headers": headers}

@@ -11,6 +11,7 @@ from helpers.served import serving
 
 from app.gradio_ext import uploading
 from app.gradio_ext.state import LeanState
+from app.gradio_ext.unread import UnreadAnswers
 from app.server.sessions import SessionStore, current_address
 from app.service import Service
 from app.web.calls import MAX_FILES, MAX_NAME, BadCall, check_call
@@ -125,7 +126,48 @@ def test_how_far_an_upload_is_gets_forgotten(http):
     uploading.forget_progress()
 
 
+@pytest.mark.parametrize("asked", ["bytes=0-1,4-5", "bytes=" + "0-1," * 999, "bytes=a-b", "items=0-1"])
+def test_a_range_that_is_not_served_is_left_out(http, asked):
+    (path,) = http.post(f"{API}/upload", files={"files": ("a.png", b"0123456789")}).json()
+    answer = http.get(f"{API}/file={path}", headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (httpx.codes.OK, b"0123456789")
+    answer = http.get(f"{API}/file={path}", headers={"Range": "bytes=2-4"})
+    assert (answer.status_code, answer.content) == (httpx.codes.PARTIAL_CONTENT, b"234")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"session_hash":"a","fn_index":1e400,"event_id":"x"}', "there is no event of this number"),
+        (b'{"session_hash":5,"fn_index":0,"event_id":"x"}', '"session_hash" is no text'),
+        (b"[" * 100_000, "the call is nested too deeply"),
+    ],
+)
+def test_a_malformed_cancel_is_told_what_is_wrong(http, body, said):
+    answer = http.post(f"{API}/cancel", content=body, headers={"Content-Type": "application/json"})
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["error"].startswith(said)
+
+
+def test_a_cancel_of_an_event_is_taken(page, http):
+    call = {"session_hash": "a", "fn_index": page.probe_event, "event_id": "x"}
+    assert http.post(f"{API}/cancel", json=call).json() == {"success": True}
+
+
 # ---- sessions of one address
+
+
+def test_small_answers_to_one_address_do_not_push_out_others(tmp_path):
+    """Gradio keeps 2,000 sessions with answers, whoever has them."""
+    unread = UnreadAnswers(tmp_path)
+    unread.keep("honest", "10.0.0.1", b"x")
+    for number in range(1999):
+        unread.keep(str(number), "10.0.0.2", b"x")
+        if unread.is_full:
+            for session in unread.surplus():
+                unread.drop(session)
+    assert "honest" in unread.sessions
+    assert len(unread.sessions) <= 257
 
 
 def opened(store: SessionStore, address: str, *sessions: str, bytes_each: int = 0, monkeypatch=None) -> None:

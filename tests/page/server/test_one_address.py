@@ -377,7 +377,7 @@ def test_an_unread_answer_goes_with_its_page(page, monkeypatch):
 
 
 def test_unread_answers_take_so_much_and_the_oldest_of_who_has_most_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr(unread, "ADDRESS_BYTES", 3 * MIB)
+    monkeypatch.setattr(unread, "ADDRESS_BYTES", 3 * (MIB + unread.SESSION_BYTES))
     answers = UnreadAnswers(tmp_path)
     answers.keep("honest", "b", b"x" * MIB)
     for number in range(5):
