@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ktb.datasets.custom import CustomDataset
 from ktb.labels import DATASETS, IGNORE_INDEX
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import LayoutError, Sample, choose

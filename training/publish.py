@@ -20,7 +20,7 @@ import torch
 from ktb.checkpoints.card import figure_tables
 from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

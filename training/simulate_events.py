@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ktb.inputs import COUNT_SATURATION, EventStream, read_image_rgb
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 from training.events.simulator import EventOptions, simulate_frame
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 
 from ktb.checkpoints.adapters import save_adapter
 from ktb.checkpoints.load import save_model
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 from training.data.loader import BatchLoader, Shard
 from training.data.open import open_data
 from training.engine.cpu import strided_depthwise_in_float32

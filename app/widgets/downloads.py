@@ -32,7 +32,7 @@ from app.widgets.x_form import XForm, units_of
 from ktb.outputs.arrays import arrays_npz
 from ktb.outputs.files import result_zip
 from ktb.outputs.report import report_html
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 
 EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

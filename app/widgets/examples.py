@@ -12,7 +12,7 @@ from PIL import Image
 from ktb.config import Modality, ModelConfig
 from ktb.datasets.custom import CustomDataset, CustomPair
 from ktb.inputs import read_image_rgb, read_x
-from ktb.utils.assets import shipped
+from ktb.utils.files import shipped
 
 EXAMPLES_FOLDER = shipped("examples")
 MAX_OWN_PAIRS = 8

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 
 Record = dict[str, Any]
 

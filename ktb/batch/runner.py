@@ -22,8 +22,8 @@ from ktb.batch.journal import Journal, Record, is_complete, stamp
 from ktb.batch.prefetch import Prefetcher
 from ktb.batch.shared_journal import RESULTS, open_journal
 from ktb.datasets.pairing import FilePair
-from ktb.utils.atomic import write_atomically
 from ktb.utils.distributed import Rank
+from ktb.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 

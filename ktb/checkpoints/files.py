@@ -17,7 +17,7 @@ from ktb.config import ModelConfig
 from ktb.modeling.build import build_model
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 
 _TYPES: Mapping[str, torch.dtype] = MappingProxyType(
     {

@@ -18,7 +18,7 @@ from ktb.modeling.backbones import backbone_class
 from ktb.modeling.build import FusionStart, build_model
 from ktb.modeling.model import KTB
 from ktb.utils.cache import is_offline, require_online
-from ktb.utils.checksum import file_sha256
+from ktb.utils.files import file_sha256
 
 log = logging.getLogger(__name__)
 

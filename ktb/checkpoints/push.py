@@ -20,7 +20,7 @@ from ktb.checkpoints.remote.address import HUB_FILE, is_repository
 from ktb.checkpoints.remote.hub import endpoint, explained
 from ktb.modeling.model import KTB
 from ktb.utils.cache import require_online
-from ktb.utils.checksum import file_sha256
+from ktb.utils.files import file_sha256
 
 README = "README.md"
 _log = logging.getLogger(__name__)

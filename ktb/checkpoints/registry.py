@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ktb.checkpoints.published import how_to_get, published_model, zoo_file
 from ktb.checkpoints.remote import Progress, download_from_hub, parse_address
-from ktb.utils.assets import shipped
-from ktb.utils.checksum import require_sha256
+from ktb.utils.files import require_sha256, shipped
 
 DEFAULT_MODEL = "ktb-lite-nyuv2-depth"
 BUILT_IN_FOLDER = shipped("checkpoints")

@@ -169,7 +169,7 @@ def _encode_one(
     from ktb.batch.encode import encode_file
     from ktb.inputs import read_image_rgb, read_x
     from ktb.outputs.x_image import x_file, x_report
-    from ktb.utils.atomic import write_atomically
+    from ktb.utils.files import write_atomically
 
     for target in filter(None, targets.values()):
         if not target.parent.is_dir():

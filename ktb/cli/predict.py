@@ -26,7 +26,7 @@ from ktb.cli.options import (
     require_none,
     require_one,
 )
-from ktb.utils.checksum import file_sha256
+from ktb.utils.files import file_sha256
 
 if TYPE_CHECKING:
     import numpy as np

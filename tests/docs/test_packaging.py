@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import ktb
-from ktb.utils import assets
+from ktb.utils import files
 from tools.figures.make_method_figures import FIGURES, drawings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,12 +67,12 @@ def test_the_citation_has_the_fields_of_its_format():
 
 
 def test_files_are_found_in_a_checkout_and_in_a_package(tmp_path, monkeypatch):
-    assert assets.shipped("examples") == ROOT / "assets" / "examples"
+    assert files.shipped("examples") == ROOT / "assets" / "examples"
     (tmp_path / "shipped").mkdir()
-    monkeypatch.setattr(assets, "PLACES", (tmp_path / "shipped", ROOT / "assets"))
-    assert assets.shipped("checkpoints") == tmp_path / "shipped" / "checkpoints"
-    monkeypatch.setattr(assets, "PLACES", (tmp_path / "absent", tmp_path / "gone"))
-    assert not assets.shipped("checkpoints").exists()
+    monkeypatch.setattr(files, "SHIPPED_FOLDERS", (tmp_path / "shipped", ROOT / "assets"))
+    assert files.shipped("checkpoints") == tmp_path / "shipped" / "checkpoints"
+    monkeypatch.setattr(files, "SHIPPED_FOLDERS", (tmp_path / "absent", tmp_path / "gone"))
+    assert not files.shipped("checkpoints").exists()
 
 
 def test_the_drawings_are_what_the_script_draws():

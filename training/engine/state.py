@@ -16,7 +16,7 @@ import torch
 
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 
 STATE_FILE, PREVIOUS_FILE = "last.pt", "previous.pt"
 STATE_KEYS = (

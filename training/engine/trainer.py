@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ktb.modeling.model import KTB
-from ktb.utils.atomic import remove_leftovers
+from ktb.utils.files import remove_leftovers
 from training.data.loader import Batch, BatchLoader, network_input
 from training.engine.distributed import (
     gathered,

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ktb.config import BRANCHES
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 from ktb.utils.text import as_text, rounded_down
 
 SCORES = {

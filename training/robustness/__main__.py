@@ -19,7 +19,7 @@ import cv2
 import torch
 
 from ktb.checkpoints.load import load_model
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.datasets.base import PairDataset
 from training.data.open import open_dataset

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ktb.config import BRANCHES
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 from ktb.utils.text import rounded_down
 from training.data.datasets.sample import Sample
 from training.robustness.conditions import (

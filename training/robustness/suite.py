@@ -19,7 +19,7 @@ import torch
 
 from ktb.config import BRANCHES
 from ktb.modeling.model import KTB
-from ktb.utils.atomic import write_atomically
+from ktb.utils.files import write_atomically
 from training.data.datasets.base import PairDataset
 from training.evaluation.evaluator import evaluate
 from training.robustness.conditions import (

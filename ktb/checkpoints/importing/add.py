@@ -18,7 +18,7 @@ from ktb.checkpoints.official import infer_config, read_pth
 from ktb.checkpoints.published import FOLDER, PROTOCOL, PublishedModel, zoo_file, zoo_files
 from ktb.checkpoints.remote.limits import require_room
 from ktb.utils.cache import writable_folder
-from ktb.utils.checksum import file_sha256
+from ktb.utils.files import file_sha256
 
 Started = Callable[[str], object]
 Status = Literal["added", "present", "skipped", "failed"]

@@ -26,7 +26,7 @@ from huggingface_hub.utils import tqdm
 from ktb.checkpoints.remote.address import SUFFIXES, HubFile
 from ktb.checkpoints.remote.limits import is_no_space, require_room, require_size
 from ktb.utils.cache import is_offline, readable_folders, require_online, writable_folder
-from ktb.utils.checksum import file_sha256, require_sha256
+from ktb.utils.files import file_sha256, require_sha256
 
 FOLDER = "hub"
 _log = logging.getLogger(__name__)
