@@ -12,8 +12,7 @@ import cv2
 from ktb.checkpoints.load import load_model
 from ktb.labels import DATASETS
 from ktb.modeling.layers import require_matching
-from ktb.modeling.model import KTB
-from ktb.modeling.parameter_groups import count_parameters
+from ktb.modeling.model import KTB, count_parameters
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
 from training.data.datasets import REGISTRY
 from training.data.datasets.sample import choose

@@ -9,8 +9,7 @@ from markupsafe import Markup
 
 from app.html.swatch import hex_color
 from app.html.templates import render
-from ktb.analysis.coordinates import place_in_image, strongest
-from ktb.analysis.types import PixelView
+from ktb.analysis.types import PixelView, place_in_image, strongest
 from ktb.utils.text import percent
 from ktb.visualize import Cmap, scalar_to_colors
 

@@ -11,9 +11,8 @@ from markupsafe import Markup
 from app.html.svg import EMPHASISED
 from app.html.templates import render
 from app.results import Result
-from ktb.analysis.coordinates import at_of_pixel, place_in_image, strongest
 from ktb.analysis.describe import describe_pixel
-from ktb.analysis.types import PixelShares, PixelView
+from ktb.analysis.types import PixelShares, PixelView, at_of_pixel, place_in_image, strongest
 from ktb.config import HEADS
 from ktb.visualize import scalar_to_colors
 

@@ -7,7 +7,6 @@ from ktb.utils.lazy import lazy_names
 if TYPE_CHECKING:
     from ktb.analysis.attribution import attribute, attribute_prediction
     from ktb.analysis.color_range import clipped_range
-    from ktb.analysis.coordinates import at_of_pixel, cell_at, place_in_image, strongest
     from ktb.analysis.describe import describe_attribution, describe_level, describe_pixel
     from ktb.analysis.inspection import Inspection
     from ktb.analysis.maps import level_maps
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
         LevelMaps,
         PixelShares,
         PixelView,
+        at_of_pixel,
+        cell_at,
+        place_in_image,
+        strongest,
     )
 
 __all__ = [
@@ -54,10 +57,19 @@ __getattr__ = lazy_names(
         "inspection": ("Inspection",),
         "maps": ("level_maps",),
         "pixel": ("inspect_pixel", "pixel_balances", "pixel_shares"),
-        "coordinates": ("at_of_pixel", "cell_at", "place_in_image", "strongest"),
         "color_range": ("clipped_range",),
         "targets": ("Target", "TargetKind", "region_at", "target_at"),
-        "types": ("UNIFORM_ENTROPY", "Attribution", "LevelMaps", "PixelShares", "PixelView"),
+        "types": (
+            "UNIFORM_ENTROPY",
+            "Attribution",
+            "LevelMaps",
+            "PixelShares",
+            "PixelView",
+            "at_of_pixel",
+            "cell_at",
+            "place_in_image",
+            "strongest",
+        ),
         "describe": ("describe_attribution", "describe_level", "describe_pixel"),
     },
 )

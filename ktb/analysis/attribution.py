@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ktb.analysis.coordinates import at_of_pixel, cell_at
 from ktb.analysis.pixel import as_array
 from ktb.analysis.targets import Target, check_pixel
-from ktb.analysis.types import Attribution
+from ktb.analysis.types import Attribution, at_of_pixel, cell_at
 from ktb.inference.oom import with_enough_memory
 from ktb.inference.postprocess import labels_and_confidence
 from ktb.inference.prediction import read_bilinear

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ktb.analysis.coordinates import at_of_pixel
-from ktb.analysis.types import LevelMaps, PixelShares, PixelView
+from ktb.analysis.types import LevelMaps, PixelShares, PixelView, at_of_pixel
 from ktb.inference.prediction import Prediction
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ktb.analysis.coordinates import cell_at
-from ktb.analysis.types import PixelShares, PixelView
+from ktb.analysis.types import PixelShares, PixelView, cell_at
 from ktb.modeling.trace import FusionTrace
 
 

@@ -1,4 +1,9 @@
-"""The list of results that a batch writes beside its files: one JSON object a line, one line a pair."""
+"""The journal of a batch: results.jsonl, one JSON record a pair, also written by several processes.
+
+Each of several processes writes a journal of its own and merges it into results.jsonl when it ends. The
+journal of a killed process stays behind; the next process that starts in the folder merges it. No result is
+lost, and the next run may use any number of processes.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,18 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ktb.utils.distributed import Rank
 from ktb.utils.files import write_atomically
+from ktb.utils.lock import FileLock, locked
+
+RESULTS = "results.jsonl"
+LOCK = ".results.lock"
+_OWN = "results.rank-*.jsonl"
 
 Record = dict[str, Any]
 
@@ -100,3 +112,52 @@ def is_complete(record: Mapping[str, Any] | None, expected: Mapping[str, Any], f
         return False
     files = record.get("files")
     return isinstance(files, dict) and all((folder / str(file)).is_file() for file in files.values())
+
+
+@contextmanager
+def open_journal(folder: Path, rank: Rank) -> Iterator[Journal]:
+    """The journal of a folder of results, or that of a rank, which knows the records of the others.
+
+    Raises:
+        ValueError: a list is not ours, or another process is at work as this rank.
+        OSError: a list cannot be written.
+    """
+    if rank.is_alone and not list(folder.glob(_OWN)):
+        with Journal(folder / RESULTS) as journal:
+            yield journal
+            journal.rewrite()
+        return
+    own = folder / _OWN.replace("*", str(rank.index))
+    lock = FileLock(own.with_suffix(".lock"))
+    with locked(folder / LOCK):
+        known = _take_over(folder)
+        if not lock.acquire(wait=False):
+            raise ValueError(
+                f"another process is writing to {folder} as number {rank.index}; wait until it ends"
+            )
+    try:
+        with Journal(own, known) as journal:
+            yield journal
+    finally:
+        with locked(folder / LOCK):  # what cannot be added now stays behind, for the next run
+            lock.release()
+            _take_over(folder)
+
+
+def _take_over(folder: Path) -> dict:
+    """Add to results.jsonl the lists of all processes that have ended; returns its records."""
+    ended = []
+    for path in sorted(folder.glob(_OWN)):
+        lock = FileLock(path.with_suffix(".lock"))
+        if lock.acquire(wait=False):
+            lock.release()  # nobody else starts: LOCK is held
+            ended.append(path)
+    with Journal(folder / RESULTS) as results:
+        for path in ended:
+            with Journal(path) as journal:
+                results.records |= journal.records
+        results.rewrite()
+        for path in ended:
+            path.unlink()
+            path.with_suffix(".lock").unlink(missing_ok=True)
+        return dict(results.records)

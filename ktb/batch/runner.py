@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ktb.batch.journal import Journal, Record, is_complete, stamp
+from ktb.batch.journal import RESULTS, Journal, Record, is_complete, open_journal, stamp
 from ktb.batch.prefetch import Prefetcher
-from ktb.batch.shared_journal import RESULTS, open_journal
 from ktb.datasets.pairing import FilePair
 from ktb.utils.distributed import Rank
 from ktb.utils.files import write_atomically

@@ -1,7 +1,7 @@
 """Adapter files: what training added to a pretrained backbone, less than a tenth of a large model's file.
 
 safetensors with every tensor that is not the pretrained network's own
-(`ktb.modeling.parameter_groups.is_pretrained`): X embedding, adapters, prompts, fusion, heads, their
+(`ktb.modeling.model.is_pretrained`): X embedding, adapters, prompts, fusion, heads, their
 statistics, and the output norms. The metadata has the format "ktb-adapter-1", configuration and card as in
 whole files, and `backbone`: the pretrained network's `name` in timm, null where timm has none of these
 widths, and the `sha256` of its tensors (`frozen_sha256`).
@@ -25,8 +25,7 @@ from ktb.checkpoints.files import build_for_state, load_strict, read, write
 from ktb.checkpoints.metadata import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
 from ktb.checkpoints.pretrained import is_at_hand, read_pretrained, usual_name
 from ktb.config import ModelConfig
-from ktb.modeling.model import KTB
-from ktb.modeling.parameter_groups import is_pretrained
+from ktb.modeling.model import KTB, is_pretrained
 
 log = logging.getLogger(__name__)
 

@@ -42,8 +42,7 @@ app.add_typer(zoo_app, name="zoo")
 def models() -> None:
     """List the built-in models, and those of the authors that were imported (all of them: `zoo`)."""
     from ktb.checkpoints.metadata import parameter_count, read_header
-    from ktb.checkpoints.published import zoo_files
-    from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models
+    from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models, zoo_files
     from ktb.utils.text import rounded_down
 
     for name, path in (built_in_models() | zoo_files()).items():

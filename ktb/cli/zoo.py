@@ -26,7 +26,7 @@ def zoo(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
 
-    from ktb.checkpoints.published import PROTOCOL, PUBLISHED, how_to_get, zoo_files
+    from ktb.checkpoints.registry import PROTOCOL, PUBLISHED, how_to_get, zoo_files
 
     here = zoo_files()
     heads = ("model", "data set", "X", "backbone", "classes", "published mIoU", "here")

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ktb.config import (
     BRANCHES,
@@ -29,7 +29,6 @@ from ktb.modeling.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
 from ktb.modeling.heads import SegFormerHead
 from ktb.modeling.mapa import ModalityPrompt
 from ktb.modeling.model import KTB
-from ktb.modeling.position_bias import distance_prior
 
 Triple = tuple[float, float, float]
 HALF = (0.5, 0.5, 0.5)
@@ -207,3 +206,10 @@ def _start_attention(levels: Sequence[DSCF], qk_gain: float, bias_sigmas: Sequen
         if bias_sigmas:
             sigmas = torch.tensor([bias_sigmas[m % len(bias_sigmas)] for m in range(dscf.num_heads)])
             dscf.bias_table.copy_(distance_prior(*BIAS_TABLE_SIZE, sigmas))
+
+
+def distance_prior(height: int, width: int, sigmas: Tensor, floor: float = -6.0) -> Tensor:
+    """Tables (M, height, width) that favour near points: max(−d²/2σ², floor), d in coordinates of [-1, 1]."""
+    y = torch.linspace(-1, 1, height)[:, None]
+    x = torch.linspace(-1, 1, width)[None]
+    return (-(y**2 + x**2) / (2 * sigmas[:, None, None] ** 2)).clamp(min=floor)

@@ -34,10 +34,3 @@ def position_bias(table: Tensor, query_y: Tensor, query_x: Tensor, points: Tenso
     tables = table.float().unflatten(0, (groups, -1))
     bias = F.grid_sample(tables, grid, mode="bilinear", align_corners=True)  # G, M/G, B·Q, N
     return bias.unflatten(2, (batch, -1)).permute(2, 0, 1, 3, 4).flatten(1, 2)
-
-
-def distance_prior(height: int, width: int, sigmas: Tensor, floor: float = -6.0) -> Tensor:
-    """Tables (M, height, width) that favour near points: max(−d²/2σ², floor), d in coordinates of [-1, 1]."""
-    y = torch.linspace(-1, 1, height)[:, None]
-    x = torch.linspace(-1, 1, width)[None]
-    return (-(y**2 + x**2) / (2 * sigmas[:, None, None] ** 2)).clamp(min=floor)

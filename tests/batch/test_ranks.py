@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from helpers.batches import contents, pairs_of, records, run, text_steps
 
-import ktb.batch.shared_journal
+import ktb.batch.journal
+from ktb.batch.journal import open_journal
 from ktb.batch.runner import Running, run_batch
-from ktb.batch.shared_journal import open_journal
 from ktb.utils.distributed import Rank, device_of, rank_of
 from ktb.utils.lock import FileLock
 
@@ -102,9 +102,9 @@ def test_what_a_killed_rank_did_is_kept_by_any_number_of_others(tmp_path, again,
         return texts
 
     with monkeypatch.context() as patch:  # killed: nothing is merged, and its lock is gone
-        take_over = ktb.batch.shared_journal._take_over
+        take_over = ktb.batch.journal._take_over
         calls = iter([take_over, lambda folder: {}])
-        patch.setattr(ktb.batch.shared_journal, "_take_over", lambda folder: next(calls)(folder))
+        patch.setattr(ktb.batch.journal, "_take_over", lambda folder: next(calls)(folder))
         with pytest.raises(KeyboardInterrupt):
             run_batch(pairs, out, text_steps(compute=compute), {}, Running(rank=Rank(0, 2)))
     assert "results.rank-0.jsonl" in visible(out)

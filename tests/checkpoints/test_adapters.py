@@ -22,8 +22,7 @@ from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.pretrained import LITE_PACKAGE, is_at_hand
 from ktb.checkpoints.registry import DEFAULT_MODEL
 from ktb.config import LiteConfig, SwinConfig
-from ktb.modeling.model import KTB
-from ktb.modeling.parameter_groups import is_pretrained
+from ktb.modeling.model import KTB, is_pretrained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

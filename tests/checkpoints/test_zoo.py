@@ -19,7 +19,7 @@ from ktb.__main__ import app
 from ktb.checkpoints.importing.identify import identify
 from ktb.checkpoints.metadata import read_header
 from ktb.checkpoints.official import RELEASED
-from ktb.checkpoints.published import DRIVE_URL, PUBLISHED, WIDTHS
+from ktb.checkpoints.registry import DRIVE_URL, PUBLISHED, WIDTHS
 from ktb.modeling.build import swin_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -35,7 +35,7 @@ from helpers.snippets import (
     span_commands,
 )
 
-from ktb.batch.shared_journal import RESULTS
+from ktb.batch.journal import RESULTS
 
 READERS = {"json": json.loads, "yaml": yaml.safe_load}
 if sys.version_info >= (3, 11):

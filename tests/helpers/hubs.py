@@ -10,7 +10,7 @@ import torch
 
 from helpers.models import stirred, tiny_swin_config
 from ktb.checkpoints.official import official_names, our_name
-from ktb.checkpoints.published import DRIVE_ID
+from ktb.checkpoints.registry import DRIVE_ID
 from ktb.labels import DATASETS
 from ktb.modeling.build import build_model
 

@@ -10,7 +10,7 @@ import torch
 
 from app.results import Result
 from ktb.analysis import Inspection, LevelMaps
-from ktb.analysis.coordinates import at_of_pixel, cell_at, place_in_image
+from ktb.analysis.types import at_of_pixel, cell_at, place_in_image
 from ktb.inference.prediction import Prediction
 
 

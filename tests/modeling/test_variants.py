@@ -14,8 +14,7 @@ from ktb.config import BRANCHES, FusionConfig, ModelConfig
 from ktb.inference.predictor import Predictor
 from ktb.labels import DatasetLabels
 from ktb.modeling.build import build_model, lite_config, swin_config
-from ktb.modeling.model import KTB
-from ktb.modeling.parameter_groups import PARTS, count_parameters, parameter_group
+from ktb.modeling.model import KTB, PARTS, count_parameters, parameter_group
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,7 +15,7 @@ from ktb.checkpoints.importing.identify import identify
 from ktb.checkpoints.load import from_official, save_model
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.official import infer_config, read_pth
-from ktb.checkpoints.published import FOLDER, PROTOCOL, PublishedModel, zoo_file, zoo_files
+from ktb.checkpoints.registry import FOLDER, PROTOCOL, PublishedModel, zoo_file, zoo_files
 from ktb.checkpoints.remote.limits import require_room
 from ktb.utils.cache import writable_folder
 from ktb.utils.files import file_sha256

@@ -16,7 +16,7 @@ from ktb.checkpoints.importing.add import (
     source_files,
 )
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES
-from ktb.checkpoints.published import DRIVE_ID, DRIVE_URL, FOLDER
+from ktb.checkpoints.registry import DRIVE_ID, DRIVE_URL, FOLDER
 from ktb.utils.cache import require_online, writable_folder
 
 MANUAL = (

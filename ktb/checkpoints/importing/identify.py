@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from ktb.checkpoints.published import PUBLISHED, WIDTHS, PublishedModel
+from ktb.checkpoints.registry import PUBLISHED, WIDTHS, PublishedModel
 from ktb.config import ModelConfig
 
 DEPTHS = (2, 2, 18, 2)

@@ -12,7 +12,7 @@ from helpers.pairs import synthetic_pair, write_pair
 from app.glossary import TERMS
 from ktb import Predictor, load_model
 from ktb.analysis import Target, attribute_prediction, region_at
-from ktb.analysis.coordinates import at_of_pixel, cell_at
+from ktb.analysis.types import at_of_pixel, cell_at
 
 
 @pytest.fixture

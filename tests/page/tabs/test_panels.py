@@ -20,7 +20,7 @@ from app.panels.branches import branches_panel
 from app.panels.result import footer, result_panel
 from app.results import Result
 from app.service import Service
-from ktb.analysis.coordinates import strongest
+from ktb.analysis.types import strongest
 from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
 

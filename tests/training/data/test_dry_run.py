@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
-from ktb.modeling.parameter_groups import count_parameters
+from ktb.modeling.model import count_parameters
 from training import train
 from training.cost import ASSUMED_RATES, Cost, measure, shapes_only
 from training.data.datasets import REGISTRY, build_dataset
