@@ -1,4 +1,4 @@
-"""Frozen model configuration: everything that is needed to build a network and to prepare its inputs."""
+"""Frozen model configuration: everything needed to build a network and to preprocess its inputs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FusionKind = Literal["dscf", "mean"]
 LEVELS = 4
 BRANCHES = ("fused", "rgb", "x")
 HEADS: Mapping[str, str] = MappingProxyType({"fused": "Fused", "rgb": "RGB head", "x": "X head"})
-"""Titles of the branches' heads, in every picture and table."""
+"""Titles of the branches' heads in figures and tables."""
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
 
 class BackboneConfig(Protocol):
-    """What the network reads of a backbone's configuration; one entry of each tuple per level."""
+    """Fields of a backbone's configuration that the network reads; tuples have one entry per level."""
 
     kind: str
     adapter_ranks: tuple[int, ...]
@@ -43,7 +43,7 @@ class BackboneConfig(Protocol):
         ...
 
     def weight_count(self) -> int:
-        """A lower bound of the number of values."""
+        """Lower bound of the number of parameters."""
         ...
 
 
@@ -81,7 +81,7 @@ class SwinConfig:
         return self.stage_dims
 
     def weight_count(self) -> int:
-        """Values of the blocks' matrices and tables, a lower bound of the backbone's size."""
+        """Parameters of the blocks' matrices and tables, a lower bound of the backbone's size."""
         table = (2 * self.window_size - 1) ** 2
         return sum(
             depth * (12 * dim**2 + 4 * dim * rank * self.adapters + heads * table)
@@ -103,18 +103,18 @@ class LiteConfig:
 
     def __post_init__(self) -> None:
         _require_levels(self, "adapter_ranks")
-        for name in ("stage_dims", "feature_dims"):  # given by tf_efficientnet_lite0, kept to be read
+        for name in ("stage_dims", "feature_dims"):  # fixed by tf_efficientnet_lite0, stored for readers
             found, fixed = getattr(self, name), getattr(LiteConfig, name)
             _require(found == fixed, f"{name} of the lite backbone is {found}; it must be {fixed}.")
 
     def weight_count(self) -> int:
-        """Values of one adapter pair per stage, a lower bound of what the configuration adds."""
+        """Parameters of one adapter pair per stage, a lower bound of what the configuration adds."""
         return self.adapters * sum(4 * dim * rank for dim, rank in zip(self.stage_dims, self.adapter_ranks))
 
 
 @dataclass(frozen=True)
 class BackboneInfo:
-    """One backbone: how people call it, its configuration's class, and its network as "module:Class"."""
+    """Registry entry of a backbone: display name, configuration class, and network as "module:Class"."""
 
     noun: str
     config: type[BackboneConfig]
@@ -122,7 +122,7 @@ class BackboneInfo:
 
     @property
     def network_class(self) -> type[Any]:
-        """The network; PyTorch and timm, which take seconds to import, are imported here first."""
+        """The network class; imports PyTorch and timm, which takes seconds."""
         return resolve(self.network)
 
 
@@ -141,10 +141,10 @@ BACKBONES: Mapping[str, BackboneInfo] = MappingProxyType(
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """Widths of MAPA and of DSCF per level (reference sections 3 and 4).
+    """Configuration of MAPA and DSCF per level (reference sections 3 and 4).
 
-    For ablations, `kind` "mean" fuses a level by the mean of both streams, `prompts` False leaves MAPA out;
-    the widths of what is left out are not used.
+    For ablations, `kind` "mean" fuses each level by the mean of both streams, and `prompts` False removes
+    MAPA; the widths of removed modules are ignored.
     """
 
     mapa_ranks: tuple[int, ...]
@@ -168,7 +168,7 @@ class FusionConfig:
         _require(max(self.strides) <= 64, f"strides are {self.strides}; 64 is the widest point grid.")
 
     def weight_count(self) -> int:
-        """Values of the matrices between ranks and of the bias tables, a lower bound."""
+        """Lower bound of the number of parameters: matrices between ranks, and bias tables."""
         mapa = sum(2 * rank**2 for rank in self.mapa_ranks)
         dscf = sum(23 * rank**2 + heads * 119 * 159 for rank, heads in zip(self.dscf_ranks, self.num_heads))
         return mapa * self.prompts + dscf * (self.kind == "dscf")
@@ -176,13 +176,13 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """How arrays become network inputs; values are on the 0..1 scale, in RGB order.
+    """Encoding and normalisation of the inputs; values are in [0, 1], channels in RGB order.
 
-    `encoding` names the encoder of `ktb.inputs` that made the X images of the training; the fields after
-    it are its options. `range_low` and `range_high` are thermal values that become 0 and 1 (degrees Celsius
-    where the file's unit is known, else as stored); without them, 16-bit and float pictures are stretched
-    between two percentiles and 8-bit ones taken as they are. `hot`: how the training pictures show heat.
-    `event_window_ms`: the time that one event image spans; None takes the whole stream.
+    `encoding` names the encoder of `ktb.inputs` that produced the X images in training; the fields after it
+    are its options. `range_low` and `range_high` are the thermal values mapped to 0 and 1 (degrees Celsius
+    where the file's unit is known, else as stored). Without them, 16-bit and float images are stretched
+    between two percentiles, and 8-bit images are unchanged. `hot` is the polarity of heat in training images.
+    `event_window_ms` is the time span of one event image; None uses the whole stream.
     """
 
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
@@ -191,7 +191,7 @@ class InputConfig:
     x_std: tuple[float, ...] = (1.0, 1.0, 1.0)
     modality: Modality = "other"
     encoding: Encoding = "image"
-    max_metres: float = 10.0  # depth that becomes 1.0, for encoding "depth"
+    max_metres: float = 10.0  # depth mapped to 1.0 by the encoding "depth"
     range_low: float | None = None
     range_high: float | None = None
     percentiles: tuple[float, ...] = (1.0, 99.0)
@@ -207,7 +207,7 @@ class InputConfig:
             values = getattr(self, name)
             fits = len(values) == 3 and all(math.isfinite(v) for v in values)
             fits &= not name.endswith("std") or min(values, default=0) > 0
-            _require(fits, f"{name} is {values}; give three finite numbers, deviations above 0.")
+            _require(fits, f"{name} is {values}; give three finite numbers, standard deviations above 0.")
         _require(
             math.isfinite(self.max_metres) and self.max_metres > 0,
             f"max_metres is {self.max_metres}; give a positive distance in metres, such as 10.",
@@ -232,7 +232,7 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One network: backbone, fusion, heads, classes and inputs."""
+    """Configuration of a model: backbone, fusion, heads, classes and inputs."""
 
     __pydantic_config__: ClassVar = STRICT
     name: str
@@ -261,12 +261,12 @@ class ModelConfig:
         _require(min(self.head_dims) >= 1, f"head_dims is {self.head_dims}; every width must be at least 1.")
 
     def weight_count(self) -> int:
-        """A lower bound of the number of values, to tell an absurd configuration before it takes memory."""
+        """Lower bound of the number of parameters, to reject an absurd configuration before allocation."""
         heads = sum(4 * width**2 for width in self.head_dims)
         return self.backbone.weight_count() + self.fusion.weight_count() + heads
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dictionary that JSON can hold; `from_dict` is its inverse."""
+        """The configuration as a JSON-compatible dictionary; the inverse of `from_dict`."""
         return dataclasses.asdict(self)
 
     @staticmethod
@@ -281,7 +281,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _require_levels(config: Any, *names: str) -> None:
-    """Every named tuple has one positive entry per level."""
+    """Require every named tuple to have one positive entry per level."""
     for name in names:
         values = getattr(config, name)
         _require(

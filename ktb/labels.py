@@ -1,7 +1,7 @@
 """Class names and colours of the six benchmarks, and colours for any other number of classes.
 
 The class order is that of the released heads (reference: training page, section 1). The colours are the
-project's own, not a dataset's official table: large surfaces (wall, floor, ceiling, road) are quiet, objects
+project's own, not a dataset's official table: large surfaces (wall, floor, ceiling, road) are muted, objects
 are vivid, and any two classes of a dataset are at least 17 apart in CIELAB (CIE76).
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 RGB = tuple[int, int, int]
 
 IGNORE_INDEX = 255
-"""The label of a pixel that is not scored."""
+"""Label of pixels excluded from metrics."""
 MAX_DISTINCT_COLORS = 256
 MAX_GENERIC_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
@@ -31,7 +31,7 @@ class DatasetLabels:
         palette: K colours (red, green, blue), 0..255, all different.
 
     Raises:
-        ValueError: names and colours do not pair up, repeat, or a colour is out of range.
+        ValueError: names and colours differ in number or repeat, or a colour is out of range.
     """
 
     name: str
@@ -60,7 +60,7 @@ class DatasetLabels:
 
 
 def distinct_palette(n: int) -> tuple[RGB, ...]:
-    """n colours (red, green, blue; 0..255) that are easy to tell apart, the same ones at every call.
+    """n distinguishable colours (red, green, blue; 0..255), the same at every call.
 
     Farthest point sampling in CIELAB, so the first k of n colours equal ``distinct_palette(k)``. Nearly
     black, nearly white and neon colours are left out.
@@ -88,7 +88,7 @@ def distinct_palette(n: int) -> tuple[RGB, ...]:
 
 
 def generic_labels(num_classes: int) -> DatasetLabels:
-    """Labels "class 0" ... for a head whose classes nobody named.
+    """Labels "class 0", "class 1", ... for a head with unnamed classes.
 
     Raises:
         ValueError: num_classes is not in 1..255.

@@ -1,4 +1,4 @@
-"""The registry of modalities: one entry says everything that is known of one kind of X."""
+"""The registry of modalities: one entry per kind of X image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class ModalityInfo:
     """One modality of X.
 
     Attributes:
-        noun: in sentences, such as "near infrared".
-        encodings: its encoders as "module:function", by the encoding's name; the first one is the default.
-        filename_words: words of a file's name that tell this modality.
-        image: what the page calls one X; by default the noun and "image".
-        label: in lists to choose from; by default the noun.
-        hint: which files the page takes; "" leaves it to the page.
+        noun: name in sentences, such as "near infrared".
+        encodings: encoders as "module:function", by the encoding's name; the first is the default.
+        filename_words: words in a file's name that indicate this modality.
+        image: name of one X on the page; by default the noun and "image".
+        label: name in selection lists; by default the noun.
+        hint: files that the page accepts; "" for the page's default text.
     """
 
     noun: str
@@ -94,7 +94,7 @@ MODALITIES: Mapping[str, ModalityInfo] = MappingProxyType(
 ENCODERS: Mapping[str, str] = MappingProxyType(
     {name: encoder for info in MODALITIES.values() for name, encoder in info.encodings.items()}
 )
-"""The encoders of all modalities, as "module:function", by the encoding's name."""
+"""Encoders of all modalities as "module:function", by the encoding's name."""
 if TYPE_CHECKING:
     Modality: TypeAlias = str
     Encoding: TypeAlias = str
@@ -104,4 +104,4 @@ else:
 DEFAULT_ENCODINGS: Mapping[Modality, Encoding] = MappingProxyType(
     {name: next(iter(info.encodings)) for name, info in MODALITIES.items()}
 )
-"""The encoding of each modality, unless a checkpoint names another."""
+"""Default encoding of each modality, used unless a checkpoint names another."""

@@ -1,4 +1,4 @@
-"""Label maps, scalar maps and points as pictures (H, W, 3) uint8 RGB. No torch: numpy, cv2, PIL for text."""
+"""Draw label maps, scalar maps and points as (H, W, 3) uint8 RGB images, without torch."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,7 +24,7 @@ _LAST = 254  # last index of a colour table; even, so that the middle colour is 
 
 @lru_cache(maxsize=len(_ANCHORS))
 def _lut(cmap: str) -> np.ndarray:
-    """(255, 3) uint8: the anchors joined in CIELAB and spaced so that lightness is linear in the value."""
+    """Colour table (255, 3) uint8, interpolated in CIELAB with lightness linear in the value."""
     if cmap not in _ANCHORS:
         raise ValueError(f"cmap {cmap!r}: choose one of {', '.join(_ANCHORS)}")
     anchors = np.array([[int(h[i : i + 2], 16) for i in (1, 3, 5)] for h in _ANCHORS[cmap]], np.float32)
@@ -48,18 +48,18 @@ def _check_rgb(image: np.ndarray, what: str) -> None:
 def colorize_labels(
     label: np.ndarray, palette: Sequence[Color] | np.ndarray, ignore_index: int = 255
 ) -> np.ndarray:
-    """Colours of a label map.
+    """Colour a label map.
 
     Args:
         label: (H, W) integers in 0..K-1, or ignore_index.
         palette: K colours, 0..255 RGB.
-        ignore_index: drawn in IGNORE_RGB (it wins over a class of the same number).
+        ignore_index: drawn in IGNORE_RGB; takes precedence over a class of the same index.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: label is not a map of integers, or has a class the palette lacks.
+        ValueError: `label` is not an integer map, or has a class outside the palette.
     """
     if label.ndim != 2 or label.dtype.kind not in "iu":
         raise ValueError(f"label has shape {label.shape} and dtype {label.dtype}; give (H, W) integers")
@@ -78,18 +78,18 @@ def colorize_labels(
 def overlay(
     photo: np.ndarray, colour: np.ndarray, opacity: float, valid: np.ndarray | None = None
 ) -> np.ndarray:
-    """Blend `colour` over `photo`: opacity 0 gives the photo exactly, 1 the colours exactly.
+    """Blend `colour` over the RGB image `photo`: opacity 0 gives the image exactly, 1 the colours exactly.
 
     Args:
         photo, colour: (H, W, 3) uint8 RGB of the same size.
         opacity: 0..1.
-        valid: (H, W) bool; where False the photo stays.
+        valid: (H, W) bool; where False, the RGB image is unchanged.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
 
     Raises:
-        ValueError: sizes, dtypes or the opacity are wrong.
+        ValueError: the sizes differ, a dtype is wrong, or the opacity is outside 0..1.
     """
     _check_rgb(photo, "photo")
     _check_rgb(colour, "colour")
@@ -106,19 +106,19 @@ def overlay(
 
 
 def scalar_to_colors(values: np.ndarray, vmin: float, vmax: float, cmap: Cmap = "sequential") -> np.ndarray:
-    """Colours of a scalar array; NaN becomes NO_VALUE_RGB, values outside the range take the end colours.
+    """Colour a scalar array; NaN becomes NO_VALUE_RGB, values outside the range take the end colours.
 
     Args:
         values: (...) numbers.
         vmin: value of the first colour: dark ("sequential") or blue, the rgb side ("diverging").
-        vmax: value of the last colour: light, or orange, the x side. vmin > vmax turns the map round.
-        cmap: the middle of "diverging" is nearly white.
+        vmax: value of the last colour: light, or orange, the x side. vmin > vmax reverses the map.
+        cmap: "sequential" or "diverging"; the middle of "diverging" is nearly white.
 
     Returns:
-        (..., 3) uint8 RGB. If vmin equals vmax, everything takes the middle colour.
+        (..., 3) uint8 RGB. If vmin equals vmax, all values take the middle colour.
 
     Raises:
-        ValueError: unknown cmap, or a limit that is not finite.
+        ValueError: the cmap is unknown, or a limit is not finite.
     """
     table = np.concatenate([_lut(cmap), [NO_VALUE_RGB]]).astype(np.uint8)
     if not (np.isfinite(vmin) and np.isfinite(vmax)):
@@ -130,12 +130,12 @@ def scalar_to_colors(values: np.ndarray, vmin: float, vmax: float, cmap: Cmap = 
     index = np.where(np.isnan(values), _LAST + 1, position).astype(np.uint8)
     if not index.size:
         return np.zeros((*index.shape, 3), np.uint8)
-    # OpenCV looks up whole colours, several times as fast as NumPy.
+    # OpenCV's table look-up is several times as fast as NumPy's.
     return cv2.applyColorMap(index.reshape(1, -1), table[:, None]).reshape(*index.shape, 3)
 
 
 def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255, 255, 255)) -> np.ndarray:
-    """Draw the borders between labels into a picture; lines grow with the picture.
+    """Draw the borders between labels into an image; the line width scales with the image.
 
     Args:
         label: (H, W) integers.
@@ -146,7 +146,7 @@ def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255
         (H, W, 3) uint8 RGB, a new array.
 
     Raises:
-        ValueError: label and image differ in size.
+        ValueError: `label` and `image` differ in size.
     """
     _check_rgb(image, "image")
     if label.shape != image.shape[:2]:
@@ -163,7 +163,7 @@ def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255
 
 
 def draw_tag(image: np.ndarray, text: str) -> np.ndarray:
-    """A line of text on a dark plate in the lower left corner; (H, W, 3) uint8 RGB, a new array."""
+    """Draw a line of text on a dark box in the lower left corner; a new (H, W, 3) uint8 RGB array."""
     _check_rgb(image, "image")
     picture = Image.fromarray(image)
     pen, size = ImageDraw.Draw(picture), max(10, min(image.shape[:2]) // 24)

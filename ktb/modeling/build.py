@@ -1,4 +1,4 @@
-"""The only place of composition: configurations of the known variants, and networks from configurations."""
+"""Model factory: configurations of the known variants, and networks built from configurations."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from ktb.modeling.model import KTB
 
 Triple = tuple[float, float, float]
 HALF = (0.5, 0.5, 0.5)
-# Indoor depth / 10 m over the NYUv2 training frames has mean 0.277 and deviation 0.146; twice the deviation
-# gives X the same spread as RGB has around 0.5.
+# Indoor depth / 10 m over the NYUv2 training frames has mean 0.277 and standard deviation 0.146; twice the
+# standard deviation gives X the same spread as RGB has around 0.5.
 DEPTH_MEAN, DEPTH_STD = (0.28, 0.28, 0.28), (0.29, 0.29, 0.29)
 # Event frames: mean and twice the standard deviation over simulated frames of the NYUv2 training images.
 EVENT_MEAN, EVENT_STD = (0.08, 0.08, 0.23), (0.37, 0.37, 0.72)
@@ -41,13 +41,14 @@ EVENT_MEAN, EVENT_STD = (0.08, 0.08, 0.23), (0.37, 0.37, 0.72)
 
 @dataclass(frozen=True)
 class FusionStart:
-    """How prompts and fusion start; the defaults are the released code's.
+    """Initialisation of prompts and fusion; the defaults are those of the released code.
 
     Attributes:
-        alpha: weight of the sparse attention per level.
-        qk_gain: factor on the query and key projections' starting weights.
-        bias_sigmas: widths, in turn over the heads, of a distance prior in the bias table; none = near zero.
-        prompt_zero: start MAPA at zero, leaving the pretrained features untouched.
+        alpha: initial weight of the sparse attention per level.
+        qk_gain: factor on the initial weights of the query and key projections.
+        bias_sigmas: widths of a distance prior in the bias table, cycled over the heads; empty means a table
+            near zero.
+        prompt_zero: initialise MAPA to zero, so that pretrained features are unchanged at step 0.
     """
 
     alpha: tuple[float, float, float, float] = (1e-3, 1e-3, 1e-3, 1.0)
@@ -59,12 +60,15 @@ class FusionStart:
 def swin_config(
     size: str, dataset: str | DatasetLabels, inputs: InputConfig | None = None, name: str | None = None
 ) -> ModelConfig:
-    """The paper's network on Swin "b" or "l"; ValueError for another size.
+    """Configuration of the paper's network on Swin "b" or "l".
 
     Args:
-        dataset: a name in `ktb.labels.DATASETS` (ValueError otherwise), or classes of your own.
-        inputs: the X input's kind and normalisation; by default that of the released models.
-        name: of the model; by default made of size and data set.
+        dataset: a name in `ktb.labels.DATASETS`, or the labels of a custom dataset.
+        inputs: modality and normalisation of X; by default those of the released models.
+        name: name of the model; by default composed of size and dataset.
+
+    Raises:
+        ValueError: the size or the dataset's name is unknown.
     """
     labels = _labels(dataset)
     sizes = {"b": (128, (4, 8, 16, 32)), "l": (192, (6, 12, 24, 48))}
@@ -86,9 +90,10 @@ def swin_config(
 def lite_config(
     dataset: str | DatasetLabels = "nyuv2", inputs: InputConfig | None = None, name: str | None = None
 ) -> ModelConfig:
-    """The method on tf_efficientnet_lite0, for laptops; every rank is at least 8 and fits the heads.
+    """Configuration of the network on tf_efficientnet_lite0, for laptops.
 
-    Arguments as for `swin_config`; by default X is metric depth.
+    Every rank is at least 8 and a multiple of the heads. Arguments as for `swin_config`; X defaults to
+    metric depth.
     """
     labels = _labels(dataset)
     return ModelConfig(
@@ -111,12 +116,12 @@ def lite_config(
 
 @dataclass(frozen=True)
 class Variant:
-    """A network that recipes and benchmarks name, and the normalisation that its backbone expects.
+    """A named network of recipes and benchmarks, with the normalisation that its backbone expects.
 
     Attributes:
-        make: (data set or classes, inputs, name) → configuration; all but the first may be left out.
-        rgb_mean, rgb_std: of ImageNet, or of the backbone's own training.
-        x_scales: mean and std of X by modality, where X is normalised as well; None leaves it as it is.
+        make: (dataset or labels, inputs, name) → configuration; all but the first are optional.
+        rgb_mean, rgb_std: of ImageNet, or of the backbone's pretraining.
+        x_scales: mean and std of X by modality; None leaves X unnormalised.
     """
 
     make: Callable[..., ModelConfig]
@@ -125,7 +130,7 @@ class Variant:
     x_scales: Mapping[Modality, tuple[Triple, Triple]] | None = None
 
     def inputs(self, **fields: Any) -> InputConfig:
-        """These fields of an input's configuration, with the variant's normalisation."""
+        """An input configuration of these fields with the variant's normalisation."""
         scale = {"rgb_mean": self.rgb_mean, "rgb_std": self.rgb_std}
         if self.x_scales is not None:
             scale["x_mean"], scale["x_std"] = self.x_scales.get(fields["modality"], (HALF, HALF))
@@ -141,7 +146,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "swin-l": Variant(partial(swin_config, "l")),
     }
 )
-"""The networks by the name that recipes (`backbone`) and `bench --model` take."""
+"""Variants by the name that recipes (`backbone`) and `bench --model` take."""
 
 
 def _labels(dataset: str | DatasetLabels) -> DatasetLabels:
@@ -162,10 +167,10 @@ def _label_fields(labels: DatasetLabels) -> dict:
 
 
 def build_model(config: ModelConfig, start: FusionStart | None = None) -> KTB:
-    """Compose a network with freshly started weights, in evaluation mode.
+    """Build a network with initial weights, in evaluation mode.
 
-    `start` says how prompts and fusion start. `ktb.checkpoints.pretrained.build_pretrained_model` also fills
-    the frozen backbone.
+    `start` initialises prompts and fusion. `ktb.checkpoints.pretrained.build_pretrained_model` also loads
+    the weights of the frozen backbone.
     """
     start = start or FusionStart()
     backbone = config.backbone
@@ -209,7 +214,7 @@ def _start_attention(levels: Sequence[DSCF], qk_gain: float, bias_sigmas: Sequen
 
 
 def distance_prior(height: int, width: int, sigmas: Tensor, floor: float = -6.0) -> Tensor:
-    """Tables (M, height, width) that favour near points: max(−d²/2σ², floor), d in coordinates of [-1, 1]."""
+    """Bias tables (M, height, width) that favour near points: max(−d²/2σ², floor), d in [-1, 1] units."""
     y = torch.linspace(-1, 1, height)[:, None]
     x = torch.linspace(-1, 1, width)[None]
     return (-(y**2 + x**2) / (2 * sigmas[:, None, None] ** 2)).clamp(min=floor)

@@ -11,8 +11,8 @@ from ktb.modeling.position_bias import position_bias, query_axis
 from ktb.modeling.trace import FusionTrace
 
 BIAS_TABLE_SIZE = (119, 159)
-MAX_SCORES = 32_000_000  # attention scores held at once; larger maps are fused in blocks of query rows
-MAX_CPU_SCORES = 800_000  # few enough for a processor's cache: three times faster
+MAX_SCORES = 32_000_000  # attention scores held at once; larger maps are fused in chunks of query rows
+MAX_CPU_SCORES = 800_000  # fit the CPU's cache: three times faster
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -33,34 +33,34 @@ def offset_net(channels: int, stride: int) -> nn.Sequential:
 
 
 def reference_axis(length: int, device: torch.device) -> Tensor:
-    """Undisplaced point coordinates along one axis, (length,); 0 where the axis has one point."""
+    """Reference point coordinates along one axis, (length,) in align-corners units; 0 for a single point."""
     if length == 1:
         return torch.zeros(1, device=device)
     return (torch.arange(length, device=device) + 0.5) / (length - 1) * 2 - 1
 
 
 def reference_points(point_hw: tuple[int, int], device: torch.device) -> Tensor:
-    """Undisplaced points (2n, 2) of a grid of (h', w') as (y, x): the rgb-led ones, and again for x."""
+    """Reference points (2n, 2) as (y, x) of an (h', w') grid: n rgb-led points, then the same n for x."""
     axes = [reference_axis(side, device) for side in point_hw]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, 1).repeat(2, 1)
 
 
 class MeanFusion(nn.Module):
-    """What DSCF is measured against: the mean of both streams, without weights and without attention."""
+    """Ablation baseline of DSCF: the mean of both streams, without weights or attention."""
 
     def forward(self, feats_rgb: Tensor, feats_x: Tensor, trace: bool = False) -> tuple[Tensor, None]:
-        """feats_rgb, feats_x (B, h, w, C) → their mean; there is nothing to trace."""
+        """Average feats_rgb and feats_x (B, h, w, C); the trace is None."""
         return 0.5 * (feats_rgb + feats_x), None
 
 
 class DSCF(nn.Module):
-    """Fuse two feature maps of one level through attention to a few points sampled in both.
+    """Fuse the feature maps of both streams at one level by attention to sparse points sampled in both.
 
     Args:
         dim: channels C of the features.
         rank: channels c of the fusion.
         num_heads, groups, stride: M, G and the spacing s of the point grid.
-        alpha: start of α, the weight of the attended features.
+        alpha: initial value of α, the weight of the attended features.
     """
 
     def __init__(self, dim: int, rank: int, num_heads: int, groups: int, stride: int, alpha: float):
@@ -84,7 +84,7 @@ class DSCF(nn.Module):
     def forward(
         self, feats_rgb: Tensor, feats_x: Tensor, trace: bool = False
     ) -> tuple[Tensor, FusionTrace | None]:
-        """feats_rgb, feats_x (B, h, w, C) → fused (B, h, w, C), and what happened if `trace`."""
+        """Fuse feats_rgb and feats_x (B, h, w, C) to (B, h, w, C); also return a FusionTrace if `trace`."""
         low_rgb = self.down_rgb(feats_rgb).permute(0, 3, 1, 2)  # B, c, h, w
         low_x = self.down_x(feats_x).permute(0, 3, 1, 2)
         context = F.gelu(self.context_norm(self.context_conv(torch.cat([low_rgb, low_x], dim=1))))
@@ -117,7 +117,7 @@ class DSCF(nn.Module):
     def _sampling_points(
         self, low_rgb: Tensor, low_x: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
-        """Points and offsets (B, G, 2n, 2), references (2n, 2), all rgb-led first; and the grid size."""
+        """Points and offsets (B, G, 2n, 2) and references (2n, 2), rgb-led first; grid size (h', w')."""
         per_stream = []
         for low, net in ((low_rgb, self.offsets_rgb), (low_x, self.offsets_x)):
             grouped = low.unflatten(1, (self.groups, -1)).flatten(0, 1)  # B·G, c/G, h, w
@@ -129,7 +129,7 @@ class DSCF(nn.Module):
         return (reference + offsets).clamp(-1, 1), reference, offsets, point_hw
 
     def _sample(self, maps: Tensor, points: Tensor) -> Tensor:
-        """maps (B, S, c, h, w), each group read at its own points (B, G, 2n, 2) → (B, S, c, 1, 2n)."""
+        """Sample maps (B, S, c, h, w) at each group's own points (B, G, 2n, 2): (B, S, c, 1, 2n)."""
         batch, count, _, height, width = maps.shape
         grouped = maps.unflatten(2, (self.groups, -1)).transpose(1, 2)  # B, G, S, c/G, h, w
         grid = points.flip(-1).flatten(0, 1)[:, None]  # B·G, 1, 2n, (x, y)
@@ -138,13 +138,13 @@ class DSCF(nn.Module):
         return sampled.view(batch, self.groups, count, -1, 1, sampled.shape[-1]).transpose(1, 2).flatten(2, 3)
 
     def _heads(self, image: Tensor) -> Tensor:
-        """(B, c, h, w) → (B, M, h·w, c/M)."""
+        """Split channels into heads: (B, c, h, w) → (B, M, h·w, c/M)."""
         return image.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
     def _attend(
         self, query: Tensor, key: Tensor, value: Tensor, points: Tensor, size: tuple[int, int]
     ) -> Tensor:
-        """Attention of all positions to the points, in blocks of query rows → (B, c, h, w)."""
+        """Attention of all positions to the points, (B, c, h, w), computed in chunks of query rows."""
         height, width = size
         query_y, query_x = query_axis(height, query.device)[:, None], query_axis(width, query.device)[None]
         rows = self._rows_at_once(query, key, width)
@@ -158,6 +158,6 @@ class DSCF(nn.Module):
     def _rows_at_once(self, query: Tensor, key: Tensor, width: int) -> int:
         scores = min(MAX_SCORES, MAX_CPU_SCORES) if prefer_chunks(query) else MAX_SCORES
         batch = query.shape[0]
-        if isinstance(batch, torch.SymInt):  # an exported graph for any batch is cut as for one sample
+        if isinstance(batch, torch.SymInt):  # an exported dynamic batch is chunked as one sample
             batch = 1
         return max(1, scores // (batch * self.num_heads * width * key.shape[2]))

@@ -12,11 +12,11 @@ from ktb.modeling.layers import init_linear
 
 
 class SegFormerHead(nn.Module):
-    """Four feature maps → logits at the first level's size.
+    """SegFormer head: logits at the first level's size from four feature maps.
 
-    Projection, upsampling and the 1×1 fuse are linear and commute, so each level's projection is first
-    multiplied with its slice of the fuse: the wide concatenation at full size never exists. In evaluation the
-    batch norm goes into these products too.
+    Projection, upsampling and the 1×1 fuse are linear and commute. Each level's projection is multiplied with
+    its slice of the fuse first, which avoids the wide concatenation at full size. In evaluation mode the
+    batch norm is folded into these products too.
     """
 
     def __init__(self, feature_dims: Sequence[int], width: int, num_classes: int, dropout: float = 0.1):
@@ -29,7 +29,7 @@ class SegFormerHead(nn.Module):
         self.apply(init_linear)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
-        """feats: per level (B, h_i, w_i, C_i) → logits (B, K, h_0, w_0)."""
+        """Logits (B, K, h_0, w_0) of features (B, h_i, w_i, C_i), one per level."""
         size = feats[0].shape[1:3]
         total = None
         for feat, (weight, bias) in zip(feats, self._projections()):
@@ -44,7 +44,7 @@ class SegFormerHead(nn.Module):
         return logits.permute(0, 3, 1, 2)
 
     def _projections(self) -> list[tuple[Tensor, Tensor]]:
-        """Weight and bias of every level's projection, fused; the batch norm is in them unless it trains."""
+        """Fused weight and bias of every level's projection, including the batch norm in evaluation mode."""
         return self._fused_projections() if self.norm.training else self._normed_projections()
 
     def _fused_projections(self) -> list[tuple[Tensor, Tensor]]:

@@ -1,4 +1,4 @@
-"""Small parts that backbones, prompts and fusion share: adapters, stream handling, initialisation."""
+"""Layers shared by backbones, prompts and fusion: adapters, stream handling, initialisation."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from torch.utils.checkpoint import checkpoint
 
 
 def split_streams(tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """(2B, …) with the rgb samples first → (B, …) rgb and (B, …) x."""
-    rgb, x = tokens.unflatten(0, (2, -1)).unbind()  # unlike chunk, also where the batch is a symbol
+    """Split (2B, …), rgb samples first, into rgb (B, …) and x (B, …)."""
+    rgb, x = tokens.unflatten(0, (2, -1)).unbind()  # chunk fails for a symbolic batch size
     return rgb, x
 
 
 class Reach(NamedTuple):
-    """How far an output depends on its input, in cells of its own grid, if cut at multiples of `step`."""
+    """Receptive field of an output in cells of its grid, if its input is cut at multiples of `step`."""
 
     cells: int
     step: int
 
 
 def run_block(block: nn.Module, tensor: Tensor, *args: Any, recompute: bool) -> Tensor:
-    """A block's output; with `recompute`, and where gradients are wanted, under gradient checkpointing."""
+    """Run a block, with gradient checkpointing if `recompute` and gradients are enabled."""
     if recompute and torch.is_grad_enabled() and tensor.requires_grad:
         return checkpoint(block, tensor, *args, use_reentrant=False)
     return block(tensor, *args)
 
 
 def prefer_chunks(tensor: Tensor) -> bool:
-    """Whether to do large work in parts that fit the cache: on a processor, unless a graph is being recorded.
+    """Whether to process in cache-sized chunks (CPU only, not while exporting).
 
-    A graph would get a copy of the work for every part.
+    An exported graph would contain a copy of the operations for every chunk.
     """
-    recorded = torch.jit.is_tracing() or torch.compiler.is_compiling()
-    return tensor.device.type == "cpu" and not recorded
+    exporting = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    return tensor.device.type == "cpu" and not exporting
 
 
 def init_linear(module: nn.Module) -> None:
@@ -54,20 +54,20 @@ def init_linear(module: nn.Module) -> None:
 
 
 def init_down(linear: nn.Linear) -> None:
-    """Kaiming uniform (a = √5) and zero bias: the start of every down-projection."""
+    """Kaiming uniform (a = √5) and zero bias, for every down-projection."""
     nn.init.kaiming_uniform_(linear.weight, a=math.sqrt(5))
     nn.init.zeros_(linear.bias)
 
 
 class TokenNorm(nn.LayerNorm):
-    """LayerNorm over the channels of (…, C), as rows of one table, which OpenVINO computes in one step."""
+    """LayerNorm over the channels of (…, C), flattened to (N, C) because OpenVINO fuses that form."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         return super().forward(tokens.flatten(0, -2)).view(tokens.shape)
 
 
 class Adapter(nn.Module):
-    """A bottleneck, Linear → ReLU → Dropout → Linear, whose output starts at zero; see `StreamAdapters`."""
+    """Bottleneck Linear → ReLU → Dropout → Linear with a zero-initialised output; see `StreamAdapters`."""
 
     def __init__(self, dim: int, rank: int, dropout: float = 0.1):
         super().__init__()
@@ -80,7 +80,7 @@ class Adapter(nn.Module):
 
 
 class StreamAdapters(nn.Module):
-    """One adapter for each stream of a (2B, …, C) batch whose first half is rgb (reference section 2)."""
+    """One adapter per stream of a (2B, …, C) batch, rgb samples first (reference section 2)."""
 
     def __init__(self, dim: int, rank: int):
         super().__init__()
@@ -88,13 +88,13 @@ class StreamAdapters(nn.Module):
         self.x = Adapter(dim, rank)
 
     def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
-        """tokens, residual (2B, …, C) → residual + 0.5·adapter(tokens), both streams in one product."""
+        """residual + 0.5·adapter(tokens) for tokens and residual (2B, …, C), both streams in one product."""
         streams = tokens.reshape(2, -1, tokens.shape[-1])
         hidden = self.rgb.dropout(self._both("down", streams).relu())
         return residual.add(self._both("up", hidden).view(residual.shape), alpha=0.5)
 
     def _both(self, name: str, streams: Tensor) -> Tensor:
-        """One linear layer of each adapter, (2, N, C) → (2, N, C')."""
+        """Apply the same linear layer of each adapter: (2, N, C) → (2, N, C')."""
         layers = getattr(self.rgb, name), getattr(self.x, name)
         weights = torch.stack([layer.weight for layer in layers]).transpose(1, 2)
         biases = torch.stack([layer.bias for layer in layers])[:, None]
@@ -102,22 +102,22 @@ class StreamAdapters(nn.Module):
 
 
 class NoAdapters(nn.Module):
-    """Stands where a configuration leaves the adapters out: the residual stays as it is."""
+    """Ablation of the adapters: returns the residual unchanged."""
 
     def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
         return residual
 
 
 def stream_adapters(dim: int, rank: int, wanted: bool) -> StreamAdapters | NoAdapters:
-    """The module beside a frozen block."""
+    """The adapters parallel to a frozen block, or their ablation."""
     return StreamAdapters(dim, rank) if wanted else NoAdapters()
 
 
 def require_matching(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
-    """Check names and shapes of a state dict.
+    """Require a state dict to match in names and shapes.
 
     Raises:
-        ValueError: with the first missing, unexpected and wrongly shaped tensors by name.
+        ValueError: naming the first missing and unexpected tensors and those with a shape mismatch.
     """
     missing = [name for name in expected if name not in given]
     extra = [name for name in given if name not in expected]
@@ -126,6 +126,6 @@ def require_matching(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]
         for name, tensor in expected.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    found = [("missing", missing), ("unexpected", extra), ("wrong shape", shapes)]
+    found = [("missing", missing), ("unexpected", extra), ("shape mismatch", shapes)]
     if problems := [f"{kind} ({len(names)}): {'; '.join(names[:5])}" for kind, names in found if names]:
         raise ValueError(f"{what} do not fit the network. " + " | ".join(problems))

@@ -1,4 +1,4 @@
-"""MAPA: modality-aware prompts, one per stage (reference section 3). Its adapters live in the blocks."""
+"""MAPA: modality-aware prompts, one module per stage (reference section 3)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ktb.modeling.layers import init_down, init_linear, split_streams
 
 
 class ModalityPrompt(nn.Module):
-    """Mix both streams through a bottleneck and add the result, modulated per stream, to each of them.
+    """Mix both streams through a bottleneck and add the result to each stream with its own modulation.
 
     Args:
         dim: channels C of the tokens.
         rank: channels r of the bottleneck.
-        zero_start: start with `up` at zero, which leaves pretrained features untouched at step 0.
+        zero_start: initialise `up` to zero, so that pretrained features are unchanged at step 0.
     """
 
     def __init__(self, dim: int, rank: int, zero_start: bool = False):
@@ -37,10 +37,10 @@ class ModalityPrompt(nn.Module):
                 nn.init.zeros_(beta)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (2B, h, w, C), rgb samples first → the same shape.
+        """Add prompts to tokens (2B, h, w, C), rgb samples first; the shape is unchanged.
 
-        Nothing here is an activation, so neighbouring matrices are multiplied with each other first: `fuse`
-        with both `down`, and `up` with each stream's modulation u + (u·γ + β) = u·(1 + γ) + β.
+        All operations are linear, so adjacent matrices are multiplied first: `fuse` with both `down`, and
+        `up` with each stream's modulation u + (u·γ + β) = u·(1 + γ) + β.
         """
         rgb, x = split_streams(tokens)
         fuse_rgb, fuse_x = self.fuse.weight.chunk(2, dim=1)
@@ -54,6 +54,6 @@ class ModalityPrompt(nn.Module):
         return tokens + torch.cat(prompts)
 
     def _prompt(self, mixed: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        """What one stream gets of the bottleneck's values (B, h, w, r)."""
+        """The prompt of one stream from the bottleneck's features (B, h, w, r)."""
         # 1.0, not 1: the ONNX exporter of torch 2.8 and 2.9 cannot add an integer to a parameter
         return F.linear(mixed, (1.0 + gamma)[:, None] * self.up.weight, (1.0 + gamma) * self.up.bias + beta)

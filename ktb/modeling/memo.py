@@ -1,4 +1,4 @@
-"""A small memory of what was computed last, such as the window layouts of an image size."""
+"""A small thread-safe cache of recent results, such as the window layouts of an image size."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Value = TypeVar("Value")
 
 
 class Memo:
-    """The results for the last few keys; the oldest goes when there are more than `capacity`.
+    """Cache of the results for the most recent keys; the oldest is evicted beyond `capacity`.
 
-    Several threads may use it: a value is made once per key, and who asks meanwhile waits for it. It is no
-    part of a state dict, and copies and pickles of it start empty. Never keep here what is made of weights:
-    nothing tells that they were changed through `.data`.
+    Several threads may use it: a value is computed once per key, and concurrent requests wait for it. The
+    cache is not part of a state dict, and its copies and pickles start empty. Never cache values derived from
+    weights: changes through `.data` are not detectable.
     """
 
     def __init__(self, capacity: int):
@@ -25,11 +25,10 @@ class Memo:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value kept for the key, or a new one; an exception of `make` is passed on, and nothing kept.
+        """The cached value of a key, or a new one; an exception of `make` propagates, and nothing is cached.
 
-        What is made must not depend on gradients: it is made without them, as a tensor that any mode can use.
-        While a compiler or an exporter reads the program, nothing is kept or given either, so that no tensor
-        of its own comes to stay here.
+        Values are computed without gradients, as tensors that any grad mode can use. While the program is
+        compiled or exported, the cache is bypassed, so that it never holds a tracer's tensors.
         """
         import torch
 
@@ -42,7 +41,7 @@ class Memo:
             making = self._making.setdefault(key, threading.Lock())
         with making:
             with self._lock:
-                if key in self._values:  # another thread made it meanwhile
+                if key in self._values:  # another thread computed it meanwhile
                     return self._values[key]
             try:
                 with torch.inference_mode(False), torch.no_grad():
@@ -57,7 +56,7 @@ class Memo:
         return value
 
     def values(self) -> list[Any]:
-        """What is kept at the moment."""
+        """The values in the cache."""
         with self._lock:
             return list(self._values.values())
 

@@ -1,4 +1,4 @@
-"""The network: two streams through one frozen backbone, prompts, fusion per level, three heads."""
+"""The KTB network: one frozen backbone for both streams, prompts and fusion per level, three heads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from ktb.modeling.trace import FusionTrace
 
 MIN_SIDE = 32
 HEAD_STRIDE = 4
-"""Pixels of the network's input per position of the heads' own logits."""
+"""Stride of the heads' logits with respect to the network's input, in pixels."""
 
 
 @dataclass(frozen=True)
 class KTBOutput:
-    """Logits (B, K, H, W) of the three branches; None for a branch that was not asked for.
+    """Output of the network: logits (B, K, H, W) per branch, None for a branch that was not requested.
 
-    `trace` has one FusionTrace per level when asked for; None also where the fusion is a mean. `prompts` has,
-    when asked for, how strongly each level's prompts changed the tokens: (B, 2, h, w), rgb first, the norm of
-    the change divided by that of the token; None without prompts. `runtime` is what computed it, one of
-    `ktb.inference.runtimes`.
+    Attributes:
+        trace: one FusionTrace per level if requested, else None; None where the fusion is a mean.
+        prompts: relative change of the tokens by the prompts if requested, per level (B, 2, h, w), rgb first:
+            ‖change‖ / ‖token‖; None without prompts.
+        runtime: name of the runtime that computed the output, see `ktb.inference.runtimes`.
     """
 
     fused: Tensor | None = None
@@ -48,10 +49,10 @@ class KTB(nn.Module):
     """Keep-the-Balance network, composed by `ktb.modeling.build.build_model`.
 
     Args:
-        config: what was built; kept for saving and for preparing inputs.
+        config: configuration of the network, kept for saving and preprocessing.
         backbone: frozen stages with their adapters, as `ktb.modeling.backbones.Backbone` says.
-        mapa, dscf: one module per level: prompts and fusion, or what a configuration puts in their place.
-        heads: a head for each of "fused", "rgb", "x".
+        mapa, dscf: one module per level: prompts and fusion, or their replacements for ablations.
+        heads: one head per branch: "fused", "rgb", "x".
     """
 
     config: ModelConfig
@@ -100,18 +101,19 @@ class KTB(nn.Module):
         logits_hw: tuple[int, int] | None = None,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """Segment a batch of pairs.
+        """Segment a batch of RGB and X pairs.
 
         Args:
             rgb, modal_x: (B, 3, H, W) float, normalised (`normalize_rgb`, `normalize_x`); H, W ≥ 32.
-            mask_rgb, mask_x: (B,) bool; True zeroes that sample's tokens after patch embedding (section 6).
-            trace: keep what every fusion level did; a mean has nothing to keep.
+            mask_rgb, mask_x: (B,) bool; True zeroes that sample's tokens after patch embedding (reference
+                section 6).
+            trace: return the FusionTrace of every level; a mean fusion has none.
             logits_hw: size of the logits instead of H, W, e.g. smaller for a cheaper training loss.
-            branches: which heads run; the logits of the others are None.
+            branches: heads to run; the logits of the others are None.
 
         Raises:
-            ValueError: if the two inputs differ in shape, have not three channels, or are too small, or for a
-                branch that does not exist.
+            ValueError: if the inputs differ in shape, do not have three channels or are smaller than 32
+                pixels, or if a branch is unknown.
         """
         _check_inputs(rgb, modal_x)
         _check_branches(branches)
@@ -128,12 +130,12 @@ class KTB(nn.Module):
         level_features: LevelFunction | None = None,
         head_logits: HeadFunction | None = None,
     ) -> KTBOutput:
-        """The network after patch embedding.
+        """Run the network from the tokens of the patch embedding.
 
         Args:
             tokens: (2B, h, w, C), rgb samples first.
-            logits_hw, trace, branches: as forward.
-            level_features, head_logits: other ways to compute the methods of these names, such as in tiles.
+            logits_hw, trace, branches: as in `forward`.
+            level_features, head_logits: replacements for the methods of these names, such as tiled versions.
         """
         level_features, head_logits = level_features or self.level_features, head_logits or self.head_logits
         feats: dict[str, list[Tensor]] = {branch: [] for branch in BRANCHES}
@@ -160,15 +162,15 @@ class KTB(nn.Module):
         return norms[level](tokens)
 
     def level_features(self, tokens: Tensor, level: int, trace: bool = False) -> Sequence[Tensor]:
-        """One level of both streams, before the fusion.
+        """Compute one level of both streams, up to the fusion.
 
         Args:
-            tokens: (2B, h, w, C) as the level before left them, rgb samples first.
-            trace: also tell how strongly the prompts changed the tokens, where there are prompts.
+            tokens: (2B, h, w, C), output of the previous level, rgb samples first.
+            trace: also return the relative change of the tokens by the prompts, if there are prompts.
 
         Returns:
             The level's tokens (2B, h', w', C'); the normalised features of both streams, (B, h', w', C')
-            each; and (B, 2, h', w') as `KTBOutput.prompts`, where it is wanted.
+            each; and (B, 2, h', w') as in `KTBOutput.prompts` if `trace`, else None.
         """
         tokens = self.backbone.downsample(tokens, level)
         prompted = self.mapa[level](tokens)
@@ -179,32 +181,32 @@ class KTB(nn.Module):
         return [tokens, self._normed("rgb", level, rgb), self._normed("x", level, modal_x), *change]
 
     def head_logits(self, branch: str, feats: Sequence[Tensor]) -> Tensor:
-        """Logits (B, K, h, w) of one head from its features of all levels, at the first level's size."""
+        """Logits (B, K, h, w) of one head from the features of all levels, at the first level's size."""
         return self.heads[branch](feats)
 
     def normalize_rgb(self, rgb: Tensor) -> Tensor:
-        """(B, 3, H, W) RGB uint8, or float on the 0..1 scale → network input."""
+        """Normalise RGB (B, 3, H, W), uint8 or float in [0, 1], to a network input."""
         rgb = rgb.to(self.rgb_mean.dtype) / 255 if rgb.dtype == torch.uint8 else rgb
         return (rgb - self.rgb_mean) / self.rgb_std
 
     def normalize_x(self, modal_x: Tensor) -> Tensor:
-        """(B, 3, H, W) X uint8, or float on the 0..1 scale → network input."""
+        """Normalise X (B, 3, H, W), uint8 or float in [0, 1], to a network input."""
         modal_x = modal_x.to(self.x_mean.dtype) / 255 if modal_x.dtype == torch.uint8 else modal_x
         return (modal_x - self.x_mean) / self.x_std
 
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Name and tensor of everything that trains (reference section 7)."""
+        """Names and tensors of the trainable parameters (reference section 7)."""
         return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
 
     def train(self, mode: bool = True) -> KTB:
-        """As usual, but what is frozen stays in evaluation mode: its batch norms and norms never move."""
+        """Set the training mode; frozen modules stay in evaluation mode, so their statistics never change."""
         super().train(mode)
         self.backbone.freeze_statistics()
         return self
 
 
 def _relative_change(before: Tensor, after: Tensor) -> Tensor:
-    """Tokens (2B, h, w, C) → (B, 2, h, w): ‖after - before‖ / ‖before‖ per stream."""
+    """Relative change of tokens (2B, h, w, C) per stream, ‖after - before‖ / ‖before‖: (B, 2, h, w)."""
     change = (after - before).float().norm(dim=-1) / before.float().norm(dim=-1).clamp(min=1e-12)
     return torch.stack(split_streams(change), dim=1)
 
@@ -247,9 +249,9 @@ _OUTSIDE_THE_BACKBONE = {"norms": "backbone", "mapa": "prompts", "dscf": "fusion
 
 
 def parameter_group(name: str) -> str:
-    """The one of `PARTS` that a parameter or buffer of `KTB.state_dict()` belongs to.
+    """The group in `PARTS` of a parameter or buffer of `KTB.state_dict()`.
 
-    "backbone" is all that never trains: the pretrained network and the output norms.
+    "backbone" contains everything frozen: the pretrained network and the output norms.
     """
     if is_pretrained(name):
         return "backbone"
@@ -259,13 +261,13 @@ def parameter_group(name: str) -> str:
 
 
 def is_pretrained(name: str) -> bool:
-    """Whether a tensor is one of the pretrained network's, which models on the same backbone share."""
+    """Whether a tensor belongs to the pretrained network, which all models on one backbone share."""
     ours = ".adapters." in name or name.startswith("backbone.patch_embed_x.")
     return name.startswith("backbone.") and not ours
 
 
 def count_parameters(model: KTB) -> dict[str, tuple[int, int]]:
-    """Parameters per part, (total, trainable); (0, 0) for a part that the configuration leaves out."""
+    """Number of parameters per group, (total, trainable); (0, 0) for a group that is not configured."""
     counts = {part: (0, 0) for part in PARTS}
     for name, parameter in model.named_parameters():
         total, trainable = counts[parameter_group(name)]

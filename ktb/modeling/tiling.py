@@ -1,10 +1,10 @@
-"""Images that are too large for one pass: the network in tiles, with the result of one pass.
+"""Tiled inference for images too large for one pass, with the result of one pass.
 
-The fusion looks at the whole image: tiles that are segmented one by one and blended differ from one pass in
-6 to 14 per cent of the pixels. So only what looks at its surroundings is run in tiles, each with as much
-overlap as its output depends on: embedding, stages, heads. Between them the features are put together, and
-the fusion sees all of them, in blocks of queries as always. No seam has to be blended, and the trace is that
-of one pass.
+The fusion attends to the whole image: blending independently segmented tiles changes 6 to 14 per cent of the
+pixels. Therefore only operations with a local receptive field run in tiles: embedding, stages and heads. Each
+tile overlaps its neighbours by that receptive field. The tiles' features are assembled before the fusion,
+which sees all of them and processes queries in chunks. No tile border is blended, and the trace is that of
+one pass.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ from ktb.modeling.model import HEAD_STRIDE, KTB, KTBOutput, mask_streams
 SIZE_MULTIPLE = 32
 MIN_TILE = 256
 DEFAULT_TILE = 2048
-"""Pixels of a tile's side."""
+"""Side of a tile in pixels."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Of one axis: what a tile is run on (`outer`), and what of it is kept (`core`)."""
+    """A tile along one axis: `outer` is computed, and its `core` is kept."""
 
     outer: slice
     core: slice
 
     @property
     def inner(self) -> slice:
-        """The core, counted from the start of the outer span."""
+        """The core relative to the start of the outer span."""
         return slice(self.core.start - self.outer.start, self.core.stop - self.outer.start)
 
 
 Part = Callable[[slice, slice], Sequence[Tensor]]
-"""(rows, columns) of the output's grid → tensors (N, rows, columns, C) there."""
+"""Function from (rows, columns) of the output's grid to tensors (N, rows, columns, C)."""
 
 
 def spans(length: int, tile: int, reach: Reach) -> Iterator[Span]:
-    """Cut 0..length into cores of at most about `tile` cells, each with its reach on both sides.
+    """Split 0..length into cores of about `tile` cells at most, each with its reach on both sides.
 
-    Everything begins and ends at multiples of `reach.step`, or at the border.
+    All spans begin and end at multiples of `reach.step` or at the border.
     """
     step = reach.step
     margin = step * math.ceil(reach.cells / step)
     core = step * max(1, round((tile - 2 * margin) / step))
     count = 1 if length <= tile else math.ceil(length / core)
-    core = step * math.ceil(length / count / step)  # all of about one size
+    core = step * math.ceil(length / count / step)  # cores of similar size
     for start in range(0, length, core):
         stop = min(length, start + core)
         yield Span(slice(max(0, start - margin), min(length, stop + margin)), slice(start, stop))
 
 
 def assemble(part: Part, size_hw: tuple[int, int], tile: int, reach: Reach) -> list[Tensor]:
-    """The tensors (N, h, w, C) of a part of the network, run tile by tile."""
+    """Run a tile function over all tiles and assemble its tensors (N, h, w, C)."""
     wholes: list[Tensor] = []
     for rows in spans(size_hw[0], tile, reach):
         for columns in spans(size_hw[1], tile, reach):
@@ -83,17 +83,16 @@ def tiled_forward(
     *,
     tile: int = DEFAULT_TILE,
 ) -> KTBOutput:
-    """What `KTB.forward` gives at a quarter of the size (`logits_hw`), with the memory of tiles.
+    """Compute `KTB.forward` with logits at a quarter of the size, tile by tile.
 
-    Beside the tiles the features of all levels are held, and the logits.
+    Memory holds one tile's activations, the features of all levels and the logits.
 
     Args:
-        rgb, modal_x, mask_rgb, mask_x, trace, branches: as `KTB.forward`; H and W are multiples of 32.
-        tile: side of a tile of the first stage in pixels; later stages, whose cells are larger, take tiles
-            of as many cells.
+        rgb, modal_x, mask_rgb, mask_x, trace, branches: as in `KTB.forward`; H and W are multiples of 32.
+        tile: side of a first-stage tile in pixels; tiles of later stages have the same number of cells.
 
     Raises:
-        ValueError: for another size, or a tile below 256.
+        ValueError: H or W is not a multiple of 32, or the tile is below 256 pixels.
     """
     check_tile(tile)
     height, width = rgb.shape[-2:]
@@ -112,13 +111,13 @@ def tiled_forward(
 
 
 def check_tile(tile: int) -> None:
-    """Refuse a tile that would be all overlap (ValueError)."""
+    """Raise a ValueError for a tile that would be all overlap."""
     if tile < MIN_TILE:
         raise ValueError(f"a tile of {tile} pixels is too small; give at least {MIN_TILE}.")
 
 
 def _level_features(model: KTB, cells: int, tokens: Tensor, level: int, trace: bool) -> Sequence[Tensor]:
-    """As `KTB.level_features`."""
+    """`KTB.level_features` in tiles."""
     stride = 2 if level else 1
 
     def run(rows: slice, columns: slice) -> Sequence[Tensor]:
@@ -132,7 +131,7 @@ def _level_features(model: KTB, cells: int, tokens: Tensor, level: int, trace: b
 
 
 def _head_logits(model: KTB, cells: int, branch: str, feats: Sequence[Tensor]) -> Tensor:
-    """As `KTB.head_logits`; a head reads one cell of the coarsest level around."""
+    """`KTB.head_logits` in tiles; a head's receptive field is one cell of the coarsest level."""
     coarsest = 2 ** (len(feats) - 1)
 
     def run(rows: slice, columns: slice) -> Sequence[Tensor]:

@@ -1,4 +1,4 @@
-"""What one level of the fusion did: kept small, expanded only for the queries that somebody asks about."""
+"""Fusion traces: compact tensors of one level, from which attention is computed on demand."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 from ktb.modeling.position_bias import position_bias, query_axis
 
-MAX_ATTENTION_ENTRIES = 16_000_000  # scores held at once while a whole map is being made
-MAX_CPU_ENTRIES = 1_000_000  # few enough for a processor's cache: several times faster
+MAX_ATTENTION_ENTRIES = 16_000_000  # scores held at once while a whole map is computed
+MAX_CPU_ENTRIES = 1_000_000  # fit the CPU's cache: several times faster
 
 
 @dataclass(frozen=True)
 class AttentionSummary:
-    """What whole attention maps come down to; B batch, M heads, 2n points, (h, w) the level's grid."""
+    """Summary of whole attention maps; B batch, M heads, 2n points, (h, w) the level's grid."""
 
-    balance: Tensor  # (B, M, h, w) in [0, 1]: share of the attention that goes to x
-    entropy: Tensor  # (B, M, h, w) in [0, 1]: divided by log 2n, 1 = uniform
-    received: Tensor  # (B, M, 2n): attention that each point gets, mean over the positions; adds up to 1
+    balance: Tensor  # (B, M, h, w) in [0, 1]: fraction of the attention on x
+    entropy: Tensor  # (B, M, h, w) in [0, 1]: normalised by log 2n, 1 = uniform
+    received: Tensor  # (B, M, 2n): attention per point, mean over the positions; sums to 1
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FusionTrace:
     query: Tensor  # (B, M, h·w, d)
     key: Tensor  # (B, M, 2n, d)
     sampling_points: Tensor  # (B, G, 2n, 2)
-    reference_points: Tensor  # (2n, 2), where the points started
+    reference_points: Tensor  # (2n, 2), points before their offsets
     sampling_offsets: Tensor  # (B, G, 2n, 2), raw; points = clamp(reference + offset, -1, 1)
     modality_weights: Tensor  # (B, 2, 2n): w_rgb and w_x, summing to 1
     bias_table: Tensor  # (M, 119, 159)
@@ -65,9 +65,9 @@ class FusionTrace:
 
     @torch.no_grad()
     def summary(self) -> AttentionSummary:
-        """Balance and entropy of every head and position and the attention of every point, in one pass.
+        """Balance and entropy per head and position and attention per point, in one pass.
 
-        Memory is bounded: positions are taken in blocks, and no block's attention is kept.
+        Memory is bounded: positions are processed in chunks, and no chunk's attention is kept.
         """
         weight_x = self.modality_weights[:, 1].float()
         balances, entropies = [], []
@@ -77,7 +77,7 @@ class FusionTrace:
             attention = scores.softmax(dim=-1)
             received += attention.sum(dim=2)
             balances.append(torch.einsum("bmqn,bn->bmq", attention, weight_x))
-            # −Σ a·log a = log Σ eˢ − Σ a·s: no logarithm of every entry
+            # −Σ a·log a = log Σ eˢ − Σ a·s saves the logarithm of every entry
             spread = scores.logsumexp(dim=-1) - torch.einsum("bmqn,bmqn->bmq", attention, scores)
             entropies.append(spread / math.log(self.key.shape[2]))
         return AttentionSummary(
@@ -88,20 +88,20 @@ class FusionTrace:
 
     @torch.no_grad()
     def balance(self) -> Tensor:
-        """Per position, how much of its attention goes to x: Σ a·w_x over the points, mean over the heads.
+        """Fraction of each position's attention on x: Σ a·w_x over the points, mean over the heads.
 
         Returns:
-            (B, h, w) in [0, 1]; 0.5 where both sensors feed a position equally.
+            (B, h, w) in [0, 1]; 0.5 where both sensors contribute equally.
         """
         return self.summary().balance.mean(dim=1)
 
     @torch.no_grad()
     def entropy(self) -> Tensor:
-        """Attention entropy divided by log 2n: (B, M, h, w) in [0, 1], 1 = uniform, no information."""
+        """Normalised attention entropy (B, M, h, w) in [0, 1]; 1 is uniform, that is uninformative."""
         return self.summary().entropy
 
     def _scores(self, indices: Tensor) -> Tensor:
-        """What the softmax gets for some queries, (B, M, Q, 2n) float32."""
+        """Attention scores of some queries before the softmax, (B, M, Q, 2n) float32."""
         rows, columns = (query_axis(side, self.query.device) for side in self.query_hw)
         query_y, query_x = rows[indices // self.query_hw[1]], columns[indices % self.query_hw[1]]
         bias = position_bias(self.bias_table, query_y, query_x, self.sampling_points)

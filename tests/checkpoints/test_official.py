@@ -303,7 +303,7 @@ STATE_ERRORS = {
     ),
     "extra tensor": ({"backbone.surprise.weight": (3,)}, "1 unknown: backbone.surprise.weight"),
     "tensor in our names": ({"mapa.0.up.weight": (3,)}, "1 unknown: mapa.0.up.weight"),
-    "wrong shape": (
+    "shape mismatch": (
         {"decode_head_rgb.linear_c2.proj.weight": (3, 5)},
         "decode_head_rgb.linear_c2.proj.weight is (3, 5), expected",
     ),

@@ -1,7 +1,7 @@
-"""The frozen backbones by stage: the only place that knows timm's internals.
+"""Frozen backbones by stage; the only package that uses timm's internals.
 
-A backbone is an `nn.Module` that takes both streams as one (2B, …) batch, rgb samples first, and offers what
-`Backbone` lists. Tokens are (2B, h, w, C) throughout.
+A backbone is an `nn.Module` that takes both streams as one (2B, …) batch, rgb samples first, and implements
+`Backbone`. Tokens are (2B, h, w, C) throughout.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ if TYPE_CHECKING:
 
 
 class Backbone(Protocol):
-    """What the network asks of a backbone, made of its configuration.
+    """Interface of a backbone, constructed from its configuration.
 
-    Blocks go through `ktb.modeling.layers.run_block`, for gradient checkpointing. A static method `timm_name`
-    of a configuration gives the name of its pretrained weights (ValueError if there are none).
+    Blocks run through `ktb.modeling.layers.run_block` for gradient checkpointing. A static method `timm_name`
+    returns the name of a configuration's pretrained weights (ValueError if there are none).
     """
 
     def embed(self, rgb: Tensor, modal_x: Tensor) -> Tensor:
-        """Two images (B, 3, H, W) → tokens at stride 4."""
+        """Embed rgb and X images (B, 3, H, W) as tokens (2B, H/4, W/4, C)."""
         ...
 
     def downsample(self, tokens: Tensor, level: int) -> Tensor:
-        """The entry of a stage."""
+        """Apply the downsampling at the start of a stage."""
         ...
 
     def blocks(self, tokens: Tensor, level: int) -> Tensor:
-        """The frozen blocks of a stage with their adapters."""
+        """Run the frozen blocks of a stage with their adapters."""
         ...
 
     def reach(self, level: int | None) -> Reach:
-        """How far a stage, or the patch embedding (None), looks: for tiles."""
+        """Receptive field of a stage or of the patch embedding (None), for tiling."""
         ...
 
     def timed_modules(self) -> Iterator[tuple[str, nn.Module, str]]:
-        """Name, module and method of what a benchmark tells apart."""
+        """Name, module and method of each component that a benchmark times."""
         ...
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether blocks keep only their input for the backward pass and compute the rest again."""
+        """Enable or disable gradient checkpointing of the blocks."""
         ...
 
     def freeze_statistics(self) -> None:
-        """Keep running statistics of what is frozen as they are."""
+        """Put frozen modules in evaluation mode, so that running statistics do not change."""
         ...
 
     def load_timm(self, state: Mapping[str, Tensor]) -> None:
-        """Load pretrained tensors in timm's names (ValueError for what does not fit)."""
+        """Load pretrained tensors in timm's names; ValueError for tensors that do not match."""
         ...
 
 
 def backbone_class(kind: str) -> type[Backbone]:
-    """The backbone of a configuration's kind, as the registry names it."""
+    """The backbone class of a configuration, from the registry."""
     return BACKBONES[kind].network_class

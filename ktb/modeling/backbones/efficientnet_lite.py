@@ -16,13 +16,13 @@ TIMM_NAME = "tf_efficientnet_lite0.in1k"
 
 
 class LiteStage(nn.Module):
-    """The strided entry of a stage and its further inverted residual blocks with adapters."""
+    """A stage: a strided block, then inverted residual blocks with adapters."""
 
     def __init__(self, entry: nn.Module, blocks: list[nn.Module], rank: int, adapters: bool):
         super().__init__()
         self.downsample = entry
         self.frozen = nn.ModuleList(blocks)
-        # A block that changes the number of channels has no residual path for an adapter to run beside.
+        # A block that changes the number of channels has no residual path for an adapter.
         self.adapters = nn.ModuleDict(
             {
                 str(index): stream_adapters(block.conv_pwl.out_channels, rank, adapters)
@@ -32,7 +32,7 @@ class LiteStage(nn.Module):
         )
 
     def forward(self, tokens: Tensor, recompute: bool = False) -> Tensor:
-        """recompute: of the frozen blocks, as `ktb.modeling.layers.run_block`."""
+        """Run the blocks; `recompute` as in `ktb.modeling.layers.run_block`."""
         for index, block in enumerate(self.frozen):
             after = as_tokens(run_block(block, as_image(tokens), recompute=recompute))
             tokens = self.adapters[str(index)](tokens, after) if block.has_skip else after
@@ -40,19 +40,19 @@ class LiteStage(nn.Module):
 
 
 def as_image(tokens: Tensor) -> Tensor:
-    """(B, h, w, C) → (B, C, h, w), a channels-last view."""
+    """Channels-last view (B, C, h, w) of tokens (B, h, w, C)."""
     return tokens.permute(0, 3, 1, 2)
 
 
 def as_tokens(image: Tensor) -> Tensor:
-    """(B, C, h, w) → (B, h, w, C)."""
+    """Tokens (B, h, w, C) of an image (B, C, h, w)."""
     return image.permute(0, 2, 3, 1)
 
 
 class LiteBackbone(nn.Module):
     """Frozen tf_efficientnet_lite0 shared by both streams.
 
-    The patch embedding is everything up to stride 4 (24 channels); X has a trainable copy of it.
+    The patch embedding comprises the layers up to stride 4 (24 channels); X has a trainable copy of it.
     """
 
     def __init__(self, config: LiteConfig, net: nn.Module | None = None):
@@ -79,7 +79,7 @@ class LiteBackbone(nn.Module):
             stage.adapters.requires_grad_(True)
 
     def start_x_from_rgb(self) -> None:
-        """Start the X patch embedding as a copy of the pretrained one."""
+        """Initialise the X patch embedding as a copy of the pretrained one."""
         self.patch_embed_x.load_state_dict(self.patch_embed.state_dict())
 
     def embed(self, rgb: Tensor, modal_x: Tensor) -> Tensor:
@@ -94,16 +94,16 @@ class LiteBackbone(nn.Module):
         return self.stages[level](tokens, self.grad_checkpointing)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether frozen blocks keep only their input for the backward pass and compute the rest again."""
+        """Enable or disable gradient checkpointing of the frozen blocks."""
         self.grad_checkpointing = enable
 
     def reach(self, level: int | None) -> Reach:
-        """Of a stage, or of the patch embedding (None), on even sizes."""
+        """Receptive field of a stage or of the patch embedding (None), for even sizes."""
         part = self.patch_embed if level is None else self.stages[level]
         return Reach(sum(m.kernel_size[0] // 2 for m in part.modules() if isinstance(m, nn.Conv2d)), 1)
 
     def timed_modules(self) -> Iterator[tuple[str, nn.Module, str]]:
-        """Name, module and method of what a benchmark tells apart."""
+        """Name, module and method of each component that a benchmark times."""
         for embed in (self.patch_embed, self.patch_embed_x):
             yield "patch embedding", embed, "forward"
         for stage in self.stages:
@@ -121,14 +121,14 @@ class LiteBackbone(nn.Module):
 
     @staticmethod
     def timm_name(config: LiteConfig) -> str:
-        """The timm model whose weights fit."""
+        """Name of the timm model with matching weights."""
         return TIMM_NAME
 
     def load_timm(self, state: Mapping[str, Tensor]) -> None:
-        """Load pretrained tensors in timm's names and start the X patch embedding as a copy.
+        """Load pretrained tensors in timm's names and initialise the X patch embedding as a copy.
 
         Raises:
-            ValueError: naming the first tensors that are missing, left over or of another shape.
+            ValueError: naming the first missing and unexpected tensors and those with a shape mismatch.
         """
         net = timm.create_model(TIMM_NAME.split(".")[0], pretrained=False)
         require_matching(net.state_dict(), state, "the pretrained EfficientNet-Lite0 weights")

@@ -30,13 +30,13 @@ from ktb.modeling.layers import (
 )
 from ktb.modeling.memo import Memo
 
-TOKENS_AT_ONCE = 2400  # through an MLP: few enough for a processor's cache, enough for fast products
-KEPT_LAYOUTS = 16  # of four levels, plain and shifted: two image sizes
+TOKENS_AT_ONCE = 2400  # through an MLP: fits the CPU's cache, large enough for fast products
+KEPT_LAYOUTS = 16  # four levels, plain and shifted, for two image sizes
 UNUSED_TIMM_TENSORS = ("norm.", "head.")
 
 
 class PatchEmbed(nn.Module):
-    """4×4 stride-4 convolution and LayerNorm; zero-pads bottom and right to a multiple of 4."""
+    """Patch embedding: 4×4 stride-4 convolution and LayerNorm, zero-padded bottom and right."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -44,14 +44,14 @@ class PatchEmbed(nn.Module):
         self.norm = TokenNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) → (B, ⌈H/4⌉, ⌈W/4⌉, C)."""
+        """Embed (B, 3, H, W) as tokens (B, ⌈H/4⌉, ⌈W/4⌉, C)."""
         height, width = image.shape[-2:]
         image = F.pad(image, (0, -width % 4, 0, -height % 4))
         return self.norm(self.proj(image).permute(0, 2, 3, 1))
 
 
 class AttentionWeights(nn.Module):
-    """The parameters of one block's window attention, by timm's names; `SwinBlock` computes with them.
+    """Parameters of one block's window attention in timm's names; `SwinBlock` uses them.
 
     relative_position_bias_table: ((2·window - 1)², heads), one bias per offset between two positions;
     relative_position_index: (window², window²) int64, the row of each pair of positions.
@@ -85,7 +85,7 @@ class SwinBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
-        """tokens (2B, h, w, C); layout of the windows, shifted if this block shifts."""
+        """Run the block on tokens (2B, h, w, C); `layout` is shifted if this block shifts its windows."""
         tokens = tokens + self.drop_path(self.window_attention(self.norm1(tokens), layout))
         return self.adapters(tokens, self.feed_forward(tokens))
 
@@ -99,10 +99,10 @@ class SwinBlock(nn.Module):
         return result
 
     def window_attention(self, tokens: Tensor, layout: WindowLayout) -> Tensor:
-        """Projections see every token once; only what lies between them is done in padded windows."""
+        """Window attention; the projections run once per token, only the attention in padded windows."""
         flat = tokens.flatten(1, 2)
         if layout.padded:
-            flat = F.pad(flat, (0, 0, 0, 1))  # a zero token, read wherever the windows are padded
+            flat = F.pad(flat, (0, 0, 0, 1))  # the zero token of padded positions
         qkv = self._projections(flat)
         biases = self._position_biases(qkv[0].dtype)
         groups = [
@@ -128,17 +128,17 @@ class SwinBlock(nn.Module):
         return attended.transpose(1, 2).reshape(qkv[0].shape)
 
     def _position_biases(self, dtype: torch.dtype) -> dict[int, Tensor]:
-        """Per kind of window the relative position bias, less where a seam divides it: (1, M, N, N)."""
+        """Relative position bias plus attention mask per kind of window: (1, M, N, N)."""
         table = self.attn.relative_position_bias_table
         bias = table[self.attn.relative_position_index.flatten()].T.unflatten(1, (self.window**2, -1))
-        bias = bias.contiguous()  # the fused kernels of GPUs take no other
+        bias = bias.contiguous()  # required by the fused kernels of GPUs
         kinds = range(1 + (RIGHT | BOTTOM)) if self.shift else (0,)
         penalties = {kind: shift_penalty(kind, self.window, self.shift, table.device) for kind in kinds}
         return {kind: (bias + penalty)[None].to(dtype) for kind, penalty in penalties.items()}
 
 
 class SwinStage(nn.Module):
-    """Patch merging (but not in the first stage) and the blocks of one stage."""
+    """One stage: patch merging (except in the first stage) and blocks."""
 
     def __init__(self, config: SwinConfig, level: int, drop_paths: list[float]):
         super().__init__()
@@ -167,7 +167,7 @@ class SwinBackbone(nn.Module):
         self._layouts = Memo(KEPT_LAYOUTS)
         self.patch_embed = PatchEmbed(config.embed_dim)
         self.patch_embed_x = PatchEmbed(config.embed_dim)
-        # Always on the CPU, so that the network can be built on "meta", where shapes are all that exists.
+        # Computed on the CPU, so that the network can be built on the device "meta".
         rates = torch.linspace(0, config.drop_path, sum(config.depths), device="cpu").split(config.depths)
         self.stages = nn.ModuleList(
             SwinStage(config, level, paths.tolist()) for level, paths in enumerate(rates)
@@ -180,7 +180,7 @@ class SwinBackbone(nn.Module):
                 block.adapters.requires_grad_(True)
 
     def start_x_from_rgb(self) -> None:
-        """Start the X patch embedding as a copy of the pretrained one."""
+        """Initialise the X patch embedding as a copy of the pretrained one."""
         self.patch_embed_x.load_state_dict(self.patch_embed.state_dict())
 
     def embed(self, rgb: Tensor, modal_x: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class SwinBackbone(nn.Module):
         return tokens
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether blocks keep only their input for the backward pass and compute the rest again."""
+        """Enable or disable gradient checkpointing of the blocks."""
         self.grad_checkpointing = enable
 
     def _layout(self, height: int, width: int, shift: int, device: torch.device) -> WindowLayout:
@@ -206,13 +206,13 @@ class SwinBackbone(nn.Module):
         return self._layouts.get(arguments, lambda: window_layout(*arguments))
 
     def reach(self, level: int | None) -> Reach:
-        """Of a stage, or of the patch embedding (None): a window for each block that shifts its windows."""
+        """Receptive field of a stage or of the patch embedding (None): a window per shifted block."""
         if level is None:
             return Reach(0, 1)
         return Reach(self.window * (len(self.stages[level].blocks) // 2), self.window)
 
     def timed_modules(self) -> Iterator[tuple[str, nn.Module, str]]:
-        """Name, module and method of what a benchmark tells apart."""
+        """Name, module and method of each component that a benchmark times."""
         for embed in (self.patch_embed, self.patch_embed_x):
             yield "patch embedding", embed, "forward"
         for level, stage in enumerate(self.stages):
@@ -224,24 +224,24 @@ class SwinBackbone(nn.Module):
                 yield "adapters", block.adapters, "forward"
 
     def freeze_statistics(self) -> None:
-        """Swin keeps no running statistics; stochastic depth and dropout act in training as usual."""
+        """Do nothing: Swin has no running statistics; stochastic depth and dropout are active in training."""
 
     @staticmethod
     def timm_name(config: SwinConfig) -> str:
-        """The timm model whose weights fit, ValueError if there is none."""
+        """Name of the timm model with matching weights; ValueError if there is none."""
         sizes = {128: "base", 192: "large"}
         if config.embed_dim not in sizes or config.window_size != 12:
             raise ValueError(
                 f"timm has no Swin with embed_dim {config.embed_dim} and window {config.window_size} "
-                f"pretrained on ImageNet-22k; give a local file with fitting weights."
+                f"pretrained on ImageNet-22k; give a local file with matching weights."
             )
         return f"swin_{sizes[config.embed_dim]}_patch4_window12_384.ms_in22k"
 
     def load_timm(self, state: Mapping[str, Tensor]) -> None:
-        """Load pretrained tensors in timm's names and start the X patch embedding as a copy.
+        """Load pretrained tensors in timm's names and initialise the X patch embedding as a copy.
 
         Raises:
-            ValueError: naming the first tensors that are missing, left over or of another shape.
+            ValueError: naming the first missing and unexpected tensors and those with a shape mismatch.
         """
         ours = {
             re.sub(r"^layers\.", "stages.", name): tensor

@@ -1,4 +1,4 @@
-"""How the tokens of a map go into Swin's windows and back: one gather each way, whatever pads or shifts."""
+"""Window partition of Swin: one gather each way, including padding and shifts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SHIFT_PENALTY = -100.0
-RIGHT, BOTTOM = 1, 2  # bits of a window's kind: it holds the seam of the shifted columns, of the rows
+RIGHT, BOTTOM = 1, 2  # bits of a window's kind: it crosses the shift's boundary in columns, in rows
 
 
 @dataclass(frozen=True)
 class WindowLayout:
-    """The windows of a map of h×w tokens, grouped by their kind, that is by what they hide within themselves.
+    """The windows of an h×w token map, grouped by kind, that is by the attention mask they need.
 
     Attributes:
         groups: per kind (windows·N,) positions y·w + x of the tokens, window by window; h·w where padded.
-        back: (h·w,) where each token is found among all groups, one after the other.
+        back: (h·w,) index of each token in the concatenation of all groups.
         padded: whether there is padding.
     """
 
@@ -44,13 +44,13 @@ def window_layout(height: int, width: int, window: int, shift: int, device: torc
             RIGHT | BOTTOM: windows[-1, -1],
         }
     found = tuple((kind, group.flatten()) for kind, group in groups.items() if group.numel())
-    # Every token is there once and sorts to its own place; padding, the largest position, comes after them.
+    # Sorting restores the tokens' order: each occurs once, and padding has the largest position.
     back = torch.cat([group for _, group in found]).argsort()[: height * width]
     return WindowLayout(found, back, padded)
 
 
 def relative_positions(window: int) -> Tensor:
-    """The number of the offset of each pair of a window's positions, 0..(2·window - 1)² - 1: (N, N) int64."""
+    """Index of the offset of each pair of positions in a window, 0..(2·window - 1)² - 1: (N, N) int64."""
     position = torch.arange(window**2)
     row, column = position // window, position % window
     down, right = row[:, None] - row[None] + window - 1, column[:, None] - column[None] + window - 1
@@ -58,7 +58,7 @@ def relative_positions(window: int) -> Tensor:
 
 
 def shift_penalty(kind: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """−100 between the positions of a window that come from different sides of a seam: (N, N)."""
+    """Attention mask (N, N): −100 between positions on different sides of the shift's boundary."""
     beyond = torch.arange(window, device=device) >= window - shift
     region = (kind & BOTTOM) * beyond[:, None] + (kind & RIGHT) * beyond[None]
     different = region.flatten()[:, None] != region.flatten()[None]
