@@ -1,4 +1,4 @@
-"""When the machine has not enough memory for an image: said in words, with what helps, and given back."""
+"""Turn every runtime's out-of-memory error into one `OutOfMemory` with a remedy, and free memory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SIGNS = re.compile(
 
 
 class OutOfMemory(ValueError):
-    """There is not enough memory for an image; the message names its size and what helps."""
+    """Memory is insufficient for an image; the message names the image's size and a remedy."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, PyTorch or another runtime says that there is no memory left."""
+    """Whether an error of Python, PyTorch or another runtime is an out-of-memory error."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(_SIGNS.search(str(error)))
@@ -32,22 +32,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 def with_enough_memory(
     compute: Callable[[], T], network_hw: tuple[int, int], device: torch.device, remedy: str
 ) -> T:
-    """What `compute` gives.
+    """Return the result of `compute`.
 
     Args:
         network_hw: height and width of the image in the network.
-        device: where it is computed.
-        remedy: what helps, as a sentence.
+        device: device of the computation.
+        remedy: what the user can do, as a sentence.
 
     Raises:
-        OutOfMemory: `compute` ran out of memory; all that it had taken is free again.
+        OutOfMemory: `compute` ran out of memory; its allocations are freed.
     """
     try:
         return compute()
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-    # Only here does nothing refer to the error any more, whose traceback holds what the network had made.
+    # Outside the except block nothing holds the traceback, which refers to the network's tensors.
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""From logits to labels and confidences at any size, a tile at a time: full-size maps never exist."""
+"""Post-processing: labels and confidences tile by tile, never holding full-size upsampled logits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_TILE_VALUES = 1_000_000  # logits decided at once: few enough for the processor's cache
-MAX_GPU_TILE_VALUES = 64_000_000  # so many that a card is busy
+MAX_TILE_VALUES = 1_000_000  # logits per tile: fits the CPU's cache
+MAX_GPU_TILE_VALUES = 64_000_000  # enough to keep a GPU busy
 TILE_COLUMNS = 320
 Size = tuple[int, int]
 
@@ -17,12 +17,12 @@ Size = tuple[int, int]
 def labels_and_confidence(
     logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Logits (1, K, h, w) → labels (H, W) uint8 and the probability of each, (H, W) float32, on their device.
+    """Labels (H, W) uint8 and their probabilities (H, W) float32 from logits (1, K, h, w), on their device.
 
     Args:
-        size_hw: (H, W); the logits are upsampled bilinearly, as `F.interpolate` does without aligned corners.
-        values_at_once: upsampled logits that are held; as many as suits the device by default.
-        via_hw: a size to which they are upsampled before.
+        size_hw: (H, W); the logits are upsampled as by `F.interpolate(mode="bilinear")`.
+        values_at_once: number of upsampled logits per tile; by default, as suits the device.
+        via_hw: an intermediate size, to which the logits are upsampled first.
     """
     device = logits.device
     label = torch.empty(size_hw, dtype=torch.uint8, device=device)
@@ -37,10 +37,10 @@ def labels_and_confidence(
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors on the CPU: from a card in one transfer."""
+    """Copy tensors to the CPU; from a GPU in one transfer."""
     if all(tensor.device.type == "cpu" for tensor in tensors):
         return list(tensors)
-    order = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())  # so that each lies aligned
+    order = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())  # keeps each tensor aligned
     flat = torch.cat([tensors[i].contiguous().flatten().view(torch.uint8) for i in order]).cpu()
     parts = zip(order, flat.split([tensors[i].nbytes for i in order]))
     found = {i: part.view(tensors[i].dtype).view(tensors[i].shape) for i, part in parts}
@@ -50,10 +50,10 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
 def _upsampled_tiles(
     logits: Tensor, steps: Sequence[Size], most: int
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Tiles of logits (K, h, w) that are upsampled to each size in turn: rows, columns, (rows, K, columns).
+    """Tiles of logits (K, h, w) upsampled to each size in turn: rows, columns, (rows, K, columns).
 
-    Every step is linear and treats rows and columns apart, so that all of them are one matrix for the rows
-    and one for the columns. A tile takes the part of each that is not zero.
+    Every step is linear and separable, so all steps combine into one matrix for the rows and one for the
+    columns. A tile uses the nonzero section of each.
     """
     classes, height, width = logits.shape
     (final_h, final_w), heights, widths = steps[-1], *zip(*steps)
@@ -70,7 +70,7 @@ def _upsampled_tiles(
 
 
 def _weights(source: int, sides: Sequence[int]) -> Tensor:
-    """How much each of `source` positions counts at each of the last side's, (side, source)."""
+    """Interpolation weights (side, source) of `source` positions for each position of the last side."""
     weights = torch.eye(source)[:, None]
     for side in sides:
         weights = F.interpolate(weights, size=side, mode="linear", align_corners=False)
@@ -78,7 +78,7 @@ def _weights(source: int, sides: Sequence[int]) -> Tensor:
 
 
 def _part(weights: Tensor, rows: slice) -> tuple[Tensor, slice]:
-    """Some rows of weights without the columns that are zero in all of them, and where the others are."""
+    """Some rows of the weights, cropped to their nonzero columns, and the span of these columns."""
     positions = weights[rows].any(dim=0).nonzero()
     used = slice(int(positions[0]), int(positions[-1]) + 1)
     return weights[rows, used], used

@@ -1,4 +1,4 @@
-"""What a network said about one pair: masks, class tables and the fusion's trace, without a network."""
+"""Predictions: masks, class tables and fusion traces of one pair, independent of the network."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:  # torch takes more than a second to import
 
 Branch = Literal["fused", "rgb", "x"]
 Drop = Literal["rgb", "x"]
-"""A sensor that is ablated."""
+"""The ablated sensor."""
 
 
 def _neighbours(position: int, size: int, source: int) -> tuple[tuple[int, float], tuple[int, float]]:
-    """The two of `source` samples that a position of `size` lies between, each with its share."""
+    """The two of `source` samples around a position of `size`, each with its interpolation weight."""
     centre = min(max((position + 0.5) * source / size - 0.5, 0.0), source - 1.0)
     low = int(centre)
     return (low, 1 - (centre - low)), (min(low + 1, source - 1), centre - low)
 
 
 def _shares(position: int, sizes: Sequence[int]) -> dict[int, float]:
-    """The samples, of sizes[0], that a position is made of, upsampled to one size after another."""
+    """The samples of sizes[0] and their weights for a position, upsampled to one size after another."""
     if len(sizes) == 1:
         return {position: 1.0}
     shares: dict[int, float] = defaultdict(float)
@@ -42,9 +42,9 @@ def _shares(position: int, sizes: Sequence[int]) -> dict[int, float]:
 
 
 def read_bilinear(maps: Tensor, pixel: tuple[int, int], *sizes_hw: tuple[int, int]) -> Tensor:
-    """One pixel (y, x) of maps (K, h, w) that are upsampled bilinearly to one size after another; (K,).
+    """One pixel (y, x) of maps (K, h, w) upsampled bilinearly to one size after another; (K,).
 
-    What `F.interpolate` gives there, without the rest of the image.
+    The result equals that of `F.interpolate` without computing the rest of the image.
     """
     rows, columns = (
         _shares(place, sides) for place, *sides in zip(pixel, maps.shape[1:], *sizes_hw, strict=True)
@@ -55,7 +55,7 @@ def read_bilinear(maps: Tensor, pixel: tuple[int, int], *sizes_hw: tuple[int, in
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One present class of a prediction: share of the pixels and mean confidence, both 0..1."""
+    """A class present in a prediction: fraction of the pixels and mean confidence, both in [0, 1]."""
 
     index: int
     name: str
@@ -66,20 +66,20 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the network said about one pair, at the RGB image's own size.
+    """Prediction of the network for one pair, at the RGB image's own size.
 
     Attributes:
         model: name of the checkpoint.
         labels: per branch (H, W) uint8 class indices.
-        confidences: per branch (H, W) float32, probability of the predicted class.
-        x: the X input as it was read.
-        logits: per branch (1, K, h, w) float32 as the heads made them, at a quarter of the network's size.
+        confidences: per branch (H, W) float32, probability of the predicted class, 0..1.
+        x: the encoded X input.
+        logits: per branch (1, K, h, w) float32 logits of the heads, at a quarter of the network's size.
         trace: one FusionTrace per level, or None.
-        prompts: per level (1, 2, h, w), how strongly the prompts changed each token, or None.
-        network_hw: the size at which the network ran.
-        seconds: time of the network and its pre- and postprocessing.
-        device: where it ran, "cpu" or "cuda".
-        runtime, precision: how it was computed, see `ktb.inference.runtimes`.
+        prompts: per level (1, 2, h, w), relative change of each token by the prompts, or None.
+        network_hw: (height, width) of the network's inputs.
+        seconds: duration of the network with pre- and postprocessing.
+        device: device of the network, "cpu" or "cuda".
+        runtime, precision: of the computation, see `ktb.inference.runtimes`.
     """
 
     model: str
@@ -98,7 +98,7 @@ class Prediction:
     precision: str = "float32"
 
     def probabilities_at(self, y: int, x: int) -> dict[Branch, np.ndarray]:
-        """The K class probabilities of each branch at a pixel of the RGB image, (K,) float32.
+        """Class probabilities of each branch at a pixel of the RGB image, (K,) float32.
 
         Raises:
             ValueError: for a pixel outside the RGB image.
@@ -106,14 +106,14 @@ class Prediction:
         height, width = self.labels["fused"].shape
         if not (0 <= y < height and 0 <= x < width):
             raise ValueError(f"pixel ({y}, {x}) is outside the RGB image of {height} x {width} pixels")
-        # Upsampled twice, as the network and the predictor do.
+        # Upsampled twice, as by the network and the predictor.
         return {
             branch: read_bilinear(logits[0], (y, x), self.network_hw, (height, width)).softmax(dim=0).numpy()
             for branch, logits in self.logits.items()
         }
 
     def class_table(self, branch: Branch = "fused") -> list[ClassRow]:
-        """The classes that are present, largest share first."""
+        """Classes present in the prediction, largest fraction first."""
         label, confidence = self.labels[branch], self.confidences[branch]
         counts = np.bincount(label.ravel(), minlength=len(self.classes))
         sums = np.bincount(label.ravel(), weights=confidence.ravel(), minlength=len(self.classes))
@@ -130,11 +130,11 @@ class Prediction:
         ]
 
     def colors(self, branch: Branch = "fused") -> np.ndarray:
-        """The mask in the palette's colours, (H, W, 3) uint8 RGB."""
+        """The mask coloured with the palette, (H, W, 3) uint8 RGB."""
         return colorize_labels(self.labels[branch], self.palette, ignore_index=-1)
 
     def summary(self) -> dict[str, Any]:
-        """Everything but the pictures, as plain values for JSON; shares and confidences are 0..1."""
+        """JSON-compatible summary without images; shares and confidences are in [0, 1]."""
         height, width = self.labels["fused"].shape
         return {
             "model": self.model,

@@ -1,4 +1,4 @@
-"""Arrays in, Prediction out: the only place that knows image sizes, resizing and numpy beside tensors."""
+"""The predictor: from RGB and X arrays of any size to a `Prediction`."""
 
 from __future__ import annotations
 
@@ -45,28 +45,28 @@ NO_RGB = (
 
 
 class Predictor:
-    """Runs one model on RGB images and X inputs of any size.
+    """Run one model on RGB images and X inputs of any size.
 
     Args:
-        model: from `ktb.load_model`; it stays on its device. It may be in training mode: the predictor
-            computes in evaluation mode and puts the model's own mode back after each run. Its weights may
-            change: the runtimes "eager" and "cudagraph" answer with those of the moment, "compile" too where
-            they change in place, "openvino" and "onnx", so "auto" where it chose one, with those that the
-            model had when the predictor was made.
-        short_side: the shorter side in the network, rounded up to a multiple of 32; None takes the model's
-            own setting, or the image's size where it has none.
-        runtime: how the network is computed, see `ktb.inference.runtimes.make_runtime`; or one that was
-            made for this model, which then decides the precision.
-        precision: "bfloat16" is faster on processors and cards that have it, at slightly other numbers.
-        tile: pixels of a tile's side, for images that are too large for one pass; "auto" takes 2048, None
-            never uses tiles. The result is that of one pass (`ktb.modeling.tiling`). Tiles are computed by
-            PyTorch.
+        model: from `ktb.load_model`; it stays on its device. A model in training mode is run in evaluation
+            mode, and its own mode is restored after each run. If its weights change later, the runtimes
+            "eager" and "cudagraph" use the current weights, and "compile" does for in-place changes.
+            "openvino" and "onnx" (also when "auto" selected them) keep the weights of the time when the
+            predictor was constructed.
+        short_side: the shorter side in the network in pixels, rounded up to a multiple of 32; None uses the
+            model's own setting, or the image's size if it has none.
+        runtime: name of a runtime, see `ktb.inference.runtimes.make_runtime`; or a runtime constructed for
+            this model, which then determines the precision.
+        precision: "float32" or "bfloat16", which is faster on CPUs and GPUs that support it, with slightly
+            different results.
+        tile: side of a tile in pixels, for images too large for one pass; "auto" is 2048, None never uses
+            tiles. The result equals that of one pass (`ktb.modeling.tiling`). Tiles run in PyTorch.
 
     Attributes:
-        runtime: with its `name`, `precision` and `why` it was chosen.
+        runtime: the selected runtime, with `name`, `precision` and `why`, the reason of the selection.
 
     Raises:
-        ValueError: for an argument that cannot be, or a runtime that cannot be used here.
+        ValueError: an argument is invalid, or the runtime is not available here.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Predictor:
         if isinstance(tile, int):
             check_tile(tile)
         self.model: KTB = model
-        self._training: list[nn.Module] = []  # parts of the model that go back into training mode
+        self._training: list[nn.Module] = []  # modules to return to training mode
         self._evaluating, self._lock = 0, threading.Lock()
         self.short_side: int | None = short_side or model.config.inputs.short_side
         self.tile: int | None = DEFAULT_TILE if tile == "auto" else tile
@@ -100,20 +100,21 @@ class Predictor:
         trace: bool = True,
         drop: Drop | None = None,
     ) -> Prediction:
-        """Segment one pair.
+        """Segment one pair of an RGB image and X.
 
         Args:
             rgb: (H, W, 3) uint8 RGB image.
-            x: what `ktb.read_x` gave, an array, an event stream, or what `read` made of one of them; None
-                runs on the RGB image alone, with zero tokens in the X stream.
-            options: what is known about X; not used if x was read already.
-            trace: keep what the fusion did.
-            drop: switch "rgb" or "x" off: zero tokens in its stream, as in masked-modality training. The
-                prediction's `x` says so in its warnings; without X its origin is "missing".
+            x: the result of `ktb.read_x`, an array, an event stream, or the result of `read`; None runs on
+                the RGB image alone, with zero tokens in the X stream.
+            options: options for encoding X; ignored if `x` is encoded already.
+            trace: keep the fusion traces.
+            drop: ablate "rgb" or "x": zero tokens in its stream, as in masked-modality training. The warnings
+                of the prediction's `x` report it; without X its origin is "missing".
 
         Raises:
-            ValueError: for arrays of another layout or size, or if nothing is left to see; says what was
-                found and what to do. `ktb.inference.oom.OutOfMemory`, which is one, if memory is short.
+            ValueError: an array has a wrong layout or size, or both sensors are ablated; the message names
+                what was found and a remedy.
+            ktb.inference.oom.OutOfMemory: a ValueError; memory is insufficient.
         """
         prepared = self.prepare(rgb, x, options=options, drop=drop)
 
@@ -132,9 +133,10 @@ class Predictor:
         options: XOptions = AUTO,
         drop: Drop | None = None,
     ) -> Prepared:
-        """The first of the three steps of a run, `prepare`, `run`, `finish`; arguments and errors as there.
+        """Preprocess a pair: the first of the steps `prepare`, `run` and `finish` of a call.
 
-        Only `run` needs the network: the others may work on other pairs in other threads meanwhile.
+        Only `run` uses the network; other threads may prepare and finish other pairs meanwhile. Arguments and
+        errors are those of a call.
         """
         started = time.perf_counter()
         check_rgb(rgb)
@@ -149,14 +151,14 @@ class Predictor:
         return Prepared(rgb.shape[:2], reading, *inputs, drop == "rgb", time.perf_counter() - started)
 
     def run(self, pairs: Sequence[Prepared]) -> list[KTBOutput]:
-        """The network on pairs of one network size, as one batch, without a trace: an output for each."""
+        """Run the network on pairs of one network size as one batch, without traces: one output per pair."""
         output = self._computed(lambda: self._run(pairs, trace=False), pairs[0].network_hw)
         parts = {branch: getattr(output, branch).split(1) for branch in BRANCHES}
         each = [{branch: parts[branch][i] for branch in BRANCHES} for i in range(len(pairs))]
         return [KTBOutput(**logits, runtime=output.runtime) for logits in each]
 
     def finish(self, prepared: Prepared, output: KTBOutput, seconds: float) -> Prediction:
-        """What the network said, at the RGB image's size; `seconds` that the network took."""
+        """Postprocess an output to the RGB image's size; `seconds` is the duration of the network."""
         started = time.perf_counter()
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
         logits = [getattr(output, branch).float() for branch in BRANCHES]
@@ -183,7 +185,7 @@ class Predictor:
 
     @contextmanager
     def evaluating(self) -> Iterator[KTB]:
-        """The model in evaluation mode; when the last thread leaves, its own mode comes back."""
+        """Context with the model in evaluation mode; the last thread to leave restores its own mode."""
         with self._lock:
             self._evaluating += 1
             if self._evaluating == 1:
@@ -200,7 +202,7 @@ class Predictor:
                         module.training = True
 
     def _computed(self, compute: Callable[[], T], network_hw: tuple[int, int]) -> T:
-        """What `compute` gives on this model; OutOfMemory, with what helps, if there is too little for it."""
+        """The result of `compute` on this model; OutOfMemory with a remedy if memory is insufficient."""
         remedy = "Make the RGB image smaller."
         if self.tile is None:
             remedy = "Make the RGB image smaller; the command line can run it in tiles (--tile)."
@@ -216,10 +218,10 @@ class Predictor:
         size_hw: tuple[int, int] | None = None,
         options: XOptions = AUTO,
     ) -> EncodedX:
-        """What the network gets of an X input, at the RGB image's size (height, width) or X's own.
+        """Encode an X input at the RGB image's size (height, width) or X's own size.
 
         Raises:
-            ValueError: as `ktb.inputs.encode_x`, or for no X without a size.
+            ValueError: as for `ktb.inputs.encode_x`, or if `x` and the size are both missing.
         """
         inputs = self.model.config.inputs
         if x is not None:
@@ -229,20 +231,20 @@ class Predictor:
         return missing_x(inputs, size_hw)
 
     def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
-        """The size at which the network sees an image: shorter side as set, both up to multiples of 32.
+        """The network's input size for an image: shorter side as set, both sides multiples of 32.
 
         Raises:
-            ValueError: if that is too large, or the image is a long strip.
+            ValueError: the size is too large, or the image is a long strip.
         """
         return fitting_size(size_hw, self.short_side, MAX_TILED_PIXELS if self.tile else MAX_NETWORK_PIXELS)
 
     def network_inputs(
         self, rgb: np.ndarray, reading: EncodedX, network_hw: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """What `KTB.forward` takes of an RGB image and its X: (1, 3, H, W) float each, on the device.
+        """Inputs of `KTB.forward` for an RGB image and its X: (1, 3, H, W) float each, on the device.
 
         Raises:
-            OutOfMemory: there is too little for them.
+            OutOfMemory: memory is insufficient for the tensors.
         """
 
         def upload() -> tuple[Tensor, Tensor]:
@@ -256,7 +258,7 @@ class Predictor:
         return next(self.model.parameters()).device
 
     def _without(self, drop: Drop | None, reading: EncodedX) -> EncodedX:
-        """The reading of a run with a sensor ablated, which says so."""
+        """The encoded X of a run with an ablated sensor, with a warning about it."""
         if drop is None:
             return reading
         if drop not in get_args(Drop):
@@ -267,12 +269,12 @@ class Predictor:
             missing = missing_x(self.model.config.inputs, reading.image.shape[:2])
             return replace(missing, warnings=(*reading.warnings, NO_X))
         if drop == "rgb":
-            raise ValueError("there is no X: without the RGB image nothing would be left to see")
+            raise ValueError("there is no X; with the RGB image ablated, no input would be left")
         return reading
 
     @torch.inference_mode()
     def _run(self, pairs: Sequence[Prepared], trace: bool) -> KTBOutput:
-        """Logits of a batch at a quarter of the network's size."""
+        """Size of the logits, a quarter of the network's size."""
         height, width = pairs[0].network_hw
         without_rgb = [pair.without_rgb for pair in pairs]
         without_x = [pair.reading.origin == "missing" for pair in pairs]

@@ -1,4 +1,4 @@
-"""What comes before the network: the sizes at which it sees an image, and a pair that is ready for it."""
+"""Preprocessing: the network's input size for an image, resizing, and prepared pairs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ktb.inputs import EncodedX
 from ktb.inputs.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 from ktb.modeling.tiling import SIZE_MULTIPLE
 
-MAX_ASPECT = 16  # a longer strip would become a huge image once its shorter side fits the network
-MAX_NETWORK_PIXELS = 3840 * 2176  # in one pass
-MAX_TILED_PIXELS = MAX_PIXELS + 2**20  # an RGB image at its own size, rounded up
+MAX_ASPECT = 16  # longer strips become huge once the shorter side fits the network
+MAX_NETWORK_PIXELS = 3840 * 2176  # per pass
+MAX_TILED_PIXELS = MAX_PIXELS + 2**20  # the largest RGB image at its own size, rounded up
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A pair that is ready for the network.
+    """A preprocessed pair of an RGB image and X.
 
     Attributes:
-        size_hw: of the RGB image.
-        reading: of X.
-        rgb, modal_x: (1, 3, H, W) as `Predictor.network_inputs` makes them.
-        without_rgb: the RGB image is ablated.
-        seconds: that it took.
+        size_hw: (height, width) of the RGB image.
+        reading: the encoded X.
+        rgb, modal_x: (1, 3, H, W), from `Predictor.network_inputs`.
+        without_rgb: whether the RGB image is ablated.
+        seconds: duration of the preprocessing.
     """
 
     size_hw: tuple[int, int]
@@ -40,24 +40,24 @@ class Prepared:
 
     @property
     def network_hw(self) -> tuple[int, int]:
-        """The size in the network; only pairs of one size run together."""
+        """(height, width) in the network; pairs in a batch must have the same size."""
         return tuple(self.rgb.shape[-2:])
 
     @property
     def nbytes(self) -> int:
-        """Of its images."""
+        """Bytes of the pair's images."""
         return self.rgb.nbytes + self.modal_x.nbytes + self.reading.image.nbytes + self.reading.preview.nbytes
 
 
 def network_size(size_hw: tuple[int, int], short_side: float | None) -> tuple[int, int]:
-    """(height, width) for the network: the shorter side as given, then both up to multiples of 32."""
+    """Network size (height, width): the shorter side as given, both sides rounded up to multiples of 32."""
     scale = short_side / min(size_hw) if short_side else 1.0
     height, width = (SIZE_MULTIPLE * math.ceil(round(side * scale) / SIZE_MULTIPLE) for side in size_hw)
     return height, width
 
 
 def fitting_size(size_hw: tuple[int, int], short_side: int | None, max_pixels: int) -> tuple[int, int]:
-    """`network_size`; ValueError for more pixels, or a strip that would be enlarged."""
+    """`network_size`; ValueError if it has more pixels, or if it would enlarge a long strip."""
     height, width = network_size(size_hw, short_side)
     is_strip = short_side and max(size_hw) > MAX_ASPECT * min(size_hw)
     if is_strip or height * width > max_pixels:
@@ -71,7 +71,7 @@ def fitting_size(size_hw: tuple[int, int], short_side: int | None, max_pixels: i
 
 
 def resize_for_network(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """Resize (H, W[, C]) bilinearly; images that shrink by half or more are averaged, so nothing flickers."""
+    """Resize (H, W[, C]) bilinearly, or by area averaging when shrinking by half or more (antialiasing)."""
     if image.shape[:2] == tuple(size_hw):
         return image
     averages = image.shape[0] >= 2 * size_hw[0]
@@ -80,7 +80,7 @@ def resize_for_network(image: np.ndarray, size_hw: tuple[int, int]) -> np.ndarra
 
 
 def to_network(image: np.ndarray, size_hw: tuple[int, int], device: torch.device) -> Tensor:
-    """An image on the network's scale → (1, 3, h, w) float32 of this size on the device, not yet normalised.
+    """Convert an image to a (1, 3, h, w) float32 tensor of the network's size on the device, not normalised.
 
     Args:
         image: (H, W, 3) uint8, or (H, W) or (H, W, 3) float32 on the 0..1 scale; one channel is repeated.
@@ -92,12 +92,12 @@ def to_network(image: np.ndarray, size_hw: tuple[int, int], device: torch.device
         resized = np.repeat(resized[..., None], 3, axis=-1)
     tensor = torch.from_numpy(np.ascontiguousarray(resized))
     if device.type == "cuda":
-        tensor = tensor.pin_memory()  # its upload runs beside what the GPU computes
+        tensor = tensor.pin_memory()  # lets the copy overlap with computation on the GPU
     return tensor.to(device, non_blocking=True).permute(2, 0, 1)[None]
 
 
 def check_rgb(rgb: np.ndarray) -> None:
-    """Refuse anything but an (H, W, 3) uint8 RGB image within the limits (ValueError)."""
+    """Raise a ValueError unless `rgb` is an (H, W, 3) uint8 array within the limits."""
     if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         found = f"shape {rgb.shape}, dtype {rgb.dtype}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
         raise ValueError(

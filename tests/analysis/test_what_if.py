@@ -54,7 +54,7 @@ def test_without_the_photograph_its_pixels_do_not_matter(predictor, pair, readin
 
 
 def test_something_must_be_left_to_see(predictor, pair, reading):
-    with pytest.raises(ValueError, match="there is no X: without the RGB image nothing"):
+    with pytest.raises(ValueError, match="there is no X; with the RGB image ablated, no input"):
         predictor(pair[0], None, drop="rgb")
     assert equal(predictor(pair[0], None, drop="x"), predictor(pair[0], None))
     with pytest.raises(ValueError, match="drop 'thermal': choose one of rgb, x"):

@@ -252,7 +252,7 @@ def test_a_graph_is_exported_once_and_found_again(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no description", "broken description", "no graph"])
-def test_a_damaged_graph_is_made_anew(tmp_path, damage):
+def test_a_damaged_graph_is_exported_again(tmp_path, damage):
     cache = GraphCache(tmp_path)
     place = cache.add("key", fill)
     if damage == "cut":
@@ -270,14 +270,14 @@ def test_a_damaged_graph_is_made_anew(tmp_path, damage):
     assert cache.find("key") == place
 
 
-def test_a_whole_graph_that_cannot_be_loaded_is_made_anew(tmp_path, caplog):
+def test_a_whole_graph_that_cannot_be_loaded_is_exported_again(tmp_path, caplog):
     runtime = FakeGraphs(tiny_model("swin"), cache=GraphCache(tmp_path))
     place = runtime._cache.folder / runtime._key((64, 96))
     place.mkdir(parents=True)
     fill(place, "of another time")
     runtime(*pair())
     assert runtime.exports == [(64, 96)]
-    assert "made anew" in caplog.text
+    assert "exported again" in caplog.text
 
 
 def test_the_key_changes_with_weights_configuration_size_versions_and_code(monkeypatch):
@@ -493,9 +493,9 @@ def test_auto_takes_openvino_where_it_is_installed_and_says_why(automatic, user_
 def test_the_environment_decides_what_auto_means(monkeypatch):
     monkeypatch.setenv("KTB_RUNTIME", "eager")
     runtime = make_runtime(tiny_model("swin"))
-    assert (runtime.name, runtime.why) == ("eager", "KTB_RUNTIME says so.")
+    assert (runtime.name, runtime.why) == ("eager", "Set by KTB_RUNTIME.")
     monkeypatch.setenv("KTB_RUNTIME", "fast")
-    assert make_runtime(tiny_model("swin"), "eager").why == "It was asked for."
+    assert make_runtime(tiny_model("swin"), "eager").why == "It was requested."
     with pytest.raises(ValueError, match="'fast': choose one of auto, eager, openvino, onnx, compile, "):
         make_runtime(tiny_model("swin"))
 
@@ -506,7 +506,7 @@ def test_what_cannot_be_is_refused_in_words(monkeypatch):
         ({"runtime": "tensorrt"}, "'tensorrt': choose one of auto, eager"),
         ({"precision": "int8"}, "'int8': choose one of float32, bfloat16"),
         ({"runtime": "onnx", "precision": "bfloat16"}, "onnx computes in float32, not bfloat16"),
-        ({"runtime": "cudagraph"}, "computes on an NVIDIA card, but the model is on 'cpu'"),
+        ({"runtime": "cudagraph"}, "computes on an NVIDIA GPU, but the model is on 'cpu'"),
     ):
         with pytest.raises(ValueError, match=message):
             Predictor(model, **arguments)

@@ -1,4 +1,4 @@
-"""How a network is computed: PyTorch, or a graph of it that OpenVINO or ONNX Runtime computes faster."""
+"""Runtimes: PyTorch, CUDA graphs, and exported graphs in OpenVINO or ONNX Runtime."""
 
 from typing import TYPE_CHECKING
 

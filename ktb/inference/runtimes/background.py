@@ -1,4 +1,4 @@
-"""A fast runtime that nobody waits for: another one answers until a size's graph is there."""
+"""Compile in the background: a fallback runtime serves requests until the size's graph is ready."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 
 
 class BackgroundCompiled:
-    """Computes with a graph where there is one; else with `meanwhile`.
+    """Run the graph of an input size if it is ready, else the fallback runtime `meanwhile`.
 
-    A size that comes for the second time is worth an export, which then runs in the background.
+    The second call of a size starts the export of its graph in the background.
     """
 
     def __init__(self, graph: GraphRuntime, meanwhile: Runtime):
@@ -40,7 +40,7 @@ class BackgroundCompiled:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.inference.runtimes.Runtime`; the output's `runtime` says which one it was."""
+        """Compute a batch as `ktb.inference.runtimes.Runtime`; the output's `runtime` names the one used."""
         chosen = self._choose(tuple(rgb.shape[-2:]))
         return chosen(rgb, modal_x, mask_rgb, mask_x, trace, branches)
 
@@ -60,5 +60,5 @@ class BackgroundCompiled:
         try:
             self.graph.prepare(size_hw)
         except Exception:
-            _log.exception("%s cannot compute %s; %s goes on.", self.name, size_hw, self.meanwhile.name)
+            _log.exception("%s cannot compute %s; %s stays in use.", self.name, size_hw, self.meanwhile.name)
             raise

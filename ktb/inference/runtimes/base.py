@@ -1,4 +1,4 @@
-"""What all runtimes have in common."""
+"""The interface of all runtimes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Runtime(Protocol):
-    """One way to compute a network.
+    """A backend that computes a network.
 
     Attributes:
         name: "eager", "openvino", "onnx", "compile" or "cudagraph".
-        precision: in which it computes.
-        why: one sentence that says why this one was chosen.
+        precision: of its computation, "float32" or "bfloat16".
+        why: the reason for its selection, as a sentence.
 
-    One that computes elsewhere than where the model lies also has `device`, its type, such as "cuda".
+    A runtime that computes on another device than the model's also has `device`, its type, such as "cuda".
     """
 
     name: RuntimeName
@@ -40,5 +40,5 @@ class Runtime(Protocol):
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `KTB.forward`, with logits at a quarter of the size; safe from several threads."""
+        """Compute `KTB.forward` with logits at a quarter of the size; thread-safe."""
         ...

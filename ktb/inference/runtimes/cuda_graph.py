@@ -1,4 +1,4 @@
-"""The network on an NVIDIA card as CUDA graphs: recorded once per size, then replayed in one launch."""
+"""CUDA graphs on an NVIDIA GPU: captured once per size, then replayed in one launch."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ktb.modeling.model import KTB, KTBOutput
 
 MAX_RECORDINGS = 4
 MAX_PIXELS = 2_000_000
-"""Of a batch together: more keep the card busy anyhow, and their recording holds much memory."""
+"""Per batch; larger batches keep the GPU busy without a graph, whose memory would be large."""
 WARM_UPS = 3
 Tensors = tuple[Tensor, ...]
 
 
 class CapturedGraph:
-    """One network at one shape of inputs, as a CUDA graph with memory of its own.
+    """A network captured as a CUDA graph for one input shape, with its own memory.
 
     Args:
-        network: what is recorded; it must not wait for the card.
-        inputs: examples of its inputs, whose values do not matter.
+        network: the function to capture; it must not synchronise with the GPU.
+        inputs: example inputs; only their shapes, dtypes and devices matter.
     """
 
     def __init__(self, network: Callable[..., Tensors], inputs: Sequence[Tensor]):
@@ -36,7 +36,7 @@ class CapturedGraph:
         now, aside = torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(now)
         with torch.cuda.stream(aside):
-            for _ in range(WARM_UPS):  # fills caches and chooses kernels, neither of which can be recorded
+            for _ in range(WARM_UPS):  # fills caches and selects kernels, which cannot be captured
                 network(*self._inputs)
         now.wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
@@ -44,7 +44,7 @@ class CapturedGraph:
             self._outputs = network(*self._inputs)
 
     def __call__(self, inputs: Sequence[Tensor], wanted: Sequence[int]) -> Tensors:
-        """Copies of the wanted outputs by their numbers, for inputs of the same shapes."""
+        """Replay the graph on inputs of the same shapes; returns copies of the outputs at these indices."""
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given, non_blocking=True)
         self._graph.replay()
@@ -52,17 +52,17 @@ class CapturedGraph:
 
 
 class CUDAGraphRuntime:
-    """Replays a recording for shapes that come again; PyTorch answers the first time, and for large batches.
+    """Replay a captured graph for repeated input shapes; the first calls and large batches run in PyTorch.
 
-    A recording reads the model's tensors where they lie: weights that change in place, also through `.data`,
-    are seen at once. Make a new runtime where tensors were replaced or moved.
+    A captured graph reads the model's tensors in place: weights that change in place, also through `.data`,
+    take effect at once. Construct a new runtime if tensors were replaced or moved.
 
     Args:
         model: on a CUDA device.
-        patience: how often a shape is computed without a recording first.
+        patience: number of calls of a shape that run in PyTorch before its graph is captured.
 
     Raises:
-        ValueError: for a model that is not on a CUDA device.
+        ValueError: the model is not on a CUDA device.
     """
 
     name = "cudagraph"
@@ -71,7 +71,7 @@ class CUDAGraphRuntime:
         device = next(model.parameters()).device
         if device.type != "cuda":
             raise ValueError(
-                f"the runtime cudagraph computes on an NVIDIA card, but the model is on {device.type!r}; "
+                f"the runtime cudagraph computes on an NVIDIA GPU, but the model is on {device.type!r}; "
                 f"load it with device 'cuda', or choose the runtime eager."
             )
         self.precision, self.why, self.patience = precision, why, patience
@@ -79,7 +79,7 @@ class CUDAGraphRuntime:
         self._eager = EagerRuntime(model, precision, why)
         self._names = output_names(model)
         self._network = GraphModule(model)
-        # Detached, they keep the memory that recordings read, also where the model gets other tensors.
+        # Detached copies keep the memory that captured graphs read, even if the model gets other tensors.
         self._weights = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
         self._recordings: OrderedDict[Hashable, tuple[CapturedGraph, list]] = OrderedDict()
         self._seen: Memo = Memo(capacity=16 * MAX_RECORDINGS)
@@ -95,7 +95,7 @@ class CUDAGraphRuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.inference.runtimes.Runtime`; the output's `runtime` says which one it was."""
+        """Compute a batch as `ktb.inference.runtimes.Runtime`; the output's `runtime` names the one used."""
         with self._lock, torch.cuda.device(self._device):
             inputs = rgb, modal_x, keep_input(len(rgb), mask_rgb, mask_x, self._device)
             recording = self._recording(inputs)
@@ -106,7 +106,7 @@ class CUDAGraphRuntime:
         return self._eager(rgb, modal_x, mask_rgb, mask_x, trace, branches)
 
     def _recording(self, inputs: Tensors) -> CapturedGraph | None:
-        """The recording for these inputs' shapes, made now if it is worth it."""
+        """The captured graph for the shapes of these inputs, captured now if worthwhile; else None."""
         batch, _, height, width = inputs[0].shape
         if batch * height * width > MAX_PIXELS:
             return None
@@ -119,7 +119,7 @@ class CUDAGraphRuntime:
             while len(self._recordings) >= MAX_RECORDINGS:
                 self._recordings.popitem(last=False)
             recording = CapturedGraph(self._run, inputs)
-            # It reads tensors that the network keeps; they must outlive their place in those memories.
+            # The graph reads tensors cached in the network's memos; they must outlive their eviction.
             self._recordings[key] = recording, _kept_by(self._model)
         self._recordings.move_to_end(key)
         return self._recordings[key][0]
@@ -130,6 +130,6 @@ class CUDAGraphRuntime:
 
 
 def _kept_by(model: nn.Module) -> list:
-    """Everything that modules of a network remember at the moment."""
+    """All values in the memos of a network's modules."""
     memories = (m for module in model.modules() for m in vars(module).values() if isinstance(m, Memo))
     return [value for memory in memories for value in memory.values()]

@@ -1,4 +1,4 @@
-"""PyTorch as it is, and with `torch.compile`."""
+"""PyTorch in eager mode and with `torch.compile`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 def autocast(model: KTB, precision: Precision) -> contextlib.AbstractContextManager:
-    """The context in which a model computes in this precision."""
+    """Autocast context for this precision on the model's device."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(next(model.parameters()).device.type, torch.bfloat16)
 
 
 class EagerRuntime:
-    """`KTB.forward` itself."""
+    """Runs `KTB.forward` in eager mode."""
 
     name = "eager"
 
@@ -50,7 +50,7 @@ class EagerRuntime:
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.inference.runtimes.Runtime`."""
+        """Compute a batch, see `ktb.inference.runtimes.Runtime`."""
         with autocast(self._model, self.precision):
             return self._model(
                 rgb, modal_x, mask_rgb, mask_x, trace, logits_size(rgb.shape[-2:]), branches=branches
@@ -58,10 +58,10 @@ class EagerRuntime:
 
 
 class CompiledRuntime:
-    """The network through `torch.compile`: every size is compiled when it first comes, which takes minutes.
+    """The network with `torch.compile`; the first call of each input size compiles, which takes minutes.
 
     Raises:
-        ValueError: where there is no C++ compiler.
+        ValueError: no C++ compiler is installed.
     """
 
     name = "compile"

@@ -1,4 +1,4 @@
-"""Graphs of a network for OpenVINO and ONNX: files that run without this library."""
+"""Export of a network as an OpenVINO or ONNX graph, whose files run without this library."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ DESCRIPTION = "model.json"
 FORMAT_VERSION = "ktb-graph-1"
 X86 = ("x86_64", "AMD64")
 LARGE = 3e38
-"""Nearly the largest number of both float32 and bfloat16."""
+"""A bound just below the largest number of both float32 and bfloat16."""
 PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 )
-"""What each format needs to be written and run here."""
+"""Packages required to export and run each format."""
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         "logits_fused": "logits of the fused branch, at a quarter of the size: upsample bilinearly, argmax",
         "logits_rgb": "logits of the RGB head, likewise",
         "logits_x": "logits of the X head, likewise",
-        "prompts": "per stream and token, norm of what the prompts added divided by that of the token",
+        "prompts": "per stream and token, norm of the prompts' change divided by that of the token",
         "query": "queries of the fusion's attention: heads, positions row by row, channels",
         "key": "keys: heads, points (rgb-led ones first), channels",
         "sampling_points": "(y, x) of the points per group, -1..1 with corners aligned",
-        "sampling_offsets": "(y, x) by which they left the regular grid, before clamping to -1..1",
-        "modality_weights": "weight of rgb and x at each point; they add up to 1",
-        "attended_norm": "norm of what attention added at each position",
-        "context_norm": "norm of what it was added to",
+        "sampling_offsets": "(y, x) offsets from the regular grid, before clamping to -1..1",
+        "modality_weights": "weight of rgb and x at each point; they sum to 1",
+        "attended_norm": "norm of the attended features at each position",
+        "context_norm": "norm of the context features at each position",
     }
 )
 
 
 def require_packages(format: Format) -> None:
-    """ValueError if what this format needs is not installed; says how to install it."""
+    """Raise a ValueError with the install command if a package of this format is missing."""
     if missing := [name for name in PACKAGES[format] if find_spec(name) is None]:
         raise ValueError(
             f"{format} needs {', '.join(missing)}: run `pip install {' '.join(missing)}`, or choose the "
@@ -60,18 +60,18 @@ def require_packages(format: Format) -> None:
 def export_graph(
     model: KTB, format: Format, size_hw: tuple[int, int], folder: Path, any_batch: bool = True
 ) -> list[Path]:
-    """Write the graph of a model for images of one size, and model.json, which describes it.
+    """Export the graph of a model for images of one size, with a description in model.json.
 
     Args:
-        model: its weights are written as they are.
+        model: the model to export, with its current weights.
         format: "openvino" (model.xml, model.bin) or "onnx" (model.onnx, and model.onnx.data if it is large).
-        size_hw: height and width in the network; each at least 32.
-        folder: made if it is not there; files of these names are replaced.
-        any_batch: the graph takes any number of pairs at once, else one; that is exported faster.
+        size_hw: (height, width) of the network's inputs; each at least 32.
+        folder: created if it does not exist; files of these names are overwritten.
+        any_batch: whether the graph accepts any batch size; a batch size of one is exported faster.
 
     Raises:
-        ValueError: for a size that is too small, or a package that is not installed.
-        OSError: if the folder cannot be written.
+        ValueError: the size is too small, or a package is not installed.
+        OSError: the folder cannot be written.
     """
     require_packages(format)
     if min(size_hw) < MIN_SIDE:
@@ -90,7 +90,7 @@ def export_graph(
 
 
 def checksum(file: Path) -> int:
-    """CRC-32 of a file's bytes."""
+    """CRC-32 checksum of a file."""
     found = 0
     with file.open("rb") as opened:
         while part := opened.read(1 << 22):
@@ -99,7 +99,7 @@ def checksum(file: Path) -> int:
 
 
 def versions(format: Format) -> dict[str, str]:
-    """Versions of the packages that a graph of this format depends on."""
+    """Versions of the packages that affect a graph of this format."""
     names = ("torch", *PACKAGES[format])
     return {name: importlib.metadata.version(name) for name in names}
 
@@ -107,7 +107,7 @@ def versions(format: Format) -> dict[str, str]:
 def _program(model: KTB, size_hw: tuple[int, int], any_batch: bool) -> ExportedProgram:
     from torch.export import Dim, export  # takes a second to import
 
-    samples = 2 if any_batch else 1  # a batch of one would be taken for a constant
+    samples = 2 if any_batch else 1  # torch.export specialises a batch of one
     device = next(model.parameters()).device
     image = torch.zeros(samples, 3, *size_hw, device=device)
     keep = torch.ones(samples, 2, device=device)
@@ -119,7 +119,7 @@ def _program(model: KTB, size_hw: tuple[int, int], any_batch: bool) -> ExportedP
 
 
 def _drop_whole_slices(program: ExportedProgram) -> None:
-    """Take out `tensor[:]`, which torch 2.8 leaves in a program and OpenVINO cannot convert."""
+    """Remove `tensor[:]`, which torch 2.8 leaves in a program and OpenVINO cannot convert."""
     graph = program.graph_module.graph
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.slice.Tensor):
         if len(node.args) == 1 and not node.kwargs:
@@ -143,10 +143,10 @@ def _write_openvino(model: KTB, program: ExportedProgram, folder: Path) -> None:
 
 
 def _keep_off_mlas(graph: openvino.Model) -> None:
-    """Put a clamp that clamps nothing behind every product of tokens with weights.
+    """Append a clamp without effect to every product of tokens with weights.
 
-    OpenVINO gives a product that nothing but its bias follows to MLAS, and one that ends in an elementwise
-    operation to oneDNN, which computes both at once and, with AVX-512, faster.
+    OpenVINO runs a product followed only by its bias in MLAS, and one followed by an elementwise operation in
+    oneDNN, which fuses both and is faster with AVX-512.
     """
     from openvino import opset13
 

@@ -1,4 +1,4 @@
-"""The network as one function from tensors to tensors, as exported graphs need it, and the way back."""
+"""The network as a function from tensors to tensors for export, and the inverse for its outputs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ LEVEL_OUTPUTS = (
     "attended_norm",
     "context_norm",
 )
-"""What of a FusionTrace depends on the image; the rest follows from the weights and the size."""
+"""Fields of a FusionTrace that depend on the image; the others follow from weights and size."""
 
 
 class GraphModule(nn.Module):
-    """All that `KTB` can say about a pair, as a flat tuple of tensors in the order of `output_names`."""
+    """All outputs of `KTB` for a batch as a flat tuple of tensors in the order of `output_names`."""
 
     def __init__(self, model: KTB):
         super().__init__()
         self.model = model
 
     def forward(self, rgb: Tensor, modal_x: Tensor, keep: Tensor) -> tuple[Tensor, ...]:
-        """rgb, modal_x (B, 3, H, W) normalised; keep (B, 2) float: 0 zeroes rgb's or x's tokens, else 1."""
+        """Run on normalised rgb, modal_x (B, 3, H, W); keep (B, 2) float: 0 zeroes rgb's or x's tokens."""
         tokens = self.model.backbone.embed(rgb, modal_x)  # 2B, h, w, C: rgb samples first
         tokens = tokens * keep.transpose(0, 1).flatten()[:, None, None, None].to(tokens.dtype)
         output = self.model.from_tokens(tokens, logits_size(rgb.shape[-2:]), trace=True)
@@ -45,7 +45,7 @@ class GraphModule(nn.Module):
 
 
 def logits_size(size_hw: Sequence[int]) -> tuple[int, int]:
-    """The size of the heads' own logits for an image of (height, width)."""
+    """Size of the heads' logits for an input of (height, width)."""
     height, width = size_hw
     return -(-height // HEAD_STRIDE), -(-width // HEAD_STRIDE)
 
@@ -64,7 +64,7 @@ def output_names(model: KTB) -> tuple[str, ...]:
 def keep_input(
     batch: int, mask_rgb: Tensor | None, mask_x: Tensor | None, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """The graph's third input (B, 2) from the masks (B,) of `KTB.forward`, where True switches off."""
+    """The graph's third input (B, 2) from the masks (B,) of `KTB.forward`, where True means ablated."""
     keep = torch.ones(batch, 2, device=device)
     for stream, mask in enumerate((mask_rgb, mask_x)):
         if mask is not None:
@@ -75,7 +75,7 @@ def keep_input(
 def to_output(
     model: KTB, tensors: Mapping[str, Tensor], trace: bool, branches: Sequence[str], runtime: str
 ) -> KTBOutput:
-    """A graph's outputs by name as what `KTB.forward` returns."""
+    """Convert a graph's named outputs to the output of `KTB.forward`."""
     logits = {branch: tensors[f"logits_{branch}"] for branch in branches}
     if not trace:
         return KTBOutput(**logits, runtime=runtime)

@@ -1,4 +1,4 @@
-"""Exported graphs on disk: found again when nothing that made them has changed, rebuilt when damaged."""
+"""Disk cache of exported graphs, keyed by everything that affects them; damaged graphs are rebuilt."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from ktb.utils.cache import default_folder
 from ktb.utils.lock import FileLock
 
 MAX_BYTES = 8 << 30
-"""What all graphs may take together; those that were not used for longest go first."""
+"""Size limit of the cache in bytes; the least recently used graphs are removed first."""
 ABANDONED_SECONDS = 24 * 3600
 NETWORK_CODE = ("config.py", "labels.py", "modeling", "inference/runtimes")
-"""Files and folders of `ktb` whose change makes exported graphs anew."""
+"""Files and folders of `ktb` whose changes invalidate exported graphs."""
 _log = logging.getLogger(__name__)
 
 
 def model_digest(model: KTB) -> str:
-    """SHA-256 of the configuration and of every tensor."""
+    """SHA-256 of the configuration and all tensors of a model."""
     digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True).encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -42,17 +42,17 @@ def model_digest(model: KTB) -> str:
 
 
 def graph_key(model_sha256: str, format: Format, size_hw: tuple[int, int]) -> str:
-    """A name for a graph that changes with the weights, the size, the packages and the network's code."""
+    """Cache key of a graph: a hash of weights, size, package versions and the network's code."""
     made_of = [FORMAT_VERSION, model_sha256, format, *size_hw, versions(format), _code_digest()]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class GraphCache:
-    """A folder with one folder per graph. Several processes may use it at once.
+    """Cache folder with one folder per graph; safe for several processes.
 
     Args:
-        folder: `default_folder()` if None. Where it cannot be written, graphs are made anew by every process.
-        max_bytes: as MAX_BYTES.
+        folder: `default_folder()` if None. If it is not writable, every process exports its own graphs.
+        max_bytes: size limit of the cache.
     """
 
     def __init__(self, folder: Path | None = None, max_bytes: int = MAX_BYTES):
@@ -60,7 +60,7 @@ class GraphCache:
         self.max_bytes = max_bytes
 
     def find(self, key: str) -> Path | None:
-        """The folder of a graph that is there and whole."""
+        """The folder of a complete graph in the cache, or None."""
         place = self.folder / key
         try:
             files = json.loads((place / DESCRIPTION).read_text(encoding="utf-8"))["files"]
@@ -71,37 +71,37 @@ class GraphCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, LookupError, TypeError) as error:
-            _log.warning("The graph in %s cannot be read (%s); it is made anew.", place, error)
+            _log.warning("The graph in %s cannot be read (%s); it will be exported again.", place, error)
             return None
         if not is_whole:
-            _log.warning("The graph in %s is damaged; it is made anew.", place)
+            _log.warning("The graph in %s is damaged; it will be exported again.", place)
             return None
         self._mark_as_used(place)
         return place
 
     def forget(self, key: str) -> None:
-        """Remove a graph that turned out to be unusable."""
+        """Remove an unusable graph."""
         shutil.rmtree(self.folder / key, ignore_errors=True)
 
     def add(self, key: str, write: Callable[[Path], object]) -> Path:
-        """Let `write` fill a folder, which then appears whole; its place.
+        """Add a graph atomically: `write` fills a temporary folder, which is renamed to the returned one.
 
         Raises:
-            OSError: the cache cannot be written; `temporary_folder` remains.
+            OSError: the cache is not writable.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         place = self.folder / key
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
         lock = _lock_of(making)
         try:
-            with suppress(OSError):  # no locks here: only its age tells that it is left over
+            with suppress(OSError):  # without locks, only the age shows an abandoned folder
                 lock.acquire()
             write(making)
-            if self.find(key) is None:  # else another process was faster
+            if self.find(key) is None:  # another process may have been faster
                 self.forget(key)
                 making.rename(place)
         except OSError:
-            if self.find(key) is None:  # or was faster by a moment
+            if self.find(key) is None:  # checked again after the export
                 raise
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -112,7 +112,7 @@ class GraphCache:
     def _mark_as_used(self, place: Path) -> None:
         try:
             os.utime(place / DESCRIPTION)
-        except OSError:  # a cache that others filled may be read-only; then nobody prunes it either
+        except OSError:  # a read-only cache is not pruned either
             _log.debug("%s cannot be marked as used", place)
 
     def _prune(self, keep: Path) -> None:
@@ -122,19 +122,19 @@ class GraphCache:
             total += sum(_size(file) for file in place.rglob("*"))
             if total > self.max_bytes and place != keep:
                 shutil.rmtree(place, ignore_errors=True)
-        for leftover in self.folder.glob(".*-*"):  # of a process that was killed
+        for leftover in self.folder.glob(".*-*"):  # of killed processes
             is_old = time.time() - _last_used(leftover) > ABANDONED_SECONDS
             if is_old and leftover.is_dir():
                 self._remove(leftover)
 
     def _remove(self, leftover: Path) -> None:
-        """Delete a folder that looks abandoned, unless a process still fills it: clocks may have jumped."""
+        """Delete an abandoned folder, unless a process still writes to it: clocks may have jumped."""
         lock = _lock_of(leftover)
         try:
             if not lock.acquire(wait=False):
                 return
         except OSError:
-            _log.debug("there are no locks in %s", self.folder)
+            _log.debug("file locks are not supported in %s", self.folder)
         shutil.rmtree(leftover, ignore_errors=True)
         lock.remove()
 

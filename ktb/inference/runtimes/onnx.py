@@ -1,4 +1,4 @@
-"""The network in ONNX Runtime, on the CPU: to check what will run elsewhere."""
+"""ONNX Runtime on the CPU, to verify exported graphs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ktb.modeling.model import KTB
 
 
 class ONNXRuntime(GraphRuntime):
-    """ONNX Runtime's CPU provider, with as many threads as torch; float32 only (ValueError otherwise)."""
+    """ONNX Runtime's CPU provider with the number of threads of torch; float32 only (else ValueError)."""
 
     name = "onnx"
     format = "onnx"
@@ -32,7 +32,7 @@ class ONNXRuntime(GraphRuntime):
         path, providers = str(folder / "model.onnx"), ["CPUExecutionProvider"]
         try:
             session = onnxruntime.InferenceSession(path, options, providers=providers)
-        except Exception as error:  # its exceptions share no base class but this
+        except Exception as error:  # its exceptions have no narrower common base class
             raise RuntimeError(f"ONNX Runtime refuses the graph: {error}") from error
         names = [output.name for output in session.get_outputs()]
 

@@ -1,4 +1,4 @@
-"""The network in OpenVINO: the fastest on most processors."""
+"""OpenVINO runtime, the fastest on most CPUs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 
 
 class OpenVINORuntime(GraphRuntime):
-    """OpenVINO on the CPU, with as many threads as torch; pairs of a batch go one after the other.
+    """OpenVINO on the CPU with the number of threads of torch; pairs of a batch run one after the other.
 
-    On a processor without bfloat16 the precision stays float32.
+    On a CPU without bfloat16 the precision is float32.
     """
 
     name = "openvino"
@@ -53,7 +53,7 @@ class OpenVINORuntime(GraphRuntime):
 
 
 def load_session(folder: Path, precision: Precision) -> Session:
-    """A session for the graph in a folder; RuntimeError for a damaged one."""
+    """Open a session for the graph in a folder; RuntimeError for a damaged one."""
     import openvino
 
     core = openvino.Core()
@@ -62,8 +62,8 @@ def load_session(folder: Path, precision: Precision) -> Session:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    if precision == "float32":  # in bfloat16 a process with this cache ended in a segmentation fault
-        settings |= {"CACHE_DIR": str(folder / "compiled"), "CACHE_MODE": "OPTIMIZE_SIZE"}  # without weights
+    if precision == "float32":  # in bfloat16 this cache caused a segmentation fault
+        settings |= {"CACHE_DIR": str(folder / "compiled"), "CACHE_MODE": "OPTIMIZE_SIZE"}
     compiled = core.compile_model(str(folder / "model.xml"), "CPU", settings)
     request, lock = compiled.create_infer_request(), threading.Lock()
     names = [port.get_any_name() for port in compiled.outputs]
@@ -80,12 +80,12 @@ def load_session(folder: Path, precision: Precision) -> Session:
 
 
 def rehearse(folder: Path, precision: Precision) -> None:
-    """Compute a graph once in a process of its own: what ends that one shall not end this one.
+    """Run a graph once in a separate process, so that a crash does not end this one.
 
-    It is done once for a graph, a precision and a processor.
+    The check runs once per graph, precision and CPU.
 
     Raises:
-        ValueError: it failed; says how to go on without.
+        ValueError: the run failed; the message names alternatives.
     """
     mark, here = folder / f"rehearsed-{precision}", _processor()
     if mark.is_file() and mark.read_text(encoding="utf-8") == here:
@@ -100,7 +100,7 @@ def rehearse(folder: Path, precision: Precision) -> None:
         )
     try:
         mark.write_text(here, encoding="utf-8")
-    except OSError:  # a cache that others filled may be read-only; then every process rehearses
+    except OSError:  # a read-only cache: every process repeats the check
         _log.debug("%s cannot be written", mark)
 
 

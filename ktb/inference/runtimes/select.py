@@ -1,4 +1,4 @@
-"""Which runtime computes a network, and why."""
+"""Selection of the runtime for a model."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ _log = logging.getLogger(__name__)
 
 
 def make_runtime(model: KTB, runtime: RuntimeName = "auto", precision: Precision = "float32") -> Runtime:
-    """A runtime for a model, which it leaves as it is.
+    """Construct a runtime for a model; the model is not modified.
 
-    "auto" means what the environment variable KTB_RUNTIME says; without it OpenVINO for a model on the CPU if
-    that is installed, with PyTorch's answer until a size's graph is ready; CUDA graphs for one on an NVIDIA
-    card; else PyTorch.
+    "auto" follows the environment variable KTB_RUNTIME. Without it, a model on the CPU uses OpenVINO if
+    installed, and PyTorch until the graph of a size is ready. A model on an NVIDIA GPU uses CUDA graphs. All
+    others use PyTorch.
 
     Raises:
-        ValueError: for an unknown name, a package or compiler that is not installed, or a device or precision
-            that this runtime does not have.
+        ValueError: the name is unknown, a package or compiler is not installed, or the runtime does not
+            support the device or precision.
     """
     if precision not in get_args(Precision):
         raise ValueError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}")
-    said_by = "It was asked for."
+    reason = "It was requested."
     if runtime == "auto" and os.environ.get(ENVIRONMENT):
-        runtime, said_by = os.environ[ENVIRONMENT], f"{ENVIRONMENT} says so."
+        runtime, reason = os.environ[ENVIRONMENT], f"Set by {ENVIRONMENT}."
     if runtime not in get_args(RuntimeName):
         raise ValueError(f"runtime {runtime!r}: choose one of {', '.join(get_args(RuntimeName))}")
     made = (
-        _automatic(model, precision) if runtime == "auto" else _RUNTIMES[runtime](model, precision, said_by)
+        _automatic(model, precision) if runtime == "auto" else _RUNTIMES[runtime](model, precision, reason)
     )
     _log.info("%s computes in %s, %s: %s", model.config.name, made.name, made.precision, made.why)
     return made

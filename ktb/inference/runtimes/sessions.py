@@ -1,4 +1,4 @@
-"""Runtimes that compute exported graphs: one session per size, the last few kept in memory."""
+"""Runtimes for exported graphs: one session per input size, the most recent ones kept in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ktb.modeling.model import KTB, KTBOutput
 
 MAX_SESSIONS = 8
 MAX_SESSION_BYTES = 2 << 30
-"""Bounds of what the sessions of one runtime take in memory, by the size of the weights."""
+"""Upper bounds of the memory of one runtime's sessions, by the size of the weights."""
 Arrays = Mapping[str, np.ndarray]
 Session = Callable[[Arrays], Arrays]
 Export = Callable[[KTB, Format, tuple[int, int], Path], object]
@@ -35,16 +35,16 @@ _log = logging.getLogger(__name__)
 
 
 def export_apart(model: KTB, format: Format, size_hw: tuple[int, int], folder: Path) -> None:
-    """Write a graph in a process of its own.
+    """Export a graph in a separate process.
 
-    Exporting replaces parts of torch for the whole process while it lasts, and it leaves much memory behind:
-    neither shall reach other threads that use the network.
+    Exporting patches torch for the whole process while it runs and leaves much memory allocated; a separate
+    process keeps both away from other threads that use the network.
 
     Raises:
-        RuntimeError: with what the process said, if it failed.
+        RuntimeError: the export failed; the message has the process's output.
     """
     height, width = size_hw
-    with tempfile.TemporaryDirectory(prefix="weights-", dir=folder) as place:  # goes with what is made
+    with tempfile.TemporaryDirectory(prefix="weights-", dir=folder) as place:
         weights = Path(place) / "model.safetensors"
         save_model(weights, model, model.card)
         command = [sys.executable, "-m", "ktb", "export", "--model", str(weights), "--format", format]
@@ -56,18 +56,18 @@ def export_apart(model: KTB, format: Format, size_hw: tuple[int, int], folder: P
 
 
 class GraphRuntime(ABC):
-    """A runtime that exports a graph for every size, keeps it on disk, and computes it in a session.
+    """A runtime that exports one graph per input size, caches it on disk and runs it in a session.
 
-    Graphs hold the weights that the model had when the runtime was made: later changes of the model change no
-    answer. Make a new runtime (or `ktb.Predictor`) for changed weights.
+    Graphs contain the weights that the model had at construction; later changes of the model have no effect.
+    Construct a new runtime (or `ktb.Predictor`) for changed weights.
 
     Args:
         model: on the CPU.
-        cache: where graphs are kept; the user's cache folder by default.
-        export: how they are made.
+        cache: cache of graphs; by default in the user's cache folder.
+        export: function that exports a graph.
 
     Raises:
-        ValueError: for a model that is not on the CPU, or a package that is not installed.
+        ValueError: the model is not on the CPU, or a package is not installed.
     """
 
     name: RuntimeName
@@ -107,10 +107,10 @@ class GraphRuntime(ABC):
         trace: bool = False,
         branches: Sequence[str] = BRANCHES,
     ) -> KTBOutput:
-        """As `ktb.inference.runtimes.Runtime`; the first call for a size exports its graph: it takes a while.
+        """Run the graph, see `ktb.inference.runtimes.Runtime`; the first call for a size exports its graph.
 
         Raises:
-            ValueError: a graph has to be exported, but the model's weights are no longer those of the start.
+            ValueError: a graph must be exported, but the model's weights have changed since construction.
         """
         session = self._session(tuple(rgb.shape[-2:]))
         keep = keep_input(len(rgb), mask_rgb, mask_x)
@@ -120,27 +120,27 @@ class GraphRuntime(ABC):
         return to_output(self._model, tensors, trace, branches, self.name)
 
     def is_at_hand(self, size_hw: tuple[int, int]) -> bool:
-        """Whether a call for this size need not wait for an export."""
+        """Whether the graph of this size is available, so that a call need not wait for an export."""
         with self._lock:
             is_loaded = self._session_key(size_hw) in self._sessions
         return is_loaded or self._cache.find(self._key(size_hw)) is not None
 
     def prepare(self, size_hw: tuple[int, int]) -> None:
-        """Export and load the graph of a size now."""
+        """Export (if necessary) and load the graph of a size."""
         self._session(size_hw)
 
     def _rehearse(self, folder: Path) -> None:  # noqa: B027 (most have no need to)
-        """Find out whether the graph in a folder can be computed here at all; ValueError if not."""
+        """Check that the graph in a folder can run on this machine; ValueError if not."""
 
     @abstractmethod
     def _load(self, folder: Path) -> Session:
-        """A session for the graph in a folder; may raise RuntimeError or ValueError for a damaged one."""
+        """Open a session for the graph in a folder; RuntimeError or ValueError for a damaged one."""
 
     def _session(self, size_hw: tuple[int, int]) -> Session:
         key = self._session_key(size_hw)
         with self._lock:
             making = self._making.setdefault(key, threading.Lock())
-        with making:  # others of this size wait; those of sizes that are ready do not
+        with making:  # calls of this size wait; those of other sizes do not
             with self._lock:
                 session = self._sessions.get(key)
             session = session or self._make(size_hw)
@@ -164,13 +164,13 @@ class GraphRuntime(ABC):
             try:
                 return self._load(found)
             except (RuntimeError, ValueError, OSError) as error:
-                _log.warning("The graph in %s cannot be loaded (%s); it is made anew.", found, error)
+                _log.warning("The graph in %s cannot be loaded (%s); it is exported again.", found, error)
                 self._cache.forget(key)
         height, width = size_hw
         _log.info("Preparing %s for %d x %d pixels, once.", self.name, width, height)
 
         def write(folder: Path) -> None:
-            # Else the cache would give another model's graph to whoever has the weights of the start.
+            # Otherwise the cache would store a graph of the new weights under the digest of the old ones.
             if model_digest(self._model) != self._model_sha256:
                 raise ValueError(
                     f"the weights of {self._model.config.name} have changed since this runtime was made, and "
@@ -184,7 +184,7 @@ class GraphRuntime(ABC):
             return self._load(place)
         except OSError as error:
             _log.warning(
-                "Graphs cannot be kept in %s (%s), so every start makes them anew; set KTB_CACHE.",
+                "Graphs cannot be cached in %s (%s), so every process exports them again; set KTB_CACHE.",
                 self._cache.folder,
                 error,
             )
@@ -197,6 +197,6 @@ class GraphRuntime(ABC):
 
 
 def environment_of_library() -> dict[str, str]:
-    """Variables for a new process that finds this library, wherever it is started."""
+    """Environment variables for a new process, which can import this library from any folder."""
     homes = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, homes))}
