@@ -1,4 +1,4 @@
-"""Looking into the fusion: where a pixel looked, who fed it, what the attention says, what it reacts to."""
+"""Inspection of the fusion: attention of a pixel, sensor balance, level maps and attribution."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Where the three heads of one prediction differ: maps, overlaps and the largest changes, in numpy."""
+"""Disagreement of the three heads of one prediction: maps, fractions and largest changes, in numpy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from ktb.inference.prediction import Branch, Prediction
 
 ALL_AGREE, ONLY_RGB, ONLY_X, AGAINST_FUSED, ALL_DIFFER = range(5)
-"""Values of a disagreement map. The second and third: only that head says what the fused head says; the
-fourth: the rgb and the x head say the same, the fused head something else."""
+"""Values of a disagreement map. ONLY_RGB, ONLY_X: only that head predicts the fused head's class.
+AGAINST_FUSED: the rgb and x heads predict the same class, the fused head another one."""
 NUM_KINDS = 5
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """A share (0..1) of the image that one head calls `source` and another one `target`; class indices."""
+    """Fraction (0..1) of the image that one head predicts as class `source`, another as `target`."""
 
     share: float
     source: int
@@ -27,7 +27,7 @@ class ClassChange:
 
 
 def disagreement_map(labels: Mapping[Branch, np.ndarray]) -> np.ndarray:
-    """Which heads say the same at each pixel.
+    """Map of which heads agree at each pixel.
 
     Args:
         labels: per branch (H, W) integers, as `Prediction.labels`.
@@ -44,18 +44,18 @@ def disagreement_map(labels: Mapping[Branch, np.ndarray]) -> np.ndarray:
 
 
 def kind_shares(kinds: np.ndarray) -> np.ndarray:
-    """(5,) float64 shares, 0..1, of the values of a disagreement map (H, W)."""
+    """Fractions (5,) float64, 0..1, of the values of a disagreement map (H, W)."""
     return np.bincount(kinds.ravel(), minlength=NUM_KINDS) / kinds.size
 
 
 def class_changes(joint: np.ndarray, least: float = 0.001, most: int = 8) -> list[ClassChange]:
-    """The pairs of different classes that cover most pixels, largest first.
+    """The pairs of different classes that cover the most pixels, largest first.
 
     Args:
         joint: from `ktb.analysis.metrics.confusion_matrix`; changes go from the first map's class to the
             second map's.
-        least: smallest share of all pixels that counts.
-        most: length of the list.
+        least: smallest fraction of all pixels to include.
+        most: maximum length of the list.
     """
     counts = joint.copy()
     np.fill_diagonal(counts, 0)
@@ -66,7 +66,7 @@ def class_changes(joint: np.ndarray, least: float = 0.001, most: int = 8) -> lis
 
 
 def entropy_map(prediction: Prediction, branch: Branch = "fused") -> np.ndarray:
-    """How undecided a head is: entropy of its class probabilities / log K.
+    """Normalised predictive entropy of a head: entropy of its class probabilities / log K.
 
     Computed at the size of the head's logits, a quarter of the network's, then upsampled bilinearly.
 

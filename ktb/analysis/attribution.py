@@ -1,4 +1,4 @@
-"""Which sensor decided, by the network's own sensitivity: input × gradient, and what zeroing really does."""
+"""Sensor attribution of a score: input × gradient at the patch embeddings, and ablation of each sensor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ktb.inputs import EncodedX
 from ktb.modeling.layers import split_streams
 from ktb.modeling.model import HEAD_STRIDE, KTB
 
-MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 2 GB with their like
+MAX_GRAPH_ENTRIES = 100_000_000  # attention scores kept for a backward pass: about 2 GB in all
 MAX_GPU_ENTRIES = 1_000_000_000
 
 
@@ -34,22 +34,22 @@ def attribute(
     mask_x: Tensor | None = None,
     image_hw: tuple[int, int] | None = None,
 ) -> Attribution:
-    """What one score of the fused branch reacts to.
+    """Attribute one score of the fused branch to the sensors.
 
-    The score is a fused logit as the head makes it, at a quarter of the network's size and before any
-    upsampling: of a pixel, that of the position which holds it. Parameters keep their state and get no
-    gradients; works inside `torch.no_grad` and `torch.inference_mode` too.
+    The score is a fused logit of the head at a quarter of the network's size, before any upsampling. The
+    score of a pixel is that of the position that contains it. Parameters are unchanged and get no gradients.
+    The function also works inside `torch.no_grad` and `torch.inference_mode`.
 
     Args:
         model: in evaluation mode.
-        rgb, modal_x: (1, 3, H, W) float, normalised, as `KTB.forward` takes them.
-        target: which score.
-        mask_x: (1,) bool; True zeroes x's tokens first: its map is 0 then.
+        rgb, modal_x: (1, 3, H, W) float, normalised, as for `KTB.forward`.
+        target: the score.
+        mask_x: (1,) bool; True zeroes x's tokens first, so that its map is 0.
         image_hw: size of the image that the target's pixel or region belongs to; None: H, W.
 
     Raises:
-        ValueError: for more than one pair, a model in training mode, a target that does not fit the image or
-            the classes, or inputs too large for a backward pass.
+        ValueError: there is more than one pair, the model is in training mode, the target does not match the
+            image or the classes, or the inputs are too large for a backward pass.
     """
     _check(model, rgb)
     # Gradients are needed whatever the caller's mode; inference tensors cannot be part of a graph.
@@ -95,16 +95,16 @@ def attribute_prediction(
     target: Target,
     compute: Callable[..., Attribution] = attribute,
 ) -> Attribution:
-    """`attribute` for an RGB image and its X as it was read, at the size at which the predictor ran them.
+    """`attribute` for an RGB image and its encoded X, at the size at which the predictor runs them.
 
     Args:
         rgb: (H, W, 3) uint8 RGB image.
-        reading: what was run with it, such as `Prediction.x`; without X its tokens are zero.
+        reading: the encoded X of the run, such as `Prediction.x`; a missing X has zero tokens.
         target: in pixels of the RGB image.
-        compute: what is called as `attribute`, with all its arguments in their order.
+        compute: a replacement for `attribute`, called with all its arguments in order.
 
     Raises:
-        ValueError: as `attribute`, or for an RGB image that the predictor would refuse.
+        ValueError: as for `attribute`, or the predictor would refuse the RGB image.
     """
     check_rgb(rgb)
     size = rgb.shape[:2]
@@ -130,7 +130,7 @@ def _check(model: KTB, rgb: Tensor) -> None:
 
 
 def _check_size(model: KTB, tokens: Tensor) -> None:
-    """Refuse what a backward pass, which keeps every attention score, has no memory for."""
+    """Raise a ValueError if a backward pass, which keeps all attention scores, would need too much memory."""
     fusion = model.config.fusion
     if fusion.kind != "dscf":
         return
@@ -158,10 +158,10 @@ def _fused(model: KTB, tokens: Tensor) -> Tensor:
 
 
 def _choose(model: KTB, logits: Tensor, target: Target, image_hw: tuple[int, int]) -> tuple[int, Tensor, str]:
-    """Class, weights (h, w) of the positions adding up to 1, and where that is, in words."""
+    """Class, weights (h, w) of the positions, which sum to 1, and a description of the location."""
     index, labels = target.class_index, logits.argmax(dim=0)
     if index is not None and not 0 <= index < len(logits):
-        raise ValueError(f"class {index} is not there: the model has classes 0 to {len(logits) - 1}.")
+        raise ValueError(f"class {index} does not exist: the model has classes 0 to {len(logits) - 1}.")
     if target.kind == "class":
         covered, where = _places_of(model, logits, index, image_hw), "where it is predicted"
     elif target.kind == "pixel":
@@ -178,7 +178,7 @@ def _choose(model: KTB, logits: Tensor, target: Target, image_hw: tuple[int, int
 
 
 def _places_of(model: KTB, logits: Tensor, index: int, image_hw: tuple[int, int]) -> Tensor:
-    """Positions (h, w) where a class is predicted; of one that wins at none, what its pixels cover."""
+    """Positions (h, w) where a class is predicted, or the coverage by its pixels if it wins at none."""
     labels = logits.argmax(dim=0)
     if (labels == index).any():
         return (labels == index).float()
@@ -190,18 +190,18 @@ def _places_of(model: KTB, logits: Tensor, index: int, image_hw: tuple[int, int]
 
 
 def _shown_at(logits: Tensor, pixel: tuple[int, int], image_hw: tuple[int, int]) -> int:
-    """The class of a mask's pixel: at an edge another one than at the middle of its position."""
+    """The class of the mask at a pixel, which can differ from that of its position near an edge."""
     return int(read_bilinear(_at_network_size(logits)[0], pixel, image_hw).argmax())
 
 
 def _at_network_size(logits: Tensor) -> Tensor:
-    """(K, h, w) of the head → (1, K, H, W), as a predictor makes its masks from."""
+    """Upsample the head's logits (K, h, w) to (1, K, H, W), as the predictor does for masks."""
     network_hw = [HEAD_STRIDE * side for side in logits.shape[1:]]
     return F.interpolate(logits[None].float(), network_hw, mode="bilinear", align_corners=False)
 
 
 def _coverage(region: np.ndarray, image_hw: tuple[int, int], labels: Tensor) -> Tensor:
-    """Share of each position (h, w) that the region covers."""
+    """Fraction of each position (h, w) covered by the region."""
     region = np.asarray(region)
     if region.dtype != bool or region.shape != tuple(image_hw):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How two predictions of one RGB image differ, and which sensor one of them rests on."""
+"""Comparison of two predictions of one RGB image, and the sensor that a prediction depends on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ktb.config import BRANCHES
 from ktb.inference.prediction import Branch, Prediction
 
 Verdict = Literal["either", "rgb", "x", "both"]
-"""What a pixel's class needs: either sensor gives it, only this one does, or only the two together."""
+"""Sensors that a pixel's class needs: either one, only this one, or both together."""
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)
 class ChangedClass:
-    """A share (0..1) of all pixels went from one class to another."""
+    """Fraction (0..1) of all pixels that changed from one class to another."""
 
     before: str
     after: str
@@ -28,7 +28,7 @@ class ChangedClass:
 
 @dataclass(frozen=True)
 class ClassPair:
-    """A class in two predictions: its share (0..1) of the pixels in each, and the IoU of its two areas."""
+    """A class in two predictions: its fraction (0..1) of the pixels in each, and the IoU of its areas."""
 
     name: str
     color: tuple[int, int, int]
@@ -39,16 +39,16 @@ class ClassPair:
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """How a prediction b differs from a, in the fused labels where nothing else is said.
+    """Difference of a prediction b from a, in the fused labels unless stated otherwise.
 
     Attributes:
         changed: (H, W) bool.
-        comparable: (H, W) bool; False where one says a class that the other does not have.
-        changed_share: of the comparable pixels, 0..1; NaN if there are none.
-        changes: from class to class, largest first.
-        classes: every class that both know and at least one found, largest share in either first.
+        comparable: (H, W) bool; False where one predicts a class that the other model lacks.
+        changed_share: fraction of the comparable pixels, 0..1; NaN if there are none.
+        changes: changes from class to class, largest first.
+        classes: common classes present in either prediction, largest fraction first.
         confidence_change: mean confidence of b minus that of a.
-        agreement: per branch, share of the comparable pixels with the same class; NaN as above.
+        agreement: per branch, fraction of the comparable pixels with the same class; NaN as above.
     """
 
     changed: np.ndarray
@@ -61,15 +61,15 @@ class Difference:
 
 
 def shared_names(a: Prediction, b: Prediction) -> tuple[str, ...]:
-    """The class names that two predictions have in common, in the order of a."""
+    """Class names common to two predictions, in the order of a."""
     return tuple(dict.fromkeys(name for name in a.classes if name in b.classes))
 
 
 def difference(a: Prediction, b: Prediction) -> Difference:
-    """Compare two predictions of one RGB image: class by class, by name if their class sets differ.
+    """Compare two predictions of one RGB image; classes are matched by name if the class sets differ.
 
     Raises:
-        ValueError: they are of different sizes, or have no class name in common.
+        ValueError: the sizes differ, or no class name is common.
     """
     if a.labels["fused"].shape != b.labels["fused"].shape:
         raise ValueError(
@@ -100,7 +100,7 @@ def difference(a: Prediction, b: Prediction) -> Difference:
 
 
 def _joint_indices(a: Prediction, b: Prediction) -> tuple[np.ndarray, np.ndarray]:
-    """Both's classes as indices of a, (K_a,) and (K_b,) int64; K_a for a class that the other lacks."""
+    """Class indices of both in a's order, (K_a,) and (K_b,) int64; K_a for classes not in common."""
     if a.classes == b.classes:
         return np.arange(len(a.classes)), np.arange(len(b.classes))
     shared = shared_names(a, b)
@@ -135,12 +135,12 @@ def _class_pairs(a: Prediction, joint: np.ndarray) -> tuple[ClassPair, ...]:
 
 @dataclass(frozen=True, eq=False)
 class SensorNeed:
-    """Which sensor decided: what of the fused answer stays when one is ablated.
+    """Sensor need per pixel: whether the fused class is kept when a sensor is ablated.
 
     Attributes:
         verdict: (H, W) uint8, an index into VERDICTS.
-        shares: verdict → share of the pixels, adding up to 1.
-        stays_without_x, stays_without_rgb: share of the pixels that keep their fused class.
+        shares: verdict → fraction of the pixels; they sum to 1.
+        stays_without_x, stays_without_rgb: fraction of the pixels that keep their fused class.
     """
 
     verdict: np.ndarray
@@ -150,7 +150,7 @@ class SensorNeed:
 
 
 def sensor_need(full: Prediction, without_x: Prediction, without_rgb: Prediction) -> SensorNeed:
-    """Which sensor each pixel's fused class needs, from three runs of one model on one pair."""
+    """Sensor need of each pixel's fused class, from three runs of one model on one pair."""
     rgb_enough = full.labels["fused"] == without_x.labels["fused"]
     x_enough = full.labels["fused"] == without_rgb.labels["fused"]
     verdict = np.select([rgb_enough & x_enough, rgb_enough, x_enough], [0, 1, 2], 3).astype(np.uint8)

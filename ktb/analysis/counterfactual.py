@@ -1,4 +1,4 @@
-"""What would the network say of a changed pair: a sensor off, X moved or another one, a darker RGB image."""
+"""Counterfactual predictions: a sensor ablated, X shifted or swapped, RGB darkened or blurred."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ MAX_BLUR = 100.0
 
 @dataclass(frozen=True, eq=False)
 class Perturbation:
-    """What to change before the network runs; nothing by default. A sensor that is off is not changed else.
+    """Changes to a pair before the network runs; none by default. An ablated sensor is not changed further.
 
     Attributes:
-        drop: the sensor that is ablated (zero tokens), or None.
-        shift_xy: pixels of the RGB image by which X moves to the right and down. What leaves the image is
-            gone. Where nothing came in: depth and HHA take the nearest value, as their holes do, pictures
-            and events are 0; both count as not measured.
-        darken: share of the RGB image's light that is taken away, 0..1, in linear light (sRGB undone).
-        blur_sigma: of a Gaussian over the RGB image, in pixels, 0..100; borders are reflected.
-        swap: another X, read for this RGB image; the shift applies to it.
+        drop: the sensor to ablate (zero tokens), or None.
+        shift_xy: shift of X to the right and down, in pixels of the RGB image. Pixels shifted out of the
+            image are lost. Uncovered pixels count as not measured: depth and HHA take the nearest value, as
+            in holes; images and events are 0.
+        darken: fraction of the RGB image's light to remove, 0..1, in linear light (sRGB decoded).
+        blur_sigma: standard deviation of a Gaussian over the RGB image, in pixels, 0..100; borders are
+            reflected.
+        swap: another X, encoded for this RGB image; the shift applies to it.
 
     Raises ValueError for a value outside these ranges.
     """
@@ -53,13 +54,13 @@ class Perturbation:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What is changed, a phrase for each part; empty if nothing is."""
+        """Descriptions of the changes, a phrase each; empty without changes."""
         off = {"x": ("X ablated",), "rgb": ("RGB image ablated",)}
         return (*off.get(self.drop, ()), *self.other_words)
 
     @property
     def other_words(self) -> tuple[str, ...]:
-        """The same without what is ablated, which the `Predictor` says itself."""
+        """Descriptions without the ablation, which the `Predictor` reports itself."""
         parts = []
         if self.drop != "x" and self.swap is not None:
             parts.append(f"another X in its place ({self.swap.facts.get('file') or self.swap.summary})")
@@ -73,14 +74,15 @@ class Perturbation:
 
 
 def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[np.ndarray, EncodedX]:
-    """The changed pair; switching a sensor off is left to the `Predictor`.
+    """Apply a change to a pair, except the ablation, which the `Predictor` applies.
 
     Args:
-        rgb: (H, W, 3) uint8; stays as it is.
-        reading: of X for this RGB image; its warnings come to say what was changed.
+        rgb: (H, W, 3) uint8; not modified.
+        reading: the encoded X for this RGB image; the returned one has warnings that name the changes.
 
     Raises:
-        ValueError: X is to move but missing, or would leave the image; a swapped X of another size.
+        ValueError: X is to be shifted but missing, the shift exceeds the image, or the swapped X has
+            another size.
     """
     if change.drop != "x":
         reading = change.swap or reading
@@ -102,16 +104,16 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
 def predict_perturbed(
     predictor: Predictor, change: Perturbation, rgb: np.ndarray, reading: EncodedX
 ) -> Prediction:
-    """Segment the changed pair, without a trace; its `x.warnings` say what was changed."""
+    """Segment the changed pair, without a trace; its `x.warnings` name the changes."""
     changed_rgb, changed_x = perturb(change, rgb, reading)
     return predictor(changed_rgb, changed_x, trace=False, drop=change.drop)
 
 
 def shifted(reading: EncodedX, shift_xy: tuple[int, int]) -> EncodedX:
-    """X moved by (right, down) pixels, as `Change` says; also its preview, holes and metres.
+    """Shift X by (right, down) pixels as in `Change`, with its preview, holes and metres.
 
     Raises:
-        ValueError: there is no X, or nothing of it would stay in the image.
+        ValueError: there is no X, or the shift exceeds the image.
     """
     if reading.origin == "missing":
         raise ValueError("there is no X that could be moved")

@@ -1,4 +1,4 @@
-"""What the numbers of an inspection say, in sentences; also when they say nothing."""
+"""Descriptions of inspections in sentences, which also report uninformative maps."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from ktb.analysis.types import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
 from ktb.utils.text import percent
 
-EVEN = 0.05  # a balance this near to one half prefers no sensor
-FLAT = 0.05  # a map whose middle 98 % span less than this is the same everywhere
-SMALL = 0.05  # a share below this is next to nothing
+EVEN = 0.05  # a balance within this distance of one half prefers no sensor
+FLAT = 0.05  # a map whose central 98 % span less than this is constant
+SMALL = 0.05  # fractions below this are negligible
 
 NO_INFORMATION = "Attention is uniform at this level: its maps carry no information"
 
 
 def describe_level(maps: LevelMaps, x_name: str = "x") -> str:
-    """How much the maps of a level say, which sensor they prefer, and how much comes through them at all.
+    """Describe a level: information in its maps, preferred sensor, and fraction of the sparse attention.
 
     Args:
         maps: of the level.
-        x_name: what x is called.
+        x_name: name of X in the sentences.
 
     Returns:
         Three or four sentences, plain text.
@@ -37,13 +37,13 @@ def describe_level(maps: LevelMaps, x_name: str = "x") -> str:
         sharpness = [_sharpness("a position's attention", entropy, effective, points)]
         uniform = int((maps.entropy.mean(axis=(1, 2)) >= UNIFORM_ENTROPY).sum())
         if uniform:
-            sharpness.append(f"{uniform} of its {len(maps.entropy)} heads are uniform and say nothing.")
+            sharpness.append(f"{uniform} of its {len(maps.entropy)} heads are uniform and uninformative.")
         sharpness.append(f"{_preference(mean, x_name)}{_range(maps.balance, x_name)}.")
     return " ".join([*sharpness, _through(share, "the fused feature")])
 
 
 def describe_pixel(view: PixelView, x_name: str = "x") -> str:
-    """As `describe_level`, of one pixel at one level."""
+    """Describe one pixel at one level, as `describe_level`."""
     who = "this pixel's attention" if view.head is None else f"head {view.head}'s attention from this pixel"
     if view.entropy >= UNIFORM_ENTROPY:
         sharpness = (
@@ -57,7 +57,7 @@ def describe_pixel(view: PixelView, x_name: str = "x") -> str:
 
 
 def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
-    """Which sensor the score reacts to, and what really happens without either."""
+    """Describe an attribution: the sensor that the score is sensitive to, and the effect of each ablation."""
     share = attribution.share_x
     if abs(share - 0.5) <= EVEN:
         reacts = "reacts to both sensors about equally"
@@ -66,13 +66,13 @@ def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
         reacts = f"reacts more to {more} ({percent(part, 0)} of the summed sensitivity)"
     agree = (share > 0.5) == (abs(attribution.without_x) > abs(attribution.without_rgb))
     text = (
-        f"The {attribution.score} is {attribution.value:.2f}; it {reacts}. Really switching off rgb "
-        f"changes it by {_signed(attribution.without_rgb)}, switching off {x_name} by "
+        f"The {attribution.score} is {attribution.value:.2f}; it {reacts}. Ablating rgb "
+        f"changes it by {_signed(attribution.without_rgb)}, ablating {x_name} by "
         f"{_signed(attribution.without_x)}."
     )
     if agree or abs(share - 0.5) <= EVEN:
         return text
-    return f"{text} The two disagree: a gradient sees small changes only, switching off is a large one."
+    return f"{text} The two disagree: a gradient describes small changes, an ablation is a large one."
 
 
 def _signed(change: float) -> str:

@@ -1,4 +1,4 @@
-"""A label picture beside a prediction: how it is read, scores of the heads, and what fusion changed."""
+"""Ground truth of a prediction: reading labels, metrics of the heads, and the effect of the fusion."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ktb.labels import IGNORE_INDEX
 
 RIGHT, WRONG = 0, 1
 BOTH_RIGHT, HELPED, HURT, BOTH_WRONG = range(4)
-"""Values of `fusion_effect`: HELPED is fused right and the head wrong, HURT the reverse."""
+"""Values of `fusion_effect`. HELPED: fused right, the head wrong; HURT: the reverse."""
 
 Numbering = Literal["stored", "from_one"]
 
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """The true classes of one RGB image.
+    """Ground truth classes of one RGB image.
 
     Attributes:
         labels: (H, W) uint8 at the RGB image's size, 0..K-1 or 255 = not labelled.
-        name: of the file.
-        summary: how it was read, in words.
+        name: name of the file.
+        summary: description of how the file was read.
     """
 
     labels: np.ndarray
@@ -41,12 +41,12 @@ class GroundTruth:
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """One head against the truth; only labelled pixels count. Shares are 0..1.
+    """Metrics of one head against the ground truth, over labelled pixels, in 0..1.
 
     Attributes:
-        iou: (K,) hits / (truth + predicted - hits), NaN for classes that neither truth nor head has.
-        mean_iou: mean of the classes that are not NaN.
-        pixel_accuracy: share of the labelled pixels that are right.
+        iou: (K,) hits / (truth + predicted - hits); NaN for classes absent from both.
+        mean_iou: mean over the classes that are not NaN.
+        pixel_accuracy: fraction of the labelled pixels that are correct.
     """
 
     iou: np.ndarray
@@ -62,22 +62,22 @@ def read_truth(
     name: str | None = None,
     read: Callable[[Source, str | None], tuple[np.ndarray, str]] = read_label_picture,
 ) -> GroundTruth:
-    """Read a label picture for an RGB image.
+    """Read a label image for an RGB image.
 
-    One channel holds class numbers (a palette picture its indices); a colour picture must be painted in the
-    checkpoint's own palette, with black where nothing is labelled. Other sizes are brought to the
-    RGB image's by the nearest pixel.
+    A single channel contains class numbers (a palette image its indices). A colour image must use the
+    checkpoint's own palette, with black for unlabelled pixels. Other sizes are resized to the RGB image's by
+    nearest neighbour.
 
     Args:
         size_hw: height and width of the RGB image.
         palette: K colours of the checkpoint's classes.
         numbering: "stored": value k is class k; "from_one": value k is class k - 1 and 0 is not labelled.
             255 is never labelled. Colour pictures do not use it.
-        read: what decodes it; a server gives `Sandbox.read_label_picture`.
+        read: decoder of the file; a server passes `Sandbox.read_label_picture`.
 
     Raises:
-        InputError: no label picture, other proportions, or values that are no class of the checkpoint.
-        ValueError: another numbering.
+        InputError: the file is no label image, has another aspect ratio, or values outside the classes.
+        ValueError: the numbering is unknown.
     """
     if numbering not in get_args(Numbering):
         raise ValueError(f"numbering {numbering!r}: choose one of {', '.join(get_args(Numbering))}")
@@ -105,7 +105,7 @@ def score(pred: np.ndarray, truth: np.ndarray, num_classes: int) -> Score:
     """Score a label map (H, W) of classes 0..K-1 against the truth (H, W), 255 = not labelled.
 
     Raises:
-        ValueError: for differing shapes or a class outside 0..K-1.
+        ValueError: the shapes differ, or a class is outside 0..K-1.
     """
     valid = _scored(pred, truth)
     counts = confusion_matrix(truth[valid], pred[valid], num_classes)
@@ -115,16 +115,16 @@ def score(pred: np.ndarray, truth: np.ndarray, num_classes: int) -> Score:
 
 
 def error_map(pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(H, W) uint8: RIGHT, WRONG, or 255 where the truth has no label; ValueError for differing shapes."""
+    """Error map (H, W) uint8: RIGHT, WRONG, or 255 where unlabelled; ValueError for differing shapes."""
     valid = _scored(pred, truth)
     return np.where(valid, np.where(pred == truth, RIGHT, WRONG), IGNORE_INDEX).astype(np.uint8)
 
 
 def fusion_effect(fused: np.ndarray, branch: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Where the fused head is better or worse than another head, (H, W) uint8.
+    """Map (H, W) uint8 of where the fused head is better or worse than another head.
 
-    BOTH_RIGHT, HELPED (fused right, the head wrong), HURT (fused wrong, the head right), BOTH_WRONG, or 255
-    where the truth has no label. Raises ValueError for differing shapes.
+    Values are BOTH_RIGHT, HELPED (fused right, the head wrong), HURT (fused wrong, the head right),
+    BOTH_WRONG, or 255 where unlabelled. Raises ValueError for differing shapes.
     """
     valid = _scored(fused, truth) & _scored(branch, truth)
     is_right, was_right = fused == truth, branch == truth
@@ -133,7 +133,7 @@ def fusion_effect(fused: np.ndarray, branch: np.ndarray, truth: np.ndarray) -> n
 
 
 def scored_shares(kinds: np.ndarray, count: int) -> np.ndarray:
-    """(count,) shares, 0..1, of the values 0..count-1 among all that are not 255; NaN if there are none."""
+    """Fractions (count,), 0..1, of the values 0..count-1 among all except 255; NaN if there are none."""
     found = np.bincount(kinds.ravel(), minlength=count)[:count]
     return found / found.sum() if found.sum() else np.full(count, np.nan)
 

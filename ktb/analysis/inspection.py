@@ -1,4 +1,4 @@
-"""The inspection of one prediction: what is costly is computed when first asked for, and kept."""
+"""Inspection of one prediction; costly maps are computed on first access and cached."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ktb.inference.prediction import Prediction
 
 
 class Inspection:
-    """Looks into one prediction; any number of threads may ask at once.
+    """Inspect one prediction; thread-safe.
 
     Args:
-        prediction: made with its trace.
+        prediction: a prediction with a trace.
 
     Raises:
-        ValueError: if there is no trace to look into.
+        ValueError: the prediction has no trace.
     """
 
     def __init__(self, prediction: Prediction) -> None:
@@ -31,13 +31,13 @@ class Inspection:
 
     @property
     def levels(self) -> int:
-        """Number of levels, counted from 0."""
+        """Number of levels."""
         return len(self.trace)
 
     def maps(self, level: int) -> LevelMaps:
-        """All maps of a level; ValueError for a level that is not there."""
+        """All maps of a level; ValueError for a level that does not exist."""
         if not 0 <= level < self.levels:
-            raise ValueError(f"level {level} is not there: the trace has levels 0 to {self.levels - 1}.")
+            raise ValueError(f"level {level} does not exist: the trace has levels 0 to {self.levels - 1}.")
         from ktb.analysis.maps import level_maps  # torch takes more than a second to import
 
         with self._locks[level]:
@@ -49,26 +49,26 @@ class Inspection:
             return self._maps[level]
 
     def all_maps(self) -> tuple[LevelMaps, ...]:
-        """The maps of every level, the finest first."""
+        """Maps of all levels, finest first."""
         return tuple(self.maps(level) for level in range(self.levels))
 
     @property
     def computed(self) -> list[LevelMaps]:
-        """The maps that are there already, in no order."""
+        """Maps computed so far, unordered."""
         return list(self._maps.values())
 
     def pixel(self, level: int, at: tuple[float, float], head: int | None = None) -> PixelView:
-        """`inspect_pixel` of this prediction, at a place (y, x) given as fractions 0..1 of the RGB image."""
+        """`inspect_pixel` of this prediction at (y, x), given as fractions 0..1 of the RGB image."""
         from ktb.analysis.pixel import inspect_pixel
 
         return inspect_pixel(self.trace, level, at, head)
 
     def shares(self, at: tuple[float, float]) -> list[PixelShares]:
-        """`pixel_shares` of this prediction: per level, where the pixel's fused feature came from."""
+        """`pixel_shares` of this prediction: per level, the sources of the pixel's fused feature."""
         from ktb.analysis.pixel import pixel_shares
 
         return pixel_shares(self.trace, at)
 
     def at(self, pixel: tuple[float, float]) -> tuple[float, float]:
-        """A pixel (y, x) of the RGB image as fractions of it."""
+        """Fractions (y, x) of the RGB image for a pixel."""
         return at_of_pixel(pixel, self.prediction.labels["fused"].shape)

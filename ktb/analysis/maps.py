@@ -1,4 +1,4 @@
-"""Maps of one fusion level: who feeds each position, how sharply, and which points matter."""
+"""Maps of one fusion level: sensor balance, attention entropy and importance of the points."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ktb.analysis.pixel import as_array, require_single, sparse_share
 from ktb.analysis.types import UNIFORM_ENTROPY, LevelMaps
 from ktb.modeling.trace import FusionTrace
 
-MAX_SPLAT_VALUES = 4_000_000  # values of the points' footprints held at once
+MAX_SPLAT_VALUES = 4_000_000  # footprint values held at once
 
 
 @torch.no_grad()
 def level_maps(
     trace: FusionTrace, level: int, network_hw: tuple[int, int], prompts: Tensor | None = None
 ) -> LevelMaps:
-    """All maps of one level, from one pass over its attention; memory is bounded.
+    """Compute all maps of one level in one pass over its attention, with bounded memory.
 
     Args:
         trace: of a single pair.
-        level: its index, which is only kept.
-        network_hw: size at which the network ran.
+        level: index of the level, stored in the result.
+        network_hw: (height, width) of the network's inputs.
         prompts: this level's entry of `Prediction.prompts`, (1, 2, h, w).
 
     Raises:
-        ValueError: if the trace holds more than one pair.
+        ValueError: the trace has more than one pair.
     """
     require_single(trace)
     summary = trace.summary()
@@ -58,10 +58,10 @@ def level_maps(
 
 
 def _splat(points: Tensor, values: Tensor, trace: FusionTrace) -> Tensor:
-    """Values (G, 2n) spread around their points onto the grid; the map (h, w) adds up to the values.
+    """Splat values (G, 2n) at their points onto the grid; the map (h, w) preserves their sum.
 
-    Each point is a tent as wide as the undisplaced points are apart, so that evenly spread points give an
-    even map on a grid of any size.
+    Each point has a tent kernel as wide as the spacing of the reference points, so that evenly spaced points
+    give a constant map on a grid of any size.
     """
     places, weights = points.reshape(-1, 2), values.reshape(-1)
     height, width = trace.query_hw
@@ -75,7 +75,7 @@ def _splat(points: Tensor, values: Tensor, trace: FusionTrace) -> Tensor:
 
 
 def _tents(coordinates: Tensor, cells: int, points: int) -> Tensor:
-    """(P,) in [-1, 1] → (P, cells): shares of the cells along one axis, adding up to 1."""
+    """Kernel weights (P, cells) along one axis for coordinates (P,) in [-1, 1]; each row sums to 1."""
     spacing = max(1.0, (cells - 1) / (points - 1)) if points > 1 else float(cells)
     centres = (coordinates + 1) / 2 * (cells - 1)
     distance = (torch.arange(cells, device=coordinates.device) - centres[:, None]).abs()

@@ -6,13 +6,13 @@ import numpy as np
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many pixels have class i in the first and class j in the second map, (K, K) int64.
+    """Confusion matrix (K, K) int64: pixels of class i in the first and class j in the second map.
 
     Args:
         truth, predicted: integers 0..K-1 of one shape, without ignored pixels.
 
     Raises:
-        ValueError: for differing shapes, or a class outside 0..K-1.
+        ValueError: the shapes differ, or a class is outside 0..K-1.
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"label maps of {truth.shape} and {predicted.shape}: bring them to one size first")
@@ -48,7 +48,7 @@ def class_f1(counts: np.ndarray) -> np.ndarray:
 
 
 def pixel_accuracy(counts: np.ndarray) -> float:
-    """The fraction of pixels whose two classes are the same, NaN without pixels."""
+    """Fraction of pixels with equal classes; NaN without pixels."""
     total = int(counts.sum())
     return float(np.trace(counts) / total) if total else float("nan")
 

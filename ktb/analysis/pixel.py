@@ -1,4 +1,4 @@
-"""Where one pixel looked: its sampling points and their attention, and what of its feature came through."""
+"""Inspection of one pixel: its sampling points, their attention, and the sources of its fused feature."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from ktb.modeling.trace import FusionTrace
 def inspect_pixel(
     traces: Sequence[FusionTrace], level: int, at: tuple[float, float], head: int | None = None
 ) -> PixelView:
-    """Where one pixel looked at one level; costs one row of attention, not a map.
+    """Inspect the attention of one pixel at one level; computes one row of attention only.
 
     Args:
         traces: one per level, of a single pair.
         level: index of the level.
-        at: (y, x) as fractions 0..1 of the image, see `at_of_pixel`; the cell of the level's grid that
-            holds it is inspected.
-        head: one head, which has the points of group ⌊head / (M/G)⌋; None for all heads: all groups'
-            points, each with the attention of its group's heads divided by M.
+        at: (y, x) as fractions 0..1 of the image, see `at_of_pixel`; selects a cell of the level's grid.
+        head: one head, which uses the points of group ⌊head / (M/G)⌋; None for all heads: the points of all
+            groups, each with the attention of its group's heads divided by M.
 
     Raises:
-        ValueError: for a level or head that is not there, a place outside the image, or traces of several
+        ValueError: the level or head does not exist, `at` is outside the image, or the traces have several
             pairs.
     """
     trace = _trace_of(traces, level)
@@ -36,7 +35,7 @@ def inspect_pixel(
     heads, points = attention.shape
     groups = trace.sampling_points.shape[1]
     if head is not None and not 0 <= head < heads:
-        raise ValueError(f"head {head} is not there: level {level} has heads 0 to {heads - 1}.")
+        raise ValueError(f"head {head} does not exist: level {level} has heads 0 to {heads - 1}.")
     if head is None:
         chosen = range(groups)
         weights = attention.unflatten(0, (groups, heads // groups)).sum(dim=1) / heads  # G, 2n
@@ -66,15 +65,15 @@ def inspect_pixel(
 
 
 def pixel_balances(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list[float]:
-    """Per level, the share of the pixel's attention that goes to x, 0..1, mean over the heads."""
+    """Fraction of the pixel's attention on x per level, 0..1, mean over the heads."""
     return [_balance_at(trace, cell_at(trace.query_hw, at)) for trace in map(require_single, traces)]
 
 
 def pixel_shares(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list[PixelShares]:
-    """Per level, where the pixel's fused feature came from.
+    """Sources of the pixel's fused feature per level.
 
     Raises:
-        ValueError: for a place outside the image, or traces of several pairs.
+        ValueError: the pixel is outside the image, or the traces have several pairs.
     """
     shares = []
     for trace, balance in zip(traces, pixel_balances(traces, at)):
@@ -89,7 +88,7 @@ def sparse_share(trace: FusionTrace) -> Tensor:
 
 
 def require_single(trace: FusionTrace) -> FusionTrace:
-    """The trace, if it holds one pair; else ValueError."""
+    """The trace; ValueError unless it has exactly one pair."""
     if len(trace.query) != 1:
         raise ValueError(
             f"the trace holds {len(trace.query)} pairs; run the network on one pair at a time to inspect it."
@@ -98,13 +97,13 @@ def require_single(trace: FusionTrace) -> FusionTrace:
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
-    """float32 on the CPU."""
+    """As float32 on the CPU."""
     return tensor.detach().float().cpu().numpy()
 
 
 def _trace_of(traces: Sequence[FusionTrace], level: int) -> FusionTrace:
     if not 0 <= level < len(traces):
-        raise ValueError(f"level {level} is not there: the trace has levels 0 to {len(traces) - 1}.")
+        raise ValueError(f"level {level} does not exist: the trace has levels 0 to {len(traces) - 1}.")
     return require_single(traces[level])
 
 

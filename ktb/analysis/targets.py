@@ -1,4 +1,4 @@
-"""What an attribution can be about: a pixel, its region, or its whole class."""
+"""Targets of an attribution: a pixel, its region, or its whole class."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ TargetKind = Literal["pixel", "region", "class"]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What is differentiated: the mean fused logit of one class over some positions.
+    """Target of an attribution: the mean fused logit of one class over some positions.
 
     Attributes:
-        kind: "pixel", "region", or "class": all positions where the class is predicted. A class that holds
-            no whole position, only pixels of the mask, counts as far as these cover the positions.
+        kind: "pixel", "region", or "class": all positions where the class is predicted. A class that wins at
+            no position is weighted by the coverage of its pixels in the mask.
         pixel: (y, x) of the image, for kind "pixel".
-        region: (H, W) bool at the image's size, for kind "region"; a position counts as far as the region
-            covers it.
-        class_index: the class; None takes the one that the mask shows at the pixel, or the region's most
-            frequent one at the head's size. Kind "class" needs it.
+        region: (H, W) bool at the image's size, for kind "region"; a position is weighted by its coverage.
+        class_index: the class; None uses that of the mask at the pixel, or the region's most frequent class
+            at the head's size. Required for kind "class".
 
     Raises:
-        ValueError: if what the kind needs is not given.
+        ValueError: an argument required by the kind is missing.
     """
 
     kind: TargetKind
@@ -44,17 +43,17 @@ class Target:
 def target_at(
     labels: np.ndarray, pixel: tuple[int, int], kind: TargetKind = "pixel", class_index: int | None = None
 ) -> Target:
-    """A pixel of a mask, its region or its whole class, as a target.
+    """Target for a pixel of a mask, its region or its whole class.
 
     Args:
         labels: (H, W) class indices, such as `prediction.labels["fused"]`.
         pixel: (y, x) in it.
         kind: "pixel"; "region", the connected part of the pixel's class around it (`region_at`); or "class",
-            all places where the class is predicted.
-        class_index: whose score; None: that of the pixel's class.
+            all pixels where the class is predicted.
+        class_index: class of the score; None uses the pixel's class.
 
     Raises:
-        ValueError: for a pixel outside the mask, or another kind.
+        ValueError: the pixel is outside the mask, or the kind is unknown.
     """
     check_kind(kind)
     check_pixel(pixel, labels.shape)
@@ -64,17 +63,17 @@ def target_at(
 
 
 def region_at(labels: np.ndarray, pixel: tuple[int, int]) -> np.ndarray:
-    """The connected part of a class that holds a pixel.
+    """The connected component of a class that contains a pixel.
 
     Args:
         labels: (H, W) class indices of a mask.
         pixel: (y, x) in it.
 
     Returns:
-        (H, W) bool. Pixels are connected by their sides, not by their corners.
+        (H, W) bool; 4-connected.
 
     Raises:
-        ValueError: for a pixel outside the mask.
+        ValueError: the pixel is outside the mask.
     """
     check_pixel(pixel, labels.shape)
     same = (labels == labels[pixel]).astype(np.uint8)
@@ -83,13 +82,13 @@ def region_at(labels: np.ndarray, pixel: tuple[int, int]) -> np.ndarray:
 
 
 def check_kind(kind: str) -> None:
-    """ValueError for a kind that is not there."""
+    """Raise a ValueError for an unknown kind."""
     if kind not in get_args(TargetKind):
         raise ValueError(f"kind of target {kind!r}: choose one of {', '.join(get_args(TargetKind))}.")
 
 
 def check_pixel(pixel: tuple[int, int], image_hw: tuple[int, int]) -> None:
-    """ValueError for a pixel (y, x) outside an image."""
+    """Raise a ValueError for a pixel (y, x) outside an image."""
     y, x = pixel
     if not (0 <= y < image_hw[0] and 0 <= x < image_hw[1]):
         raise ValueError(f"pixel ({y}, {x}) is outside the image of {image_hw[0]} x {image_hw[1]} pixels.")

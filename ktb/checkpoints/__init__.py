@@ -1,1 +1,1 @@
-"""Files and names of models: reading, writing, importing, publishing."""
+"""Model files and names: loading, saving, importing and publishing."""

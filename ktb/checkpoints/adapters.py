@@ -1,10 +1,10 @@
-"""Adapter files: what training added to a pretrained backbone, less than a tenth of a large model's file.
+"""Adapter files: the tensors added to a pretrained backbone, less than a tenth of a large model's file.
 
-safetensors with every tensor that is not the pretrained network's own
-(`ktb.modeling.model.is_pretrained`): X embedding, adapters, prompts, fusion, heads, their
-statistics, and the output norms. The metadata has the format "ktb-adapter-1", configuration and card as in
-whole files, and `backbone`: the pretrained network's `name` in timm, null where timm has none of these
-widths, and the `sha256` of its tensors (`frozen_sha256`).
+An adapter file is a safetensors file of all tensors outside the pretrained network
+(`ktb.modeling.model.is_pretrained`): X embedding, adapters, prompts, fusion, heads, their statistics, and
+the output norms. Its metadata has the format "ktb-adapter-1", the configuration and card of a whole file,
+and `backbone`: the pretrained network's `name` in timm, null if timm has none of these widths, and the
+`sha256` of its tensors (`frozen_sha256`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BackboneReference:
-    """The pretrained network that an adapter file belongs to: timm's name, if any, and `frozen_sha256`."""
+    """Reference to the pretrained network of an adapter file: timm's name, if any, and `frozen_sha256`."""
 
     name: str | None
     sha256: str
@@ -45,15 +45,15 @@ class BackboneReference:
 
     @property
     def shown(self) -> str:
-        """For messages."""
+        """The reference as text for messages."""
         return f"{self.name or 'widths that timm does not have'}, sha256 {self.sha256[:12]}…"
 
 
 def frozen_sha256(model: KTB) -> str:
-    """SHA-256 of the pretrained tensors, the same for a float32 and a float16 copy of the same weights.
+    """SHA-256 of the pretrained tensors, equal for float32 and float16 copies of the same weights.
 
-    Floating-point tensors in the order of their names, each as a line "NAME (SHAPE)" and its values rounded
-    to float16, little-endian; integers (batch counters) do not act and are left out.
+    The hash covers floating-point tensors in the order of their names, each as a line "NAME (SHAPE)" and its
+    values rounded to little-endian float16. Integers (batch counters) have no effect and are excluded.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
@@ -66,7 +66,7 @@ def frozen_sha256(model: KTB) -> str:
 def save_adapter(
     path: str | Path, model: KTB, card: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write everything but the pretrained network; arguments and errors as for `ktb.save_model`."""
+    """Save a model without its pretrained network; arguments and errors as for `ktb.save_model`."""
     metadata = {
         "format": ADAPTER_FORMAT,
         "config": model.config.to_dict(),
@@ -78,7 +78,7 @@ def save_adapter(
 
 
 def read_reference(path: str | Path) -> BackboneReference:
-    """The backbone that an adapter file needs; ValueError if it is a whole model, foreign or damaged."""
+    """The backbone reference of an adapter file; ValueError for a whole model, a foreign or damaged file."""
     return _read_metadata(Path(path))[2]
 
 
@@ -87,16 +87,16 @@ def load_adapter(
     backbone: str | Path | Literal[True] | None = None,
     device: str | torch.device = "cpu",
 ) -> KTB:
-    """Complete an adapter file with its pretrained backbone to a model in evaluation mode.
+    """Load an adapter file with its pretrained backbone as a model in evaluation mode.
 
     Args:
-        backbone: a whole model file of ours on the same backbone, or pretrained weights in one of the
-            layouts of `ktb.checkpoints.pretrained`; True takes these from their usual source, None too, but
-            only if they are on this machine already.
+        backbone: a whole KTB model file on the same backbone, or pretrained weights in one of the layouts of
+            `ktb.checkpoints.pretrained`; True uses their default source, None too, but only if they are on
+            this machine.
 
     Raises:
-        ValueError: for a file that is damaged, foreign or whole, tensors that do not fit, a backbone that is
-            not there, or one with another `frozen_sha256`.
+        ValueError: the file is damaged, foreign or a whole model, tensors do not match, or the backbone is
+            missing or has another `frozen_sha256`.
     """
     path = Path(path)
     config, card, reference = _read_metadata(path)
@@ -133,7 +133,7 @@ def load_adapter(
 
 
 def _with_frozen_of(source: Path, config: ModelConfig, added: Mapping[str, Tensor]) -> KTB:
-    """A network with the pretrained tensors of a whole model file, the rest as it starts."""
+    """A network with the pretrained tensors of a whole model file; other tensors are initial."""
     _, state = read(source)
     frozen = {name: tensor for name, tensor in state.items() if is_pretrained(name)}
     model = build_for_state(config, {**frozen, **added}, source)

@@ -1,4 +1,4 @@
-"""Cards for people: the README of a model on the Hugging Face hub, from its configuration and its card."""
+"""Model cards: the README of a model on the Hugging Face hub, from its configuration and card."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ CITATION = (
 )
 UNKNOWN_LICENSE = "unknown"
 LIMITS = (
-    "Not stated by its maker. It knows only the classes below, and scenes and sensors like those of its "
-    "training; confidences are not calibrated. Measure it on your own images before you rely on it; not for "
-    "safety decisions."
+    "Not stated by its author. The model predicts only the classes below, for scenes and sensors like those "
+    "of its training; confidences are not calibrated. Evaluate it on your own images before you rely on it; "
+    "do not use it for safety decisions."
 )
 
 
@@ -44,7 +44,7 @@ def hub_readme(
 
     Args:
         repo: such as "org/name".
-        card: as our files carry it; what it does not say is named as not stated.
+        card: the card of the model's file; missing entries are reported as not stated.
         file_format: one of `ktb.checkpoints.files.FORMATS`.
         parameters: in the file.
         license: the hub's key, such as "apache-2.0".
@@ -63,9 +63,9 @@ def hub_readme(
         f"out, with the sparse attention that fused the two.",
         "\n".join(_facts(config, file_format, parameters)),
         "\n".join(_use(repo, file_format)),
-        "\n".join(["## Figures", "", *_figures(card)]),
+        "\n".join(["## Metrics", "", *_figures(card)]),
         "\n".join(["## Data and training", "", *_training(card, config)]),
-        f"## What it cannot do\n\n{_text(card.get('limits')) or LIMITS}",
+        f"## Limitations\n\n{_text(card.get('limits')) or LIMITS}",
         f"## Classes\n\n{_text(', '.join(config.classes))}",
         f"## Licence\n\nWeights: {_licence_said(license)}. Code: Apache-2.0. The data has terms of its own.",
         f"## Citation\n\n{CITATION}",
@@ -74,7 +74,7 @@ def hub_readme(
 
 
 def figure_tables(card: Mapping[str, Any]) -> list[str]:
-    """A card's measured figures as Markdown: per branch, IoU per class, of the attention; [] without any."""
+    """A card's metrics as Markdown: per branch, IoU per class, and of the attention; [] without any."""
     lines: list[str] = []
     figures = card.get("figures")
     rows = {b: row for b, row in figures.items() if isinstance(row, Mapping)} if _is_full(figures) else {}
@@ -98,7 +98,7 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {_text(class_name)} | {' | '.join(_down(value) for value in values)} |")
         lines.append("")
     if isinstance(card.get("attention"), list):
-        lines += ["| level | mean normalised attention entropy | deviation of the balance map |"]
+        lines += ["| level | mean normalised attention entropy | standard deviation of the balance map |"]
         lines += ["|---|---|---|"]
         for level in card["attention"]:
             values = (_down(level.get(key), 3) for key in ("entropy", "balance_std"))
@@ -123,13 +123,13 @@ def _facts(config: ModelConfig, file_format: str, parameters: int) -> Iterator[s
     labels = DATASETS.get(config.dataset)
     side = config.inputs.short_side
     yield from ("| | |", "|---|---|")
-    yield f"| data set | {labels.title if labels else 'unnamed'}, {config.num_classes} classes |"
+    yield f"| dataset | {labels.title if labels else 'unnamed'}, {config.num_classes} classes |"
     yield f"| X | {config.inputs.modality}, encoded as {config.inputs.encoding} |"
     yield f"| backbone | {network}, frozen |"
     yield f"| parameters in the file | {parameters:,} |"
     yield f"| shorter side in the network | {'that of the image' if side is None else f'{side} px'} |"
     if file_format == ADAPTER_FORMAT:
-        yield "| file | without its pretrained backbone, which has to be on the machine that loads it |"
+        yield "| file | without its pretrained backbone, which must be on the machine that loads it |"
 
 
 def _use(repo: str, file_format: str) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _use(repo: str, file_format: str) -> Iterator[str]:
         f"On the command line: `python -m ktb predict --model hf://{repo} --rgb photo.png --x x.png`.",
     )
     if file_format == ADAPTER_FORMAT:
-        yield "The backbone has to be there first: `python -m ktb merge --help`."
+        yield "The pretrained backbone must be installed first: `python -m ktb merge --help`."
 
 
 def _figures(card: Mapping[str, Any]) -> Iterator[str]:
@@ -186,7 +186,7 @@ def _is_full(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """A card's value as one line that is nothing but text in Markdown, also in a table."""
+    """A card's value as one line of plain text, escaped for Markdown and its tables."""
     if value is None:
         return ""
     return re.sub(r"([\\`|<>\[\]])", r"\\\1", " ".join(str(value).split()))

@@ -1,4 +1,4 @@
-"""What our files have in common: safetensors with metadata, written whole or not at all, read strictly."""
+"""Safetensors files with metadata and a checksum: atomic writing, strict reading."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _TYPES: Mapping[str, torch.dtype] = MappingProxyType(
         "BOOL": torch.bool,
     }
 )
-"""Names that safetensors gives to the types of our files."""
+"""Safetensors names of the supported dtypes."""
 CHECKSUM = "sha256"
-"""Key of the metadata under which a file carries `contents_sha256`."""
-_LENGTH_BYTES = 8  # of a safetensors file: the length of its header, which the tensors follow
+"""Metadata key of `contents_sha256`."""
+_LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
 
 
 def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dtype: torch.dtype) -> None:
-    """Write a file that appears whole or not at all, with a checksum of its tensors and metadata.
+    """Write a file atomically, with a checksum of its tensors and metadata.
 
     Args:
-        metadata: text stays as it is, everything else becomes JSON.
+        metadata: strings are stored unchanged, other values as JSON.
         dtype: floating-point tensors are stored in this type.
 
     Raises:
-        ValueError: naming a tensor that holds no finite numbers, or none in this type.
+        ValueError: a tensor, which is named, has values that are not finite or overflow the dtype.
     """
     path = Path(path)
     stored = {
@@ -64,19 +64,19 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping, dt
 
 
 def read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Read the metadata and the tensors of a safetensors file; its checksum, if it has one, is verified.
+    """Read the metadata and tensors of a safetensors file and verify its checksum, if it has one.
 
-    The tensors are copies in memory that torch allocated. safetensors would map the file instead: a program
-    that overwrites the file would then change the tensors or, if it cuts the file short, end this process.
+    The tensors are copies in memory allocated by torch. With safetensors' memory mapping, another program
+    that overwrites the file would change the tensors, and one that truncates it would crash this process.
 
     Raises:
-        ValueError: for a file that is missing, damaged or of another format.
+        ValueError: the file is missing, damaged or of another format.
     """
     path = Path(path)
     with opened(path, "numpy") as header, path.open("rb") as file:
         file.seek(_LENGTH_BYTES + int.from_bytes(file.read(_LENGTH_BYTES), "little"))
         state = {}
-        for name in header.offset_keys():  # in the order of the file, which has no gaps
+        for name in header.offset_keys():  # in file order, without gaps
             entry = header.get_slice(name)
             if entry.get_dtype() not in _TYPES:
                 raise ValueError(f"{path}: {name} has the type {entry.get_dtype()}, which no KTB file has.")
@@ -95,10 +95,10 @@ def read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def contents_sha256(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of what a file holds, as 64 hexadecimal digits; the order of names does not matter.
+    """SHA-256 of a file's contents as 64 hexadecimal digits, independent of the order of names.
 
-    First the JSON of the other metadata with sorted keys, then each contiguous CPU tensor by its name: a line
-    "NAME TYPE SHAPE" and its bytes.
+    The hash covers the JSON of the other metadata with sorted keys, then each contiguous CPU tensor by name:
+    a line "NAME TYPE SHAPE" and its bytes.
     """
     digest = hashlib.sha256()
     for part in _contents(metadata, tensors):
@@ -115,7 +115,7 @@ def _contents(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Ite
 
 
 def build_for_state(config: ModelConfig, state: Mapping[str, Tensor], path: Path) -> KTB:
-    """The network of a configuration; ValueError, before it takes memory, if the tensors are too few."""
+    """Build the network of a configuration; ValueError, before allocation, if there are too few values."""
     least, found = config.weight_count(), sum(tensor.numel() for tensor in state.values())
     if found < least:
         raise ValueError(
@@ -132,11 +132,10 @@ def load_strict(
     path: Path,
     part: Callable[[str], bool] = lambda name: True,
 ) -> None:
-    """Copy a file's tensors into the network, or into the part of it whose names `part` accepts.
+    """Copy a file's tensors into the network, or into the submodules whose names `part` accepts.
 
     Raises:
-        ValueError: naming tensors that are missing, unexpected, of another shape, of another kind or not
-            finite.
+        ValueError: naming tensors that are missing, unexpected, not finite, or mismatched in shape or kind.
     """
     what = f"the tensors of {path.name}"
     own = {name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if part(name)}
@@ -152,7 +151,7 @@ def load_strict(
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    """The memory of a contiguous CPU tensor."""
+    """The memory of a contiguous CPU tensor as bytes."""
     return memoryview(tensor.view(-1).view(torch.uint8).numpy())
 
 
@@ -167,4 +166,4 @@ def _finite(tensor: Tensor) -> bool:
     tensor = tensor.float()
     return bool(tensor.sum().isfinite()) or bool(
         tensor.isfinite().all()
-    )  # the sum alone is many times faster
+    )  # the sum alone is many times faster than a test of every value

@@ -1,4 +1,4 @@
-"""Save and load: our format is safetensors with the configuration and the card inside."""
+"""Saving and loading models; the format is safetensors with the configuration and the card as metadata."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ktb.modeling.model import KTB
 def save_model(
     path: str | Path, model: KTB, card: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write weights, configuration and card; the file appears whole or not at all.
+    """Save weights, configuration and card to a file, atomically.
 
     Args:
-        dtype: floating-point tensors are stored in this type, e.g. torch.float16 to halve the file.
+        dtype: storage dtype of floating-point tensors, e.g. torch.float16 to halve the file.
 
     Raises:
-        ValueError: naming a tensor that holds no finite numbers, or none in this type.
+        ValueError: a tensor, which is named, has values that are not finite or overflow the dtype.
     """
     metadata = {"format": FORMAT, "config": model.config.to_dict(), "card": dict(card)}
     write(path, model.state_dict(), metadata, dtype)
@@ -41,23 +41,22 @@ def load_model(
     sha256: str | None = None,
     progress: Progress | None = None,
 ) -> KTB:
-    """Load a model in evaluation mode; its card is on the result as `.card`. Weights become float32.
+    """Load a model in evaluation mode with float32 weights; its card is the attribute `card`.
 
-    The file is read into memory: what happens to it afterwards does not change the model.
-
-    An adapter file is completed with its pretrained backbone if that is on this machine; see
+    The file is copied into memory, so later changes of the file do not affect the model. An adapter file is
+    loaded with its pretrained backbone if that is on this machine; see
     `ktb.checkpoints.adapters.load_adapter`.
 
     Args:
-        name_or_file: a built-in model, one of the authors' that was imported (`python -m ktb zoo`), one of
-            our `.safetensors` files, an official `.pth`, or `hf://ORG/NAME[/FILE]@REVISION` on the Hugging
-            Face hub, which stays in the cache of huggingface_hub.
-        sha256: that the file must have.
-        progress: called with a `ktb.checkpoints.remote.Transfer` while something is downloaded.
+        name_or_file: a built-in model, an imported model of the authors (`python -m ktb zoo`), a KTB
+            `.safetensors` file, an official `.pth` file, or `hf://ORG/NAME[/FILE]@REVISION` on the Hugging
+            Face hub, which is kept in the cache of huggingface_hub.
+        sha256: the expected SHA-256 of the file.
+        progress: called with a `ktb.checkpoints.remote.Transfer` during a download.
 
     Raises:
-        ValueError: for an unknown name, a damaged or foreign file, tensors that do not fit, by name, or a
-            download that failed.
+        ValueError: the name is unknown, the file is damaged or foreign, tensors, which are named, do not
+            match, or the download failed.
     """
     path = resolve(name_or_file, sha256, progress)
     if path.suffix in OFFICIAL_SUFFIXES:
@@ -73,14 +72,15 @@ def load_model(
 
 
 def load_official(path: str | Path, name: str | None = None, **overrides: Any) -> KTB:
-    """Load a released `.pth`; `overrides` are those of `ktb.checkpoints.official.infer_config`. ValueError
-    as there.
+    """Load a released `.pth` file.
+
+    `overrides` and errors are those of `ktb.checkpoints.official.infer_config`.
     """
     return from_official(read_pth(path), Path(path), name, **overrides)
 
 
 def from_official(state: Mapping[str, Tensor], path: Path, name: str | None = None, **overrides: Any) -> KTB:
-    """The model of a released file's tensors, as `load_official`; `path` is where they were read."""
+    """The model of a released file's tensors, as in `load_official`; `path` is the file."""
     official = {n: t for n, t in state.items() if not n.endswith(RECOMPUTED)}
     config = infer_config(official, name=name or path.stem, **overrides)
     model = build_for_state(config, official, path)

@@ -1,4 +1,4 @@
-"""What a model file says about itself, read without its tensors, and without torch."""
+"""Metadata of model files, read without the tensors and without torch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ktb.config import ModelConfig
 FORMAT = "ktb-1"
 ADAPTER_FORMAT = "ktb-adapter-1"
 FORMATS = (FORMAT, ADAPTER_FORMAT)
-OFFICIAL_SUFFIXES = (".pth", ".pt", ".bin")  # every other name is taken for safetensors
+OFFICIAL_SUFFIXES = (".pth", ".pt", ".bin")  # files of other names are read as safetensors
 
 
 def opened(path: str | Path, framework: Literal["pt", "numpy"] = "pt"):
-    """A safetensors file, to be used in `with`; ValueError if it cannot be read as one.
+    """Open a safetensors file as a context manager; ValueError if it cannot be read as one.
 
     Args:
-        framework: that its tensors are given in; "numpy" for who wants none, and so has no need of torch.
+        framework: of the returned tensors; "numpy" avoids importing torch.
     """
     if not os.path.isfile(path):
         found = "is a folder" if os.path.isdir(path) else "does not exist"
@@ -38,21 +38,21 @@ def opened(path: str | Path, framework: Literal["pt", "numpy"] = "pt"):
 
 
 def file_format(path: str | Path) -> str | None:
-    """The one of `FORMATS` that a safetensors file has, None if foreign; ValueError if it is damaged."""
+    """The format in `FORMATS` of a safetensors file, None if foreign; ValueError if it is damaged."""
     with opened(path, "numpy") as file:
         found = (file.metadata() or {}).get("format")
     return found if found in FORMATS else None
 
 
 def is_adapter_file(path: Path) -> bool:
-    """Whether a model file is of the adapter format; ValueError if it is damaged."""
+    """Whether a model file is an adapter file; ValueError if it is damaged."""
     return path.suffix not in OFFICIAL_SUFFIXES and file_format(path) == ADAPTER_FORMAT
 
 
 def parse_metadata(
     path: str | Path, metadata: Mapping[str, str] | None
 ) -> tuple[ModelConfig, dict[str, Any]]:
-    """Configuration and card of one of our files; ValueError for a foreign or damaged one."""
+    """Configuration and card from the metadata of a KTB file; ValueError for a foreign or damaged one."""
     found = metadata or {}
     if found.get("format") not in FORMATS or "config" not in found:
         raise ValueError(
@@ -70,13 +70,13 @@ def parse_metadata(
 
 
 def read_header(path: str | Path) -> tuple[ModelConfig, dict[str, Any]]:
-    """Configuration and card of one of our files, its tensors unread; ValueError if it is not ours."""
+    """Configuration and card of a KTB file, without its tensors; ValueError for another file."""
     with opened(path, "numpy") as file:
         return parse_metadata(path, file.metadata())
 
 
 def parameter_count(path: str | Path) -> int:
-    """Number of parameters in one of our files, without reading them; ValueError if it is damaged."""
+    """Number of parameters in a KTB file, without reading the tensors; ValueError if it is damaged."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     with opened(path, "numpy") as file:
         shapes = [file.get_slice(n).get_shape() for n in file.keys() if not n.endswith(statistics)]  # noqa: SIM118

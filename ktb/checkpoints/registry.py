@@ -33,15 +33,15 @@ PROTOCOL = (
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """One of the authors' models.
+    """A published model of the authors.
 
     Attributes:
-        name: what it is called here, such as "ktb-b-nyuv2".
+        name: such as "ktb-b-nyuv2".
         dataset: key in `ktb.labels.DATASETS`.
         modality: of X.
         size: of the Swin backbone, "b" or "l".
         miou: as published, fused head, percent.
-        remark: what its figure depends on, beside `PROTOCOL`.
+        remark: about its metric, in addition to `PROTOCOL`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class PublishedModel:
 
     @property
     def title(self) -> str:
-        """The data set's name for display."""
+        """The dataset's name for display."""
         return DATASETS[self.dataset].title
 
     @property
@@ -79,12 +79,12 @@ PUBLISHED = (
 
 
 def published_model(name: str) -> PublishedModel | None:
-    """The published model of a name."""
+    """The published model of a name, or None."""
     return next((model for model in PUBLISHED if model.name == name), None)
 
 
 def zoo_file(name: str) -> Path | None:
-    """Where a published model lies here in our format; None if it does not, or for another name."""
+    """The converted file of a published model on this machine; None if it is missing or unpublished."""
     if published_model(name) is None:
         return None
     files = (folder / f"{name}.safetensors" for folder in readable_folders(FOLDER))
@@ -92,13 +92,13 @@ def zoo_file(name: str) -> Path | None:
 
 
 def zoo_files() -> dict[str, Path]:
-    """Name and file of the published models that are on this machine."""
+    """Names and files of the published models on this machine."""
     found = {model.name: zoo_file(model.name) for model in PUBLISHED}
     return {name: file for name, file in found.items() if file is not None}
 
 
 def how_to_get() -> str:
-    """What to do for a published model that is not here."""
+    """Instructions for obtaining a published model."""
     return (
         f"`python -m ktb zoo fetch` tries to download the authors' files. Or open {DRIVE_URL} in a browser, "
         f"download what you need, and import it with `python -m ktb zoo add FILE_OR_FOLDER`."
@@ -106,12 +106,12 @@ def how_to_get() -> str:
 
 
 def built_in_models() -> dict[str, Path]:
-    """Name and file of every checkpoint that ships with the project."""
+    """Names and files of the checkpoints that ship with the project."""
     return {path.stem: path for path in sorted(BUILT_IN_FOLDER.glob("*.safetensors"))}
 
 
 def resolve(name_or_file: str | Path, sha256: str | None = None, progress: Progress | None = None) -> Path:
-    """The file behind a name, a path or an address; arguments and errors as for `load_model`."""
+    """The file of a name, a path or an address; arguments and errors as for `load_model`."""
     name = str(name_or_file)
     if (address := parse_address(name, sha256)) is not None:
         return download_from_hub(address, progress)
@@ -122,11 +122,11 @@ def resolve(name_or_file: str | Path, sha256: str | None = None, progress: Progr
 
 
 def _on_this_machine(name: str) -> Path:
-    """The file behind a name or a path; ValueError listing what could be given if there is none."""
+    """The file of a name or a path; ValueError with the alternatives if there is none."""
     built_in = built_in_models()
     if found := built_in.get(name) or zoo_file(name):
         return found
-    if os.path.isfile(name):  # unlike Path's, never raises: a name may be anything
+    if os.path.isfile(name):  # Path.is_file raises for some names
         return Path(name)
     if published_model(name) is not None:
         raise ValueError(f"{name!r} is a model of the authors that is not on this machine. {how_to_get()}")
@@ -138,7 +138,7 @@ def _on_this_machine(name: str) -> Path:
 
 
 def short_name(name_or_file: str | Path, path: Path) -> str:
-    """What a model that `resolve` found at a path is called: for lists, without folders and suffix."""
+    """Display name of a model that `resolve` found at a path, without folders and suffix."""
     name = str(name_or_file)
-    address = parse_address(name) if name.startswith("hf:") else None  # whose files have all the same name
+    address = parse_address(name) if name.startswith("hf:") else None  # hub files often share one name
     return path.stem if address is None else address.short_name

@@ -122,8 +122,8 @@ def _balance(level: LevelMaps, head: int | None) -> np.ndarray:
         return level.balance
     if isinstance(head, bool) or not isinstance(head, int) or not 0 <= head < len(level.head_balance):
         raise ValueError(
-            f"head {head!r} is not there: level {level.level} has heads 0 to {len(level.head_balance) - 1}; "
-            f"give one that every level has, or none for the mean over the heads"
+            f"head {head!r} does not exist: level {level.level} has heads 0 to "
+            f"{len(level.head_balance) - 1}; give one that every level has, or none for the mean over the heads"
         )
     return level.head_balance[head]
 

@@ -265,10 +265,10 @@ def test_places_outside_the_image_are_refused(traces, at):
 
 
 def test_levels_and_heads_that_are_not_there_are_refused(traces):
-    with pytest.raises(ValueError, match="level 4 is not there: the trace has levels 0 to 3"):
+    with pytest.raises(ValueError, match="level 4 does not exist: the trace has levels 0 to 3"):
         inspect_pixel(traces, 4, (0.5, 0.5))
     for head in (-1, 2):
-        with pytest.raises(ValueError, match=f"head {head} is not there: level 0 has heads 0 to 1"):
+        with pytest.raises(ValueError, match=f"head {head} does not exist: level 0 has heads 0 to 1"):
             inspect_pixel(traces, 0, (0.5, 0.5), head)
 
 
@@ -355,7 +355,7 @@ def test_an_inspection_computes_each_level_once(monkeypatch):
         found[0].balance[cell_at(found[0].balance.shape, at)]
     )
     assert inspection.shares(at) == pixel_shares(prediction.trace, at)
-    with pytest.raises(ValueError, match="level 4 is not there"):
+    with pytest.raises(ValueError, match="level 4 does not exist"):
         inspection.maps(4)
 
 
@@ -421,7 +421,7 @@ def test_words_about_an_attribution():
     given = Attribution("fused logit of bed at (3, 4)", 2.5, maps, maps, 1.0, 0.5, 0.3, -0.5, -2.0)
     said = describe_attribution(given, "depth")
     assert "reacts more to rgb (70 % of the summed sensitivity)" in said
-    assert "switching off rgb changes it by −2.00, switching off depth by −0.50" in said
+    assert "Ablating rgb changes it by −2.00, ablating depth by −0.50" in said
     assert "disagree" not in said
     assert "disagree" in describe_attribution(dataclasses.replace(given, without_x=-3.0))
     assert "both sensors about equally" in describe_attribution(dataclasses.replace(given, share_x=0.52))

@@ -275,7 +275,7 @@ def test_the_card_says_what_is_known(tiny):
     assert "| fused | 43.7 | 70.0 | not scored |" in readme  # never rounded up
     assert "| floor | 90.1 | 90.1 | 90.1 |" in readme
     assert "Protocol: single scale. 5 images." in readme
-    assert "## What it cannot do\n\nKnows nothing of the world." in readme
+    assert "## Limitations\n\nKnows nothing of the world." in readme
     assert r"five made-up frames \| \<b\>bold\</b\>" in readme
     assert f'load_model("hf://{REPO}")' in readme
 
@@ -284,7 +284,7 @@ def test_the_card_names_what_is_not_known():
     readme = hub_readme(REPO, tiny_swin_config(), {"figures": "not measured by us"}, "ktb-1", 12, "unknown")
     assert "None measured with this file." in readme
     assert "**Data**: not stated" in readme
-    assert "Not stated by its maker. It knows only the classes below" in readme
+    assert "Not stated by its author. The model predicts only the classes below" in readme
     assert front_matter(readme)["license"] == "unknown"
     published = {"published": {"miou": 59.0, "protocol": "on val"}, "attention": "odd", "commands": [1]}
     readme = hub_readme(REPO, tiny_swin_config(), published, "ktb-1", 12, 'a: "b\n---')

@@ -301,8 +301,8 @@ STATE_ERRORS = {
         {FIRST_BLOCK + "norm1.weight": None, FIRST_BLOCK + "norm1.bias": None},
         "2 missing: backbone.stages.0.blocks.0.norm1.weight",
     ),
-    "extra tensor": ({"backbone.surprise.weight": (3,)}, "1 unknown: backbone.surprise.weight"),
-    "tensor in our names": ({"mapa.0.up.weight": (3,)}, "1 unknown: mapa.0.up.weight"),
+    "extra tensor": ({"backbone.surprise.weight": (3,)}, "1 unexpected: backbone.surprise.weight"),
+    "tensor in our names": ({"mapa.0.up.weight": (3,)}, "1 unexpected: mapa.0.up.weight"),
     "shape mismatch": (
         {"decode_head_rgb.linear_c2.proj.weight": (3, 5)},
         "decode_head_rgb.linear_c2.proj.weight is (3, 5), expected",

@@ -1,4 +1,4 @@
-"""The authors' models on this machine: recognised, converted, and fetched where that works."""
+"""Import of the authors' models: identification, conversion and download."""
 
 from ktb.checkpoints.importing.add import Outcome, add_all
 from ktb.checkpoints.importing.fetch import fetch_all

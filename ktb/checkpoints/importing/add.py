@@ -1,4 +1,4 @@
-"""Import downloaded official files into the zoo folder: each converted once, a bad one stops no other."""
+"""Import of downloaded official files into the zoo folder; a failed file does not stop the others."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Status = Literal["added", "present", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """The outcome of one file.
 
     Attributes:
         source: the file, or a zip archive and the member.
-        status: "present" if the model is here already, "skipped" for a file that is no model.
-        message: for people; the remedy where it failed.
-        name: of the published model, "" if it was not recognised.
+        status: "present" if the model is imported already, "skipped" for a file that is not a model.
+        message: for the user; includes the remedy after a failure.
+        name: of the published model, "" if it was not identified.
     """
 
     source: str
@@ -42,22 +42,22 @@ class Outcome:
 
 
 def ignored(source: str) -> None:
-    """For those who do not want to know what comes next."""
+    """Default callback that does nothing."""
 
 
 def add_all(
     place: Path, modality: str | None = None, force: bool = False, started: Started = ignored
 ) -> Iterator[Outcome]:
-    """Convert official files to our format, one outcome each; `load_model` knows their names from then on.
+    """Convert official files to KTB's format, one outcome each; `load_model` then accepts their names.
 
     Args:
-        place: a file, a zip archive as Drive makes them, or a folder with either, looked through to the end.
-        modality: of X, for one file whose name does not say it.
-        force: replace models that are here already.
-        started: called with each file's name before its turn; large ones take half a minute.
+        place: a file, a zip archive from Drive, or a folder with either, searched recursively.
+        modality: of X, for a single file with an ambiguous name.
+        force: replace models that are imported already.
+        started: called with each file's name before its conversion; large files take half a minute.
 
     Raises:
-        ValueError: there is nothing to import, or the modality is said for more than one file.
+        ValueError: there is nothing to import, or the modality is given for more than one file.
     """
     sources = list(_sources(place))
     if not sources:
@@ -73,13 +73,13 @@ def add_all(
 def add_file(
     path: Path, source: str, modality: str | None = None, force: bool = False
 ) -> tuple[PublishedModel, Path | None]:
-    """Convert one official file; the model, and its new place, or None if it was here already.
+    """Convert one official file; returns the model and its new file, None if it was imported already.
 
     Args:
-        source: what the file is called where it came from, kept in the card.
+        source: original name of the file, stored in the card.
 
     Raises:
-        ValueError: it is no official file, none of the published ones, or there is no room.
+        ValueError: the file is not official, not a published model, or the disk is full.
     """
     state = read_pth(path)
     published = identify(infer_config(state), source, modality)
@@ -101,18 +101,18 @@ def add_file(
 
 
 def source_files() -> dict[str, str]:
-    """What the files of the models that are here were called, and the models' names."""
+    """Original file names of the imported models, and the models' names."""
     return {str(read_header(path)[1].get("source_file")): name for name, path in zoo_files().items()}
 
 
 def is_pretraining(name: str) -> bool:
-    """Whether a file's name is that of a backbone's pretrained weights, which lie beside the models."""
+    """Whether a file's name is that of a backbone's pretrained weights, which accompany the models."""
     return PurePosixPath(name).name.startswith("swin_") and "patch4" in name
 
 
 @dataclass(frozen=True)
 class _Source:
-    """An official file, one in an archive, or a broken archive; `label` is its path below what was given."""
+    """An official file, a member of an archive, or a broken archive; `label` is its relative path."""
 
     label: str
     file: Path
@@ -163,7 +163,7 @@ def _outcome(source: _Source, modality: str | None, force: bool) -> Outcome:
 
 @contextmanager
 def _as_file(source: _Source) -> Iterator[Path]:
-    """The file, or a member of an archive unpacked for a while."""
+    """The file, or a temporarily unpacked member of an archive."""
     if source.member is None:
         yield source.file
         return

@@ -1,4 +1,4 @@
-"""Try to download the authors' files from their Drive folder, with gdown where it is installed."""
+"""Download of the authors' files from their Drive folder with gdown, if it is installed."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ MANUAL = (
 def fetch_all(
     words: Sequence[str] = (), force: bool = False, quiet: bool = False, started: Started = ignored
 ) -> Iterator[Outcome]:
-    """Download and import the files of the authors' folder, one outcome each. A second call goes on.
+    """Download and import the files of the authors' folder, one outcome each; a second call resumes.
 
     Args:
-        words: only files whose path has one of these in it, in small or large letters.
-        force: also those whose models are here already.
-        quiet: gdown draws no bars.
-        started: called with each file's name before its turn.
+        words: only files whose path contains one of these, ignoring case.
+        force: also files whose models are imported already.
+        quiet: hide gdown's progress bars.
+        started: called with each file's name before its download.
 
     Raises:
-        ValueError: gdown is not installed, or the folder cannot be listed; it tells the manual way.
+        ValueError: gdown is not installed, or the folder cannot be listed; names the manual way.
     """
     require_online("the authors' folder", "bring the files here and `python -m ktb zoo add` them")
     gdown = _gdown()
@@ -61,7 +61,7 @@ def _gdown() -> Any:
 
 
 def _listed(gdown: Any) -> list[Any]:
-    """Files with `id` and `path`, as gdown lists the folder."""
+    """The folder's files with `id` and `path`, from gdown."""
     try:
         return list(gdown.download_folder(id=DRIVE_ID, skip_download=True, quiet=True) or ())
     except Exception as error:  # gdown and its network client raise many types

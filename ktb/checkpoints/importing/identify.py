@@ -1,4 +1,4 @@
-"""Which published model an official file is: by its backbone's width, its classes and, at last, its name."""
+"""Identification of an official file by its backbone's width, its classes and, last, its name."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LETTERS = {"nir": "n", "dolp": "d", "aolp": "a"}  # as in "RGB-N"
 
 
 def identify(config: ModelConfig, source: str, modality: str | None = None) -> PublishedModel:
-    """The published model that a file holds.
+    """The published model of a file.
 
     Args:
-        config: as `ktb.checkpoints.official.infer_config` reads it.
-        source: the file's name, with folders if they may say something; used where the shapes leave a choice.
-        modality: of X, where the name says nothing either.
+        config: from `ktb.checkpoints.official.infer_config`.
+        source: the file's name, with folders; used where the shapes are ambiguous.
+        modality: of X, for names that are ambiguous too.
 
     Raises:
-        ValueError: it is none of them, or which one it is cannot be told.
+        ValueError: the file is none of the published models, or is ambiguous.
     """
     found = _with_these_shapes(config)
     if not found:
@@ -57,7 +57,7 @@ def _with_these_shapes(config: ModelConfig) -> list[PublishedModel]:
 
 
 def _hinted_at(source: str, models: list[PublishedModel]) -> list[PublishedModel]:
-    """The one model whose modality a file's name says, or else its folder's, and so on upwards."""
+    """The one model whose modality is in the file's name, or else in the name of a parent folder."""
     for part in reversed(PurePosixPath(source.replace("\\", "/")).parts):
         hinted = [model for model in models if _says(part.lower(), model.modality)]
         if len(hinted) == 1:

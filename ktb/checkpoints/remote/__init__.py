@@ -1,4 +1,4 @@
-"""Weights from elsewhere: files of Hugging Face repositories, kept in the cache of huggingface_hub."""
+"""Remote weights: files of Hugging Face repositories, kept in the cache of huggingface_hub."""
 
 from ktb.checkpoints.remote.address import HubFile, parse_address
 from ktb.checkpoints.remote.hub import Progress, Transfer, download_from_hub

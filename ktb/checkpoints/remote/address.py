@@ -1,4 +1,4 @@
-"""How weights on the Hugging Face hub are named: `hf://ORG/NAME[/FILE][@REVISION]`."""
+"""Addresses of weights on the Hugging Face hub: `hf://ORG/NAME[/FILE][@REVISION]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES
 
 HUB_FILE = "model.safetensors"
-"""The file of a repository that is taken where none is named."""
+"""Default file of a repository."""
 SUFFIXES = (".safetensors", *OFFICIAL_SUFFIXES)
 _PART = r"[A-Za-z0-9][\w.-]*"
 _HUB = re.compile(rf"({_PART}/{_PART})(?:@([^/@]+))?(?:/([^@]+))?(?:@([^@]+))?")
@@ -26,7 +26,7 @@ class HubFile:
 
     @property
     def short_name(self) -> str:
-        """What the model is called: the repository's name, or the file's if it is one of several."""
+        """Name of the model: the repository's, or the file's for a file other than the default."""
         return self.repo.split("/")[1] if self.file == HUB_FILE else PurePosixPath(self.file).stem
 
     def __str__(self) -> str:
@@ -34,14 +34,14 @@ class HubFile:
 
 
 def parse_address(name: str, sha256: str | None = None) -> HubFile | None:
-    """What a name says about a file elsewhere; None for one that is no address.
+    """Parse a name as an address; None if it is not one.
 
     Args:
-        name: pathlib may have shortened its slashes.
-        sha256: that the file must have.
+        name: an address, also with slashes merged by pathlib.
+        sha256: the expected SHA-256 of the file.
 
     Raises:
-        ValueError: an address that cannot be used, with what is wrong about it.
+        ValueError: the address is invalid; the message gives the reason.
     """
     match = re.match(r"(hf|https?):/{1,2}(?=[^/])", name)
     if match is None:
@@ -57,7 +57,7 @@ def parse_address(name: str, sha256: str | None = None) -> HubFile | None:
 
 
 def is_repository(name: str) -> bool:
-    """Whether a name is one of a repository: ORG/NAME."""
+    """Whether a name is a repository's: ORG/NAME."""
     return re.fullmatch(f"{_PART}/{_PART}", name) is not None
 
 

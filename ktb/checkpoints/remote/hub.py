@@ -1,4 +1,4 @@
-"""Files of Hugging Face repositories: huggingface_hub downloads and caches them, here they are checked."""
+"""Files of Hugging Face repositories, downloaded and cached by huggingface_hub, verified here."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Transfer:
-    """How much of one file is here.
+    """Progress of one download.
 
     Attributes:
-        done: bytes.
-        total: bytes; None if the hub does not say.
-        is_finished: nothing more will come.
+        done: downloaded bytes.
+        total: size in bytes; None if unknown.
+        is_finished: whether the download has ended.
     """
 
     name: str
@@ -52,22 +52,21 @@ Progress = Callable[[Transfer], object]
 
 
 def endpoint() -> str | None:
-    """Another hub than huggingface.co, as `HF_ENDPOINT` names it."""
+    """The hub's URL if `HF_ENDPOINT` sets another one than huggingface.co."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
 def download_from_hub(file: HubFile, progress: Progress | None = None) -> Path:
-    """The file in huggingface_hub's cache, or in ours where that is read-only; downloaded if it is not there.
+    """The file in huggingface_hub's cache (KTB's where that is read-only); downloads it if necessary.
 
-    A commit that is cached is taken as it is; a branch or tag is looked up, and what is cached of it serves
-    if the hub cannot be reached. Large files are checked against the SHA-256 that the hub states.
+    A cached commit is used without a request. A branch or tag is looked up; its cached file is used if the
+    hub cannot be reached. Large files are verified against the SHA-256 stated by the hub.
 
     Args:
-        progress: called with a `Transfer` for every piece that arrives; without it the log tells what is
-            downloaded.
+        progress: called with a `Transfer` for every chunk; without it, downloads are logged.
 
     Raises:
-        ValueError: it cannot be had, is damaged, or has another checksum than `file.sha256`.
+        ValueError: the file cannot be obtained, is damaged, or has another checksum than `file.sha256`.
     """
     cached = _cached(file)
     if cached is not None and re.fullmatch("[0-9a-f]{40}", file.revision):
@@ -104,7 +103,7 @@ def download_from_hub(file: HubFile, progress: Progress | None = None) -> Path:
 
 
 def explained(error: Exception, repo: str, what: object) -> ValueError:
-    """What an error of huggingface_hub means for the user, and what to do about it."""
+    """Explain an error of huggingface_hub to the user, with a remedy."""
     login = "log in with `hf auth login` or set HF_TOKEN"
     place = f"the repository {repo} on {endpoint() or constants.ENDPOINT}"
     if isinstance(error, GatedRepoError):
@@ -131,19 +130,19 @@ def explained(error: Exception, repo: str, what: object) -> ValueError:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Whether the hub is out of reach or out of order, rather than against the request."""
+    """Whether the hub is unreachable or out of service, as opposed to rejecting the request."""
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code >= 500
     return not isinstance(error, EntryNotFoundError | HFValidationError) and not is_no_space(error)
 
 
 def _weights_of(what: object) -> str:
-    """The files that could have been meant, if the hub tells them."""
+    """A sentence with the repository's weight files, if the hub lists them."""
     if not isinstance(what, HubFile):
         return ""
     try:
         names = HfApi(endpoint=endpoint()).list_repo_files(what.repo, revision=what.revision)
-    except Exception as error:  # the answer to a failure must not become another one
+    except Exception as error:  # explaining an error must not raise another one
         _log.info("the files of %s cannot be listed (%s)", what.repo, error)
         return ""
     weights = [name for name in names if name.endswith(SUFFIXES)]
@@ -153,7 +152,7 @@ def _weights_of(what: object) -> str:
 def _cached(file: HubFile) -> Path | None:
     for cache in (Path(constants.HF_HUB_CACHE), *readable_folders(FOLDER)):
         path = find_cached(file.repo, file.file, cache_dir=cache, revision=file.revision)
-        if isinstance(path, str):  # else None, or a mark that the hub has no such file
+        if isinstance(path, str):  # otherwise None, or a sentinel for a missing file
             return Path(path)
     return None
 
@@ -170,16 +169,16 @@ def _writable_cache() -> Path:
 
 
 def _checked(path: Path, file: HubFile, tag: str = "") -> Path:
-    """The path, if the file is what the hub said and what the user wants.
+    """Return the path if the file has the checksums of the hub and the user; else ValueError.
 
-    The hub's tag of a large file is its SHA-256, and the name of what a cached path links to.
+    The hub's tag of a large file is its SHA-256, and the name of the target of the cached link.
     """
     tag = Path(os.readlink(path)).name if path.is_symlink() else tag
     if re.fullmatch("[0-9a-f]{64}", tag) and file_sha256(path) != tag:
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise ValueError(
-            f"{file} was damaged in the cache: its sha256 is not {tag}, as the hub says. It was removed, "
+            f"{file} was damaged in the cache: its sha256 is not the hub's, {tag}. It was removed, "
             f"unread; try again."
         )
     if file.sha256 is not None:
@@ -188,11 +187,11 @@ def _checked(path: Path, file: HubFile, tag: str = "") -> Path:
 
 
 def _ignored(transfer: Transfer) -> None:
-    """For those who do not watch."""
+    """Default callback that does nothing."""
 
 
 def _reporting(progress: Progress, name: str) -> type[tqdm]:
-    """A progress bar that draws nothing and tells `progress` instead."""
+    """A progress bar that draws nothing and calls `progress` instead."""
     bars: list[tqdm] = []
 
     class Reporting(tqdm):
@@ -202,7 +201,7 @@ def _reporting(progress: Progress, name: str) -> type[tqdm]:
 
         def update(self, n: float | None = 1) -> None:
             self.n += n or 0
-            if self is bars[0]:  # some transfers show the same bytes in two bars
+            if self is bars[0]:  # some transfers report the same bytes in two bars
                 is_finished = bool(self.total) and self.n >= self.total
                 progress(Transfer(name, int(self.n), self.total, is_finished))
 

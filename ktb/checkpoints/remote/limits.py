@@ -1,4 +1,4 @@
-"""How large a download may be, and whether there is room for it."""
+"""Limits of downloads: maximum size and free disk space."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 SIZE_VARIABLE = "KTB_MAX_DOWNLOAD_GB"
 DEFAULT_GIGABYTES = "8"
 SPARE_BYTES = 64 << 20
-"""Left free on the disk."""
+"""Bytes to leave free on the disk."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def max_bytes() -> int:
-    """What a file may have: `KTB_MAX_DOWNLOAD_GB`, or 8 GB; ValueError if that is no positive number."""
+    """Maximum size of a file in bytes: `KTB_MAX_DOWNLOAD_GB`, or 8 GB; ValueError for an invalid value."""
     text = os.environ.get(SIZE_VARIABLE, DEFAULT_GIGABYTES)
     with contextlib.suppress(ValueError):
         if 0 < (gigabytes := float(text)) < 1e6:
@@ -25,7 +25,7 @@ def max_bytes() -> int:
 
 
 def require_size(what: object, size: int) -> None:
-    """ValueError if a file is larger than `max_bytes`."""
+    """Raise a ValueError if a file is larger than `max_bytes`."""
     if size > max_bytes():
         raise ValueError(
             f"{what} has {size:,} bytes; at most {max_bytes():,} are downloaded. If that is the "
@@ -34,7 +34,7 @@ def require_size(what: object, size: int) -> None:
 
 
 def require_room(what: object, missing: int, folder: Path, variable: str = "KTB_CACHE") -> None:
-    """ValueError if the disk of a folder has no room for so many bytes; `variable` names another folder."""
+    """Raise a ValueError if the folder's disk lacks the free space; `variable` can set another folder."""
     free = shutil.disk_usage(folder).free
     if missing + SPARE_BYTES > free:
         raise ValueError(
@@ -44,5 +44,5 @@ def require_room(what: object, missing: int, folder: Path, variable: str = "KTB_
 
 
 def is_no_space(error: BaseException) -> bool:
-    """Whether the disk or the user's share of it is full."""
+    """Whether the disk or the user's quota is full."""
     return isinstance(error, OSError) and error.errno in _NO_SPACE

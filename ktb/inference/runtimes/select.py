@@ -44,9 +44,7 @@ def make_runtime(model: KTB, runtime: RuntimeName = "auto", precision: Precision
         runtime, reason = os.environ[ENVIRONMENT], f"Set by {ENVIRONMENT}."
     if runtime not in get_args(RuntimeName):
         raise ValueError(f"runtime {runtime!r}: choose one of {', '.join(get_args(RuntimeName))}")
-    made = (
-        _automatic(model, precision) if runtime == "auto" else _RUNTIMES[runtime](model, precision, reason)
-    )
+    made = _automatic(model, precision) if runtime == "auto" else _RUNTIMES[runtime](model, precision, reason)
     _log.info("%s computes in %s, %s: %s", model.config.name, made.name, made.precision, made.why)
     return made
 

@@ -338,10 +338,10 @@ def test_export(call, kind, start, expected):
     ("endpoint", "values", "message"),
     [
         ("/inspect", {"row": 5000}, "outside the RGB image"),
-        ("/inspect", {"level": 9}, "level 9 is not there"),
-        ("/inspect", {"head": 99}, "head 99 is not there"),
+        ("/inspect", {"level": 9}, "level 9 does not exist"),
+        ("/inspect", {"head": 99}, "head 99 does not exist"),
         ("/inspect", {"row": None}, "whole numbers"),
-        ("/maps", {"level": -1}, "level -1 is not there"),
+        ("/maps", {"level": -1}, "level -1 does not exist"),
         ("/attribute", {"row": 3, "column": 3, "class_name": "<b>"}, "class '<b>' is not there"),
         ("/attribute", {"row": -1, "column": -1}, "needs its class_index"),
         ("/attribute", {"row": -1, "column": -1, "target": "region"}, "needs a pixel"),

@@ -172,7 +172,7 @@ def test_an_attribution_is_computed_there_too(service, plain, calls):
 def test_what_a_user_can_mend_is_told_in_its_own_words(service, calls):
     photo, depth = synthetic_pair()
     reading = service.predictor("ktb-lite-nyuv2-depth").read(depth, photo.shape[:2])
-    with pytest.raises(ValueError, match="class 1000 is not there: the model has classes 0 to 39"):
+    with pytest.raises(ValueError, match="class 1000 does not exist: the model has classes 0 to 39"):
         service.predictor("ktb-lite-nyuv2-depth").attribute(photo, reading, Target("class", class_index=1000))
     with pytest.raises(ValueError, match="the RGB image is shape"):
         service.predictor("ktb-lite-nyuv2-depth")(photo[0], depth)

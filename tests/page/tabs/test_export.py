@@ -139,7 +139,7 @@ def test_wrong_wishes_get_messages(photo, prediction):
         ({"kind": "gif"}, "choose one of svg, pdf, png"),
         ({"dpi": 5000}, "50 to 600"),
         ({"dpi": True}, "50 to 600"),
-        ({"head": 99}, "head 99 is not there"),
+        ({"head": 99}, "head 99 does not exist"),
     ):
         with pytest.raises(ValueError, match=message):
             figure_bytes(photo, prediction, **options)
