@@ -1,1 +1,1 @@
-"""What a prediction is saved as: masks, figures, reports, arrays."""
+"""Outputs of a prediction: masks, figures, reports and arrays."""

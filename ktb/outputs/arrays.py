@@ -1,4 +1,4 @@
-"""A prediction's arrays as one .npz that loads without pickle: for papers, plots and other programs."""
+"""A prediction's arrays as one .npz file that loads without pickle."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ LEVEL_ARRAYS: Mapping[str, str] = MappingProxyType(
 )
 """Name in the file → attribute of `LevelMaps`."""
 META = "meta"
-"""Name of the entry that holds the summary as a JSON text."""
+"""Name of the entry with the summary as a JSON text."""
 
 
 def prediction_arrays(
     prediction: Prediction, half: bool = True, inspection: Inspection | None = None
 ) -> dict[str, np.ndarray]:
-    """Name → array of everything that is known about a run.
+    """Name → array for all results of a run.
 
     Args:
-        half: logits as float16 (a third of the file's size), else float32.
-        inspection: of this prediction, to share what it has computed already.
+        half: store logits as float16 (a third of the file's size) instead of float32.
+        inspection: an inspection of this prediction, whose cached maps are reused.
 
     Returns:
         BRANCH is fused, rgb, x; L the level; K classes; (h, w) a level's grid; n points per stream, G groups,
         M heads.
 
         - `labels_BRANCH` (H, W) uint8, `confidence_BRANCH` (H, W) float32 0..1;
-        - `logits_BRANCH` (K, h, w) as the head made them;
+        - `logits_BRANCH` (K, h, w) from the head;
         - with a trace: `balance_L`, `sparse_share_L`, `importance_map_L`, `density_map_L` (h, w),
           `head_balance_L` and `entropy_L` (M, h, w), `importance_L` (G, 2n), `sampling_points_L` and
           `reference_points_L` (G, 2n, 2) as (y, x) in [-1, 1], `weight_x_L` (2n,): float32, as
@@ -85,7 +85,7 @@ def arrays_npz(prediction: Prediction, half: bool = True, inspection: Inspection
 
 
 def level_arrays(maps: LevelMaps) -> dict[str, np.ndarray]:
-    """What is there of a level under the names of LEVEL_ARRAYS."""
+    """Available arrays of a level by the names in LEVEL_ARRAYS."""
     found = {name: getattr(maps, source) for name, source in LEVEL_ARRAYS.items()}
     return {name: array for name, array in found.items() if array is not None}
 

@@ -1,4 +1,4 @@
-"""One prediction as a figure for a paper or a talk: SVG, PDF or PNG, with a caption that says what it is."""
+"""One prediction as a publication figure: SVG, PDF or PNG with a caption."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from ktb.visualize import scalar_to_colors
 
 FigureFormat = Literal["svg", "pdf", "png"]
 MIN_DPI, MAX_DPI = 50, 600
-MAX_SIDE = 1600  # pixels of one picture in the figure
+MAX_SIDE = 1600  # longer side of one panel's image in pixels
 WIDTH, MARGIN, GAP, TITLE = 10.0, 0.25, 0.14, 0.26  # inches
 MAX_PANEL_HEIGHT, LEGEND_LINE, MAX_LEGEND = 4.2, 0.19, 18
 CAPTION_LINE, CAPTION_LETTERS = 0.16, 172
 INK, SOFT = "#1d2026", "#5b6270"
 SETTINGS = {
-    "svg.hashsalt": "ktb",  # equal figures are equal files
-    "svg.fonttype": "none",  # text stays text
-    "pdf.fonttype": 42,  # whole outlines inside, which journals ask for
+    "svg.hashsalt": "ktb",  # equal figures give equal files
+    "svg.fonttype": "none",  # keeps text as text
+    "pdf.fonttype": 42,  # embeds full outlines, which journals require
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "text.color": INK,
 }
-_lock = threading.Lock()  # matplotlib's settings belong to the whole process
+_lock = threading.Lock()  # matplotlib's settings are global to the process
 
 
 def figure_bytes(
@@ -52,19 +52,19 @@ def figure_bytes(
     dpi: int = 200,
     inspection: Inspection | None = None,
 ) -> bytes:
-    """The figure as a file: RGB image, X, the three masks, classes, balance maps, caption.
+    """Draw a figure with RGB image, X, the three masks, classes, balance maps and a caption.
 
     Args:
         rgb: (H, W, 3) uint8, the RGB image of the prediction.
-        head: whose balance is drawn at every level; None for the mean over the heads.
-        dpi: of a PNG, 50..600; 200 gives a width of 2,000 pixels.
-        inspection: of this prediction, to share what it has computed already.
+        head: head whose balance is drawn at every level; None for the mean over the heads.
+        dpi: resolution of a PNG, 50..600; 200 gives a width of 2,000 pixels.
+        inspection: an inspection of this prediction, whose cached maps are reused.
 
     Returns:
-        The file's contents; equal for equal predictions, and without a date.
+        The file's contents, without a date and equal for equal predictions.
 
     Raises:
-        ValueError: for another kind, a dpi out of range, a head that a level lacks, or an RGB image of
+        ValueError: the kind is unknown, the dpi is out of range, a level lacks the head, or the RGB image has
             another size.
     """
     if kind not in get_args(FigureFormat):
@@ -96,7 +96,7 @@ def figure_bytes(
 def caption(
     prediction: Prediction, half_range: float | None, head: int | None = None, levels: int = 4
 ) -> str:
-    """What the figure says about itself; half_range is that of the balance's colours, None without maps."""
+    """The caption; half_range is that of the balance's colours, None without maps."""
     (height, width), (inner_h, inner_w) = prediction.labels["fused"].shape, prediction.network_hw
     reading = prediction.x
     said = [
@@ -105,7 +105,7 @@ def caption(
         "Mask shares are of the pixels of the fused mask.",
     ]
     if half_range is None:
-        said.append("This checkpoint's fusion kept no attention: there are no balance maps.")
+        said.append("This checkpoint's fusion has no attention: there are no balance maps.")
     else:
         whose = "the mean over the heads" if head is None else f"head {head}"
         said.append(
@@ -123,7 +123,7 @@ def _balance(level: LevelMaps, head: int | None) -> np.ndarray:
     if isinstance(head, bool) or not isinstance(head, int) or not 0 <= head < len(level.head_balance):
         raise ValueError(
             f"head {head!r} does not exist: level {level.level} has heads 0 to "
-            f"{len(level.head_balance) - 1}; give one that every level has, or none for the mean over the heads"
+            f"{len(level.head_balance) - 1}; give one that every level has, or none for the mean of all"
         )
     return level.head_balance[head]
 
@@ -188,7 +188,7 @@ def _picture(panel: Axes, image: np.ndarray, title: str, smooth: bool) -> None:
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         how = cv2.INTER_AREA if smooth else cv2.INTER_NEAREST_EXACT
         image = cv2.resize(image, size, interpolation=how)
-    panel.imshow(image, interpolation="none")  # a vector file keeps the pixels
+    panel.imshow(image, interpolation="none")  # vector files keep the pixels unsmoothed
     panel.set_axis_off()
     _title(panel, title)
 
@@ -198,7 +198,7 @@ def _title(panel: Axes, title: str) -> None:
 
 
 def _legend(panel: Axes, rows: Sequence[ClassRow]) -> None:
-    """Two columns of chips, names and shares, largest class first; what does not fit is counted."""
+    """Two columns of swatches, names and fractions, largest class first; classes beyond are counted."""
     panel.set_axis_off()
     shown = rows[:MAX_LEGEND]
     per_column = (len(shown) + 1) // 2
@@ -244,5 +244,5 @@ def _enlarged(values: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _plain(text: str) -> str:
-    """Without characters that no XML may hold, or that a font cannot draw."""
+    """Replace characters that are invalid in XML or that fonts cannot draw."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,4 +1,4 @@
-"""A prediction as files: label maps, coloured masks, an overlay and a summary, each naming its checkpoint."""
+"""A prediction as files: label maps, masks, an overlay and a summary, each naming its checkpoint."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def png_bytes(
     origin: Origin = "measured",
     compress_level: int = 6,
 ) -> bytes:
-    """Lossless PNG with the checkpoint's name, and where X came from, in its text chunks.
+    """Encode a PNG with the checkpoint's name and the origin of X in its text chunks.
 
     Args:
-        image: (H, W, 3) uint8 RGB, or (H, W) uint8 which becomes an indexed PNG if there is a palette.
-        origin: of X: "measured", "estimated" or "missing".
+        image: (H, W, 3) uint8 RGB, or (H, W) uint8, which becomes an indexed PNG if a palette is given.
+        origin: origin of X: "measured", "estimated" or "missing".
         compress_level: 0 (fast and large) to 9 (slow and small).
     """
     picture = Image.fromarray(image)
@@ -50,19 +50,19 @@ def png_bytes(
 
 
 def tagged(image: np.ndarray, origin: Origin) -> np.ndarray:
-    """(H, W, 3) uint8 with a line that says so in the lower left corner, if X was not measured."""
+    """The image (H, W, 3) uint8, with a line in the lower left corner if X was not measured."""
     return image if origin == "measured" else draw_tag(image, TAGS[origin])
 
 
 def result_files(
     rgb: np.ndarray, prediction: Prediction, names: Collection[str] | None = None
 ) -> dict[str, bytes]:
-    """Name → contents of every file that a result consists of, or of those named.
+    """Name → contents of all files of a result, or of the named ones.
 
-    `labels_BRANCH.png` are indexed PNGs whose pixel values are class indices, `mask_BRANCH.png` show the
-    same in colour, `overlay.png` the fused mask over the RGB image, `x.png` what was given as X, as people
-    see it, `prediction.json` the class tables. Every picture says in its text which checkpoint made it, and
-    whether X was measured; overlay and `x.png` show it if X was not.
+    `labels_BRANCH.png` are indexed PNGs whose pixel values are class indices, `mask_BRANCH.png` are the same
+    in colour, `overlay.png` is the fused mask over the RGB image, `x.png` is a preview of X, and
+    `prediction.json` has the class tables. The text chunks of every image name the checkpoint and whether X
+    was measured; overlay and `x.png` also show it if X was not measured.
     """
     model, origin, palette = prediction.model, prediction.x.origin, prediction.palette
     makers: dict[str, Callable[[], bytes]] = {}
@@ -90,7 +90,7 @@ def result_zip(rgb: np.ndarray, prediction: Prediction) -> bytes:
 
 
 def save_result(folder: str | Path, rgb: np.ndarray, prediction: Prediction) -> list[Path]:
-    """Write `result_files` into a folder, made if it is missing; returns the paths."""
+    """Write `result_files` to a folder, which is created if necessary; returns the paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -1,4 +1,4 @@
-"""One run as a single HTML file: pictures inside, no scripts, nothing fetched, fit for paper."""
+"""Report of one run as a self-contained, printable HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ktb.outputs.files import OVERLAY_OPACITY, png_bytes, tagged
 from ktb.utils.text import percent
 from ktb.visualize import outline_boundaries, overlay, scalar_to_colors
 
-MAX_SIDE = 1000  # pixels of a picture in the report
+MAX_SIDE = 1000  # longer side of an image in the report in pixels
 CITATION = (
     "Cai et al.: Keep the Balance: A Parameter-Efficient Symmetrical Framework for RGB+X Semantic "
     "Segmentation. CVPR 2025, pp. 10587-10598."
@@ -76,16 +76,16 @@ def report_html(
     settings: Mapping[str, Any] | None = None,
     inspection: Inspection | None = None,
 ) -> str:
-    """The report of one run.
+    """Write the report of one run as HTML.
 
     Args:
         rgb: (H, W, 3) uint8, the RGB image of the prediction.
-        card: of the checkpoint; its plain lines are shown.
-        settings: what was set for the run, shown as JSON.
-        inspection: of this prediction, to share what it has computed already.
+        card: the checkpoint's card; its scalar entries are shown.
+        settings: settings of the run, shown as JSON.
+        inspection: an inspection of this prediction, whose cached maps are reused.
 
     Returns:
-        A whole HTML document; it loads nothing, and everything in it that came from files is escaped.
+        A complete HTML document, which loads nothing; all text from files is escaped.
     """
     if prediction.trace and inspection is None:
         inspection = Inspection(prediction)
@@ -96,10 +96,10 @@ def report_html(
         f'<p class="soft">An RGB image and X, segmented by KTB: {width} × {height} pixels, in the network '
         f"{inner_w} × {inner_h}, {prediction.seconds:.2f} s on {html.escape(prediction.device)}.</p>"
         f"{_notes(prediction.x.warnings)}</header>",
-        _section("What went in", _inputs(rgb, prediction)),
+        _section("Inputs", _inputs(rgb, prediction)),
         _section("Result", _result(rgb, prediction)),
-        _section("What each head says", _branches(prediction)),
-        _section("Fusion: which sensor fed which place", _fusion(prediction, inspection)),
+        _section("Predictions of the heads", _branches(prediction)),
+        _section("Fusion: sensor balance per position", _fusion(prediction, inspection)),
         _section("Classes", _classes(prediction)),
         _section("Checkpoint", _facts(_plain_lines(card or {})) or '<p class="soft">It has no card.</p>'),
         _section("Settings", _settings(settings)) if settings is not None else "",
@@ -140,14 +140,14 @@ def _branches(prediction: Prediction) -> str:
     figures = []
     for branch in BRANCHES:
         share = float(np.mean(prediction.labels[branch] == prediction.labels["fused"]))
-        note = "the answer" if branch == "fused" else f"{percent(share)} of the pixels as fused"
+        note = "the result" if branch == "fused" else f"{percent(share)} of the pixels as fused"
         if branch == "x" and prediction.x.origin == "missing":
-            note = "there was no X: it saw zero tokens and hints from the RGB image only"
+            note = "there was no X: its input was zero tokens and prompts from the RGB image"
         image = _mask(_smaller(prediction.colors(branch), smooth=False), f"{branch} mask", prediction)
         figures.append(_figure(image, HEADS[branch], note))
     hint = (
-        "The heads of the RGB image and of X each see one stream, but the prompts pass hints between the "
-        "streams: a head's mask is not what the network would say without the other sensor."
+        "The RGB head and the X head each use one stream, but the prompts pass information between the "
+        "streams: a head's mask is not what the network would predict without the other sensor."
     )
     return f'<div class="grid three">{"".join(figures)}</div><p class="soft">{hint}</p>'
 
@@ -177,7 +177,7 @@ def _fusion(prediction: Prediction, inspection: Inspection | None) -> str:
         "</div></div>"
     )
     hint = (
-        "Balance: share of each position's attention that goes to X, mean over the heads. Colour range: "
+        "Balance: fraction of each position's attention on X, mean over the heads. Colour range: "
         f"{balance_rule()}. Attention is not the whole fusion: the rest of the fused feature is convolved "
         "from both streams together."
     )

@@ -1,4 +1,4 @@
-"""The network's image of an X input as a file: PNG of 8 or 16 bits, or .npy with the exact values."""
+"""Encoded X images as files: PNG with 8 or 16 bits, or .npy with the exact values."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ktb.inputs import EncodedX
 Format = Literal["png", "png16", "npy"]
 EXACT = "the stored value"
 _SIGNED_NOTE = (
-    "A PNG of the angle of polarization can be read again as a plain picture only, by the rule that is told "
-    "here; for training write .npy, which is read as the angle."
+    "A PNG of the angle of polarization can only be read again as a plain image, by the rule given here; for "
+    "training write .npy, which is read as the angle."
 )
 _HEADER_END = 33
-"""Bytes of a PNG's signature and IHDR chunk."""
+"""Size of a PNG's signature and IHDR chunk in bytes."""
 
 
 def x_file(reading: EncodedX, kind: Format = "png") -> tuple[bytes, str]:
-    """Contents of a file with the network's image, and the rule by which its values are read.
+    """Encode an X image as a file; returns the contents and the rule that decodes the values.
 
-    A PNG keeps values of 0..1 as value * 255 or 65535; of the angle of polarization, -1..1, it keeps
-    (value + 1) / 2. Its text says the encoder, the rule, and whether X was measured. .npy is (H, W, 3)
-    float32.
+    A PNG stores values in [0, 1] as value * 255 or 65535, and those of the angle of polarization, in [-1, 1],
+    as (value + 1) / 2. Its text chunks name the encoder, the rule, and whether X was measured. A .npy file is
+    (H, W, 3) float32.
     """
     if kind == "npy":
         buffer = io.BytesIO()
@@ -46,7 +46,7 @@ def x_file(reading: EncodedX, kind: Format = "png") -> tuple[bytes, str]:
 
 
 def x_report(reading: EncodedX, rule: str) -> dict[str, Any]:
-    """What is known about a network image, for JSON: facts, warnings, and each channel's values."""
+    """JSON-compatible report of an encoded X: facts, warnings, and statistics of each channel."""
     height, width, channels = reading.image.shape
     is_signed_png = reading.encoding == "aolp" and rule != EXACT
     values = [reading.image[..., channel] for channel in range(channels)]
@@ -68,7 +68,7 @@ def x_report(reading: EncodedX, rule: str) -> dict[str, Any]:
 
 
 def _with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
-    """A PNG with text chunks behind its header; OpenCV writes 16 bits a channel but no text."""
+    """Insert text chunks after a PNG's header, because OpenCV writes 16 bits per channel but no text."""
     chunks = b""
     for key, text in texts.items():
         body = b"tEXt" + key.encode("latin-1") + b"\0" + text.encode("latin-1", "replace")
