@@ -279,7 +279,7 @@ class _Batch:
     def stopped(self, error: OSError) -> OutputError:
         return OutputError(
             f"the results cannot be written to {self.folder} ({error}). What {RESULTS} lists is complete: "
-            "make room, or give write access, and run the same command again to go on"
+            "make room, or give write access, and run the same command again to resume"
         )
 
 

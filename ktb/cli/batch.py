@@ -1,4 +1,4 @@
-"""What the commands share about many pairs: their flags, what is told before, and what after."""
+"""Options and progress reporting shared by the batch commands."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ktb.batch.runner import Outcome
     from ktb.datasets.pairing import Matched
 
-MANY = "Many pairs, matched by name"
+MANY = "Batches of pairs, matched by name"
 _SHOWN = 5
 
 RgbPlace = Annotated[
@@ -31,17 +31,17 @@ XPlaces = Annotated[
     typer.Option(
         "--x-dir",
         metavar="PLACE",
-        help="X files, as --rgb-dir; several times if an X input has several files.",
+        help="X files, like --rgb-dir; repeatable if an X input has several files.",
         rich_help_panel=MANY,
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Threads that read ahead and write; by default up to 4.", rich_help_panel=MANY),
+    typer.Option(help="Threads that prefetch and write files; by default up to 4.", rich_help_panel=MANY),
 ]
 BatchSize = Annotated[
     int,
-    typer.Option(help="Pairs of one size that the network takes at once.", rich_help_panel=MANY),
+    typer.Option(help="Pairs of one size per forward pass.", rich_help_panel=MANY),
 ]
 Resume = Annotated[
     bool, typer.Option(help="Skip what an earlier run completed, or do it again.", rich_help_panel=MANY)
@@ -49,7 +49,7 @@ Resume = Annotated[
 
 
 def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "Matched":
-    """The pairs of these places; names that one place lacks are told on stderr."""
+    """The pairs matched by these patterns; names without a file in one of them are reported on stderr."""
     from ktb.datasets.pairing import match
 
     matched = match(rgb, x, results)
@@ -61,7 +61,7 @@ def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "M
 
 @contextmanager
 def shown(matched: "Matched", workers: int | None, resume: bool, batch_size: int = 1):
-    """Gives the `Running` of a batch whose progress is shown; under a launcher, of this process's share."""
+    """Context with the `Running` of a batch and a progress bar; under a launcher, for this process."""
     from ktb.batch.runner import Running
     from ktb.cli.progress import Progress  # tqdm takes a tenth of a second
     from ktb.utils.distributed import rank_of
@@ -75,14 +75,16 @@ def shown(matched: "Matched", workers: int | None, resume: bool, batch_size: int
         yield running
     except KeyboardInterrupt:
         progress.close()
-        typer.echo("Stopped: what is written is complete; run the same command again to go on.", err=True)
+        typer.echo(
+            "Stopped: all written results are complete; run the same command again to resume.", err=True
+        )
         raise typer.Exit(130) from None
     else:
         progress.close()
 
 
 def print_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
-    """What became of a batch; part: of the records, holds X's facts.
+    """Print the outcome of a batch; `part` is the entry of the records with X's facts.
 
     Exit code 1 if a pair failed, but not under a launcher, which would stop the other processes.
     """
@@ -97,18 +99,18 @@ def print_outcome(outcome: "Outcome", folder: Path, part: str) -> None:
     for warning, count in warnings.most_common(_SHOWN):
         echo_warnings([f"({count} of {len(done)}) {warning}"])
     echo_warnings(_different_units(outcome, part))
-    parts = [f"{len(done) - skipped} done", *([f"{skipped} were done before"] if skipped else [])]
+    parts = [f"{len(done) - skipped} done", *([f"{skipped} done by an earlier run"] if skipped else [])]
     typer.echo(f"{rank.label}{', '.join(parts)}, {failed} failed; see {folder / RESULTS}")
     if part == "prediction" and len(done) > skipped:
         typer.echo(f"{rank.label}the network was busy {outcome.busy:.0%} of the time")
     if failed:
-        typer.echo("What failed is tried again by the same command.", err=True)
+        typer.echo("Run the same command again to retry the failed pairs.", err=True)
         if rank.is_alone:
             raise typer.Exit(1)
 
 
 def _different_units(outcome: "Outcome", part: str) -> list[str]:
-    """A warning if the files of one folder were taken for different units: most often a wrong guess."""
+    """A warning if different units were detected in the files of one folder, usually a wrong guess."""
     names: dict[str, list[str]] = defaultdict(list)
     for record in outcome.records:
         if record["status"] == "done" and (unit := _facts(record[part]).get("unit")):
@@ -116,7 +118,7 @@ def _different_units(outcome: "Outcome", part: str) -> list[str]:
     if len(names) < 2:
         return []
     found = "; ".join(f"{unit} for {len(some)}, such as {some[0]}" for unit, some in names.items())
-    return [f"the files were taken for different units: {found}. If that is wrong, give --unit"]
+    return [f"different units were detected: {found}. If that is wrong, give --unit"]
 
 
 def _facts(report: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`python -m ktb bench`: how fast networks are on this machine."""
+"""`python -m ktb bench`: benchmark models on this machine."""
 
 import json
 import re
@@ -10,14 +10,14 @@ import typer
 from ktb.cli.models import located
 from ktb.utils.distributed import require_device
 
-_SCORED = "With labelled pairs, whose mean IoU every runtime is scored on"
+_SCORED = "Labelled pairs, for the mean IoU of every runtime"
 
 
 def bench(
     out: Annotated[Path, typer.Option(help="Folder for bench.json, bench.png and bench.svg.")],
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Built-in name, file, or with random weights swin-b, swin-l, lite. Repeatable."),
+        typer.Option(help="Built-in name, file, or swin-b, swin-l, lite (random weights). Repeatable."),
     ] = None,
     runtime: Annotated[
         list[str] | None, typer.Option(help="auto, eager, openvino, onnx, compile or cudagraph. Repeatable.")
@@ -25,35 +25,39 @@ def bench(
     precision: Annotated[list[str] | None, typer.Option(help="float32 or bfloat16. Repeatable.")] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(metavar="HEIGHTxWIDTH", help="Of the network's images, such as 480x640. Repeatable."),
+        typer.Option(
+            metavar="HEIGHTxWIDTH", help="Size of the network's inputs, such as 480x640. Repeatable."
+        ),
     ] = None,
-    batch: Annotated[list[int] | None, typer.Option(help="Pairs at once. Repeatable.")] = None,
-    rounds: Annotated[int, typer.Option(help="Through all cases in turn.")] = 5,
-    threads: Annotated[int | None, typer.Option(help="Of PyTorch; by default its own choice.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Batch size. Repeatable.")] = None,
+    rounds: Annotated[int, typer.Option(help="Number of rounds through all cases.")] = 5,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of PyTorch; by default its own choice.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     baseline: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.py", help="Whose make(model) gives a forward to compare everything with."),
+        typer.Option(metavar="FILE.py", help="File whose make(model) returns the baseline's forward."),
     ] = None,
     rgb: Annotated[
         str | None, typer.Option(metavar="PLACE", help="RGB images.", rich_help_panel=_SCORED)
     ] = None,
     x: Annotated[str | None, typer.Option(metavar="PLACE", help="X.", rich_help_panel=_SCORED)] = None,
     labels: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Label pictures.", rich_help_panel=_SCORED)
+        str | None, typer.Option(metavar="PLACE", help="Label images.", rich_help_panel=_SCORED)
     ] = None,
     from_one: Annotated[
         bool,
-        typer.Option("--from-one", help="Label k is class k - 1, 0 no label.", rich_help_panel=_SCORED),
+        typer.Option("--from-one", help="Label k is class k - 1, 0 is unlabelled.", rich_help_panel=_SCORED),
     ] = False,
-    frames: Annotated[int, typer.Option(help="At most so many pairs.", rich_help_panel=_SCORED)] = 50,
+    frames: Annotated[int, typer.Option(help="Maximum number of pairs.", rich_help_panel=_SCORED)] = 50,
 ) -> None:
-    """Measure models, runtimes, precisions, sizes and batches against each other, each in a fresh process.
+    """Benchmark models, runtimes, precisions, sizes and batch sizes, each in a fresh process.
 
     bench --model swin-b --runtime eager --runtime auto --size 480x640 --out bench
 
-    Everything runs in turn, round after round, so that ratios hold on a busy machine too. What cannot run
-    here is left out and says why.
+    All cases run in turn, round after round, so that ratios are valid on a busy machine too. Cases that
+    cannot run here are skipped with the reason.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder.")
@@ -117,14 +121,14 @@ def _height_width(text: str) -> tuple[int, int]:
 
 def _line(result: dict[str, Any]) -> str:
     if "skipped" in result:
-        return f"{result['name']}  left out: {result['skipped']}"
+        return f"{result['name']}  skipped: {result['skipped']}"
     memory, parity = result["memory"]["process"], result["parity"]
     columns = [
         result["name"],
         f"{result['median']:.3f} s ({result['quartiles'][0]:.3f} to {result['quartiles'][1]:.3f})",
         f"{result['speedup']['median']:.2f}x",
         f"floor {result['floor_seconds']:.3f} s",
-        "memory not known" if memory is None else f"{memory / 1e9:.2f} GB",
+        "memory unknown" if memory is None else f"{memory / 1e9:.2f} GB",
         f"first result {result['first_result']:.1f} s",
         f"{100 * parity['equal_labels']:.2f} % of labels equal",
         f"largest difference {parity['largest_difference']:.1e}",

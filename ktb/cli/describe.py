@@ -1,4 +1,4 @@
-"""Models, adapter files and cards as lines of text for the command line."""
+"""Text descriptions of models, adapter files and cards for the command line."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ktb.modeling.model import KTB
 
 
 def config_lines(config: ModelConfig) -> Iterator[str]:
-    """What a configuration builds, a line per fact."""
+    """Describe a configuration, a line per property."""
     backbone, fusion = config.backbone, config.fusion
     yield from _table(
         {
             "name": config.name,
-            "data set": f"{config.dataset or 'unnamed'}, {config.num_classes} classes",
+            "dataset": f"{config.dataset or 'unnamed'}, {config.num_classes} classes",
             "modality of X": config.inputs.modality,
             "backbone": BACKBONES[backbone.kind].noun,
             "feature widths": backbone.feature_dims,
@@ -50,16 +50,16 @@ def config_lines(config: ModelConfig) -> Iterator[str]:
 
 
 def model_lines(model: KTB) -> Iterator[str]:
-    """How large a network is."""
+    """Describe the size of a network."""
     total = sum(p.numel() for p in model.parameters())
     trainable = sum(p.numel() for _, p in model.trainable_parameters())
     yield from _table(
-        {"parameters": f"{total:,}, of which {trainable:,} train", "tensors": len(model.state_dict())}
+        {"parameters": f"{total:,}, of which {trainable:,} trainable", "tensors": len(model.state_dict())}
     )
 
 
 def adapter_lines(path: Path) -> Iterator[str]:
-    """How large an adapter file is and which backbone it needs; ValueError if it is damaged."""
+    """Describe the size of an adapter file and its backbone; ValueError if it is damaged."""
     reference = read_reference(path)
     at_hand = is_at_hand(read_header(path)[0].backbone)
     yield from _table(

@@ -1,4 +1,4 @@
-"""`python -m ktb encode`: an X input of any kind as the image that a network gets."""
+"""`python -m ktb encode`: encode X inputs as network images."""
 
 import json
 from pathlib import Path
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from ktb.inputs import EncodedX, XOptions
     from ktb.outputs.x_image import Format
 
-_FOR = "What the image is for"
-_OUTPUT = "What is written"
-_MANY = "Many files"
+_FOR = "Encoding"
+_OUTPUT = "Output"
+_MANY = "Batches of files"
 
 
 def encode(
     x: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="X", help="The X input: a file, or several that make one input."),
+        typer.Argument(metavar="X", help="The X input: one file, or several files of one input."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .png or .npy to write.", rich_help_panel=_OUTPUT)
+        Path | None, typer.Option(metavar="FILE", help="Output file, .png or .npy.", rich_help_panel=_OUTPUT)
     ] = None,
     sixteen_bit: Annotated[
-        bool, typer.Option("--sixteen-bit", help="PNG of 16 bits.", rich_help_panel=_OUTPUT)
+        bool, typer.Option("--sixteen-bit", help="Write a 16-bit PNG.", rich_help_panel=_OUTPUT)
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Write the report, too.", rich_help_panel=_OUTPUT),
+        typer.Option(metavar="FILE.json", help="Also write the report.", rich_help_panel=_OUTPUT),
     ] = None,
     preview: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Write X as people see it, too.", rich_help_panel=_OUTPUT),
+        typer.Option(metavar="FILE.png", help="Also write a preview of X.", rich_help_panel=_OUTPUT),
     ] = None,
     for_model: Annotated[
         str | None,
@@ -47,33 +47,34 @@ def encode(
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Encoder, if not the usual one of --modality.", rich_help_panel=_FOR
-        ),
+        typer.Option(metavar="NAME", help="Encoder, if not the default of --modality.", rich_help_panel=_FOR),
     ] = None,
     max_metres: Annotated[
-        float | None, typer.Option(help="Depth that becomes 1, by default 10.", rich_help_panel=_FOR)
+        float | None,
+        typer.Option(help="Depth in metres that is mapped to 1, by default 10.", rich_help_panel=_FOR),
     ] = None,
     rgb: Annotated[
         Path | None,
-        typer.Option(help="The RGB image: X is brought to its size.", rich_help_panel=_FOR),
+        typer.Option(help="The RGB image; X is resized to its size.", rich_help_panel=_FOR),
     ] = None,
     x_dir: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PLACE",
-            help="X files: a folder, a glob, or a pattern with {name}; several times if an X input has "
+            help="X files: a folder, a glob, or a pattern with {name}; repeatable if an X input has "
             "several files.",
             rich_help_panel=_MANY,
         ),
     ] = None,
     rgb_dir: Annotated[
         str | None,
-        typer.Option(metavar="PLACE", help="Their RGB images, for the size.", rich_help_panel=_MANY),
+        typer.Option(metavar="PLACE", help="Their RGB images, which give the size.", rich_help_panel=_MANY),
     ] = None,
     out_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="For NAME.png of each and results.jsonl.", rich_help_panel=_MANY),
+        typer.Option(
+            metavar="DIR", help="Folder for NAME.png of each and results.jsonl.", rich_help_panel=_MANY
+        ),
     ] = None,
     npy: Annotated[
         bool, typer.Option("--npy", help="Write NAME.npy instead.", rich_help_panel=_MANY)
@@ -83,13 +84,13 @@ def encode(
     *,
     flags: XFlags,
 ) -> None:
-    """Write an X input of any kind as the 3-channel image that a network gets, and report what was found.
+    """Encode an X input of any kind as the 3-channel image of the network, and report its properties.
 
-    A picture does not say what it shows: name the checkpoint (--for) or the modality.
+    The content of an image cannot be detected: name the checkpoint (--for) or the modality.
 
     One input: encode depth.png --modality hha --out hha.png
 
-    Many: encode --x-dir depth --modality hha --out-dir hha
+    A batch: encode --x-dir depth --modality hha --out-dir hha
     """
     is_many = require_one({"X": bool(x), "--x-dir": bool(x_dir)}, "the X input") == "--x-dir"
     other = {"--out": out, "--report": report, "--preview": preview, "--rgb": rgb}
@@ -129,11 +130,11 @@ def _kind(npy: bool, sixteen_bit: bool) -> "Format":
 def _inputs(
     for_model: str | None, encoding: str | None, max_metres: float | None, options: "XOptions"
 ) -> "InputConfig | None":
-    """What the image is for; None if nothing says it."""
+    """The input configuration to encode for; None if nothing specifies it."""
     if for_model is not None:
         require_none(
             {"--encoding": encoding is not None, "--max-metres": max_metres is not None},
-            "the checkpoint of --for says that",
+            "set by the checkpoint of --for",
         )
         from ktb.checkpoints.load import load_official
         from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
@@ -148,7 +149,7 @@ def _inputs(
     modality = None if options.modality == "auto" else options.modality
     if modality is None and encoding is not None:
         owners = [name for name, info in MODALITIES.items() if encoding in info.encodings]
-        modality = owners[-1] if owners else "other"  # the last of the image encoding's is "other"
+        modality = owners[-1] if owners else "other"  # the last modality of the encoding "image" is "other"
     if modality is None:
         require_none({"--max-metres": max_metres is not None}, "needs --modality depth")
         return None
@@ -173,7 +174,7 @@ def _encode_one(
 
     for target in filter(None, targets.values()):
         if not target.parent.is_dir():
-            raise ValueError(f"the folder {target.parent} does not exist; make it first.")
+            raise ValueError(f"the folder {target.parent} does not exist; create it first.")
     raw = read_x(x, options=options)
     reading = encode_file(raw, inputs, None if rgb is None else read_image_rgb(rgb).shape[:2], options)
     contents, rule = x_file(reading, kind)
@@ -191,7 +192,7 @@ def _encode_one(
 
 
 def _tell(reading: "EncodedX", report: dict) -> None:
-    """The report on stdout, warnings on stderr."""
+    """Print the report on stdout and warnings on stderr."""
     rows = dict(reading.facts)
     rows["encoded as"] = f"{reading.encoding}, for {reading.modality}"
     rows["image"] = "{width} x {height}".format_map(report["size"])

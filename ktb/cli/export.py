@@ -1,4 +1,4 @@
-"""`python -m ktb export`: a graph of a model for those who deploy elsewhere."""
+"""`python -m ktb export`: export a model as a graph for deployment."""
 
 import re
 from pathlib import Path
@@ -12,20 +12,18 @@ from ktb.cli.models import located
 def export(
     out: Annotated[Path, typer.Option(help="Folder for the files.")],
     size: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="Of the images in the network, such as 480x640.")
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Size of the network's inputs, such as 480x640.")
     ],
-    format: Annotated[Literal["onnx", "openvino"], typer.Option(help="What will run it.")] = "onnx",
+    format: Annotated[Literal["onnx", "openvino"], typer.Option(help="Format of the graph.")] = "onnx",
     model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
-    batch: Annotated[
-        Literal["any", "one"], typer.Option(help="Pairs at once; one is exported faster.")
-    ] = "any",
+    batch: Annotated[Literal["any", "one"], typer.Option(help="Batch size; one is exported faster.")] = "any",
 ) -> None:
-    """Write a model as an ONNX or OpenVINO graph for images of one size, and model.json, which describes it.
+    """Export a model as an ONNX or OpenVINO graph for images of one size, with a description in model.json.
 
     export --format onnx --size 480x640 --out graph
 
-    model.json tells what goes in (normalisation, the switch for a sensor that is missing), what comes out
-    (logits of the three heads, and what every fusion level did), and the classes with their colours.
+    model.json describes the inputs (normalisation, the mask for a missing sensor), the outputs (logits of the
+    three heads, traces of every fusion level), and the classes with their colours.
     """
     match = re.fullmatch(r"(\d{1,5})\s*[xX]\s*(\d{1,5})", size.strip())
     if not match:

@@ -16,7 +16,7 @@ from ktb.cli.push import push
 from ktb.cli.video import sequence
 from ktb.cli.zoo import zoo_app
 
-# torch and timm take seconds to import, so everything of the library is imported inside the commands.
+# Commands import the library when they run, because torch and timm take seconds to import.
 
 app = typer.Typer(
     help="KTB: RGB-X semantic segmentation with inspectable sensor fusion.",
@@ -40,7 +40,7 @@ app.add_typer(zoo_app, name="zoo")
 @app.command()
 @user_errors
 def models() -> None:
-    """List the built-in models, and those of the authors that were imported (all of them: `zoo`)."""
+    """List the built-in models and the imported models of the authors (`zoo` lists all of them)."""
     from ktb.checkpoints.metadata import parameter_count, read_header
     from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models, zoo_files
     from ktb.utils.text import rounded_down
@@ -50,7 +50,7 @@ def models() -> None:
         score = _fused_miou(card)
         columns = [
             name,
-            config.dataset or "unnamed data",
+            config.dataset or "unnamed dataset",
             config.inputs.modality,
             f"{config.num_classes} classes",
             f"{parameter_count(path):,} parameters",
@@ -66,7 +66,7 @@ def models() -> None:
 @app.command()
 @user_errors
 def info(model: ModelArgument) -> None:
-    """Show the configuration and the card of a built-in model, one of our files, or an official .pth."""
+    """Show the configuration and card of a built-in model, a KTB file or an official .pth file."""
     from ktb.checkpoints.load import load_model
     from ktb.checkpoints.metadata import is_adapter_file, read_header
     from ktb.cli.describe import adapter_lines, config_lines, model_lines, value_lines
@@ -92,9 +92,9 @@ def extract(
     source: ModelArgument,
     target: Annotated[Path, typer.Argument(metavar="OUT_ADAPTER.safetensors", help="The file to write.")],
     half: Annotated[bool, typer.Option("--half", help="Store float16, half the size.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace OUT_ADAPTER if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT_ADAPTER if it exists.")] = False,
 ) -> None:
-    """Write a model without its pretrained backbone, which the new file names by its SHA-256."""
+    """Save a model without its pretrained backbone, which the adapter file identifies by SHA-256."""
     _require_new_file(target, force)
 
     from ktb.checkpoints.adapters import save_adapter
@@ -112,12 +112,12 @@ def merge(
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.")],
     backbone: Annotated[
         Path | None,
-        typer.Option(help="Whole model on the same backbone, or pretrained weights; by default timm's."),
+        typer.Option(help="A whole model on the same backbone, or pretrained weights; by default timm's."),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store float16, half the size.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> None:
-    """Complete an adapter file with its pretrained backbone to a whole model."""
+    """Merge an adapter file with its pretrained backbone into a whole model file."""
     _require_new_file(target, force)
 
     from ktb.checkpoints.adapters import load_adapter
@@ -134,11 +134,11 @@ def import_official(
     source: Annotated[Path, typer.Argument(metavar="IN.pth", help="A checkpoint released by the authors.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="The file to write.")],
     name: Annotated[str | None, typer.Option(help="Name of the model; by default that of IN.")] = None,
-    dataset: Annotated[str | None, typer.Option(help='Data set instead of the guess; "" for none.')] = None,
+    dataset: Annotated[str | None, typer.Option(help='Dataset instead of the guess; "" for none.')] = None,
     modality: Annotated[str | None, typer.Option(help="Modality of X instead of the guess.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT if it exists.")] = False,
 ) -> None:
-    """Convert an official checkpoint to our format: strictly, with configuration and card."""
+    """Convert an official checkpoint to KTB's format, with configuration and card."""
     _require_new_file(target, force)
 
     from ktb.checkpoints.load import load_official, save_model
@@ -148,7 +148,7 @@ def import_official(
     _echo_all(config_lines(model.config))
     _echo_all(model_lines(model))
     if dataset is None or modality is None:
-        typer.echo("The data set and the modality of X are guessed from the number of classes; the options")
+        typer.echo("The dataset and the modality of X are guessed from the number of classes; the options")
         typer.echo("--dataset and --modality override them.")
     save_model(target, model, model.card)
     _echo_written(target)
@@ -158,9 +158,9 @@ def _require_new_file(target: Path, force: bool) -> None:
     if target.suffix != ".safetensors":
         raise ValueError(f"{target}: the name of the new file must end in .safetensors.")
     if not target.parent.is_dir():
-        raise ValueError(f"the folder {target.parent} does not exist; make it first.")
+        raise ValueError(f"the folder {target.parent} does not exist; create it first.")
     if target.is_dir() or (target.exists() and not force):
-        remedy = "choose another name" if target.is_dir() else "add --force to replace it"
+        remedy = "choose another name" if target.is_dir() else "add --force to overwrite it"
         raise ValueError(f"{target} exists already; {remedy}.")
 
 
@@ -175,7 +175,7 @@ def _echo_written(target: Path) -> None:
 
 
 def _fused_miou(card: Mapping[str, Any]) -> float | None:
-    """The figure of a card in percent, whatever else the card may hold in its place."""
+    """The fused mIoU of a card in percent; None for anything but a number."""
     value: Any = card
     for key in ("figures", "fused", "miou"):
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -1,4 +1,4 @@
-"""Where the commands' models come from: names, files and addresses, with a bar during a download."""
+"""Model arguments of the commands: names, files and addresses, with a progress bar for downloads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def located(name: str | None) -> Path:
-    """The file of a model (None: of the default one), downloaded if need be; ValueError as load_model."""
+    """The file of a model (None: the default), downloaded if necessary; ValueError as for load_model."""
     from ktb.checkpoints.registry import DEFAULT_MODEL, resolve
 
     return resolve(name or DEFAULT_MODEL, progress=DownloadBar())
 
 
 class DownloadBar:
-    """Shows a download on stderr; to be given as `progress`. Nothing is written unless something comes."""
+    """Shows a download on stderr, for use as `progress`; writes nothing without a download."""
 
     def __init__(self, stream: TextIO | None = None):
         self._stream = stream

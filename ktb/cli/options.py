@@ -1,4 +1,4 @@
-"""What the commands share: the flags that say what X is, and how errors and warnings are shown."""
+"""Shared parts of the commands: options of X, and the output of errors and warnings."""
 
 import functools
 import inspect
@@ -16,20 +16,20 @@ from ktb.modalities import MODALITIES
 if TYPE_CHECKING:
     from ktb.inputs import XOptions
 
-_SPEED = "How the network is computed"
+_SPEED = "Runtime"
 RuntimeFlag = Annotated[
     Literal["auto", "eager", "openvino", "onnx", "compile", "cudagraph"],
     typer.Option(
-        help="auto takes CUDA graphs on an NVIDIA card, else OpenVINO where it is installed.",
+        help="auto uses CUDA graphs on an NVIDIA GPU, else OpenVINO if installed.",
         rich_help_panel=_SPEED,
     ),
 ]
 PrecisionFlag = Annotated[
     Literal["float32", "bfloat16"],
-    typer.Option(help="bfloat16 is faster where the processor or card has it.", rich_help_panel=_SPEED),
+    typer.Option(help="bfloat16 is faster if the CPU or GPU supports it.", rich_help_panel=_SPEED),
 ]
-_ABOUT_X = "What X is, where the guess would be wrong"
-_ALIGNMENT = "How X lies on the RGB image"
+_ABOUT_X = "Properties of X, if detected wrongly"
+_ALIGNMENT = "Alignment of X to the RGB image"
 
 
 def _said(text: str, metavar: str, *names: str, panel: str = _ABOUT_X) -> Any:
@@ -44,31 +44,32 @@ def _one_of(names: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class XFlags:
-    """The flags of an X input; None where nothing was said. `takes_x_flags` gives them to a command."""
+    """Options of an X input; None where not given. `takes_x_flags` adds them to a command."""
 
     modality: Annotated[
         str | None,
         _said(f"{_one_of(MODALITIES)}.", "NAME"),
     ] = None
     unit: Annotated[
-        str | None, _said("Of depth (mm, m, 0.1mm, 1/5000m, 1/256m, sun, ...) or temperature.", "UNIT")
+        str | None, _said("Unit of depth (mm, m, 0.1mm, 1/5000m, 1/256m, sun, ...) or temperature.", "UNIT")
     ] = None
-    hot: Annotated[str | None, _said("Which end of a thermal picture is hot.", "white|black")] = None
+    hot: Annotated[str | None, _said("Polarity of a thermal image.", "white|black")] = None
     value_range: Annotated[
-        tuple[float, float] | None, _said("Thermal values that become 0 and 1.", "LOW HIGH", "--range")
+        tuple[float, float] | None, _said("Thermal values mapped to 0 and 1.", "LOW HIGH", "--range")
     ] = None
     field_of_view: Annotated[
-        float | None, _said("Of the depth camera, horizontally, for HHA.", "DEGREES", "--fov")
+        float | None, _said("Horizontal field of view of the depth camera, for HHA.", "DEGREES", "--fov")
     ] = None
     intrinsics: Annotated[
-        tuple[float, float, float, float] | None, _said("Of the depth camera, for HHA.", "FX FY CX CY")
+        tuple[float, float, float, float] | None,
+        _said("Intrinsics of the depth camera, for HHA.", "FX FY CX CY"),
     ] = None
     window_ms: Annotated[
         tuple[float, float] | None,
-        _said("Events that are used, in milliseconds from the first one.", "START END"),
+        _said("Time window of the events, in milliseconds from the first one.", "START END"),
     ] = None
     columns: Annotated[str | None, _said("Order of an event table, such as txyp.", "LETTERS")] = None
-    time_unit: Annotated[str | None, _said("Of events.", "s|ms|us|ns")] = None
+    time_unit: Annotated[str | None, _said("Unit of the events' times.", "s|ms|us|ns")] = None
     sensor: Annotated[str | None, _said("Size of the event sensor, such as 346x260.", "WIDTHxHEIGHT")] = None
     align: Annotated[
         Path | None,
@@ -79,11 +80,11 @@ class XFlags:
         ),
     ] = None
     options: Annotated[
-        Path | None, _said("All of this as a JSON object; flags come before it.", "FILE.json")
+        Path | None, _said("All of these options as a JSON object; flags take precedence.", "FILE.json")
     ] = None
 
     def to_options(self) -> "XOptions":
-        """The options of X that the flags say (InputError, and OSError for a file that is not readable)."""
+        """The options of X from the flags; InputError, or OSError for an unreadable file."""
         from ktb.inputs import XOptions, read_alignment
 
         values = {} if self.options is None else _json_object(self.options)
@@ -98,7 +99,7 @@ class XFlags:
 
 
 def takes_x_flags(command: Callable) -> Callable:
-    """Give a command the flags of `XFlags` in place of its keyword parameter `flags`."""
+    """Decorator that replaces a command's keyword parameter `flags` by the options of `XFlags`."""
     hints = get_type_hints(XFlags, include_extras=True)
     more = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
@@ -118,13 +119,13 @@ def takes_x_flags(command: Callable) -> Callable:
 
 
 def user_errors(command: Callable) -> Callable:
-    """What the user can mend ends as one message on stderr and exit code 2; Ctrl-C ends with 130."""
+    """Decorator that prints user errors on stderr with exit code 2; Ctrl-C exits with 130."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except BrokenPipeError:  # the reader of stdout has read enough, as `head` has: typer ends quietly
+        except BrokenPipeError:  # the reader of stdout has closed it, as `head` does
             raise
         except (ValueError, OSError) as error:
             typer.echo(f"Error: {error}", err=True)
@@ -137,7 +138,7 @@ def user_errors(command: Callable) -> Callable:
 
 
 def require_one(given: dict[str, bool], what: str) -> str:
-    """The one flag that was given; ValueError for none or several."""
+    """The only given flag; ValueError for none or several."""
     chosen = [flag for flag, is_given in given.items() if is_given]
     if len(chosen) == 1:
         return chosen[0]
@@ -146,13 +147,13 @@ def require_one(given: dict[str, bool], what: str) -> str:
 
 
 def require_none(given: dict[str, bool], reason: str) -> None:
-    """ValueError if one of these flags was given."""
+    """Raise a ValueError if one of these flags is given."""
     if chosen := [flag for flag, is_given in given.items() if is_given]:
         raise ValueError(f"{', '.join(chosen)}: {reason}.")
 
 
 def echo_warnings(warnings: Iterable[str]) -> None:
-    """Each as a line on stderr."""
+    """Print each warning as a line on stderr."""
     for warning in warnings:
         typer.echo(f"Warning: {warning}", err=True)
 

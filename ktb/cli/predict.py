@@ -1,4 +1,4 @@
-"""`python -m ktb predict`: one pair, or many."""
+"""`python -m ktb predict`: segment one pair or a batch of pairs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ktb.inference.predictor import Tile
 
 _ESTIMATE = "Without an X input"
-_ALSO = "Also write, of one pair"
+_ALSO = "Additional files for one pair"
 
 
 def predict(
@@ -43,7 +43,7 @@ def predict(
     rgb: Annotated[Path | None, typer.Option(help="The RGB image.")] = None,
     x: Annotated[
         list[Path] | None,
-        typer.Option(help="The X input; four times for the pictures behind a polarizer at 0, 45, 90, 135."),
+        typer.Option(help="The X input; four times for polarizer images at 0, 45, 90, 135 degrees."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
@@ -51,11 +51,11 @@ def predict(
         str,
         typer.Option(
             metavar="auto|none|PIXELS",
-            help="Side of the tiles in which images are run that are too large for one pass.",
+            help="Side of the tiles for images too large for one pass.",
         ),
     ] = "auto",
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; by default cpu, under a launcher a card each.")
+        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; by default cpu, under a launcher a GPU each.")
     ] = None,
     no_x: Annotated[
         bool, typer.Option("--no-x", help="Run on the RGB image alone.", rich_help_panel=_ESTIMATE)
@@ -64,22 +64,24 @@ def predict(
         bool,
         typer.Option(
             "--estimate-depth",
-            help="Let a network estimate depth from the RGB image; needs transformers.",
+            help="Estimate depth from the RGB image with a network; needs transformers.",
             rich_help_panel=_ESTIMATE,
         ),
     ] = False,
     depth_model: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Of the estimating network, or its folder.", rich_help_panel=_ESTIMATE
+            metavar="NAME", help="Depth estimation model, or its folder.", rich_help_panel=_ESTIMATE
         ),
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Also write report.html: one file.", rich_help_panel=_ALSO)
+        bool, typer.Option("--report", help="Also write report.html, a single file.", rich_help_panel=_ALSO)
     ] = False,
     figure: Annotated[
         Literal["svg", "pdf", "png"] | None,
-        typer.Option(help="Also write figure.svg, .pdf or .png for a paper.", rich_help_panel=_ALSO),
+        typer.Option(
+            help="Also write a publication figure: figure.svg, .pdf or .png.", rich_help_panel=_ALSO
+        ),
     ] = None,
     arrays: Annotated[
         bool,
@@ -89,7 +91,7 @@ def predict(
     x_dir: XPlaces = None,
     branches: Annotated[
         Literal["fused", "all"],
-        typer.Option(help="Heads whose masks are written, of many pairs.", rich_help_panel=MANY),
+        typer.Option(help="Heads whose masks are written in a batch.", rich_help_panel=MANY),
     ] = "fused",
     batch_size: BatchSize = 1,
     workers: Workers = None,
@@ -99,13 +101,13 @@ def predict(
     *,
     flags: XFlags,
 ) -> None:
-    """Segment a pair of images, or many, and write label maps, masks and overlays.
+    """Segment one pair of images or a batch, and write label maps, masks and overlays.
 
     One pair: predict --rgb photo.jpg --x depth.png --out result
 
-    Many: predict --rgb-dir photos --x-dir depth --out results
+    A batch: predict --rgb-dir photos --x-dir depth --out results
 
-    Many give labels/NAME.png, masks/NAME.png, overlays/NAME.png, and results.jsonl with a line for each.
+    A batch writes labels/NAME.png, masks/NAME.png, overlays/NAME.png, and results.jsonl with a line per pair.
 
     Without an X input: --no-x or --estimate-depth in place of --x or --x-dir.
     """
@@ -116,7 +118,7 @@ def predict(
         "--no-x": no_x,
         "--estimate-depth": estimate_depth,
     }
-    require_none({other: bool(x_dir if rgb_dir is None else x)}, f"the RGB images call for {x_flag} here")
+    require_none({other: bool(x_dir if rgb_dir is None else x)}, f"these RGB images need {x_flag}")
     require_one(given, "X")
     require_none({"--depth-model": depth_model is not None and not estimate_depth}, "needs --estimate-depth")
     also = {"--report": report, "--figure": figure is not None, "--arrays": arrays}
@@ -179,7 +181,7 @@ def _save_also(
     card: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> list[Path]:
-    """What was asked for beside the masks; returns the paths."""
+    """Write the requested additional files; returns the paths."""
     files: dict[str, bytes] = {}
     look = None
     if prediction.trace:
@@ -205,7 +207,7 @@ def _save_also(
 
 
 def _tell(prediction: "Prediction", why: str) -> None:
-    """The classes on stdout, warnings on stderr."""
+    """Print the classes on stdout and warnings on stderr."""
     typer.echo(f"{prediction.model}, {prediction.seconds:.2f} s on {prediction.device}")
     typer.echo(f"computed by {prediction.runtime} in {prediction.precision}: {why}")
     typer.echo(f"X: {prediction.x.summary}")

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar of tqdm on a terminal, elsewhere a line every ten seconds and one at the end."""
+"""Progress on stderr: a tqdm bar on a terminal, elsewhere a line every ten seconds and at the end."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 EVERY_SECONDS = 10.0
-"""Between two lines where stderr is no terminal."""
+"""Seconds between two lines if stderr is not a terminal."""
 
 
 class _Lines:
-    """A stream that makes a line of each state that tqdm writes over the one before."""
+    """A stream that writes each state of tqdm as a separate line."""
 
     def __init__(self, stream: TextIO, label: str):
         self._stream, self._label = stream, label
@@ -29,11 +29,11 @@ class _Lines:
 
 
 def bar(stream: TextIO | None = None, label: str = "", **options: Any) -> tqdm:
-    """A bar with the options of tqdm.
+    """A tqdm progress bar.
 
     Args:
         stream: stderr if None.
-        label: what every line begins with. With one, lines are never written over: others write there, too.
+        label: prefix of every line. With a label, lines are never overwritten, as other processes write too.
     """
     stream = sys.stderr if stream is None else stream
     if stream.isatty() and not label:
@@ -42,7 +42,7 @@ def bar(stream: TextIO | None = None, label: str = "", **options: Any) -> tqdm:
 
 
 class Progress:
-    """Counts pairs or frames, and names those that failed. Arguments as for `bar`, which `start` makes."""
+    """Counts pairs or frames and names the failed ones. Arguments as for `bar`, which `start` creates."""
 
     def __init__(self, stream: TextIO | None = None, label: str = "", unit: str = "pair"):
         self._stream = sys.stderr if stream is None else stream
@@ -52,11 +52,11 @@ class Progress:
         self._lock = threading.Lock()
 
     def start(self, total: int | None) -> None:
-        """So many are to be done; None if that is not known."""
+        """Start with the total number of items; None if unknown."""
         self._bar = bar(self._stream, self._label, total=total, unit=self._unit, disable=total == 0)
 
     def count(self, record: Mapping[str, Any]) -> None:
-        """One ended; safe from several threads."""
+        """Count a finished item; thread-safe."""
         assert self._bar is not None, "start comes first"
         with self._lock:
             if record["status"] == "failed":
@@ -68,6 +68,6 @@ class Progress:
             self._bar.update()
 
     def close(self) -> None:
-        """Write the last state."""
+        """Write the final state."""
         if self._bar is not None:
             self._bar.close()

@@ -1,4 +1,4 @@
-"""`python -m ktb push`: a model for others, on the Hugging Face hub."""
+"""`python -m ktb push`: publish a model on the Hugging Face hub."""
 
 from typing import Annotated
 
@@ -9,17 +9,17 @@ from ktb.cli.models import located
 
 def push(
     model: Annotated[str, typer.Argument(metavar="FILE", help="A model file, or a name or address.")],
-    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The repository; made if need be.")],
+    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The repository; created if necessary.")],
     private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
     license: Annotated[
-        str | None, typer.Option(help="The hub's key, such as apache-2.0; by default the card's.")
+        str | None, typer.Option(help="Licence key of the hub, such as apache-2.0; by default the card's.")
     ] = None,
-    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+    message: Annotated[str | None, typer.Option(help="Commit message.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be uploaded; use no network.")
+        bool, typer.Option("--dry-run", help="Show what would be uploaded, without network access.")
     ] = False,
 ) -> None:
-    """Upload a model and a README made from its card to the Hugging Face hub.
+    """Upload a model and a README from its card to the Hugging Face hub.
 
     push run/model.safetensors ORG/NAME --dry-run
 
@@ -34,9 +34,11 @@ def push(
     for name, (size, sha256) in upload.files.items():
         typer.echo(f"{'would upload' if dry_run else 'uploaded'} {name}, {size:,} bytes, sha256 {sha256}")
     if upload.license == UNKNOWN_LICENSE:
-        typer.echo("Warning: the licence is not known, and the card says so; give --license.", err=True)
+        typer.echo("Warning: the licence is unknown, which the card states; give --license.", err=True)
     if upload.is_of_the_authors:
-        typer.echo("Warning: these are the authors' weights; publish them only with their leave.", err=True)
+        typer.echo(
+            "Warning: these are the authors' weights; publish them only with their permission.", err=True
+        )
     if dry_run:
         typer.echo(f"to {upload.address}; README.md:\n\n{upload.readme}")
     else:

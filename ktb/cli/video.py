@@ -1,4 +1,4 @@
-"""`python -m ktb sequence`: a recording, frame by frame."""
+"""`python -m ktb sequence`: segment a video frame by frame."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,39 +22,39 @@ def sequence(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    x: Annotated[str | None, typer.Option(metavar="PLACE_OR_VIDEO", help="X, likewise.")] = None,
+    x: Annotated[str | None, typer.Option(metavar="PLACE_OR_VIDEO", help="X files, like --rgb.")] = None,
     no_x: Annotated[bool, typer.Option("--no-x", help="Run on the RGB images alone.")] = False,
     model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     fps: Annotated[
-        float | None, typer.Option(help="Of the result video; by default the recording's, or 10.")
+        float | None, typer.Option(help="Frame rate of the result; by default that of the input, or 10.")
     ] = None,
     layout: Annotated[
         str,
         typer.Option(
             metavar="VIEW,...",
-            help="From left to right, of: photo, x, overlay, mask, balance.",
+            help="Views from left to right: photo, x, overlay, mask, balance.",
         ),
     ] = "overlay,mask,balance",
-    opacity: Annotated[float, typer.Option(help="Of the mask over the RGB image, 0 to 1.")] = 0.6,
+    opacity: Annotated[float, typer.Option(help="Opacity of the mask over the RGB image, 0 to 1.")] = 0.6,
     container: Annotated[
         Literal["webm", "mp4"],
-        typer.Option(help="webm (VP8) plays in browsers, mp4 (MPEG-4 part 2) in players and editors."),
+        typer.Option(help="webm (VP8) for browsers, mp4 (MPEG-4 part 2) for players and editors."),
     ] = "webm",
     runtime: RuntimeFlag = "auto",
     precision: PrecisionFlag = "float32",
     *,
     flags: XFlags,
 ) -> None:
-    """Segment a recording and write a video, a table with a row per frame, and a report.
+    """Segment a video and write a result video, a table with a row per frame, and a report.
 
     Two folders: sequence --rgb photos --x depth --out result
 
     Two videos: sequence --rgb day.mp4 --x thermal.mp4 --out result
 
-    The RGB images alone: --no-x in place of --x. A zip archive as --rgb holds both: a folder rgb and a
-    folder x. Ctrl-C stops: what was done is a playable video and a complete table.
+    The RGB images alone: --no-x in place of --x. A zip archive as --rgb contains both: a folder rgb and a
+    folder x. Ctrl-C stops and leaves a playable video and a complete table of the frames so far.
     """
     is_zip = rgb.lower().endswith(".zip")
     if not (is_zip and x is None and not no_x):

@@ -1,4 +1,4 @@
-"""`python -m ktb zoo`: the authors' published models, and how to bring them here."""
+"""`python -m ktb zoo`: list and import the authors' published models."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,20 +16,20 @@ zoo_app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
-Force = Annotated[bool, typer.Option("--force", help="Replace models that are here already.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace models that are imported already.")]
 
 
 @zoo_app.callback()
 @user_errors
 def zoo(context: typer.Context) -> None:
-    """List the twelve published models, their published figures, and which are on this machine."""
+    """List the twelve published models, their published mIoU, and which are on this machine."""
     if context.invoked_subcommand is not None:
         return
 
     from ktb.checkpoints.registry import PROTOCOL, PUBLISHED, how_to_get, zoo_files
 
     here = zoo_files()
-    heads = ("model", "data set", "X", "backbone", "classes", "published mIoU", "here")
+    heads = ("model", "dataset", "X", "backbone", "classes", "published mIoU", "here")
     rows = [
         (
             model.name,
@@ -52,13 +52,13 @@ def zoo(context: typer.Context) -> None:
 @zoo_app.command()
 @user_errors
 def add(
-    place: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="What was downloaded; zips, too.")],
+    place: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="The download; also zip archives.")],
     modality: Annotated[
         str | None, typer.Option(help="X of one MCubeS file whose name does not say it: nir, dolp or aolp.")
     ] = None,
     force: Force = False,
 ) -> None:
-    """Import official files that were downloaded, and recognise which models they are.
+    """Import downloaded official files and identify their models.
 
     zoo add Downloads/KTB
     """
@@ -73,7 +73,7 @@ def add(
 def fetch(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORD]...", help="Only files with one of these in their path."),
+        typer.Argument(metavar="[WORD]...", help="Only files whose path contains one of these."),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -81,13 +81,13 @@ def fetch(
 
     zoo fetch nyu mfnet
 
-    What fails can be downloaded in a browser and imported with `zoo add`.
+    Files that fail can be downloaded in a browser and imported with `zoo add`.
     """
     from ktb.checkpoints.importing import fetch_all
     from ktb.checkpoints.importing.fetch import MANUAL
 
     if _tell(fetch_all(words or (), force, started=_tell_start)):
-        typer.echo(f"Some files could not be had. The same command tries them again. {MANUAL}", err=True)
+        typer.echo(f"Some files failed. Run the same command again to retry them. {MANUAL}", err=True)
         raise typer.Exit(1)
 
 
@@ -96,7 +96,7 @@ def _tell_start(source: str) -> None:
 
 
 def _tell(outcomes: Iterable["Outcome"]) -> int:
-    """A line for each as it comes; how many failed."""
+    """Print a line for each outcome as it arrives; returns the number of failures."""
     failed = 0
     for outcome in outcomes:
         is_failure = outcome.status == "failed"

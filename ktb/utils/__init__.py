@@ -1,1 +1,1 @@
-"""What every package may use: files, locks, caches, text, lazy imports, ranks."""
+"""Utilities for every package: files, locks, caches, text, lazy imports, ranks, validation."""

@@ -1,4 +1,4 @@
-"""What this machine offers: folders for what can be made or fetched again, and the network or not."""
+"""Cache folders, and the offline switch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OFFLINE_VARIABLES = ("KTB_OFFLINE", "HF_HUB_OFFLINE")
 
 
 def default_folder() -> Path:
-    """`KTB_CACHE`, or ktb in the user's cache folder; it may not exist, nor be writable."""
+    """`KTB_CACHE`, or ktb in the user's cache folder; it may be missing or read-only."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
     try:
@@ -21,18 +21,18 @@ def default_folder() -> Path:
         if sys.platform == "darwin":
             return Path.home() / "Library/Caches/ktb"
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ktb"
-    except RuntimeError:  # containers run as users without a home
+    except RuntimeError:  # users without a home folder, as in containers
         return temporary_folder()
 
 
 def temporary_folder() -> Path:
-    """This user's folder below the system's temporary one, for machines whose home cannot be written."""
+    """This user's folder below the system's temporary one, for read-only home folders."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return Path(tempfile.gettempdir()) / f"ktb-{user}"
 
 
 def make_temporary_folder() -> Path | None:
-    """`temporary_folder`, made for this user alone; None if it cannot be, or somebody else's lies there."""
+    """`temporary_folder`, created for this user only; None if that fails or another user owns it."""
     folder = temporary_folder()
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -42,7 +42,7 @@ def make_temporary_folder() -> Path | None:
 
 
 def readable_folders(name: str) -> list[Path]:
-    """Every folder of this name where an earlier run may have put files, the preferred one first."""
+    """All folders of this name that may contain files of earlier runs, the preferred one first."""
     roots = [default_folder()]
     if not os.environ.get(CACHE_VARIABLE) and _is_ours(temporary_folder()):
         roots.append(temporary_folder())
@@ -50,10 +50,10 @@ def readable_folders(name: str) -> list[Path]:
 
 
 def writable_folder(name: str) -> Path:
-    """The folder of this name in the cache, made if need be, or in `temporary_folder` if that is read-only.
+    """The folder of this name in the cache, or in `temporary_folder` if the cache is read-only; created.
 
     Raises:
-        ValueError: nothing can be written in `KTB_CACHE`, or, where that is not set, in either place.
+        ValueError: `KTB_CACHE` is not writable, or, if it is not set, neither folder is.
     """
     if (problem := _why_not_writable(default_folder() / name)) is None:
         return default_folder() / name
@@ -69,12 +69,12 @@ def writable_folder(name: str) -> Path:
 
 
 def is_offline() -> bool:
-    """Whether `KTB_OFFLINE` or `HF_HUB_OFFLINE` forbids the network."""
+    """Whether `KTB_OFFLINE` or `HF_HUB_OFFLINE` disables network access."""
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE_VARIABLES)
 
 
 def require_online(what: str, remedy: str) -> None:
-    """ValueError if the network is forbidden; `what` is not here, `remedy` says how to do without."""
+    """Raise a ValueError if offline; `what` is missing on this machine, `remedy` is the alternative."""
     if is_offline():
         raise ValueError(
             f"{what} is not on this machine, and {' or '.join(OFFLINE_VARIABLES)} forbids to download it. "
@@ -83,7 +83,7 @@ def require_online(what: str, remedy: str) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder below one that everybody may write is this user's own, and no link."""
+    """Whether a folder below a world-writable one belongs to this user and is not a link."""
     try:
         status = folder.lstat()
     except OSError:
@@ -94,7 +94,7 @@ def _is_ours(folder: Path) -> bool:
 def _why_not_writable(folder: Path) -> OSError | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # permission bits alone say nothing on read-only disks
+        with tempfile.TemporaryFile(dir=folder):  # permission bits do not show read-only disks
             return None
     except OSError as error:
         return error

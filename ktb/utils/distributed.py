@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as a launcher tells it, and where it computes."""
+"""The rank of this process under a launcher, and its device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rank:
-    """Process `index` of `count`, on all machines together; `local` counts those of its own machine."""
+    """Process `index` of `count` over all machines; `local` is its index on its own machine."""
 
     index: int = 0
     count: int = 1
@@ -27,24 +27,24 @@ class Rank:
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is no other process."""
+        """Whether this is the only process."""
         return self.count == 1
 
     @property
     def label(self) -> str:
-        """What its lines begin with: nothing if it is alone."""
+        """Prefix of its output lines; empty for a single process."""
         return "" if self.is_alone else f"process {self.index + 1} of {self.count}: "
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's items: every `count`-th, so that neighbours of much work are spread."""
+        """This process's shard: every `count`-th item, so that adjacent expensive items are spread."""
         return items[self.index :: self.count]
 
 
 def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
-    """What the launcher's variables RANK, WORLD_SIZE and LOCAL_RANK say; one process without them.
+    """The rank from the launcher's variables RANK, WORLD_SIZE and LOCAL_RANK; one process without them.
 
     Raises:
-        ValueError: they are no numbers, or do not fit together.
+        ValueError: the variables are not numbers, or are inconsistent.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return Rank()
@@ -56,29 +56,29 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def device_of(rank: Rank, environment: Mapping[str, str] = os.environ) -> str:
-    """Where a rank computes unless told otherwise: a GPU each under a launcher, else the CPU."""
+    """Default device of a rank: a GPU each under a launcher, else the CPU."""
     import torch
 
     is_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
     if rank.is_alone or is_cpu or not torch.cuda.is_available():
         return "cpu"
-    cards = torch.cuda.device_count()
-    if rank.local >= cards:
+    gpus = torch.cuda.device_count()
+    if rank.local >= gpus:
         raise ValueError(
-            f"process {rank.local} of this machine has no GPU of its own ({cards} are here); start "
+            f"process {rank.local} of this machine has no GPU of its own ({gpus} are available); start "
             "as many processes as there are, or give --device"
         )
     return f"cuda:{rank.local}"
 
 
 def require_device(device: str) -> None:
-    """ValueError if torch cannot compute there."""
-    if device == "cpu":  # which is everywhere: the page need not wait for torch
+    """Raise a ValueError if torch cannot use the device."""
+    if device == "cpu":  # always available; avoids importing torch
         return
     import torch
 
     try:
         torch.empty(0, device=device)
-    except Exception as error:  # torch raises many types for unknown and absent devices
+    except Exception as error:  # torch raises many types of exceptions for unknown and absent devices
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {device!r} cannot be used here ({reason}); use cpu.") from error

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first used: torch takes more than a second to import."""
+"""Lazy imports of a package's names: torch takes more than a second to import."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def lazy_names(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that gets its public names from its modules.
+    """The `__getattr__` of a package that imports its public names from its modules on first use.
 
     Args:
-        package: its name.
-        homes: module below it → the names that it has.
+        package: name of the package.
+        homes: submodule → public names defined in it.
     """
 
     def get(name: str) -> Any:
@@ -25,6 +25,6 @@ def lazy_names(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[st
 
 
 def resolve(name: str) -> Any:
-    """What "module:name" names; the module is imported here first."""
+    """Import and return the object named "module:name"."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)

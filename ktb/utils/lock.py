@@ -1,4 +1,4 @@
-"""A lock between processes that ends with its process, however that ends."""
+"""A lock between processes, released when its process ends in any way."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import filelock
 
 
 class FileLock:
-    """Held by at most one process, as long as the object lives; the file itself means nothing.
+    """A lock held by at most one process, during the object's lifetime; the file's existence has no meaning.
 
-    Raises OSError where the file cannot be made or locked. On a file system without locks filelock makes the
-    file itself the lock.
+    Raises OSError if the file cannot be created or locked. On a file system without locks, filelock uses the
+    file's existence as the lock.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = filelock.FileLock(path, thread_local=False)  # any thread may release it
+        self._lock = filelock.FileLock(path, thread_local=False)  # any thread may release the lock
 
     def acquire(self, wait: bool = True) -> bool:
-        """Whether the lock is held now; without `wait` False if another has it."""
+        """Acquire the lock; returns False without waiting if `wait` is False and another process holds it."""
         try:
             self._lock.acquire(timeout=-1 if wait else 0)
         except filelock.Timeout:
@@ -29,19 +29,19 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         self._lock.release()
 
     def remove(self) -> None:
-        """Delete the file and let go of it: for locks whose name nobody uses again."""
-        with suppress(OSError):  # an open file stays on Windows
+        """Delete the file and release the lock, for locks whose name is not used again."""
+        with suppress(OSError):  # Windows cannot delete open files
             self.path.unlink()
         self.release()
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait for the lock, and hold it."""
+    """Context that waits for the lock and holds it."""
     lock = FileLock(path)
     lock.acquire()
     try:

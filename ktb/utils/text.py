@@ -1,4 +1,4 @@
-"""How figures are written (measured ones never rounded up), cells of tables, and the nearest of names."""
+"""Text helpers: numbers (never rounded up), cells of tables, suggestions for misspelt names, sorting."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "\uff1d", "\uff0b", 
 
 
 def rounded_down(value: float, decimals: int = 1) -> str:
-    """The value with so many decimals, cut off below: 30.26 → "30.2"."""
+    """The value with a number of decimals, rounded down: 30.26 → "30.2"."""
     return f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """A share 0..1 in per cent, "–" for NaN; a little is not written as nothing: "≤ 0.1 %"."""
+    """A fraction 0..1 in per cent, "–" for NaN; small values are not rounded to zero: "≤ 0.1 %"."""
     if math.isnan(share):
         return "–"
     least = 10**-decimals
@@ -35,11 +35,11 @@ def as_text(cell: str) -> str:
 
 
 def did_you_mean(value: str, known: Iterable[str], dotted: bool = False) -> str:
-    """ " Did you mean '...'?" for the known name most like `value`, "" if none is; it follows a full stop.
+    """ " Did you mean '...'?" with the known name most similar to `value`, or ""; follows a full stop.
 
-    dotted: the last part of a dotted name counts as well.
+    dotted: also compare with the last component of dotted names.
     """
-    import difflib  # only where something is wrong: every command imports this module
+    import difflib  # imported here because every command imports this module
 
     known = list(known)
     found = difflib.get_close_matches(value, known, 1)
@@ -50,6 +50,6 @@ def did_you_mean(value: str, known: Iterable[str], dotted: bool = False) -> str:
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts "frame2" before "frame10". Of a number 4,000 digits count, which is what Python reads."""
+    """Natural sort key: "frame2" before "frame10". Numbers are limited to 4,000 digits, as int() is."""
     parts = filter(None, re.split(r"([0-9]+)", name))
     return [(0, int(part[:4000]), "") if part[0] in "0123456789" else (1, 0, part) for part in parts]

@@ -1,6 +1,6 @@
-"""Values of JSON, YAML and command lines against annotated types, by pydantic, with messages in our words.
+"""Validation of JSON, YAML and command-line values against annotated types, by pydantic, with own messages.
 
-Pydantic and json are imported when they are first used, so that configurations stay cheap to import.
+Pydantic and json are imported on first use, so that configurations stay cheap to import.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_PROBLEMS = 5
 STRICT = types.MappingProxyType({"extra": "forbid", "strict": True})
-"""`__pydantic_config__` of a dataclass that takes no unknown key and turns no value into another type."""
+"""`__pydantic_config__` of a dataclass that rejects unknown keys and converts no types."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OneOf:
-    """In `Annotated`: one of several dataclasses, chosen by the value's "kind"."""
+    """Annotation for one of several dataclasses, selected by the value's "kind"."""
 
     choices: Mapping[str, type]
 
@@ -42,17 +42,17 @@ class OneOf:
 
 @functools.cache
 def adapter(kind: Any) -> TypeAdapter:
-    """Pydantic's validator of a type; made once."""
+    """Pydantic's validator of a type, cached."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
 
 
 def from_json(kind: type[T], value: Any, where: str) -> T:
-    """An instance of a dataclass from what JSON holds; lists become tuples, whole numbers floats.
+    """An instance of a dataclass from JSON values; lists become tuples, whole numbers floats.
 
     Raises:
-        ValueError: naming every wrong key by its path below `where`, its value and what is allowed.
+        ValueError: naming every wrong key by its path below `where`, its value and the allowed values.
     """
     import json
 
@@ -65,7 +65,7 @@ def from_json(kind: type[T], value: Any, where: str) -> T:
 
 
 def require(kind: Any, value: Any, where: str, error: type[ValueError] = ValueError) -> None:
-    """Refuse a value that is not of an annotated type: `error` names it by `where`, with what is allowed."""
+    """Raise `error` for a value that is not of an annotated type; it names `where` and what is allowed."""
     from pydantic import ValidationError
 
     try:
@@ -75,10 +75,10 @@ def require(kind: Any, value: Any, where: str, error: type[ValueError] = ValueEr
 
 
 def from_text(kind: Any, text: str) -> Any:
-    """A value of a field's type from the command line: numbers, true/false, none, lists such as 0.8,2.0.
+    """Parse a command-line text as a field's type: numbers, true/false, none, lists such as 0.8,2.0.
 
     Raises:
-        ValueError: saying what is expected.
+        ValueError: naming the expected type.
     """
     from pydantic import ValidationError
 
@@ -96,7 +96,7 @@ def from_text(kind: Any, text: str) -> Any:
 
 
 def literal(text: str) -> Any:
-    """What a text means by itself: none, true, a number, a list, else the text."""
+    """Parse a text without a type: none, true or false, a number, a list, else the text."""
     names = {"none": None, "true": True, "false": False}
     if text.lower() in names:
         return names[text.lower()]
@@ -107,10 +107,10 @@ def literal(text: str) -> Any:
 
 
 def checked(cls: type[T]) -> type[T]:
-    """A frozen dataclass whose fields are checked whenever one is made; errors are ValueErrors.
+    """Decorator for a frozen dataclass that validates its fields on construction; errors are ValueErrors.
 
-    Whole numbers become floats where the type says so; no other value is turned into another type. Rules
-    stand in `Annotated` or in `__post_init__`.
+    Whole numbers become floats where the type requires it; no other value is converted. Constraints are given
+    in `Annotated` or in `__post_init__`.
     """
     from pydantic import ConfigDict, ValidationError
     from pydantic.dataclasses import dataclass
@@ -131,7 +131,7 @@ def checked(cls: type[T]) -> type[T]:
 
 
 def explain(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
-    """A sentence for each of the first problems: the value, what is allowed, the nearest of that."""
+    """A sentence for each of the first problems: value, allowed values, nearest allowed value."""
     problems = error.errors(include_url=False)
     if unknown := _grouped(problems, "unexpected_keyword_argument"):
         for parent, keys in unknown.items():
@@ -151,7 +151,7 @@ def explain(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
 def _sentence(problem: Mapping[str, Any], kind: Any, where: str) -> str:
     loc, value = problem["loc"], problem["input"]
     if problem["type"] == "value_error" and dataclasses.is_dataclass(_at(kind, loc)):
-        return str(problem["ctx"]["error"])  # the dataclass's own rule, which names its fields
+        return str(problem["ctx"]["error"])  # the dataclass's own check, which names its fields
     if problem["type"] in ("missing", "too_long"):
         parent = loc[:-1] if problem["type"] == "missing" else loc
         return f"{_path(kind, where, parent)} has {len(value)} entries; {_expectation(problem, kind)}."
@@ -164,9 +164,9 @@ def _sentence(problem: Mapping[str, Any], kind: Any, where: str) -> str:
 
 
 def _expectation(problem: Mapping[str, Any], kind: Any) -> str:
-    """What the place of a problem below `kind` takes: "expected a whole number", "allowed: white, black"."""
+    """Expected values at the path of a problem: "expected a whole number", "allowed: white, black"."""
     loc = problem["loc"]
-    if problem["type"] in ("missing", "too_long"):  # of a list: pydantic reports the first missing entry
+    if problem["type"] in ("missing", "too_long"):  # for a list, pydantic reports the first missing entry
         loc = loc[:-1] if problem["type"] == "missing" else loc
     kind = _at(kind, loc)
     if choices := _choices(kind):
@@ -194,7 +194,7 @@ def _name(kind: Any) -> str:
 
 
 def _grouped(problems: Iterable[Mapping[str, Any]], kind: str) -> dict[tuple, list]:
-    """The keys of all problems of one kind, by where they are."""
+    """The keys of all problems of one kind, grouped by path."""
     groups: dict[tuple, list] = {}
     for problem in problems:
         if problem["type"] == kind:
@@ -203,13 +203,13 @@ def _grouped(problems: Iterable[Mapping[str, Any]], kind: str) -> dict[tuple, li
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
-    """The kinds of an annotation with `OneOf`."""
+    """The dataclasses of an annotation with `OneOf`, by kind."""
     marks = [mark for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, OneOf)]
     return tuple(marks[0].choices) if marks else ()
 
 
 def _bare(kind: Any) -> Any:
-    """A type without what `Annotated` adds to it."""
+    """A type without its `Annotated` metadata."""
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
@@ -242,7 +242,7 @@ def _at(kind: Any, loc: tuple) -> Any:
 
 
 def _path(kind: Any, where: str, loc: tuple) -> str:
-    """A key's path as people write it: without the kinds that pydantic adds, indices in brackets."""
+    """Display form of a key's path, without the kinds added by pydantic, indices in brackets."""
     for key in loc:
         if key not in _choices(kind):
             where += f"[{key}]" if isinstance(key, int) else f".{key}" if where else str(key)

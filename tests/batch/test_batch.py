@@ -176,7 +176,7 @@ def test_ctrl_c_leaves_complete_files_and_goes_on(data, model, calls, monkeypatc
         patch.setattr(Predictor, "run", interrupted)
         result = batch(data, model, "--workers", 2)
     assert result.exit_code == 130
-    assert "run the same command again to go on" in result.stderr
+    assert "run the same command again to resume" in result.stderr
     found = records(data / "out")
     assert all(record["status"] == "done" for record in found.values())
     assert {file for record in found.values() for file in record["files"].values()} == set(
@@ -265,7 +265,7 @@ def test_without_x_and_with_estimated_depth(data, model, monkeypatch):
 
 def test_different_guesses_of_the_unit_are_told(data, model):
     result = batch(data, model)
-    assert "the files were taken for different units: " in result.stderr
+    assert "different units were detected: " in result.stderr
     assert "give --unit" in result.stderr
     (data / "x/b.npy").unlink()
     assert "different units" not in batch(data, model).stderr

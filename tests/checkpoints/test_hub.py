@@ -296,8 +296,8 @@ def test_an_unknown_licence_and_the_authors_weights_are_told(hub, tmp_path):
     save_model(tmp_path / "m.safetensors", tiny_model("swin"), {"source_file": "best.pth"})
     result = CliRunner().invoke(app, ["push", str(tmp_path / "m.safetensors"), REPO, "--dry-run"])
     assert result.exit_code == 0, result.output
-    assert "Warning: the licence is not known, and the card says so; give --license." in result.stderr
-    assert "Warning: these are the authors' weights; publish them only with their leave." in result.stderr
+    assert "Warning: the licence is unknown, which the card states; give --license." in result.stderr
+    assert "these are the authors' weights; publish them only with their permission." in result.stderr
     assert "Weights: not stated by the uploader." in result.stdout
 
 

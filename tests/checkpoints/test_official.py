@@ -442,7 +442,7 @@ def test_options_that_do_not_fit(small, tmp_path, options, message):
 
 def test_targets_that_do_not_fit(small_pth, tmp_path):
     for target, message in (
-        (tmp_path / "absent" / "out.safetensors", "absent does not exist; make it first"),
+        (tmp_path / "absent" / "out.safetensors", "absent does not exist; create it first"),
         (tmp_path / "out.pth", "must end in .safetensors"),
     ):
         refused(run(small_pth, target), message, target)
@@ -450,7 +450,7 @@ def test_targets_that_do_not_fit(small_pth, tmp_path):
     target.write_bytes(b"mine")
     result = run(small_pth, target)
     assert (result.exit_code, target.read_bytes()) == (2, b"mine")
-    assert "add --force to replace it" in result.stderr
+    assert "add --force to overwrite it" in result.stderr
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"no checkpoint")
     assert run(broken, target, "--force").exit_code == 2

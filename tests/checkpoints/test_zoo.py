@@ -90,7 +90,7 @@ except SystemExit as end:
     lines = result.stdout.splitlines()
     assert re.split(r"  +", lines[0]) == [
         "model",
-        "data set",
+        "dataset",
         "X",
         "backbone",
         "classes",

@@ -161,8 +161,8 @@ def test_predict_refuses_with_one_message(files, tmp_path, changes, message):
         (("--rgb", "a.png"), "X: give one of --x, --no-x, --estimate-depth; found none of them"),
         (("--rgb", "a.png", "--x", "b.png", "--no-x"), "found --x and --no-x"),
         (("--rgb", "a.png", "--no-x", "--estimate-depth"), "found --no-x and --estimate-depth"),
-        (("--rgb", "a.png", "--x-dir", "b"), "--x-dir: the RGB images call for --x here"),
-        (("--rgb-dir", "a", "--x", "b"), "--x: the RGB images call for --x-dir here"),
+        (("--rgb", "a.png", "--x-dir", "b"), "--x-dir: these RGB images need --x"),
+        (("--rgb-dir", "a", "--x", "b"), "--x: these RGB images need --x-dir"),
         (("--rgb-dir", "a"), "X: give one of --x-dir, --no-x, --estimate-depth; found none"),
         (("--rgb", "a.png", "--no-x", "--depth-model", "m"), "--depth-model: needs --estimate-depth"),
         (("--rgb-dir", "nowhere", "--no-x"), "there is no folder nowhere"),
@@ -263,7 +263,7 @@ def test_info_shows_configuration_and_card(folder, by):
     trainable = sum(p.numel() for _, p in tiny_model("swin").trainable_parameters())
     for line in (
         "name tiny-depth",
-        "data set pst900, 5 classes",
+        "dataset pst900, 5 classes",
         "feature widths 16, 32, 64, 128",
         "depths 2, 2, 2, 2",
         "window 4",

@@ -149,7 +149,7 @@ def large_and_many(folder: Path, running: Running) -> None:
     assert first
     assert json.loads((folder / "tiled/prediction.json").read_text())["network_size"]["height"] == 288
     assert "4 done, 0 failed" in second
-    assert "0 done, 4 were done before" in third
+    assert "0 done, 4 done by an earlier run" in third
     assert len((folder / "many" / RESULTS).read_text().splitlines()) == 4
 
 
