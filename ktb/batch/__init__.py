@@ -1,1 +1,1 @@
-"""Many pairs: resumable runs over folders and lists."""
+"""Batches: resumable runs over many pairs."""

@@ -1,4 +1,4 @@
-"""Many X files to network images, such as HHA from a folder of depth maps."""
+"""Batch encoding of X files to network images, such as HHA from a folder of depth maps."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def encode_pairs(
     settings: Mapping[str, Any] | None = None,
     running: Running = DEFAULTS,
 ) -> Outcome:
-    """Write the network's image of every X input as NAME.png (or .npy), and results.jsonl.
+    """Write the encoded image of every X input as NAME.png (or .npy), and results.jsonl.
 
     Args:
-        pairs: from `ktb.datasets.pairing.match`; RGB images give the size, without them X keeps its own.
+        pairs: from `ktb.datasets.pairing.match`; RGB images give the size; without them X keeps its own.
         inputs: see `encode_file`.
-        running: how; errors as `ktb.batch.runner.run_batch`.
+        running: execution options; errors as for `ktb.batch.runner.run_batch`.
     """
     suffix = ".npy" if kind == "npy" else ".png"
 
@@ -66,16 +66,16 @@ def encode_pairs(
 def encode_file(
     raw: RawX, inputs: InputConfig | None, size_hw: tuple[int, int] | None, options: XOptions
 ) -> EncodedX:
-    """What a network of these inputs gets of X; without inputs, by the encoder that the data call for.
+    """Encode X for a network with these inputs; without inputs, with the encoder for its kind of data.
 
     Raises:
-        InputError: a picture without inputs, as it does not say what it shows; and as `encode_x`.
+        InputError: X is an image and `inputs` is missing, as its content is ambiguous; or as `encode_x`.
     """
     if inputs is None:
         if raw.kind == "picture" and raw.origin == "measured":
             raise InputError(
-                f"{raw.name}: a picture does not say what it shows; give --modality depth, hha, thermal, "
-                "..., or name the checkpoint that it is for with --for"
+                f"{raw.name}: the content of an image cannot be detected; give --modality depth, hha, "
+                "thermal, ..., or the checkpoint to encode for with --for"
             )
         modality, _ = taken_for(raw, "other", options)
         inputs = InputConfig(modality=modality, encoding=DEFAULT_ENCODINGS[modality])

@@ -28,17 +28,17 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """Records by name, each on the disk before `add` returns; the last line of a name counts.
+    """Records by name, written to the disk before `add` returns; the last line of a name is valid.
 
     Args:
-        path: an existing file is read; a last line that was cut off is dropped, the others must be ours.
-        known: records of other files, which stay there.
+        path: an existing file is read; a truncated last line is dropped.
+        known: records of other files, which are not written to this one.
 
-    Attributes: `records`, name -> its last record, known ones included.
+    Attributes: `records`, name -> its last record, including the known ones.
 
     Raises:
-        ValueError: the file holds something else.
-        OSError: it cannot be written.
+        ValueError: the file is not a journal.
+        OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path, known: Mapping[str, Record] | None = None):
@@ -58,7 +58,7 @@ class Journal:
         self._file.close()
 
     def add(self, record: Record) -> None:
-        """Append a record with a `name`; safe from several threads. OSError leaves the file as it was."""
+        """Append a record with a `name`; thread-safe. The file is unchanged after an OSError."""
         line = (json.dumps(record) + "\n").encode()
         with self._lock:
             end = os.fstat(self._file.fileno()).st_size
@@ -67,22 +67,22 @@ class Journal:
                 self._file.flush()
                 os.fsync(self._file.fileno())
             except OSError:
-                os.ftruncate(self._file.fileno(), end)  # half a line would spoil the next one
+                os.ftruncate(self._file.fileno(), end)  # a partial line would corrupt the next one
                 raise
             self.records[record["name"]] = record
 
     def rewrite(self) -> None:
-        """Write the file anew with one line a name, in order of the names."""
+        """Rewrite the file with one line per name, sorted by name."""
         lines = [json.dumps(self.records[name]) + "\n" for name in sorted(self.records)]
         write_atomically(self.path, lambda path: path.write_text("".join(lines), encoding="utf-8"))
 
     def _read(self) -> None:
-        *lines, last = self.path.read_bytes().split(b"\n")  # a complete file ends with a line break
+        *lines, last = self.path.read_bytes().split(b"\n")  # a complete file ends with a newline
         for number, line in enumerate(lines, 1):
             record = _parsed(line)
             if record is None:
                 raise ValueError(
-                    f"{self.path}: line {number} is no record of a batch; choose another folder for the "
+                    f"{self.path}: line {number} is not a record of a batch; choose another folder for the "
                     "results, or move this file away"
                 )
             self.records[record["name"]] = record
@@ -100,14 +100,14 @@ def _parsed(line: bytes) -> Record | None:
 
 
 def stamp(settings: Mapping[str, Any], files: Iterable[Path]) -> Record:
-    """What a result depends on: settings, and path, size and time of change of its input files (OSError)."""
+    """Stamp of a result's dependencies: settings, and path, size and mtime of its input files (OSError)."""
     text = json.dumps(settings, sort_keys=True)
     inputs = [[os.path.abspath(file), (s := file.stat()).st_size, s.st_mtime_ns] for file in files]
     return {"settings": hashlib.sha256(text.encode()).hexdigest(), "inputs": inputs}
 
 
 def is_complete(record: Mapping[str, Any] | None, expected: Mapping[str, Any], folder: Path) -> bool:
-    """Whether a record tells of a success with this stamp, and its files are there."""
+    """Whether a record has the status "done" and this stamp, and its files exist."""
     if record is None or record["status"] != "done" or record.get("stamp") != expected:
         return False
     files = record.get("files")
@@ -116,11 +116,11 @@ def is_complete(record: Mapping[str, Any] | None, expected: Mapping[str, Any], f
 
 @contextmanager
 def open_journal(folder: Path, rank: Rank) -> Iterator[Journal]:
-    """The journal of a folder of results, or that of a rank, which knows the records of the others.
+    """The journal of a folder of results, or that of a rank, with the records of the others.
 
     Raises:
-        ValueError: a list is not ours, or another process is at work as this rank.
-        OSError: a list cannot be written.
+        ValueError: a file is not a journal, or another process runs as this rank.
+        OSError: a journal cannot be written.
     """
     if rank.is_alone and not list(folder.glob(_OWN)):
         with Journal(folder / RESULTS) as journal:
@@ -139,18 +139,18 @@ def open_journal(folder: Path, rank: Rank) -> Iterator[Journal]:
         with Journal(own, known) as journal:
             yield journal
     finally:
-        with locked(folder / LOCK):  # what cannot be added now stays behind, for the next run
+        with locked(folder / LOCK):  # journals that cannot be merged now remain for the next run
             lock.release()
             _take_over(folder)
 
 
 def _take_over(folder: Path) -> dict:
-    """Add to results.jsonl the lists of all processes that have ended; returns its records."""
+    """Merge the journals of all ended processes into results.jsonl; returns its records."""
     ended = []
     for path in sorted(folder.glob(_OWN)):
         lock = FileLock(path.with_suffix(".lock"))
         if lock.acquire(wait=False):
-            lock.release()  # nobody else starts: LOCK is held
+            lock.release()  # no process can start while LOCK is held
             ended.append(path)
     with Journal(folder / RESULTS) as results:
         for path in ended:

@@ -1,4 +1,4 @@
-"""Many pairs through one checkpoint: a folder of label maps, masks and overlays, and a list of results."""
+"""Batch prediction with one checkpoint: label maps, masks, overlays and a journal of results."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ KINDS: Mapping[Branches, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-"""Which of the files of `ktb.outputs.files.result_files` are kept, and the folder of each."""
+"""The files of `ktb.outputs.files.result_files` to write, and the folder of each."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    """An RGB image that waits for the network, without its pair if X is yet to be estimated."""
+    """An RGB image that waits for the network; without its pair if X is not yet estimated."""
 
     photo: np.ndarray
     network_hw: tuple[int, int]
@@ -51,7 +51,7 @@ class _Waiting:
 
 @dataclass(frozen=True, eq=False)
 class _Computed:
-    """What the network said of one pair."""
+    """The network's output for one pair."""
 
     photo: np.ndarray
     pair: Prepared
@@ -73,12 +73,12 @@ def predict_pairs(
     """Segment every pair and write labels/NAME.png, masks/NAME.png, overlays/NAME.png and results.jsonl.
 
     Args:
-        pairs: from `ktb.datasets.pairing.match`; without X they run on the RGB image alone.
-        options: what is known about X, of all pairs.
-        estimate: such as `ktb.inputs.depth_estimation.DepthEstimator`, makes X from the RGB image.
+        pairs: from `ktb.datasets.pairing.match`; pairs without X run on the RGB image alone.
+        options: options of X for all pairs.
+        estimate: estimates X from the RGB image, such as `ktb.inputs.depth_estimation.DepthEstimator`.
         branches: "all" adds labels_rgb, labels_x, masks_rgb and masks_x.
-        settings: more that the results depend on, such as the checkpoint's file.
-        running: how; errors as `ktb.batch.runner.run_batch`.
+        settings: further settings that the results depend on, such as the checkpoint's file.
+        running: execution options; errors as for `ktb.batch.runner.run_batch`.
     """
     kinds = KINDS[branches]
 

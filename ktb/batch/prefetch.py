@@ -1,4 +1,4 @@
-"""Files are read by threads ahead of who uses them, bounded in number and in memory."""
+"""Prefetching of items by threads, bounded in number and in memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Read = TypeVar("Read")
 
 
 class Prefetcher(Generic[Item, Read]):
-    """Reads items in their order; `take` gives them in groups.
+    """Prefetch items in order; `take` returns them in groups.
 
     Args:
-        pool: whose threads read.
-        read: item -> what was read; must not raise.
-        items: what to read.
-        most: items that are read or wait at once, those of the group that is being taken included.
-        weigh: bytes of what was read. As many items wait as have room in MAX_WAITING_BYTES if each weighs as
-            much as the heaviest so far, and at least one.
+        pool: pool of the reading threads.
+        read: item -> result; must not raise.
+        items: items to read.
+        most: maximum number of items being read or waiting, including the group being taken.
+        weigh: size of a result in bytes. MAX_WAITING_BYTES divided by the largest size so far bounds the
+            number of waiting items, which is at least one.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Prefetcher(Generic[Item, Read]):
         self._most, self._weigh = most, weigh
         self._heaviest: int | None = None
         self._reading: deque[Future[Read]] = deque()
-        self._passed: deque[Read] = deque()  # over, as they did not fit into a group
+        self._passed: deque[Read] = deque()  # results that did not fit into a group
 
     @property
     def allowed(self) -> int:
-        """Items that may wait at once, by what the heaviest one weighs; one until that is known."""
+        """Maximum number of waiting items for the largest size so far; one until a size is known."""
         if self._heaviest is None:
             return 1
         return max(1, min(self._most, MAX_WAITING_BYTES // max(1, self._heaviest)))
 
     def take(self, size: int, key: Callable[[Read], Hashable]) -> list[Read]:
-        """The next item, with up to size - 1 of those that wait and have the same key; empty at the end."""
+        """The next result with up to size - 1 waiting results of the same key; empty at the end."""
         taken: list[Read] = []
         before, self._passed = self._passed, deque()
         while len(taken) < size:
@@ -61,7 +61,7 @@ class Prefetcher(Generic[Item, Read]):
         return taken
 
     def _next(self, held: int) -> Read | None:
-        """What was read next, None if there is no room for it beside `held` others, or no more."""
+        """The next result; None if `held` results leave no room for it, or at the end."""
         self._fill(held)
         if not self._reading:
             return None

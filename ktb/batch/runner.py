@@ -1,7 +1,7 @@
-"""Many pairs through one function: files are read ahead and written behind by threads, failures recorded.
+"""Batch runner: threads prefetch and write the files of many pairs, and failures are recorded.
 
-A folder of results holds the files, `results.jsonl` with a line for each pair (`ktb.batch.journal`), and
-`run.json` with the settings. A run that was cut short goes on where it stopped. Several processes share the
+A folder of results contains the files, `results.jsonl` with a line per pair (`ktb.batch.journal`), and
+`run.json` with the settings. An interrupted run resumes where it stopped. Several processes can share the
 pairs.
 """
 
@@ -32,7 +32,7 @@ MAX_BATCH_SIZE = 256
 
 
 class Made(NamedTuple):
-    """What becomes of one pair: kind -> (path below the folder, contents), and what its record says."""
+    """Outputs of one pair: kind -> (path below the folder, contents), and the entries of its record."""
 
     files: Mapping[str, tuple[str, bytes]]
     report: Mapping[str, Any]
@@ -40,15 +40,14 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done with a pair, in three steps, each with what the one before returned.
+    """The three steps of processing a pair; each takes the result of the previous one.
 
     Attributes:
-        read: pair -> anything; runs ahead, in threads.
-        compute: some of that, of pairs of one `kind` -> as many of anything; runs in the calling thread, one
-            group after the other.
-        pack: (pair, one of that) -> `Made`; in threads. No two pairs may give the same path.
-        kind: of what was read; only pairs of one kind are computed together.
-        weigh: bytes of what was read; what waits is bounded by that.
+        read: pair -> item; prefetched in threads.
+        compute: items of pairs of one `kind` -> a result each; runs in the calling thread, group by group.
+        pack: (pair, result) -> `Made`; runs in threads. Paths must be unique to a pair.
+        kind: key of an item; only items with equal keys are computed together.
+        weigh: size of an item in bytes; bounds the memory of waiting items.
     """
 
     read: Callable[[FilePair], Any]
@@ -60,16 +59,16 @@ class Steps:
 
 @dataclass(frozen=True)
 class Running:
-    """How a batch runs; nothing of it changes the results.
+    """Execution options of a batch; they do not affect the results.
 
     Attributes:
-        workers: threads that read ahead and write; `default_workers()` if None.
-        batch_size: pairs of one kind that are computed together, at most.
-        rank: which process of several this is; each does its share of the pairs.
-        resume: False does every pair again.
-        notes: for JSON; what run.json shall say beside the settings.
-        on_start: called with the number of pairs that are not complete.
-        on_record: called with each pair's record, from any of the threads.
+        workers: threads that prefetch and write; `default_workers()` if None.
+        batch_size: maximum number of pairs of one kind that are computed together.
+        rank: rank of this process; each process has its shard of the pairs.
+        resume: skip complete pairs; False repeats every pair.
+        notes: JSON-compatible entries of run.json in addition to the settings.
+        on_start: called with the number of incomplete pairs.
+        on_record: called with each pair's record, from any thread.
     """
 
     workers: int | None = None
@@ -86,12 +85,12 @@ DEFAULTS = Running()
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a batch ended, or this process's share of it.
+    """Outcome of a batch, or of this process's shard.
 
     Attributes:
-        records: of its pairs, by name.
-        skipped: how many of them an earlier run had completed.
-        busy: share of the time in which something was computed, 0..1.
+        records: records of the pairs.
+        skipped: number of pairs that an earlier run completed.
+        busy: fraction of the time spent computing, 0..1.
     """
 
     records: tuple[Record, ...]
@@ -100,16 +99,16 @@ class Outcome:
 
     @property
     def failed(self) -> tuple[Record, ...]:
-        """The records of the pairs that failed."""
+        """Records of the failed pairs."""
         return tuple(record for record in self.records if record["status"] == "failed")
 
 
 class OutputError(OSError):
-    """Results cannot be written: the batch has stopped."""
+    """The results cannot be written, so the batch has stopped."""
 
 
 def default_workers() -> int:
-    """Threads that help by default."""
+    """Default number of worker threads."""
     return min(4, os.cpu_count() or 1)
 
 
@@ -120,19 +119,19 @@ def run_batch(
     settings: Mapping[str, Any],
     running: Running = DEFAULTS,
 ) -> Outcome:
-    """Take every pair through the steps and write what comes of it.
+    """Run the steps on every pair and write the results.
 
-    A pair that fails is recorded, and tried again by the next run; a pair that is complete with these
-    settings and unchanged input files is skipped. Results do not depend on the number of workers.
-    KeyboardInterrupt leaves complete files and their records.
+    A failed pair is recorded, and retried by the next run. A pair that is complete with these settings and
+    unchanged input files is skipped. Results do not depend on the number of workers. KeyboardInterrupt leaves
+    complete files and their records.
 
     Args:
-        folder: of the results, made if it is missing.
-        settings: for JSON; all that the results depend on, beside the input files.
+        folder: folder of the results, created if necessary.
+        settings: JSON-compatible; everything except the input files that the results depend on.
 
     Raises:
-        OutputError: a folder or file of results cannot be written.
-        ValueError: results.jsonl is not ours, or the number of workers is out of range.
+        OutputError: the results cannot be written.
+        ValueError: results.jsonl is not a journal, or an option is out of range.
     """
     workers = default_workers() if running.workers is None else running.workers
     for count, most, what in (
@@ -164,7 +163,7 @@ def run_batch(
 
 @dataclass(frozen=True)
 class _Read:
-    """A pair that was read: its stamp and what was found, or why not."""
+    """A pair after reading: its stamp, and its item or the error."""
 
     pair: FilePair
     before: Record = field(default_factory=dict)
@@ -187,14 +186,14 @@ class _Batch:
     def is_done(self, pair: FilePair) -> bool:
         try:
             expected = stamp(self.settings, pair.files)
-        except OSError:  # the file went away since it was found: reading it will say so
+        except OSError:  # the file has been deleted since the scan; reading it reports the error
             return False
         return is_complete(self.journal.records.get(pair.name), expected, self.folder)
 
     def run(self, pairs: Sequence[FilePair], workers: int, batch_size: int) -> float:
-        """Memory is bounded: by what waits for the network, and as many pairs for being written.
+        """Run all pairs with bounded numbers of items that wait for the network and for writing.
 
-        Returns the share of the time that was spent in `compute`.
+        Returns the fraction of the time spent in `compute`.
         """
         pool = ThreadPoolExecutor(workers, "ktb-batch")
         behind: deque[Future] = deque()
@@ -216,15 +215,15 @@ class _Batch:
         return computing / max(time.perf_counter() - started, 1e-9)
 
     def read(self, pair: FilePair) -> _Read:
-        """The stamp is taken first: a file that changes afterwards is read again by the next run."""
+        """Read a pair; the stamp comes first, so that the next run detects a later change of a file."""
         try:
             before = stamp(self.settings, pair.files)
             return _Read(pair, before, self.steps.read(pair))
-        except Exception as error:  # whatever one pair does must not end the others
+        except Exception as error:  # an error of one pair must not stop the others
             return _Read(pair, error=error)
 
     def compute(self, group: Sequence[_Read]) -> list[tuple[_Read, Any]]:
-        """Results of those that gave one; a group that fails is tried again one by one."""
+        """Compute a group; a failing group is retried one by one. Yields the successful results."""
         if group[0].error is not None:
             self.fail(group[0].pair, group[0].error)
             return []
@@ -251,7 +250,9 @@ class _Batch:
             self.fail(pair, error)
             return
         if self.journal.records.get(pair.name, {}).get("status") == "done":
-            self.record(pair, {"status": "replaced"})  # of other settings: its files change from here on
+            self.record(
+                pair, {"status": "replaced"}
+            )  # the files of other settings are overwritten from here on
         try:
             for path, contents in made.files.values():
                 _write(self.folder / path, contents)
@@ -279,7 +280,7 @@ class _Batch:
     def stopped(self, error: OSError) -> OutputError:
         return OutputError(
             f"the results cannot be written to {self.folder} ({error}). What {RESULTS} lists is complete: "
-            "make room, or give write access, and run the same command again to resume"
+            "free disk space or grant write access, and run the same command again to resume"
         )
 
 

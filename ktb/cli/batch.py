@@ -21,7 +21,7 @@ RgbPlace = Annotated[
     str | None,
     typer.Option(
         "--rgb-dir",
-        metavar="PLACE",
+        metavar="PATTERN",
         help="RGB images: a folder, a glob, or a pattern such as 'photos/{name}_rgb.png'.",
         rich_help_panel=MANY,
     ),
@@ -30,7 +30,7 @@ XPlaces = Annotated[
     list[str] | None,
     typer.Option(
         "--x-dir",
-        metavar="PLACE",
+        metavar="PATTERN",
         help="X files, like --rgb-dir; repeatable if an X input has several files.",
         rich_help_panel=MANY,
     ),

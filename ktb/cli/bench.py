@@ -40,11 +40,11 @@ def bench(
         typer.Option(metavar="FILE.py", help="File whose make(model) returns the baseline's forward."),
     ] = None,
     rgb: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="RGB images.", rich_help_panel=_SCORED)
+        str | None, typer.Option(metavar="PATTERN", help="RGB images.", rich_help_panel=_SCORED)
     ] = None,
-    x: Annotated[str | None, typer.Option(metavar="PLACE", help="X.", rich_help_panel=_SCORED)] = None,
+    x: Annotated[str | None, typer.Option(metavar="PATTERN", help="X.", rich_help_panel=_SCORED)] = None,
     labels: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Label images.", rich_help_panel=_SCORED)
+        str | None, typer.Option(metavar="PATTERN", help="Label images.", rich_help_panel=_SCORED)
     ] = None,
     from_one: Annotated[
         bool,

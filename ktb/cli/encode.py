@@ -60,7 +60,7 @@ def encode(
     x_dir: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PLACE",
+            metavar="PATTERN",
             help="X files: a folder, a glob, or a pattern with {name}; repeatable if an X input has "
             "several files.",
             rich_help_panel=_MANY,
@@ -68,7 +68,7 @@ def encode(
     ] = None,
     rgb_dir: Annotated[
         str | None,
-        typer.Option(metavar="PLACE", help="Their RGB images, which give the size.", rich_help_panel=_MANY),
+        typer.Option(metavar="PATTERN", help="Their RGB images, which give the size.", rich_help_panel=_MANY),
     ] = None,
     out_dir: Annotated[
         Path | None,

@@ -17,12 +17,12 @@ def sequence(
     rgb: Annotated[
         str,
         typer.Option(
-            metavar="PLACE_OR_VIDEO",
+            metavar="PATTERN_OR_VIDEO",
             help="A folder, a glob, a pattern such as 'photos/{name}_rgb.png', a video, or a zip of both.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    x: Annotated[str | None, typer.Option(metavar="PLACE_OR_VIDEO", help="X files, like --rgb.")] = None,
+    x: Annotated[str | None, typer.Option(metavar="PATTERN_OR_VIDEO", help="X files, like --rgb.")] = None,
     no_x: Annotated[bool, typer.Option("--no-x", help="Run on the RGB images alone.")] = False,
     model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,

@@ -1,1 +1,1 @@
-"""Videos: frames in, a segmented video out."""
+"""Videos: segmentation frame by frame."""

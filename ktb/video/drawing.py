@@ -1,4 +1,4 @@
-"""The pictures of a result video: views of a frame side by side, all of one size, and the file they go to."""
+"""Drawing of result videos: views of a frame side by side, and the video file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ktb.visualize import NO_VALUE_RGB, overlay, scalar_to_colors
 View = Literal["photo", "x", "overlay", "mask", "balance"]
 Container = Literal["webm", "mp4"]
 PANEL_SIDES = (320, 640)
-"""The longer side of a view, at least and at most."""
+"""Minimum and maximum of a view's longer side in pixels."""
 VIEWS: dict[str, str] = {
     "photo": "RGB image",
     "x": "X",
@@ -28,16 +28,16 @@ CODECS: dict[str, str] = {"webm": "VP80", "mp4": "mp4v"}
 """Browsers play VP8 in WebM; OpenCV's wheels have no H.264, and browsers do not play MPEG-4 part 2."""
 _PAPER, _INK, _FAILED = (24, 24, 28), (226, 226, 230), (255, 190, 110)
 _FONT, _LINE = 13, 20
-_DEFAULT_HW = (480, 640)  # of a recording whose first RGB image cannot be read
+_DEFAULT_HW = (480, 640)  # if the first RGB image cannot be read
 
 
 class Composer:
-    """Draws frames on a canvas whose size the first RGB image decides; others are fitted into it.
+    """Draw frames on a canvas sized by the first RGB image; other sizes are fitted into it.
 
     Args:
         layout: keys of VIEWS, from left to right.
-        checkpoint: is written below the views.
-        opacity: of the mask over the RGB image, 0..1.
+        checkpoint: name of the checkpoint, drawn below the views.
+        opacity: opacity of the mask over the RGB image, 0..1.
     """
 
     def __init__(self, layout: Sequence[View], checkpoint: str, opacity: float):
@@ -52,13 +52,13 @@ class Composer:
         balance: Sequence[np.ndarray] = (),
         error: str | None = None,
     ) -> np.ndarray:
-        """(H, W, 3) uint8 RGB with even sides, of one size for all frames.
+        """Draw a frame as (H, W, 3) uint8 RGB with even sides, of the same size for all frames.
 
         Args:
-            title: the frame's number and name.
-            rgb: (H, W, 3) uint8; None leaves the views dark.
-            prediction: None for a frame that failed: its RGB image is shown with the error.
-            balance: (h, w) 0..1 of each level, the finest first; drawn grey without.
+            title: number and name of the frame.
+            rgb: (H, W, 3) uint8, or None for dark views.
+            prediction: None for a failed frame, which shows the RGB image and the error.
+            balance: (h, w) 0..1 per level, finest first; drawn grey if empty.
         """
         if self._panel_hw is None:
             self._panel_hw = _even(rgb.shape[:2] if rgb is not None else _DEFAULT_HW)
@@ -93,9 +93,9 @@ class Composer:
 
 
 def balance_picture(levels: Sequence[np.ndarray], size_hw: tuple[int, int]) -> np.ndarray:
-    """The mean of all levels' balance, (h, w, 3) uint8 of the finest level's size; grey of size_hw without.
+    """Mean balance of all levels, (h, w, 3) uint8 at the finest level's size; grey of size_hw if empty.
 
-    The colours reach from 0 to 1, so that they mean the same in every frame.
+    The colour range is 0 to 1 in every frame, so that frames are comparable.
     """
     if not levels:
         return np.full((*size_hw, 3), NO_VALUE_RGB, np.uint8)
@@ -105,14 +105,14 @@ def balance_picture(levels: Sequence[np.ndarray], size_hw: tuple[int, int]) -> n
 
 
 class VideoFile:
-    """A video that is written picture by picture; `close` makes it playable.
+    """Write a video image by image; `close` makes it playable.
 
     Args:
-        path: its suffix is the container, a key of CODECS.
-        fps: pictures a second.
+        path: output file; its suffix selects the container, a key of CODECS.
+        fps: frames per second.
 
     Raises:
-        OSError: this OpenCV cannot write it, or the place cannot be written to.
+        OSError: this OpenCV lacks the codec, or the path is not writable.
     """
 
     def __init__(self, path: Path, fps: float):
@@ -120,7 +120,7 @@ class VideoFile:
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, picture: np.ndarray) -> None:
-        """Append a (H, W, 3) uint8 RGB picture with even sides; all of one size."""
+        """Append an (H, W, 3) uint8 RGB image with even sides; all images have one size."""
         if self._writer is None:
             codec = cv2.VideoWriter_fourcc(*CODECS[self.path.suffix[1:]])
             size = picture.shape[1], picture.shape[0]
@@ -143,12 +143,12 @@ def _even(size_hw: tuple[int, int]) -> tuple[int, int]:
 
 
 def _fitted(picture: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """The picture in the middle of a plate of this size, as large as it goes."""
+    """The image fitted into and centred on a plate of this size."""
     if picture.shape[:2] == size_hw:
         return picture
     scale = min(size_hw[0] / picture.shape[0], size_hw[1] / picture.shape[1])
     size = [max(1, min(limit, round(side * scale))) for side, limit in zip(picture.shape[:2], size_hw)]
-    if all(limit - side <= 2 for side, limit in zip(size, size_hw)):  # no rim from rounding
+    if all(limit - side <= 2 for side, limit in zip(size, size_hw)):  # avoids borders from rounding
         size = list(size_hw)
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(picture, (size[1], size[0]), interpolation=how)
@@ -162,7 +162,7 @@ def _fitted(picture: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
 def _written(
     canvas: np.ndarray, top: int, captions: Sequence[str], title: str, is_failure: bool
 ) -> np.ndarray:
-    """Captions below the views, and the title below those; what is too long is cut off."""
+    """Draw captions below the views and the title below them; long texts are truncated."""
     picture = Image.fromarray(canvas)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=_FONT)
     width = canvas.shape[1] // len(captions)

@@ -1,4 +1,4 @@
-"""Frames of a recording, one after the other: from folders here, from archives and videos beside this."""
+"""Frame sources: the interface of frames, folders of frames, and a limit on frames."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One moment of a recording.
+    """One frame of a video.
 
     Attributes:
-        name: of the files, or "frame 12" of a video (counted from 0).
-        rgb: (H, W, 3) uint8, None if it cannot be read.
-        x: X as it was read; None if the recording has none, or if it cannot be read.
-        error: why the frame cannot be run, None if it can.
+        name: name of the files, or "frame 12" of a video (counted from 0).
+        rgb: (H, W, 3) uint8, or None if it cannot be read.
+        x: the raw X; None if the video has none, or if it cannot be read.
+        error: why the frame cannot be processed, or None.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Frame:
 
 
 class Frames(Protocol):
-    """A recording that can be gone through; one frame is in memory at a time.
+    """An iterable of frames; one frame is in memory at a time.
 
     Attributes:
-        length: frames that are expected, None if that is not known before the end.
-        fps: of the recording, None if it has none.
-        has_x: whether frames have an X.
-        notes: sentences for the user; complete after the last frame.
+        length: expected number of frames, None if unknown before the end.
+        fps: frames per second, None if unknown.
+        has_x: whether the frames have an X.
+        notes: notes for the user; complete after the last frame.
     """
 
     length: int | None
@@ -52,15 +52,15 @@ class Frames(Protocol):
 
 
 class FolderFrames:
-    """Frames from files that are matched by name, as `ktb.datasets.pairing.match` does it, in natural order.
+    """Frames from files matched by name, as by `ktb.datasets.pairing.match`, in natural order.
 
     Args:
-        rgb: place of the RGB images: a folder, a glob, or a pattern with {name}.
-        x: places of the X files; several if an X input consists of several files; none for no X.
-        options: what the reader of X has to know (event streams).
+        rgb: the RGB images: a folder, a glob, or a pattern with {name}.
+        x: the X files, likewise; several if an X input consists of several files; empty for no X.
+        options: options of the reader of X (event streams).
 
     Raises:
-        ValueError: no such folder, no files, or no name in every place.
+        ValueError: a folder or its files are missing, or no name matches in all of them.
     """
 
     fps = None
@@ -85,7 +85,7 @@ def read_frame(
     x_names: Sequence[str] | None = None,
     options: XOptions = AUTO,
 ) -> Frame:
-    """A frame of files or their contents; what cannot be read is its `error`, never an exception."""
+    """A frame from files or their contents; a reading error becomes its `error`, not an exception."""
     photo = raw = None
     try:
         photo = read_image_rgb(rgb)
@@ -97,17 +97,17 @@ def read_frame(
 
 
 def left_out(place: str, names: Sequence[str]) -> str:
-    """The note about names that have no file in one place."""
+    """The note about names that have no file for one pattern."""
     some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     return f"{place} has no file for {len(names)} names, which are left out: {some}."
 
 
 class LimitedFrames:
-    """The start of a recording, as many frames and pixels of RGB images as a server gives to one user.
+    """The first frames of a video, within a server's limits of frames and RGB pixels.
 
     Args:
-        frames: the recording.
-        max_frames, max_pixels: a note says where it was cut.
+        frames: the frames of the video.
+        max_frames, max_pixels: limits; a note reports the truncation.
     """
 
     def __init__(self, frames: Frames, max_frames: int, max_pixels: int):
@@ -121,8 +121,8 @@ class LimitedFrames:
             pixels += 0 if frame.rgb is None else frame.rgb.shape[0] * frame.rgb.shape[1]
             if count >= self._max_frames or pixels > self._max_pixels:
                 self.notes.append(
-                    f"Only the first {count} frames were run: at most {self._max_frames:,} frames and "
-                    f"{self._max_pixels:,} pixels in all are taken here. Make the frames smaller or fewer, "
+                    f"Only the first {count} frames were processed: at most {self._max_frames:,} frames and "
+                    f"{self._max_pixels:,} pixels in all are allowed here. Make the frames smaller or fewer, "
                     "or use the command line, which has no such limit."
                 )
                 return

@@ -1,4 +1,4 @@
-"""A recording in, a result video and a table of figures per frame out; memory does not grow with length."""
+"""Video segmentation: a result video and a table of metrics per frame, in constant memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TABLE, REPORT = "sequence.csv", "sequence.json"
 DEFAULT_FPS = 10.0
-_MAX_WARNINGS = 50  # different ones that are counted
+_MAX_WARNINGS = 50  # number of distinct warnings to count
 __all__ = [
     "FrameRecord",
     "SequenceOptions",
@@ -42,16 +42,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SequenceOptions:
-    """How a recording is run and shown.
+    """Options of processing and drawing a video.
 
     Attributes:
-        x: what is known about X, the same for all frames.
-        fps: of the result video; None takes the recording's, or 10.
+        x: options of X, the same for all frames.
+        fps: frames per second of the result; None uses that of the input, or 10.
         layout: keys of `ktb.video.drawing.VIEWS`, from left to right.
-        opacity: of the mask over the RGB image, 0..1.
+        opacity: opacity of the mask over the RGB image, 0..1.
         container: "webm" (VP8), which browsers play, or "mp4" (MPEG-4 part 2), which they do not.
 
-    Raises ValueError for any other value.
+    Raises ValueError for an invalid value.
     """
 
     x: XOptions = AUTO
@@ -62,7 +62,7 @@ class SequenceOptions:
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps <= MAX_FPS:
-            raise ValueError(f"fps = {self.fps}: give pictures a second, above 0, at most {MAX_FPS:g}")
+            raise ValueError(f"fps = {self.fps}: give frames per second, above 0, at most {MAX_FPS:g}")
         if unknown := [view for view in self.layout if view not in VIEWS]:
             raise ValueError(f"layout: {unknown[0]!r} is no view; choose from {', '.join(VIEWS)}")
         if not self.layout or len(set(self.layout)) != len(self.layout):
@@ -75,7 +75,7 @@ class SequenceOptions:
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """Where the results lie, and what became of the recording as a whole."""
+    """Paths of the results and summary of the video."""
 
     checkpoint: str
     video: Path
@@ -91,17 +91,17 @@ class SequenceResult:
 
 
 class SequenceRun:
-    """Goes through a recording; iterate over it once, then read `result`.
+    """Process a video; iterate over it once, then read `result`.
 
-    Leaving the loop early, by `break` or by an exception, leaves a playable video and a complete table, too.
+    Leaving the loop early, by `break` or by an exception, also leaves a playable video and a complete table.
 
     Args:
-        predictor, frames: the network and the recording.
-        out: folder for sequence.csv, sequence.json and sequence.webm (or .mp4); made if missing, files of
-            these names are replaced.
+        predictor, frames: the predictor and the frames of the video.
+        out: folder for sequence.csv, sequence.json and sequence.webm (or .mp4); created if necessary,
+            existing files are overwritten.
         options: see `SequenceOptions`.
-        should_stop: asked before every frame.
-        turn: a context in which the network runs, so that others can use it between two frames.
+        should_stop: called before every frame; True stops the run.
+        turn: context in which the network runs, so that others can use it between two frames.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class SequenceRun:
         return FrameRecord(index, frame.name, error, time.perf_counter() - begun, *figures, picture)
 
     def _figures(self, prediction: Prediction | None):
-        """Shares, mean confidence and changed share; remembers the mask for the next frame."""
+        """Shares, mean confidence and changed share; keeps the mask for the next frame."""
         if prediction is None:
             self._previous = None
             return None, None, None
@@ -190,12 +190,12 @@ class SequenceRun:
         notes = list(self._frames.notes)
         if len(self._units) > 1:
             units = "; ".join(sorted(self._units))
-            notes.append(f"X was taken for different units: {units}. If that is wrong, say the unit.")
+            notes.append(f"X was detected in different units: {units}. If that is wrong, set the unit.")
         self.result = SequenceResult(
             self._config.name, video.path, self._out / TABLE, self._out / REPORT, count, failed, stopped, fps,
             seconds, tuple(notes), dict(self._warnings),
         )  # fmt: skip
-        if self._out.is_dir():  # a server may have deleted the folder of a page that was closed
+        if self._out.is_dir():  # a server may have deleted the folder of a closed session
             text = json.dumps(self._report(self.result), indent=2, ensure_ascii=False)
             self.result.report.write_text(text + "\n", encoding="utf-8")
 
@@ -226,11 +226,11 @@ def run_sequence(
     on_frame: Callable[[FrameRecord], object] = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> SequenceResult:
-    """Segment a recording frame by frame; arguments as `SequenceRun`.
+    """Segment a video frame by frame; arguments as for `SequenceRun`.
 
     Raises:
-        ValueError, OSError: the recording cannot be opened, the results cannot be written. A frame that
-            cannot be run is recorded and shown, and the next one follows.
+        ValueError, OSError: the video cannot be opened, or the results cannot be written. A failed frame is
+            recorded and shown, and processing continues with the next frame.
     """
     run = SequenceRun(predictor, frames, out, options, should_stop)
     for record in run:
@@ -242,14 +242,14 @@ def run_sequence(
 def open_frames(
     rgb: str | Path, x: str | Path | None = None, options: XOptions = AUTO, with_x: bool = True
 ) -> Frames:
-    """The recording at these places: a zip archive, one or two videos, or folders (places) matched by name.
+    """Open frames from a zip archive, one or two videos, or folders (or patterns) matched by name.
 
     Args:
-        options: what the reader of X has to know (event streams).
-        with_x: False leaves out the X of an archive.
+        options: options of the reader of X (event streams).
+        with_x: False ignores the X of an archive.
 
     Raises:
-        ValueError: as `ZipFrames`, `VideoFrames` and `FolderFrames`, or a video beside a folder.
+        ValueError: as for `ZipFrames`, `VideoFrames` and `FolderFrames`, or a video is paired with a folder.
     """
     if str(rgb).lower().endswith(".zip"):
         if x is not None:

@@ -1,4 +1,4 @@
-"""A video or an archive of frames, read in the process of a `Sandbox`."""
+"""Videos and archives of frames, read in the process of a `Sandbox`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ktb.video.zip_source import ZipFrames
 
 
 def sandboxed_zip(sandbox: Sandbox, path: str | Path, options: XOptions = AUTO) -> Frames:
-    """As `ZipFrames`: the list of members is read there, and each member is unpacked and decoded there."""
+    """`ZipFrames` in a sandbox: the member list is read and each member is decoded there."""
     path = Path(path).absolute()
     return _SandboxedFrames(sandbox, path.name, _memory(path), _zip_values, str(path), options)
 
 
 def sandboxed_video(sandbox: Sandbox, rgb: str | Path, x: str | Path | None = None) -> Frames:
-    """As `VideoFrames`: the containers are opened there, and each frame is decoded there."""
+    """`VideoFrames` in a sandbox: the containers are opened and each frame is decoded there."""
     paths = [Path(path) for path in (rgb, x) if path is not None]
     name, memory = " and ".join(path.name for path in paths), sum(map(_memory, paths))
     return _SandboxedFrames(sandbox, name, memory, _video_values, *(str(path.absolute()) for path in paths))
 
 
 class _SandboxedFrames:
-    """`Frames` whose values come from a generator function in the other process; as `Frames` has it."""
+    """`Frames` from a generator function in the other process."""
 
     def __init__(self, sandbox: Sandbox, name: str, memory: int, values: Callable, *arguments: Any):
         def stream() -> Iterator:
@@ -66,6 +66,6 @@ def _values(frames: Frames) -> Iterator:
 
 
 def _memory(path: str | Path) -> int:
-    """Bytes for one frame after the other; a small file gets as much as a small picture may take."""
+    """Memory limit for one frame at a time, at least that of a small image."""
     stored = Path(path).stat().st_size if Path(path).is_file() else 0
     return FIXED_MEMORY + 4 * min(MAX_DECODED_BYTES, max(2 * FREE_EXPANSION, MAX_EXPANSION * stored))

@@ -1,4 +1,4 @@
-"""The table of a recording: a row of figures per frame, written as the frames come."""
+"""The table of a video: a row of metrics per frame, written frame by frame."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SHARE, BALANCE = "share: ", "balance_level_"
 
 @dataclass(frozen=True, eq=False)
 class FrameRecord:
-    """What became of one frame; a row of the table.
+    """Outcome of one frame; a row of the table.
 
     Attributes:
-        error: None if the frame was run; the figures below are None or empty if it was not.
-        seconds: from reading to drawing.
-        shares: (K,) share of each class in the fused mask, adding up to 1.
-        mean_confidence: over all pixels, 0..1.
-        changed_share: of the pixels whose class differs from the frame before; None if that failed, or has
-            another size.
-        balance: mean over each level, 0..1; above 0.5 more comes from X.
-        picture: (H, W, 3) uint8 RGB, as it is in the video.
+        error: None if the frame succeeded; otherwise the metrics below are None or empty.
+        seconds: duration from reading to drawing.
+        shares: (K,) fraction of each class in the fused mask; they sum to 1.
+        mean_confidence: mean over all pixels, 0..1.
+        changed_share: fraction of the pixels whose class differs from the previous frame; None if that frame
+            failed or has another size.
+        balance: mean balance per level, 0..1; above 0.5 more attention is on X.
+        picture: (H, W, 3) uint8 RGB, the image in the video.
     """
 
     index: int
@@ -43,7 +43,7 @@ class FrameRecord:
 
 
 class Table:
-    """The CSV file, a row at a time: FIXED_COLUMNS, balance_level_0 ..., "share: CLASS" of each class."""
+    """The CSV file, written row by row: FIXED_COLUMNS, balance_level_0 ..., "share: CLASS" per class."""
 
     def __init__(self, file: IO[str], classes: tuple[str, ...], levels: int):
         self._file, self._writer = file, csv.writer(file)
@@ -51,13 +51,13 @@ class Table:
         columns = [
             *FIXED_COLUMNS,
             *(f"{BALANCE}{i}" for i in range(levels)),
-            *(SHARE + name for name in classes),  # begin with a letter, whatever the class is called
+            *(SHARE + name for name in classes),  # the prefix starts with a letter, whatever the class name
         ]
         self._writer.writerow(columns)
         file.flush()
 
     def write(self, record: FrameRecord) -> None:
-        """Append a frame and hand it to the disk."""
+        """Append a frame and flush."""
         shares = [""] * self._classes if record.shares is None else [f"{s:.9g}" for s in record.shares]
         balance = [f"{value:.6f}" for value in record.balance] or [""] * self._levels
         figures = [
@@ -72,7 +72,7 @@ class Table:
 
 
 def read_shares(table: Path) -> tuple[list[str], np.ndarray]:
-    """Class names and their shares over time from a table, (frames, K) float32; NaN for failed frames."""
+    """Class names and their shares over time, (frames, K) float32, from a table; NaN for failed frames."""
     with table.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows)

@@ -1,4 +1,4 @@
-"""Frames from a video, or from one of RGB images and one of X, paired by their number."""
+"""Frames from an RGB video and optionally an X video, paired by frame number."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ktb.video.frames import Frame
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm")
 MAX_FPS = 240.0
-_GREY_TOLERANCE = 3  # levels by which the channels of a grey video differ after compression
+_GREY_TOLERANCE = 3  # maximum channel difference of a grey video after compression
 
 
 class VideoFrames:
-    """Frames of one video, or of two.
+    """Frames of an RGB video and optionally an X video.
 
-    X is taken as 8 bits: one channel as long as the X video is grey, RGB from its first coloured frame on.
+    X has 8 bits: one channel while the X video is grey, and RGB from its first coloured frame on.
 
     Args:
         rgb: MP4, MOV, AVI, MKV or WebM.
-        x: likewise, or None for RGB images alone; of two lengths the common part is taken, with a note.
+        x: same formats, or None for RGB images alone; the longer video is truncated, with a note.
 
     Raises:
-        InputError: no such file, no such video, or outside the limits of a picture.
+        InputError: the file is missing, is not a video, or exceeds the limits of an image.
     """
 
     def __init__(self, rgb: str | Path, x: str | Path | None = None):
@@ -81,14 +81,14 @@ class VideoFrames:
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a name is that of a video."""
+    """Whether a file name has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEOS
 
 
 def _opened(path: Path) -> cv2.VideoCapture:
-    """The video's reader; InputError for what is no video of the known containers.
+    """Open a video; InputError for a file that is not a video in a known container.
 
-    The first bytes decide before FFmpeg sees the file: it would follow playlists to other files and hosts.
+    The first bytes are checked before FFmpeg opens the file: it follows playlists to other files and hosts.
     """
     name = path.name
     try:
@@ -111,7 +111,7 @@ def _opened(path: Path) -> cv2.VideoCapture:
 
 
 def _facts(path: Path) -> tuple[float | None, int | None]:
-    """Frames a second and number of frames, None where the file does not say; InputError as `_opened`."""
+    """Frames per second and number of frames, None if unknown; InputError as for `_opened`."""
     video = _opened(path)
     try:
         width, height, fps, count = (
@@ -133,7 +133,7 @@ def _facts(path: Path) -> tuple[float | None, int | None]:
 
 
 def _next(video: cv2.VideoCapture) -> np.ndarray | None:
-    """(H, W, 3) uint8 RGB, None at the end."""
+    """The next frame (H, W, 3) uint8 RGB, None at the end."""
     done, picture = video.read()
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) if done else None
 

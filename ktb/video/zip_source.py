@@ -1,4 +1,4 @@
-"""Frames from a zip archive: members are read one by one into memory, never unpacked to the disk."""
+"""Frames from a zip archive; members are read into memory one by one, never extracted to the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ktb.inputs.readers.zip_guard import DirectoryTooLarge, open_zip
 from ktb.utils.text import natural_key
 from ktb.video.frames import Frame, left_out, read_frame
 
-RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "RGB images", "left")
+RGB_FOLDERS = ("rgb", "color", "colour", "image", "images", "img", "photo", "photos", "photographs", "left")
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,17 +39,18 @@ _JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini")
 class ZipFrames:
     """Frames from an archive with a folder of RGB images and a folder of X, matched by name.
 
-    The folder of RGB images is called rgb (or color, images, photos ...); the other one is X, whatever its
-    name. A single folder is RGB images alone. Folders may lie together in another folder.
+    The folder of RGB images is called rgb (or color, images, photos ...); the other one is X. A single folder
+    contains RGB images alone. Both folders may be inside another folder.
 
     Args:
         path: the archive.
-        with_x: False leaves out X.
-        options: what the reader of X has to know (event streams).
+        with_x: False ignores X.
+        options: options of the reader of X (event streams).
 
     Raises:
-        InputError: no zip archive; member paths that lead out of it, links, locked or too many members, more
-            bytes than `ktb.inputs.limits` allow; no folder of RGB images, or no name in both folders.
+        InputError: the file is not a zip archive; it has members outside the archive, links, encrypted or too
+            many members, or more bytes than `ktb.inputs.limits` allow; or it has no folder of RGB images, or
+            no common name.
     """
 
     fps = None
@@ -113,14 +114,14 @@ class ZipFrames:
         return [info for info in members if not info.is_dir()]
 
     def _read(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-        """A member's contents, never more than its entry says (InputError if it is damaged or too large)."""
+        """A member's contents, at most the size in its entry; InputError if it is damaged or too large."""
         name = f"{self._path.name}: {info.filename}"
         if info.file_size > MAX_FILE_BYTES:
             raise InputError(f"{name}: larger than {MAX_FILE_BYTES >> 20} MiB")
         check_bytes(info.file_size, name, info.compress_size)
         try:
             with archive.open(info) as stream:
-                data = stream.read(info.file_size + 1)  # its end is where the checksum is compared
+                data = stream.read(info.file_size + 1)  # reading to the end verifies the checksum
         except (*_DAMAGED, ValueError) as error:
             raise InputError(f"{name}: damaged ({error}); pack the frames again") from error
         if len(data) != info.file_size:
@@ -129,7 +130,7 @@ class ZipFrames:
 
 
 def _check_member(info: zipfile.ZipInfo, archive: str) -> None:
-    """InputError for a member that no packer of frames writes."""
+    """Raise an InputError for a suspicious member."""
     name = info.filename
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\\" in info.orig_filename or name[1:2] == ":":
@@ -141,7 +142,7 @@ def _check_member(info: zipfile.ZipInfo, archive: str) -> None:
 
 
 def _folders(members: list[zipfile.ZipInfo]) -> Mapping[str, dict[str, zipfile.ZipInfo]]:
-    """Folder -> path below it -> member, of the first level at which the archive branches."""
+    """Folder -> path below it -> member, at the first level where the archive has several entries."""
     paths = [
         (PurePosixPath(info.filename).parts, info)
         for info in members
@@ -170,7 +171,7 @@ def _photographs(folders: Mapping[str, dict], archive: str) -> str:
 
 
 def _chosen(folders: Mapping[str, dict], archive: str) -> tuple[str, str | None]:
-    """The folder of the RGB images and that of X; None if there is no other one."""
+    """The folders of the RGB images and of X, None if there is no other one."""
     rgb = _photographs(folders, archive)
     others = [folder for folder in folders if folder not in (rgb, "")]
     if len(others) > 1 and "x" in map(str.lower, others):
@@ -184,7 +185,7 @@ def _chosen(folders: Mapping[str, dict], archive: str) -> tuple[str, str | None]
 def _named(
     files: Mapping[str, zipfile.ZipInfo], folder: str, suffixes: tuple[str, ...]
 ) -> dict[str, zipfile.ZipInfo]:
-    """Name -> member; the name is the path below the folder without the suffix."""
+    """Name -> member; the name is the path below the folder without suffix."""
     named: dict[str, zipfile.ZipInfo] = {}
     for path, info in files.items():
         if PurePosixPath(path).suffix.lower() not in suffixes:

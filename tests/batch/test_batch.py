@@ -216,7 +216,7 @@ def test_a_foreign_list_of_results_is_left_alone(data, model):
     (data / "out/results.jsonl").write_text('{"id": 1}\n{"id": 2}\n')
     result = batch(data, model)
     assert result.exit_code == 2
-    assert "line 1 is no record of a batch" in result.stderr
+    assert "line 1 is not a record of a batch" in result.stderr
     assert (data / "out/results.jsonl").read_text() == '{"id": 1}\n{"id": 2}\n'
 
 

@@ -269,7 +269,7 @@ def test_info_shows_configuration_and_card(folder, by):
         "window 4",
         "DSCF groups G 1, 2, 2, 4",
         "head widths 16 fused, 8 rgb, 8 x",
-        f"parameters {parameters:,}, of which {trainable:,} train",
+        f"parameters {parameters:,}, of which {trainable:,} trainable",
         "encoding: depth",
         "short_side: 64",
         "class names background, fire extinguisher, backpack, hand drill, survivor",

@@ -231,7 +231,7 @@ def test_a_folder_of_hha_from_one_of_depth(files, tmp_path):
         (("depth.png", "--x-dir", "."), "found X and --x-dir"),
         (("depth.png",), "--out is missing: give a file ending in .png or .npy"),
         (("depth.png", "--out", "x.jpg"), "x.jpg: give a file ending in .png or .npy"),
-        (("depth.png", "--out", "x.png"), "a picture does not say what it shows; give --modality"),
+        (("depth.png", "--out", "x.png"), "the content of an image cannot be detected; give --modality"),
         (("depth.png", "--out", "no/x.png", "--modality", "depth"), "the folder no does not exist"),
         (("depth.png", "--out", "x.png", "--out-dir", "d"), "--out-dir: is for --x-dir"),
         (("--x-dir", "x", "--out", "x.png"), "--out: is for one X"),
