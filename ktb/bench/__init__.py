@@ -1,7 +1,7 @@
-"""How fast networks are here, measured so that ratios hold on a busy machine: `python -m ktb bench`.
+"""Benchmark of models on this machine, with ratios that are valid on a busy machine: `python -m ktb bench`.
 
-Every case runs in a fresh process of its own, which stays; the rounds go through all processes in turn, so
-that whatever else the machine does meets all of them. A ratio is the median of the rounds' own ratios.
+Every case runs in its own process for the whole benchmark. Each round runs all cases in turn, so that other
+load on the machine affects all of them. A ratio is the median of the ratios within the rounds.
 """
 
 from ktb.bench.cases import BASELINE, RANDOM_MODELS, Case, make_cases

@@ -1,4 +1,4 @@
-"""What is measured: combinations of model, runtime, precision, size and batch."""
+"""Cases of a benchmark: combinations of model, runtime, precision, size and batch size."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from ktb.checkpoints.registry import resolve
 
 RANDOM_MODELS = ("swin-b", "swin-l", "lite")
-"""Configurations that are measured with random weights: the time does not depend on the weights."""
+"""Configurations measured with random weights, on which the time does not depend."""
 BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One process of the benchmark.
+    """One case of the benchmark, which runs in its own process.
 
     Attributes:
         model: a built-in name, a file, or one of RANDOM_MODELS.
-        runtime, precision: as `ktb.inference.runtimes.make_runtime` takes them; the runtime may be BASELINE.
-        size_hw: of the network's inputs.
-        batch: pairs at once.
-        device: where it runs.
-        threads: of PyTorch; None leaves its own choice.
-        baseline: the file whose `make(model)` gives the baseline, for that runtime.
+        runtime, precision: as for `ktb.inference.runtimes.make_runtime`; the runtime may be BASELINE.
+        size_hw: (height, width) of the network's inputs.
+        batch: batch size.
+        device: device of the model.
+        threads: threads of PyTorch; None for its own choice.
+        baseline: file whose `make(model)` returns the baseline, for that runtime.
     """
 
     model: str
@@ -39,18 +39,18 @@ class Case:
 
     @property
     def job(self) -> tuple[str, tuple[int, int], int]:
-        """What is computed: cases of one job may be compared."""
+        """Key of the computation; cases of one job are comparable."""
         return self.model, self.size_hw, self.batch
 
     @property
     def label(self) -> str:
-        """The case in a few words."""
+        """Short description of the case."""
         height, width = self.size_hw
         return f"{Path(self.model).stem} {height}×{width} ×{self.batch}, {self.runtime} {self.precision}"
 
     @property
     def is_reference(self) -> bool:
-        """Whether the others' answers are compared with its own."""
+        """Whether other results are compared with those of this case."""
         return self.runtime == "eager" and self.precision == "float32"
 
 
@@ -64,16 +64,16 @@ def make_cases(
     threads: int | None = None,
     baseline: Path | None = None,
 ) -> list[Case]:
-    """Every combination, float32 eager (and the baseline, if any) first of each job whether asked for or not.
+    """All combinations; every job starts with eager float32 (and the baseline, if any), requested or not.
 
     Raises:
-        ValueError: for a batch, size or number of threads that cannot be, or a file that is not there.
+        ValueError: a batch size, size or number of threads is invalid, or the file is missing.
     """
     _check(sizes, batches, threads)
     for name in set(models) - set(RANDOM_MODELS):
         resolve(name)
     if baseline is not None and not baseline.is_file():
-        raise ValueError(f"there is no file {baseline} to take the baseline from.")
+        raise ValueError(f"the baseline's file {baseline} does not exist.")
     cases = []
     for model, size, batch in itertools.product(models, sizes, batches):
         reference = Case(model, size_hw=size, batch=batch, device=device, threads=threads)
@@ -88,9 +88,7 @@ def make_cases(
 def _check(sizes: Sequence[tuple[int, int]], batches: Sequence[int], threads: int | None) -> None:
     for height, width in sizes:
         if min(height, width) < 32 or height % 32 or width % 32:
-            raise ValueError(
-                f"size {height}x{width}: give multiples of 32, as networks see them, such as 480x640."
-            )
+            raise ValueError(f"size {height}x{width}: give multiples of 32, such as 480x640.")
     if wrong := [batch for batch in batches if batch < 1]:
         raise ValueError(f"batch {wrong[0]}: give at least 1 pair.")
     if threads is not None and threads < 1:

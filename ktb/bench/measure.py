@@ -1,4 +1,4 @@
-"""What is measured inside a process: time, memory, operations, the share of every part."""
+"""Measurements inside a process: time, memory, operations, and fractions of the components."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MATRIX_SIDE = 2048
 
 
 def timed(function: Callable[[], Any], device: str) -> tuple[float, Any]:
-    """Seconds that a call took, all work on the device included, and its result."""
+    """Duration of a call in seconds, with all work on the device, and its result."""
     _wait(device)
     started = time.perf_counter()
     result = function()
@@ -31,9 +31,9 @@ def timed(function: Callable[[], Any], device: str) -> tuple[float, Any]:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process has held; None where the system does not say."""
+    """Peak memory of this process in bytes; None if the system does not report it."""
     status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would also count the process that started this one
+    if status.is_file():  # getrusage would include the parent process
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return 1024 * int(line.split()[1])
     try:
@@ -45,26 +45,26 @@ def peak_memory() -> int | None:
 
 
 def gpu_peak_memory(device: str) -> int | None:
-    """The most bytes of tensors on the device; None on the CPU."""
+    """Peak memory of tensors on the device in bytes; None on the CPU."""
     return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else None
 
 
 def flops(model: KTB, batch: int, size_hw: tuple[int, int]) -> int:
-    """Operations of matrix products and convolutions, two per multiply-add, counted without computing.
+    """Operations of matrix products and convolutions, two per multiply-add, counted without computation.
 
-    Bilinear reading (`grid_sample`, upsampling), norms, activations and sums count as nothing.
+    Bilinear sampling (`grid_sample`, upsampling), norms, activations and sums are not counted.
     """
     shapes = copy.deepcopy(model).to("meta")
     image = torch.empty(batch, 3, *size_hw, device="meta")
     with torch.inference_mode():
-        shapes(image, image)  # what is made once and kept is no part of a run
+        shapes(image, image)  # cached values are not part of a run
         with FlopCounterMode(display=False) as counter:
             shapes(image, image)
     return counter.get_total_flops()
 
 
 def matrix_product_rate(precision: str, device: str) -> float:
-    """Operations per second of one large matrix product here and now."""
+    """Operations per second of one large matrix product."""
     matrix = torch.randn(MATRIX_SIDE, MATRIX_SIDE, device=device, dtype=getattr(torch, precision))
     with torch.inference_mode():
         timed(lambda: matrix @ matrix, device)
@@ -73,7 +73,7 @@ def matrix_product_rate(precision: str, device: str) -> float:
 
 
 def seconds_of_modules(model: KTB, run: Callable[[], Any], device: str) -> dict[str, float]:
-    """How one eager run divides into parts of the network; "other" is what none of them has."""
+    """Seconds of one eager run per component of the network; "other" is the remainder."""
     spent: defaultdict[str, float] = defaultdict(float)
     with _watched(model, spent, device):
         total, _ = timed(run, device)
@@ -83,7 +83,7 @@ def seconds_of_modules(model: KTB, run: Callable[[], Any], device: str) -> dict[
 
 @contextlib.contextmanager
 def _watched(model: KTB, spent: defaultdict[str, float], device: str) -> Iterator[None]:
-    """While this lasts, the parts' methods add their time to `spent`."""
+    """Context in which the components' methods add their time to `spent`."""
     watched = list(_parts(model))
     for name, owner, method in watched:
         setattr(owner, method, functools.partial(_add_time, spent, name, device, getattr(owner, method)))
@@ -91,7 +91,7 @@ def _watched(model: KTB, spent: defaultdict[str, float], device: str) -> Iterato
         yield
     finally:
         for _, owner, method in watched:
-            delattr(owner, method)  # the class's own method shows again
+            delattr(owner, method)  # restores the class's own method
 
 
 def _add_time(
@@ -103,7 +103,7 @@ def _add_time(
 
 
 def _parts(model: KTB) -> Iterator[tuple[str, nn.Module, str]]:
-    """Name, module and method of everything whose time is told; none of them calls another."""
+    """Name, module and method of each timed component; none calls another."""
     yield from model.backbone.timed_modules()
     for level, (mapa, dscf) in enumerate(zip(model.mapa, model.dscf)):
         yield "MAPA", mapa, "forward"

@@ -1,4 +1,4 @@
-"""What a case runs: a model by name, with random weights if need be, a file's baseline, random images."""
+"""Components of a case: a model by name or with random weights, a file's baseline, random images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Network = Callable[[Tensor, Tensor], KTBOutput]
 
 @contextmanager
 def model_file(name: str) -> Iterator[str]:
-    """What `ktb.load_model` takes for a model of a case: random weights lie in a file meanwhile."""
+    """Context with the argument of `ktb.load_model` for a case; random weights are in a temporary file."""
     if name not in RANDOM_MODELS:
         yield name
         return
@@ -39,22 +39,22 @@ def _random_model(name: str) -> KTB:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(config)
-        with torch.no_grad():  # away from the zeros of the start, so that every part changes the result
+        with torch.no_grad():  # away from the initial zeros, so that every component has an effect
             for _, parameter in model.trainable_parameters():
                 parameter.add_(0.02 * torch.randn_like(parameter))
     return model
 
 
 def make_network(case: Case, model: KTB) -> Network:
-    """What is timed: normalised images in, logits of all heads out.
+    """The function to time: from normalised images to logits of all heads.
 
     Raises:
-        ValueError: for a runtime that cannot be used here, or a file without a baseline.
+        ValueError: the runtime is not available here, or the file has no baseline.
     """
     if case.runtime == BASELINE:
         return _baseline(case.baseline, model)
     runtime = make_runtime(model, case.runtime, case.precision)
-    if isinstance(runtime, BackgroundCompiled):  # measured is what it comes to, not what answers meanwhile
+    if isinstance(runtime, BackgroundCompiled):  # measures the compiled graph, not the fallback runtime
         runtime = runtime.graph
     if isinstance(runtime, CUDAGraphRuntime):
         runtime.patience = 0  # likewise
@@ -62,7 +62,7 @@ def make_network(case: Case, model: KTB) -> Network:
 
 
 def make_inputs(case: Case, model: KTB) -> tuple[Tensor, Tensor]:
-    """The same random images for every case of a job, smooth and noisy at once, normalised."""
+    """Normalised random images, smooth with noise; the same for every case of a job."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(2, case.batch, 3, 8, 8, generator=generator).flatten(0, 1)
     images = torch.nn.functional.interpolate(coarse, case.size_hw, mode="bicubic")
@@ -75,7 +75,7 @@ def _baseline(file: Path, model: KTB) -> Network:
     spec = importlib.util.spec_from_file_location("bench_baseline", file)
     module = importlib.util.module_from_spec(spec) if spec and spec.loader else None
     if module is None:
-        raise ValueError(f"{file} is no Python file.")
+        raise ValueError(f"{file} is not a Python file.")
     spec.loader.exec_module(module)
     if not callable(make := getattr(module, "make", None)):
         raise ValueError(f"{file} has no function make(model), which should give the baseline's forward.")

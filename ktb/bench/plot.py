@@ -1,4 +1,4 @@
-"""A benchmark's results as a picture: time, spread and floor of every case; shares of the parts."""
+"""Plots of a benchmark: time, quartiles and floor of every case, and fractions of the components."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROW_INCHES, FRAME_INCHES, WIDTH_INCHES = 0.45, 3.0, 11.0
 
 
 def draw(results: Mapping[str, Any], *files: Path) -> None:
-    """Draw what `run_cases` returned into files, whose suffixes say the formats."""
+    """Plot the result of `run_cases` to files, whose suffixes select the formats."""
     measured = [result for result in results["results"] if "median" in result]
     divided = [result for result in measured if result["parts"]]
     rows = max(2, len(measured)), max(2, len(divided))
@@ -62,6 +62,6 @@ def _draw_shares(axes: Axes, divided: Sequence[Mapping[str, Any]]) -> None:
         left = [start + width for start, width in zip(left, widths)]
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    axes.set_xlabel("share of one run, its preparing and deciding included, %")
+    axes.set_xlabel("fraction of one run with pre- and postprocessing, %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.figure.legend(*axes.get_legend_handles_labels(), ncols=4, fontsize=8, loc="outside lower center")

@@ -1,4 +1,4 @@
-"""The parent's side: processes of all cases, rounds through them in turn, the results as plain values."""
+"""The parent process: it starts the processes of all cases, runs the rounds and collects the results."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ktb.bench.worker import serve
 from ktb.datasets.pairing import scan
 
 NOTES = (
-    "seconds: of the network alone, normalised images in, logits of all heads out. The baseline upsamples "
-    "them to the image's size, as the reference does; every runtime gives a quarter of it.",
+    "seconds: the network alone, from normalised images to logits of all heads. The baseline upsamples "
+    "them to the image's size, as the reference does; every runtime returns a quarter of it.",
     "speedup: median over the rounds of the ratio within a round.",
-    "flops: matrix products and convolutions, two per multiply-add; bilinear reading (grid_sample, "
-    "upsampling), norms and activations count as nothing.",
+    "flops: matrix products and convolutions, two per multiply-add; bilinear sampling (grid_sample, "
+    "upsampling), norms and activations are not counted.",
     "floor_seconds: the same work at the speed of one large matrix product of that precision, measured in "
     "the same run.",
-    "memory: the most that the process held until the last round, weights and libraries included; what it "
-    "shares with others, such as a file that several read, counts in each.",
+    "memory: peak memory of the process until the last round, including weights and libraries; memory that "
+    "it shares with others, such as a mapped file, counts in each.",
     "parity: fused logits and labels at the image's size against eager float32 on a random image; random "
     "weights (swin-b, swin-l, lite) give many near-ties, so that labels agree less than those of a trained "
     "network.",
@@ -41,7 +41,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Frames:
-    """Labelled pairs: places as `ktb.datasets.pairing.scan` takes them, and how their labels count."""
+    """Labelled pairs: patterns as for `ktb.datasets.pairing.scan`, and the numbering of the labels."""
 
     rgb: str
     x: str
@@ -50,7 +50,7 @@ class Frames:
     most: int = 50
 
     def files(self) -> list[dict[str, str]]:
-        """Of each pair "rgb", "x" and "label"; ValueError if names do not match."""
+        """Paths "rgb", "x" and "label" of each pair; ValueError if no names match."""
         here = Path()
         found = {"rgb": scan(here, self.rgb), "x": scan(here, self.x), "label": scan(here, self.labels)}
         names = [name for name in found["rgb"] if name in found["x"] and name in found["label"]]
@@ -63,7 +63,7 @@ class Frames:
 
 
 class Worker:
-    """One case's process. `first_logits` came when it was ready, `first_result` seconds after its start."""
+    """One case's process. `first_logits` is its first result, `first_result` the seconds until then."""
 
     def __init__(self, case: Case, file: str):
         self.case = case
@@ -81,7 +81,7 @@ class Worker:
         self.first_result = time.perf_counter() - started
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """What a method of `ktb.bench.worker.Session` returns."""
+        """Call a method of `ktb.bench.worker.Session` and return its result."""
         self._connection.send((method, arguments))
         return self._answer()
 
@@ -111,19 +111,19 @@ def run_cases(
     frames: Frames | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Measure all cases, each in a fresh process, and compare them; cases that cannot run here say why.
+    """Measure and compare all cases, each in a fresh process; cases that cannot run are skipped.
 
     Args:
-        cases: from `make_cases`; those of one job run together.
-        rounds: how often each runs after its first result.
-        frames: labelled pairs to score every runtime on.
-        report: gets a line now and then.
+        cases: from `make_cases`; cases of one job run together.
+        rounds: number of runs of each case after its first result.
+        frames: labelled pairs for the mean IoU of every runtime.
+        report: called with lines on the progress.
 
     Returns:
-        Plain values for JSON: "machine", "rounds", "notes" and "results", one for each case.
+        JSON-compatible values: "machine", "rounds", "notes" and "results", one per case.
 
     Raises:
-        ValueError: for rounds below 1, frames that are not there, or a reference that cannot run.
+        ValueError: `rounds` is below 1, frames are missing, or the reference cannot run.
     """
     if rounds < 1:
         raise ValueError(f"rounds {rounds}: give at least 1.")
@@ -144,7 +144,7 @@ def _run_job(
         common = {"flops": reference.ask("flops"), "rates": reference.ask("matrix_product_rates")}
         found = {}
         for worker in workers:
-            # memory first: what follows is no part of a run
+            # memory first, because the other measurements allocate more
             memory = worker.ask("memory")
             found[worker.case] = {
                 **_figures(worker, seconds, workers[0].case, common),
@@ -161,7 +161,7 @@ def _run_job(
 def _started(
     cases: Sequence[Case], report: Callable[[str], None]
 ) -> Iterator[tuple[list[Worker], dict[Case, str]]]:
-    """Workers of the cases that run here, and why the others do not; only the reference must."""
+    """Workers of the cases that run here, and the reasons of the others; the reference must run."""
     workers, missing = [], {}
     with ExitStack() as opened:
         files = {name: opened.enter_context(model_file(name)) for name in {case.model for case in cases}}
@@ -174,14 +174,14 @@ def _started(
                 if case.is_reference or case.runtime == BASELINE:
                     raise ValueError(f"{case.label}: {error}") from error
                 missing[case] = str(error)
-                report(f"{case.label}: left out ({error})")
+                report(f"{case.label}: skipped ({error})")
         yield workers, missing
 
 
 def _interleaved(
     workers: Sequence[Worker], rounds: int, report: Callable[[str], None]
 ) -> dict[Case, list[float]]:
-    """Seconds of every round; every other round goes the other way."""
+    """Seconds per round; every other round runs in reverse order."""
     seconds: dict[Case, list[float]] = {worker.case: [] for worker in workers}
     for number in range(rounds):
         for worker in workers if number % 2 == 0 else reversed(workers):
@@ -210,7 +210,7 @@ def _figures(
 
 
 def _parity(logits: np.ndarray, reference: np.ndarray, size_hw: tuple[int, int]) -> dict[str, float]:
-    """Largest difference of the logits and share of equal labels, both at the image's size."""
+    """Largest difference of the logits and fraction of equal labels, both at the image's size."""
     ours, theirs = (
         F.interpolate(torch.from_numpy(values), size_hw, mode="bilinear", align_corners=False)
         for values in (logits, reference)
@@ -226,7 +226,7 @@ def _add_scores(
     scored: tuple[list, Numbering],
     report: Callable[[str], None],
 ) -> None:
-    """The mean IoU of every runtime, and its difference from the reference's, in percent."""
+    """Mean IoU of every runtime and its difference from the reference's, in percent."""
     means = {}
     for worker in workers:
         if worker.case.runtime != BASELINE:

@@ -1,4 +1,4 @@
-"""The process of one case: it answers what the parent asks, one method at a time."""
+"""The process of one case: it runs methods on request of the parent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ktb.labels import IGNORE_INDEX
 
 
 class Session:
-    """A case with its model loaded; every public method can be asked for."""
+    """A case with its model loaded; the parent can call every public method."""
 
     def __init__(self, case: Case, file: str):
         if case.threads:
@@ -40,7 +40,7 @@ class Session:
         self.inputs = make_inputs(case, self.model)
 
     def logits(self) -> np.ndarray:
-        """Of the fused head, (B, K, H, W) or a quarter of that size, float32."""
+        """Logits of the fused head, (B, K, H, W) or a quarter of that size, float32."""
         return self._run().fused.float().cpu().numpy()
 
     def seconds(self) -> float:
@@ -48,12 +48,12 @@ class Session:
         return timed(self._run, self.case.device)[0]
 
     def parts(self) -> dict[str, float]:
-        """Seconds by part of the network, and of preparing and deciding around it."""
+        """Seconds per component of the network, and of pre- and postprocessing."""
         parts = seconds_of_modules(self.model, self._run, self.case.device)
         predictor = Predictor(self.model, short_side=min(self.case.size_hw), runtime="eager")
         rgb = np.random.default_rng(0).integers(0, 256, (*self.case.size_hw, 3), dtype=np.uint8)
         output = predictor.run([predictor.prepare(rgb, None)])[0]
-        for _ in range(2):  # the second time counts
+        for _ in range(2):  # the first run is a warm-up
             before, prepared = timed(lambda: predictor.prepare(rgb, None), self.case.device)
             after, _ = timed(partial(predictor.finish, prepared, output, 0.0), self.case.device)
         return {**parts, "preparing a pair, without reading X": before, "deciding the labels": after}
@@ -63,15 +63,15 @@ class Session:
         return flops(self.model, self.case.batch, self.case.size_hw)
 
     def matrix_product_rates(self) -> dict[str, float]:
-        """Operations per second by precision."""
+        """Operations per second of a matrix product, by precision."""
         return {p: matrix_product_rate(p, self.case.device) for p in ("float32", "bfloat16")}
 
     def memory(self) -> dict[str, int | None]:
-        """Most bytes held so far."""
+        """Peak memory in bytes so far."""
         return {"process": peak_memory(), "gpu": gpu_peak_memory(self.case.device)}
 
     def confusion_matrix(self, frames: Sequence[Mapping[str, str]], numbering: Numbering) -> np.ndarray:
-        """Pixels of labelled pairs by true and predicted class, (K, K) int64."""
+        """Confusion matrix (K, K) int64 of labelled pairs: true class, predicted class."""
         config, precision = self.model.config, self.case.precision
         predictor = Predictor(self.model, runtime=self.case.runtime, precision=precision)
         counts = np.zeros((config.num_classes, config.num_classes), np.int64)
@@ -89,9 +89,9 @@ class Session:
 
 
 def serve(connection: Connection, case: Case, file: str) -> None:
-    """Load the case from its model's file, then answer (method, arguments).
+    """Load the case from its model's file, then answer requests (method, arguments).
 
-    With ("ok", result), or with (kind of error, message).
+    An answer is ("ok", result) or (type of the error, message).
     """
     try:
         session = Session(case, file)
@@ -99,7 +99,7 @@ def serve(connection: Connection, case: Case, file: str) -> None:
         while request := connection.recv():
             method, arguments = request
             connection.send(("ok", getattr(session, method)(*arguments)))
-    except EOFError:  # the parent has gone
+    except EOFError:  # the parent has ended
         return
-    except Exception as error:  # told to the parent, which raises it or leaves the case out
+    except Exception as error:  # sent to the parent, which raises it or skips the case
         connection.send((type(error).__name__, str(error)))

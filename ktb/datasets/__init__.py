@@ -1,1 +1,1 @@
-"""Custom datasets: their YAML file, its schema, and the pairing of files."""
+"""Custom datasets: the YAML file, its schema, and the pairing of files."""

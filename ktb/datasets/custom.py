@@ -1,29 +1,29 @@
-"""Your own image pairs, described by a YAML file: read by training, evaluation, the check and the page.
+"""Custom datasets of image pairs, described by a YAML file for training, evaluation, the check and the page.
 
     name: orchard
     root: recordings                  # relative to this file; default: the folder of this file
     rgb: photos                       # a folder, a glob (photos/*.jpg), or a pattern with {name}
     x: thermal/{name}_ir.png          # the file of photo NAME; {name} may contain subfolders
-    labels: labels                    # may be left out: then only the page can use the data
+    labels: labels                    # optional; without labels only the page can use the data
     modality: thermal                 # depth, hha, thermal, event, nir, dolp, aolp, lidar or other
     classes: [soil, {name: tree, color: "#2f8f3f"}, {name: fruit, color: [230, 60, 40]}]
     label_offset: 1                   # stored value - offset = class; default 0
-    ignore: [0, 255]                  # stored values that are not scored; default [255]
+    ignore: [0, 255]                  # stored values excluded from metrics; default [255]
     split: {train: 0.8, val: 0.1, test: 0.1}      # or files with names: {train: train.txt, test: test.txt}
     seed: 0                           # of the fractions; a new file moves at most a few others
 
-How X is read and encoded, by its modality; the model file takes range, percentiles, hot, event_window_ms,
-max_metres and encoding along to the page:
+Further keys set how X is read and encoded, by its modality. A trained model file stores range, percentiles,
+hot, event_window_ms, max_metres and encoding:
 - unit: of depth and hha (a key of `ktb.inputs.DEPTH_UNITS`), thermal (`thermal.THERMAL_UNITS`), dolp or
   aolp (`polarization.DOLP_UNITS`, `AOLP_UNITS`); default auto.
-- max_metres: the depth that becomes 1.0, default 10.
-- range: [low, high], what becomes black and white in every thermal or near infrared file.
+- max_metres: the depth that is mapped to 1.0, default 10.
+- range: [low, high], the values mapped to black and white in every thermal or near infrared file.
 - percentiles: [low, high], between which thermal of 16 bits or floats is stretched without a range; default
   [1, 99].
-- hot: how the thermal pictures show heat, white (default) or black.
-- event_window_ms: the time that one picture of events spans; default the whole recording.
-- columns (such as txyp), time_unit (s, ms, us, ns) and sensor ([height, width]): of event tables, where they
-  are not found out.
+- hot: the polarity of heat in the thermal images, white (default) or black.
+- event_window_ms: the time span of one event image in milliseconds; default the whole stream.
+- columns (such as txyp), time_unit (s, ms, us, ns) and sensor ([height, width]): of event tables, if they are
+  not detected.
 - intrinsics ([fx, fy, cx, cy] of X) or field_of_view (degrees): of the depth camera, for hha.
 - encoding: another encoder than the modality's own (`ktb.config.Encoding`), such as event_voxel; with image,
   depth is taken as a plain picture.
@@ -31,9 +31,9 @@ max_metres and encoding along to the page:
 The unit "auto" is guessed once for all files where it matters, so that no file is read in another one; a
 thermal range is in degrees Celsius where the unit is known, else as stored. Near infrared of 10 or 12 bits
 in 16 is recognised file by file: better name its range.
-Files belong together by their name: the path below the folder without its suffix, or what {name} stands for.
+Files are paired by name: the path below the folder without its suffix, or the text that {name} matches.
 
-A YAML file may name any folder that this process can read: do not open one that a stranger sent.
+A YAML file may name any folder that this process can read: do not open one from an untrusted source.
 """
 
 import hashlib
@@ -57,11 +57,11 @@ from ktb.inputs.readers.stills import PICTURE_FORMATS
 from ktb.labels import IGNORE_INDEX
 from ktb.utils.text import did_you_mean
 
-_GUESSES = 8  # files that "auto" looks at
+_GUESSES = 8  # files that "auto" examines
 
 
 class CustomPair(NamedTuple):
-    """The files of one pair; label is None if the data has none."""
+    """The files of one pair; `label` is None if the dataset has no labels."""
 
     name: str
     rgb: Path
@@ -70,7 +70,7 @@ class CustomPair(NamedTuple):
 
 
 class CustomDataset:
-    """The data that a YAML file describes.
+    """A custom dataset described by a YAML file.
 
     Attributes: `file`, `keys` (CustomDatasetSchema), `name`, `root`, `labels` (ktb.labels.DatasetLabels),
     `splits`. Every mistake in the file, or in what it names, raises ValueError with the file, the key and
@@ -96,17 +96,17 @@ class CustomDataset:
 
     @property
     def has_labels(self) -> bool:
-        """Whether the file names label pictures."""
+        """Whether the dataset has label images."""
         return self.keys.labels is not None
 
     @property
     def encoding(self) -> Encoding:
-        """How X becomes network input: the encoder of its modality, unless the file names another."""
+        """The encoding of X: the default of its modality, unless the file names another."""
         return self.keys.encoding or DEFAULT_ENCODINGS[self.keys.modality]
 
     @property
     def input_config(self) -> dict[str, Any]:
-        """Fields of `ktb.config.InputConfig` that a model trained on this data gets."""
+        """Fields of `ktb.config.InputConfig` for a model trained on this dataset."""
         keys = self.keys
         low, high = keys.range or (None, None)
         given = {
@@ -121,7 +121,7 @@ class CustomDataset:
 
     @property
     def x_options(self) -> XOptions:
-        """What the file says about every X, its unit found out (ValueError as `unit`)."""
+        """The file's options for all X, with the detected unit (ValueError as for `unit`)."""
         return replace(self._said, unit=self.unit)
 
     def _options(self) -> XOptions:
@@ -138,10 +138,10 @@ class CustomDataset:
 
     @cached_property
     def unit(self) -> str:
-        """The unit of all X files, guessed from a few of them, which must agree (else ValueError).
+        """The unit of all X files, guessed from a few of them; ValueError unless they agree.
 
-        It stays "auto" where nothing depends on it: for thermal, without a range in degrees and with hot as
-        white; for ready-made HHA.
+        The unit stays "auto" where it has no effect: for thermal without a range in degrees and with hot as
+        white, and for encoded HHA images.
         """
         if self.keys.unit != "auto" or not self._needs_unit:
             return self.keys.unit
@@ -163,7 +163,7 @@ class CustomDataset:
         return self.encoding in ("depth", "hha") or (self.encoding == "thermal" and fixed)
 
     def _guess(self, raw: RawX) -> str:
-        """The unit of one file; "auto" for a ready-made HHA picture, which has none."""
+        """The unit of one file; "auto" for an encoded HHA image, which has none."""
         require_picture(raw, self.keys.modality)
         if self.encoding == "thermal":
             return thermal_of(raw, self._said)[0].unit
@@ -188,25 +188,25 @@ class CustomDataset:
         return [CustomPair(n, *(self._file(key, n) for key in ("rgb", "x", "labels"))) for n in names]
 
     def read_x(self, file: Path) -> RawX:
-        """An X file with what the YAML file says about it; ValueError as `ktb.inputs.read_x`."""
+        """Read an X file with the dataset's options; ValueError as for `ktb.inputs.read_x`."""
         return read_x(file, options=self._said)
 
     def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> EncodedX:
-        """An X input as `read_x` gives it -> what the network gets, at the photo's size.
+        """Encode a raw X from `read_x` for the network, at the RGB image's size.
 
         size_hw: height, width. Raises ValueError for what `ktb.inputs.encode_x` refuses.
         """
         return encode_x(raw, self._inputs, size_hw, self.x_options)
 
     def read_label(self, file: Path) -> np.ndarray:
-        """(H, W) uint8, class or 255 = ignored. Raises ValueError for a colour picture or a value outside."""
+        """Read labels (H, W) uint8, 255 = ignored; ValueError for a colour image or a value out of range."""
         try:
             if file.suffix.lower() in ARRAYS:
                 stored = read_x(file).data
             else:
                 with Image.open(file, formats=PICTURE_FORMATS) as picture:
-                    stored = np.array(picture)  # a palette picture gives its indices
-        except Exception as error:  # decoders raise many types for damaged data
+                    stored = np.array(picture)  # a palette image gives its indices
+        except Exception as error:  # decoders raise many types of exceptions for damaged data
             raise ValueError(f"{file.name}: cannot be read as labels ({error})") from error
         if stored.ndim != 2 or stored.dtype.kind not in "uib":
             found = f"{stored.dtype} {stored.shape}"
@@ -222,7 +222,7 @@ class CustomDataset:
         return np.where(ignored, IGNORE_INDEX, stored - offset).astype(np.uint8)
 
     def error(self, key: str, what: str) -> ValueError:
-        """An error that names the file and the key."""
+        """A ValueError that names the file and the key."""
         return ValueError(f"{self.file}: key '{key}': {what}.")
 
     @cached_property
@@ -233,7 +233,7 @@ class CustomDataset:
 
     @cached_property
     def _shares(self) -> dict[str, list[str]]:
-        """The names of splits given as fractions: cuts of the names ordered by a hash of (seed, name)."""
+        """Names of splits given as fractions: sections of the names sorted by a hash of (seed, name)."""
         digest = {n: hashlib.sha256(f"{self.keys.seed}:{n}".encode()).digest() for n in self._files["rgb"]}
         order = sorted(digest, key=digest.__getitem__)
         shares, start, total = {}, 0, 0.0
@@ -244,7 +244,7 @@ class CustomDataset:
         return shares
 
     def _listed(self, split: str, file: str) -> list[str]:
-        """The names in a split's file; a line is a name, a photo's file name, or its path below the root."""
+        """Names in a split's file; a line is a name, an RGB image's file name, or its path below the root."""
         path = self.root / file
         if not path.is_file():
             raise self.error(f"split.{split}", f"there is no file {path}; list one name a line there")
@@ -260,7 +260,7 @@ class CustomDataset:
         return [known[line] for line in lines]
 
     def _file(self, key: str, name: str) -> Path | None:
-        """The file of a name; where it is expected if there is none; None without labels."""
+        """The file of a name, or its expected path if it is missing; None without labels."""
         if key not in self._files:
             return None
         place = getattr(self.keys, key)
@@ -281,10 +281,10 @@ class CustomDataset:
                 )
 
     def _scan(self, key: str, place: str) -> dict[str, Path]:
-        """Name -> file, in order of the names."""
+        """Name -> file, sorted by name."""
         suffixes = {"rgb": PICTURES, "x": (*PICTURES, *ARRAYS, ".exr"), "labels": (*PICTURES, *ARRAYS)}[key]
         if key == "x" and self.keys.modality == "event":
-            suffixes = X_FILES  # of tables and recordings, too; elsewhere a .txt is a note
+            suffixes = X_FILES  # includes tables and event streams; elsewhere a .txt is a note
         try:
             return scan(self.root, place, suffixes)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Files that belong together by their name: found by a folder, a glob, or a pattern with {name}."""
+"""Pairing of files by name, found in a folder, by a glob, or by a pattern with {name}."""
 
 import os
 import re
@@ -18,22 +18,24 @@ _NAME = re.escape("{name}")
 def scan(
     root: Path, place: str, suffixes: Sequence[str] = PICTURES + ARRAYS, without: Iterable[Path] = ()
 ) -> dict[str, Path]:
-    """Name -> file, in order of the names.
+    """Find files: name -> file, sorted by name.
 
     Args:
-        root: what `place` is relative to.
-        place: a folder, whose files are named by their path below it without the suffix; a glob, named by
-            the file's stem; or a pattern in which {name} stands for the name, sub-folders included.
-        suffixes: files with another one are left out, and so are hidden ones.
-        without: folders whose contents are left out.
+        root: folder that a relative `place` refers to.
+        place: a folder, whose files are named by their path below it without suffix; a glob, whose files are
+            named by their stem; or a pattern in which {name} stands for the name, including subfolders.
+        suffixes: allowed suffixes; other files and hidden files are ignored.
+        without: folders to ignore.
 
     Raises:
-        ValueError: no such folder, no file, or two files of one name.
+        ValueError: the folder does not exist, no file matches, or two files have the same name.
     """
     folder, pattern = split_place(root, place)
     if not folder.is_dir():
         parent = folder.parent if folder.parent.is_dir() else root
-        raise ValueError(f"there is no folder {folder}.{did_you_mean(folder.name, os.listdir(parent))}")
+        raise ValueError(
+            f"the folder {folder} does not exist.{did_you_mean(folder.name, os.listdir(parent))}"
+        )
     left_out = [path.resolve() for path in without]
     found: dict[str, Path] = {}
     for path in folder.rglob("*"):
@@ -53,7 +55,7 @@ def scan(
 
 
 def split_place(root: Path, place: str) -> tuple[Path, re.Pattern]:
-    """The folder to look in, and what the path of a file below it must match."""
+    """The folder to search, and the expression that a file's path below it must match."""
     parts = Path(place).parts
     fixed = next((i for i, part in enumerate(parts) if WILD.search(part)), len(parts))
     rest = "/".join(parts[fixed:]) or "{name}.*"
@@ -65,7 +67,7 @@ def split_place(root: Path, place: str) -> tuple[Path, re.Pattern]:
 
 @dataclass(frozen=True)
 class FilePair:
-    """The files of one pair. `rgb` is None where X alone is read; `x` is empty where there is no X."""
+    """The files of one pair. `rgb` is None if only X is read; `x` is empty if there is no X."""
 
     name: str
     rgb: Path | None
@@ -73,13 +75,13 @@ class FilePair:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All files of the pair."""
         return (*([] if self.rgb is None else [self.rgb]), *self.x)
 
 
 @dataclass(frozen=True)
 class Matched:
-    """Pairs by name, and the names that one side lacks: place -> names that have no file there."""
+    """Matched pairs, and unmatched names: pattern -> names without a file there."""
 
     pairs: tuple[FilePair, ...]
     lacking: Mapping[str, tuple[str, ...]]
@@ -88,16 +90,16 @@ class Matched:
 def match(
     rgb: str | None, x: Sequence[str] = (), without: Iterable[Path] = (), root: Path | None = None
 ) -> Matched:
-    """Pair the files of several places by their names.
+    """Pair the files of several patterns by name.
 
     Args:
-        rgb: place of the RGB images as `scan` takes it, or None.
-        x: places of the X files; several if an X input consists of several files.
-        without: folders of results, whose files are no inputs.
-        root: what relative places are relative to; the working directory by default.
+        rgb: the RGB images, as `place` of `scan`, or None.
+        x: the X files, likewise; several if an X input consists of several files.
+        without: folders to ignore, such as those of results.
+        root: folder that relative patterns refer to; the working directory by default.
 
     Raises:
-        ValueError: as `scan`, and if no name is found in every place.
+        ValueError: as for `scan`, or no name matches in all patterns.
     """
     root = Path() if root is None else root
     if rgb in x:
@@ -115,8 +117,8 @@ def match(
             f"'{place}': {', '.join(list(files)[:3])}" for (place, _), files in zip(places, found)
         )
         raise ValueError(
-            f"no name is found in every place ({some}). If the names differ at the beginning or the end, "
-            "write what differs around {name}, such as 'photos/{name}_rgb.png'"
+            f"no name has a file for every pattern ({some}). If the names differ at an end, "
+            "write the differing part around {name}, such as 'photos/{name}_rgb.png'"
         )
     pairs = []
     for name in complete:

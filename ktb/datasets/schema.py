@@ -38,7 +38,7 @@ UNITS: dict[Modality, tuple[str, ...]] = {
     "dolp": tuple(DOLP_UNITS),
     "aolp": tuple(AOLP_UNITS),
 }
-"""Units of the modalities that have any, besides "auto"."""
+"""Units of the modalities that have units, in addition to "auto"."""
 _ALL_UNITS = ("auto", *dict.fromkeys(unit for units in UNITS.values() for unit in units))
 _ONLY_FOR: dict[str, tuple[Modality, ...]] = {
     "range": ("thermal", "nir"),
@@ -51,7 +51,7 @@ _ONLY_FOR: dict[str, tuple[Modality, ...]] = {
     "field_of_view": ("hha",),
     "intrinsics": ("hha",),
 }
-"""Keys that mean something for these modalities only."""
+"""Keys that apply to these modalities only."""
 _PLACE = "a folder, a glob such as photos/*.png, or a pattern such as photos/{name}_rgb.png"
 
 
@@ -75,7 +75,7 @@ class CustomClass(BaseModel):
 
 
 class CustomDatasetSchema(BaseModel):
-    """The keys of the YAML file; `ktb.datasets.custom` says what they mean."""
+    """Keys of the YAML file, described in `ktb.datasets.custom`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field("", description="a text")
@@ -163,7 +163,7 @@ class CustomDatasetSchema(BaseModel):
 
 
 def read_keys(file: Path) -> CustomDatasetSchema:
-    """Read and check a YAML file; ValueError naming the file and every wrong key."""
+    """Read and validate a YAML file; ValueError that names the file and every invalid key."""
     try:
         text = file.read_bytes()
     except OSError as error:
@@ -185,7 +185,7 @@ def read_keys(file: Path) -> CustomDatasetSchema:
 
 
 def class_labels(name: str, classes: Iterable[CustomClass]) -> DatasetLabels:
-    """Names and colours; who has none gets one that is easy to tell apart and not given to another.
+    """Names and colours; classes without a colour get a distinguishable unused one.
 
     Raises ValueError for a name or colour that is used twice, or a colour outside 0..255.
     """
@@ -198,7 +198,7 @@ def class_labels(name: str, classes: Iterable[CustomClass]) -> DatasetLabels:
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
-    """One line for each key that is wrong: its value, what is allowed, and the nearest of that."""
+    """One line per invalid key: value, allowed values, and the nearest allowed value."""
     problems = {problem["loc"][:2]: problem for problem in reversed(error.errors())}
     for problem in list(problems.values())[::-1][:_MAX_PROBLEMS]:
         where, last = ".".join(map(str, problem["loc"])), str(problem["loc"][-1])

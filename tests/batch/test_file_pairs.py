@@ -58,7 +58,7 @@ def test_folders_can_be_left_out_and_suffixes_chosen(root):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("phots", r"there is no folder .*phots. Did you mean 'photos'\?"),
+        ("phots", r"the folder .*phots does not exist. Did you mean 'photos'\?"),
         ("photos/*.webp", r"'photos/\*.webp' finds no picture or array .* in .*photos"),
         ("twice", r"are both '1'; tell them apart by a pattern with \{name\}"),
     ],
@@ -89,7 +89,7 @@ def test_photographs_alone_x_alone_and_several_x_files(root):
 
 
 def test_nothing_in_common_and_one_place_for_both(root):
-    with pytest.raises(ValueError, match=r"no name is found in every place .*'mixed/\*_rgb.png': a_rgb"):
+    with pytest.raises(ValueError, match=r"no name has a file for every pattern .*'mixed/\*_rgb.png': a_rgb"):
         match("mixed/*_rgb.png", ["mixed/*_ir.png"], root=root)
     with pytest.raises(ValueError, match="both looked for in 'mixed'"):
         match("mixed", ["mixed"], root=root)

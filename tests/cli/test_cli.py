@@ -165,7 +165,7 @@ def test_predict_refuses_with_one_message(files, tmp_path, changes, message):
         (("--rgb-dir", "a", "--x", "b"), "--x: these RGB images need --x-dir"),
         (("--rgb-dir", "a"), "X: give one of --x-dir, --no-x, --estimate-depth; found none"),
         (("--rgb", "a.png", "--no-x", "--depth-model", "m"), "--depth-model: needs --estimate-depth"),
-        (("--rgb-dir", "nowhere", "--no-x"), "there is no folder nowhere"),
+        (("--rgb-dir", "nowhere", "--no-x"), "the folder nowhere does not exist"),
         (("--rgb", "a.png", "--x", "b.png", "--range", 3, 2), "value_range (3.0, 2.0): give the lower"),
     ],
 )

@@ -388,7 +388,7 @@ def test_nested_aliases_do_no_harm(root):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rgb": "rbg"}, r"key 'rgb': there is no folder .*rbg. Did you mean 'rgb'\?"),
+        ({"rgb": "rbg"}, r"key 'rgb': the folder .*rbg does not exist. Did you mean 'rgb'\?"),
         ({"x": "x/*.tif"}, r"key 'x': 'x/\*.tif' finds no picture or array .*in .*x"),
         ({"x": "x/{name}_ir.png"}, r"key 'x': 'x/\{name\}_ir.png' finds no picture"),
         ({"split": {"train": "t.txt"}}, r"key 'split.train': there is no file .*t.txt; list one name a line"),
