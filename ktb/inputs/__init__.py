@@ -1,8 +1,8 @@
-"""Everything that people bring as an RGB or X input: read without loss, encoded as a checkpoint expects it.
+"""RGB and X inputs: lossless readers, and encoders for the X images that checkpoints expect.
 
-Readers (`read_image_rgb`, `read_x`) turn a file into arrays and say what they found; encoders (`encode_x`)
-turn that into the three-channel image that a checkpoint was trained on. What a user can get wrong raises
-InputError, a ValueError, with the remedy.
+Readers (`read_image_rgb`, `read_x`) convert a file to arrays and report what they found. Encoders
+(`encode_x`) convert these to the three-channel image that a checkpoint was trained on. User errors raise
+InputError, a ValueError, with a remedy.
 """
 
 from ktb.inputs.alignment.cameras import Calibration, Intrinsics

@@ -1,7 +1,7 @@
-"""Depth estimated from the RGB image by Depth Anything V2 Small, for visitors who have no depth camera.
+"""Monocular depth estimation by Depth Anything V2 Small, for users without a depth camera.
 
-Needs the optional package `transformers`, and the weights in its cache or a network to fetch them. An
-estimate is marked as such wherever it appears: it holds nothing that the RGB image does not hold.
+It needs the optional package `transformers`, and its weights in the cache or from the hub. Every output
+marks an estimate as such: it contains no information beyond the RGB image.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ METRIC = "depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf"
 RELATIVE = "depth-anything/Depth-Anything-V2-Small-hf"
 PROBE_SECONDS = 5
 ASSUMED_METRES = (1.0, 6.0)
-"""Distances that the 1st and 99th percentile of an estimate without scale are taken to have."""
+"""Assumed distances in metres of the 1st and 99th percentile of an estimate without scale."""
 
 
 def unavailable_reason() -> str:
-    """Why no depth can be estimated on this machine, "" if nothing is known to prevent it."""
+    """The reason why depth estimation is unavailable on this machine, "" if none is known."""
     if reason := _missing_package():
         return reason
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") and not cached_model():
@@ -34,12 +34,12 @@ def unavailable_reason() -> str:
 
 
 def is_available() -> bool:
-    """Whether depth can be estimated, as far as can be told without loading anything."""
+    """Whether depth estimation seems available, determined without loading the model."""
     return not unavailable_reason()
 
 
 def cached_model() -> str | None:
-    """The first of the known models whose weights are on this machine, the metric one preferred."""
+    """The first known model whose weights are on this machine; the metric one is preferred."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in (METRIC, RELATIVE):
@@ -52,12 +52,12 @@ class DepthEstimator:
     """Depth Anything V2, loaded once.
 
     Args:
-        model: name on the Hugging Face hub, or a folder; by default what is cached, else the metric indoor
+        model: name on the Hugging Face hub, or a folder; by default a cached model, else the metric indoor
             model of the small size.
         device: such as "cpu" or "cuda".
 
     Raises:
-        InputError: without `transformers`, or if the weights can be neither found nor fetched.
+        InputError: `transformers` is missing, or the weights are neither cached nor downloadable.
     """
 
     def __init__(self, model: str | Path | None = None, device: str = "cpu") -> None:
@@ -69,7 +69,7 @@ class DepthEstimator:
         self.device = device
 
     def __call__(self, rgb: np.ndarray) -> RawX:
-        """Depth in metres, (H, W) float32, of an RGB image (H, W, 3) uint8; its origin is "estimated"."""
+        """Estimate depth in metres, (H, W) float32, from an RGB image (H, W, 3) uint8; origin "estimated"."""
         import torch
 
         with torch.inference_mode():
@@ -79,7 +79,7 @@ class DepthEstimator:
         values = answer["predicted_depth"].float().cpu().numpy()
         is_metric = self._network.config.depth_estimation_type == "metric"
         near, far = ASSUMED_METRES
-        scale = "metric, as the model says" if is_metric else f"assumed: {near:g} to {far:g} m"
+        scale = "metric, by the model" if is_metric else f"assumed: {near:g} to {far:g} m"
         short = Path(self.name).name
         return RawX(
             values if is_metric else metres_from_inverse(values, near, far),
@@ -95,7 +95,7 @@ class DepthEstimator:
 
 
 def metres_from_inverse(inverse: np.ndarray, near: float, far: float) -> np.ndarray:
-    """Inverse depth of unknown scale and shift -> metres, its 99th percentile at `near`, its 1st at `far`."""
+    """Convert inverse depth of unknown scale to metres: 99th percentile to `near`, 1st to `far`."""
     low, high = np.percentile(inverse, (1, 99))
     if not high > low:
         return np.full(inverse.shape, (near + far) / 2, np.float32)
@@ -110,7 +110,7 @@ def _missing_package() -> str:
 
 
 def _load(name: str):
-    """Processor and network, from the cache if they are there."""
+    """Image processor and network, from the cache if available."""
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
     def pretrained(local: bool):
@@ -135,7 +135,7 @@ def _load(name: str):
 
 
 def _unreachable(name: str) -> str:
-    """Why the hub does not have a model for us, "" if it does; the hub's own client tries for minutes."""
+    """The reason why the hub cannot provide a model, or ""; the hub's own client retries for minutes."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE or is_offline():

@@ -1,4 +1,4 @@
-"""What an X input is taken for: what the user says, else what it can only be, else what its name says."""
+"""Detection of X's modality: the user's choice, else by content, else by the file's name."""
 
 import re
 
@@ -11,9 +11,9 @@ from ktb.modalities import MODALITIES, Modality
 
 
 def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modality, tuple[str, ...]]:
-    """What X is taken for, and a warning if that is not what the checkpoint was trained on."""
+    """The modality of X, and a warning if it differs from the checkpoint's."""
     if options.modality != "auto":
-        found, why = options.modality, "was said to be"
+        found, why = options.modality, "was given as"
     else:
         found, why = _appears(raw, expected), "looks like"
         named = _named(raw, expected)
@@ -31,7 +31,7 @@ def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modalit
 
 
 def _appears(raw: RawX, expected: Modality) -> Modality:
-    """What X is by its contents: `expected` unless that is impossible."""
+    """Modality of X by content: `expected` unless that is impossible."""
     if raw.kind == "events":
         return "event"
     if raw.kind == "angles":
@@ -48,16 +48,16 @@ def _appears(raw: RawX, expected: Modality) -> Modality:
 
 
 def _named(raw: RawX, expected: Modality) -> Modality:
-    """What the words of the file's name say, `expected` unless they plainly name something else.
+    """Modality by the words of the file's name; `expected` unless they clearly name another one.
 
-    A grey picture of heat looks like one of depth to a program, and people put "thermal" into its name.
+    A grey thermal image looks like a depth image, but its file name often contains "thermal".
     """
     words = set(re.split(r"[^a-z]+", raw.name.lower()))
     said = {modality for modality, info in MODALITIES.items() if words & info.filename_words}
     if expected == "other" or expected in said or len(said) != 1 or raw.origin != "measured":
         return expected
     (found,) = said
-    if raw.kind in ("angles", "sin_cos"):  # can only be polarization, of whatever light the name speaks of
+    if raw.kind in ("angles", "sin_cos"):  # polarization, whatever light the name mentions
         return expected
     if found in ("hha", "event") and (raw.kind != "picture" or not is_colour(raw.data)):
         return expected

@@ -1,4 +1,4 @@
-"""A raw X input -> what a checkpoint's X stream gets, at the RGB image's size, and what to tell the user."""
+"""Encoding of a raw X input for a checkpoint's X stream at the RGB image's size, with facts and warnings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,18 +22,18 @@ from ktb.visualize import scalar_to_colors
 
 @dataclass(frozen=True, eq=False)
 class EncodedX:
-    """An X input at the size of the RGB image.
+    """An encoded X input at the size of the RGB image.
 
     Attributes:
-        image: (H, W, 3) float32, what the network gets before its normalisation; 0..1 (aolp -1..1).
+        image: (H, W, 3) float32, network input before normalisation; 0..1 (aolp -1..1).
         preview: (H, W, 3) uint8 RGB for display; depth is bright where near, grey where not measured.
-        summary: one line.
-        modality, encoding: what X was taken for, and the encoder that made the image.
+        summary: description in one line.
+        modality, encoding: the modality used for X, and the encoder of the image.
         facts: title -> text for display: file, format, unit, range, holes, ...
         histogram: of the physical values, None if there are none.
-        holes: (H, W) bool where nothing was measured, None if there is no such place.
-        depth: its metres at the RGB image's size, its figures as measured at its own size; None if no depth.
-        warnings: sentences that every interface shows.
+        holes: (H, W) bool, pixels without a measurement, None if there are none.
+        depth: metres at the RGB image's size with statistics at its own size; None unless X is depth.
+        warnings: sentences shown by every interface.
         origin: "measured", "estimated" by a network, or "missing": the network runs without X.
     """
 
@@ -56,29 +56,29 @@ def encode_x(
     size_hw: tuple[int, int] | None = None,
     options: XOptions = AUTO,
 ) -> EncodedX:
-    """What a checkpoint with these inputs gets of an X input.
+    """Encode an X input for a checkpoint with these inputs.
 
     Args:
-        x: from `ktb.inputs.read_x`, or an array, or a stream.
-        inputs: of the checkpoint: its encoder and the encoder's options.
-        size_hw: height and width of the RGB image; by default X's own size, or the calibration's.
-        options: what the user says about X.
+        x: the result of `ktb.inputs.read_x`, an array, or an event stream.
+        inputs: input configuration of the checkpoint: its encoder and the encoder's options.
+        size_hw: (height, width) of the RGB image; by default X's own size, or the calibration's.
+        options: the user's options of X.
 
     Raises:
-        InputError: proportions that do not match, an alignment that cannot be, and what encoders refuse.
+        InputError: the aspect ratios differ, the alignment is impossible, or the encoder refuses X.
     """
     raw = as_raw(x)
-    if raw.origin == "estimated":  # in metres, aligned: what is said about a camera's file does not hold
+    if raw.origin == "estimated":  # in metres and aligned: options for a camera's file do not apply
         options = XOptions(field_of_view=options.field_of_view, intrinsics=options.intrinsics, unit="m")
     modality, warnings = taken_for(raw, inputs.modality, options)
     if raw.kind == "events" and modality != "event":
         noun = MODALITIES[modality].noun
-        raise InputError(f"{raw.name}: events cannot be read as {noun}; say event or auto")
+        raise InputError(f"{raw.name}: events cannot be read as {noun}; give modality event or auto")
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
     if raw.kind == "events" and not encoding.startswith("event"):
         warnings += (
-            "This checkpoint was trained on event pictures of unknown making: the stream was drawn as "
-            "positive events, negative events and recency, which may not be what it knows.",
+            "This checkpoint was trained on event images of unknown encoding: the stream was encoded as "
+            "positive events, negative events and recency, which may differ from training.",
         )
         encoding = "event_frame"
     encoded = encoder(encoding)(raw, inputs, options)
@@ -87,13 +87,13 @@ def encode_x(
     size_hw = (height, width)
     placed = place_encoded(encoded, size_hw, options, raw.name)
     scaled, holes = placed.image, placed.holes
-    if encoding == "depth" and options.calibration is not None:  # the other camera measures other distances
+    if encoding == "depth" and options.calibration is not None:  # the other camera has other distances
         assert placed.metres is not None
         scaled = np.clip(fill_holes(placed.metres) / inputs.max_metres, 0, 1)
     if scaled.ndim == 2:
         scaled = cv2.merge([scaled, scaled, scaled])
     own = {"file": raw.name, "format": raw.format, "size": f"{raw.size_hw[1]} x {raw.size_hw[0]}"}
-    kind = {"LiDAR": "an image projected already, taken as it is"} if modality == "lidar" else {}
+    kind = {"LiDAR": "a projected image, used unchanged"} if modality == "lidar" else {}
     facts = own | kind | dict(raw.facts) | dict(encoded.facts) | placed.facts
     mark = "ESTIMATED " if raw.origin == "estimated" else ""
     return EncodedX(
@@ -112,12 +112,12 @@ def encode_x(
 
 
 def encoder(encoding: Encoding) -> Callable[[RawX, InputConfig, XOptions], Encoded]:
-    """The function that makes an encoding, as `ktb.modalities.ENCODERS` names it."""
+    """The function of an encoding, from `ktb.modalities.ENCODERS`."""
     return resolve(ENCODERS[encoding])
 
 
 def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> EncodedX:
-    """No X: the network runs with zero tokens in its X stream, as masked-modality training showed it."""
+    """A missing X: the network runs with zero tokens in its X stream, as in masked-modality training."""
     blank = np.zeros((*size_hw, 3), np.float32)
     return EncodedX(
         image=blank,

@@ -1,4 +1,4 @@
-"""What is too much or too little, in one place, and the one error of everything that reads a user's file."""
+"""Limits on inputs, and InputError, the error of all readers of user files."""
 
 import math
 
@@ -10,7 +10,7 @@ MIN_SIDE = 32
 MAX_FILE_BYTES = 512 * 2**20
 MAX_ALIGNMENT_BYTES = 64 * 2**10
 MAX_DECODED_BYTES = 640 * 2**20
-"""Of one picture or array in memory: 50 million pixels of three float32."""
+"""Bytes of one image or array in memory: 50 million pixels of three float32."""
 MAX_EXPANSION = 1400
 """Decoded bytes for one stored byte, beyond FREE_EXPANSION; deflate cannot reach 1033, nor LZW 1320."""
 FREE_EXPANSION = 64 * 2**20
@@ -31,39 +31,39 @@ MAX_MESSAGE = 1000
 
 
 MAX_SENSOR_PIXELS = 2**22
-"""Of an event camera; the largest have 1280 x 800."""
+"""Pixels of an event sensor; the largest have 1280 x 800."""
 MAX_DROPPED = 0.01
-"""Share of damaged events that is left out with a note; more is refused."""
+"""Fraction of damaged events that is ignored with a note; a larger one is refused."""
 MAX_CHUNK_BYTES = 64 * 2**20
-"""Of a separately compressed piece of an event recording, unpacked."""
+"""Decompressed bytes of a chunk of an event recording."""
 MAX_ALL_CHUNKS = 2_000_000
-"""Pieces of a dataset that is read in part; HDF5 goes through them all for one look-up."""
+"""Chunks of a partially read dataset; HDF5 scans all of them for one look-up."""
 MAX_INDEX_NODES = 100_000
 """Nodes of a tree of an HDF5 file."""
 MAX_EVENT_EXPANSION = 100
 """Bytes of events for one stored byte, beyond FREE_EXPANSION; recordings are packed to a tenth at best."""
 MAX_CHUNKS = 200_000
-"""Pieces that one reading may touch; each costs the time of a look-up."""
+"""Chunks per read; each costs a look-up."""
 MAX_PACKETS = 1_000_000
-"""Of an AEDAT4 recording; each costs the time of a look at it."""
+"""Packets of an AEDAT4 recording; each costs the time of an inspection."""
 MAX_UNPACKED_BYTES = 4 * 2**30
-"""Of all pieces of an event recording that are unpacked one after the other."""
+"""Decompressed bytes of all chunks of an event recording together."""
 MAX_READ_SECONDS = 60
-"""Of a processor, for one file or one frame of a video that is read in a process of its own."""
+"""Processor seconds for one file or video frame in a separate process."""
 MAX_SEQUENCE_MEMBERS = 10_000
-"""Of a zip archive with the frames of a recording."""
+"""Members of a zip archive with the frames of a video."""
 MAX_SEQUENCE_DIRECTORY = 4 * 2**20
-"""Bytes of its list of members."""
+"""Bytes of its member list."""
 MAX_SEQUENCE_BYTES = 8 * 2**30
-"""Of all its members, unpacked one after the other."""
+"""Decompressed bytes of all its members together."""
 MAX_SEQUENCE_FRAMES = 2000
-"""That the page runs of one recording; the command line has no such limit."""
+"""Frames of one video that the page processes; the command line has no such limit."""
 MAX_SEQUENCE_PIXELS = 4_000_000_000
-"""Of all RGB images that the page runs of one recording: 2000 of 1920 x 1080."""
+"""RGB pixels of one video that the page processes: 2000 frames of 1920 x 1080."""
 
 
 class InputError(ValueError):
-    """A file or an array that cannot be used: the message says what was found and what to do."""
+    """An unusable file or array; the message names what was found and a remedy."""
 
     def __init__(self, message: str) -> None:
         if len(message) > MAX_MESSAGE:
@@ -72,7 +72,7 @@ class InputError(ValueError):
 
 
 def check_size(width: int, height: int, name: str) -> None:
-    """Refuse a picture that is too small for the network or too large for the machine (InputError)."""
+    """Raise an InputError for an image that is too small for the network or too large for the machine."""
     if min(width, height) < MIN_SIDE:
         raise InputError(f"{name}: {width} x {height} pixels; each side needs at least {MIN_SIDE}")
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
@@ -83,7 +83,7 @@ def check_size(width: int, height: int, name: str) -> None:
 
 
 def check_bytes(decoded: int, name: str, stored: int | None = None) -> None:
-    """Refuse what takes too much memory, or promises more than `stored` bytes can hold (InputError)."""
+    """Raise an InputError for too much memory, or for a size that `stored` bytes cannot decode to."""
     if decoded > MAX_DECODED_BYTES:
         raise InputError(
             f"{name}: takes {decoded >> 20:,} MiB in memory, at most {MAX_DECODED_BYTES >> 20} are given; "
@@ -97,7 +97,7 @@ def check_bytes(decoded: int, name: str, stored: int | None = None) -> None:
 
 
 def check_layout(shape: tuple[int, ...], dtype: np.dtype, name: str = "the X array") -> None:
-    """Refuse an array that is no picture of numbers, before it takes memory (InputError)."""
+    """Raise an InputError, before allocation, for an array that is not a numeric image."""
     if dtype.kind not in "uif":
         kind = "Python objects" if dtype.hasobject else f"dtype {dtype}"
         raise InputError(f"{name}: holds {kind}; save numbers (uint8, uint16 or float32)")

@@ -1,4 +1,4 @@
-"""What a user may say about an X input, where the guess would be wrong; every default means "find out"."""
+"""Options of an X input that override detection; every default means automatic detection."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,23 +21,23 @@ __all__ = ["AUTO", "Calibration", "Hot", "Intrinsics", "XOptions"]
 
 @dataclass(frozen=True)
 class XOptions:
-    """Corrections of one input; cannot be changed, can be a key of a dict.
+    """Options of one X input; immutable and hashable.
 
     Attributes:
-        modality: what X is; "auto" takes it for what the checkpoint was trained on, unless it plainly is not.
-        unit: of depth (a key of DEPTH_UNITS) or temperature (a key of THERMAL_UNITS).
-        hot: whether hot is white or black in a thermal picture.
-        value_range: thermal values (in the file's unit, degrees Celsius where it is known) that become 0 and
-            1, in place of the checkpoint's rule.
-        field_of_view: horizontal, degrees; intrinsics: fx, fy, cx, cy of X's own image; both for HHA only.
-        window_ms: (start, end) of the events used, in milliseconds from the first event.
+        modality: modality of X; "auto" uses that of the checkpoint, unless X clearly has another one.
+        unit: unit of depth (a key of DEPTH_UNITS) or temperature (a key of THERMAL_UNITS).
+        hot: polarity of a thermal image, "white" or "black".
+        value_range: thermal values (in degrees Celsius if the unit is known, else as stored) mapped to 0 and
+            1, instead of the checkpoint's rule.
+        field_of_view: horizontal, in degrees; intrinsics: fx, fy, cx, cy of X's own image; for HHA only.
+        window_ms: (start, end) of the event window in milliseconds from the first event.
         columns: order of an event table, such as "txyp"; time_unit: "s", "ms", "us" or "ns".
-        sensor_hw: height and width of the event sensor.
-        matrix: 2 x 3 or 3 x 3, takes pixel positions (x, y, 1) of X to those of the RGB image, pixel centres
-            at whole numbers; kept as 3 x 3 nested tuples with 1 at the lower right.
-        calibration: both cameras, to register depth to the RGB image; instead of a matrix.
+        sensor_hw: (height, width) of the event sensor.
+        matrix: 2 x 3 or 3 x 3, maps pixel positions (x, y, 1) of X to those of the RGB image, with pixel
+            centres at integers; stored as 3 x 3 nested tuples with 1 at the lower right.
+        calibration: both cameras, to register depth to the RGB image; an alternative to a matrix.
 
-    Raises InputError for a value of the wrong kind, or for both a matrix and a calibration.
+    Raises InputError for an invalid value, or for both a matrix and a calibration.
     """
 
     modality: Given = "auto"
@@ -78,7 +78,7 @@ class XOptions:
                 )
             object.__setattr__(self, "sensor_hw", tuple(map(int, self.sensor_hw)))
         if self.intrinsics is not None:
-            Intrinsics(*self.intrinsics)  # checks the numbers
+            Intrinsics(*self.intrinsics)  # validates the numbers
         if self.field_of_view is not None:
             if not is_number(self.field_of_view):
                 raise InputError(f"the option field_of_view of X is {self.field_of_view!r}; give degrees")
@@ -92,7 +92,7 @@ class XOptions:
                 raise InputError("both a matrix and a calibration align X; give one of them")
 
     def camera(self, size_hw: tuple[int, int]) -> Intrinsics:
-        """The camera of X's image of this size: as given, else NYU's for that size."""
+        """The camera of an X image of this size: as given, else NYU's scaled to that size."""
         if self.intrinsics is not None:
             return Intrinsics(*self.intrinsics, (size_hw[0], size_hw[1]))
         if self.field_of_view is not None:
@@ -100,13 +100,13 @@ class XOptions:
         return self.calibration.x.scaled(size_hw) if self.calibration else assumed_camera(size_hw)
 
     def to_dict(self) -> dict[str, Any]:
-        """What was said, for JSON: only what is not the default; `from_dict` reads it back."""
+        """JSON-compatible form of the options that differ from the defaults; the inverse of `from_dict`."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
         return {name: to_json(value) for name, value in values.items()}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "XOptions":
-        """From JSON; InputError for an unknown key or a value of the wrong kind."""
+        """Options from JSON values; InputError for an unknown key or an invalid value."""
         known = {f.name for f in fields(XOptions)}
         if not isinstance(values, Mapping):
             raise InputError(
@@ -122,4 +122,4 @@ class XOptions:
 
 
 AUTO = XOptions()
-"""Nothing said: everything is found out."""
+"""All defaults: automatic detection."""

@@ -1,4 +1,4 @@
-"""Perturbations of images: less light, blur, a translation. Nothing here is random."""
+"""Deterministic perturbations of images: darkening, blur, translation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def to_srgb(light: np.ndarray) -> np.ndarray:
 
 
 def darkened(rgb: np.ndarray, fraction: float) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB with a fraction (0..1) of its linear light taken away."""
+    """Darken (H, W, 3) uint8 sRGB by a fraction (0..1) of its linear light."""
     if not fraction:
         return rgb
     light = to_linear(np.arange(256) / 255) * (1 - fraction)
@@ -25,17 +25,17 @@ def darkened(rgb: np.ndarray, fraction: float) -> np.ndarray:
 
 
 def blurred(image: np.ndarray, sigma: float, side: int = 0) -> np.ndarray:
-    """(H, W[, C]) blurred by a Gaussian of `sigma` pixels, borders reflected.
+    """Blur (H, W[, C]) by a Gaussian of `sigma` pixels, with reflected borders.
 
-    side: of the kernel in pixels, odd; 0 takes what cv2 derives from sigma and the dtype.
+    side: odd side of the kernel in pixels; 0 for cv2's choice from sigma and the dtype.
     """
     return cv2.GaussianBlur(image, (side, side), sigma) if sigma else image
 
 
 def translated(values: np.ndarray, right: int, down: int, fill: float | tuple | None = None) -> np.ndarray:
-    """(H, W[, C]) moved by whole pixels; what leaves the image is gone.
+    """Translate (H, W[, C]) by whole pixels; pixels shifted out of the image are lost.
 
-    fill: the value where nothing came in; None repeats the border.
+    fill: value of uncovered pixels; None repeats the border.
     """
     height, width = values.shape[:2]
     rows, columns = np.arange(height) - down, np.arange(width) - right

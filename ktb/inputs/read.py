@@ -1,4 +1,4 @@
-"""Reading an X input of any kind: its contents say what it is, the suffix decides for tables only."""
+"""Reader of X inputs of any kind, detected by content; the suffix matters for tables only."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from ktb.inputs.readers.numpy_files import StoredArray, as_picture, stored_npy, 
 from ktb.inputs.types import Kind, RawX
 
 _PICTURES_FIRST = ("depth", "x", "image")
-"""Names of arrays in a .npz file that are taken before others."""
+"""Preferred names of arrays in a .npz file."""
 
 
 def read_x(
@@ -27,17 +27,17 @@ def read_x(
     filename: str | Sequence[str] | None = None,
     options: XOptions = AUTO,
 ) -> RawX:
-    """Read an X input without losing levels.
+    """Read an X input without loss of levels.
 
     Args:
-        source: a file or its contents; or several: the pictures behind a polarizer at 0, 45, 90 and 135
-            degrees, or the sine and cosine maps of an angle of polarization.
-        filename: name or names for messages, and to tell several files apart; by default those of the paths.
-        options: `columns`, `time_unit`, `sensor_hw` and `window_ms` matter here, for event streams;
-            `modality` "event" prefers the events of a .npz file that holds a depth image too.
+        source: a file or its contents; or several: polarizer images at 0, 45, 90 and 135 degrees, or the sine
+            and cosine maps of an angle of polarization.
+        filename: name or names for messages and to distinguish several files; by default those of the paths.
+        options: `columns`, `time_unit`, `sensor_hw` and `window_ms` apply to event streams; `modality`
+            "event" prefers the events of a .npz file that also contains a depth image.
 
     Raises:
-        InputError: no such file, not readable, pickled, damaged, or outside `ktb.inputs.limits`.
+        InputError: the file is missing, unreadable, pickled, damaged, or exceeds `ktb.inputs.limits`.
     """
     if isinstance(source, str | Path | bytes):
         assert filename is None or isinstance(filename, str)
@@ -55,7 +55,7 @@ def read_x(
 
 
 def _read_one(source: Source, filename: str | None, options: XOptions) -> RawX:
-    if _start(source).startswith(hdf5.MAGIC):  # before loading: recordings may be larger than memory
+    if _start(source).startswith(hdf5.MAGIC):  # before loading: event recordings may be larger than memory
         return build_events(hdf5.read_hdf5(source, filename, options), options)
     data, name = load(source, filename)
     if data.startswith(aedat4.MAGIC):
@@ -72,7 +72,7 @@ def _read_one(source: Source, filename: str | None, options: XOptions) -> RawX:
 
 
 def _start(source: Source) -> bytes:
-    """The first bytes; none of what is no file, which `load` explains."""
+    """The first bytes; empty for anything but a file, which `load` reports."""
     if isinstance(source, bytes):
         return source[:16]
     try:
@@ -85,7 +85,7 @@ def _start(source: Source) -> bytes:
 
 
 def _of_arrays(arrays: Sequence[StoredArray], container: str, name: str, options: XOptions) -> RawX:
-    """Depth first unless X was said to be events, then events, then the other pictures by name and place."""
+    """Select depth first unless the modality is event, then events, then other images by name and order."""
     depth = next((array for array in arrays if array.key == "depth"), None)
     if depth is None or not depth.is_picture or options.modality == "event":
         events = events_in_arrays(arrays, name, options)
@@ -93,7 +93,7 @@ def _of_arrays(arrays: Sequence[StoredArray], container: str, name: str, options
             return build_events(events, options)
     pictures = [array for array in arrays if array.is_picture]
     named = {array.key: array for array in pictures} | ({"depth": depth} if depth else {})
-    first = (pictures or arrays)[0]  # reading it says why it is no picture
+    first = (pictures or arrays)[0]  # reading it reports why it is not an image
     chosen = next((named[key] for key in _PICTURES_FIRST if key in named), first)
     picture, notes = as_picture(chosen, name)
     facts = {"array": chosen.key} if chosen.key else {}

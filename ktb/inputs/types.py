@@ -1,4 +1,4 @@
-"""The data classes of the inputs: as read (RawX), as depth (DepthMap), as encoded (Encoded)."""
+"""Data classes of the inputs: raw (RawX), depth (DepthMap) and encoded (Encoded)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,17 +18,17 @@ Interpolation = Literal["nearest", "bilinear"]
 
 @dataclass(frozen=True, eq=False)
 class RawX:
-    """An X input as it was read, at its own size and depth of bits.
+    """A raw X input at its own size and bit depth.
 
     Attributes:
         data: by `kind`: "picture" (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; "events" an EventStream; "angles"
             (H, W, 4) intensities behind a polarizer at 0, 45, 90, 135 degrees; "sin_cos" (H, W, 2) sine and
-            cosine of twice the angle of polarization. Integers or floats, never changed after reading.
+            cosine of twice the angle of polarization. Integers or floats, not modified after reading.
         format: for display, such as "16-bit PNG".
-        name: of the file, for messages.
-        facts: what else was found, title -> text, such as {"columns": "t x y polarity"}.
-        notes: sentences that a user should see, such as what was left out.
-        origin: "estimated" if a network made it from the RGB image, "missing" if there is no X.
+        name: name of the file, for messages.
+        facts: further properties, title -> text, such as {"columns": "t x y polarity"}.
+        notes: notes for the user, such as about ignored data.
+        origin: "measured", "estimated" by a network from the RGB image, or "missing".
     """
 
     data: np.ndarray | EventStream
@@ -47,15 +47,15 @@ class RawX:
 
 @dataclass(frozen=True)
 class DepthMap:
-    """A depth map in metres, and how sure its unit is ("certain": chosen by the user).
+    """A depth map in metres and the confidence in its unit ("certain": chosen by the user).
 
     Attributes:
         metres: (H, W) float32, NaN where there is no measurement.
         unit: a key of DEPTH_UNITS.
-        minimum, median, maximum: of the measured pixels, in metres.
-        hole_share: 0..1.
-        why: what a guessed unit rests on, "" for a chosen one.
-        notes: sentences that ask to check the unit, where the result is unusual.
+        minimum, median, maximum: statistics of the measured pixels in metres.
+        hole_share: fraction of pixels without a measurement, 0..1.
+        why: the reason for a guessed unit, "" for a chosen one.
+        notes: requests to check the unit where the result is unusual.
     """
 
     metres: np.ndarray
@@ -71,19 +71,19 @@ class DepthMap:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """An encoder's answer.
+    """The result of an encoder.
 
     Attributes:
         image: (H, W) or (H, W, 3) float32 on the network's scale, 0..1 (the angle of polarization -1..1);
             NaN where nothing was measured.
-        display: what people see: (H, W) float32 physical values, NaN in holes, or (H, W, 3) uint8 RGB.
-        summary: the same in a few words without the file's name, such as "voxel grid of 3,120 events".
-        facts: title -> text, for the panel, most important first.
-        histogram: of the physical values, or None.
-        interpolation: how image and display may be resized.
-        notes: sentences that a user must see.
+        display: image for display: (H, W) float32 physical values, NaN in holes, or (H, W, 3) uint8 RGB.
+        summary: short description without the file's name, such as "voxel grid of 3,120 events".
+        facts: title -> text for display, most important first.
+        histogram: histogram of the physical values, or None.
+        interpolation: interpolation for resizing image and display.
+        notes: notes for the user.
         depth: the `DepthMap`, for depth.
-        far_is_bright: whether a large value of a one-channel display is drawn bright.
+        far_is_bright: whether large values of a one-channel display are drawn bright.
     """
 
     image: np.ndarray
@@ -98,7 +98,7 @@ class Encoded:
 
 
 def as_raw(x: "np.ndarray | EventStream | RawX") -> RawX:
-    """An array or a stream from code as a `RawX`; InputError for an array that is no picture."""
+    """Wrap an array or an event stream as a `RawX`; InputError for an array that is not an image."""
     if isinstance(x, RawX):
         return x
     if isinstance(x, EventStream):

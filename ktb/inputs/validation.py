@@ -1,4 +1,4 @@
-"""Numbers as users give them, in JSON or in code: checked, and made into tuples that cannot be changed."""
+"""Validation of numbers from users, in JSON or code, and conversion to tuples."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from ktb.inputs.limits import InputError
 
 Matrix = tuple[tuple[float, float, float], ...]
 LARGEST_AREA_SCALE = 1e8
-"""A matrix that makes areas larger or smaller than this is a mistake, not an alignment."""
+"""Limit of the change of area by an alignment matrix."""
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is one finite number: no bool, no text, no NaN."""
+    """Whether a value is a finite number, not a bool, text or NaN."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return False
     try:
@@ -24,14 +24,14 @@ def is_number(value: Any) -> bool:
 
 
 def as_numbers(name: str, value: Any, count: int) -> tuple[float, ...]:
-    """A list, tuple or array of `count` finite numbers as a tuple of floats; InputError for anything else."""
+    """Convert a list, tuple or array of `count` finite numbers to a tuple of floats; else InputError."""
     if not _is_row(value) or len(value) != count or not all(map(is_number, value)):
         raise InputError(f"{name} is {short(value)}; give {count} finite numbers")
     return tuple(map(float, value))
 
 
 def as_table(name: str, value: Any, shapes: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Nested lists, tuples or an array of one of these shapes as float64; InputError for anything else."""
+    """Convert nested lists, tuples or an array of one of these shapes to float64; else InputError."""
     wanted = f"give {' or '.join(f'{rows} x {columns}' for rows, columns in shapes)} finite numbers"
     if not _is_row(value) or not all(map(_is_row, value)):
         raise InputError(f"{name} is {short(value)}, no table of numbers; {wanted}")
@@ -46,10 +46,10 @@ def as_table(name: str, value: Any, shapes: Sequence[tuple[int, int]]) -> np.nda
 
 
 def as_matrix(name: str, value: Any) -> Matrix:
-    """A 2 x 3 or 3 x 3 matrix that moves pixels, as 3 x 3 nested tuples with 1 at the lower right.
+    """Convert a 2 x 3 or 3 x 3 matrix of pixel positions to 3 x 3 nested tuples with 1 at the lower right.
 
     Raises:
-        InputError: another shape, what is no number, or a matrix that makes a line or a huge plane of X.
+        InputError: the shape or a value is invalid, or the matrix is degenerate.
     """
     matrix = as_table(name, value, ((2, 3), (3, 3)))
     if len(matrix) == 2:
@@ -66,14 +66,14 @@ def as_matrix(name: str, value: Any) -> Matrix:
 
 
 def to_json(value: Any) -> Any:
-    """Tuples as lists, and what has a `to_dict` as a dict."""
+    """JSON-compatible form: tuples as lists, objects by their `to_dict`."""
     if hasattr(value, "to_dict"):
         return value.to_dict()
     return [to_json(part) for part in value] if isinstance(value, tuple) else value
 
 
 def short(value: Any) -> str:
-    """A value as it would be typed, cut for a message."""
+    """The repr of a value, truncated for a message."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -238,7 +238,7 @@ def test_the_user_decides_what_x_is():
 def test_depth_said_for_an_hha_checkpoint_becomes_hha():
     said = encode_x(MM, HHA, options=XOptions(modality="depth", unit="mm"))
     assert (said.modality, said.encoding) == ("hha", "hha")
-    assert not any("was said to be" in warning for warning in said.warnings)
+    assert not any("was given as" in warning for warning in said.warnings)
     assert np.array_equal(said.image, encode_x(MM, HHA).image)
 
 
@@ -320,7 +320,7 @@ def test_stream_for_a_checkpoint_of_event_pictures_is_drawn_with_a_warning():
     reading = encode_x(STREAM, InputConfig(modality="event", encoding="image"))
     assert reading.encoding == "event_frame"
     np.testing.assert_allclose(reading.image, event_frame(STREAM) / 255, atol=1e-6)
-    assert any("unknown making" in warning for warning in reading.warnings)
+    assert any("unknown encoding" in warning for warning in reading.warnings)
 
 
 GREY = RNG.integers(0, 256, (60, 80), dtype=np.uint8)
