@@ -26,7 +26,7 @@ def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modalit
     nouns = [MODALITIES[modality].noun for modality in (found, expected)]
     return found, (
         f"X {why} {nouns[0]}, but this checkpoint was trained with {nouns[1]}. It runs, but "
-        "what it makes of this X was never trained: trust the RGB head more.",
+        "its results with this X are unreliable: trust the RGB head more.",
     )
 
 

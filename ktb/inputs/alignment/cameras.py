@@ -1,4 +1,4 @@
-"""Pinhole cameras, and how X's camera stands to the RGB image's."""
+"""Pinhole cameras, and the pose of X's camera relative to the RGB image's."""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from ktb.inputs.validation import as_numbers, as_table, is_number, short, to_jso
 
 Rotation = tuple[tuple[float, float, float], ...]
 MAX_BASELINE = 10.0
-"""Metres between two cameras; more is a distance in millimetres."""
+"""Maximum distance of two cameras in metres; larger values indicate millimetres."""
 CALIBRATION_FORM = (
     '{"x": {"fx": .., "fy": .., "cx": .., "cy": .., "width": .., "height": ..}, "rgb": {the same six}, '
     '"rotation": 3 x 3 (optional), "translation": [metres, metres, metres]}'
 )
-"""What a calibration looks like, for messages."""
+"""The format of a calibration, for messages."""
 _CAMERA_KEYS = ("fx", "fy", "cx", "cy", "width", "height")
 _SAME_SCALE = 0.01
 _IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
@@ -46,14 +46,14 @@ class Intrinsics:
         object.__setattr__(self, "size_hw", tuple(map(int, size)))
 
     def scaled(self, size_hw: tuple[int, int]) -> "Intrinsics":
-        """The same camera for an image of another size."""
+        """The camera scaled to an image of another size."""
         y, x = (new / old for new, old in zip(size_hw, self.size_hw))
         cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
         return Intrinsics(self.fx * x, self.fy * y, cx, cy, tuple(size_hw))
 
     @staticmethod
     def from_field_of_view(degrees: float, size_hw: tuple[int, int]) -> "Intrinsics":
-        """A camera that looks through the image's centre, with this horizontal field of view."""
+        """A camera with the principal point at the image's centre and this horizontal field of view."""
         if not is_number(degrees) or not 1 <= degrees <= 170:
             raise InputError(f"field of view {short(degrees)}: give 1 to 170 degrees, measured horizontally")
         height, width = size_hw
@@ -67,7 +67,7 @@ class Intrinsics:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any], name: str = "the camera") -> "Intrinsics":
-        """From JSON with the six keys of `to_dict`; InputError names what is missing or wrong."""
+        """A camera from JSON with the six keys of `to_dict`; InputError names a missing or invalid key."""
         _check_keys(name, values, _CAMERA_KEYS, _CAMERA_KEYS)
         if wrong := [key for key in _CAMERA_KEYS if not is_number(values[key])]:
             raise InputError(f"{name}: {wrong[0]} is {short(values[wrong[0]])}; give a number of pixels")
@@ -80,7 +80,7 @@ class Intrinsics:
 
 
 def assumed_camera(size_hw: tuple[int, int]) -> Intrinsics:
-    """NYU's colour camera for an image of this size; for other proportions its pixels stay square."""
+    """NYU's colour camera for an image of this size, with square pixels for any aspect ratio."""
     scaled = Intrinsics().scaled(size_hw)
     scale = math.sqrt(math.prod(size_hw) / math.prod(Intrinsics.size_hw))
     return Intrinsics(Intrinsics.fx * scale, Intrinsics.fy * scale, scaled.cx, scaled.cy, scaled.size_hw)
@@ -88,15 +88,15 @@ def assumed_camera(size_hw: tuple[int, int]) -> Intrinsics:
 
 @dataclass(frozen=True)
 class Calibration:
-    """X's camera and the RGB image's, to move depth from the one to the other.
+    """Calibration of X's camera and the RGB image's, to register depth.
 
     Attributes:
-        x, rgb: the cameras, each of an image of its `size_hw`; without lens distortion.
-        rotation: 3 x 3; with the translation it takes a point of X's camera to the RGB image's camera:
+        x, rgb: the cameras, each for an image of its `size_hw`, without lens distortion.
+        rotation: 3 x 3; with the translation it maps a point of X's camera to the RGB image's camera:
             p_rgb = rotation @ p_x + translation, both with x to the right, y down and z ahead.
-        translation: metres.
+        translation: in metres.
 
-    Raises InputError for a rotation that is none, or cameras more than MAX_BASELINE apart.
+    Raises InputError for an invalid rotation, or for cameras more than MAX_BASELINE apart.
     """
 
     x: Intrinsics
@@ -122,7 +122,7 @@ class Calibration:
         object.__setattr__(self, "translation", translation)
 
     def scaled(self, x_hw: tuple[int, int], rgb_hw: tuple[int, int]) -> "Calibration":
-        """The same cameras for images of other sizes; InputError if a size is no pure scale."""
+        """The calibration scaled to images of other sizes; InputError if the aspect ratio changes."""
         cameras = []
         for name, camera, size in (("X", self.x, x_hw), ("the RGB image", self.rgb, rgb_hw)):
             (height, width), (to_height, to_width) = camera.size_hw, size
@@ -136,16 +136,16 @@ class Calibration:
         return Calibration(*cameras, self.rotation, self.translation)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `from_dict` reads it."""
+        """The inverse of `from_dict`."""
         pose = {"rotation": to_json(self.rotation), "translation": to_json(self.translation)}
         return {"x": self.x.to_dict(), "rgb": self.rgb.to_dict(), **pose}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Calibration":
-        """From JSON as CALIBRATION_FORM; `extrinsics`, 4 x 4 or 3 x 4, may stand for the last two keys.
+        """A calibration from JSON as CALIBRATION_FORM, or with `extrinsics`, 4 x 4 or 3 x 4, for the pose.
 
         Raises:
-            InputError: naming the key that is missing, unknown or wrong.
+            InputError: naming the missing, unknown or invalid key.
         """
         name = "the calibration"
         one_matrix = isinstance(values, Mapping) and "extrinsics" in values

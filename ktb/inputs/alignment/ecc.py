@@ -1,4 +1,4 @@
-"""How X lies on the RGB image, estimated from the edges of both: an offer, never applied unasked."""
+"""Estimation of X's alignment to the RGB image from the edges of both; applied only on request."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from ktb.inputs.validation import Matrix
 Motion = Literal["affine", "translation", "homography"]
 WORK_SIDE = 640
 TIME_LIMIT = 2.0
-"""Seconds of computing, not of waiting on a busy machine, after which no further step is begun."""
+"""Processor seconds after which no further step starts."""
 _MOTIONS = {
     "translation": cv2.MOTION_TRANSLATION,
     "affine": cv2.MOTION_AFFINE,
@@ -45,14 +45,14 @@ _WORTH, _FREEDOM = 0.005, 0.01
 
 @dataclass(frozen=True)
 class AlignmentEstimate:
-    """An alignment found by comparing edges.
+    """An alignment estimated from edges.
 
     Attributes:
         matrix: 3 x 3 nested tuples, from pixel positions (x, y, 1) of X to those of the RGB image; for
             `XOptions.matrix`. The start if nothing better was found.
-        start: the same of the fit that it began with: X centred in the RGB image, as large as fits.
-        score_before, score_after: correlation of the images of edges with `start` and with `matrix`, -1..1.
-        converged: whether the search ended in a plausible place.
+        start: the initial matrix: X centred in the RGB image, as large as fits.
+        score_before, score_after: correlation of the edge images with `start` and with `matrix`, -1..1.
+        converged: whether the search ended at a plausible alignment.
         message: one sentence on the outcome.
     """
 
@@ -65,27 +65,27 @@ class AlignmentEstimate:
 
     @property
     def improves(self) -> bool:
-        """Whether the estimate is worth an offer: the edges agree more than before, and visibly so."""
+        """Whether the edges agree noticeably better than before, so that the estimate is worth suggesting."""
         return self.converged and self.score_after - self.score_before >= _LEAST_GAIN
 
 
 def estimate_alignment(
     rgb: np.ndarray, x_preview: np.ndarray, motion: Motion = "affine"
 ) -> AlignmentEstimate:
-    """Find the matrix that lays X's edges on the RGB image's (ECC on images of gradients, coarse to fine).
+    """Estimate the matrix that aligns X's edges to the RGB image's (ECC on gradient images, coarse to fine).
 
-    Works on 640 pixels at most and takes less than 3 s. Never fails on pictures that cannot be aligned: then
-    `converged` is False and `matrix` the start. Source: Evangelidis and Psarakis, "Parametric Image Alignment
+    The search uses 640 pixels at most and takes less than 3 s. For images that cannot be aligned, `converged`
+    is False and `matrix` is the start. Source: Evangelidis and Psarakis, "Parametric Image Alignment
     Using Enhanced Correlation Coefficient Maximization" (PAMI 2008), as OpenCV's findTransformECC.
 
     Args:
         rgb: (H, W, 3) uint8, the RGB image.
-        x_preview: of X's own size: (h, w, 3) uint8, or (h, w) numbers with NaN where nothing was measured
-            (better for depth: a hole that is drawn has edges).
-        motion: what may change: "translation", "affine" or "homography".
+        x_preview: X at its own size: (h, w, 3) uint8, or (h, w) numbers with NaN where nothing was measured
+            (preferable for depth, because drawn holes have edges).
+        motion: motion model: "translation", "affine" or "homography".
 
     Raises:
-        InputError: an unknown motion, or arrays of other shapes.
+        InputError: the motion is unknown, or an array has another shape.
     """
     deadline = time.thread_time() + TIME_LIMIT
     if motion not in _MOTIONS:
@@ -126,7 +126,7 @@ def estimate_alignment(
 
 
 def _starts(x_hw: tuple[int, int], photo_hw: tuple[int, int]) -> list[np.ndarray]:
-    """A plain resizing if the proportions agree; else X centred, as large as fits, and as large as covers."""
+    """Resizing if the aspect ratios agree; else X centred, as large as fits, and as large as covers."""
     scales = sorted(new / old for new, old in zip(photo_hw, x_hw))
     if scales[1] / scales[0] - 1 <= ASPECT_TOLERANCE:
         return [stretch(x_hw, photo_hw)]
@@ -135,9 +135,9 @@ def _starts(x_hw: tuple[int, int], photo_hw: tuple[int, int]) -> list[np.ndarray
 
 
 def _refine(photo: np.ndarray, x: Layer, motion: Motion, deadline: float) -> np.ndarray | None:
-    """The 3 x 3 matrix that moves X, already on the RGB image's grid, to where the edges agree best.
+    """The 3 x 3 matrix that best aligns the edges of X, which is already on the RGB image's grid.
 
-    Small pictures say by how much to shift, larger ones the rest; a step that makes it worse is not taken.
+    Coarse levels estimate the shift, finer ones the rest; a step that reduces the score is rejected.
     """
     matrix, begun, found = np.eye(3), False, False
     whole = Layer(photo, np.ones(photo.shape, bool))
@@ -169,7 +169,7 @@ def _refine(photo: np.ndarray, x: Layer, motion: Motion, deadline: float) -> np.
 
 
 def _search(edges: np.ndarray, x_edges: np.ndarray, seen: np.ndarray, scales: Sequence[float]) -> np.ndarray:
-    """The shift by whole pixels, and the scale around the centre, of the best correlation."""
+    """The shift in whole pixels, and the scale about the centre, with the best correlation."""
     best, matrix = -np.inf, np.eye(3)
     y, x = ((side - 1) / 2 for side in edges.shape)
     for scale in scales:
@@ -214,7 +214,7 @@ def _correlations(
 
 
 def _peak(photo: np.ndarray, x: Layer) -> float:
-    """By how much the agreement is better than where X is shifted a little, in the mean of eight ways."""
+    """Mean difference of the score from those of eight slightly shifted alignments."""
     (edges, _), (x_edges, seen) = (
         edges_of(part, 2 * _BLUR) for part in (Layer(photo, np.ones(photo.shape, bool)), x)
     )
@@ -228,7 +228,7 @@ def _peak(photo: np.ndarray, x: Layer) -> float:
 def _ecc(
     edges: np.ndarray, x_edges: np.ndarray, seen: np.ndarray, matrix: np.ndarray, kind: Motion, steps: int
 ) -> np.ndarray | None:
-    """One run of ECC from a matrix; None if it does not end well."""
+    """One run of ECC from a matrix; None if it fails."""
     back = np.linalg.inv(matrix)
     back = (back / back[2, 2])[: 3 if kind == "homography" else 2].astype(np.float32)
     criteria = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, steps, 1e-5
@@ -245,7 +245,7 @@ def _ecc(
 
 
 def _agreement(photo: np.ndarray, x: Layer) -> float:
-    """Correlation of the edges where X has some, on the grid of the search."""
+    """Correlation of the edges where X is valid, on the grid of the search."""
     edges, _ = edges_of(Layer(photo, np.ones(photo.shape, bool)), 2 * _BLUR)
     return correlation(edges, *edges_of(x, 2 * _BLUR))
 
@@ -257,14 +257,14 @@ def _moved_agreement(edges: np.ndarray, x_edges: np.ndarray, seen: np.ndarray, m
 
 
 def _corners(matrix: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-    """(2, 4) x and y of X's corners in the RGB image."""
+    """Corners of X in the RGB image, (2, 4) as x and y."""
     bottom, right = size_hw[0] - 1, size_hw[1] - 1
     x, y, w = matrix @ [[0, right, right, 0], [0, 0, bottom, bottom], [1, 1, 1, 1]]
     return np.stack([x, y]) / np.where(np.abs(w) < 1e-9, 1e-9, w)
 
 
 def _plausible(matrix: np.ndarray, size_hw: tuple[int, int]) -> bool:
-    """Whether cameras side by side may differ so: moved a little, scaled somewhat, hardly sheared."""
+    """Whether a matrix is plausible for adjacent cameras: small shift, moderate scale, little shear."""
     moved = np.hypot(*(_corners(matrix, size_hw) - _corners(np.eye(3), size_hw))).max()
     large, small = np.linalg.svd(matrix[:2, :2] / matrix[2, 2], compute_uv=False)
     scaled = max(large, 1 / small)

@@ -1,4 +1,4 @@
-"""Where a picture of any kind has edges, holes and borders apart; X's edges drawn over the RGB image."""
+"""Edges of images, excluding holes and borders, and X's edges drawn over the RGB image."""
 
 import math
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from ktb.inputs.validation import Matrix
 
 OVERLAY_RGB = (255, 90, 0)
 _RIM = 0.01
-"""Share of X's side: so far into a hole its filling is believed."""
+"""Depth into a hole, as a fraction of X's side, up to which its filling is trusted."""
 _FAINT, _STRONG = 75, 97
-"""Percentiles of the edges that begin to show, and that cover the RGB image."""
+"""Percentiles of edge strength that become visible and opaque in the overlay."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A picture (h, w) float32 without NaN, and where its values are to be believed (h, w) bool."""
+    """An image (h, w) float32 without NaN, and its valid pixels (h, w) bool."""
 
     values: np.ndarray
     seen: np.ndarray
@@ -36,9 +36,9 @@ class Layer:
 
 
 def place_layer(x: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> Layer:
-    """X on the RGB image's grid, averaged if that is coarser, its holes and what it does not reach filled.
+    """Warp X to the RGB image's grid, averaged if that is coarser, with holes and uncovered pixels filled.
 
-    Holes are believed near their rim: depth cameras see nothing just where the edges of things are.
+    Filled values near the rim of a hole are trusted, because depth cameras have holes along object edges.
     """
     step = max(
         1, max(x.shape) // (2 * max(size_hw))
@@ -60,9 +60,9 @@ def place_layer(x: np.ndarray, matrix: np.ndarray, size_hw: tuple[int, int]) -> 
 
 
 def edges_of(layer: Layer, blur: float) -> tuple[np.ndarray, np.ndarray]:
-    """How strong the edges are, (h, w) float32 0..1, and where they are believed.
+    """Edge strength (h, w) float32 0..1, and the valid pixels.
 
-    Strong edges saturate, so that edges count by their place and hardly by the sensor's contrast.
+    Strong edges saturate, so that the position of edges matters more than the sensor's contrast.
     """
     soft = cv2.GaussianBlur(layer.values, (0, 0), blur)
     strength = cv2.magnitude(*(cv2.Sobel(soft, cv2.CV_32F, *axes) for axes in ((1, 0), (0, 1))))
@@ -71,7 +71,7 @@ def edges_of(layer: Layer, blur: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def correlation(one: np.ndarray, two: np.ndarray, where: np.ndarray) -> float:
-    """Pearson's, -1..1, over the chosen pixels; 0 where one of them is flat."""
+    """Pearson correlation, -1..1, over the selected pixels; 0 if one image is constant."""
     one, two = one[where], two[where]
     if one.size < 64:
         return 0.0
@@ -81,7 +81,7 @@ def correlation(one: np.ndarray, two: np.ndarray, where: np.ndarray) -> float:
 
 
 def as_grey(image: np.ndarray, name: str) -> np.ndarray:
-    """(h, w) float32: 0..255 of a picture, numbers as they are with NaN for holes."""
+    """Convert to (h, w) float32: images to 0..255, numbers unchanged with NaN for holes."""
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     elif image.ndim == 2 and image.dtype.kind in "uif" and name == "X":
@@ -94,11 +94,11 @@ def as_grey(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def alignment_overlay(rgb: np.ndarray, x_preview: np.ndarray, matrix: Matrix | np.ndarray) -> np.ndarray:
-    """X's edges in orange over the grey RGB image, to see whether they lie where they should.
+    """Draw X's edges in orange over the grey RGB image, to inspect an alignment.
 
     Args:
         rgb: (H, W, 3) uint8.
-        x_preview: as `estimate_alignment` takes it.
+        x_preview: as for `estimate_alignment`.
         matrix: 3 x 3, from X's pixels to the RGB image's.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How X lies on the RGB image, read from a file: a matrix of pixel positions or a calibration of cameras."""
+"""Alignment files: a matrix of pixel positions or a calibration of cameras."""
 
 import io
 import json
@@ -24,12 +24,12 @@ _SHAPES = ((2, 3), (3, 3))
 
 @dataclass(frozen=True)
 class Alignment:
-    """What aligns X: either a matrix or a calibration.
+    """An alignment of X: either a matrix or a calibration.
 
     Attributes:
         matrix: 3 x 3 nested tuples, from pixel positions (x, y, 1) of X to those of the RGB image, or None.
         calibration: of X's camera and the RGB image's, for depth, or None.
-        name: of the file, for display.
+        name: name of the file, for display.
     """
 
     matrix: Matrix | None = None

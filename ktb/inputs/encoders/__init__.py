@@ -1,1 +1,1 @@
-"""Encoders: from stored values of a sensor to the X image of the network."""
+"""Encoders: from a sensor's stored values to the X image of the network."""

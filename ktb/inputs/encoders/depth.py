@@ -1,4 +1,4 @@
-"""Depth of any unit as metres, its holes, and the network's image of it."""
+"""Depth: conversion of any unit to metres, hole filling, and encoding."""
 
 import math
 
@@ -20,14 +20,14 @@ from ktb.inputs.options import XOptions
 from ktb.inputs.types import DepthMap, Encoded, RawX
 
 _LEVELS_PER_METRE = 25.5  # of 8-bit depth: 255 = 10 m
-_BACKGROUND = 1e9  # renderers write such floats where a ray meets nothing
+_BACKGROUND = 1e9  # renderers write such floats for the background
 _USUAL_MEDIANS = (0.2, 200.0)
 _MANY_HOLES = 0.95
 _LOSSY = ("JPEG", "WEBP")
 
 
 def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X array") -> DepthMap:
-    """Depth values as metres.
+    """Convert stored depth values to metres.
 
     Holes: 0, negative, NaN and infinite values; the largest value of an integer type of 16 bits or more;
     65535 in wider types and floats, if nothing is larger; floats of 1e9 and more (a renderer's background).
@@ -46,7 +46,7 @@ def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X ar
         name: of the file, for messages.
 
     Raises:
-        InputError: unknown unit, a unit that does not fit the values, a colour picture, or no measurement.
+        InputError: the unit is unknown or does not match the values, the image is in colour, or has no value.
     """
     if unit != "auto" and unit not in DEPTH_UNITS:
         raise InputError(f"{name}: depth unit {unit!r}: choose auto or one of {', '.join(DEPTH_UNITS)}")
@@ -76,9 +76,9 @@ def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X ar
 
 
 def fill_holes(values: np.ndarray) -> np.ndarray:
-    """Give every NaN the value of the nearest measured pixel.
+    """Fill every NaN with the value of the nearest measured pixel.
 
-    values: (H, W) or (H, W, C) float32, stays as it is; returns a new array.
+    values: (H, W) or (H, W, C) float32, not modified; returns a new array.
 
     Raises:
         InputError: no pixel has a value.
@@ -97,7 +97,7 @@ def fill_holes(values: np.ndarray) -> np.ndarray:
 
 
 def encode_depth(metres: np.ndarray, max_metres: float = 10.0) -> np.ndarray:
-    """Depth without holes (H, W) in metres -> (H, W, 3) float32: metres / max_metres, cut to 0..1.
+    """Encode depth without holes (H, W) in metres as (H, W, 3) float32: metres / max_metres, clipped to 0..1.
 
     With 10 m this equals 8-bit depth of 25.5 levels per metre, divided by 255.
 
@@ -112,7 +112,7 @@ def encode_depth(metres: np.ndarray, max_metres: float = 10.0) -> np.ndarray:
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """Depth for a checkpoint of encoding "depth"; holes stay NaN, they are filled at the RGB image's size.
+    """Encode depth for a checkpoint of encoding "depth"; holes remain NaN until resized to the RGB image.
 
     Raises:
         InputError: as `read_depth_metres`, and for anything but a picture.
@@ -133,14 +133,14 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
 
 
 def depth_of(raw: RawX, options: XOptions) -> DepthMap:
-    """The depth that a raw X holds, by the unit that the user chose (InputError as `encode`)."""
+    """The depth of a raw X in the unit chosen by the user (InputError as for `encode`)."""
     require_picture(raw, "depth")
     assert isinstance(raw.data, np.ndarray)
     return read_depth_metres(raw.data, options.unit, raw.name)
 
 
 def require_picture(raw: RawX, wanted: str) -> None:
-    """InputError for events and polarization, which no depth can be read from."""
+    """Raise an InputError for events and polarization, which contain no depth."""
     if raw.kind != "picture":
         found = {"events": "an event stream", "angles": "pictures behind a polarizer"}.get(raw.kind)
         found = found or "an angle of polarization"
@@ -148,7 +148,7 @@ def require_picture(raw: RawX, wanted: str) -> None:
 
 
 def depth_facts(depth: DepthMap, raw: RawX) -> dict[str, str]:
-    """Title -> text: unit, what it rests on, range, holes."""
+    """Facts, title -> text: unit, reason for the unit, range, holes."""
     sure = "estimated" if raw.origin == "estimated" else depth.confidence
     return {
         "unit": f"{DEPTH_UNITS[depth.unit]} ({sure})",
@@ -159,7 +159,7 @@ def depth_facts(depth: DepthMap, raw: RawX) -> dict[str, str]:
 
 
 def depth_notes(depth: DepthMap, raw: RawX) -> tuple[str, ...]:
-    """The reading's own notes, and one on formats that change levels."""
+    """Notes of the depth map, and one on lossy formats."""
     lossy = [kind for kind in _LOSSY if kind in raw.format]
     if not lossy:
         return depth.notes
@@ -168,7 +168,7 @@ def depth_notes(depth: DepthMap, raw: RawX) -> tuple[str, ...]:
 
 
 def is_colour(data: np.ndarray) -> bool:
-    """Whether the channels, without alpha, differ by more than JPEG makes them; NaN does not count."""
+    """Whether the channels, without alpha, differ by more than JPEG artefacts; NaN is ignored."""
     if data.ndim == 2:
         return False
     tolerance = 4 if data.dtype == np.uint8 else 0

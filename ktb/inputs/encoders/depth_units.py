@@ -1,4 +1,4 @@
-"""Units that depth is stored in, and guessing the one of a file."""
+"""Units of stored depth, and detection of a file's unit."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

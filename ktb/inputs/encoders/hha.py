@@ -1,4 +1,4 @@
-"""HHA: disparity, height above the ground and angle to gravity, as a picture or computed from depth.
+"""HHA: disparity, height above the ground and angle to gravity, as an image or computed from depth.
 
 Source: Gupta et al., "Learning Rich Features from RGB-D Images for Object Detection and Segmentation" (ECCV
 2014) and their MATLAB code (processDepthImage.m, computeNormalsSquareSupport.m, getYDir.m, saveHHA.m).
@@ -62,7 +62,7 @@ def encode_hha(metres: np.ndarray, camera: Intrinsics | None = None) -> np.ndarr
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """HHA for a checkpoint: a picture of 8 bits and three channels as it is, depth by `encode_hha`.
+    """Encode HHA for a checkpoint: 8-bit three-channel images unchanged, depth by `encode_hha`.
 
     Three equal channels are a picture as well, with a note, unless the user chose a depth unit.
 
@@ -131,7 +131,7 @@ def _picture(raw: RawX, inputs: InputConfig, options: XOptions, is_grey: bool) -
 
 @dataclass(frozen=True, eq=False)
 class _Computed:
-    """The HHA picture, degrees between gravity and the image's downward direction, and a doubt."""
+    """The HHA image, degrees between gravity and the image's downward direction, and whether points were stray."""
 
     picture: np.ndarray
     tilt: float

@@ -1,4 +1,4 @@
-"""X that is a picture already: projected LiDAR, event frames, anything else of 1 or 3 channels."""
+"""X inputs that are images already: projected LiDAR, event frames, others with 1 or 3 channels."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ from ktb.inputs.types import Encoded, RawX
 
 
 def to_unit_scale(data: np.ndarray, name: str = "X") -> np.ndarray:
-    """(H, W[, C]) -> float32 in 0..1 with alpha dropped: uint8 / 255, uint16 / 65535, floats as they are.
+    """Convert (H, W[, C]) to float32 in 0..1 without alpha: uint8 / 255, uint16 / 65535, floats unchanged.
 
     Raises:
-        InputError: another dtype, or floats outside 0..1.
+        InputError: the dtype is unsupported, or floats are outside 0..1.
     """
     if data.dtype not in (np.uint8, np.uint16) and data.dtype.kind != "f":
         raise InputError(f"{name} has dtype {data.dtype}: give uint8, uint16, or floats in 0..1")
@@ -28,7 +28,7 @@ def to_unit_scale(data: np.ndarray, name: str = "X") -> np.ndarray:
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """A picture of 1 or 3 channels, scaled to 0..1 by its dtype (InputError as `to_unit_scale`)."""
+    """Encode an image of 1 or 3 channels, scaled to 0..1 by its dtype (InputError as for `to_unit_scale`)."""
     require_picture(raw, "a plain picture")
     image = to_unit_scale(raw.data, raw.name)
     channels = raw.data.shape[2] if raw.data.ndim == 3 else 1
@@ -40,7 +40,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
 
 
 def one_channel(data: np.ndarray, weights: tuple[float, float, float]) -> tuple[np.ndarray, bool]:
-    """A picture's only channel, as stored, if its channels are equal; else their weighted sum.
+    """The single stored channel of an image with equal channels; else their weighted sum.
 
     Args:
         data: (H, W), (H, W, 3) or (H, W, 4), whose alpha is dropped.
@@ -63,7 +63,7 @@ def one_channel(data: np.ndarray, weights: tuple[float, float, float]) -> tuple[
 
 
 def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values (...) as float32 of which `low` becomes 0 and `high` 1, the rest cut off; NaN stays."""
+    """Map values (...) to float32 with `low` at 0 and `high` at 1, clipped; NaN remains."""
     span = np.float32(high) - np.float32(low)
     return np.clip((values.astype(np.float32) - np.float32(low)) / (span if span > 0 else 1), 0, 1)
 

@@ -15,7 +15,7 @@ _MEAN = (1 / 3, 1 / 3, 1 / 3)
 
 
 def full_scale(data: np.ndarray) -> int:
-    """The stored value that stands for white: of 16 bits the most that 8, 10, 12 or 16 of them can hold.
+    """The stored value of white: for 16-bit files the maximum of 8, 10, 12 or 16 bits.
 
     The fewest bits that hold every value count: sensors of 10 and 12 bits leave the rest of 16 empty.
 
@@ -30,9 +30,9 @@ def full_scale(data: np.ndarray) -> int:
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """One channel, by `full_scale` or a fixed range brought to 0..1; a colour picture by its channels' mean.
+    """Encode one channel, scaled to 0..1 by `full_scale` or a fixed range; colour images by their mean.
 
-    The range is the user's, else the checkpoint's; its numbers are as stored. NaN are holes.
+    The range is the user's, else the checkpoint's, in stored values. NaN are holes.
 
     Raises:
         InputError: no picture, floats outside 0..1 without a range, other dtypes, or nothing but NaN.

@@ -1,4 +1,4 @@
-"""Degree and angle of linear polarization, from maps or from pictures behind a polarizer."""
+"""Degree and angle of linear polarization, from maps or polarizer images."""
 
 import math
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _CLEARLY_POLARIZED = 0.3  # degree that shows the angle's colour in full
 
 
 def encode_dolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """The degree of linear polarization, 0..1; maps are not cut off at 1, as training does not.
+    """Encode the degree of linear polarization, 0..1; maps are not clipped at 1, as in training.
 
     Raises:
         InputError: events, an angle, negative or far too large values, an unknown unit, nothing but NaN.
@@ -54,7 +54,7 @@ def encode_dolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
 
 
 def encode_aolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """The angle φ of linear polarization as (sin 2φ, cos 2φ, sin 2φ), each -1..1.
+    """Encode the angle φ of linear polarization as (sin 2φ, cos 2φ, sin 2φ), each -1..1.
 
     Raises:
         InputError: events, a coloured picture, values that are no angle, an unknown unit, nothing but NaN.
@@ -93,7 +93,7 @@ def _angle(image: np.ndarray, double: np.ndarray, strength, facts: dict[str, str
 
 
 def _hues(degrees: np.ndarray, strength: np.ndarray | float) -> np.ndarray:
-    """(H, W, 3) uint8: the angle, which repeats after 180 degrees, once round the circle of colours."""
+    """Colour the angle, which has a period of 180 degrees, with a cyclic hue: (H, W, 3) uint8."""
     hue = np.nan_to_num(2 * degrees).astype(np.float32)
     strong = np.nan_to_num(np.broadcast_to(np.float32(strength), hue.shape))
     colours = cv2.cvtColor(np.stack([hue, strong, np.ones_like(hue)], axis=-1), cv2.COLOR_HSV2RGB)
@@ -108,7 +108,7 @@ def _hole_fact(values: np.ndarray) -> dict[str, str]:
 
 
 def _stokes_of(raw: RawX, options: XOptions) -> Stokes | None:
-    """Of four pictures, or of an array of four channels; None for maps. A picture's fourth is its alpha."""
+    """Stokes parameters of four images or channels; None for maps. An image's fourth channel is alpha."""
     four = raw.kind == "picture" and raw.data.ndim == 3 and raw.data.shape[2] == 4
     is_array = raw.format.startswith(("NPY", "NPZ")) or raw.format.endswith("array")
     if raw.kind == "angles" or (four and is_array):
@@ -137,7 +137,7 @@ def _stokes_notes(found: Stokes) -> tuple[str, ...]:
 
 
 def _is_encoded_angle(raw: RawX) -> bool:
-    """Whether a picture is (sin 2φ, cos 2φ, sin 2φ) already."""
+    """Whether an image is encoded as (sin 2φ, cos 2φ, sin 2φ) already."""
     data = raw.data
     if raw.kind != "picture" or data.dtype.kind != "f" or data.ndim != 3 or data.shape[2] != 3:
         return False

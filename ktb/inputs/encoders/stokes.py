@@ -1,4 +1,4 @@
-"""Pictures behind a linear polarizer: several files as one input, and their Stokes parameters."""
+"""Images behind a linear polarizer: several files as one input, and their Stokes parameters."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ktb.inputs.limits import InputError, check_bytes
 from ktb.inputs.types import RawX
 
 ANGLES = (0, 45, 90, 135)
-"""Of a polarizer, in degrees: the order of the channels of an array with four of them."""
+"""Polarizer angles in degrees, in the order of the channels of a four-channel array."""
 
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
 _ALLOWANCE = 1.001  # rounding may lift a sine above 1
@@ -20,7 +20,7 @@ _ALLOWANCE = 1.001  # rounding may lift a sine above 1
 
 @dataclass(frozen=True, eq=False)
 class Stokes:
-    """Linear Stokes parameters (H, W) float32 of pictures behind a polarizer; NaN where there is no light.
+    """Linear Stokes parameters (H, W) float32 of polarizer images; NaN without light.
 
     S0 = I0 + I90, S1 = I0 - I90, S2 = I45 - I135. `saturated`: share of pixels that are white in a picture;
     `disagreement`: how much I45 + I135 differs from S0 on average, as a share.
@@ -66,7 +66,7 @@ def stokes(intensities: np.ndarray, name: str = "the pictures behind a polarizer
 
 
 def join_files(parts: Sequence[RawX]) -> RawX:
-    """Several files as one input.
+    """Combine several files into one input.
 
     Four pictures become kind "angles", (H, W, 4): the angles are the numbers 0, 45, 90 and 135 in the names,
     such as glass_45.tif, i90.png or pol000.png. Two become kind "sin_cos", (H, W, 2): sine and cosine of
@@ -122,7 +122,7 @@ def require_sine(values: np.ndarray, name: str) -> None:
 
 
 def _angle_order(names: Sequence[str]) -> list[int]:
-    """Which name belongs to 0, 45, 90 and 135 degrees: the last number of each that gives just these."""
+    """Assign names to 0, 45, 90 and 135 degrees by their last number that yields exactly these."""
     numbers = [[int(digits) for digits in re.findall(r"\d+", _stem(name))] for name in names]
     for place in range(1, min(map(len, numbers)) + 1):
         found = [row[-place] for row in numbers]
@@ -135,7 +135,7 @@ def _angle_order(names: Sequence[str]) -> list[int]:
 
 
 def _sine_first(parts: Sequence[RawX], planes: Sequence[np.ndarray], names: str) -> tuple[list[int], bool]:
-    """The order that puts the sine first, and whether the names say so."""
+    """The order with the sine first, and whether the names determine it."""
     words = [tuple(word in _stem(part.name).lower() for word in ("sin", "cos")) for part in parts]
     sure = words in ([(True, False), (False, True)], [(False, True), (True, False)])
     for plane, part in zip(planes, parts):
@@ -154,7 +154,7 @@ def _stem(name: str) -> str:
 
 
 def _white(intensities: np.ndarray) -> float | None:
-    """The value at which a sensor of 8, 10, 12, 14 or 16 bits ends, if any pixel reaches it."""
+    """The saturation value of an 8, 10, 12, 14 or 16-bit sensor, if any pixel reaches it."""
     top = float(np.nanmax(intensities))
     if intensities.dtype.kind == "f":
         return top if top in (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0) else None

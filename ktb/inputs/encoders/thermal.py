@@ -1,4 +1,4 @@
-"""Thermal pictures: temperatures or raw levels, their unit, holes, stretch and polarity."""
+"""Thermal images: temperatures or raw levels, their unit, holes, stretch and polarity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, eq=False)
 class TemperatureMap:
-    """A thermal picture, and how sure its unit is ("certain": chosen by the user).
+    """A thermal image and the confidence in its unit ("certain": chosen by the user).
 
     Attributes:
         values: (H, W) float32, degrees Celsius where the unit is known, else as stored; NaN in holes.
         unit: a key of THERMAL_UNITS.
-        why: what a guessed unit rests on, "" for a chosen one.
-        full_scale: the value of white of raw levels that are a picture already (8 bits, floats in 0..1).
+        why: the reason for a guessed unit, "" for a chosen one.
+        full_scale: the value of white for raw levels that form an image (8 bits, floats in 0..1).
     """
 
     values: np.ndarray
@@ -59,7 +59,7 @@ class TemperatureMap:
 def read_temperatures(
     data: np.ndarray, unit: str = "auto", name: str = "the thermal picture"
 ) -> TemperatureMap:
-    """Stored values as temperatures, if they are any.
+    """Convert stored values to temperatures if they have a unit.
 
     Holes: NaN and infinite values, what lies at or below absolute zero; and in more than 8 bits the values 0
     and 65535 where all others are far from them. unit "auto" guesses: 8 bits and floats in 0..1 are raw;
@@ -72,7 +72,7 @@ def read_temperatures(
         name: of the file, for messages.
 
     Raises:
-        InputError: unknown unit, or no measurement.
+        InputError: the unit is unknown, or there is no measurement.
     """
     if unit != "auto" and unit not in THERMAL_UNITS:
         raise InputError(f"{name}: thermal unit {unit!r}: choose auto or one of {', '.join(THERMAL_UNITS)}")
@@ -95,22 +95,22 @@ def read_temperatures(
 
 
 def thermal_of(raw: RawX, options: XOptions) -> tuple[TemperatureMap, bool]:
-    """The temperatures or levels that a raw X holds, and whether it is in colour (InputError as `encode`)."""
+    """Temperatures or levels of a raw X, and whether it is in colour (InputError as for `encode`)."""
     require_picture(raw, "a thermal picture")
     data, colour = one_channel(raw.data, _LUMINANCE)
     return read_temperatures(data, options.unit, raw.name), colour
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """Thermal on the scale 0..1 with the checkpoint's polarity; holes are NaN.
+    """Encode a thermal image in 0..1 with the checkpoint's polarity; holes are NaN.
 
-    The user's range counts, else the checkpoint's (in degrees Celsius where the unit is known, else as
-    stored). Without one, 8 bits and floats in 0..1 are taken as they are, the rest is stretched between the
-    checkpoint's percentiles. A file with a unit is hot where its values are high; otherwise, unless the user
-    says so, as the checkpoint has it.
+    The user's range has priority over the checkpoint's (in degrees Celsius if the unit is known, else as
+    stored). Without a range, 8-bit images and floats in 0..1 are unchanged, and others are stretched between
+    the checkpoint's percentiles. In a file with a unit, high values are hot; otherwise the polarity is the
+    user's, else the checkpoint's.
 
     Raises:
-        InputError: as `read_temperatures`, and for anything but a picture.
+        InputError: as for `read_temperatures`, or X is not an image.
     """
     reading, colour = thermal_of(raw, options)
     image, stretch, notes = _stretched(reading, inputs, options)
@@ -143,7 +143,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
 def _stretched(
     reading: TemperatureMap, inputs: InputConfig, options: XOptions
 ) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    """The picture in 0..1 with hot as stored, what was done, and notes."""
+    """The image in 0..1 with the stored polarity, a description of the stretch, and notes."""
     values, symbol = reading.values, reading.symbol
     low, high = options.value_range or (inputs.range_low, inputs.range_high)
     if low is not None:
@@ -174,7 +174,7 @@ def _range(*values: float, separator: str = " to ") -> str:
 
 
 def _full_scale(data: np.ndarray, values: np.ndarray) -> float | None:
-    """White of what is a picture already: 8 bits, in whatever type, or floats in 0..1."""
+    """The value of white for raw levels that form an image: 8 bits in any type, or floats in 0..1."""
     low, high = np.nanmin(values), np.nanmax(values)
     if low < 0 or high > 255:
         return None
@@ -187,7 +187,7 @@ def _full_scale(data: np.ndarray, values: np.ndarray) -> float | None:
 
 
 def _mark_far_ends(values: np.ndarray) -> None:
-    """Set 0 and 65535 to NaN where the other values are far from them; works in place."""
+    """Set 0 and 65535 to NaN in place if all other values are far from them."""
     others = np.isfinite(values) & (values != 0) & (values != 65535)
     if not others.any():
         return
@@ -219,7 +219,7 @@ def _guess(data: np.ndarray, measured: np.ndarray, full_scale: float | None) -> 
 
 
 def _celsius(values: np.ndarray, unit: str) -> np.ndarray:
-    """Degrees Celsius of values (...) float32; raw ones as they are."""
+    """Convert values (...) float32 to degrees Celsius; raw levels are unchanged."""
     if unit not in _PER_KELVIN:
         return values
     factor = np.float32(_PER_KELVIN[unit])
