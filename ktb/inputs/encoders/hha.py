@@ -131,7 +131,7 @@ def _picture(raw: RawX, inputs: InputConfig, options: XOptions, is_grey: bool) -
 
 @dataclass(frozen=True, eq=False)
 class _Computed:
-    """The HHA image, degrees between gravity and the image's downward direction, and whether points were stray."""
+    """The HHA image, degrees between gravity and the downward direction, and whether points are stray."""
 
     picture: np.ndarray
     tilt: float

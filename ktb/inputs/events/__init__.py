@@ -1,1 +1,1 @@
-"""Event cameras: files, streams and their images."""
+"""Event cameras: files, streams and encoders."""

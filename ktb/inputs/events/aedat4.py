@@ -95,12 +95,12 @@ def _within(
 
 
 def part_note(total: int, read: int) -> str:
-    """What to tell the user of a recording of which a part was read."""
+    """Note for the user on a partially read recording."""
     return f"The recording holds {total:,} events; {read:,} of them were read: choose a window for the rest."
 
 
 def _header(data: bytes) -> tuple[int, int, int, str]:
-    """Where the packets begin and end, their compression, and the XML description."""
+    """Start and end of the packets, their compression, and the XML description."""
     base = len(MAGIC)
     (size,) = struct.unpack_from("<I", data, base)
     start = base + 4 + size
@@ -171,7 +171,7 @@ def _events(buffer: bytes) -> np.ndarray:
 
 
 def _unpacker(compression: int, name: str) -> Callable[[bytes], bytes]:
-    """A function that unpacks one packet, never to more than MAX_CHUNK_BYTES."""
+    """A function that decompresses one packet to at most MAX_CHUNK_BYTES."""
     package = {0: "", 1: "lz4", 2: "lz4", 3: "zstandard", 4: "zstandard"}.get(compression)
     if package is None:
         raise InputError(f"{name}: compressed in an unknown way ({compression}); export it as .npz or .csv")

@@ -1,4 +1,4 @@
-"""Columns of an event recording -> a checked `EventStream` and what to tell the user about it."""
+"""Conversion of event columns to a validated `EventStream`, with notes for the user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _OUTSIDE = 2**30
 
 @dataclass(frozen=True)
 class EventColumns:
-    """The four columns as a file holds them, and what the file says about them.
+    """The four columns of a file, and its metadata about them.
 
     Attributes:
         columns: "x", "y", "t", "p" -> (N,) numbers of one length.
@@ -152,7 +152,7 @@ def _polarity(column: np.ndarray, name: str, bad: dict[str, np.ndarray]) -> tupl
 
 
 def _plausible_limit(xy: dict[str, np.ndarray]) -> tuple[int, int]:
-    """The largest known sensor if few events lie outside it, else the largest picture."""
+    """The largest known sensor if few events are outside it, else the largest image."""
     width, height = KNOWN_SENSORS[-1][:2]
     if int(xy["x"].max()) < width and int(xy["y"].max()) < height:
         return height, width
@@ -170,7 +170,7 @@ def _mark_outside(xy: dict[str, np.ndarray], limit_hw: tuple[int, int], bad: dic
 def _survivors(
     bad: dict[str, np.ndarray], count: int, limit_hw: tuple[int, int], name: str, notes: list[str]
 ) -> np.ndarray:
-    """Mask of the sound events; a note of what was left out, InputError if that is too much."""
+    """Mask of the valid events and a note on the others; InputError if there are too many."""
     dropped = np.logical_or.reduce(list(bad.values()))
     number = int(np.count_nonzero(dropped))
     reasons = ", ".join(f"{np.count_nonzero(mask):,} with {reason}" for reason, mask in bad.items())
@@ -194,7 +194,7 @@ def _check_sensor(size_hw: tuple[int, int], name: str) -> None:
 
 
 def _check_times(t: np.ndarray, name: str) -> None:
-    """Refuse what would overflow in microseconds (InputError)."""
+    """Raise an InputError for times that overflow in microseconds."""
     low, high = t.min().item(), t.max().item()
     if high - low >= 2**62 or max(abs(low), abs(high)) >= 2**62:
         raise InputError(

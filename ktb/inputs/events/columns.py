@@ -1,4 +1,4 @@
-"""What the columns of an event recording mean: their order, the polarity, the unit of time, the sensor."""
+"""Columns of an event recording: order, polarity, unit of time, and sensor size."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ USUAL_RATE = (1e3, 1e8)
 
 @dataclass(frozen=True)
 class Found:
-    """A guess, or what a file or a user says: the value and how sure it is ("" if certain)."""
+    """A guessed or given value and its confidence ("" if certain)."""
 
     value: str
     surety: str = ""
@@ -54,7 +54,7 @@ def by_name(names: Sequence[str]) -> dict[str, str] | None:
 
 
 def check_count(count: int, name: str) -> None:
-    """InputError for no events, or for more than are taken."""
+    """Raise an InputError for no events, or for more than the limit."""
     if count < 1:
         raise InputError(f"{name}: holds no events; record or choose a longer part")
     if count > MAX_EVENTS:
@@ -160,7 +160,7 @@ def time_unit(t: np.ndarray, said: str, known: str | None) -> Found:
 
 
 def _step_fits(sample: np.ndarray, step: float) -> bool:
-    """Whether all values are multiples of a step, as far as their precision tells."""
+    """Whether all values are multiples of a step, within their precision."""
     counts = sample / step
     blur = np.abs(sample).max() / step * 2.0**-50
     return blur < 0.1 and bool((np.abs(counts - np.rint(counts)) <= 1e-3 + blur).all())

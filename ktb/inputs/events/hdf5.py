@@ -136,7 +136,7 @@ def _read(file: Any, peek: Peek, name: str, options: XOptions) -> EventColumns:
 
 
 def _layouts(datasets: Mapping[str, Any]) -> list[_Layout]:
-    """Everything that is a stream of events, those named events first."""
+    """All event streams of the file, those named events first."""
     groups: dict[str, dict[str, str]] = {}
     found = []
     for path, dataset in datasets.items():
@@ -159,7 +159,7 @@ def _layouts(datasets: Mapping[str, Any]) -> list[_Layout]:
 def _ordered(
     layout: _Layout, columns: dict[str, np.ndarray], name: str, options: XOptions
 ) -> tuple[dict[str, np.ndarray], Found]:
-    """Columns by role, and how their order is known."""
+    """Columns by role, and how their order was determined."""
     if layout.fields is not None:
         return columns, named(layout.fields.values())
     order = _table_order(columns, name, options)
@@ -174,7 +174,7 @@ def _table_order(columns: dict[str, np.ndarray], name: str, options: XOptions) -
 def _known(
     file: Any, datasets: Mapping[str, Any], layout: _Layout
 ) -> tuple[str | None, tuple[int, int] | None]:
-    """Unit of time and (height, width), where the layout or the attributes tell."""
+    """Unit of time and (height, width), if the layout or the attributes determine them."""
     if "ms_to_idx" in datasets and len(layout.datasets) == 4:
         return "us", _DSEC_HW
     group = layout.datasets[0].parent

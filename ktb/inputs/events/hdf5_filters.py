@@ -16,7 +16,7 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def unpacks_within(code: int, values: Sequence[int], packed: bytes, size: int) -> bool:
-    """Whether a filter makes room for at most `size` bytes to unpack a piece.
+    """Whether a filter allocates at most `size` bytes to decompress a chunk.
 
     Args:
         code: the filter's number at the HDF Group; one of FILTERS.

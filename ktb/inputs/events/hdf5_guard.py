@@ -1,4 +1,4 @@
-"""What of an HDF5 file is safe to read: its own plain numbers, in pieces that unpack to sane sizes."""
+"""Safe reading of HDF5 files: numeric datasets in the file itself, with chunks of bounded size."""
 
 import math
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def read_rows(
 
 
 def check_written(datasets: Sequence[Any], name: str) -> None:
-    """Refuse datasets that promise more than they hold: HDF5 makes up what was never written (InputError)."""
+    """Raise an InputError for datasets larger than their stored data: HDF5 fills in unwritten chunks."""
     promised = stored = 0
     for dataset in datasets:
         whole, held = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
@@ -169,7 +169,7 @@ def _pieces(dataset: Any, wanted: list[tuple[int, ...]], name: str) -> dict[tupl
 
 
 def _check_filters(codes: list[int], name: str) -> None:
-    """Refuse what packs twice over or is not known, and ask for the package of what is not there."""
+    """Refuse unknown or repeated compression filters, and name the package of a missing one."""
     import h5py
 
     packing = [code for code in codes if code in FILTERS]
@@ -195,7 +195,7 @@ def _check_filters(codes: list[int], name: str) -> None:
 
 
 def _is_sound(dataset: Any, at: tuple[int, ...], info: Any, size: int, filters: Sequence[tuple]) -> bool:
-    """Whether a chunk unpacks to no more than its size; one that was never written does."""
+    """Whether a chunk decompresses to at most its size; an unwritten chunk does."""
     if not info.byte_offset:
         return True
     if info.size > 2 * size + 2**16:

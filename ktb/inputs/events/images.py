@@ -1,4 +1,4 @@
-"""Encoders of event streams: the frame of counts and recency, the voxel grid, the time surface.
+"""Encoders of event streams: frames of counts and recency, voxel grids, time surfaces.
 
 All three have fixed scales, so that images of different scenes and windows compare.
 """
@@ -26,7 +26,7 @@ _VISIBLE = 200
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """Events of a time window as the image of `inputs.encoding`; a picture of events as it is.
+    """Encode the events of a time window by `inputs.encoding`; event images are unchanged.
 
     The window is `options.window_ms`, counted from the recording's first event; else the last
     `inputs.event_window_ms` of what was read, because the image shows the state at its end; else all of it.
@@ -148,7 +148,7 @@ def _encode_picture(raw: RawX, inputs: InputConfig, options: XOptions) -> Encode
 
 
 def _window(stream: EventStream, first: float, inputs: InputConfig, options: XOptions) -> tuple[float, float]:
-    """Start and end in the stream's own microseconds."""
+    """Start and end of the window in the stream's microseconds."""
     if options.window_ms is not None:
         start, end = (first + 1e3 * edge for edge in options.window_ms)
         return start, end
@@ -167,7 +167,7 @@ def _cut(stream: EventStream, window_us: tuple[float, float]) -> EventStream:
 
 
 def _over_time(stream: EventStream, first: float, last: float) -> Histogram:
-    """Events over the whole recording, in ms from its first event; 0 where it was not read."""
+    """Histogram of events over the recording, in ms from its first event; 0 where it was not read."""
     span = max(last - first, 1e-3)
     step = (stream.t - first) * (HISTOGRAM_BINS / span)
     counts = np.bincount(np.clip(step.astype(np.intp), 0, HISTOGRAM_BINS - 1), minlength=HISTOGRAM_BINS)

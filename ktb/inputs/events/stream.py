@@ -1,4 +1,4 @@
-"""Event streams of neuromorphic cameras, and the three-channel frame in which the network gets them."""
+"""Event streams of neuromorphic cameras, and their encoding as three-channel frames."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from ktb.inputs.limits import InputError
 
 COUNT_SATURATION = 15
-"""Events of one polarity in a pixel that make its channel 255."""
+"""Number of events of one polarity in a pixel that maps to 255."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class EventStream:
 
     @property
     def span_us(self) -> tuple[float, float]:
-        """Times of the recording's first and last event; InputError if there is none."""
+        """Times of the recording's first and last event; InputError without events."""
         if self.recording_us is not None:
             return self.recording_us
         if not len(self):
@@ -76,7 +76,7 @@ class EventStream:
 
 
 def event_frame(stream: EventStream, window_us: tuple[float, float] | None = None) -> np.ndarray:
-    """Draw the events of a time window as one picture; the network's X image for modality "event".
+    """Encode the events of a time window as one frame, the default X image for modality "event".
 
     Channel 0 holds the positive and channel 1 the negative events of each pixel on a logarithmic scale that
     is fixed, so that frames of different scenes compare: 255 * log(1 + count) / log(1 + COUNT_SATURATION),

@@ -1,4 +1,4 @@
-"""Event recordings in NumPy arrays and in text tables, as `Recording`s of four columns."""
+"""Event recordings in NumPy arrays and text tables, as four columns."""
 
 import io
 import re
@@ -15,7 +15,7 @@ from ktb.inputs.readers.numpy_files import StoredArray
 TABLE_SUFFIXES = (".txt", ".csv", ".tsv")
 _SIZE_KEYS = ("sensor_hw", "size_hw", "sensor_size", "sensor_resolution", "resolution")
 MAX_LINE = 4096
-"""Letters of one line of a table."""
+"""Maximum characters of a line in a table."""
 _TO_SPACES = bytes.maketrans(b",;\t|", b"    ")
 
 
@@ -151,7 +151,7 @@ def read_text(data: bytes, name: str, options: XOptions) -> EventColumns:
 
 
 def _check_lines(data: bytes, name: str) -> None:
-    """Refuse a line that is no event: NumPy makes objects of all its words before it looks at the next."""
+    """Refuse a line that is not an event, because NumPy creates objects for all words of a line."""
     place = 0
     while len(data) - place > MAX_LINE:
         end = data.rfind(b"\n", place, place + MAX_LINE)

@@ -1,1 +1,1 @@
-"""Readers: from a file to stored values."""
+"""Readers: from files to stored values."""

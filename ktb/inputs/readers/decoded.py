@@ -1,4 +1,4 @@
-"""How much memory the contents of a file take, told by its header alone."""
+"""Decoded size of a file's contents, from its header alone."""
 
 import mmap
 import os
@@ -17,7 +17,7 @@ _START = 2**16
 
 
 def decoded_bytes(source: Source) -> int:
-    """Bytes of the arrays that reading a file gives, at most; 0 for what is no file.
+    """Upper bound of the bytes of a file's arrays; 0 for anything but a file.
 
     The first 64 KiB tell it for most pictures and arrays. Where they do not, it is the most that the readers
     let a file of this size unpack to. Nothing is decoded, and nothing is raised for a damaged file: reading
@@ -47,7 +47,7 @@ def _decoded(data: bytes | mmap.mmap, size: int) -> int:
 
 
 def _told(data: bytes | mmap.mmap, size: int) -> int | None:
-    """What the header says; None for formats whose start does not tell."""
+    """Size by the header; None for formats whose start does not determine it."""
     start = data[:_START]
     if is_tiff(start):
         return tiff_bytes(data)  # its directory may be anywhere

@@ -1,4 +1,4 @@
-"""OpenEXR files: the depth, grey or colour channels as float32, by the optional package OpenEXR."""
+"""OpenEXR files: depth, grey or colour channels as float32, with the optional package OpenEXR."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ _GREY_NAMES = ("y", "r")
 
 
 def read_exr(data: bytes, name: str) -> RawX:
-    """One picture of an OpenEXR file, placed in its display window; NaN where the file has no pixels.
+    """Read an image of an OpenEXR file in its display window; NaN where the file has no pixels.
 
     The channel of depth is taken (Z, depth; of any layer), else red, green and blue, else Y or R, else the
     only one there is. Half floats and integers become float32.
@@ -74,7 +74,7 @@ def _as_path(data: bytes) -> Iterator[str]:
 
 
 def _choose(headers: Sequence[ExrPart], name: str) -> tuple[int, list[str]]:
-    """The part and its channels that make the picture."""
+    """The part and the channels of the image."""
     found = [(part, channel) for part, header in enumerate(headers) for channel in header.channels]
     if not 1 <= len(found) <= MAX_ENTRIES:
         raise InputError(
@@ -101,7 +101,7 @@ def _choose(headers: Sequence[ExrPart], name: str) -> tuple[int, list[str]]:
 
 
 def _check(headers: Sequence[ExrPart], stored: int, name: str) -> None:
-    """Sizes of all parts, for all of them are decoded."""
+    """Check the sizes of all parts, because all are decoded."""
     total = 0
     for header in headers:
         if header.deep:
@@ -119,7 +119,7 @@ def _check(headers: Sequence[ExrPart], stored: int, name: str) -> None:
 
 
 def _place(picture: np.ndarray, header: ExrPart, name: str) -> np.ndarray:
-    """The data window's pixels at their place in the display window."""
+    """Place the data window's pixels in the display window."""
     if header.data == header.display:
         return picture
     (left, top, right, bottom), (x0, y0, x1, y1) = header.data, header.display

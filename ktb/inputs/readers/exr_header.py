@@ -1,4 +1,4 @@
-"""The headers of an OpenEXR file, read before the decoder makes room for what they promise."""
+"""Headers of an OpenEXR file, checked before the decoder allocates memory."""
 
 import math
 import struct
@@ -16,7 +16,7 @@ Window = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class ExrPart:
-    """What one part of a file promises; windows are (left, top, right, bottom), all included.
+    """The header of one part; windows are (left, top, right, bottom), inclusive.
 
     Attributes:
         channels: their names.
@@ -37,7 +37,7 @@ class ExrPart:
 
 
 def read_exr_header(data: bytes, name: str) -> list[ExrPart]:
-    """The parts of a file; InputError for a damaged header, or for absurdly many parts or attributes."""
+    """The parts of a file; InputError for a damaged header, or for too many parts or attributes."""
     try:
         if data[:4] != EXR_MAGIC or data[4] != 2:
             raise ValueError("another version")
@@ -56,7 +56,7 @@ def read_exr_header(data: bytes, name: str) -> list[ExrPart]:
 
 
 def _attributes(data: bytes, place: int) -> tuple[dict[str, bytes], int]:
-    """Name -> value of a header, and where it ends."""
+    """Name -> value of a header, and the offset of its end."""
     found: dict[str, bytes] = {}
     for _ in range(_MAX_ATTRIBUTES):
         name, place = _text(data, place)

@@ -1,4 +1,4 @@
-"""Contents of a file, never more than the limit, and what a file is that cannot be read."""
+"""Bounded reading of files, and identification of unreadable ones."""
 
 import errno
 import os
@@ -66,7 +66,7 @@ def load(source: Source, filename: str | None) -> tuple[bytes, str]:
 
 
 def _read_regular(path: str | Path, name: str) -> bytes:
-    """At most one byte over the limit of a regular file; what blocks or never ends is not opened."""
+    """Read a regular file up to one byte over the limit; devices and pipes are not opened."""
     try:
         _check_regular(os.stat(path), name)
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -106,7 +106,7 @@ def _too_large(name: str) -> str:
 
 
 def file_kind(data: bytes) -> str | None:
-    """What a file is that is no readable picture, and the remedy; None if it is not known."""
+    """Description and remedy for a file that is not a readable image; None if unknown."""
     for start, found in _SIGNATURES:
         if data.startswith(start):
             return found

@@ -1,4 +1,4 @@
-"""The first directory of a TIFF, or of a block in its form, read before a decoder sees it."""
+"""The first directory of a TIFF or TIFF-like block, read before decoding."""
 
 import mmap
 import struct
@@ -19,12 +19,12 @@ _KEPT = frozenset(
 ) | frozenset((338, 339, 347, *range(529, 533)))
 _PARTS = frozenset((_STRIPS, 279, _TILES, 325))
 _MAX_VALUES = 2**20
-"""Bytes of one tag's values; the largest that is needed is a colour map of 16 bits with 393,216."""
+"""Maximum bytes of one tag's values; a 16-bit colour map needs 393,216."""
 
 
 @dataclass(frozen=True)
 class Tiff:
-    """The first picture of a TIFF.
+    """The first image of a TIFF.
 
     Attributes:
         tags: tag -> at most 16 numbers.
@@ -40,12 +40,12 @@ class Tiff:
 
 
 def is_tiff(data: bytes) -> bool:
-    """Whether a file begins as TIFF or BigTIFF."""
+    """Whether a file starts as a TIFF or BigTIFF."""
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_tiff(data: bytes, name: str) -> Tiff:
-    """The first directory of a TIFF, size and memory checked.
+    """The first directory of a TIFF, with size and memory checked.
 
     Raises:
         InputError: damaged, outside the limits, or only a preview, as in a camera's raw file.
@@ -87,7 +87,7 @@ def read_tiff(data: bytes, name: str) -> Tiff:
 
 
 def tiff_bytes(data: bytes | mmap.mmap) -> int:
-    """Bytes of the pixels of the first picture; IndexError or struct.error for a damaged header."""
+    """Bytes of the first image's pixels; IndexError or struct.error for a damaged header."""
     layout = _Layout(data)
     try:
         _, place, count = layout.directory()
@@ -122,7 +122,7 @@ def inline_number(block: bytes, wanted: int) -> int | None:
 
 
 class _Layout:
-    """Where a TIFF, small or big, in either order of bytes, keeps its directory."""
+    """Layout of a TIFF's directory, for TIFF and BigTIFF in either byte order."""
 
     def __init__(self, data: bytes | mmap.mmap) -> None:
         self.data, self.order = data, "<" if data[:1] == b"I" else ">"
@@ -132,7 +132,7 @@ class _Layout:
         self.entry_size = struct.calcsize(self.entry)
 
     def directory(self) -> tuple[int, int, int]:
-        """Where the first directory begins, where its entries begin, and how many they are."""
+        """Offset of the first directory, offset of its entries, and their number."""
         (start,) = struct.unpack_from(self.order + self.offset_type, self.data, 8 if self.big else 4)
         (count,) = struct.unpack_from(self.order + self.count_type, self.data, start)
         if count > 65535:
@@ -140,11 +140,11 @@ class _Layout:
         return start, start + struct.calcsize(self.order + self.count_type), count
 
     def entries(self, place: int, count: int) -> Iterator[tuple[int, int, int, bytes]]:
-        """Tag, type, number of values, and the values or their place."""
+        """Tag, type, number of values, and the values or their offset."""
         return struct.iter_unpack(self.entry, self.data[place : place + count * self.entry_size])
 
     def offset_at(self, place: int) -> int:
-        """An offset, 0 beyond the end of the file."""
+        """An offset, or 0 if it is beyond the end of the file."""
         size = struct.calcsize(self.order + self.offset_type)
         return int.from_bytes(self.data[place : place + size], "little" if self.order == "<" else "big")
 
@@ -156,7 +156,7 @@ class _Layout:
         return struct.unpack_from(code, value if inline else self.data, where)
 
     def only(self, start: int, entries: list[tuple[int, int, int, bytes]]) -> bytes:
-        """The file with these entries in the place of its first directory, and none after it."""
+        """The file with its first directory replaced by these entries, without further directories."""
         directory = struct.pack(self.order + self.count_type, len(entries))
         directory += b"".join(struct.pack(self.entry, *entry) for entry in entries)
         directory += struct.pack(self.order + self.offset_type, 0)

@@ -1,4 +1,4 @@
-"""Picture files as numpy arrays, read without losing levels and refused before they can do harm."""
+"""Image files as numpy arrays, read without loss of levels; harmful files are refused before decoding."""
 
 import io
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _SEVERAL = "The file holds several pictures: the first one is used."
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """Upright pixels, the format for display, white if the file names it, whether more pictures follow."""
+    """Upright pixels, format for display, the file's white value if any, whether more images follow."""
 
     pixels: np.ndarray
     format: str
@@ -30,7 +30,7 @@ class _Picture:
 
 
 def read_image_rgb(path_or_bytes: Source) -> np.ndarray:
-    """Read a photo: EXIF orientation applied, alpha dropped, palette, grey, CMYK and 16-bit converted.
+    """Read an RGB image: applies EXIF orientation, drops alpha, converts palette, grey, CMYK and 16-bit.
 
     16 bits become 8 by rounding v / 257, other maxima of a PPM likewise; floats must be in 0..1, 0..255 or
     0..65535. Of several pictures in a file the first one is taken.
@@ -50,7 +50,7 @@ def read_image_rgb(path_or_bytes: Source) -> np.ndarray:
 
 
 def read_picture(data: bytes, name: str) -> RawX:
-    """A picture without losing levels, turned upright; the first one of several.
+    """Read an image without loss of levels, turned upright; the first one of several.
 
     Grey is (H, W), also when it is stored as a palette of greys or with alpha; the rest is (H, W, 3) RGB or
     (H, W, 4) RGBA, in the file's own dtype (1-bit pictures: uint8, 0 and 255).
@@ -91,7 +91,7 @@ def _read(data: bytes, name: str) -> _Picture:
 
 
 def open_still(still: Still, name: str) -> Image.Image:
-    """Pillow's picture of a still, not decoded yet; InputError if it is damaged."""
+    """Pillow's image of a still, not decoded yet; InputError if it is damaged."""
     try:
         picture = Image.open(io.BytesIO(still.data), formats=(still.format,))
     except Exception as error:  # plugins raise many types for damaged headers
@@ -129,7 +129,7 @@ def _by_pillow(picture: Image.Image, tags: Mapping[int, tuple[int, ...]]) -> np.
 
 
 def _by_opencv(still: Still, name: str) -> np.ndarray:
-    """What Pillow cannot hold: colours of 16 bits and floats; grey with alpha comes back as grey."""
+    """Read formats that Pillow lacks: 16-bit and float colours; grey with alpha is returned as grey."""
     try:
         raw = cv2.imdecode(np.frombuffer(still.data, np.uint8), cv2.IMREAD_UNCHANGED)
     except Exception as error:  # cv2.error, and MemoryError for absurd headers

@@ -1,4 +1,4 @@
-"""Label pictures with the numbers as stored: indices of a palette, not its colours."""
+"""Label images with stored numbers: palette indices, not colours."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ _FORMATS = ("PNG", "TIFF", "BMP", "GIF")  # lossless: JPEG and WebP change class
 
 
 def read_label_picture(source: Source, filename: str | None = None) -> tuple[np.ndarray, str]:
-    """The picture's own numbers, (H, W) integers, or (H, W, 3) uint8 colours; and its name.
+    """Read stored labels (H, W) integers, or (H, W, 3) uint8 colours, and the file's name.
 
     Raises:
         InputError: another kind of file, damaged, outside the limits, or no whole numbers.

@@ -24,11 +24,11 @@ _MAX_BYTES = 2**32
 
 
 class Ended(OSError):
-    """The other side closed the connection in mid message, or sent none."""
+    """The other side closed the connection within a message, or without one."""
 
 
 def send(connection: socket.socket, value: Any) -> None:
-    """Write a value; OSError if nobody reads it."""
+    """Write a value; OSError if the connection is closed."""
     blocks: list[memoryview] = []
     text = json.dumps([_plain(value, blocks), [block.nbytes for block in blocks]]).encode()
     connection.sendall(_HEAD.pack(len(text)) + text)
@@ -54,7 +54,7 @@ def receive(connection: socket.socket) -> Any:
 
 
 def _exactly(connection: socket.socket, size: int) -> np.ndarray:
-    """So many bytes, as (size,) uint8."""
+    """Read exactly `size` bytes, as (size,) uint8."""
     block = np.empty(size, np.uint8)
     view, filled = memoryview(block), 0
     while filled < size:
@@ -66,7 +66,7 @@ def _exactly(connection: socket.socket, size: int) -> np.ndarray:
 
 
 def _plain(value: Any, blocks: list[memoryview]) -> Any:
-    """A value as JSON; arrays and bytes go to `blocks`."""
+    """Convert a value to JSON; arrays and bytes are appended to `blocks`."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float | np.number | np.bool_):

@@ -1,4 +1,4 @@
-"""NumPy files, checked by their headers before they take memory; pickled objects are refused."""
+"""NumPy files, checked by their headers before allocation; pickled objects are refused."""
 
 import io
 import math
@@ -16,18 +16,18 @@ from ktb.inputs.limits import MAX_ENTRIES, InputError, check_bytes, check_layout
 from ktb.inputs.readers.zip_guard import DirectoryTooLarge, open_zip
 
 MAX_HEADER = 10_000
-"""Bytes of a .npy header, as NumPy has it."""
+"""Maximum bytes of a .npy header, as in NumPy."""
 MAX_DIRECTORY = 256 * 2**10
-"""Bytes of a zip file's list of members: 256 of them with long names."""
+"""Maximum bytes of a zip file's member list: 256 members with long names."""
 MAX_NESTING = 16
-"""Brackets within brackets of a .npy header: records need few, and Python's parser ends at some."""
+"""Maximum nesting of brackets in a .npy header; records need few, and Python's parser is limited."""
 PIECE = 16 * 2**20
 _DAMAGED = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError)
 
 
 @dataclass(frozen=True, eq=False)
 class StoredArray:
-    """An array in a file, of which only the header was read.
+    """An array in a file, of which only the header has been read.
 
     Attributes:
         key: its name in a .npz file, "" for a .npy.
@@ -43,7 +43,7 @@ class StoredArray:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the array, as promised."""
+        """Bytes of the array by its header."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
@@ -54,12 +54,12 @@ class StoredArray:
 
     @property
     def is_event_table(self) -> bool:
-        """(N, 4) or (4, N): no picture is as narrow as that."""
+        """Whether the shape is (N, 4) or (4, N), too narrow for an image."""
         return self.dtype.kind in "uif" and len(self.shape) == 2 and 4 in self.shape
 
     @property
     def is_picture(self) -> bool:
-        """Whether it can be taken for (H, W), (H, W, C) or (C, H, W)."""
+        """Whether the shape can be (H, W), (H, W, C) or (C, H, W)."""
         try:
             check_layout(_channels_last(self.shape), self.dtype)
         except InputError:
@@ -135,7 +135,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
 
 
 def as_picture(array: StoredArray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(H, W) or (H, W, C) of any number type, channels last, and notes; InputError if it is no picture."""
+    """The image (H, W) or (H, W, C), channels last, and notes; InputError for another array."""
     last = _channels_last(array.shape)
     if array.shape:
         check_layout(last, array.dtype, name)
@@ -149,7 +149,7 @@ def as_picture(array: StoredArray, name: str) -> tuple[np.ndarray, tuple[str, ..
 
 
 def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape with the channels of a (C, H, W) picture at the end."""
+    """The shape with channels last."""
     sides = tuple(side for side in shape if side != 1)
     first = len(sides) == 3 and sides[0] in (2, 3, 4) and sides[2] not in (2, 3, 4)
     return (*sides[1:], sides[0]) if first else shape
@@ -182,7 +182,7 @@ def _read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np
 
 
 def _depth(header: bytes) -> int:
-    """How deep brackets are nested, at most: those within texts count too."""
+    """Maximum nesting depth of brackets, including those within strings."""
     depth = deepest = 0
     for byte in header:
         depth += (byte in b"([{") - (byte in b")]}")
@@ -191,7 +191,7 @@ def _depth(header: bytes) -> int:
 
 
 def _check_array(shape: tuple[int, ...], dtype: np.dtype, stored: int, name: str) -> int:
-    """Size in bytes; InputError for objects, for too much memory, or for more than what is there."""
+    """Size in bytes; InputError for objects, too much memory, or more than the file contains."""
     if dtype.hasobject:
         raise InputError(f"{name}: holds Python objects, which can run programs; save numbers")
     size = math.prod(shape) * dtype.itemsize
@@ -212,7 +212,7 @@ def _shaped(values: np.ndarray, shape: tuple[int, ...], column_major: bool) -> n
 
 
 def _guarded(action: Callable, name: str):
-    """Run what unpacks; its errors as InputError."""
+    """Run a decompression with its errors as InputError."""
     try:
         return action()
     except InputError:

@@ -1,4 +1,4 @@
-"""Portable grey, colour and float maps (PGM, PPM, PFM) with the values as stored, whatever their maximum."""
+"""Portable grey, colour and float maps (PGM, PPM, PFM) with unscaled stored values."""
 
 import re
 
@@ -9,7 +9,7 @@ from ktb.inputs.limits import MAX_TEXT_PICTURE, InputError, check_size
 _NUMBER = rb"(?:\s|#[^\n]*\n)+([-+.\w]+)"
 _HEADER = re.compile(rb"P([2356Ff])" + 3 * _NUMBER + rb"(?:\s|$)")
 _ENOUGH = 4096
-"""Bytes in which a header with its comments ends."""
+"""Maximum bytes of a header with its comments."""
 
 
 def is_pnm(data: bytes) -> bool:
@@ -18,7 +18,7 @@ def is_pnm(data: bytes) -> bool:
 
 
 def pnm_bytes(start: bytes) -> int:
-    """Bytes of the values of a picture, by its header; IndexError if that is damaged."""
+    """Bytes of an image's values by its header; IndexError for a damaged header."""
     header = _HEADER.match(start[:_ENOUGH])
     if not header or not (header[2].isdigit() and header[3].isdigit()):
         raise IndexError("no such header")
@@ -27,7 +27,7 @@ def pnm_bytes(start: bytes) -> int:
 
 
 def read_pnm(data: bytes, name: str) -> tuple[np.ndarray, str, int | None]:
-    """The picture of a PGM, PPM or PFM.
+    """Read the image of a PGM, PPM or PFM file.
 
     Returns:
         (H, W) or (H, W, 3) uint8, uint16 or float32 as stored; "PGM", "PPM" or "PFM"; the value of white,
@@ -66,7 +66,7 @@ def read_pnm(data: bytes, name: str) -> tuple[np.ndarray, str, int | None]:
 
 
 def _plain(body: memoryview, count: int, top: int, name: str) -> np.ndarray:
-    """Values written as decimal numbers."""
+    """Parse values written as decimal numbers."""
     if len(body) > MAX_TEXT_PICTURE:
         raise InputError(f"{name}: too long for numbers written as text; save it as binary PGM")
     try:

@@ -1,4 +1,4 @@
-"""Readers that run in a process of their own, with limits of memory and time that the system keeps.
+"""Readers in a separate process, with limits of memory and time enforced by the system.
 
 Headers are checked first, wherever a file is read. What a header cannot tell, and what a decoder does that
 its authors did not mean, is held here: the process that reads is not the one that serves. Both run the same
@@ -27,7 +27,7 @@ from ktb.inputs.readers.labels import read_label_picture
 from ktb.inputs.types import RawX
 
 IS_ISOLATED = sys.platform == "linux"
-"""Whether this system keeps the limits; elsewhere files are read in the calling process."""
+"""Whether this system enforces the limits; elsewhere files are read in the calling process."""
 START_SECONDS = 120
 _CONTAINERS = {
     "OPENCV_FFMPEG_CAPTURE_OPTIONS": "format_whitelist;mov,mp4,m4a,avi,matroska,webm|protocol_whitelist;file"
@@ -37,7 +37,7 @@ _PACKAGE = Path(__file__).resolve().parents[3]
 
 
 class Sandbox:
-    """`read_image_rgb` and `read_x` in another process; a crash of it becomes an InputError.
+    """`read_image_rgb` and `read_x` in another process, whose crash becomes an InputError.
 
     The process starts with `start` or with the first reading, and ends with `close` or with this one, and the
     readings with it, even if this one is killed. Several threads may use a sandbox. Each reading has a child
@@ -55,7 +55,7 @@ class Sandbox:
         self._is_ready = False
 
     def read_image_rgb(self, source: Source) -> np.ndarray:
-        """As `ktb.read_image_rgb`."""
+        """Run `ktb.read_image_rgb`."""
         return self.call(read_image_rgb, _absolute(source), name=_name_of(source), memory=memory_for(source))
 
     def read_x(
@@ -64,7 +64,7 @@ class Sandbox:
         filename: str | Sequence[str] | None = None,
         options: XOptions = AUTO,
     ) -> RawX:
-        """As `ktb.read_x`."""
+        """Run `ktb.read_x`."""
         if isinstance(source, str | Path | bytes):
             assert filename is None or isinstance(filename, str)
             name, memory = filename or _name_of(source), memory_for(source)
@@ -75,12 +75,12 @@ class Sandbox:
         return self.call(read_x, sources, names, options, name=shown, memory=memory)
 
     def read_label_picture(self, source: Source, filename: str | None = None) -> tuple[np.ndarray, str]:
-        """As `ktb.inputs.readers.labels.read_label_picture`."""
+        """Run `ktb.inputs.readers.labels.read_label_picture`."""
         name, memory = filename or _name_of(source), memory_for(source)
         return self.call(read_label_picture, _absolute(source), filename, name=name, memory=memory)
 
     def call(self, function: Callable, *arguments: Any, name: str, memory: int) -> Any:
-        """What a function of a module gives, run in the other process.
+        """Run a function of a module in the other process and return its result.
 
         Args:
             function: found there by its module and name.
@@ -97,7 +97,7 @@ class Sandbox:
         return value
 
     def stream(self, function: Callable, *arguments: Any, name: str, memory: int) -> Iterator[Any]:
-        """The values of a generator function, one after the other; as `call`. Closing it ends the reading."""
+        """Iterate over a generator function in the other process, as `call`; closing it ends the read."""
         if not IS_ISOLATED:
             found = function(*arguments)
             yield from found if isinstance(found, Iterator) else (found,)
@@ -124,13 +124,13 @@ class Sandbox:
             raise RuntimeError(f"the reading process raised {text}")
 
     def start(self) -> None:
-        """Start the process, if it does not run, without waiting for it."""
+        """Start the process if it is not running, without waiting for it."""
         if IS_ISOLATED:
             with self._lock:
                 self._start()
 
     def close(self) -> None:
-        """End the process, and the readings that run."""
+        """End the process and the active reads."""
         with self._lock:
             if self._control is not None:
                 self._control.close()
@@ -187,12 +187,12 @@ class Sandbox:
 
 
 def memory_for(source: Source) -> int:
-    """Bytes that reading a file may take: the file, what it unpacks to, and copies on the way."""
+    """Memory limit for reading a file: the file, its decoded contents, and temporary copies."""
     return FIXED_MEMORY + 2 * _size(source) + 4 * decoded_bytes(source)
 
 
 FIXED_MEMORY = 256 * 2**20
-"""What the decoders themselves take, at most."""
+"""Upper bound of the decoders' own memory."""
 
 
 def _stopped(name: str, memory: int, seconds: int) -> str:
@@ -203,7 +203,7 @@ def _stopped(name: str, memory: int, seconds: int) -> str:
 
 
 def _absolute(source: Source) -> str | bytes:
-    """The process may have started in another folder."""
+    """Absolute path, because the process may have started in another folder."""
     return source if isinstance(source, bytes) or not str(source) else os.path.abspath(source)
 
 

@@ -1,4 +1,4 @@
-"""The first picture of a file, measured before a decoder sees it and handed on alone.
+"""The first image of a file, measured before decoding and passed to the decoder alone.
 
 Decoders make room for what a header promises, some of them while they only open the file. So the sizes are
 read here first, and the decoder gets nothing but the first picture: no animation, text or profile.
@@ -21,7 +21,7 @@ from ktb.inputs.readers.files import file_kind
 from ktb.inputs.readers.headers import BITS, SAMPLES, inline_number, is_tiff, read_tiff
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
-"""Pillow's readers that are used; the rest (some of them start other programs) stay closed."""
+"""Allowed readers of Pillow; others, some of which start other programs, are disabled."""
 _ORIENTATION, _NUMBER_OF_PICTURES = 0x0112, 0xB001
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # neither data (00, FF) nor a restart (D0 to D7)
@@ -31,12 +31,12 @@ _PNG_KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PBM = re.compile(rb"P[14](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
 _PIECES = 1_000_000
-"""Chunks, segments or blocks of a file; each costs the time of a look at it."""
+"""Chunks, segments or blocks of a file; each costs the time of an inspection."""
 
 
 @dataclass(frozen=True)
 class Still:
-    """The first picture of a file, within the limits.
+    """The first image of a file, within the limits.
 
     Attributes:
         format: Pillow's name of it.
@@ -61,7 +61,7 @@ class Still:
 
 
 def find_still(data: bytes, name: str) -> Still:
-    """The first picture of a PNG, JPEG, TIFF, WebP, BMP, GIF or PBM; nothing is decoded.
+    """The first image of a PNG, JPEG, TIFF, WebP, BMP, GIF or PBM, not decoded.
 
     Raises:
         InputError: another kind of file, a damaged header, or outside the limits.
@@ -94,7 +94,7 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 
 
 def png_size(start: bytes) -> tuple[int, int, int]:
-    """Width, height and bytes of a pixel; here and below IndexError or struct.error for a damaged header."""
+    """Width, height and bytes per pixel; this and others raise IndexError or struct.error if damaged."""
     width, height, bits, colour = struct.unpack_from(">IIBB", start, 16)
     if start[12:16] != b"IHDR" or min(width, height) < 1 or colour not in _PNG_CHANNELS:
         raise IndexError("no such header")
@@ -137,7 +137,7 @@ def _png(data: bytes, name: str) -> Still:
 
 
 def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, memoryview]]:
-    """Kind and content of each chunk up to IEND; checksums are compared where the content is used."""
+    """Kind and content of each chunk up to IEND; checksums are verified where the content is used."""
     view, place = memoryview(data), 8
     for _ in range(_PIECES):
         if place + 12 > len(data):
@@ -196,7 +196,7 @@ def _jpeg(data: bytes, name: str) -> Still:
 
 
 def jpeg_size(start: bytes) -> tuple[int, int, int]:
-    """Width, height and bytes of a pixel, if its first bytes tell; else as `png_size`."""
+    """Width, height and bytes per pixel from the first bytes; otherwise as `png_size`."""
     place = 2
     while marker := _MARKER.search(start, place):
         if start[marker.start() + 1] in _SOF:
@@ -207,7 +207,7 @@ def jpeg_size(start: bytes) -> tuple[int, int, int]:
 
 
 def _check_jpeg_work(data: bytes, place: int, width: int, height: int, name: str) -> None:
-    """Refuse a JPEG of so many passes that decoding would not end in seconds (InputError)."""
+    """Raise an InputError for a JPEG with too many passes to decode within seconds."""
     scans = others = 0
     while (marker := _MARKER.search(data, place)) and data[marker.start() + 1] != _EOI:
         scans += data[marker.start() + 1] == _SOS

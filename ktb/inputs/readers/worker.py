@@ -27,13 +27,13 @@ PRELOADED = (
     *("ktb.inputs.read", "ktb.inputs.readers.images", "h5py", "OpenEXR", "lz4.frame", "zstandard"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Png", "Jpeg", "WebP", "Bmp", "Tiff", "Ppm", "Gif")),
 )
-"""What a reading needs; what is not installed is told by the reader that needs it."""
+"""Import the modules of the readers; a reader reports a missing package itself."""
 READY = b"r"
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Load, say so, and fork for each connection that comes, until the other side is gone."""
+    """Load the readers, report readiness, and fork for each connection until the other side closes."""
     control = socket.socket(fileno=int(sys.argv[1]))
     for module in PRELOADED:
         with contextlib.suppress(ImportError):
@@ -69,7 +69,7 @@ def _end_with(parent: int) -> None:
 
 
 def _serve(connection: socket.socket) -> None:
-    """One request and its answers; a generator gives one for each of its values."""
+    """Serve one request; a generator yields one answer per value."""
     task, arguments, memory, seconds = messages.receive(connection)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     most = _address_space() + memory
@@ -109,7 +109,7 @@ def _values(task: str, arguments: list, seconds: int) -> Iterator[Any]:
 
 
 def _start_clock(seconds: int) -> None:
-    """So many seconds of processor time from now on, and four times as many of the clock on the wall."""
+    """Limit the process to these seconds of processor time, and four times as many of wall-clock time."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = int(usage.ru_utime + usage.ru_stime) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, resource.RLIM_INFINITY))

@@ -1,4 +1,4 @@
-"""Zip archives whose list of members is bounded, whatever the records at their end say."""
+"""Zip archives with a bounded member list, whatever their end records claim."""
 
 import io
 import zipfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class DirectoryTooLarge(zipfile.BadZipFile):
-    """The list of members is longer than what is taken."""
+    """The member list exceeds the limit."""
 
 
 def open_zip(source: str | Path | bytes, max_directory: int) -> zipfile.ZipFile:
