@@ -228,7 +228,7 @@ def test_a_colour_picture_runs_on_a_depth_checkpoint_with_a_warning():
 def test_the_user_decides_what_x_is():
     x = encode_x(MM, DEPTH, options=XOptions(modality="thermal"))
     assert (x.modality, x.encoding) == ("thermal", "thermal")
-    assert x.warnings[0].startswith("X was said to be thermal, but this checkpoint was trained with depth")
+    assert x.warnings[0].startswith("X was given as thermal, but this checkpoint was trained with depth")
     with pytest.raises(InputError, match="this depth map is in colour"):
         encode_x(COLOUR, THERMAL, options=XOptions(modality="depth"))
     with pytest.raises(InputError, match="the option modality of X is 'sonar'; allowed: auto, depth"):
@@ -246,7 +246,7 @@ def test_hha_for_a_depth_checkpoint_is_said():
     x = encode_x(COLOUR, DEPTH, options=XOptions(modality="hha"))
     assert (x.modality, x.encoding) == ("hha", "hha")
     assert np.allclose(x.image, COLOUR / 255)
-    assert "X was said to be HHA" in x.warnings[0]
+    assert "X was given as HHA" in x.warnings[0]
 
 
 def test_a_checkpoint_of_plain_pictures_takes_what_is_said_without_warning():
