@@ -139,22 +139,26 @@ def _check_tree(peek: Peek, root: int, kind: int, key: int, name: str) -> None:
         return
     seen: set[int] = set()
     pending: list[tuple[int, int | None]] = [(root, None)]
+    neighbours: dict[int, int] = {}  # level -> what the last node there says to be on its right
     pieces = 0
     while pending:
         address, expected = pending.pop()
         if address in seen:
             raise _damaged(name, "nodes of an index are shared or lead back")
         seen.add(address)
-        magic, said, level, entries = struct.unpack("<4sBBH", peek(address, 8))
+        magic, said, level, entries = struct.unpack_from("<4sBBH", header := peek(address, 24))
         if magic != b"TREE" or said != kind or level != (level if expected is None else expected):
             raise _damaged(name, "an index")
+        if neighbours.get(level, address) not in (address, _NONE):
+            raise _damaged(name, "neighbours of an index")
+        (neighbours[level],) = struct.unpack_from("<Q", header, 16)
         if not level and kind:
             pieces += entries
         else:
             body, step = peek(address + 24, entries * (key + 8)), key + 8
             children = [struct.unpack_from("<Q", body, i * step + key)[0] for i in range(entries)]
             if level:
-                pending += [(child, level - 1) for child in children]
+                pending += [(child, level - 1) for child in reversed(children)]
             else:  # blocks of names
                 before = len(seen)
                 seen.update(children)
@@ -164,6 +168,8 @@ def _check_tree(peek: Peek, root: int, kind: int, key: int, name: str) -> None:
             raise _too_many(name, MAX_ALL_CHUNKS, "pieces")
         if len(seen) + len(pending) > MAX_INDEX_NODES:
             raise _too_many(name, MAX_INDEX_NODES, "nodes")
+    if set(neighbours.values()) != {_NONE}:
+        raise _damaged(name, "neighbours of an index")
 
 
 def _check_trees_2(peek: Peek, addresses: bytes, name: str) -> None:

@@ -64,6 +64,16 @@ def test_a_tree_that_is_sound_is_read():
     assert len(read_x(recording(5000, chunks=(10,)), "e.h5").data) == 5000
 
 
+@pytest.mark.parametrize("number", [0, 3, -1])
+def test_a_node_that_is_its_own_neighbour_is_refused(number):
+    """HDF5 goes from neighbour to neighbour to tell the size of an index."""
+    data = bytearray(recording(5000, chunks=(10,)))
+    leaf = [found.start() for found in re.finditer(b"TREE\x01\0", bytes(data))][number]
+    struct.pack_into("<Q", data, leaf + 16, leaf)
+    with pytest.raises(InputError, match=r"is damaged \(neighbours of an index\)"):
+        read_x(bytes(data), "e.h5")
+
+
 def test_a_group_that_leads_back_is_refused():
     data = recording()
     root = data.index(b"TREE\0")
