@@ -97,6 +97,6 @@ def _plain(text: str) -> str:
 
 
 def warning_text(service: Service, own: CustomExamples | None, model: str) -> Markup:
-    """A line for what makes a model unfit for the a custom dataset, "" if nothing does."""
+    """A line for what makes a model unfit for the custom dataset, "" if nothing does."""
     lines = own.differences(service.config(model)) if own else []
     return Markup("<p>{}</p>").format(" ".join(lines)) if lines else Markup()

@@ -59,7 +59,7 @@ class ZipFrames:
         self._path, self._options = Path(path), options
         folders = _folders(self._members())
         rgb, x = (
-            _chosen(folders, self._path.name) if with_x else (_photographs(folders, self._path.name), None)
+            _chosen(folders, self._path.name) if with_x else (_rgb_images(folders, self._path.name), None)
         )
         photos = _named(folders[rgb], rgb, PICTURES)
         modal_x = {} if x is None else _named(folders[x], x, X_FILES)
@@ -158,7 +158,7 @@ def _folders(members: list[zipfile.ZipInfo]) -> Mapping[str, dict[str, zipfile.Z
     return folders
 
 
-def _photographs(folders: Mapping[str, dict], archive: str) -> str:
+def _rgb_images(folders: Mapping[str, dict], archive: str) -> str:
     named = [folder for folder in folders if folder.lower() in RGB_FOLDERS]
     if len(named) == 1:
         return named[0]
@@ -172,7 +172,7 @@ def _photographs(folders: Mapping[str, dict], archive: str) -> str:
 
 def _chosen(folders: Mapping[str, dict], archive: str) -> tuple[str, str | None]:
     """The folders of the RGB images and of X, None if there is no other one."""
-    rgb = _photographs(folders, archive)
+    rgb = _rgb_images(folders, archive)
     others = [folder for folder in folders if folder not in (rgb, "")]
     if len(others) > 1 and "x" in map(str.lower, others):
         others = [folder for folder in others if folder.lower() == "x"]

@@ -55,7 +55,7 @@ def test_benchmarks(trees, name, modality):
         require_same(build_dataset(name, trees / name, split, modality=modality))
 
 
-def test_events_larger_and_smaller_than_the_photograph(trees, tmp_path):
+def test_events_larger_and_smaller_than_the_rgb_image(trees, tmp_path):
     root = make_tree("deliver", tmp_path, size=SIZE)
     dataset = build_dataset("deliver", root, "train", modality="event")
     for index, size in enumerate([(96, 144), (40, 60)]):

@@ -317,7 +317,7 @@ def test_batches_training_and_too_large_inputs_are_refused(swin, inputs, monkeyp
         attribute(swin, *inputs, PIXEL)
 
 
-def test_a_prediction_is_attributed_in_pixels_of_its_photograph():
+def test_a_prediction_is_attributed_in_pixels_of_its_rgb_image():
     predictor = Predictor(depth_model())
     rgb, depth = synthetic_pair(95, 127)
     prediction = predictor(rgb, depth, options=MM)

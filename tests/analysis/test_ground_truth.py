@@ -78,7 +78,7 @@ def test_colours_of_the_palette_and_black_for_no_label(labels):
         read(stored(painted))
 
 
-def test_other_sizes_are_brought_to_the_photographs_by_the_nearest_pixel(labels):
+def test_other_sizes_are_brought_to_the_rgb_images_by_the_nearest_pixel(labels):
     double = labels.repeat(2, axis=0).repeat(2, axis=1)
     found = read(stored(double))
     assert np.array_equal(found.labels, labels)

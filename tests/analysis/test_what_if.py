@@ -44,7 +44,7 @@ def test_without_x_is_as_if_there_were_none(predictor, pair, reading, prediction
     assert "X was ablated" in dropped.x.warnings[-1]
 
 
-def test_without_the_photograph_its_pixels_do_not_matter(predictor, pair, reading, prediction):
+def test_without_the_rgb_image_its_pixels_do_not_matter(predictor, pair, reading, prediction):
     dropped = predictor(pair[0], reading, drop="rgb")
     assert equal(dropped, predictor(255 - pair[0], reading, drop="rgb"))
     assert not equal(dropped, prediction)

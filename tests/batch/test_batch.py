@@ -155,7 +155,7 @@ def test_what_has_no_partner_is_told_and_recorded(data, model):
     assert about["settings"]["model"] == "tiny"
 
 
-def test_results_below_the_photographs_are_no_photographs(data, model):
+def test_results_below_the_rgb_images_are_no_rgb_images(data, model):
     places = ("--rgb-dir", data / "rgb", "--x-dir", data / "x", "--out", data / "rgb", "--model", model)
     for _ in range(2):
         result = run("predict", *places)

@@ -78,7 +78,7 @@ def test_pairs_and_what_is_left_out(root):
     assert matched.pairs[0].files == (root / "photos/1.jpg", root / "depth/1.png")
 
 
-def test_photographs_alone_x_alone_and_several_x_files(root):
+def test_rgb_images_alone_x_alone_and_several_x_files(root):
     alone = match("photos", root=root)
     assert [pair.x for pair in alone.pairs] == [(), (), ()]
     assert alone.lacking == {}

@@ -88,7 +88,7 @@ def test_a_zip_holds_the_frames_of_both_folders(tmp_path, top, x):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip"]
 
 
-def test_a_zip_of_photographs_alone_and_names_that_one_side_lacks(tmp_path):
+def test_a_zip_of_rgb_images_alone_and_names_that_one_side_lacks(tmp_path):
     photos = {name: data for name, data in frames_of(3).items() if name.startswith("rgb")}
     alone = ZipFrames(zipped(tmp_path / "alone.zip", photos))
     assert not alone.has_x

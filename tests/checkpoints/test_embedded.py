@@ -137,6 +137,6 @@ def event_frames(shared, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("name", "level"), [("dark", 0.1), ("blur", 4)])
-def test_events_help_where_the_photograph_is_bad(event_frames, name, level):
+def test_events_help_where_the_rgb_image_is_bad(event_frames, name, level):
     result = evaluate(load_model(EVENT_MODEL), event_frames, corruption=Corruption(name, level))
     assert result["fused"]["pixel_accuracy"] > result["rgb"]["pixel_accuracy"]

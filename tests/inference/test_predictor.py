@@ -44,7 +44,7 @@ def prediction(predictor, pair):
 
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (95, 127), (480, 37)])
-def test_results_have_the_size_of_the_photograph(predictor, size):
+def test_results_have_the_size_of_the_rgb_image(predictor, size):
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
     x = rng.integers(500, 5000, size, dtype=np.uint16)
@@ -60,7 +60,7 @@ def test_results_have_the_size_of_the_photograph(predictor, size):
     assert prediction.x.image.shape == (*size, 3)
 
 
-def test_large_photographs_are_decided_in_tiles(predictor, monkeypatch):
+def test_large_rgb_images_are_decided_in_tiles(predictor, monkeypatch):
     rgb = np.random.default_rng(1).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
     x = np.tile(np.linspace(500, 5000, 2000).astype(np.uint16), (1500, 1))
     values = []
@@ -217,7 +217,7 @@ def test_the_unit_and_the_models_range_reach_the_network(predictor, pair):
         ([[1, 2, 3]], "the RGB image is list"),
     ],
 )
-def test_photographs_that_do_not_fit_are_refused(predictor, rgb, message):
+def test_rgb_images_that_do_not_fit_are_refused(predictor, rgb, message):
     with pytest.raises(ValueError, match=message):
         predictor(rgb, np.ones((64, 64), np.uint16))
 
@@ -236,7 +236,7 @@ def test_x_arrays_that_do_not_fit_are_refused(predictor, pair, x, message):
         predictor(pair[0], x)
 
 
-def test_a_reading_for_another_photograph_is_refused(predictor, pair):
+def test_a_reading_for_another_rgb_image_is_refused(predictor, pair):
     reading = predictor.read(pair[1], (95, 127))
     with pytest.raises(ValueError, match=r"read for an RGB image of \(95, 127\).*this one is \(96, 127\)"):
         predictor(np.zeros((96, 127, 3), np.uint8), reading)

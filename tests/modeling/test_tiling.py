@@ -147,7 +147,7 @@ def test_examples_have_no_seam(embedded, name, short_side):
     check_pair(embedded, read_image_rgb(files[0]), read_x(files[1]), short_side)
 
 
-def test_real_photographs_have_no_seam(embedded, shared):
+def test_real_rgb_images_have_no_seam(embedded, shared):
     folder = shared / "data" / "NYUDepthv2"
     photos = sorted((folder / "RGB").glob("*.jpg"))[:1]
     if not photos:

@@ -393,7 +393,7 @@ def test_a_moved_copy_is_found_exactly(size):
 
 
 @pytest.mark.parametrize("scene", ["bedroom", "kitchen", "living_room", "office"])
-def test_depth_is_laid_onto_the_photograph(scene):
+def test_depth_is_laid_onto_the_rgb_image(scene):
     rgb, depth = example(scene)
     estimate = estimate_alignment(rgb, warp(depth, SLIGHTLY_OFF, depth.shape, "nearest"))
     assert corner_error(estimate.matrix, np.linalg.inv(SLIGHTLY_OFF), depth.shape) < 3

@@ -52,7 +52,7 @@ def holed() -> np.ndarray:
 # Depth: holes filled for the network, kept for display
 
 
-def test_depth_at_the_photographs_size():
+def test_depth_at_the_rgb_images_size():
     x = encode_x(holed(), DEPTH, (120, 160))
     assert x.image.shape == x.preview.shape == (120, 160, 3)
     assert x.image.dtype == np.float32
@@ -296,7 +296,7 @@ def test_what_the_reader_and_the_encoder_said_reaches_the_user():
 
 @pytest.mark.parametrize("checkpoint", [DEPTH, HHA], ids=["depth", "hha"])
 @pytest.mark.parametrize("name", ["kinect1_*_mm", "kinect2_*_mm", "realsense1_*_u16"])
-def test_real_depth_with_its_photograph(shared, name, checkpoint):
+def test_real_depth_with_its_rgb_image(shared, name, checkpoint):
     folder = shared / "data" / "qualitative" / "depth"
     (file,) = folder.glob(name.replace("*", "depth") + ".png")
     photo = read_image_rgb(folder / f"{name.split('_')[0]}_rgb.png")

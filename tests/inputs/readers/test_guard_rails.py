@@ -252,7 +252,7 @@ def test_files_named_png_are_told_what_they_are(read, data, message, tmp_path):
         read(path)
 
 
-def test_photographs_that_are_x_files_are_named(tmp_path):
+def test_rgb_images_that_are_x_files_are_named(tmp_path):
     for data, message in (
         (_npy(NOISE), "a NumPy array, which is read as X only"),
         (b"PK\x03\x04" + bytes(26), "a zip archive; unpack it"),

@@ -83,7 +83,7 @@ def test_x_is_the_same_from_both_processes(box, data, name, options, tmp_path, m
     _same(box.read_x(name, options=options), read_x(name, options=options))
 
 
-def test_photographs_labels_and_several_files_are_the_same(box):
+def test_rgb_images_labels_and_several_files_are_the_same(box):
     assert np.array_equal(box.read_image_rgb(_png(COLOURS)), read_image_rgb(_png(COLOURS)))
     labels = _png(COLOURS[..., 0] % 3)
     ours, theirs = box.read_label_picture(labels, "l.png"), read_label_picture(labels, "l.png")

@@ -282,9 +282,7 @@ def result(tmp_path_factory):
 
 def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, monkeypatch):
     calls, make = [], ktb.analysis.maps.level_maps
-    monkeypatch.setattr(
-        ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
-    )
+    monkeypatch.setattr(ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
     fresh = replace(result, inspection=Inspection(result.prediction))
     result_panel(fresh, "fused", "confidence")
     assert fresh.inspection.levels == 4
@@ -301,9 +299,7 @@ def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, mon
 
 def test_tabs_and_downloads_compute_each_level_once(result, monkeypatch):
     calls, make = [], ktb.analysis.maps.level_maps
-    monkeypatch.setattr(
-        ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args)
-    )
+    monkeypatch.setattr(ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
     fresh = replace(result, inspection=Inspection(result.prediction))
     result_panel(fresh, "balance")
     for kind in ("npz", "html", "svg"):

@@ -219,7 +219,7 @@ def test_examples_follow_what_the_model_takes():
     assert "Click an example" not in no_result(InputConfig(modality="thermal"), False)
 
 
-def test_event_examples_are_frames_of_their_photographs():
+def test_event_examples_are_frames_of_their_rgb_images():
     for pair in examples("event"):
         photo, frame = read_image_rgb(pair.rgb), read_x(pair.x).data
         assert frame.shape == photo.shape

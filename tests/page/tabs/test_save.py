@@ -134,7 +134,7 @@ def test_both_sides_of_the_border_are_saved(ran, expected):
     assert np.array_equal(found[:, width // 2 :], expected.colors("rgb")[:, width // 2 :])
 
 
-def test_points_lie_over_the_saved_photograph(ran):
+def test_points_lie_over_the_saved_rgb_image(ran):
     ran.get_by_role("tab", name="Fusion").click()
     ran.wait_for_selector("#ktb-pane-photo svg.ktb-over")
     name, picture = saved(ran, ran.locator(f"#ktb-pane-photo {SAVE}"))

@@ -251,7 +251,7 @@ def read_x_array(folder: Path, array: np.ndarray):
     return read_x(folder / "metres.npy")
 
 
-def test_a_photograph_that_no_browser_shows_becomes_a_png(tmp_path):
+def test_a_rgb_image_that_no_browser_shows_becomes_a_png(tmp_path):
     photo, _ = synthetic_pair()
     for suffix, is_replaced in (("png", False), ("jpg", False), ("webp", False), ("tif", True)):
         path = tmp_path / f"photo.{suffix}"
@@ -406,7 +406,7 @@ def reads_x(response) -> bool:
     return "/run/predict" in response.url and len(response.request.post_data_json["data"]) > 4
 
 
-def test_a_photograph_without_x_has_a_way_on(page, tmp_path):
+def test_a_rgb_image_without_x_has_a_way_on(page, tmp_path):
     rgb, _ = write_pair(tmp_path)
     upload(page, rgb, None)
     assert page.locator("#ktb-alone").count() == 0
@@ -481,7 +481,7 @@ def test_what_a_direct_call_is_refused_with_is_shown(page, tmp_path, uploads):
     page.wait_for_selector(".toast-body >> text=a file is not here, or not any more")
 
 
-def test_a_tiff_photograph_is_shown(page, tmp_path):
+def test_a_tiff_rgb_image_is_shown(page, tmp_path):
     photo, depth = synthetic_pair()
     Image.fromarray(photo).save(tmp_path / "photo.tif")
     upload(page, tmp_path / "photo.tif", write_pair(tmp_path)[1])
@@ -501,7 +501,7 @@ COPY_PICTURE = """async () => {
 
 
 @pytest.mark.parametrize("source", ["camera", "clipboard"])
-def test_camera_and_clipboard_give_photographs(browser, address, uploads, source):
+def test_camera_and_clipboard_give_rgb_images(browser, address, uploads, source):
     context = browser.new_context(permissions=["camera", "clipboard-read", "clipboard-write"])
     tab = new_tab(context, address)
     tab.click("#ktb-source label:has-text('None (RGB only)')")

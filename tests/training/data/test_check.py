@@ -108,7 +108,7 @@ def test_a_missing_list_does_not_hide_the_other_split(root):
     assert sheet is not None
 
 
-def test_the_same_photograph_in_two_splits_is_noted(root):
+def test_the_same_rgb_image_in_two_splits_is_noted(root):
     (root / "RGB/0004.jpg").write_bytes((root / "RGB/0001.jpg").read_bytes())
     report, _ = check("nyuv2", root, progress=False)
     assert "the same RGB image is in train ('0001') and in test ('0004')" in report["notes"]

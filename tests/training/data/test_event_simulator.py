@@ -24,7 +24,7 @@ AT_REST = replace(QUIET, shift_px=(0.0, 0.0), rotation_degrees=0.0, zoom=0.0)
 
 
 @pytest.fixture(scope="module")
-def photograph() -> np.ndarray:
+def rgb_image() -> np.ndarray:
     """(96, 128, 3) uint8: a bright rectangle and a disc on a dark gradient."""
     picture = np.repeat(np.linspace(30, 80, 128).astype(np.uint8)[None, :, None], 96, axis=0).repeat(
         3, axis=2
@@ -80,10 +80,10 @@ def test_number_and_times_of_crossings_are_those_of_the_contrast(monkeypatch):
     assert set(stream.x) == {47}
 
 
-def test_no_motion_and_no_noise_give_no_events(photograph):
+def test_no_motion_and_no_noise_give_no_events(rgb_image):
     for seed in range(3):
-        assert len(simulate(photograph, seed, AT_REST)) == 0
-    frame, _ = simulate_frame(photograph, np.random.default_rng(0), AT_REST)
+        assert len(simulate(rgb_image, seed, AT_REST)) == 0
+    frame, _ = simulate_frame(rgb_image, np.random.default_rng(0), AT_REST)
     assert not frame.any()
 
 
@@ -91,12 +91,12 @@ def test_a_grey_wall_gives_no_events_however_it_moves():
     assert len(simulate(np.full((64, 64, 3), 128, np.uint8))) == 0
 
 
-def test_lower_thresholds_fire_more_often(photograph):
-    counts = [len(simulate(photograph, 3, replace(QUIET, threshold=value))) for value in (0.4, 0.2, 0.1)]
+def test_lower_thresholds_fire_more_often(rgb_image):
+    counts = [len(simulate(rgb_image, 3, replace(QUIET, threshold=value))) for value in (0.4, 0.2, 0.1)]
     assert 0 < counts[0] < counts[1] < counts[2]
 
 
-def test_thresholds_differ_between_pixels(photograph, monkeypatch):
+def test_thresholds_differ_between_pixels(rgb_image, monkeypatch):
     moving_right(monkeypatch, 2.0)
     rows = {}
     for spread in (0.0, 0.05):
@@ -106,9 +106,9 @@ def test_thresholds_differ_between_pixels(photograph, monkeypatch):
     assert rows[0.05].std() > 0
 
 
-def test_refractory_period_silences_a_pixel(photograph):
-    free = simulate(photograph, 1)
-    stream = simulate(photograph, 1, replace(QUIET, refractory_us=4000.0))
+def test_refractory_period_silences_a_pixel(rgb_image):
+    free = simulate(rgb_image, 1)
+    stream = simulate(rgb_image, 1, replace(QUIET, refractory_us=4000.0))
     assert 0 < len(stream) < len(free)
     pixel = stream.y.astype(np.int64) * 128 + stream.x
     order = np.lexsort((stream.t, pixel))
@@ -134,9 +134,9 @@ def test_hot_pixels_are_few_and_fire_often():
 
 
 @pytest.mark.parametrize("durations", [(20_000, 50_000), (90_000, 90_000)])
-def test_times_are_sorted_and_inside_the_window(photograph, durations):
+def test_times_are_sorted_and_inside_the_window(rgb_image, durations):
     options = EventOptions(duration_us=durations, noise_hz=50.0)
-    stream = simulate(photograph, 5, options)
+    stream = simulate(rgb_image, 5, options)
     assert stream.t.dtype == np.int64
     assert (np.diff(stream.t) >= 0).all()
     assert stream.t[0] >= 0
@@ -144,8 +144,8 @@ def test_times_are_sorted_and_inside_the_window(photograph, durations):
     assert stream.size_hw == (96, 128)
 
 
-def test_equal_generators_give_equal_streams(photograph):
-    first, again, other = (simulate(photograph, seed, EventOptions()) for seed in (7, 7, 8))
+def test_equal_generators_give_equal_streams(rgb_image):
+    first, again, other = (simulate(rgb_image, seed, EventOptions()) for seed in (7, 7, 8))
     for name in ("x", "y", "t", "polarity"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert len(first) != len(other) or (first.t != other.t).any()
@@ -166,11 +166,11 @@ def test_path_is_smooth_small_and_ends_at_the_photograph():
         assert 3 < np.linalg.norm(np.diff(tracks.mean(axis=1), axis=0), axis=-1).sum() <= 8 * 1.01
 
 
-def test_the_latest_events_lie_on_the_edges_of_the_photograph(photograph):
-    grey = log_intensity(photograph, QUIET)
+def test_the_latest_events_lie_on_the_edges_of_the_photograph(rgb_image):
+    grey = log_intensity(rgb_image, QUIET)
     slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     for seed in range(4):
-        frame, stream = simulate_frame(photograph, np.random.default_rng(seed), QUIET)
+        frame, stream = simulate_frame(rgb_image, np.random.default_rng(seed), QUIET)
         late, early = slope[frame[..., 2] > 230], slope[(frame[..., 2] > 0) & (frame[..., 2] < 128)]
         assert (late > 0.5).mean() > 0.95
         assert (early > 0.5).mean() < 0.5
@@ -178,14 +178,14 @@ def test_the_latest_events_lie_on_the_edges_of_the_photograph(photograph):
         assert not stream.polarity.all()
 
 
-def test_a_blank_margin_leaves_no_events(photograph):
+def test_a_blank_margin_leaves_no_events(rgb_image):
     framed = cv2.copyMakeBorder(
         np.full((80, 112, 3), 60, np.uint8), 8, 8, 8, 8, cv2.BORDER_CONSTANT, None, [255] * 3
     )
     assert len(simulate(framed)) > 0
     assert len(simulate(framed, options=replace(QUIET, margin_px=8))) == 0
     with pytest.raises(ValueError, match=r"margin_px 30: at most a quarter of the RGB image's 96 pixels"):
-        simulate(photograph, options=replace(QUIET, margin_px=30))
+        simulate(rgb_image, options=replace(QUIET, margin_px=30))
 
 
 @pytest.mark.parametrize(
@@ -215,10 +215,10 @@ def test_bad_photographs_are_refused(shape):
 
 
 @pytest.fixture
-def folder(tmp_path, photograph):
+def folder(tmp_path, rgb_image):
     """Two RGB images, photos/a.png and photos/b.png."""
     (tmp_path / "photos").mkdir()
-    for name, rgb in (("a", photograph), ("b", photograph[:, ::-1])):
+    for name, rgb in (("a", rgb_image), ("b", rgb_image[:, ::-1])):
         cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), rgb[..., ::-1])
     return tmp_path
 
@@ -237,7 +237,7 @@ def refusal(capsys, folder, *more: str, **kind) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
-def test_command_writes_frames_streams_and_record(folder, photograph):
+def test_command_writes_frames_streams_and_record(folder, rgb_image):
     call(folder, "--streams", "--seed", "3")
     out = folder / "out"
     assert sorted(contents(out)) == ["a.npz", "a.png", "b.npz", "b.png", "simulation.json"]
@@ -249,7 +249,7 @@ def test_command_writes_frames_streams_and_record(folder, photograph):
     ) == (EventOptions())
     frame = cv2.cvtColor(cv2.imread(str(out / "a.png"), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGR2RGB)
     rng = np.random.default_rng([3, *b"a"])
-    expected, stream = simulate_frame(photograph, rng, EventOptions())
+    expected, stream = simulate_frame(rgb_image, rng, EventOptions())
     np.testing.assert_array_equal(frame, expected)
     with np.load(out / "a.npz") as events:
         assert sorted(events.files) == ["p", "t", "x", "y"]
@@ -272,9 +272,9 @@ def test_command_keeps_complete_frames_and_mends_others(folder, monkeypatch):
     first = contents(out)
     simulate_file = command.simulate_file
 
-    def counted(photograph, *rest):
-        made.append(photograph.stem)
-        return simulate_file(photograph, *rest)
+    def counted(rgb_image, *rest):
+        made.append(rgb_image.stem)
+        return simulate_file(rgb_image, *rest)
 
     monkeypatch.setattr(command, "simulate_file", counted)
     call(folder)
@@ -349,8 +349,8 @@ def test_command_names_what_is_wrong(folder, capsys):
     assert "give files ending in .jpg" in " ".join(capsys.readouterr().err.split())
 
 
-def test_jpg_photographs_beside_their_frames_are_refused(tmp_path, photograph, capsys):
-    cv2.imwrite(str(tmp_path / "a.jpg"), photograph)
+def test_jpg_photographs_beside_their_frames_are_refused(tmp_path, rgb_image, capsys):
+    cv2.imwrite(str(tmp_path / "a.jpg"), rgb_image)
     with pytest.raises(SystemExit):
         command.main(["--rgb", str(tmp_path), "--out", str(tmp_path)])
     assert "holds the RGB images themselves: give another folder" in " ".join(capsys.readouterr().err.split())
