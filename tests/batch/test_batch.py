@@ -138,7 +138,7 @@ def test_a_failed_pair_is_recorded_and_tried_again(data, model, calls):
     calls.clear()
     result = batch(data, model)
     assert result.exit_code == 0, result.output
-    assert "1 done, 3 were done before, 0 failed" in result.stdout
+    assert "1 done, 3 done by an earlier run, 0 failed" in result.stdout
     assert len(calls) == 1
     assert records(data / "out")["b"]["status"] == "done"
 

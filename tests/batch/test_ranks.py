@@ -53,7 +53,7 @@ def test_each_process_has_a_card_of_its_own(monkeypatch):
     assert device_of(Rank(), {}) == "cpu"
     assert device_of(Rank(3, 4, 1), {}) == "cuda:1"
     assert device_of(Rank(3, 4, 1), {"ACCELERATE_USE_CPU": "True"}) == "cpu"
-    with pytest.raises(ValueError, match=r"no GPU of its own \(2 are here\)"):
+    with pytest.raises(ValueError, match=r"no GPU of its own \(2 are available\)"):
         device_of(Rank(2, 4, 2), {})
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert device_of(Rank(3, 4, 1), {}) == "cpu"

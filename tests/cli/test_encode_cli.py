@@ -218,7 +218,7 @@ def test_a_folder_of_hha_from_one_of_depth(files, tmp_path):
     cv2.imwrite(str(tmp_path / "d/3.png"), depth)
     result = run(*many, "--workers", 2)
     assert result.exit_code == 0
-    assert "1 done, 3 were done before, 0 failed" in result.stdout
+    assert "1 done, 3 done by an earlier run, 0 failed" in result.stdout
     result = run(*many, "--npy")
     assert "4 done, 0 failed" in result.stdout
     assert np.load(tmp_path / "hha/2.npy").dtype == np.float32

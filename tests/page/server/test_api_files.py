@@ -219,7 +219,7 @@ def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path,
     assert answer["report"]["has_x"] is True
     assert answer["video"] is None
     assert any("Only the first 2 frames" in note for note in answer["notes"])
-    assert any("is not in this answer" in note for note in answer["notes"])
+    assert any("is omitted" in note for note in answer["notes"])
     assert not left_over(uploads)
 
 
@@ -229,7 +229,7 @@ def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path,
         ({}, "leads out of the archive"),
         ({"views": []}, "at least one of"),
         ({"options": {"melt": 1}}, "unknown keys"),
-        ({"recording": None}, "there is no recording"),
+        ({"recording": None}, "the video is missing"),
     ],
 )
 def test_what_is_wrong_with_a_recording_is_said(client, tmp_path, uploads, values, message):

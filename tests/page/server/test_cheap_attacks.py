@@ -199,7 +199,7 @@ def test_a_page_is_opened_with_the_address_that_asked(page):
     path = {"path": str(page.folder.path)}
     with httpx.Client(base_url=page.local_url, headers={"X-Forwarded-For": "10.0.0.9"}) as http:
         (path,) = http.post(f"{API}/upload", files={"files": ("a.png", b"x")}).json()
-        photo = next(number for number, one in page.fns.items() if one.name == "show_photo")
+        photo = next(number for number, one in page.fns.items() if one.name == "show_rgb")
         call = {"fn_index": photo, "data": [{"path": path}], "session_hash": "mine"}
         http.post(f"{API}/run/predict", json=call)
     assert page.store._sessions["mine"].address == "10.0.0.9"

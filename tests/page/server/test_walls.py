@@ -349,7 +349,7 @@ def test_this_machine_is_known_to_itself(http, host):
 
 
 def test_hosts_that_are_named_are_known(service, tmp_path):
-    with pytest.raises(ValueError, match="is no name of a host"):
+    with pytest.raises(ValueError, match="is not a host name"):
         launch_options(hosts=["https://seg.example.org/"])
     rule = HostRule.of(["Seg.Example.org", "10.0.0.7"])
 
