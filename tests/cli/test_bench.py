@@ -185,7 +185,7 @@ def test_operations_grow_with_the_batch_and_parts_leave_no_trace():
         (["--precision", "int3"], "--precision 'int3': choose from float32"),
         (["--rgb", "photos"], "--x, --labels is missing"),
         (["--model", "nothing"], "there is no model or file 'nothing'"),
-        (["--baseline", "nothing.py"], "there is no file nothing.py"),
+        (["--baseline", "nothing.py"], "nothing.py does not exist"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message, tmp_path):

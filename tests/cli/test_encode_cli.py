@@ -245,7 +245,7 @@ def test_a_folder_of_hha_from_one_of_depth(files, tmp_path):
         (("depth.png", "--out", "x.png", "--for", "nothing"), "there is no model or file 'nothing'"),
         (
             ("depth.png", "--out", "x.png", "--for", "a", "--encoding", "hha"),
-            "--encoding: the checkpoint",
+            "--encoding: set by the checkpoint",
         ),
         (("depth.png", "--out", "x.png", "--max-metres", "3"), "--max-metres: needs --modality depth"),
         (("depth.png", "--out", "x.png", "--sensor", "big"), "--sensor 'big': give width and height"),

@@ -148,7 +148,8 @@ def test_the_page_starts_from_it_without_a_home(tree, tmp_path):
     assert isinstance(found.pop("warm"), bool)
     assert set(found.pop("models").values()) <= {"loaded", "on disk"}
     assert found == {"status": "ok", "version": __version__}
-    assert f"The home folder is read-only: caches are in {tmp_path / f'ktb-{os.getuid()}'}." in log.read_text()
+    caches = tmp_path / f"ktb-{os.getuid()}"
+    assert f"The home folder is read-only: caches are in {caches}." in log.read_text()
     assert not Path(NO_HOME).exists()
 
 

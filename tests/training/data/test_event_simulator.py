@@ -353,4 +353,5 @@ def test_jpg_photographs_beside_their_frames_are_refused(tmp_path, rgb_image, ca
     cv2.imwrite(str(tmp_path / "a.jpg"), rgb_image)
     with pytest.raises(SystemExit):
         command.main(["--rgb", str(tmp_path), "--out", str(tmp_path)])
-    assert "contains the RGB images themselves: give another folder" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "contains the RGB images themselves: give another folder" in said
