@@ -300,7 +300,7 @@ def test_command_leaves_no_half_written_file(folder, monkeypatch):
 
 def test_command_does_not_mix_simulations(folder, capsys):
     call(folder)
-    assert "another seed or other options (see simulation.json): pass --overwrite" in refusal(
+    assert "another seed or other options (see simulation.json): add --overwrite" in refusal(
         capsys, folder, "--seed", "1"
     )
     assert "another seed or other options" in refusal(capsys, folder, "--margin", "4")
@@ -329,7 +329,7 @@ def test_command_names_what_is_wrong(folder, capsys):
     (folder / "depth").mkdir()
     (folder / "depth" / "a.png").write_bytes(b"another command's")
     message = refusal(capsys, folder, "--overwrite", out="depth")
-    assert "holds 1 PNG files but no simulation.json, so this command did not write them" in message
+    assert "contains 1 PNG files but no simulation.json, so this command did not write them" in message
     assert contents(folder / "depth") == {"a.png": b"another command's"}
     (folder / "file").write_text("")
     assert "file is a file: give a folder" in refusal(capsys, folder, out="file")
