@@ -46,7 +46,7 @@ def words(request, browser):
     shown = [term(word) for word in ("entropy", "logit", "balance")]
     tab.set_content(
         PAGE.format(
-            css=(APP / "style.css").read_text(), script=(APP / "tips.js").read_text(),
+            css=(APP / "static" / "style.css").read_text(), script=(APP / "static" / "tips.js").read_text(),
             first=shown[0], last=shown[1], low=shown[2],
         )
     )  # fmt: skip

@@ -309,7 +309,7 @@ def test_command_does_not_mix_simulations(folder, capsys):
     assert json.loads((folder / "out" / "simulation.json").read_text())["seed"] == 1
     assert contents(folder / "out")["a.png"] != before["a.png"]
     (folder / "photos" / "a.png").unlink()
-    assert "also holds 1 frames of RGB images outside --rgb" in refusal(capsys, folder, "--overwrite")
+    assert "also contains 1 frames of RGB images outside --rgb" in refusal(capsys, folder, "--overwrite")
     (folder / "out" / "simulation.json").write_text("{")
     assert "simulation.json is damaged" in refusal(capsys, folder)
 
