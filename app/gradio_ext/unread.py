@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections import Counter, OrderedDict
@@ -22,6 +23,7 @@ ADDRESS_BYTES = 128 * 2**20
 TOTAL_BYTES = 512 * 2**20
 SESSION_BYTES = 512 * 2**10
 """Added per session with unread responses: Gradio keeps 2,000 sessions, then it drops the oldest."""
+_log = logging.getLogger(__name__)
 Message = TypeVar("Message", ProcessCompletedMessage, ProcessGeneratingMessage)
 
 
@@ -59,7 +61,7 @@ class UnreadAnswers:
         )
 
     def keep(self, session: str, address: str, response: bytes) -> Path | None:
-        """Store a response (JSON); a large one is written to the returned file."""
+        """Store a response (JSON); a large one is written to the returned file, if the disk has room."""
         if session not in self._held:
             self._held[session] = _Unread(address, self._clock(), SESSION_BYTES)
             self._by_address[address] += SESSION_BYTES
@@ -69,7 +71,12 @@ class UnreadAnswers:
         if len(response) < LARGE_BYTES:
             return None
         path = self._folder / f"response-{secrets.token_hex(16)}.json"
-        path.write_bytes(response)
+        try:
+            path.write_bytes(response)
+        except OSError as error:  # a full disk must not keep the response from the caller who waits for it
+            _log.warning("A large response stays in memory, as it cannot be written: %s.", error.strerror)
+            path.unlink(missing_ok=True)
+            return None
         held.files.append(path)
         return path
 

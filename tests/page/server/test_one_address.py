@@ -350,6 +350,15 @@ def test_a_large_answer_waits_in_a_file_that_goes_when_it_is_read(page, one, mon
     assert not answer_files(page)
 
 
+def test_a_large_answer_arrives_though_its_file_cannot_be_written(page, one, monkeypatch, tmp_path):
+    monkeypatch.setattr(unread, "LARGE_BYTES", 100)
+    monkeypatch.setattr(page._queue.unread, "_folder", tmp_path / "absent")
+    event = call(one, "models").json()["event_id"]
+    said = one.get(f"{API}/call/models/{event}", timeout=20).text
+    assert said.startswith("event: complete")
+    assert MODEL in said
+
+
 def test_an_answer_that_nobody_reads_is_forgotten(page, one, monkeypatch):
     monkeypatch.setattr(unread, "LARGE_BYTES", 100)
     event = call(one, "models").json()["event_id"]
