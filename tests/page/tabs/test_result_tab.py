@@ -143,7 +143,7 @@ def test_names_are_escaped(result, truth):
 
 def test_truth_in_numbers(result, truth):
     prediction = result.prediction
-    text = truth_panel(result, truth)
+    text = " ".join(truth_panel(result, truth).split())
     scores = [score(prediction.labels[b], truth.labels, 40) for b in ("fused", "rgb", "x")]
     means = re.search(r'data-term="mean IoU".*?</tr>', text)[0]
     assert re.findall(r">([\d.]+)<", means) == [f"{100 * found.mean_iou:.1f}" for found in scores]
