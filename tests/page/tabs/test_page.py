@@ -102,7 +102,7 @@ def bad_inputs(folder: Path) -> list[tuple[Path | None, Path | None, str]]:
         (rgb, wide, "proportions differ"),
         (rgb, page_named_png, "web page"),
         (rgb, cut, "damaged or cut off"),
-        (rgb, huge, "50,000,000 pixels"),
+        (rgb, huge, "50,000,000 in all"),
         (rgb, pickled, "Python objects"),
         (page_named_png, depth, "web page"),
     ]
