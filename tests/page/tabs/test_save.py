@@ -139,7 +139,7 @@ def test_points_lie_over_the_saved_rgb_image(ran):
     ran.wait_for_selector("#ktb-pane-photo svg.ktb-over")
     name, picture = saved(ran, ran.locator(f"#ktb-pane-photo {SAVE}"))
     photo = pixels(ran, "#ktb-pane-photo img").astype(int)
-    assert (name, picture.text["Checkpoint"]) == (f"{MODEL}-RGB image.png", MODEL)
+    assert (name, picture.text["Checkpoint"]) == (f"{MODEL}-RGB-image.png", MODEL)
     assert picture.size == photo.shape[1::-1]
     assert (np.abs(colors(picture).astype(int) - photo).max(axis=2) > 60).mean() > 0.01
     names = every_button_saves(ran, ".ktb-pane")
