@@ -33,6 +33,7 @@ from app.gradio_ext.state import IdleStates
 from app.server import housekeeping
 from app.server.folder import ServerFolder
 from app.server.uploads import UploadLimits
+from app.web.rate_limits import RateLimit
 from app.web.upload_route import NO_SPACE
 from ktb import Predictor, load_model
 from ktb.inference.oom import OutOfMemory, is_out_of_memory, with_enough_memory
@@ -55,7 +56,7 @@ def uploads(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(service, uploads):
-    with serving(service, uploads) as page:
+    with serving(service, uploads, RateLimit(0)) as page:
         yield page
 
 

@@ -36,7 +36,7 @@ def test_a_page_takes_its_files_off_the_list_when_its_server_ends(monkeypatch):
     before = list(_StaticFiles.all_paths)
     page = build_page(Service())
     monkeypatch.setattr(page.service, "warm_up", lambda: None)
-    page.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     assert EXAMPLES_FOLDER.resolve() in _StaticFiles.all_paths
     page.close()
     assert _StaticFiles.all_paths == before
