@@ -18,7 +18,7 @@ from ktb.utils.text import rounded_down
 def rgb_zone() -> gr.Image:
     """Where the RGB image is put: a file, the camera, or the clipboard."""
     return ImageInput(
-        label="RGB image (RGB)",
+        label="RGB image",
         type="filepath",
         image_mode=None,
         sources=["upload", "webcam", "clipboard"],
