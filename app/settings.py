@@ -138,8 +138,7 @@ class Controls:
 
 
 def form_of(options: XOptions) -> XForm:
-    """The page's fields for these options; the inverse of `app.widgets.x_form.x_options`.
-    """
+    """The page's fields for these options; the inverse of `app.widgets.x_form.x_options`."""
     window = None
     if options.window_ms is not None:
         start, end = options.window_ms

@@ -27,9 +27,7 @@ from app.web.client_address import noted_address
 from app.web.request_ids import id_of, request_id, went_wrong
 from app.web.upload_route import FULL_DISK
 
-NO_ADDRESSES = (
-    "a file is given by a URL, which the server does not fetch. Upload the file."
-)
+NO_ADDRESSES = "a file is given by a URL, which the server does not fetch. Upload the file."
 NO_DISK = (
     "the server's disk is full, so this could not be written. Your inputs and results are unchanged: try "
     "again in a few minutes (request {})."
