@@ -97,6 +97,11 @@ class Encoded:
     far_is_bright: bool = field(default=True)
 
 
+def is_array(raw: RawX) -> bool:
+    """Whether a raw X came as an array, not as an image file: its channels have no fixed meaning."""
+    return raw.format.startswith(("NPY", "NPZ")) or raw.format.endswith("array")
+
+
 def as_raw(x: "np.ndarray | EventStream | RawX") -> RawX:
     """Wrap an array or an event stream as a `RawX`; InputError for an array that is not an image."""
     if isinstance(x, RawX):

@@ -12,6 +12,7 @@ from ktb.inputs.encoders.depth_units import (
     NEAR_DARK,
     PER_METRE,
     below_to_above,
+    find_sky,
     guess_unit,
 )
 from ktb.inputs.histogram import histogram
@@ -31,9 +32,11 @@ def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X ar
 
     Holes: 0, negative, NaN and infinite values; the largest value of an integer type of 16 bits or more;
     65535 in wider types and floats, if nothing is larger; floats of 1e9 and more (a renderer's background).
+    A constant far beyond all other values (`depth_units.find_sky`) is far away, but takes no part in a guess
+    or in the statistics.
 
     unit "auto" guesses, first rule that fits:
-        Float: metres, or mm if the median is above 100.
+        Float: by the near tenth of the pixels: up to 30 metres, up to 200 centimetres, above millimetres.
         Values up to 255, also times 256 or 257 in 16 bits: near dark; near bright if the lowest fifth of the
         picture (the near floor) is brighter than the uppermost one.
         16-bit: all levels multiples of 8 -> "sun"; of exactly 5 -> "1/5000m" (TUM scales millimetres by 5);
@@ -58,20 +61,23 @@ def read_depth_metres(raw: np.ndarray, unit: str = "auto", name: str = "the X ar
     valid = _measured(values)
     if not valid.any():
         raise InputError(f"{name}: {_nothing_measured(values)}")
+    sky = find_sky(values, valid)
+    below = valid if sky is None else valid & (values != sky)
     if levels is not None:
-        levels = levels[(levels > 0) & (levels < 65535)]
+        levels = levels[(levels > 0) & (levels < 65535) & (levels != sky)]
     if unit == "auto":
-        unit, confidence, why = guess_unit(values, valid, levels)
+        unit, confidence, why = guess_unit(values, below, levels)
         why = "; ".join(filter(None, (stored, why)))
     else:
         confidence, why = "certain", ""
     metres = np.full(values.shape, np.nan, np.float32)
-    metres[valid] = measured = _to_metres(values[valid], unit, name)
+    metres[valid] = _to_metres(values[valid], unit, name)
+    measured = metres[below]
     low, middle, high = float(measured.min()), float(np.median(measured)), float(measured.max())
-    hole_share = 1 - measured.size / valid.size
-    notes = _doubts(middle, hole_share)
+    hole_share = 1 - np.count_nonzero(valid) / valid.size
+    notes = _doubts(middle, hole_share) + _sky_note(sky, np.count_nonzero(valid) - measured.size, valid.size)
     if confidence != "certain":
-        notes += _guess_doubts(values, valid, unit)
+        notes += _guess_doubts(values, below, unit)
     return DepthMap(metres, unit, confidence, low, middle, high, hole_share, why, notes)
 
 
@@ -250,6 +256,15 @@ def _doubts(median: float, hole_share: float) -> tuple[str, ...]:
         share = f"{100 * hole_share:.1f} %"
         notes.append(f"{share} of the depth map are holes; what fills them is far away: check file and unit.")
     return tuple(notes)
+
+
+def _sky_note(sky: float | None, count: int, size: int) -> tuple[str, ...]:
+    if sky is None:
+        return ()
+    return (
+        f"{100 * count / size:.1f} % of the pixels hold {sky:,.10g}, far beyond all others, as the sky in a "
+        "rendered map: they are taken as far away. Set them to 0 if nothing was measured there.",
+    )
 
 
 def _guess_doubts(values: np.ndarray, valid: np.ndarray, unit: str) -> tuple[str, ...]:

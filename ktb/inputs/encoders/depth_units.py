@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ktb.inputs.histogram import ends
 from ktb.inputs.types import Confidence
 
 NEAR_DARK, NEAR_BRIGHT = "8-bit near dark (255 = 10 m)", "8-bit near bright"
@@ -22,26 +23,32 @@ PER_METRE: Mapping[str, float] = MappingProxyType(
 )
 
 _FEW_LEVELS = 32  # with fewer, a common divisor may be chance
+_SCENE_MEDIANS = (0.3, 20.0)  # metres, of rooms and streets
+_SCENE_END = 1.0  # metres: something in a room or street is farther away
+_NEAR_CENTIMETRES, _NEAR_MILLIMETRES = 30.0, 200.0  # floats whose near tenth is beyond these
+_SKY_SHARE, _SKY_GAP = 0.01, 1.5
+_WIDE = 2.5  # width over height of KITTI's images
 
 
 def guess_unit(raw: np.ndarray, valid: np.ndarray, levels: np.ndarray | None) -> tuple[str, Confidence, str]:
     """Unit, confidence, and what the guess rests on; the rule of
     `ktb.inputs.encoders.depth.read_depth_metres`.
 
-    Bounds are medians of rooms and streets, 0.3 to 20 m.
+    "likely": in every other unit the scene would be no room and no street (a median of 0.3 to 20 m), or the
+    levels rule it out.
 
     Args:
-        raw: (H, W) numbers; valid: (H, W) bool, True somewhere.
+        raw: (H, W) numbers; valid: (H, W) bool, True somewhere, False for the sky.
         levels: the different measured values in ascending order, None for other than 16-bit integers.
     """
     values = raw[valid]
-    median, top = float(np.median(values)), float(values.max())
+    median, (near, far) = float(np.median(values)), ends(values, 10, 99)
     if raw.dtype.kind == "f":
-        return _guess_float(median, top)
-    if top <= 255:
+        return _guess_float(near, median, far)
+    if values.max() <= 255:
         rises = below_to_above(raw, valid) > 1
         where = "brighter" if rises else "darker, or no brighter,"
-        why = f"values up to {top:.0f}, {where} at the bottom, where the floor is near"
+        why = f"values up to {values.max():.0f}, {where} at the bottom, where the floor is near"
         return (NEAR_BRIGHT if rises else NEAR_DARK), "guess", why
     if levels is not None and len(levels) >= _FEW_LEVELS:
         if np.mean(levels % 8 == 0) >= 0.99:
@@ -49,21 +56,56 @@ def guess_unit(raw: np.ndarray, valid: np.ndarray, levels: np.ndarray | None) ->
         if np.gcd.reduce(levels) == 5 and median >= 1500:
             return "1/5000m", "likely", "levels are multiples of 5, as TUM's scale makes them of millimetres"
     found = f"integers with a median of {median:,.0f}"
-    if top < 65536 and raw.shape[1] >= 2.5 * raw.shape[0] and 77 <= median <= 25_600:
+    is_wide = raw.shape[1] >= _WIDE * raw.shape[0]
+    if values.max() < 65536 and is_wide and 77 <= median <= 25_600:
         return "1/256m", "guess", f"at least 2.5 times as wide as high, as KITTI's pictures; {found}"
     if median > 10_000:
         return "0.1mm", "guess", f"{found}: more than 10 m if these were millimetres"
-    return "mm", ("likely" if median >= 300 else "guess"), found
+    return "mm", *_certainty("mm", ("cm", "0.1mm"), found, median, far)
 
 
-def _guess_float(median: float, top: float) -> tuple[str, Confidence, str]:
-    found = f"floats with a median of {median:.4g}"
-    if median > 100:
-        # Between 100 and 500 they may be centimetres as well.
-        return "mm", ("likely" if median >= 500 else "guess"), f"{found}: too far for metres"
-    if top <= 1:
-        return "m", "guess", f"{found}, none above 1: near measurements, or a normalised map"
-    return "m", "likely", found
+def _guess_float(near: float, median: float, far: float) -> tuple[str, Confidence, str]:
+    """The unit of floats by their near tenth: much of the image may be sky."""
+    found = f"floats with a median of {median:,.4g}"
+    if near > _NEAR_MILLIMETRES:
+        return "mm", *_certainty("mm", ("cm",), f"{found}, the near tenth too far for metres", median, far)
+    if near > _NEAR_CENTIMETRES:
+        return "cm", "guess", f"{found}: too far for metres of a room or street, too near for millimetres"
+    if far <= 1:
+        return "m", "guess", f"{found}, hardly any above 1: near measurements, or a normalised map"
+    return "m", *_certainty("m", ("cm", "mm"), found, median, far)
+
+
+def _certainty(
+    unit: str, others: tuple[str, ...], found: str, median: float, far: float
+) -> tuple[Confidence, str]:
+    """Confidence in a unit, and why: which other units would show a room or street as well."""
+    scenes = [other for other in others if _is_scene(median / PER_METRE[other], far / PER_METRE[other])]
+    is_scene = _is_scene(median / PER_METRE[unit], far / PER_METRE[unit])
+    if not scenes:
+        return ("likely" if is_scene else "guess"), found
+    as_others = ", ".join(f"{median / PER_METRE[other]:.3g} m in {DEPTH_UNITS[other]}" for other in scenes)
+    return "guess", f"{found}: {median / PER_METRE[unit]:.3g} m in {DEPTH_UNITS[unit]}, but {as_others}"
+
+
+def _is_scene(median: float, far: float) -> bool:
+    return _SCENE_MEDIANS[0] <= median <= _SCENE_MEDIANS[1] and far >= _SCENE_END
+
+
+def find_sky(raw: np.ndarray, valid: np.ndarray) -> float | None:
+    """The constant that renderers and sensors write for what is beyond reach, None without one.
+
+    It is the highest value, fills 1 % of the measured pixels or more, and lies far beyond all others. It is
+    far away, but no distance: a unit must not be guessed from it. 8-bit images have none.
+    """
+    if raw.dtype.itemsize == 1:
+        return None
+    values = raw[valid]
+    top = values.max()
+    others = values[values < top]
+    if not others.size or values.size - others.size < _SKY_SHARE * values.size:
+        return None
+    return top.item() if float(top) > _SKY_GAP * float(others.max()) else None
 
 
 def below_to_above(raw: np.ndarray, valid: np.ndarray) -> float:

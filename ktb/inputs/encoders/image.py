@@ -4,6 +4,7 @@ import numpy as np
 
 from ktb.config import InputConfig
 from ktb.inputs.encoders.depth import is_colour, require_picture
+from ktb.inputs.encoders.no_data import find_no_data
 from ktb.inputs.histogram import histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
@@ -13,16 +14,22 @@ from ktb.inputs.types import Encoded, RawX
 def to_unit_scale(data: np.ndarray, name: str = "X") -> np.ndarray:
     """Convert (H, W[, C]) to float32 in 0..1 without alpha: uint8 / 255, uint16 / 65535, floats unchanged.
 
+    NaN stay.
+
     Raises:
-        InputError: the dtype is unsupported, or floats are outside 0..1.
+        InputError: the dtype is unsupported, or floats are outside 0..1 or all NaN.
     """
     if data.dtype not in (np.uint8, np.uint16) and data.dtype.kind != "f":
         raise InputError(f"{name} has dtype {data.dtype}: give uint8, uint16, or floats in 0..1")
-    if data.dtype.kind == "f" and not (data.min() >= 0 and data.max() <= 1):  # false for NaN as well
-        raise InputError(
-            f"{name} has values {data.min():g}..{data.max():g}: as a picture, floats must be in 0..1. Divide "
-            "by the sensor's maximum; if these are metres or temperatures, say what X is"
-        )
+    if data.dtype.kind == "f":
+        if np.isnan(data).all():
+            raise InputError(f"{name}: no pixel has a value, all are NaN; check the file")
+        low, high = np.nanmin(data), np.nanmax(data)
+        if low < 0 or high > 1:
+            raise InputError(
+                f"{name} has values {low:g}..{high:g}: as a picture, floats must be in 0..1. Divide by the "
+                "sensor's maximum; if these are metres or temperatures, say what X is"
+            )
     image = data.astype(np.float32) / (np.iinfo(data.dtype).max if data.dtype.kind == "u" else 1)
     return image[..., :3] if image.ndim == 3 else image
 
@@ -30,12 +37,21 @@ def to_unit_scale(data: np.ndarray, name: str = "X") -> np.ndarray:
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """Encode an image of 1 or 3 channels, scaled to 0..1 by its dtype (InputError as for `to_unit_scale`)."""
     require_picture(raw, "a plain picture")
-    image = to_unit_scale(raw.data, raw.name)
-    channels = raw.data.shape[2] if raw.data.ndim == 3 else 1
-    low, middle, high = image.min(), np.median(image), image.max()
+    data, missing = raw.data, ""
+    if data.dtype.kind == "f":
+        found = [find_no_data(plane) for plane in np.atleast_3d(data).transpose(2, 0, 1)]
+        holes = np.logical_or.reduce([one.holes for one in found])
+        data = np.where(holes if data.ndim == 2 else holes[..., None], np.nan, data)
+        missing = found[0].what
+    image = to_unit_scale(data, raw.name)
+    channels = data.shape[2] if data.ndim == 3 else 1
+    low, middle, high = np.nanmin(image), np.nanmedian(image), np.nanmax(image)
     extent = f"{low:.2f} / {middle:.2f} / {high:.2f} of full scale (min / median / max)"
     summary = f"{channels} channel{'s' * (channels > 1)}: {extent}"
     facts = {"channels": str(channels), "range": extent}
+    if np.isnan(image).any():
+        share = np.isnan(image.reshape(*image.shape[:2], -1)).any(axis=-1).mean()
+        facts["holes"] = f"{100 * share:.1f} %" + (f", stored as {missing}" if missing else "")
     return Encoded(image, to_bytes(image), summary, facts, histogram(image, "of full scale"))
 
 

@@ -5,19 +5,24 @@ import numpy as np
 from ktb.config import InputConfig
 from ktb.inputs.encoders.depth import require_picture
 from ktb.inputs.encoders.image import cut_off_note, one_channel, scaled, to_unit_scale
-from ktb.inputs.histogram import histogram, to_bytes
+from ktb.inputs.encoders.no_data import find_no_data
+from ktb.inputs.histogram import ends, histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
 from ktb.inputs.types import Encoded, RawX
 
-_FEWER_BITS = (8, 10, 12)
+_FEWER_BITS = (8, 10, 12, 14)
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
+_IN_RANGE = 0.995  # of the pixels: glints and defective pixels may lie beyond white
+_GLINT = 4  # times as bright as these pixels: not the upper end of what the sensor sees
+_BELOW_BLACK = -0.1  # calibration makes reflectances a little negative
 
 
 def full_scale(data: np.ndarray) -> int:
-    """The stored value of white: for 16-bit files the maximum of 8, 10, 12 or 16 bits.
+    """The stored value of white: for 16-bit files the maximum of 8, 10, 12, 14 or 16 bits.
 
-    The fewest bits that hold every value count: sensors of 10 and 12 bits leave the rest of 16 empty.
+    The fewest bits that hold nearly every value count: sensors of 10 to 14 bits leave the rest of 16 empty,
+    and a glint must not darken the image.
 
     Args:
         data: (...) uint8 or uint16.
@@ -25,24 +30,29 @@ def full_scale(data: np.ndarray) -> int:
     assert data.dtype in (np.uint8, np.uint16)
     if data.dtype == np.uint8:
         return 255
-    top = int(data.max())
+    top, usual = int(data.max()), ends(data.reshape(-1), 50, 100 * _IN_RANGE)[1]
+    top = usual if top > _GLINT * usual else top
     return next((2**bits - 1 for bits in _FEWER_BITS if top < 2**bits), 65535)
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """Encode one channel, scaled to 0..1 by `full_scale` or a fixed range; colour images by their mean.
 
-    The range is the user's, else the checkpoint's, in stored values. NaN are holes.
+    The range is the user's, else the checkpoint's, in stored values. NaN and no-data values are holes.
+    Without a range, values beyond white are clipped with a note.
 
     Raises:
-        InputError: no picture, floats outside 0..1 without a range, other dtypes, or nothing but NaN.
+        InputError: no picture, most floats outside 0..1 without a range, other dtypes, or nothing but NaN.
     """
     require_picture(raw, "near infrared")
     data, colour = one_channel(raw.data, _MEAN)
-    measured = np.isfinite(data)
+    missing = find_no_data(data)
+    measured = ~missing.holes
     if not measured.any():
         raise InputError(f"{raw.name}: no pixel has a value, all are NaN or infinite; check the file")
-    data = data if measured.all() else np.where(measured, data, np.nan)
+    stored = data.dtype
+    if not measured.all():
+        data = np.where(measured, data, np.nan).astype(np.float32 if stored.itemsize < 4 else np.float64)
     notes = ()
     if colour:
         notes += ("This near infrared picture is in colour: the mean of its three channels is used.",)
@@ -50,21 +60,21 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     if given[0] is not None:
         image, used = scaled(data, *given), f"{given[0]:g} to {given[1]:g}, fixed"
         notes += cut_off_note(data, *given, "")
-    elif data.dtype in (np.uint8, np.uint16):
-        white = full_scale(data)
-        image, used = data.astype(np.float32) / white, f"0 to {white:,}"
-        if white < np.iinfo(data.dtype).max:
-            notes += (
-                f"No value of this 16-bit file is above {white:,}: it is taken for {white.bit_length()}-bit "
-                "data. Give the range 0 to 65535 if it is a dark picture of 16 bits.",
-            )
+    elif stored in (np.uint8, np.uint16):
+        white = full_scale(data[measured].astype(stored))
+        image, used = np.clip(data.astype(np.float32) / white, 0, 1), f"0 to {white:,}"
+        if white < np.iinfo(stored).max:
+            notes += _fewer_bits_note(data[measured], white)
     else:
-        image = data.astype(np.float32)
-        to_unit_scale(data[measured], raw.name)  # refuses floats outside 0..1
-        used = "0 to 1"
+        _require_unit_scale(data[measured], raw.name)
+        image, used = np.clip(data.astype(np.float32), 0, 1), "0 to 1"
+        notes += _beyond_note(data[measured], 1)
     low, middle, high = np.nanmin(data), np.nanmedian(data), np.nanmax(data)
     extent = f"{low:,g} / {middle:,g} / {high:,g} (min / median / max)"
     facts = {"range": extent, "black to white": used}
+    if not measured.all():
+        where = f", stored as {missing.what}" if missing.what else ""
+        facts["holes"] = f"{100 * (1 - measured.mean()):.1f} %{where}"
     return Encoded(
         image,
         to_bytes(image),
@@ -73,3 +83,27 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
         histogram(data, "as stored"),
         notes=notes,
     )
+
+
+def _fewer_bits_note(values: np.ndarray, white: int) -> tuple[str, ...]:
+    beyond = _beyond_note(values, white)
+    few = "Hardly any" if beyond else "No"
+    return (
+        f"{few} value of this 16-bit file is above {white:,}: it is taken for {white.bit_length()}-bit "
+        "data. Give the range 0 to 65535 if it is a dark picture of 16 bits.",
+        *beyond,
+    )
+
+
+def _beyond_note(values: np.ndarray, white: int) -> tuple[str, ...]:
+    """A note on glints: pixels beyond white."""
+    count = np.count_nonzero(values > white)
+    share = f"{100 * count / values.size:.2g} %"
+    return (f"{share} of the pixels are brighter than {white:,} and are taken as white.",) if count else ()
+
+
+def _require_unit_scale(values: np.ndarray, name: str) -> None:
+    """InputError unless nearly all floats are in 0..1; a glint reflects more, and calibration less."""
+    if values.dtype.kind == "f" and np.mean((values >= _BELOW_BLACK) & (values <= 1)) >= _IN_RANGE:
+        return
+    to_unit_scale(values, name)

@@ -10,11 +10,13 @@ import numpy as np
 from ktb.config import InputConfig
 from ktb.inputs.encoders.depth import require_picture
 from ktb.inputs.encoders.image import one_channel
+from ktb.inputs.encoders.mosaic import LAYOUT, demosaicked, is_polarizer_mosaic
+from ktb.inputs.encoders.no_data import find_no_data
 from ktb.inputs.encoders.stokes import Stokes, require_sine, stokes
 from ktb.inputs.histogram import histogram
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import Confidence, Encoded, RawX
+from ktb.inputs.types import Confidence, Encoded, RawX, is_array
 from ktb.visualize import NO_VALUE_RGB
 
 DOLP_UNITS: Mapping[str, str] = MappingProxyType({"fraction": "0 to 1", "percent": "per cent"})
@@ -24,6 +26,11 @@ AOLP_UNITS: Mapping[str, str] = MappingProxyType({"radians": "radians", "degrees
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
 _DISAGREEING = 0.1  # mean difference of I0 + I90 and I45 + I135, as a share of both
 _CLEARLY_POLARIZED = 0.3  # degree that shows the angle's colour in full
+_MOSAIC = (
+    "This grey image is the raw mosaic of a polarization camera, not a map: its four polarizers were "
+    "separated by Sony's layout (90, 45 over 135, 0 degrees). Give the unit if it is a map, or the four "
+    "images at 0, 45, 90 and 135 degrees if the camera has another layout."
+)
 
 
 def encode_dolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
@@ -34,7 +41,7 @@ def encode_dolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """
     found = _stokes_of(raw, options)
     if found is not None:
-        degree, facts, notes = found.degree, _stokes_facts(found), _stokes_notes(found)
+        degree, facts, notes = found.degree, _stokes_facts(found, raw), _stokes_notes(found, raw)
     else:
         require_picture(raw, "a degree of polarization")
         degree, facts, notes = _degree_of(raw, options)
@@ -62,8 +69,9 @@ def encode_aolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     strength: np.ndarray | float = 1.0
     found = _stokes_of(raw, options)
     if found is not None:
-        double, notes = found.double_angle, _stokes_notes(found)
-        facts = {"mean degree of polarization": f"{np.nanmean(found.degree):.3f}"} | _stokes_facts(found)
+        double, notes = found.double_angle, _stokes_notes(found, raw)
+        facts = {"mean degree of polarization": f"{np.nanmean(found.degree):.3f}"}
+        facts |= _stokes_facts(found, raw)
         strength = np.clip(found.degree / _CLEARLY_POLARIZED, 0.1, 1)
     elif raw.kind == "sin_cos" or _is_encoded_angle(raw):
         sine, cosine = (raw.data[..., i].astype(np.float32) for i in (0, 1))
@@ -108,24 +116,47 @@ def _hole_fact(values: np.ndarray) -> dict[str, str]:
 
 
 def _stokes_of(raw: RawX, options: XOptions) -> Stokes | None:
-    """Stokes parameters of four images or channels; None for maps. An image's fourth channel is alpha."""
-    four = raw.kind == "picture" and raw.data.ndim == 3 and raw.data.shape[2] == 4
-    is_array = raw.format.startswith(("NPY", "NPZ")) or raw.format.endswith("array")
-    if raw.kind == "angles" or (four and is_array):
+    """Stokes parameters of four images or channels, or of a mosaic; None for maps.
+
+    An image file's fourth channel is alpha. An image whose unit was given is a map.
+    """
+    if raw.kind == "angles" or (_has_channels(raw, 4) and is_array(raw)):
         return stokes(raw.data, raw.name)
+    if options.unit == "auto" and (mosaic := _mosaic_of(raw)) is not None:
+        return stokes(demosaicked(mosaic), raw.name)
     return None
 
 
-def _stokes_facts(found: Stokes) -> dict[str, str]:
+def _has_channels(raw: RawX, count: int) -> bool:
+    return raw.kind == "picture" and raw.data.ndim == 3 and raw.data.shape[2] == count
+
+
+def _is_frame(raw: RawX) -> bool:
+    """Whether Stokes parameters of a raw X came from a mosaic."""
+    return raw.kind == "picture" and not _has_channels(raw, 4)
+
+
+def _mosaic_of(raw: RawX) -> np.ndarray | None:
+    """The frame (H, W) of a polarization camera, which counts light in integers; None for other images."""
+    if raw.kind != "picture" or raw.data.dtype.kind != "u":
+        return None
+    grey, is_colour = one_channel(raw.data, _MEAN)
+    return grey if not is_colour and is_polarizer_mosaic(grey) else None
+
+
+def _stokes_facts(found: Stokes, raw: RawX) -> dict[str, str]:
     s0 = found.s0
-    return {
+    (first, second), (third, fourth) = LAYOUT
+    layout = f"{first}, {second} over {third}, {fourth} degrees, as Sony's sensors (guess)"
+    mosaic = {"mosaic": layout} if _is_frame(raw) else {}
+    return mosaic | {
         "S0": f"{np.nanmin(s0):,.6g} / {np.nanmedian(s0):,.6g} / {np.nanmax(s0):,.6g} (min / median / max)",
         "saturated": f"{100 * found.saturated:.1f} % of the pixels",
     }
 
 
-def _stokes_notes(found: Stokes) -> tuple[str, ...]:
-    notes = ()
+def _stokes_notes(found: Stokes, raw: RawX) -> tuple[str, ...]:
+    notes = (_MOSAIC,) if _is_frame(raw) else ()
     if found.disagreement > _DISAGREEING:
         notes += (
             f"I0 + I90 and I45 + I135 differ by {100 * found.disagreement:.0f} %, but should be equal: check "
@@ -154,18 +185,19 @@ def _unit(options: XOptions, units: Mapping[str, str], what: str, name: str) -> 
 
 def _degree_of(raw: RawX, options: XOptions) -> tuple[np.ndarray, dict[str, str], tuple[str, ...]]:
     data, colour = one_channel(raw.data, _MEAN)
-    measured = data[np.isfinite(data)]
+    missing = find_no_data(data).holes
+    measured = data[~missing]
     if not measured.size:
         raise InputError(f"{raw.name}: the degree of polarization is nowhere measured, all is NaN")
     unit = _unit(options, DOLP_UNITS, "degree of polarization", raw.name)
     sure: Confidence = "certain"
     if unit == "auto":
-        sure = "likely"
         is_float = raw.data.dtype.kind == "f"
+        sure = "likely" if is_float else "guess"  # any grey image is one of integers
         unit = "percent" if is_float and np.percentile(measured, 99) > 1.5 else "fraction"
     full = np.iinfo(raw.data.dtype).max if raw.data.dtype.kind in "ui" else 1
     divisor = 100 if unit == "percent" else full
-    degree = np.where(np.isfinite(data), data, np.nan).astype(np.float32) / np.float32(divisor)
+    degree = np.where(missing, np.nan, data).astype(np.float32) / np.float32(divisor)
     if measured.min() < 0 or np.nanpercentile(degree, 99) > 1.5:
         found = f"{measured.min():g}..{measured.max():g}"
         raise InputError(
@@ -190,7 +222,8 @@ def _double_angle_of(raw: RawX, options: XOptions) -> tuple[np.ndarray, dict[str
             "as an array, their sine and cosine, or the four pictures behind the polarizer"
         )
     unit = _unit(options, AOLP_UNITS, "angle of polarization", raw.name)
-    measured = data[np.isfinite(data)]
+    missing = find_no_data(data).holes
+    measured = data[~missing]
     if not measured.size:
         raise InputError(f"{raw.name}: the angle of polarization is nowhere measured, all is NaN")
     low, high = float(measured.min()), float(measured.max())
@@ -198,7 +231,7 @@ def _double_angle_of(raw: RawX, options: XOptions) -> tuple[np.ndarray, dict[str
     per_degree = {"radians": math.pi / 180, "degrees": 1.0}.get(unit)
     if per_degree is None:
         per_degree, unit, sure = _guess_angle(raw.data.dtype, low, high, raw.name)
-    phi = np.where(np.isfinite(data), data, np.nan).astype(np.float64) / per_degree
+    phi = np.where(missing, np.nan, data).astype(np.float64) / per_degree
     facts = {"unit": f"{unit} ({sure})", "values": f"{low:,.6g} to {high:,.6g}"}
     notes = ()
     if high - low > 181 * per_degree:

@@ -9,6 +9,7 @@ import numpy as np
 from ktb.config import InputConfig
 from ktb.inputs.encoders.depth import require_picture
 from ktb.inputs.encoders.image import cut_off_note, one_channel, scaled
+from ktb.inputs.encoders.no_data import find_no_data
 from ktb.inputs.histogram import histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
@@ -29,7 +30,8 @@ _PER_KELVIN: Mapping[str, float] = MappingProxyType({"K": 1.0, "0.01K": 100.0, "
 _ZERO_CELSIUS = 273.15
 _USUAL_MEDIANS = (-40.0, 100.0)  # degrees Celsius of scenes
 _USUAL_ENDS = (-100.0, 700.0)
-_GAP = 1 / 16  # of the values' span: 0 and 65535 farther away than this are no measurements
+_PICTURE_SPAN = 100  # of 8-bit levels: temperatures of a scene hardly span more
+_IN_RANGE = 0.995  # of a float image's pixels: glints may lie beyond white
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
@@ -42,6 +44,7 @@ class TemperatureMap:
         unit: a key of THERMAL_UNITS.
         why: the reason for a guessed unit, "" for a chosen one.
         full_scale: the value of white for raw levels that form an image (8 bits, floats in 0..1).
+        no_data: the constants that mark holes, in words; "" for none.
     """
 
     values: np.ndarray
@@ -49,6 +52,7 @@ class TemperatureMap:
     confidence: Confidence
     why: str = ""
     full_scale: float | None = None
+    no_data: str = ""
 
     @property
     def symbol(self) -> str:
@@ -61,10 +65,11 @@ def read_temperatures(
 ) -> TemperatureMap:
     """Convert stored values to temperatures if they have a unit.
 
-    Holes: NaN and infinite values, what lies at or below absolute zero; and in more than 8 bits the values 0
-    and 65535 where all others are far from them. unit "auto" guesses: 8 bits and floats in 0..1 are raw;
-    16-bit integers and floats have the unit in which their median is a temperature of scenes, -40 to 100
-    degrees Celsius (floats may be in any unit, integers in 0.01 K or 0.1 K); the rest is raw.
+    Holes: NaN and infinite values, what lies at or below absolute zero, and no-data values as
+    `ktb.inputs.encoders.no_data` finds them, 0 among them; they take no part in a guess. unit "auto" guesses:
+    8 bits and floats in 0..1 are raw; 16-bit integers and floats have the unit in which their median is a
+    temperature of scenes, -40 to 100 degrees Celsius (floats may be in any unit, integers in 0.01 K or 0.1
+    K); the rest is raw. The guess is "likely" if no other unit fits.
 
     Args:
         data: (H, W) integers or floats.
@@ -76,13 +81,12 @@ def read_temperatures(
     """
     if unit != "auto" and unit not in THERMAL_UNITS:
         raise InputError(f"{name}: thermal unit {unit!r}: choose auto or one of {', '.join(THERMAL_UNITS)}")
+    missing = find_no_data(data, zero=True)
     values = data.astype(np.float32)
-    values[~np.isfinite(values)] = np.nan
-    if np.isnan(values).all():
+    values[missing.holes] = np.nan
+    if missing.holes.all():
         raise InputError(f"{name}: no pixel has a value, all are NaN or infinite; check the file")
     full_scale = _full_scale(data, values)
-    if full_scale is None:
-        _mark_far_ends(values)
     confidence, why = "certain", ""
     if unit == "auto":
         unit, confidence, why = _guess(data, values[np.isfinite(values)], full_scale)
@@ -91,7 +95,8 @@ def read_temperatures(
         values[values <= -_ZERO_CELSIUS] = np.nan
     if np.isnan(values).all():
         raise InputError(f"{name}: in the unit {unit!r} all is below absolute zero; choose another unit")
-    return TemperatureMap(values, unit, confidence, why, full_scale if unit == "raw" else None)
+    white = full_scale if unit == "raw" else None
+    return TemperatureMap(values, unit, confidence, why, white, missing.what)
 
 
 def thermal_of(raw: RawX, options: XOptions) -> tuple[TemperatureMap, bool]:
@@ -150,7 +155,7 @@ def _stretched(
         notes = cut_off_note(values, low, high, symbol)
         return scaled(values, low, high), f"fixed range {low:g} to {high:g}{symbol}", notes
     if reading.full_scale is not None:
-        return values / np.float32(reading.full_scale), "taken as it is", ()
+        return np.clip(values / np.float32(reading.full_scale), 0, 1), "taken as it is", ()
     low, high = np.nanpercentile(values, inputs.percentiles)
     ends = "{:g} % to {:g} %".format(*inputs.percentiles)
     notes = () if high > low else ("This thermal picture is the same everywhere: it says nothing.",)
@@ -165,7 +170,8 @@ def _facts(reading: TemperatureMap, stretch: str) -> dict[str, str]:
         facts["unit guessed from"] = reading.why
     facts |= {"range": f"{extent}{reading.symbol} (min / median / max)", "stretch": stretch}
     holes = np.isnan(values).mean()
-    return facts | ({"holes": f"{100 * holes:.1f} %"} if holes else {})
+    where = f", stored as {reading.no_data}" if reading.no_data else ""
+    return facts | ({"holes": f"{100 * holes:.1f} %{where}"} if holes else {})
 
 
 def _range(*values: float, separator: str = " to ") -> str:
@@ -175,47 +181,44 @@ def _range(*values: float, separator: str = " to ") -> str:
 
 def _full_scale(data: np.ndarray, values: np.ndarray) -> float | None:
     """The value of white for raw levels that form an image: 8 bits in any type, or floats in 0..1."""
-    low, high = np.nanmin(values), np.nanmax(values)
-    if low < 0 or high > 255:
+    measured = values[np.isfinite(values)]
+    if measured.min() < 0:
         return None
     if data.dtype.kind != "f":
-        return 255.0 if data.dtype.kind == "u" else None
-    if high <= 1:
+        return 255.0 if data.dtype.kind == "u" and np.mean(measured <= 255) >= _IN_RANGE else None
+    if np.mean(measured <= 1) >= _IN_RANGE:
         return 1.0
-    whole = np.isfinite(values) & (values == np.rint(values))
-    return 255.0 if high > 200 and whole.sum() == np.isfinite(values).sum() else None
-
-
-def _mark_far_ends(values: np.ndarray) -> None:
-    """Set 0 and 65535 to NaN in place if all other values are far from them."""
-    others = np.isfinite(values) & (values != 0) & (values != 65535)
-    if not others.any():
-        return
-    low, high = values[others].min(), values[others].max()
-    gap = _GAP * max(float(high) - float(low), 1)
-    if low > gap:
-        values[values == 0] = np.nan
-    if 65535 - high > gap:
-        values[values == 65535] = np.nan
+    is_whole = 200 < measured.max() <= 255 and bool((measured == np.rint(measured)).all())
+    return 255.0 if is_whole else None
 
 
 def _guess(data: np.ndarray, measured: np.ndarray, full_scale: float | None) -> tuple[str, Confidence, str]:
-    if full_scale is not None:
-        return (
-            "raw",
-            "likely",
-            "8-bit levels" if full_scale == 255 else "floats in 0..1, as a picture has them",
-        )
     low, middle, high = np.percentile(measured, (1, 50, 99))
-    whole = data.dtype.kind != "f"
-    for unit in ("0.01K", "0.1K") if whole else ("C", "K", "0.01K", "0.1K"):
-        ends = _celsius(np.array([low, middle, high], np.float32), unit)
-        usual = _USUAL_MEDIANS[0] <= ends[1] <= _USUAL_MEDIANS[1]
-        if usual and ends[0] >= _USUAL_ENDS[0] and ends[2] <= _USUAL_ENDS[1]:
-            # Raw levels of 12 to 14 bits are often as large as tenths of a kelvin.
-            sure = "guess" if unit == "0.1K" else "likely"
-            return unit, sure, f"a median of {middle:,.6g} is {ends[1]:.1f} °C then"
-    return "raw", "likely", f"a median of {middle:,.6g} is no usual temperature in any unit"
+    if full_scale is not None:
+        if full_scale != 255:
+            return "raw", "likely", "floats in 0..1, as a picture has them"
+        if high - low > _PICTURE_SPAN:
+            return "raw", "likely", "8-bit levels"
+        return "raw", "guess", f"8-bit levels; {low:g} to {high:g} may be degrees Celsius as well"
+    is_whole = data.dtype.kind != "f"
+    usual = [
+        unit
+        for unit in (("0.01K", "0.1K") if is_whole else ("C", "K", "0.01K", "0.1K"))
+        if _is_usual(*_celsius(np.array([low, middle, high], np.float32), unit))
+    ]
+    if not usual:
+        return "raw", "likely", f"a median of {middle:,.6g} is no usual temperature in any unit"
+    unit = usual[0]
+    celsius = _celsius(np.array([middle], np.float32), unit)[0]
+    why = f"a median of {middle:,.6g} is {celsius:.1f} °C then"
+    # Raw levels of 12 to 14 bits are often as large as tenths of a kelvin.
+    return unit, "guess" if unit == "0.1K" or len(usual) > 1 else "likely", why
+
+
+def _is_usual(low: float, middle: float, high: float) -> bool:
+    """Whether degrees Celsius (1st, 50th, 99th percentile) are those of a scene."""
+    is_scene = _USUAL_MEDIANS[0] <= middle <= _USUAL_MEDIANS[1]
+    return is_scene and low >= _USUAL_ENDS[0] and high <= _USUAL_ENDS[1]
 
 
 def _celsius(values: np.ndarray, unit: str) -> np.ndarray:

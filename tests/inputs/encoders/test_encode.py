@@ -151,7 +151,7 @@ def test_a_picture_is_shown_as_it_is():
     ("raw", "message"),
     [
         (RNG.random((40, 50)) * 5, "floats must be in 0..1"),
-        (np.full((40, 50), NAN), "floats must be in 0..1"),
+        (np.full((40, 50), NAN), "no pixel has a value, all are NaN"),
         (np.zeros((40, 50), np.int32), "dtype int32: give uint8, uint16"),
         (np.zeros((40, 50, 7), np.uint8), "shape \\(40, 50, 7\\)"),
         (np.zeros((40, 50), bool), "holds dtype bool"),

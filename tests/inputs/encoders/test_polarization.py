@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ktb.config import InputConfig
-from ktb.inputs import InputError, RawX, XOptions, encode_x, read_x
+from ktb.inputs import InputError, RawX, XOptions, encode_x, read_image_rgb, read_x
+from ktb.inputs.encoders.mosaic import is_polarizer_mosaic
 from ktb.inputs.encoders.stokes import join_files, stokes
 
 SIZE = (40, 48)
@@ -149,8 +151,8 @@ def test_messages_of_files_that_do_not_belong_together():
     [
         (lambda d: d.astype(np.float32), "0 to 1 (likely)", 1e-6),
         (lambda d: d * 100, "per cent (likely)", 1e-6),
-        (lambda d: np.rint(d * 255).astype(np.uint8), "0 to 1, 255 = 1 (likely)", 3e-3),
-        (lambda d: np.rint(d * 65535).astype(np.uint16), "0 to 1, 65,535 = 1 (likely)", 1e-5),
+        (lambda d: np.rint(d * 255).astype(np.uint8), "0 to 1, 255 = 1 (guess)", 3e-3),
+        (lambda d: np.rint(d * 65535).astype(np.uint16), "0 to 1, 65,535 = 1 (guess)", 1e-5),
     ],
 )
 def test_degrees_in_every_unit(stored, unit, expected):
@@ -242,3 +244,60 @@ def test_real_pictures(shared):
     assert 0.02 < np.median(degree.image) < 0.5
     norm = angle.image[..., 0] ** 2 + angle.image[..., 1] ** 2
     assert np.allclose(norm, 1, atol=1e-5)
+
+
+# Raw frames of polarization cameras
+
+
+def mosaic(degree: np.ndarray, angle: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """What a sensor stores whose 2 x 2 pixels lie behind polarizers at 90, 45 over 135, 0 degrees."""
+    frame = np.empty(light.shape)
+    for row, column, polarizer in ((0, 0, 90), (0, 1, 45), (1, 0, 135), (1, 1, 0)):
+        behind = light / 2 * (1 + degree * np.cos(2 * angle - 2 * np.radians(polarizer)))
+        frame[row::2, column::2] = behind[row::2, column::2]
+    return frame
+
+
+def camera_frame(dtype=np.uint8) -> np.ndarray:
+    """(240, 320): a checkerboard, its middle strongly polarized, at angles of 0 to 180 degrees."""
+    y, x = np.mgrid[:240, :320]
+    light = 1.6 * (90 + 60 * ((x // 40 + y // 40) % 2))
+    degree = np.where((x > 100) & (x < 220) & (y > 80) & (y < 160), 0.6, 0.05)
+    frame = mosaic(degree, np.radians(x / 320 * 180), light) * (1 if dtype == np.uint8 else 16)
+    return np.rint(frame).clip(0, np.iinfo(dtype).max).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_mosaic_of_a_polarization_camera_is_separated(tmp_path, dtype):
+    Image.fromarray(camera_frame(dtype)).save(tmp_path / "frame.png")
+    raw = read_x(tmp_path / "frame.png")
+    reading = encode_x(raw, InputConfig(modality="dolp", encoding="dolp"))
+    degree = reading.image[..., 0]
+    assert np.median(degree[:70]) == pytest.approx(0.05, abs=0.01)
+    assert np.median(degree[90:150, 110:210]) == pytest.approx(0.6, abs=0.01)
+    assert any("raw mosaic of a polarization camera" in note for note in reading.warnings)
+    angle = encode_x(raw, InputConfig(modality="aolp", encoding="aolp")).image[140, 110:210]
+    expected = 2 * np.radians(np.arange(110, 210) / 320 * 180)
+    assert np.median(np.abs(angle[:, 0] - np.sin(expected))) < 0.03
+    assert np.median(np.abs(angle[:, 1] - np.cos(expected))) < 0.03
+    as_map = encode_x(raw, InputConfig(modality="dolp", encoding="dolp"), options=XOptions(unit="fraction"))
+    assert np.allclose(as_map.image[..., 0], raw.data / np.iinfo(dtype).max)
+
+
+def test_other_images_are_no_polarizer_mosaics(shared):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:240, :320]
+    assert not is_polarizer_mosaic(rng.integers(0, 255, (240, 320)).astype(np.uint8))
+    assert not is_polarizer_mosaic(np.repeat(np.repeat(camera_frame()[::2, ::2], 2, 0), 2, 1))
+    assert not is_polarizer_mosaic((x + y) % 256)
+    assert not is_polarizer_mosaic(np.zeros((240, 320), np.uint8))
+    files = sorted((shared / "data" / "NYUDepthv2" / "RGB").glob("*.jpg"))[::40]
+    assert len(files) > 20
+    for file in files:
+        rgb = read_image_rgb(file)
+        assert not is_polarizer_mosaic(rgb[..., 1])
+        bayer = rgb[..., 1].copy()
+        bayer[::2, ::2], bayer[1::2, 1::2] = rgb[::2, ::2, 0], rgb[1::2, 1::2, 2]
+        assert not is_polarizer_mosaic(bayer)
+        angle = np.mgrid[: rgb.shape[0], : rgb.shape[1]][1] / 100
+        assert is_polarizer_mosaic(np.uint8(mosaic(np.float64(0.15), angle, rgb[..., 1].astype(float))))

@@ -99,7 +99,7 @@ def test_far_ends_are_holes(hole):
     levels[:4, :6] = hole
     reading = encode_x(levels, inputs())
     assert reading.holes.sum() == 24
-    assert reading.facts["holes"] == "1.2 %"
+    assert reading.facts["holes"] == f"1.2 %, stored as {hole:,}"
     assert np.isfinite(reading.image).all()
     assert np.allclose(reading.image[:4, 5], reading.image[10, 6:7], atol=0.05)
 
