@@ -102,7 +102,7 @@ class FairQueue(Queue):
             event_message = in_file(event_message, path) if path else event_message
         super().send_message(event, event_message)
         if self.unread.is_full:
-            self.forget_unread()
+            self.forget_unread(spared=session)
 
     def leave(self, session: str) -> None:
         """Drop the unread responses of a session whose page was closed."""
@@ -111,16 +111,17 @@ class FairQueue(Queue):
         while messages is not None and not messages.empty():
             messages.get_nowait()
 
-    def forget_unread(self) -> None:
+    def forget_unread(self, spared: str | None = None) -> None:
         """Drop responses that were not read in time, and the oldest ones beyond the size limit.
 
-        A later request for one of them gets the error that there is no such session.
+        The session `spared` is not dropped for its size. A later request for a dropped response gets the
+        error that there is no such session.
         """
         for session in self.unread.sessions:
             messages = self.pending_messages_per_session.get(session)
             if messages is None or messages.empty():
                 self.unread.note_read(session)
-        for session in self.unread.surplus():
+        for session in self.unread.surplus(spared):
             self._forget(session)
         busy = {event.session_hash for event in self.event_ids_to_events.values()}
         for session, messages in list(self.pending_messages_per_session.items()):

@@ -19,7 +19,7 @@ LARGE_BYTES = 256 * 2**10
 """Size in bytes beyond which a response is stored in a file."""
 UNREAD_SECONDS = 300.0
 ADDRESS_BYTES = 128 * 2**20
-"""Maximum total of unread responses to one address; the largest response, of a video, has about 90 MiB."""
+"""Maximum total of unread responses to one address, beyond a single larger one: arrays of 12 megapixels."""
 TOTAL_BYTES = 512 * 2**20
 SESSION_BYTES = 512 * 2**10
 """Added per session with unread responses: Gradio keeps 2,000 sessions, then it drops the oldest."""
@@ -56,9 +56,11 @@ class UnreadAnswers:
     @property
     def is_full(self) -> bool:
         """Whether a limit is exceeded, so that sessions must be dropped."""
-        return self._by_address.total() > TOTAL_BYTES or any(
-            count > ADDRESS_BYTES for count in self._by_address.values()
-        )
+        return self._is_total_full or any(count > ADDRESS_BYTES for count in self._by_address.values())
+
+    @property
+    def _is_total_full(self) -> bool:
+        return self._by_address.total() > TOTAL_BYTES
 
     def keep(self, session: str, address: str, response: bytes) -> Path | None:
         """Store a response (JSON); a large one is written to the returned file, if the disk has room."""
@@ -96,13 +98,21 @@ class UnreadAnswers:
             for path in held.files:
                 path.unlink(missing_ok=True)
 
-    def surplus(self) -> Iterator[str]:
-        """Sessions to drop in order: those that are too old, then the oldest of the address with the most."""
+    def surplus(self, spared: str | None = None) -> Iterator[str]:
+        """Sessions to drop in order: those that are too old, then those beyond the size limits.
+
+        Of the address with the most unread responses, the oldest session is dropped first. A limit of an
+        address drops neither its newest session nor the session `spared`, whose response has only just
+        been kept: one response may be larger than the limit, and its reader may be waiting.
+        """
         oldest = self._clock() - UNREAD_SECONDS
         yield from [session for session, held in self._held.items() if held.since < oldest]
-        while self.is_full and len(self._held) > 1:
-            most = max(self._by_address, key=self._by_address.__getitem__)
-            yield next(session for session, held in self._held.items() if held.address == most)
+        for address in sorted(self._by_address, key=self._by_address.__getitem__, reverse=True):
+            sessions = [name for name, held in self._held.items() if held.address == address]
+            for session in sessions:
+                too_much = session != sessions[-1] and self._by_address[address] > ADDRESS_BYTES
+                if session != spared and (too_much or self._is_total_full):
+                    yield session
 
 
 def in_file(message: Message, path: Path) -> Message:

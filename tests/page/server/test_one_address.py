@@ -401,6 +401,27 @@ def test_unread_answers_take_so_much_and_the_oldest_of_who_has_most_goes(tmp_pat
     assert not answers._by_address
 
 
+def test_one_answer_larger_than_the_limit_waits_for_its_reader(tmp_path, monkeypatch):
+    monkeypatch.setattr(unread, "ADDRESS_BYTES", MIB)
+    answers = UnreadAnswers(tmp_path)
+    answers.keep("other", "b", b"x")
+    answers.keep("earlier", "a", b"x" * MIB)
+    answers.keep("large", "a", b"x" * (2 * MIB))
+    for session in answers.surplus():
+        answers.drop(session)
+    assert answers.sessions == ["other", "large"]
+
+
+def test_the_total_drops_all_but_the_answer_that_was_only_just_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(unread, "TOTAL_BYTES", 2 * MIB)
+    answers = UnreadAnswers(tmp_path)
+    for number in range(4):
+        answers.keep(str(number), str(number), b"x" * MIB)
+    for session in answers.surplus(spared="0"):
+        answers.drop(session)
+    assert answers.sessions == ["0"]
+
+
 def test_who_takes_no_byte_of_an_answer_is_cut_off():
     async def play(takes: int) -> list[int]:
         sizes = []
