@@ -19,11 +19,7 @@ DELIVER_SWIN_B_EVENT = NYUV2_SWIN_B.derive(
     model={"inputs.short_side": 1024},
     epochs=200,
     lr=2e-4,
-    crop=(768, 768),
-    scale=(
-        0.5 * 1042 / 768,
-        2.0 * 1042 / 768,
-    ),  # 0.5 to 2 times the stored 1042 x 1042; here 1 is the crop's 768
+    crop=(768, 768),  # the scale is relative to it: the short side of 1042 becomes 384 to 1536
     published=58.4,
 )
 

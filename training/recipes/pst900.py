@@ -20,10 +20,8 @@ PST900_SWIN_B = NYUV2_SWIN_B.derive(
     model={"inputs.short_side": 720},
     epochs=200,
     lr=6e-4,
-    scale=(
-        0.5 * 720 / 480,
-        2.0 * 720 / 480,
-    ),  # 0.5 to 2 times the stored 720 x 1280; here 1 is the crop's 480
+    # As everywhere in the reference, the scale 0.5 to 2 is relative to the crop's height: the short side of
+    # 720 becomes 240 to 960.
     published=87.6,
 )
 PST900_SWIN_L = PST900_SWIN_B.derive("pst900-swin-l", backbone="swin-l", published=88.7)
