@@ -86,7 +86,11 @@ def run(options: argparse.Namespace) -> None:
     if validation is not None:
         listener = _tensorboard(options, "validation") if trainer.is_main else None
         validation.log = RunLog(
-            options.out / "eval.csv", EVAL_COLUMNS, trainer.step, active=trainer.is_main, listener=listener
+            options.out / "eval.csv",
+            EVAL_COLUMNS,
+            trainer.validated,
+            active=trainer.is_main,
+            listener=listener,
         )
     logger.info(
         "%d trainable values, %d steps, %d process(es) on %s",

@@ -7,12 +7,20 @@ import torch
 from torch import nn
 
 
-def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
-    """AdamW groups; vectors, scalars (norms, biases, gains) and position-bias tables have no weight decay."""
+def parameter_groups(
+    named: Iterable[tuple[str, nn.Parameter]], weight_decay: float, decay_tables: bool = False
+) -> list[dict]:
+    """AdamW groups; vectors and scalars (norms, biases, gains) have no weight decay.
+
+    Position-bias tables are exempt as well, unless `decay_tables` is true. They are biases of the attention:
+    decay would pull a distance prior (`Recipe.bias_sigmas`) towards no preference of near points. Swin's own
+    tables are exempt in timm for the same reason. The reference names one decay and not what it acts on.
+    """
     decayed, plain = [], []
     for name, parameter in named:
         own_name = name.rsplit(".", 1)[-1]
-        exempt = parameter.ndim <= 1 or "bias" in own_name or "table" in own_name
+        is_table = "table" in own_name
+        exempt = not decay_tables if is_table else parameter.ndim <= 1 or "bias" in own_name
         (plain if exempt else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]

@@ -1,6 +1,7 @@
 """The resumable state of a run: its content, written atomically, with a checksum and a previous copy."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -90,6 +91,16 @@ def model_state(model: KTB) -> dict[str, torch.Tensor]:
         name for name, _ in model.trainable_parameters()
     }
     return {name: value for name, value in model.state_dict().items() if name not in frozen}
+
+
+def frozen_fingerprint(model: KTB) -> str:
+    """SHA-256 of the frozen parameters: the names, shapes and all bits of what `model_state` leaves out."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        if not parameter.requires_grad:
+            digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}\n".encode())
+            digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_model_state(model: KTB, state: dict[str, torch.Tensor]) -> None:

@@ -2,8 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -11,9 +13,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ktb.modeling.model import KTB
+from ktb.modeling.model import KTB, KTBOutput
 from ktb.utils.files import remove_leftovers
 from training.data.loader import Batch, BatchLoader, network_input
+from training.engine.batch_norm import (
+    BATCHES,
+    Statistics,
+    measure_statistics,
+    set_statistics,
+    statistics_kept,
+)
 from training.engine.distributed import (
     gathered,
     shared_mean,
@@ -25,6 +34,7 @@ from training.engine.optim import WeightAverage, parameter_groups, rate_at
 from training.engine.state import (
     STATE_FILE,
     RunLog,
+    frozen_fingerprint,
     load_model_state,
     model_state,
     random_state,
@@ -89,7 +99,10 @@ class Trainer:
         self.export = export
         self.named = list(model.trainable_parameters())
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.named, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.999), fused=True
+            parameter_groups(self.named, recipe.weight_decay, recipe.decay_tables),
+            lr=recipe.lr,
+            betas=(0.9, 0.999),
+            fused=True,
         )
         self.network = accelerator.prepare_model(
             self.model
@@ -110,12 +123,19 @@ class Trainer:
         self.warmup_steps = round(recipe.warmup_epochs * len(loader))
         self.seconds = 0.0  # of training, over all sessions
         self.best: dict = {}  # the row of the best validation
+        self.validated = 0  # step of the last call of `after_epoch`
+        self._measured: tuple[int, Statistics] | None = None  # step and batch-norm statistics of the average
         self.log_listener: Callable[[dict], None] | None = None  # receives every row of the log
 
     @property
     def epoch(self) -> int:
         """Epochs finished."""
         return self.step // len(self.loader)
+
+    @cached_property
+    def frozen(self) -> str:
+        """The fingerprint of the frozen weights, which no step changes."""
+        return frozen_fingerprint(self.model)
 
     @property
     def is_main(self) -> bool:
@@ -124,6 +144,9 @@ class Trainer:
 
     def train(self, limits: StopConditions, after_epoch: Callable[["Trainer"], None] | None = None) -> bool:
         """Train to the end or to a limit, saving regularly and at the end; True if the schedule is finished.
+
+        `after_epoch` is called at the end of each epoch. A state may be saved before that call; the run that
+        resumes from it calls it first.
 
         Raises ValueError with the sample names of a batch whose loss is not finite; nothing is saved then.
         """
@@ -139,6 +162,7 @@ class Trainer:
         with tqdm(
             total=self.total_steps, initial=self.step, unit="step", smoothing=0.05, disable=not self.is_main
         ) as bar:
+            self._finish_epoch(after_epoch)
             while self.step < self.total_steps and not limits.stop:
                 for _ in self._epoch(log, bar, limits.log_every):
                     now = time.monotonic()
@@ -147,15 +171,19 @@ class Trainer:
                     limits.stop, due = self._agree(limits.stop, now - saved >= limits.save_every)
                     if limits.stop:
                         break
-                    is_epochs_end = self.step % len(self.loader) == 0
-                    if due and not (is_epochs_end and after_epoch is not None):
+                    if due:
                         self.save()
                         saved = time.monotonic()
-                # No state of this step may be saved earlier: a run that resumes there would skip this call.
-                if after_epoch is not None and self.step % len(self.loader) == 0:
-                    after_epoch(self)
+                self._finish_epoch(after_epoch)
         self.save()
         return self.step >= self.total_steps
+
+    def _finish_epoch(self, after_epoch: Callable[["Trainer"], None] | None) -> None:
+        """Call `after_epoch` at the end of an epoch, once, also if the run was resumed there."""
+        if after_epoch is None or self.step % len(self.loader) or self.step <= self.validated:
+            return
+        self.validated = self.step  # before the call, which saves a state when it is done
+        after_epoch(self)
 
     def _agree(self, *flags: bool) -> list[bool]:
         """Each flag is true in every process if any process has set it."""
@@ -184,7 +212,7 @@ class Trainer:
             group["lr"] = self._rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        for number, (batch, masks) in enumerate(zip(batches, self._masks(), strict=True), start=1):
+        for number, (batch, masks) in enumerate(zip(batches, self._masks(self.step), strict=True), start=1):
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(self.network):
                 parts = self._losses(batch, masks)
@@ -203,16 +231,25 @@ class Trainer:
 
     def _losses(self, batch: Batch, masks: tuple[Tensor | None, Tensor | None]) -> LossParts:
         recipe = self.recipe
-        rgb, modal_x = network_input(self.model, batch, self.device, self.memory_format)
         pick = slice(
             (recipe.loss_stride - 1) // 2, None, recipe.loss_stride
         )  # nearest to the centre of each cell
         label = batch.label[:, pick, pick].to(self.device, non_blocking=True)
-        kind = AUTOCAST_TYPES[recipe.precision]
-        with torch.autocast(self.device.type, kind, enabled=recipe.precision != "fp32"):
-            output = self.network(rgb, modal_x, *masks, logits_hw=tuple(label.shape[-2:]))
+        output = self._forward(self.network, batch, masks, label.shape[-2:])
         weight = recipe.branch_weight if recipe.self_teaching else 0.0
         return mmst_loss(output, label, weight, mask_labels=recipe.mask_labels, pixel_loss=self.pixel_loss)
+
+    def _forward(
+        self,
+        network: nn.Module,
+        batch: Batch,
+        masks: tuple[Tensor | None, Tensor | None],
+        logits_hw: Sequence[int],
+    ) -> KTBOutput:
+        rgb, modal_x = network_input(self.model, batch, self.device, self.memory_format)
+        kind = AUTOCAST_TYPES[self.recipe.precision]
+        with torch.autocast(self.device.type, kind, enabled=self.recipe.precision != "fp32"):
+            return network(rgb, modal_x, *masks, logits_hw=tuple(logits_hw))
 
     def _require_finite(self, loss: Tensor, batch: Batch) -> None:
         bad = not bool(torch.isfinite(loss))
@@ -233,22 +270,54 @@ class Trainer:
         part = rate_at(step, self.total_steps, self.warmup_steps, recipe.warmup_start, recipe.poly_power)
         return recipe.lr * part
 
-    def _masks(self) -> list[tuple[Tensor | None, Tensor | None]]:
-        """For each micro-batch of this process: the masks of rgb and of X."""
+    def _masks(self, step: int) -> list[tuple[Tensor | None, Tensor | None]]:
+        """For each micro-batch of this process in a step: the masks of rgb and of X."""
         shard = self.loader.shard
-        masks = batch_masks(self.recipe, self.step)
+        masks = batch_masks(self.recipe, step)
         if masks is None:
             return [(None, None)] * shard.micro_batches
         return list(zip(*(shard.of(mask.to(self.device)) for mask in masks), strict=True))
 
     @contextmanager
     def averaged(self) -> Iterator[KTB]:
-        """The model in eval mode with the averaged weights; both are restored afterwards."""
+        """The model in eval mode with the averaged weights and their own batch-norm statistics.
+
+        Weights, statistics and mode are restored afterwards. Without averaged weights it is the model itself.
+        Every process calls this, because the processes measure the statistics together.
+        """
         training = self.model.training
-        self.model.eval()
-        with self.average.applied() if self.average is not None else nullcontext():
-            yield self.model
-        self.model.train(training)
+        try:
+            if self.average is None:
+                yield self.model.eval()
+                return
+            with self.average.applied(), statistics_kept(self.model):
+                self._set_own_statistics()
+                yield self.model.eval()
+        finally:
+            self.model.train(training)
+
+    def _set_own_statistics(self) -> None:
+        """Measure the batch-norm statistics of the weights in the model, once per step.
+
+        The running statistics belong to the weights that were trained. These are measured as in training,
+        with masks and dropout, on the first batches of the first epoch, which are the same at every call.
+        """
+        if self._measured is None or self._measured[0] != self.step:
+            steps = enumerate(islice(self.loader.epoch(0), BATCHES))
+            cuda = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(cuda):
+                torch.manual_seed(self.recipe.seed + self.process)
+                parts = (
+                    part for step, batches in steps for part in zip(batches, self._masks(step), strict=True)
+                )
+                found = measure_statistics(self.model, parts, self._pass)
+            self._measured = self.step, found
+        set_statistics(self.model, self._measured[1])
+
+    def _pass(self, part: tuple[Batch, tuple[Tensor | None, Tensor | None]]) -> None:
+        """Pass a micro-batch with its masks through the model, at the size of its finest features."""
+        batch, masks = part
+        self._forward(self.model, batch, masks, [side // 4 for side in batch.label.shape[-2:]])
 
     def card(self) -> dict:
         """The card of a model file: recipe, step, epoch, weights."""
@@ -258,35 +327,38 @@ class Trainer:
             "total_steps": self.total_steps,
             "epoch": self.step / len(self.loader),
             "weights": "averaged" if self.average is not None else "last",
+            "batch_norm": "measured with the averaged weights" if self.average is not None else "running",
         }
 
     def save(self) -> None:
         """Write the resumable state and the model file; every process calls this, the first one writes."""
         random = gathered(random_state())
-        if not self.is_main:
-            return
-        state = {
-            "recipe": self.recipe.as_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "best": self.best,
-            "steps_per_epoch": len(self.loader),
-            "model": model_state(self.model),
-            "average": self.average.values if self.average is not None else None,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random": random,
-        }
-        write_state(self.out, state)
+        if self.is_main:
+            state = {
+                "recipe": self.recipe.as_dict(),
+                "step": self.step,
+                "validated": self.validated,
+                "seconds": self.seconds,
+                "best": self.best,
+                "steps_per_epoch": len(self.loader),
+                "frozen": self.frozen,
+                "model": model_state(self.model),
+                "average": self.average.values if self.average is not None else None,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "random": random,
+            }
+            write_state(self.out, state)
         with self.averaged() as model:
-            self.export(self.out / MODEL_FILE, model, self.card())
+            if self.is_main:
+                self.export(self.out / MODEL_FILE, model, self.card())
         logger.info("Saved step %d of %d in %s", self.step, self.total_steps, self.out)
 
     def resume(self) -> None:
         """Continue from the saved state in `out`.
 
         Raises:
-            ValueError: the state is missing, damaged, or of another recipe.
+            ValueError: the state is missing, damaged, of another recipe, or of other frozen weights.
         """
         path, state = self.out / STATE_FILE, read_state(self.out)
         now, defaults = self.recipe.as_dict(), Recipe(self.recipe.name, self.recipe.dataset).as_dict()
@@ -300,12 +372,20 @@ class Trainer:
                 f"({state['steps_per_epoch']}, {len(self.loader)}). Resume with the same settings, or start "
                 f"again with --init {MODEL_FILE}."
             )
+        if "frozen" not in state:
+            logger.warning("%s is of an older version and does not name its frozen weights.", path)
+        elif state["frozen"] != self.frozen:
+            raise ValueError(
+                f"{path} was trained on other frozen weights (SHA-256 {state['frozen'][:12]}… then, "
+                f"{self.frozen[:12]}… now). Give the same --init or pretrained file as at the run's start."
+            )
         load_model_state(self.model, state["model"])
         if self.average is not None:
             self.average.load(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.validated = state.get("validated", self.step)  # older states follow the validation of their step
         if len(state["random"]) == self.processes:
             set_random_state(state["random"][self.process])
         else:  # only dropout differs from an uninterrupted run

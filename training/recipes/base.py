@@ -71,6 +71,7 @@ class Recipe:
     accumulate: Count = 1  # micro-batches per process and step, to save memory
     lr: Positive = 1e-3
     weight_decay: NotNegative = 0.01
+    decay_tables: bool = False  # also decay the position-bias tables, see training.engine.optim
     warmup_epochs: NotNegative = 1.0
     warmup_start: Fraction = 0.1  # the first step's learning rate as a fraction of lr
     poly_power: Positive = 0.9
@@ -104,6 +105,8 @@ class Recipe:
     dequantise: bool = False
     x_scale: Range = (1.0, 1.0)
     holes: CountFromZero = 0
+    # A mirrored angle of polarization changes its sign; false: the sine is only mirrored, as in the reference
+    mirror_angles: bool = True
 
     masking: bool = True  # MMST: zero the rgb tokens of some samples, the x tokens of others
     mask_rgb: Masked = 0.25  # fraction of each batch whose rgb tokens are zeroed

@@ -8,6 +8,7 @@ import math
 import shutil
 import signal
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
 from training import train
 from training.data.datasets.sample import Sample
-from training.data.loader import BatchLoader, Shard
+from training.data.loader import BatchLoader, Shard, network_input
 from training.engine.optim import WeightAverage, parameter_groups, rate_at
 from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog, read_state
 from training.engine.stopping import StopConditions, stopped_by_signals
@@ -40,6 +41,7 @@ class Frames:
     """Six frames of noise with two classes."""
 
     num_classes = 40
+    input_config: ClassVar = {"modality": "depth", "encoding": "depth"}
 
     def __len__(self) -> int:
         return 6
@@ -133,15 +135,37 @@ def test_a_kill_between_the_two_files_of_the_last_save_ends_the_same(tmp_path):
     assert_ends_as(straight, again)
 
 
-def test_no_state_of_an_epochs_end_comes_before_its_validation(tmp_path):
-    run, done = trainer(tmp_path), []
-    save = run.save
-    run.save = lambda: (done.append(("save", run.step)), save())
-    run.train(StopConditions(save_every=0), lambda trainer: done.append(("validate", trainer.step)))
-    for step in (3, 6):
-        assert ("save", step) not in done[: done.index(("validate", step))]
-    assert ("save", 2) in done
-    assert done[-1] == ("save", 6)
+def test_a_state_saved_before_a_validation_does_that_validation(tmp_path):
+    def killed(_: Trainer) -> None:
+        raise Killed
+
+    first = trainer(tmp_path)
+    with pytest.raises(Killed):
+        first.train(StopConditions(save_every=0), killed)
+    assert read_state(tmp_path)["step"] == 3  # the end of an epoch
+
+    done = []
+    again = trainer(tmp_path)
+    again.resume()
+    again.train(StopConditions(save_every=0), lambda run: done.append(run.step))
+    assert done == [3, 6]
+
+    done.clear()
+    finished = trainer(tmp_path)
+    finished.resume()
+    assert finished.train(StopConditions(), lambda run: done.append(run.step))
+    assert done == []
+
+
+def test_a_state_of_an_older_version_follows_its_validation(tmp_path):
+    trainer(tmp_path).train(StopConditions(max_steps=3))
+    state = read_state(tmp_path)
+    del state["validated"], state["frozen"]
+    torch.save(state, tmp_path / STATE_FILE)
+    done, again = [], trainer(tmp_path)
+    again.resume()
+    again.train(StopConditions(max_steps=3), lambda run: done.append(run.step))
+    assert done == []
 
 
 def damage(path, how: str) -> None:
@@ -236,6 +260,44 @@ def test_resume_refuses_another_recipe(tmp_path):
         trainer(tmp_path, dataclasses.replace(TINY, lr=0.5)).resume()
 
 
+def test_resume_refuses_other_frozen_weights(tmp_path):
+    trainer(tmp_path).train(StopConditions(max_steps=1))
+    other = trainer(tmp_path)
+    frozen = next(p for p in other.model.parameters() if not p.requires_grad and p.ndim > 1)
+    with torch.no_grad():
+        frozen.view(-1)[0] += 2**-20
+    with pytest.raises(ValueError, match=r"other frozen weights .SHA-256 .* Give the same --init or pretr"):
+        other.resume()
+
+
+def test_averaged_weights_have_their_own_batch_norm_statistics(tmp_path):
+    run = trainer(tmp_path, dataclasses.replace(TINY, dropout=0.0, masking=False, ema=0.9))
+    for module in run.model.modules():
+        if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d):
+            module.p = 0.0
+    run.train(StopConditions(max_steps=3))
+    norm = run.model.heads["fused"].norm
+    own, running, random = norm.running_mean.clone(), run.model.state_dict(), torch.get_rng_state()
+    running = {name: value.clone() for name, value in running.items()}
+    with run.averaged() as model:
+        found = norm.running_mean.clone()
+        assert not model.training
+    assert not torch.allclose(found, own, atol=1e-3)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, running[name]) for name, value in run.model.state_dict().items())
+
+    seen = []  # by hand: the inputs of this norm under the averaged weights, over the batches of epoch 0
+    handle = norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].mean((0, 2, 3))))
+    with run.average.applied(), torch.no_grad():
+        run.model.train()
+        for (batch,) in run.loader.epoch(0):
+            run.model(*network_input(run.model, batch, run.device))
+    handle.remove()
+    assert torch.allclose(torch.stack(seen).mean(0), found, atol=1e-5)
+    saved = dict(load_model(tmp_path / MODEL_FILE).named_buffers())
+    assert torch.allclose(saved["heads.fused.norm.running_mean"], found, atol=1e-6)
+
+
 def test_loss_that_is_not_finite_names_the_files_and_saves_nothing(tmp_path):
     run = trainer(tmp_path)
     with torch.no_grad():
@@ -280,6 +342,9 @@ def test_no_decay_for_vectors_and_bias_tables():
     exempt = {id(parameter) for parameter in plain["params"]}
     for name, parameter in model.trainable_parameters():
         assert (id(parameter) in exempt) == (parameter.ndim < 2 or "bias_table" in name), name
+    decayed, plain = parameter_groups(model.trainable_parameters(), 0.01, decay_tables=True)
+    exempt = {id(parameter) for parameter in plain["params"]}
+    assert not any(id(p) in exempt for name, p in model.trainable_parameters() if "bias_table" in name)
 
 
 def test_average_follows_and_gives_the_own_weights_back():
@@ -365,12 +430,12 @@ def test_several_processes_and_parts_see_what_one_sees():
 
 def test_masks_are_drawn_for_the_whole_batch(tmp_path):
     recipe = dataclasses.replace(TINY, batch_size=6, accumulate=3)
-    parts = trainer(tmp_path, recipe)._masks()
-    whole = trainer(tmp_path, dataclasses.replace(recipe, accumulate=1))._masks()
+    parts = trainer(tmp_path, recipe)._masks(0)
+    whole = trainer(tmp_path, dataclasses.replace(recipe, accumulate=1))._masks(0)
     assert len(parts) == 3
     for stream in (0, 1):
         assert torch.equal(torch.cat([part[stream] for part in parts]), whole[0][stream])
-    assert trainer(tmp_path, dataclasses.replace(recipe, masking=False))._masks() == [(None, None)] * 3
+    assert trainer(tmp_path, dataclasses.replace(recipe, masking=False))._masks(0) == [(None, None)] * 3
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path, monkeypatch):
