@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ktb.config import Encoding
 from ktb.inputs.perturb import blurred
 from ktb.labels import IGNORE_INDEX
 from training.data.datasets.sample import Sample
+
+SINE_SIGNS = np.array([-1, 1, -1], np.float32)
+"""Factors that mirror (sin 2φ, cos 2φ, sin 2φ)."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class AugmentConfig:
     scale: at 1 the image's short side becomes the crop's short side. dequantise: add uniform noise of half an
     8-bit step to X. x_scale: range of the factor, one per sample, that multiplies X. holes: number of
     rectangles of X that are set to 0. blur_sigma: range of the Gaussian's standard deviation in pixels; None
-    is a 3 x 3 kernel. blur_x: blur X together with the RGB image.
+    is a 3 x 3 kernel. blur_x: blur X together with the RGB image. mirror_angles: a mirrored angle of
+    polarization changes its sign, see `augment`.
     """
 
     crop: tuple[int, int] = (480, 640)
@@ -35,10 +40,16 @@ class AugmentConfig:
     dequantise: bool = False
     x_scale: tuple[float, float] = (1.0, 1.0)
     holes: int = 0
+    mirror_angles: bool = True
 
 
-def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
+def augment(
+    sample: Sample, config: AugmentConfig, rng: np.random.Generator, encoding: Encoding = "image"
+) -> Sample:
     """Scale, crop, flip and perturb one sample; all randomness comes from `rng`.
+
+    encoding: of X. A mirror turns an angle of polarization φ into -φ, so a flip negates the sine of 2φ, the
+    channels 0 and 2 of the encoding "aolp", unless `config.mirror_angles` is false.
 
     Returns arrays of the crop's size: rgb (H, W, 3) uint8, modal_x (H, W[, 3]) float32 in 0..255, label
     (H, W) uint8. The area outside the image is 0 in rgb and X, and ignored in the label.
@@ -46,6 +57,8 @@ def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> 
     rgb, modal_x, label = _scale_and_crop(sample, config, rng)
     if rng.random() < config.flip:
         rgb, modal_x, label = rgb[:, ::-1], modal_x[:, ::-1], label[:, ::-1]
+        if encoding == "aolp" and config.mirror_angles:
+            modal_x = modal_x * SINE_SIGNS
     rgb = np.ascontiguousarray(rgb)
     if rng.random() < config.jitter:
         rgb = jitter_colors(rgb, *rng.uniform(*config.jitter_range, size=3))

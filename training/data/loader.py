@@ -124,12 +124,15 @@ class BatchLoader:
             pool.shutdown(cancel_futures=True)
 
     def _load(self, chunk: np.ndarray, epoch: int) -> list[Batch]:
-        batches = []
+        batches, encoding = [], self.dataset.input_config["encoding"]
         for part in self.shard.of(chunk):
             rngs = (np.random.default_rng([self.seed, epoch, index]) for index in part.tolist())
             batches.append(
                 collate(
-                    [augment(self.dataset[i], self.config, rng) for i, rng in zip(part, rngs, strict=True)]
+                    [
+                        augment(self.dataset[i], self.config, rng, encoding)
+                        for i, rng in zip(part, rngs, strict=True)
+                    ]
                 )
             )
         return batches

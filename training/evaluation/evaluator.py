@@ -62,7 +62,7 @@ def evaluate(
             least this fraction, and average their logits; a side shorter than the window is not divided.
         bf16: run the network in bfloat16.
         reference: use the protocol of the released scripts (labels resized with the images, absent classes
-            count as 0).
+            count as 0, a mirrored angle of polarization keeps its sign).
         attention: add the statistics of the fusion per level.
         boundary: add boundary F1; a number is the tolerance in pixels instead of 0.75 % of the diagonal.
         confusion: add the confusion matrices.
@@ -87,7 +87,7 @@ def evaluate(
     """
     _check_classes(model, dataset)
     size = model.config.inputs.short_side if size is None else size
-    views = Views(size, tuple(scales), flip, window, overlap, missing, missing_as)
+    views = Views(size, tuple(scales), flip, window, overlap, missing, missing_as, not reference)
     model.eval()
     device = next(model.parameters()).device
     indices = range(len(dataset)) if indices is None else indices

@@ -14,6 +14,7 @@ from ktb.config import BRANCHES, LEVELS
 from ktb.inference.preprocess import MAX_NETWORK_PIXELS, network_size, to_network
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import SIZE_MULTIPLE
+from training.data.augment import SINE_SIGNS
 from training.data.datasets.sample import Sample
 
 MSF_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # the released scripts' EVAL.MSF, used with flip
@@ -29,7 +30,8 @@ Window = tuple[int, int]
 class Views:
     """The views of an image that are averaged; arguments as of `training.evaluation.evaluator.evaluate`.
 
-    size=None keeps the images' own size. Raises ValueError for a setting out of range.
+    size=None keeps the images' own size. With `mirror_angles` a mirrored angle of polarization changes its
+    sign, which it does not in the released scripts. Raises ValueError for a setting out of range.
     """
 
     size: int | None = None
@@ -39,6 +41,7 @@ class Views:
     overlap: float = 0.5
     missing: Missing | None = None
     missing_as: MissingAs = "tokens"
+    mirror_angles: bool = True
 
     def __post_init__(self):
         size, window = self.size, self.window
@@ -98,7 +101,7 @@ class Views:
             inputs = self._without_missing(model, *inputs)
             for mirrored in (False, True) if self.flip else (False,):
                 keep = statistics if attention and sums is None else None
-                views = [image.flip(-1) if mirrored else image for image in inputs]
+                views = self._mirrored(model, *inputs) if mirrored else inputs
                 logits = self._logits(model, *views, keep)
                 logits = [v.flip(-1) if mirrored else v for v in logits]
                 logits = [F.interpolate(v, tuple(shape), mode="bilinear") for v in logits]
@@ -107,6 +110,15 @@ class Views:
                 sums = logits if sums is None else [a + b for a, b in zip(sums, logits, strict=True)]
         mean = torch.stack(statistics).mean(0) if statistics else None
         return [v.argmax(1)[0] for v in sums], mean
+
+    def _mirrored(self, model: KTB, rgb: Tensor, modal_x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both inputs mirrored; a mirror turns the angle of polarization φ into -φ."""
+        rgb, modal_x = rgb.flip(-1), modal_x.flip(-1)
+        if model.config.inputs.encoding == "aolp" and self.mirror_angles:
+            signs = torch.from_numpy(SINE_SIGNS).to(modal_x).view(1, 3, 1, 1)
+            zero = model.normalize_x(torch.zeros_like(modal_x))
+            modal_x = zero + signs * (modal_x - zero)
+        return rgb, modal_x
 
     def _without_missing(self, model: KTB, rgb: Tensor, modal_x: Tensor) -> tuple[Tensor, Tensor]:
         if self.missing_as == "image" and self.missing == "rgb":

@@ -54,6 +54,22 @@ def test_flip_mirrors_all():
         assert (a == b[:, ::-1]).all()
 
 
+def test_a_mirror_negates_the_angle_of_polarization():
+    angle = np.linspace(-1.5, 1.5, 48 * 64).reshape(48, 64)  # φ in radians
+    x = (255 * np.stack([np.sin(2 * angle), np.cos(2 * angle), np.sin(2 * angle)], -1)).astype(np.float32)
+    sample = Sample("angles", np.zeros((48, 64, 3), np.uint8), x, np.zeros((48, 64), np.uint8))
+
+    def flipped(encoding: str, **changes) -> np.ndarray:
+        config = AugmentConfig(crop=(48, 64), scale=(1, 1), flip=1, jitter=0, blur=0, **changes)
+        return augment(sample, config, np.random.default_rng(0), encoding).modal_x
+
+    sine, cosine, again = np.moveaxis(flipped("aolp") / 255, -1, 0)
+    assert np.allclose(np.arctan2(sine, cosine) / 2, -angle[:, ::-1], atol=1e-5)
+    assert np.array_equal(sine, again)
+    for kept in (flipped("aolp", mirror_angles=False), flipped("image")):
+        assert np.array_equal(kept, x[:, ::-1])
+
+
 def test_same_generator_same_sample():
     config = AugmentConfig(crop=(48, 64), jitter=1, blur=1, dequantise=True, x_scale=(0.9, 1.1), holes=2)
     first, again, other = (augment(blocks(), config, np.random.default_rng(s)) for s in (1, 1, 2))

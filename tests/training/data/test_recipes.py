@@ -86,9 +86,9 @@ def test_published_recipe(name):
             None,
             False,
         )
-    # scale 1 is the crop's short side; published is 0.5 to 2 of the stored image, for MCubeS of the crop
-    stored = {"pst900": 720, "deliver": 1042}.get(r.dataset, min(r.crop))
-    assert r.scale == pytest.approx((0.5 * stored / min(r.crop), 2 * stored / min(r.crop)))
+    assert r.scale == (0.5, 2.0)  # scale 1: the short side becomes the crop's height
+    assert r.crop[0] <= r.crop[1]
+    assert (r.mirror_angles, r.decay_tables) == (True, False)
 
 
 def test_there_are_exactly_the_published_ones_and_small_ones_for_every_dataset():
@@ -131,6 +131,10 @@ def test_ablations_change_one_thing_each():
         assert differences(recipe, full) == {"model"}
         assert recipe.model == model
     assert differences(get_recipe("ablation-no-mmst"), full) == {"masking", "mask_labels"}
+    alone = get_recipe("ablation-fused-only")
+    assert differences(alone, full) == {"masking", "self_teaching"}
+    assert not alone.masking
+    assert not alone.self_teaching
 
 
 def test_x_of_angles_and_events_is_not_disturbed():

@@ -194,6 +194,22 @@ def test_released_multi_scale_sizes(root):
     assert model.sizes == [size for size in sizes for _ in (False, True)]
 
 
+def test_a_mirrored_view_negates_the_angle_of_polarization():
+    inputs = lite_config().inputs
+    inputs = dataclasses.replace(
+        inputs, modality="aolp", encoding="aolp", x_mean=(0.1,) * 3, x_std=(0.4,) * 3
+    )
+    model = build_model(lite_config(inputs=inputs))
+    rgb, angle = torch.rand(1, 3, 4, 6), torch.rand(1, 4, 6) * 3 - 1.5
+    x = model.normalize_x(torch.stack([(2 * angle).sin(), (2 * angle).cos(), (2 * angle).sin()], dim=1))
+    mirrored_rgb, found = Views(flip=True)._mirrored(model, rgb, x)
+    sine, cosine, again = (found * model.x_std + model.x_mean)[0]
+    assert torch.equal(mirrored_rgb, rgb.flip(-1))
+    assert torch.allclose(torch.atan2(sine, cosine) / 2, -angle[0].flip(-1), atol=1e-5)
+    assert torch.allclose(sine, again)
+    assert torch.equal(Views(flip=True, mirror_angles=False)._mirrored(model, rgb, x)[1], x.flip(-1))
+
+
 def test_mirrored_images_get_mirrored_predictions_with_flip(network):
     sample = Memory(None)[0]
     views = Views(64, scales=(0.75, 1.0), flip=True)
