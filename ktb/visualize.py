@@ -40,6 +40,11 @@ def _lut(cmap: str) -> np.ndarray:
     return lut
 
 
+def color_table(cmap: Cmap) -> np.ndarray:
+    """The colours of a map from its lowest to its highest value, (255, 3) uint8 RGB."""
+    return _lut(cmap).copy()
+
+
 def _check_rgb(image: np.ndarray, what: str) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"{what} has shape {image.shape} and dtype {image.dtype}; give (H, W, 3) uint8 RGB")

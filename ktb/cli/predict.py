@@ -31,8 +31,8 @@ from ktb.utils.files import file_sha256
 if TYPE_CHECKING:
     import numpy as np
 
-    from ktb.inference.prediction import Prediction
-    from ktb.inference.predictor import Tile
+    from ktb.inference.prediction import Drop, Prediction
+    from ktb.inference.predictor import Predictor, Tile
 
 _ESTIMATE = "Without an X input"
 _ALSO = "Additional files for one pair"
@@ -146,7 +146,9 @@ def predict(
         prediction = predictor(photo, modal_x, options=options, trace=any(also.values()))
         written = save_result(out, photo, prediction)
         settings = {"model": prediction.model, "short_side": short_side, "x": options.to_dict()}
-        written += _save_also(out, photo, prediction, report, figure, arrays, predictor.model.card, settings)
+        ablated = _ablated(predictor, photo, prediction) if report else {}
+        card = predictor.model.card
+        written += _save_also(out, photo, prediction, ablated, report, figure, arrays, card, settings)
         _tell(prediction, predictor.runtime.why)
         for path in written:
             typer.echo(f"wrote {path}")
@@ -171,10 +173,20 @@ def _tile(text: str) -> "Tile":
     return int(text)
 
 
+def _ablated(
+    predictor: "Predictor", photo: "np.ndarray", prediction: "Prediction"
+) -> "dict[Drop, Prediction]":
+    """The same pair with each sensor ablated; nothing where X is missing."""
+    if prediction.x.origin == "missing":
+        return {}
+    return {drop: predictor(photo, prediction.x, trace=False, drop=drop) for drop in ("rgb", "x")}
+
+
 def _save_also(
     out: Path,
     photo: "np.ndarray",
     prediction: "Prediction",
+    ablated: "Mapping[Drop, Prediction]",
     report: bool,
     figure: Literal["svg", "pdf", "png"] | None,
     arrays: bool,
@@ -191,7 +203,7 @@ def _save_also(
     if report:
         from ktb.outputs.report import report_html
 
-        text = report_html(photo, prediction, card=card, settings=settings, inspection=look)
+        text = report_html(photo, prediction, card=card, settings=settings, inspection=look, ablated=ablated)
         files["report.html"] = text.encode()
     if figure:
         from ktb.outputs.figure import figure_bytes

@@ -36,6 +36,26 @@ def labels_and_confidence(
     return label, confidence
 
 
+def second_best(
+    logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
+) -> tuple[Tensor, Tensor]:
+    """The second-best class (H, W) uint8 and the margin (H, W) float32, as `labels_and_confidence`.
+
+    The margin is the difference of the two highest probabilities, 0..1; with one class it is 1.
+    """
+    device = logits.device
+    second = torch.zeros(size_hw, dtype=torch.uint8, device=device)
+    margin = torch.ones(size_hw, device=device)
+    steps = [step for step in (via_hw, size_hw) if step is not None]
+    most = values_at_once or (MAX_TILE_VALUES if device.type == "cpu" else MAX_GPU_TILE_VALUES)
+    if logits.shape[1] > 1:
+        for rows, columns, values in _upsampled_tiles(logits[0].float(), steps, most):
+            best, index = values.softmax(dim=1).topk(2, dim=1)
+            second[rows, columns] = index[:, 1]
+            margin[rows, columns] = best[:, 0] - best[:, 1]
+    return second, margin
+
+
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Copy tensors to the CPU; from a GPU in one transfer."""
     if all(tensor.device.type == "cpu" for tensor in tensors):

@@ -1,4 +1,4 @@
-"""Report of one run as a self-contained, printable HTML file without scripts."""
+"""Report of one run as a self-contained, printable HTML file with the viewer inside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from ktb.analysis import Inspection
 from ktb.analysis.color_range import balance_range, balance_rule
 from ktb.analysis.describe import describe_level
 from ktb.config import BRANCHES, HEADS
-from ktb.inference.prediction import Prediction
+from ktb.inference.prediction import Drop, Prediction
+from ktb.outputs.bundle import make_bundle
+from ktb.outputs.embed import viewer_parts
 from ktb.outputs.files import OVERLAY_OPACITY, png_bytes, tagged
 from ktb.utils.text import percent
 from ktb.visualize import outline_boundaries, overlay, scalar_to_colors
@@ -75,6 +77,8 @@ def report_html(
     card: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     inspection: Inspection | None = None,
+    ablated: Mapping[Drop, Prediction] | None = None,
+    viewer: bool = True,
 ) -> str:
     """Write the report of one run as HTML.
 
@@ -83,6 +87,8 @@ def report_html(
         card: the checkpoint's card; its scalar entries are shown.
         settings: settings of the run, shown as JSON.
         inspection: an inspection of this prediction, whose cached maps are reused.
+        ablated: predictions of the same pair with a sensor ablated, for the viewer.
+        viewer: include the viewer and its bundle, which need JavaScript; without, the file has no script.
 
     Returns:
         A complete HTML document, which loads nothing; all text from files is escaped.
@@ -91,11 +97,16 @@ def report_html(
         inspection = Inspection(prediction)
     (height, width), (inner_h, inner_w) = rgb.shape[:2], prediction.network_hw
     name = html.escape(prediction.model)
+    section, style, scripts = "", "", "'none'"
+    if viewer:
+        bundle = make_bundle(rgb, prediction, inspection=inspection, ablated=ablated)
+        section, style, scripts = viewer_parts(bundle)
     parts = [
         f"<header><h1>Segmentation by {name}</h1>"
         f'<p class="soft">An RGB image and X, segmented by KTB: {width} × {height} pixels, in the network '
         f"{inner_w} × {inner_h}, {prediction.seconds:.2f} s on {html.escape(prediction.device)}.</p>"
         f"{_notes(prediction.x.warnings)}</header>",
+        _section("Viewer", section) if viewer else "",
         _section("Inputs", _inputs(rgb, prediction)),
         _section("Result", _result(rgb, prediction)),
         _section("Predictions of the heads", _branches(prediction)),
@@ -105,12 +116,12 @@ def report_html(
         _section("Settings", _settings(settings)) if settings is not None else "",
         _section("How to cite", f"<p>{html.escape(CITATION)}</p><p>Name the checkpoint with it: {name}.</p>"),
     ]
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {scripts}"
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>KTB: {name}</title><style>{STYLE}</style></head>\n<body>\n"
+        f"<title>KTB: {name}</title><style>{STYLE}{style}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )

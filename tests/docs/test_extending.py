@@ -20,7 +20,7 @@ WALKS = [
     for chapter in TEXT.split("## The packages")[0].split("\n### ")[1:]
 ]
 PACKAGES = ("ktb", "app", "training", "tests", "tools")
-NO_PACKAGES = {"app/static"}
+NO_PACKAGES = {"app/static", "ktb/outputs/viewer"}
 """Folders of the tree that hold no Python."""
 FILE_SUFFIXES = (".py", ".pt", ".csv", ".safetensors", ".js")
 

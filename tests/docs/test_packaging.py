@@ -99,7 +99,11 @@ def test_the_wheel_holds_the_library_and_what_it_ships(wheel):
         (metadata,) = (file.read(name).decode() for name in names if name.endswith("METADATA"))
     tops = {name.split("/")[0] for name in names}
     assert tops == {"ktb", f"ktb-{ktb.__version__}.dist-info"}, "app, training and tests stay in the checkout"
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "ktb").rglob("*.py")}
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for suffix in ("py", "js", "css")
+        for path in (ROOT / "ktb").rglob(f"*.{suffix}")
+    }
     shipped = {
         f"ktb/shipped/{path.relative_to(ROOT / 'assets').as_posix()}"
         for folder in ("checkpoints", "examples")

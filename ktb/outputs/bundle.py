@@ -1,0 +1,214 @@
+"""Bundle: everything that a viewer needs to inspect one run, in one safetensors file.
+
+The file holds what a viewer shows directly (labels, confidences, X, maps) and what it computes an attention
+row from (queries, keys, points, position bias), so that it needs no server. docs/bundle.md describes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ktb import __version__
+from ktb.analysis import Inspection, LevelMaps
+from ktb.analysis.describe import describe_level
+from ktb.config import BRANCHES, HEADS
+from ktb.inference.prediction import Drop, Prediction
+from ktb.visualize import color_table
+
+FORMAT = 1
+"""Version of the format; a reader refuses others."""
+HEADER = "ktb_bundle"
+"""The only key of the file's metadata: the header, a JSON text."""
+MAX_PIXELS = 4_000_000
+"""Images with more pixels are stored smaller, at most at this size."""
+THOUSANDTHS = 1000
+"""Confidences and margins are stored as integers, in units of 1/1000."""
+LEVEL_MAPS = (
+    "balance", "head_balance", "entropy", "sparse_share", "importance_map", "density_map", "prompt_rgb",
+    "prompt_x",
+)  # fmt: skip
+"""Maps of a level, by the names of `LevelMaps`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle in memory.
+
+    Attributes:
+        arrays: name → array, as docs/bundle.md lists them.
+        header: JSON-compatible description of the run: model, classes, palette, sizes, X, levels.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    header: Mapping[str, Any]
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file; equal bundles give equal bytes."""
+        from safetensors.numpy import save
+
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        return save(arrays, {HEADER: json.dumps(self.header, sort_keys=True)})
+
+
+def make_bundle(
+    rgb: np.ndarray,
+    prediction: Prediction,
+    *,
+    inspection: Inspection | None = None,
+    ablated: Mapping[Drop, Prediction] | None = None,
+) -> Bundle:
+    """Collect the results of one run.
+
+    Args:
+        rgb: (H, W, 3) uint8, the RGB image of the prediction.
+        prediction: with or without a trace; without one, the bundle has no levels.
+        inspection: an inspection of this prediction, whose cached maps are reused.
+        ablated: predictions of the same pair with a sensor ablated, by the ablated sensor.
+
+    Raises:
+        ValueError: `rgb` or an ablated prediction has another size than the prediction.
+    """
+    size = prediction.labels["fused"].shape
+    for name, found in {"rgb": rgb.shape[:2], **_sizes(ablated)}.items():
+        if tuple(found) != size:
+            raise ValueError(f"{name} has {found} (height, width), but the prediction has {size}.")
+    shown = _stored_size(size)
+    arrays = {"rgb": _area(rgb, shown), "x": _area(prediction.x.preview, shown)}
+    arrays |= _results(prediction, shown)
+    for drop, other in (ablated or {}).items():
+        arrays[f"labels.without_{drop}"] = _nearest(other.labels["fused"], shown)
+        arrays[f"confidence.without_{drop}"] = _thousandths(_nearest(other.confidences["fused"], shown))
+    if prediction.x.depth is not None:
+        arrays["x_values"] = _nearest(prediction.x.depth.metres.astype(np.float32), shown)
+    levels = []
+    if prediction.trace:
+        inspection = inspection or Inspection(prediction)
+        for maps in inspection.all_maps():
+            found, described = _level(inspection, maps)
+            arrays |= {f"{name}.{maps.level}": array for name, array in found.items()}
+            levels.append(described)
+    for cmap in ("sequential", "diverging"):
+        arrays[f"colors.{cmap}"] = color_table(cmap)
+    return Bundle(arrays, _header(prediction, shown, levels, tuple(ablated or ())))
+
+
+def read_bundle(data: bytes) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        ValueError: the bytes are not a bundle, or one of another format version.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        header = json.loads(metadata.get(HEADER, "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError("this is not a bundle: it is not a safetensors file.") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(
+            f"this is not a bundle of format {FORMAT}, but of {header.get('format', 'none')}; "
+            f"write it again with this version of KTB ({__version__})."
+        )
+    return Bundle(arrays, header)
+
+
+def _results(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.ndarray]:
+    from ktb.inference.postprocess import second_best
+
+    arrays = {}
+    for branch in BRANCHES:
+        arrays[f"labels.{branch}"] = _nearest(prediction.labels[branch], shown)
+        arrays[f"confidence.{branch}"] = _thousandths(_nearest(prediction.confidences[branch], shown))
+    size = prediction.labels["fused"].shape
+    second, margin = second_best(prediction.logits["fused"], size, via_hw=prediction.network_hw)
+    arrays["second.fused"] = _nearest(second.numpy(), shown)
+    arrays["margin.fused"] = _thousandths(_nearest(margin.numpy(), shown))
+    return arrays
+
+
+def _level(inspection: Inspection, maps: LevelMaps) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays of a level, and its entry in the header."""
+    trace = inspection.trace[maps.level]
+    arrays = {
+        name: found.astype(np.float32) for name in LEVEL_MAPS if (found := getattr(maps, name)) is not None
+    }
+    arrays |= {
+        "query": _half(trace.query[0]),  # M, h·w, d
+        "key": _half(trace.key[0]),  # M, 2n, d
+        "points": maps.points.astype(np.float32),  # G, 2n, 2 as (y, x)
+        "references": maps.references[0].astype(np.float32),  # 2n, 2
+        "weight_x": maps.weight_x.astype(np.float32),  # 2n
+        "bias_table": trace.bias_table.float().cpu().numpy(),  # M, 119, 159
+    }
+    heads, _, channels = arrays["query"].shape
+    described = {
+        "grid": list(trace.query_hw),
+        "point_grid": list(trace.point_hw),
+        "stride": maps.stride,
+        "heads": heads,
+        "groups": len(maps.points),
+        "channels_per_head": channels,
+        "is_uniform": bool(maps.is_uniform),
+        "description": describe_level(maps, "X"),
+    }
+    return arrays, described
+
+
+def _header(
+    prediction: Prediction, shown: tuple[int, int], levels: list[dict[str, Any]], ablated: tuple[Drop, ...]
+) -> dict[str, Any]:
+    has_metres = prediction.x.depth is not None
+    return {
+        **prediction.summary(),
+        "format": FORMAT,
+        "ktb_version": __version__,
+        "stored_size": {"height": shown[0], "width": shown[1]},
+        "classes": list(prediction.classes),
+        "palette": [list(color) for color in prediction.palette],
+        "heads": dict(HEADS),
+        "x_unit": "m" if has_metres else "",
+        "levels": levels,
+        "ablated": list(ablated),
+    }
+
+
+def _sizes(ablated: Mapping[Drop, Prediction] | None) -> dict[str, tuple[int, int]]:
+    return {f"the prediction without {drop}": p.labels["fused"].shape for drop, p in (ablated or {}).items()}
+
+
+def _stored_size(size: tuple[int, int]) -> tuple[int, int]:
+    scale = min(1.0, (MAX_PIXELS / (size[0] * size[1])) ** 0.5)
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+
+def _nearest(image: np.ndarray, shown: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] == shown:
+        return image
+    import cv2
+
+    return cv2.resize(image, shown[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _area(image: np.ndarray, shown: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] == shown:
+        return image
+    import cv2
+
+    return cv2.resize(image, shown[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _thousandths(fractions: np.ndarray) -> np.ndarray:
+    return np.rint(fractions * THOUSANDTHS).astype(np.uint16)
+
+
+def _half(tensor: Any) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(np.float16)

@@ -1,0 +1,115 @@
+// The card beside the images: what is known of the chosen pixel, measured causes first.
+
+import { colorOf, css } from "./colors.js";
+import { THOUSANDTHS } from "./bundle.js";
+import { cellOf, largest, pixelOf } from "./geometry.js";
+import { percent, SENSORS, T } from "./strings.js";
+
+export const STRONGEST = 15;
+
+/** An element with attributes and children; texts are never parsed as HTML. */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "style") made.style.cssText = value;
+    else if (value !== null) made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter((child) => child !== null));
+  return made;
+}
+
+/** Class name and confidence of labels (such as "fused") at an index of the stored image, or null. */
+export function classAt(bundle, labels, index) {
+  const found = bundle.array(`labels.${labels}`);
+  if (!found) return null;
+  const label = found.data[index];
+  const confidence = bundle.array(`confidence.${labels}`).data[index] / THOUSANDTHS;
+  return { label, name: bundle.header.classes[label], color: bundle.header.palette[label], confidence };
+}
+
+/** What X measured at an index as a text, or null where X has no measured values. */
+export function measuredAt(bundle, index) {
+  const values = bundle.array("x_values");
+  if (!values) return null;
+  const value = values.data[index];
+  return Number.isFinite(value) ? `${value.toFixed(3)} ${bundle.header.x_unit}` : T.noValue;
+}
+
+function headline(bundle, index) {
+  const before = classAt(bundle, "fused", index).name;
+  const lines = bundle.header.ablated.map((drop) => {
+    const after = classAt(bundle, `without_${drop}`, index).name;
+    return T.ablation(SENSORS[drop], before, after);
+  });
+  return element("p", { class: "ktb-v-headline" }, lines.length ? lines.join(" ") : T.noAblation);
+}
+
+function heads(bundle, index) {
+  const rows = Object.entries(bundle.header.heads).map(([branch, title]) => {
+    const { name, color, confidence } = classAt(bundle, branch, index);
+    const chip = element("i", { class: "ktb-v-chip", style: `background:${css(color)}` });
+    return element("tr", { "data-branch": branch },
+      element("th", { scope: "row" }, title), element("td", {}, chip, name),
+      element("td", { class: "num" }, percent(confidence)));
+  });
+  const second = bundle.header.classes[bundle.array("second.fused").data[index]];
+  const margin = bundle.array("margin.fused").data[index] / THOUSANDTHS;
+  return [element("table", {}, rows), element("p", { class: "ktb-v-soft" }, T.runnerUp(second, margin))];
+}
+
+function shares(levels, pixel, size, chosen) {
+  const rows = levels.map((level) => {
+    const share = level.shares(cellOf(pixel, size, level.grid));
+    const parts = ["rgb", "x", "context"].map((name) => element("i", {
+      class: `ktb-v-${name}`, style: `width:${(100 * share[name]).toFixed(2)}%`,
+    }));
+    return element("div", { class: `ktb-v-share${level.index === chosen ? " is-chosen" : ""}`,
+      "data-level": level.index, "data-rgb": share.rgb, "data-x": share.x },
+    element("span", {}, `${T.level} ${level.index}`),
+    element("span", { class: "ktb-v-stacked", role: "img", "aria-label": T.sharesRow(share) }, parts),
+    element("span", { class: "num" }, T.sharesRow(share)));
+  });
+  return [element("h3", {}, T.shares), ...rows];
+}
+
+function points(view, level, size, table) {
+  const strongest = largest(view.attention, STRONGEST);
+  const total = strongest.reduce((sum, index) => sum + view.attention[index], 0);
+  const rows = strongest.map((index) => {
+    const [y, x] = pixelOf(view.points[index], level.grid, size);
+    const weight = view.weightX(index);
+    const chip = element("i", { class: "ktb-v-chip",
+      style: `background:${css(colorOf(weight, { low: 0, high: 1 }, table))}` });
+    return element("tr", { "data-point": index, "data-attention": view.attention[index] },
+      element("td", { class: "num" }, percent(view.attention[index], 2)),
+      element("td", { class: "num" }, chip, weight.toFixed(2)),
+      element("td", { class: "num" }, `${x.toFixed(0)}, ${y.toFixed(0)}`),
+      element("td", {}, view.isLedByX(index) ? `■ ${SENSORS.x}` : `● ${SENSORS.rgb}`));
+  });
+  const head = element("tr", {}, T.columns.map((text) => element("th", { scope: "col" }, text)));
+  const rests = view.entropy >= 0.97 ? T.uniform
+    : `${T.rests(view.effective, level.count)}; ${T.balance(view.balance)}.`;
+  return [
+    element("p", { "data-balance": view.balance, "data-effective": view.effective }, rests),
+    element("details", { open: "" },
+      element("summary", {}, T.points(strongest.length, view.attention.length / level.count, level.count, total)),
+      element("table", { class: "ktb-v-points" }, head, rows)),
+  ];
+}
+
+/** Fill the card for a pixel (row, column); `view` is of `level`, or null without attention. */
+export function fillCard(card, bundle, levels, pixel, level, view) {
+  const { height, width } = bundle.header.stored_size;
+  const size = [height, width];
+  const index = pixel[0] * width + pixel[1];
+  const measured = measuredAt(bundle, index);
+  const table = bundle.array("colors.diverging").data;
+  card.replaceChildren(
+    headline(bundle, index),
+    element("p", { class: "ktb-v-soft" }, T.pixel(pixel[1], pixel[0]), measured ? `; ${T.measured} ${measured}` : ""),
+    ...heads(bundle, index),
+    bundle.header.x.origin === "missing" ? element("p", { class: "ktb-v-soft" }, T.missing) : "",
+    ...(view ? [...shares(levels, pixel, size, level.index), ...points(view, level, size, table)]
+      : [element("p", { class: "ktb-v-soft" }, T.noTrace)]),
+  );
+}

@@ -1,0 +1,46 @@
+// All texts of the viewer.
+
+export const percent = (fraction, digits = 0) => {
+  if (fraction > 0 && fraction < 0.5 * 10 ** -(digits + 2)) return `< ${(10 ** -digits).toFixed(digits)} %`;
+  return `${(100 * fraction).toFixed(digits)} %`;
+};
+
+export const SENSORS = { rgb: "RGB", x: "X" };
+export const MAPS = {
+  balance: ["Sensor balance", "share of the attention that reads X", "diverging"],
+  sparse_share: ["Share through attention", "share of the fused feature that comes through the attention",
+    "sequential"],
+  entropy: ["Attention entropy", "1 is uniform: the attention carries no information", "sequential"],
+  importance_map: ["Attention received", "attention per point, relative to an even spread", "sequential"],
+  density_map: ["Point density", "sampling points, relative to an even spread", "sequential"],
+  prompt_rgb: ["Prompts to RGB", "relative change of the RGB tokens by prompts from X", "sequential"],
+  prompt_x: ["Prompts to X", "relative change of the X tokens by prompts from RGB", "sequential"],
+};
+
+export const T = {
+  show: "Overlay", masks: "Masks", ablations: "Fused mask, a sensor ablated", maps: "Maps", nothing: "None",
+  level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean", without: (x) => `Without ${x}`,
+  reset: "Reset zoom", flip: "Swap images (F)",
+  hint: "Click a pixel to see the points that it attends to in both images.",
+  keys: "Wheel or + and − zoom, drag pans, arrow keys move the pixel, F swaps the images, Escape clears.",
+  pixel: (x, y) => `x ${x}, y ${y}`,
+  ablation: (sensor, before, after) => (before === after
+    ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),
+  noAblation: "This file holds no ablation.",
+  runnerUp: (name, margin) => `next: ${name}, ${percent(margin)} behind`,
+  measured: "X measures", noValue: "no measurement",
+  shares: "Sources of the fused feature", context: "context of both",
+  sharesRow: (s) => `${percent(s.rgb)} RGB, ${percent(s.x)} X, ${percent(s.context)} context`,
+  points: (shown, groups, count, share) => {
+    const all = groups > 1 ? `${count} points of each of ${groups} groups` : `${count} points`;
+    return `The ${shown} strongest of the ${all} hold ${percent(share)} of the attention`;
+  },
+  rests: (effective, count) => `Each head's attention rests on about ${Math.round(effective)} of its ${count} points`,
+  uniform: "The attention is uniform here: its points carry no information.",
+  balance: (balance) => `${percent(balance)} of it reads X`,
+  columns: ["attention", "weight of X", "x, y", "led by"],
+  range: (range) => (range.beyond ? `${percent(range.beyond, 1)} of this map's values lie beyond the colours`
+    : "no value of this map lies beyond the colours"),
+  missing: "There was no X: what the maps say about X describes zero tokens.",
+  noTrace: "This checkpoint fuses by a plain mean: there is no attention to show.",
+};

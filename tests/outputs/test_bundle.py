@@ -1,0 +1,227 @@
+"""The bundle of a run, and the viewer that reads it: both give what Python computes."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+
+import numpy as np
+import pytest
+from helpers.pairs import synthetic_pair
+from PIL import Image
+
+from ktb import Predictor, load_model
+from ktb.analysis import Inspection
+from ktb.inputs import read_x
+from ktb.outputs import bundle as bundles
+from ktb.outputs.bundle import LEVEL_MAPS, make_bundle, read_bundle
+from ktb.outputs.report import report_html
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MODEL = "ktb-lite-nyuv2-depth"
+EXAMPLES = ("bedroom", "kitchen", "living_room", "office")
+CELLS = ((0.5, 0.5), (0.0, 0.999), (0.31, 0.77))  # (y, x) as fractions of the image
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(load_model(MODEL))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return synthetic_pair()
+
+
+@pytest.fixture(scope="module")
+def prediction(predictor, pair):
+    return predictor(*pair)
+
+
+# ---- the file
+
+
+def test_a_bundle_reads_as_it_was_written(pair, prediction):
+    made = make_bundle(pair[0], prediction, ablated={"x": prediction})
+    data = made.to_bytes()
+    read = read_bundle(data)
+    assert read.header == made.header
+    assert set(read.arrays) == set(made.arrays)
+    for name, array in made.arrays.items():
+        np.testing.assert_array_equal(read.arrays[name], array)
+    assert data == make_bundle(pair[0], prediction, ablated={"x": prediction}).to_bytes()
+
+
+def test_a_bundle_holds_what_the_prediction_says(pair, prediction):
+    found = make_bundle(pair[0], prediction)
+    np.testing.assert_array_equal(found.arrays["rgb"], pair[0])
+    for branch in ("fused", "rgb", "x"):
+        np.testing.assert_array_equal(found.arrays[f"labels.{branch}"], prediction.labels[branch])
+        confidence = found.arrays[f"confidence.{branch}"] / bundles.THOUSANDTHS
+        np.testing.assert_allclose(confidence, prediction.confidences[branch], atol=5e-4)
+    for pixel in ((0, 0), (60, 80), (119, 159)):
+        order = np.sort(probabilities := prediction.probabilities_at(*pixel)["fused"])
+        assert found.arrays["second.fused"][pixel] == np.argsort(-probabilities)[1]
+        assert found.arrays["margin.fused"][pixel] == pytest.approx(1000 * (order[-1] - order[-2]), abs=1)
+    for maps in Inspection(prediction).all_maps():
+        for name in LEVEL_MAPS:
+            np.testing.assert_array_equal(found.arrays[f"{name}.{maps.level}"], getattr(maps, name))
+
+
+def test_a_large_image_is_stored_smaller(monkeypatch, pair, prediction):
+    monkeypatch.setattr(bundles, "MAX_PIXELS", 60 * 80)
+    found = make_bundle(pair[0], prediction)
+    assert found.header["stored_size"] == {"height": 60, "width": 80}
+    assert found.header["size"] == {"height": 120, "width": 160}
+    assert found.arrays["rgb"].shape == (60, 80, 3)
+    assert found.arrays["labels.fused"].shape == (60, 80)
+
+
+def test_without_a_trace_there_are_no_levels(pair, prediction):
+    found = make_bundle(pair[0], dataclasses.replace(prediction, trace=None))
+    assert found.header["levels"] == []
+    assert "query.0" not in found.arrays
+
+
+@pytest.mark.parametrize("data", [b"", b"no bundle", gzip.compress(b"x")])
+def test_other_files_are_refused(data):
+    with pytest.raises(ValueError, match="not a bundle"):
+        read_bundle(data)
+
+
+def test_another_format_is_refused(monkeypatch, pair, prediction):
+    monkeypatch.setattr(bundles, "FORMAT", 0)
+    data = make_bundle(pair[0], prediction).to_bytes()
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="not a bundle of format 1, but of 0"):
+        read_bundle(data)
+
+
+def test_an_image_of_another_size_is_refused(pair, prediction):
+    with pytest.raises(ValueError, match=r"rgb has \(10, 10\)"):
+        make_bundle(pair[0][:10, :10], prediction)
+
+
+# ---- the viewer, in the downloaded report
+
+VIEW = """([level, cell, head]) => {
+  const view = document.getElementById("ktb-viewer").ktbViewer.levels[level].view(cell, head);
+  return {attention: Array.from(view.attention), points: view.points, balance: view.balance,
+    weights: view.points.map((_, index) => view.weightX(index)), entropy: view.entropy,
+    effective: view.effective, share: view.sparseShare};
+}"""
+SHARES = """([level, cell]) => document.getElementById("ktb-viewer").ktbViewer.levels[level].shares(cell)"""
+MAP = """([level, head, name]) => {
+  const viewer = document.getElementById("ktb-viewer").ktbViewer;
+  viewer.set({ level, head });
+  return Array.from(viewer.mapValues(name).values);
+}"""
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """A function (rgb, prediction, ablated) → a tab with the report's viewer."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+
+    def show(rgb, prediction, ablated=None):
+        file = tmp_path / "report.html"
+        file.write_text(report_html(rgb, prediction, ablated=ablated), encoding="utf-8")
+        tab = context.new_page()
+        tab.asked, tab.errors = [], []
+        tab.on("pageerror", lambda error: tab.errors.append(error))
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.goto(file.as_uri())
+        tab.wait_for_function("document.getElementById('ktb-viewer').ktbViewer")
+        return tab
+
+    yield show
+    context.close()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_viewer_equals_python(opened, predictor, name):
+    rgb = np.asarray(Image.open(f"assets/examples/{name}_rgb.png").convert("RGB"))
+    prediction = predictor(rgb, read_x(f"assets/examples/{name}_depth.png"))
+    inspection, tab = Inspection(prediction), opened(rgb, prediction)
+    for level, maps in enumerate(inspection.all_maps()):
+        heads = maps.head_balance.shape[0]
+        for place, at in enumerate(CELLS):
+            for head in (None, *range(place, heads, len(CELLS))):
+                expected = inspection.pixel(level, at, head)
+                view = tab.evaluate(VIEW, [level, expected.position, head])
+                for found, wanted in (
+                    (view["attention"], expected.attention),
+                    (view["points"], expected.points),
+                    (view["weights"], expected.weight_x),
+                    (view["balance"], expected.balance),
+                    (view["entropy"], expected.entropy),
+                    (view["share"], expected.sparse_share),
+                ):
+                    np.testing.assert_allclose(found, wanted, atol=1e-3)
+                assert view["effective"] == pytest.approx(expected.effective_points, rel=5e-3)
+            shares = inspection.shares(at)[level]
+            found = tab.evaluate(SHARES, [level, expected.position])
+            np.testing.assert_allclose(
+                [found["rgb"], found["x"], found["context"]], dataclasses.astuple(shares), atol=1e-3
+            )
+        for head in (None, heads - 1):
+            for kind, wanted in {
+                "balance": maps.balance if head is None else maps.head_balance[head],
+                "entropy": maps.entropy.mean(axis=0) if head is None else maps.entropy[head],
+                "sparse_share": maps.sparse_share,
+                "importance_map": maps.importance_map,
+                "density_map": maps.density_map,
+                "prompt_rgb": maps.prompt_rgb,
+                "prompt_x": maps.prompt_x,
+            }.items():
+                np.testing.assert_allclose(tab.evaluate(MAP, [level, head, kind]), wanted.ravel(), atol=1e-3)
+    assert tab.errors == []
+
+
+def test_a_click_shows_the_pixel_and_asks_nobody(opened, predictor, pair, prediction):
+    ablated = {drop: predictor(*pair, trace=False, drop=drop) for drop in ("rgb", "x")}
+    tab = opened(pair[0], prediction, ablated)
+    asked = len(tab.asked)
+    box = tab.locator("canvas[data-pane=x]").bounding_box()
+    at = (0.303, 0.603)  # (y, x) of the canvas, which has the image's proportions
+    tab.mouse.move(box["x"] + at[1] * box["width"], box["y"] + at[0] * box["height"])
+    row, column = int(at[0] * 120), int(at[1] * 160)
+    names = prediction.classes
+    status = tab.inner_text(".ktb-v-status")
+    assert f"x {column}, y {row}" in status
+    assert names[prediction.labels["fused"][row, column]] in status
+    tab.mouse.down()
+    tab.mouse.up()
+    headline = tab.inner_text(".ktb-v-headline")
+    for drop, sensor in (("rgb", "RGB"), ("x", "X")):
+        after = names[ablated[drop].labels["fused"][row, column]]
+        verb = "stays" if after == names[prediction.labels["fused"][row, column]] else "becomes"
+        assert f"Without {sensor} this pixel {verb} {after}." in headline
+    first = tab.get_attribute(".ktb-v-points tr[data-point]", "data-attention")
+    expected = Inspection(prediction).pixel(3, ((row + 0.5) / 120, (column + 0.5) / 160))
+    assert float(first) == pytest.approx(expected.attention.max(), abs=1e-3)
+    tab.keyboard.press("ArrowRight")
+    tab.focus("canvas[data-pane=rgb]")
+    tab.keyboard.press("f")
+    assert tab.inner_text("figcaption >> nth=0").startswith("X:")
+    tab.keyboard.press("Escape")
+    assert "Click a pixel" in tab.inner_text(".ktb-v-headline")
+    assert len(tab.asked) == asked
+    assert tab.errors == []
+
+
+def test_zoom_keeps_the_pixel_under_the_pointer_in_both_images(opened, pair, prediction):
+    tab = opened(pair[0], prediction)
+    box = tab.locator("canvas[data-pane=rgb]").bounding_box()
+    x, y = box["x"] + 0.703 * box["width"], box["y"] + 0.403 * box["height"]
+    tab.mouse.move(x, y)
+    before = tab.inner_text(".ktb-v-status")
+    for _ in range(5):
+        tab.mouse.wheel(0, -200)
+    tab.wait_for_function("document.getElementById('ktb-viewer').ktbViewer.panes.zoom > 3")
+    tab.mouse.move(x + 0.5, y)
+    assert tab.inner_text(".ktb-v-status").split(" · ")[0] == before.split(" · ")[0]
+    other = tab.locator("canvas[data-pane=x]").bounding_box()
+    tab.mouse.move(other["x"] + 0.703 * other["width"] + 0.5, other["y"] + 0.403 * other["height"])
+    assert tab.inner_text(".ktb-v-status").split(" · ")[0] == before.split(" · ")[0]
