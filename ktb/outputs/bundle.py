@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ktb import __version__
 from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.describe import describe_level
 from ktb.config import BRANCHES, HEADS
@@ -116,7 +115,7 @@ def read_bundle(data: bytes) -> Bundle:
     if header.get("format") != FORMAT:
         raise ValueError(
             f"this is not a bundle of format {FORMAT}, but of {header.get('format', 'none')}; "
-            f"write it again with this version of KTB ({__version__})."
+            "write it again with this version of KTB."
         )
     return Bundle(arrays, header)
 
@@ -170,7 +169,6 @@ def _header(
     return {
         **prediction.summary(),
         "format": FORMAT,
-        "ktb_version": __version__,
         "stored_size": {"height": shown[0], "width": shown[1]},
         "classes": list(prediction.classes),
         "palette": [list(color) for color in prediction.palette],
