@@ -19,6 +19,7 @@ from tools.fuzz import aedat_maker
 ROWS = np.linspace(4000, 900, 40)[:, None] + np.arange(48)[None] * 3.0
 GREY, DEEP, METRES = (ROWS / 20).astype(np.uint8), ROWS.astype(np.uint16), (ROWS / 1000).astype(np.float32)
 COLOUR, DEEP_COLOUR = (np.stack([a, a[::-1], a[:, ::-1]], axis=-1) for a in (GREY, DEEP))
+FOUR = np.dstack([COLOUR, GREY // 2])
 
 
 def _pil(array: np.ndarray, kind: str, mode: str | None = None, **options) -> bytes:
@@ -30,6 +31,13 @@ def _pil(array: np.ndarray, kind: str, mode: str | None = None, **options) -> by
 
 def _two(kind: str) -> bytes:
     return _pil(COLOUR, kind, save_all=True, append_images=[Image.fromarray(COLOUR[::-1].copy())])
+
+
+def _four_channels() -> list[bytes]:
+    """TIFFs of colours and a channel of unknown meaning, in 8 and 16 bits."""
+    files = (_pil(FOUR, "TIFF"), _cv(np.dstack([DEEP_COLOUR, DEEP]), ".tiff"))
+    alpha, unknown = (struct.pack("<HHIHH", 338, 3, 1, meaning, 0) for meaning in (2, 0))
+    return [data.replace(alpha, unknown) for data in files]
 
 
 def _turned(orientation: int) -> Image.Exif:
@@ -79,11 +87,12 @@ def pictures() -> dict[str, list[bytes]]:
     pfm = b"Pf\n48 40\n-1\n" + METRES.tobytes()
     png = [_pil(COLOUR, "PNG", mode) for mode in ("L", "RGB", "P", "1", "RGBA", "LA")]
     return {
-        "png": [*png, _pil(COLOUR, "PNG", exif=_turned(6)), _two("PNG")],
-        "png 16": [_cv(a, ".png") for a in (DEEP, DEEP_COLOUR, np.dstack([DEEP_COLOUR, DEEP]))],
+        "png": [*png, _pil(COLOUR, "PNG", exif=_turned(6)), _two("PNG"), _pil(FOUR, "PNG")],
+        "png 16": [_cv(a, ".png") for a in (DEEP, DEEP_COLOUR, np.dstack([DEEP_COLOUR, DEEP]))]
+        + [_cv(a, ".png") for a in (DEEP.byteswap(), DEEP_COLOUR // 2)],
         "jpeg": [*(_pil(COLOUR, "JPEG", mode, exif=_turned(8)) for mode in ("L", "RGB", "CMYK")), _two("MPO")]
         + [_pil(COLOUR, "JPEG", progressive=True)],
-        "tiff": [*tiff, _two("TIFF"), _pil(GREY, "TIFF", big_tiff=True)],
+        "tiff": [*tiff, _two("TIFF"), _pil(GREY, "TIFF", big_tiff=True), *_four_channels()],
         "webp": [_pil(COLOUR, "WEBP"), _pil(COLOUR, "WEBP", lossless=True, exif=_turned(3)), _two("WEBP")],
         "bmp": [_pil(COLOUR, "BMP", mode) for mode in ("RGB", "L", "1", "P")],
         "pnm": [_cv(DEEP, ".pgm"), _cv(GREY, ".pgm"), _cv(DEEP_COLOUR, ".ppm"), plain, pfm]
@@ -119,7 +128,12 @@ def exr() -> list[bytes]:
 def arrays() -> list[bytes]:
     """.npy files of pictures."""
     kinds = DEEP, METRES, COLOUR, DEEP.astype(">u2"), np.asfortranarray(METRES), np.dstack([METRES, METRES])
-    return [to_npy(array) for array in kinds]
+    return [to_npy(array) for array in (*kinds, FOUR, COLOUR[..., :2] // 60, METRES.byteswap(), _mosaic())]
+
+
+def _mosaic() -> np.ndarray:
+    """A frame of a polarization camera, (64, 64) uint8."""
+    return np.tile(np.array([[60, 90], [110, 140]], np.uint8), (32, 32))
 
 
 def events(count: int = 300) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktb.inputs import InputError
-from tools.fuzz import fuzz_readers
+from tools.fuzz import fuzz_damage, fuzz_readers
 
 SECONDS = 20
 READERS = fuzz_readers.readers()
@@ -138,7 +138,7 @@ def edited(seed: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
         st.tuples(
             st.floats(0, 1),
             st.sampled_from([0, 1, 2, 4, 8, 10_000]),
-            st.one_of(st.binary(max_size=8), st.sampled_from(fuzz_readers.TOKENS)),
+            st.one_of(st.binary(max_size=8), st.sampled_from(fuzz_damage.TOKENS)),
         ),
         max_size=4,
     ),
