@@ -75,6 +75,7 @@ class Handlers:
         if shown is None:
             return gr.skip()
         self.remember(request, str(shown))
+        self.service.decoded.show_as(str(shown), path)
         return str(shown)
 
     def read_new_pair(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):

@@ -23,10 +23,11 @@ from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inference.runtimes import Precision, RuntimeName
-from ktb.inputs import AUTO, EncodedX, EventStream, InputError, RawX, XOptions, encode_x
+from ktb.inputs import AUTO, EncodedX, EventStream, InputError, RawX, RgbImage, XOptions, encode_x
 from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
 from ktb.inputs.alignment.files import Alignment
+from ktb.inputs.alignment.turn import turned
 from ktb.inputs.depth_estimation import DepthEstimator
 from ktb.inputs.readers.sandbox import Sandbox
 from ktb.utils.distributed import require_device
@@ -176,8 +177,8 @@ class Service:
         rgb_path = self.opened(rgb_path) if rgb_path else None
         with self.room.take(room_for(rgb_path, *files)):
             raw = self.decoded.x(files, options)
-            size = self.decoded.rgb(rgb_path).shape[:2] if rgb_path else None
-            return _view(raw, encode_x(raw, inputs, size, options), inputs, options)
+            image = self.decoded.image(rgb_path) if rgb_path else None
+            return _view(raw, encode_x(raw, inputs, options=options, rgb=image), inputs, options)
 
     def look_at(
         self,
@@ -194,7 +195,7 @@ class Service:
         inputs, files, rgb_path = self.inputs(model), self._opened(x_files), self.opened(rgb_path)
         with self.room.take(room_for(rgb_path, *files)):
             return _looked_at(
-                self.decoded.rgb(rgb_path), self.decoded.x(files, plain), inputs, plain, alignment
+                self.decoded.image(rgb_path), self.decoded.x(files, plain), inputs, plain, alignment
             )
 
     def segment(
@@ -222,12 +223,13 @@ class Service:
             raise MissingX(x_missing(predictor.model.config.inputs))
         raw, rgb_path, files = None, self.opened(rgb_path), self._opened(files if source == "file" else None)
         with self.room.take(room_for(rgb_path, *files)):
-            rgb = self.decoded.rgb(rgb_path)
+            image = self.decoded.image(rgb_path)
+            rgb = image.pixels
             if source == "file":
                 raw = self.decoded.x(files, options)
         if source == "estimate":
             raw = self._estimate(rgb)
-        prediction = predictor(rgb, raw, options=options)
+        prediction = predictor(image, raw, options=options)
         view = _view(raw, prediction.x, predictor.model.config.inputs, options)
         name = x_called(prediction.x.modality, prediction.x.origin)
         inspection = Inspection(prediction) if prediction.trace else None
@@ -273,10 +275,12 @@ def _network() -> ModuleType:
 
 
 def _looked_at(
-    rgb: np.ndarray, raw: RawX, inputs: InputConfig, plain: XOptions, alignment: Alignment | None
+    image: RgbImage, raw: RawX, inputs: InputConfig, plain: XOptions, alignment: Alignment | None
 ) -> tuple[Alignment | None, Overlays]:
+    if plain.turn != "auto":
+        raw, plain = turned(raw, plain, image), replace(plain, turn="auto")
+    rgb = image.pixels
     own = _edges_of(encode_x(raw, inputs, None, plain))
-    size = rgb.shape[:2]
     if alignment is None:
         found = estimate_alignment(rgb, own)
         before = alignment_overlay(rgb, own, found.start)
@@ -284,6 +288,7 @@ def _looked_at(
             return None, Overlays(before, None, found.message)
         after = alignment_overlay(rgb, own, found.matrix)
         return Alignment(found.matrix, name="estimated"), Overlays(before, after, found.message)
+    size = rgb.shape[:2]
     aligned = encode_x(raw, inputs, size, alignment.applied_to(plain))  # raises for an unusable alignment
     try:
         unaligned = encode_x(raw, inputs, size, plain)

@@ -158,6 +158,9 @@ def form_of(options: XOptions) -> XForm:
         columns=options.columns,
         time_unit=options.time_unit,
         sensor="" if height_width is None else f"{height_width[1]} x {height_width[0]}",
+        turn=options.turn,
+        channel=options.channel,
+        byte_order=options.byte_order,
         window=window,
         alignment=alignment,
     )

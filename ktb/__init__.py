@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from ktb.checkpoints.registry import built_in_models
     from ktb.inference.prediction import Prediction
     from ktb.inference.predictor import Predictor
-    from ktb.inputs import EventStream, InputError, XOptions, encode_x, read_image_rgb, read_x
+    from ktb.inputs import (
+        EventStream,
+        InputError,
+        XOptions,
+        encode_x,
+        read_image_rgb,
+        read_rgb,
+        read_x,
+    )
     from ktb.modeling.model import KTB, KTBOutput
     from ktb.modeling.trace import FusionTrace
     from ktb.outputs.files import save_result
@@ -37,6 +45,7 @@ __all__ = [
     "load_model",
     "push_to_hub",
     "read_image_rgb",
+    "read_rgb",
     "read_x",
     "save_adapter",
     "save_model",
@@ -47,7 +56,8 @@ __getattr__ = lazy_names(
     {
         "checkpoints.adapters": ("load_adapter", "save_adapter"),
         "checkpoints.load": ("load_model", "save_model"),
-        "inputs": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_x"),
+        "inputs": ("EventStream", "InputError", "XOptions", "encode_x", "read_image_rgb", "read_rgb"),
+        "inputs.read": ("read_x",),
         "modeling.model": ("KTB", "KTBOutput"),
         "checkpoints.registry": ("built_in_models",),
         "outputs.files": ("save_result",),

@@ -16,7 +16,7 @@ import numpy as np
 
 from app.server.fair_turns import FairTurns
 from app.web.client_address import asking
-from ktb.inputs import AUTO, RawX, XOptions
+from ktb.inputs import AUTO, RawX, RgbImage, XOptions
 from ktb.inputs.readers.decoded import decoded_bytes
 from ktb.inputs.readers.sandbox import Sandbox
 
@@ -86,24 +86,37 @@ class Decoded:
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._coming: dict[Hashable, Future] = {}
         self._by_path: dict[str, set[Hashable]] = {}
+        self._originals: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def rgb(self, path: str) -> np.ndarray:
-        """As `ktb.read_image_rgb`."""
-        return self._once(("rgb",), [path], lambda: self._sandbox.read_image_rgb(path))
+        """The pixels of `image`."""
+        return self.image(path).pixels
+
+    def image(self, path: str) -> RgbImage:
+        """As `ktb.read_rgb`; of a copy for the browser, the file that it shows."""
+        original = self._originals.get(path, path)
+        path = original if os.path.exists(original) else path
+        return self._once(("rgb",), [path], lambda: self._sandbox.read_rgb(path))
 
     def x(self, files: Sequence[str], options: XOptions = AUTO) -> RawX:
         """As `ktb.read_x`."""
         event_options = (options.modality == "event", options.columns, options.time_unit, options.sensor_hw)
         return self._once(
-            ("x", *event_options, options.window_ms),
+            ("x", *event_options, options.window_ms, options.byte_order),
             files,
             lambda: self._sandbox.read_x(list(files), options=options),
         )
 
+    def show_as(self, copy: str, original: str) -> None:
+        """Note that a file is a copy that a browser shows; it lacks the original's orientation and bits."""
+        with self._lock:
+            self._originals[copy] = original
+
     def forget(self, path: Path) -> None:
         """Evict a file."""
         with self._lock:
+            self._originals = {c: o for c, o in self._originals.items() if str(path) not in (c, o)}
             for key in self._by_path.pop(str(path), ()):
                 self._drop(key)
 

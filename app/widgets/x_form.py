@@ -40,6 +40,9 @@ class XForm(NamedTuple):
     columns: str = "auto"
     time_unit: str = "auto"
     sensor: str = ""
+    turn: str = "auto"
+    channel: str = "auto"
+    byte_order: str = "auto"
     window: tuple[float, float] | None = None
     alignment: Proposal | None = None
 
@@ -68,6 +71,9 @@ def x_options(form: XForm) -> XOptions:
         columns=(form.columns or "auto").replace(" ", "") or "auto",
         time_unit=form.time_unit or "auto",
         sensor_hw=sensor and (int(sensor[1]), int(sensor[0])),
+        turn=form.turn or "auto",
+        channel=form.channel or "auto",
+        byte_order=form.byte_order or "auto",
     )
     return form.alignment.alignment.applied_to(options) if form.alignment else options
 
@@ -122,13 +128,14 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
     else:
         modality = form.modality if form.modality != "auto" else inputs.modality
     span = view.span_ms if view else None
+    is_of_events = view is None or "pixels with events" in view.reading.facts  # a stream or its counts
     start, end = (view and view.window_ms) or (0.0, span or 0.0)
     start = min(max(start, 0.0), span or 0.0)
     return Fields(
         units=units_of(modality),
         is_thermal=modality == "thermal",
         needs_camera=modality == "hha" and (view is None or view.is_one_channel),
-        is_table=modality == "event" and (view is None or span is not None),
+        is_table=modality == "event" and is_of_events,
         span_ms=span if span and span > MIN_SPAN_MS else None,
         window_ms=(start, max(0.0, min(end, span or 0.0) - start)),
     )

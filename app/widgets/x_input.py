@@ -20,6 +20,12 @@ COLUMN_ORDERS = [
     ("automatic", "auto"),
     *((" ".join(order), order) for order in ("txyp", "xytp", "xypt", "tpxy")),
 ]
+TURNS = [
+    ("no", "auto"), ("as the RGB image's EXIF turns it", "exif"),
+    ("90° clockwise", "90"), ("180°", "180"), ("270° clockwise", "270"),
+]  # fmt: skip
+CHANNELS = [("automatic", "auto"), ("colour (1 to 3)", "colour"), *((number, number) for number in "1234")]
+BYTE_ORDERS = [("automatic", "auto"), ("as stored", "stored"), ("swapped", "swapped")]
 HOT = [("automatic", "auto"), ("white", "white"), ("black", "black")]
 
 
@@ -152,10 +158,31 @@ def build_corrections(
             )
             time_unit = gr.Dropdown(TIME_UNITS, value="auto", label="Time unit")
             sensor = gr.Textbox(label="Sensor, width x height", placeholder="automatic; such as 346 x 260")
+        turn = gr.Dropdown(TURNS, value="auto", label="Turn X", elem_id="ktb-turn")
+        with gr.Row():
+            channel = gr.Dropdown(
+                CHANNELS, value="auto", label="Channel", min_width=120, elem_id="ktb-channel"
+            )
+            byte_order = gr.Dropdown(
+                BYTE_ORDERS, value="auto", label="Byte order", min_width=120, elem_id="ktb-byte-order"
+            )
         reset = gr.Button("Back to automatic", size="sm", elem_id="ktb-reset")
     window, alignment = gr.State(None), gr.State(None)
     form = XForm(
-        modality, unit_field, hot, extent, angle, pinhole, columns, time_unit, sensor, window, alignment
+        modality,
+        unit_field,
+        hot,
+        extent,
+        angle,
+        pinhole,
+        columns,
+        time_unit,
+        sensor,
+        turn,
+        channel,
+        byte_order,
+        window,
+        alignment,
     )
     return XControls(
         source,

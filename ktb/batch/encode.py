@@ -15,9 +15,10 @@ from ktb.inputs import (
     EncodedX,
     InputError,
     RawX,
+    RgbImage,
     XOptions,
     encode_x,
-    read_image_rgb,
+    read_rgb,
     read_x,
 )
 from ktb.inputs.encode import taken_for
@@ -45,9 +46,7 @@ def encode_pairs(
 
     def read(pair: FilePair) -> EncodedX:
         raw = read_x(pair.x[0] if len(pair.x) == 1 else pair.x, options=options)
-        return encode_file(
-            raw, inputs, None if pair.rgb is None else read_image_rgb(pair.rgb).shape[:2], options
-        )
+        return encode_file(raw, inputs, None if pair.rgb is None else read_rgb(pair.rgb), options)
 
     def pack(pair: FilePair, reading: EncodedX) -> Made:
         contents, rule = x_file(reading, kind)
@@ -63,10 +62,10 @@ def encode_pairs(
     return run_batch(pairs, folder, steps, everything, running)
 
 
-def encode_file(
-    raw: RawX, inputs: InputConfig | None, size_hw: tuple[int, int] | None, options: XOptions
-) -> EncodedX:
+def encode_file(raw: RawX, inputs: InputConfig | None, rgb: RgbImage | None, options: XOptions) -> EncodedX:
     """Encode X for a network with these inputs; without inputs, with the encoder for its kind of data.
+
+    rgb: the RGB image that X belongs to; without it X keeps its own size.
 
     Raises:
         InputError: X is an image and `inputs` is missing, as its content is ambiguous; or as `encode_x`.
@@ -79,4 +78,4 @@ def encode_file(
             )
         modality, _ = taken_for(raw, "other", options)
         inputs = InputConfig(modality=modality, encoding=DEFAULT_ENCODINGS[modality])
-    return encode_x(raw, inputs, size_hw, options)
+    return encode_x(raw, inputs, options=options, rgb=rgb)

@@ -15,7 +15,7 @@ from ktb.batch.runner import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.datasets.pairing import FilePair
 from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import Prepared
-from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
+from ktb.inputs import AUTO, RawX, XOptions, read_rgb, read_x
 from ktb.modeling.model import KTBOutput
 from ktb.outputs.files import result_files
 
@@ -83,11 +83,12 @@ def predict_pairs(
     kinds = KINDS[branches]
 
     def read(pair: FilePair) -> _Waiting:
-        photo = read_image_rgb(pair.rgb)
+        image = read_rgb(pair.rgb)
+        photo = image.pixels
         if estimate is not None:
             return _Waiting(photo, predictor.network_size(photo.shape[:2]))
         raw = read_x(pair.x, options=options) if pair.x else None
-        prepared = predictor.prepare(photo, raw, options=options)
+        prepared = predictor.prepare(image, raw, options=options)
         return _Waiting(photo, prepared.network_hw, prepared)
 
     def compute(found: Sequence[_Waiting]) -> list[_Computed]:

@@ -168,7 +168,7 @@ def _encode_one(
     from PIL import Image
 
     from ktb.batch.encode import encode_file
-    from ktb.inputs import read_image_rgb, read_x
+    from ktb.inputs import read_rgb, read_x
     from ktb.outputs.x_image import x_file, x_report
     from ktb.utils.files import write_atomically
 
@@ -176,7 +176,7 @@ def _encode_one(
         if not target.parent.is_dir():
             raise ValueError(f"the folder {target.parent} does not exist; create it first.")
     raw = read_x(x, options=options)
-    reading = encode_file(raw, inputs, None if rgb is None else read_image_rgb(rgb).shape[:2], options)
+    reading = encode_file(raw, inputs, None if rgb is None else read_rgb(rgb), options)
     contents, rule = x_file(reading, kind)
     report = x_report(reading, rule)
     write_atomically(targets["out"], lambda path: path.write_bytes(contents))

@@ -71,6 +71,12 @@ class XFlags:
     columns: Annotated[str | None, _said("Order of an event table, such as txyp.", "LETTERS")] = None
     time_unit: Annotated[str | None, _said("Unit of the events' times.", "s|ms|us|ns")] = None
     sensor: Annotated[str | None, _said("Size of the event sensor, such as 346x260.", "WIDTHxHEIGHT")] = None
+    turn: Annotated[
+        str | None,
+        _said("Turn X: as the RGB image's EXIF orientation turns that, or degrees.", "exif|90|180|270"),
+    ] = None
+    channel: Annotated[str | None, _said("Channel of an image with several.", "1|2|3|4|colour")] = None
+    byte_order: Annotated[str | None, _said("Byte order of 16-bit values.", "stored|swapped")] = None
     align: Annotated[
         Path | None,
         _said(

@@ -131,7 +131,7 @@ def predict(
     from ktb.batch.predict import KINDS, predict_pairs
     from ktb.checkpoints.load import load_model
     from ktb.inference.predictor import Predictor
-    from ktb.inputs import read_image_rgb, read_x
+    from ktb.inputs import read_rgb, read_x
     from ktb.inputs.depth_estimation import DepthEstimator
     from ktb.outputs.files import save_result
     from ktb.utils.distributed import device_of, rank_of, require_device
@@ -140,10 +140,11 @@ def predict(
     require_device(device)
     path = located(model)
     if rgb_dir is None:
-        photo, modal_x = read_image_rgb(rgb), read_x(x, options=options) if x else None
+        image, modal_x = read_rgb(rgb), read_x(x, options=options) if x else None
+        photo = image.pixels
         predictor = Predictor(load_model(path, device), short_side, runtime, precision, _tile(tile))
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
-        prediction = predictor(photo, modal_x, options=options, trace=any(also.values()))
+        prediction = predictor(image, modal_x, options=options, trace=any(also.values()))
         written = save_result(out, photo, prediction)
         settings = {"model": prediction.model, "short_side": short_side, "x": options.to_dict()}
         ablated = _ablated(predictor, photo, prediction) if report else {}

@@ -27,7 +27,7 @@ from ktb.inference.preprocess import (
 )
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName, make_runtime
 from ktb.inference.runtimes.eager import autocast
-from ktb.inputs import AUTO, EncodedX, EventStream, RawX, XOptions, encode_x, missing_x
+from ktb.inputs import AUTO, EncodedX, EventStream, RawX, RgbImage, XOptions, encode_x, missing_x
 from ktb.inputs.limits import MIN_SIDE
 from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
@@ -93,7 +93,7 @@ class Predictor:
 
     def __call__(
         self,
-        rgb: np.ndarray,
+        rgb: np.ndarray | RgbImage,
         x: np.ndarray | EventStream | RawX | EncodedX | None,
         *,
         options: XOptions = AUTO,
@@ -103,7 +103,8 @@ class Predictor:
         """Segment one pair of an RGB image and X.
 
         Args:
-            rgb: (H, W, 3) uint8 RGB image.
+            rgb: (H, W, 3) uint8 RGB image; or the result of `ktb.read_rgb`, whose notes and EXIF orientation
+                then count.
             x: the result of `ktb.read_x`, an array, an event stream, or the result of `read`; None runs on
                 the RGB image alone, with zero tokens in the X stream.
             options: options for encoding X; ignored if `x` is encoded already.
@@ -127,7 +128,7 @@ class Predictor:
 
     def prepare(
         self,
-        rgb: np.ndarray,
+        rgb: np.ndarray | RgbImage,
         x: np.ndarray | EventStream | RawX | EncodedX | None,
         *,
         options: XOptions = AUTO,
@@ -139,8 +140,9 @@ class Predictor:
         errors are those of a call.
         """
         started = time.perf_counter()
+        image, rgb = (rgb, rgb.pixels) if isinstance(rgb, RgbImage) else (None, rgb)
         check_rgb(rgb)
-        reading = x if isinstance(x, EncodedX) else self.read(x, rgb.shape[:2], options)
+        reading = x if isinstance(x, EncodedX) else self.read(x, rgb.shape[:2], options, image)
         if reading.image.shape[:2] != rgb.shape[:2]:
             raise ValueError(
                 f"X was read for an RGB image of {reading.image.shape[:2]} (height, width), but this one is "
@@ -217,18 +219,21 @@ class Predictor:
         x: np.ndarray | EventStream | RawX | None,
         size_hw: tuple[int, int] | None = None,
         options: XOptions = AUTO,
+        rgb: RgbImage | None = None,
     ) -> EncodedX:
         """Encode an X input at the RGB image's size (height, width) or X's own size.
+
+        rgb: the RGB image from `ktb.read_rgb`, in place of its size.
 
         Raises:
             ValueError: as for `ktb.inputs.encode_x`, or if `x` and the size are both missing.
         """
-        inputs = self.model.config.inputs
+        inputs, size_hw = self.model.config.inputs, rgb.pixels.shape[:2] if rgb else size_hw
         if x is not None:
-            return encode_x(x, inputs, size_hw, options)
+            return encode_x(x, inputs, size_hw, options, rgb)
         if size_hw is None:
             raise ValueError("without X the size of the RGB image is needed; give size_hw")
-        return missing_x(inputs, size_hw)
+        return missing_x(inputs, size_hw, rgb)
 
     def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """The network's input size for an image: shorter side as set, both sides multiples of 32.

@@ -23,8 +23,8 @@ from ktb.inputs.events.stream import COUNT_SATURATION, EventStream, event_frame
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
 from ktb.inputs.read import read_x
-from ktb.inputs.readers.images import read_image_rgb
-from ktb.inputs.types import DepthMap, Origin, RawX
+from ktb.inputs.rgb import read_image_rgb, read_rgb
+from ktb.inputs.types import DepthMap, Origin, RawX, RgbImage
 
 __all__ = [
     "AUTO",
@@ -42,6 +42,7 @@ __all__ = [
     "Intrinsics",
     "Origin",
     "RawX",
+    "RgbImage",
     "XOptions",
     "alignment_overlay",
     "encode_depth",
@@ -54,5 +55,6 @@ __all__ = [
     "read_alignment",
     "read_depth_metres",
     "read_image_rgb",
+    "read_rgb",
     "read_x",
 ]

@@ -32,7 +32,7 @@ def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modalit
 
 def _appears(raw: RawX, expected: Modality) -> Modality:
     """Modality of X by content: `expected` unless that is impossible."""
-    if raw.kind == "events":
+    if raw.kind in ("events", "counts"):
         return "event"
     if raw.kind == "angles":
         return expected if expected in ("dolp", "aolp") else "dolp"

@@ -8,13 +8,16 @@ import numpy as np
 
 from ktb.config import InputConfig
 from ktb.inputs.alignment.place import place_encoded
+from ktb.inputs.alignment.turn import turned
+from ktb.inputs.byte_order import in_order
 from ktb.inputs.detect import taken_for
+from ktb.inputs.encoders.channels import choose_channel
 from ktb.inputs.encoders.depth import fill_holes
 from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram, ends
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
-from ktb.inputs.types import DepthMap, Encoded, Origin, RawX, as_raw
+from ktb.inputs.types import DepthMap, Encoded, Origin, RawX, RgbImage, as_raw
 from ktb.modalities import DEFAULT_ENCODINGS, ENCODERS, MODALITIES, Encoding, Modality
 from ktb.utils.lazy import resolve
 from ktb.visualize import scalar_to_colors
@@ -55,6 +58,7 @@ def encode_x(
     inputs: InputConfig,
     size_hw: tuple[int, int] | None = None,
     options: XOptions = AUTO,
+    rgb: RgbImage | None = None,
 ) -> EncodedX:
     """Encode an X input for a checkpoint with these inputs.
 
@@ -63,19 +67,29 @@ def encode_x(
         inputs: input configuration of the checkpoint: its encoder and the encoder's options.
         size_hw: (height, width) of the RGB image; by default X's own size, or the calibration's.
         options: the user's options of X.
+        rgb: the RGB image from `ktb.read_rgb`, in place of its size: X may be turned as its EXIF orientation
+            turned it, and its notes are among the warnings.
 
     Raises:
         InputError: the aspect ratios differ, the alignment is impossible, or the encoder refuses X.
     """
     raw = as_raw(x)
+    if isinstance(x, np.ndarray):  # a file's byte order was judged as it was read
+        raw = in_order(raw, options)
+    if rgb is not None:
+        size_hw = rgb.pixels.shape[:2]
     if raw.origin == "estimated":  # in metres and aligned: options for a camera's file do not apply
         options = XOptions(field_of_view=options.field_of_view, intrinsics=options.intrinsics, unit="m")
+    raw = turned(choose_channel(raw, said_modality(inputs, options), options), options, rgb)
     modality, warnings = taken_for(raw, inputs.modality, options)
-    if raw.kind == "events" and modality != "event":
+    if rgb is not None:
+        warnings = (*rgb.notes, *warnings)
+    is_events = raw.kind in ("events", "counts")
+    if is_events and modality != "event":
         noun = MODALITIES[modality].noun
         raise InputError(f"{raw.name}: events cannot be read as {noun}; give modality event or auto")
     encoding = inputs.encoding if modality == inputs.modality else DEFAULT_ENCODINGS[modality]
-    if raw.kind == "events" and not encoding.startswith("event"):
+    if is_events and not encoding.startswith("event"):
         warnings += (
             "This checkpoint was trained on event images of unknown encoding: the stream was encoded as "
             "positive events, negative events and recency, which may differ from training.",
@@ -116,7 +130,12 @@ def encoder(encoding: Encoding) -> Callable[[RawX, InputConfig, XOptions], Encod
     return resolve(ENCODERS[encoding])
 
 
-def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> EncodedX:
+def said_modality(inputs: InputConfig, options: XOptions) -> Modality:
+    """The modality that the user says, else the checkpoint's."""
+    return inputs.modality if options.modality == "auto" else options.modality
+
+
+def missing_x(inputs: InputConfig, size_hw: tuple[int, int], rgb: RgbImage | None = None) -> EncodedX:
     """A missing X: the network runs with zero tokens in its X stream, as in masked-modality training."""
     blank = np.zeros((*size_hw, 3), np.float32)
     return EncodedX(
@@ -132,6 +151,7 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int]) -> EncodedX:
         warnings=(
             "There is no X: this result comes from the RGB image alone. The X head has only what the "
             "prompts pass to it from there.",
+            *(rgb.notes if rgb else ()),
         ),
         origin="missing",
     )

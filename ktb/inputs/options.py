@@ -12,6 +12,9 @@ from ktb.utils.text import did_you_mean
 from ktb.utils.validation import require
 
 Hot = Literal["auto", "white", "black"]
+Turn = Literal["auto", "exif", "90", "180", "270"]
+Channel = Literal["auto", "colour", "1", "2", "3", "4"]
+ByteOrder = Literal["auto", "stored", "swapped"]
 if TYPE_CHECKING:
     Given: TypeAlias = str
 else:
@@ -33,6 +36,12 @@ class XOptions:
         window_ms: (start, end) of the event window in milliseconds from the first event.
         columns: order of an event table, such as "txyp"; time_unit: "s", "ms", "us" or "ns".
         sensor_hw: (height, width) of the event sensor.
+        turn: of X before everything else: "exif" as the EXIF orientation of the RGB image turned that, or
+            90, 180, 270 degrees clockwise; "auto" leaves X as it is, and warns.
+        channel: of an image with several, 1 to 4, or "colour", the first three; "auto" takes a fourth one
+            that varies where X is one measurement per pixel.
+        byte_order: of 16-bit values, "stored" as the file says, or "swapped"; "auto" swaps where neighbouring
+            pixels say so.
         matrix: 2 x 3 or 3 x 3, maps pixel positions (x, y, 1) of X to those of the RGB image, with pixel
             centres at integers; stored as 3 x 3 nested tuples with 1 at the lower right.
         calibration: both cameras, to register depth to the RGB image; an alternative to a matrix.
@@ -50,11 +59,19 @@ class XOptions:
     columns: str = "auto"
     time_unit: str = "auto"
     sensor_hw: tuple[int, int] | None = None
+    turn: Turn = "auto"
+    channel: Channel = "auto"
+    byte_order: ByteOrder = "auto"
     matrix: tuple[tuple[float, ...], ...] | None = None
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
+        for name in ("turn", "channel"):
+            value = getattr(self, name)
+            if isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, name, str(value))
         texts = {"modality": Given, "unit": str, "hot": Hot, "columns": str, "time_unit": str}
+        texts |= {"turn": Turn, "channel": Channel, "byte_order": ByteOrder}
         for name, kind in texts.items():
             if not isinstance(value := getattr(self, name), str) or value != "auto":
                 require(kind, value, f"the option {name} of X", InputError)

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from ktb.inputs.byte_order import in_order
 from ktb.inputs.encoders.stokes import join_files
 from ktb.inputs.events import aedat4, hdf5
 from ktb.inputs.events.build import build_events
@@ -16,7 +15,7 @@ from ktb.inputs.readers.exr_header import EXR_MAGIC
 from ktb.inputs.readers.files import Source, load
 from ktb.inputs.readers.images import read_picture
 from ktb.inputs.readers.numpy_files import StoredArray, as_picture, stored_npy, stored_npz
-from ktb.inputs.types import Kind, RawX
+from ktb.inputs.types import RawX, kind_of
 
 _PICTURES_FIRST = ("depth", "x", "image")
 """Preferred names of arrays in a .npz file."""
@@ -34,24 +33,25 @@ def read_x(
             and cosine maps of an angle of polarization.
         filename: name or names for messages and to distinguish several files; by default those of the paths.
         options: `columns`, `time_unit`, `sensor_hw` and `window_ms` apply to event streams; `modality`
-            "event" prefers the events of a .npz file that also contains a depth image.
+            "event" prefers the events of a .npz file that also contains a depth image; `byte_order` applies
+            to images.
 
     Raises:
         InputError: the file is missing, unreadable, pickled, damaged, or exceeds `ktb.inputs.limits`.
     """
     if isinstance(source, str | Path | bytes):
         assert filename is None or isinstance(filename, str)
-        return _read_one(source, filename, options)
+        return in_order(_read_one(source, filename, options), options)
     sources = list(source)
     names = [None] * len(sources) if filename is None else list(filename)
     if len(sources) == 1:
-        return _read_one(sources[0], names[0], options)
+        return in_order(_read_one(sources[0], names[0], options), options)
     if len(sources) not in (2, 4):
         raise InputError(
             f"{len(sources)} files as X: give one, or the four pictures behind a polarizer at 0, 45, 90 and "
             "135 degrees, or the sine and cosine of the angle of polarization"
         )
-    return join_files([_read_one(file, name, options) for file, name in zip(sources, names)])
+    return join_files([in_order(_read_one(file, n, options), options) for file, n in zip(sources, names)])
 
 
 def _read_one(source: Source, filename: str | None, options: XOptions) -> RawX:
@@ -100,8 +100,4 @@ def _of_arrays(arrays: Sequence[StoredArray], container: str, name: str, options
     if len(pictures) > 1:
         others = ", ".join(array.key for array in pictures if array is not chosen)
         notes += (f"The file holds several pictures; {chosen.key} was taken, not {others[:100]}.",)
-    return RawX(picture, f"{container}, {picture.dtype}", name, _kind(picture), facts, notes)
-
-
-def _kind(picture: np.ndarray) -> Kind:
-    return "sin_cos" if picture.ndim == 3 and picture.shape[2] == 2 else "picture"
+    return RawX(picture, f"{container}, {picture.dtype}", name, kind_of(picture), facts, notes)

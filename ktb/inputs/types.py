@@ -10,7 +10,7 @@ from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram
 from ktb.inputs.limits import InputError, check_layout
 
-Kind = Literal["picture", "events", "angles", "sin_cos"]
+Kind = Literal["picture", "events", "counts", "angles", "sin_cos"]
 Origin = Literal["measured", "estimated", "missing"]
 Confidence = Literal["certain", "likely", "guess"]
 Interpolation = Literal["nearest", "bilinear"]
@@ -21,14 +21,16 @@ class RawX:
     """A raw X input at its own size and bit depth.
 
     Attributes:
-        data: by `kind`: "picture" (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; "events" an EventStream; "angles"
-            (H, W, 4) intensities behind a polarizer at 0, 45, 90, 135 degrees; "sin_cos" (H, W, 2) sine and
-            cosine of twice the angle of polarization. Integers or floats, not modified after reading.
+        data: by `kind`: "picture" (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; "events" an EventStream; "counts"
+            (H, W, 2) events of each polarity; "angles" (H, W, 4) intensities behind a polarizer at 0, 45, 90,
+            135 degrees; "sin_cos" (H, W, 2) sine and cosine of twice the angle of polarization. Integers or
+            floats, not modified after reading.
         format: for display, such as "16-bit PNG".
         name: name of the file, for messages.
         facts: further properties, title -> text, such as {"columns": "t x y polarity"}.
         notes: notes for the user, such as about ignored data.
         origin: "measured", "estimated" by a network from the RGB image, or "missing".
+        orientation: the EXIF orientation that the reader applied, 1 to 8.
     """
 
     data: np.ndarray | EventStream
@@ -38,11 +40,30 @@ class RawX:
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     origin: Origin = "measured"
+    orientation: int = 1
 
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.data.size_hw if isinstance(self.data, EventStream) else self.data.shape[:2]
+
+
+@dataclass(frozen=True, eq=False)
+class RgbImage:
+    """An RGB image from a file.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, upright.
+        name, format: of the file, for messages and display.
+        orientation: the EXIF orientation that the reader applied, 1 to 8.
+        notes: notes for the user, such as about dropped channels.
+    """
+
+    pixels: np.ndarray
+    name: str = "the RGB image"
+    format: str = "array"
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +118,22 @@ class Encoded:
     far_is_bright: bool = field(default=True)
 
 
+def kind_of(picture: np.ndarray) -> Kind:
+    """The kind of an array: of two channels, sine and cosine, unless they are counts of events.
+
+    A sine and a cosine are floats of which many are negative; counts are not.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 2:
+        return "picture"
+    if picture.dtype.kind != "f":
+        return "counts" if picture.dtype.kind == "u" or picture.min() >= 0 else "sin_cos"
+    measured = picture[np.isfinite(picture)]
+    if not measured.size or measured.min() < 0:
+        return "sin_cos"
+    is_unit = np.abs(np.square(picture, dtype=np.float64).sum(axis=-1) - 1) < 0.05
+    return "sin_cos" if np.mean(is_unit) > 0.5 else "counts"
+
+
 def is_array(raw: RawX) -> bool:
     """Whether a raw X came as an array, not as an image file: its channels have no fixed meaning."""
     return raw.format.startswith(("NPY", "NPZ")) or raw.format.endswith("array")
@@ -112,4 +149,4 @@ def as_raw(x: "np.ndarray | EventStream | RawX") -> RawX:
         raise InputError(f"X is {type(x).__name__}; give an array, an EventStream, or what read_x returned")
     check_layout(x.shape, x.dtype)
     x = x.squeeze()
-    return RawX(x, f"{x.dtype} array", kind="sin_cos" if x.ndim == 3 and x.shape[2] == 2 else "picture")
+    return RawX(x, f"{x.dtype} array", kind=kind_of(x))

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ktb.datasets.pairing import match
-from ktb.inputs import AUTO, RawX, XOptions, read_image_rgb, read_x
+from ktb.inputs import AUTO, RawX, RgbImage, XOptions, read_rgb, read_x
 from ktb.inputs.readers.files import Source
 from ktb.utils.text import natural_key
 
@@ -25,12 +25,22 @@ class Frame:
         rgb: (H, W, 3) uint8, or None if it cannot be read.
         x: the raw X; None if the video has none, or if it cannot be read.
         error: why the frame cannot be processed, or None.
+        orientation, rgb_notes: of the RGB image, see `ktb.inputs.RgbImage`.
     """
 
     name: str
     rgb: np.ndarray | None
     x: RawX | None = None
     error: str | None = None
+    orientation: int = 1
+    rgb_notes: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> RgbImage | None:
+        """The RGB image with its orientation and notes."""
+        if self.rgb is None:
+            return None
+        return RgbImage(self.rgb, self.name, orientation=self.orientation, notes=self.rgb_notes)
 
 
 class Frames(Protocol):
@@ -88,12 +98,12 @@ def read_frame(
     """A frame from files or their contents; a reading error becomes its `error`, not an exception."""
     photo = raw = None
     try:
-        photo = read_image_rgb(rgb)
+        photo = read_rgb(rgb)
         if x:
             raw = read_x(list(x), None if x_names is None else list(x_names), options)
     except (ValueError, OSError) as error:
-        return Frame(name, photo, raw, str(error))
-    return Frame(name, photo, raw)
+        return Frame(name, photo.pixels if photo else None, raw, str(error))
+    return Frame(name, photo.pixels, raw, None, photo.orientation, photo.notes)
 
 
 def left_out(place: str, names: Sequence[str]) -> str:

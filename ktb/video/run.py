@@ -156,7 +156,7 @@ class SequenceRun:
         if error is None:
             try:
                 with self._turn():
-                    prediction = self._predictor(frame.rgb, frame.x, options=self.options.x)
+                    prediction = self._predictor(frame.image, frame.x, options=self.options.x)
             except (ValueError, OSError, RuntimeError, cv2.error) as problem:
                 error = str(problem)
         title = f"{index}   {frame.name}" if frame.name != f"frame {index}" else frame.name

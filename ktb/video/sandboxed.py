@@ -61,7 +61,7 @@ def _values(frames: Frames) -> Iterator:
     """Facts, then frames as tuples, then the notes as a list."""
     yield frames.length, frames.fps, frames.has_x, list(frames.notes)
     for frame in frames:
-        yield frame.name, frame.rgb, frame.x, frame.error
+        yield frame.name, frame.rgb, frame.x, frame.error, frame.orientation, frame.rgb_notes
     yield list(frames.notes)
 
 

@@ -148,7 +148,8 @@ def depth_of(raw: RawX, options: XOptions) -> DepthMap:
 def require_picture(raw: RawX, wanted: str) -> None:
     """Raise an InputError for events and polarization, which contain no depth."""
     if raw.kind != "picture":
-        found = {"events": "an event stream", "angles": "pictures behind a polarizer"}.get(raw.kind)
+        found = {"events": "an event stream", "counts": "a histogram of events"}.get(raw.kind)
+        found = "pictures behind a polarizer" if raw.kind == "angles" else found
         found = found or "an angle of polarization"
         raise InputError(f"{raw.name}: this is {found}, not {wanted}; choose another modality for X")
 

@@ -26,7 +26,7 @@ _FEW_LEVELS = 32  # with fewer, a common divisor may be chance
 _SCENE_MEDIANS = (0.3, 20.0)  # metres, of rooms and streets
 _SCENE_END = 1.0  # metres: something in a room or street is farther away
 _NEAR_CENTIMETRES, _NEAR_MILLIMETRES = 30.0, 200.0  # floats whose near tenth is beyond these
-_SKY_SHARE, _SKY_GAP = 0.01, 1.5
+_SKY_SHARE, _SKY_GAP = 0.01, 4
 _WIDE = 2.5  # width over height of KITTI's images
 
 

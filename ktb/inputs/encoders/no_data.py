@@ -14,7 +14,7 @@ SENTINELS = frozenset(
 _ABSURD = 1e9  # no sensor's value; renderers and GDAL's float minimum
 _GAP = 1 / 16  # of the other values' span: a known no-data value is farther from all others
 _FILLER_GAP = 1.0  # likewise for a constant that is no known one
-_FILLER_SHARES = 0.02, 0.5  # at the low and at the high end, where a sensor's range may end
+_FILLER_SHARES = 0.005, 0.5  # at the low and at the high end, where a sensor's range may end
 _INNER_SHARE = 0.25  # of a constant among the other values
 _INNER_LEAD = 20.0  # it is so many times as frequent as the next value
 _MANY_VALUES = 64
@@ -63,14 +63,18 @@ def _fillers(data: np.ndarray, holes: np.ndarray, zero: bool) -> Iterator[float]
     if not low < high:
         return
     for end, is_low in ((low, True), (high, False)):
-        others = values[values != end]
+        is_other = values != end
+        is_known = float(end) in SENTINELS or (zero and end == 0)
+        is_frequent = values.size - np.count_nonzero(is_other) >= _FILLER_SHARES[not is_low] * data.size
+        if not (is_known or is_frequent):
+            continue
+        others = values[is_other]
         span = _span(others)
         nearest = float(others.min() if is_low else others.max())
         gap = abs(nearest - float(end))
-        if (float(end) in SENTINELS or (zero and end == 0)) and gap > _GAP * span:
+        if is_known and gap > _GAP * span:
             yield end.item()
-        share = (values.size - others.size) / data.size
-        if share >= _FILLER_SHARES[not is_low] and gap > _FILLER_GAP * span and _varies(others):
+        if is_frequent and gap > _FILLER_GAP * span and _varies(others):
             yield end.item()
     inner = _inner_constant(values, low, high)
     if inner is not None:

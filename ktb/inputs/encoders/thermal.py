@@ -84,7 +84,9 @@ def read_temperatures(
     missing = find_no_data(data, zero=True)
     values = data.astype(np.float32)
     values[missing.holes] = np.nan
-    if missing.holes.all():
+    if data.dtype.kind != "u" and (data[missing.holes] < -_ZERO_CELSIUS).any():
+        values[values < -_ZERO_CELSIUS] = np.nan  # resampling mixes a no-data value with the measurements
+    if np.isnan(values).all():
         raise InputError(f"{name}: no pixel has a value, all are NaN or infinite; check the file")
     full_scale = _full_scale(data, values)
     confidence, why = "certain", ""

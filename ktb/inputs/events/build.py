@@ -10,6 +10,7 @@ from ktb.inputs.events.columns import (
     MICROSECONDS,
     UNIT_NAMES,
     Found,
+    Sensor,
     check_count,
     sensor_size,
     time_unit,
@@ -20,6 +21,8 @@ from ktb.inputs.options import XOptions
 from ktb.inputs.types import RawX
 
 _OUTSIDE = 2**30
+_STRAY = 1e-4  # of the events: damaged ones, no larger sensor
+_REACH = 0.9  # of a sensor's sides, which its events reach
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class EventColumns:
         notes: what the reader has to say.
         span: first and last time of the whole recording in the file's unit, if this is a part of it.
         facts: what else is to be shown.
+        usual: the sensor that the layout's recordings usually have.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -45,6 +49,7 @@ class EventColumns:
     notes: tuple[str, ...] = ()
     span: tuple[float, float] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    usual: Sensor | None = None
 
 
 def build_events(recording: EventColumns, options: XOptions) -> RawX:
@@ -85,7 +90,8 @@ def build_events(recording: EventColumns, options: XOptions) -> RawX:
         t, polarity = t[keep], polarity[keep]
 
     x, y = xy["x"], xy["y"]
-    size_hw, how = sensor_size(int(x.max()), int(y.max()), options.sensor_hw, recording.sensor_hw)
+    known = options.sensor_hw, recording.sensor_hw, recording.usual
+    size_hw, how = sensor_size(int(x.max()), int(y.max()), *known)
     _check_sensor(size_hw, name)
     _check_times(t, name)
     unit = time_unit(t, options.time_unit, recording.unit)
@@ -152,12 +158,28 @@ def _polarity(column: np.ndarray, name: str, bad: dict[str, np.ndarray]) -> tupl
 
 
 def _plausible_limit(xy: dict[str, np.ndarray]) -> tuple[int, int]:
-    """The largest known sensor if few events are outside it, else the largest image."""
+    """A sensor that a few stray events lie outside of; else the largest known one, or the largest image."""
+    stray = _without_strays(xy)
+    if stray is not None:
+        return stray
     width, height = KNOWN_SENSORS[-1][:2]
     if int(xy["x"].max()) < width and int(xy["y"].max()) < height:
         return height, width
     outside = np.count_nonzero((xy["x"] >= width) | (xy["y"] >= height))
     return (height, width) if outside <= MAX_DROPPED * len(xy["x"]) else (MAX_SIDE, MAX_SIDE)
+
+
+def _without_strays(xy: dict[str, np.ndarray]) -> tuple[int, int] | None:
+    """The smallest known sensor whose whole area has events, if hardly any lie outside; None if none do."""
+    x, y = xy["x"], xy["y"]
+    for width, height, _ in KNOWN_SENSORS:
+        if int(x.max()) < width and int(y.max()) < height:
+            return None
+        outside = (x >= width) | (y >= height)
+        if np.count_nonzero(outside) <= _STRAY * len(x):
+            reach = x.max(where=~outside, initial=0) / width, y.max(where=~outside, initial=0) / height
+            return (height, width) if min(reach) >= _REACH else None
+    return None
 
 
 def _mark_outside(xy: dict[str, np.ndarray], limit_hw: tuple[int, int], bad: dict[str, np.ndarray]) -> None:
@@ -177,7 +199,8 @@ def _survivors(
     if number > MAX_DROPPED * count or number == count:
         raise InputError(
             f"{name}: {number:,} of {count:,} events cannot be used ({reasons}); check the order of the "
-            'columns and the size of the sensor, say them as columns "txyp" and sensor_hw, or drop them'
+            'columns and the size of the sensor, say them as columns "txyp" and sensor_hw (--columns and '
+            "--sensor on the command line), or drop them"
         )
     notes.append(f"{number:,} of {count:,} events were left out: {reasons}.")
     return ~dropped

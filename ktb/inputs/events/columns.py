@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,6 +42,13 @@ class Found:
 
     value: str
     surety: str = ""
+
+
+class Sensor(NamedTuple):
+    """Height and width that a layout's recordings usually have, and whose they are."""
+
+    size_hw: tuple[int, int]
+    label: str
 
 
 def by_name(names: Sequence[str]) -> dict[str, str] | None:
@@ -167,9 +175,15 @@ def _step_fits(sample: np.ndarray, step: float) -> bool:
 
 
 def sensor_size(
-    x_high: int, y_high: int, said: tuple[int, int] | None, known: tuple[int, int] | None
+    x_high: int,
+    y_high: int,
+    said: tuple[int, int] | None,
+    known: tuple[int, int] | None,
+    usual: Sensor | None = None,
 ) -> tuple[tuple[int, int], str]:
-    """(height, width) as said, else as the file says, else of the smallest known sensor with all events.
+    """(height, width) as said, else as the file says, else as usual, else of the smallest known sensor.
+
+    A usual or known sensor must hold all events.
 
     Returns the size and how it was found.
     """
@@ -177,6 +191,8 @@ def sensor_size(
         return said, "as said"
     if known is not None:
         return known, "from the file"
+    if usual is not None and x_high < usual.size_hw[1] and y_high < usual.size_hw[0]:
+        return usual.size_hw, f"guessed: {usual.label}"
     for width, height, label in KNOWN_SENSORS:
         if x_high < width and y_high < height:
             return (height, width), f"guessed: {label}"

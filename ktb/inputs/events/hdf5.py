@@ -20,6 +20,7 @@ from ktb.inputs.events.build import EventColumns
 from ktb.inputs.events.columns import (
     MICROSECONDS,
     Found,
+    Sensor,
     by_name,
     check_count,
     column_order,
@@ -28,12 +29,14 @@ from ktb.inputs.events.columns import (
 from ktb.inputs.events.hdf5_guard import check_written, datasets_in, read_rows, small_attributes
 from ktb.inputs.events.hdf5_index import Peek, check_start
 from ktb.inputs.events.text import named, size_of
-from ktb.inputs.limits import MAX_EVENTS, InputError
+from ktb.inputs.limits import MAX_EVENTS, MIN_SIDE, InputError
 from ktb.inputs.options import XOptions
 from ktb.inputs.readers.files import Source
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
-_DSEC_HW = (480, 640)
+_DSEC = Sensor((480, 640), "as in DSEC")
+_INDEXES = ("ms_to_idx", "ms_map_idx")  # of DSEC, TUM-VIE and M3ED: times in microseconds
+_SIZES = ("resolution", "sensor_size", "sensor_resolution", "geometry")
 _HEAD = 50_000
 
 
@@ -125,14 +128,15 @@ def _read(file: Any, peek: Peek, name: str, options: XOptions) -> EventColumns:
         others = ", ".join(other.path for other in layouts[1:5])
         notes = (f"The file holds several event streams; {layout.path} was taken, not {others}.",)
 
-    unit, size_hw = _known(file, datasets, layout)
+    unit, size_hw = _known(file, datasets, layout, name)
+    usual = _DSEC if _index_of(datasets, layout) else None
     if layout.count <= MAX_EVENTS:
         columns, order = _ordered(layout, layout.read(0, layout.count, name), name, options)
-        return EventColumns(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes)
+        return EventColumns(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes, usual=usual)
     start, stop, span = _window(layout, name, options, unit)
     columns, order = _ordered(layout, layout.read(start, stop, name), name, options)
     notes += (part_note(layout.count, stop - start),)
-    return EventColumns(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes, span)
+    return EventColumns(columns, "HDF5 " + layout.path, name, order, unit, size_hw, notes, span, usual=usual)
 
 
 def _layouts(datasets: Mapping[str, Any]) -> list[_Layout]:
@@ -171,25 +175,44 @@ def _table_order(columns: dict[str, np.ndarray], name: str, options: XOptions) -
     return column_order(np.stack([columns[str(i)][::step] for i in range(4)], axis=1), options.columns, name)
 
 
+def _index_of(datasets: Mapping[str, Any], layout: _Layout) -> bool:
+    """Whether the events have an index by milliseconds, at the file's root or beside them."""
+    places = ("", f"{layout.path.strip('/')}/")
+    return len(layout.datasets) == 4 and any(place + key in datasets for place in places for key in _INDEXES)
+
+
 def _known(
-    file: Any, datasets: Mapping[str, Any], layout: _Layout
+    file: Any, datasets: Mapping[str, Any], layout: _Layout, name: str
 ) -> tuple[str | None, tuple[int, int] | None]:
-    """Unit of time and (height, width), if the layout or the attributes determine them."""
-    if "ms_to_idx" in datasets and len(layout.datasets) == 4:
-        return "us", _DSEC_HW
+    """Unit of time and (height, width), if the layout, the attributes or other datasets determine them."""
     group = layout.datasets[0].parent
-    unit = "us" if layout.path.startswith("CD/") else None
+    unit = "us" if layout.path.startswith("CD/") or _index_of(datasets, layout) else None
     for attributes in map(small_attributes, (layout.datasets[0], group, file)):
         if "width" in attributes and "height" in attributes:
             return unit, size_of([attributes["height"], attributes["width"]])
-        for key in ("sensor_resolution", "resolution", "geometry"):
+        for key in _SIZES:
             value = attributes.get(key)
             if isinstance(value, bytes | str):
                 text = value.decode("latin-1") if isinstance(value, bytes) else value
                 value = [int(side) for side in re.findall(r"\d{1,6}", text)]
             if value is not None and (size := size_of(value)):
                 return unit, size
-    return unit, None
+    return unit, _size_beside(datasets, layout, name)
+
+
+def _size_beside(datasets: Mapping[str, Any], layout: _Layout, name: str) -> tuple[int, int] | None:
+    """(height, width) from a dataset of two numbers, or from frames (N, H, W), beside the events."""
+    parts = layout.path.strip("/").split("/")
+    place = "/".join(parts[: len(parts) - (len(layout.datasets) == 1)])
+    for path, dataset in datasets.items():
+        if not path.startswith(place):
+            continue
+        if path.rpartition("/")[2].lower() in _SIZES and dataset.shape == (2,):
+            check_written((dataset,), name)
+            if size := size_of(read_rows(dataset, 0, 2, name)):
+                return size
+    frames = (ds.shape for path, ds in datasets.items() if "image" in path.lower() and ds.ndim in (3, 4))
+    return next(((shape[1], shape[2]) for shape in frames if min(shape[1:3]) >= MIN_SIDE), None)
 
 
 def _window(

@@ -35,7 +35,8 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
         InputError: no event in the window, saying what the stream spans; pictures as `image.encode`.
     """
     if not isinstance(raw.data, EventStream):
-        return _encode_picture(raw, inputs, options)
+        encode_other = _encode_counts if raw.kind == "counts" else _encode_picture
+        return encode_other(raw, inputs, options)
     stream = raw.data
     first, last = stream.span_us
     window = _window(stream, first, inputs, options)
@@ -145,6 +146,43 @@ def _encode_picture(raw: RawX, inputs: InputConfig, options: XOptions) -> Encode
             "positive events, negative events and recency.",
         )
     return replace(encoded, interpolation="nearest", notes=notes)
+
+
+def _encode_counts(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
+    """Encode counts of events per polarity as `event_frame` does; without times, recency is 0."""
+    if inputs.encoding not in ("event_frame", "image") and inputs.modality == "event":
+        raise InputError(
+            f"{raw.name}: a histogram of events has no times, and the encoding {inputs.encoding} needs them; "
+            "give the event stream"
+        )
+    if options.columns not in ("auto", "np", "pn"):
+        raise InputError(
+            f"columns {options.columns!r}: a histogram of events has two channels; give np (negative, "
+            "positive), pn, or auto"
+        )
+    counts = np.nan_to_num(raw.data.astype(np.float32), posinf=0, neginf=0)
+    if options.columns != "pn":
+        counts = counts[..., ::-1]
+    are_scaled = bool((counts % 1).any()) and counts.max() <= 1
+    drawn = counts if are_scaled else np.log1p(counts) / math.log1p(COUNT_SATURATION)
+    frame = np.zeros((*counts.shape[:2], 3), np.float32)
+    frame[..., :2] = np.clip(drawn, 0, 1)
+    sure = "guess" if options.columns == "auto" else "certain"
+    order = "positive, negative" if options.columns == "pn" else "negative, positive"
+    notes = ("A histogram of events has no times: the channel of recency is 0, unlike in training.",)
+    if sure == "guess":
+        notes += (
+            "The first channel was taken for negative events, as most libraries count them. Say columns pn "
+            "if it holds the positive ones.",
+        )
+    facts = {
+        "channels": f"{order} events ({sure})",
+        "events": f"{counts.sum():,.0f}" if not are_scaled else "scaled to 0..1 in the file",
+        "pixels with events": f"{counts.any(axis=-1).mean():.1%}",
+    }
+    summary = "scaled histogram of events" if are_scaled else f"histogram of {facts['events']} events"
+    display = _visible(frame, 0.0)
+    return Encoded(frame, display, summary, facts, interpolation="nearest", notes=notes)
 
 
 def _window(stream: EventStream, first: float, inputs: InputConfig, options: XOptions) -> tuple[float, float]:

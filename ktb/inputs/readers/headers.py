@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ktb.inputs.limits import MAX_SIDE, MAX_TIFF_PARTS, InputError, check_bytes, check_size
 
 WIDTH, HEIGHT, BITS, SAMPLES, SAMPLE_FORMAT = 256, 257, 258, 277, 339
+_PHOTOMETRIC, _EXTRA_SAMPLES = 262, 338
 _SUBFILE, _STRIPS, _TILES, _DNG_VERSION, _TILE_WIDTH, _TILE_HEIGHT = 254, 273, 324, 50706, 322, 323
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -83,6 +84,8 @@ def read_tiff(data: bytes, name: str) -> Tiff:
     if max(tile_width, tile_height) > 2 * MAX_SIDE:
         raise InputError(_damaged(name))
     check_bytes(tile_width * tile_height * each, name, len(data))  # decoders make room for a whole tile
+    if samples == 4:
+        kept = layout.with_fourth_channel(kept, tags)
     return Tiff(tags, layout.only(start, kept), 0 < following < len(data), width * height * each)
 
 
@@ -161,6 +164,25 @@ class _Layout:
         directory += b"".join(struct.pack(self.entry, *entry) for entry in entries)
         directory += struct.pack(self.order + self.offset_type, 0)
         return b"".join((self.data[:start], directory, memoryview(self.data)[start + len(directory) :]))
+
+    def with_fourth_channel(
+        self, entries: list[tuple[int, int, int, bytes]], tags: dict[int, tuple[int, ...]]
+    ) -> list[tuple[int, int, int, bytes]]:
+        """The entries of four channels, grey or of unknown meaning, as colours and a plain alpha.
+
+        Decoders drop what they do not know. An associated alpha is left so, and CMYK as well.
+        """
+        photometric = tags.get(_PHOTOMETRIC, (2,))[:1]
+        if _EXTRA_SAMPLES not in tags or photometric not in ((1,), (2,)):
+            return entries
+        if tags[_EXTRA_SAMPLES][:1] == (1,) and len(tags[_EXTRA_SAMPLES]) == 1:
+            return entries
+        short = struct.Struct(self.order + ("H6x" if self.big else "H2x"))
+        new = {_PHOTOMETRIC: 2, _EXTRA_SAMPLES: 2}
+        return [
+            (tag, 3, 1, short.pack(new[tag])) if tag in new else (tag, kind, length, value)
+            for tag, kind, length, value in entries
+        ]
 
 
 def _damaged(name: str) -> str:

@@ -8,45 +8,37 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ktb.inputs.alignment.turn import upright
 from ktb.inputs.limits import InputError, check_size
-from ktb.inputs.readers.files import Source, load
 from ktb.inputs.readers.headers import BITS, SAMPLE_FORMAT
 from ktb.inputs.readers.pnm import is_pnm, read_pnm
 from ktb.inputs.readers.stills import Still, find_still
 from ktb.inputs.types import RawX
 
 _DAMAGED = "{}: the picture is damaged or cut off ({}); save or upload it again"
+_ORIENTATION = 274
 _SEVERAL = "The file holds several pictures: the first one is used."
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
-    """Upright pixels, format for display, the file's white value if any, whether more images follow."""
+class Picture:
+    """A decoded image.
+
+    Attributes:
+        pixels: (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, upright, in the file's own dtype.
+        format: for display.
+        white: the file's value of white, if it says one.
+        several: whether more images follow.
+        orientation: the EXIF orientation that was applied, 1 to 8.
+        notes: for the user.
+    """
 
     pixels: np.ndarray
     format: str
     white: int | None = None
     several: bool = False
-
-
-def read_image_rgb(path_or_bytes: Source) -> np.ndarray:
-    """Read an RGB image: applies EXIF orientation, drops alpha, converts palette, grey, CMYK and 16-bit.
-
-    16 bits become 8 by rounding v / 257, other maxima of a PPM likewise; floats must be in 0..1, 0..255 or
-    0..65535. Of several pictures in a file the first one is taken.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        InputError: not a picture, damaged, or outside the limits (checked before decoding).
-    """
-    data, name = load(path_or_bytes, None)
-    picture = _read(data, name)
-    rgb = _to_8_bits(picture, name)
-    if rgb.ndim == 2:
-        return np.repeat(rgb[..., None], 3, axis=-1)
-    return np.array(rgb[..., :3], order="C")
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def read_picture(data: bytes, name: str) -> RawX:
@@ -58,15 +50,19 @@ def read_picture(data: bytes, name: str) -> RawX:
     Raises:
         InputError: no picture, damaged, or outside the limits (checked before decoding).
     """
-    picture = _read(data, name)
+    picture = decode(data, name)
     facts = {} if picture.white in (None, 255, 65535) else {"white in the file": str(picture.white)}
-    return RawX(picture.pixels, picture.format, name, facts=facts, notes=(_SEVERAL,) * picture.several)
+    notes = (*picture.notes, *(_SEVERAL,) * picture.several)
+    return RawX(
+        picture.pixels, picture.format, name, facts=facts, notes=notes, orientation=picture.orientation
+    )
 
 
-def _read(data: bytes, name: str) -> _Picture:
+def decode(data: bytes, name: str) -> Picture:
+    """Decode the first image of a file as stored, upright (InputError as for `read_picture`)."""
     if is_pnm(data):
         pixels, kind, white = read_pnm(data, name)
-        return _Picture(pixels, f"{_bits(pixels)} {kind}", white)
+        return Picture(pixels, f"{_bits(pixels)} {kind}", white)
     still = find_still(data, name)
     try:
         picture = open_still(still, name)
@@ -74,20 +70,31 @@ def _read(data: bytes, name: str) -> _Picture:
         if still.format != "TIFF":
             raise
         pixels = _by_opencv(still, name)  # 64-bit floats, colours of floats and more are unknown to Pillow
-        return _Picture(pixels, f"{_bits(pixels)} TIFF", None, still.several)
+        return Picture(pixels, f"{_bits(pixels)} TIFF", None, still.several)
+    notes: tuple[str, ...] = ()
     with picture:
         mode = picture.mode
         try:
             picture.load()  # cv2 fills up a file that was cut off; Pillow refuses it
             pixels = None if still.is_deep else _by_pillow(picture, still.tags)
+            if mode in ("LA", "PA") and (levels := picture.getchannel("A").getextrema())[0] < levels[1]:
+                notes = ("The file has a transparency that varies; it was left out.",)
         except Exception as error:  # decoders raise many types for damaged data
             raise InputError(_DAMAGED.format(name, error)) from error
     if pixels is None:
         pixels = _by_opencv(still, name)
-    pixels = _upright(pixels, still.orientation)
+    pixels = np.ascontiguousarray(upright(pixels, still.orientation))
+    orientation = still.tags.get(_ORIENTATION, (still.orientation,))[0]  # TIFF's decoders have turned it
     extra = {"1": "1-bit", "P": "8-bit palette", "CMYK": "8-bit CMYK"}.get(mode, _bits(pixels))
     kind = "MPO" if still.several and still.format == "JPEG" else still.format
-    return _Picture(np.ascontiguousarray(pixels), f"{extra} {kind}", None, still.several)
+    return Picture(
+        pixels,
+        f"{extra} {kind}",
+        None,
+        still.several,
+        orientation if orientation in range(1, 9) else 1,
+        notes,
+    )
 
 
 def open_still(still: Still, name: str) -> Image.Image:
@@ -147,33 +154,3 @@ def _by_opencv(still: Still, name: str) -> np.ndarray:
     raw[..., 0] = raw[..., 2]
     raw[..., 2] = blue
     return raw
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
-
-
-def _to_8_bits(picture: _Picture, name: str) -> np.ndarray:
-    pixels, white = picture.pixels, picture.white
-    low, high = pixels.min(), pixels.max()
-    if not (low >= 0 and high <= 65535):  # false for NaN as well
-        raise InputError(f"{name}: values {low}..{high}; a photo has 0..255 or 0..65535")
-    if pixels.dtype == np.uint8 and white in (None, 255):
-        return pixels
-    rgb = np.empty(pixels.shape, np.uint8)
-    white = white or (65535 if high > 255 else 255)
-    levels = ((np.arange(white + 1) * 510 + white) // (2 * white)).astype(np.uint8)  # rounded v * 255 / white
-    factor = 1 / 257 if high > 255 else 255 if high <= 1 else 1
-    for row, values in zip(rgb, pixels):  # by rows, for indices and doubles take many times the room
-        row[:] = (
-            np.rint(values * factor)
-            if values.dtype.kind == "f"
-            else levels[np.minimum(values.astype(np.int64), white)]
-        )
-    return rgb

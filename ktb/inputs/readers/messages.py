@@ -15,9 +15,10 @@ import numpy as np
 from ktb.inputs.alignment.cameras import Calibration, Intrinsics
 from ktb.inputs.events.stream import EventStream
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import RawX
+from ktb.inputs.types import RawX, RgbImage
 
-_CLASSES = {known.__name__: known for known in (RawX, EventStream, XOptions, Calibration, Intrinsics)}
+_KNOWN = (RawX, RgbImage, EventStream, XOptions, Calibration, Intrinsics)
+_CLASSES = {known.__name__: known for known in _KNOWN}
 _HEAD = struct.Struct(">I")
 _MAX_TEXT = 2**24
 _MAX_BYTES = 2**32

@@ -22,9 +22,9 @@ from ktb.inputs.read import read_x
 from ktb.inputs.readers import messages
 from ktb.inputs.readers.decoded import decoded_bytes
 from ktb.inputs.readers.files import Source
-from ktb.inputs.readers.images import read_image_rgb
 from ktb.inputs.readers.labels import read_label_picture
-from ktb.inputs.types import RawX
+from ktb.inputs.rgb import read_rgb
+from ktb.inputs.types import RawX, RgbImage
 
 IS_ISOLATED = sys.platform == "linux"
 """Whether this system enforces the limits; elsewhere files are read in the calling process."""
@@ -37,7 +37,7 @@ _PACKAGE = Path(__file__).resolve().parents[3]
 
 
 class Sandbox:
-    """`read_image_rgb` and `read_x` in another process, whose crash becomes an InputError.
+    """`read_rgb` and `read_x` in another process, whose crash becomes an InputError.
 
     The process starts with `start` or with the first reading, and ends with `close` or with this one, and the
     readings with it, even if this one is killed. Several threads may use a sandbox. Each reading has a child
@@ -55,8 +55,12 @@ class Sandbox:
         self._is_ready = False
 
     def read_image_rgb(self, source: Source) -> np.ndarray:
-        """Run `ktb.read_image_rgb`."""
-        return self.call(read_image_rgb, _absolute(source), name=_name_of(source), memory=memory_for(source))
+        """As `ktb.read_image_rgb`, without its Python warnings."""
+        return self.read_rgb(source).pixels
+
+    def read_rgb(self, source: Source) -> RgbImage:
+        """Run `ktb.read_rgb`."""
+        return self.call(read_rgb, _absolute(source), name=_name_of(source), memory=memory_for(source))
 
     def read_x(
         self,

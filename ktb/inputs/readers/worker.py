@@ -24,7 +24,7 @@ from ktb.inputs.limits import InputError
 from ktb.inputs.readers import messages
 
 PRELOADED = (
-    *("ktb.inputs.read", "ktb.inputs.readers.images", "h5py", "OpenEXR", "lz4.frame", "zstandard"),
+    *("ktb.inputs.read", "ktb.inputs.rgb", "h5py", "OpenEXR", "lz4.frame", "zstandard"),
     *(f"PIL.{kind}ImagePlugin" for kind in ("Png", "Jpeg", "WebP", "Bmp", "Tiff", "Ppm", "Gif")),
 )
 """Import the modules of the readers; a reader reports a missing package itself."""

@@ -82,7 +82,7 @@ def test_a_matrix_of_any_sign_and_scale_is_the_same():
         ({"matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 0]]}, "infinitely"),
         ({"matrix": [[1e308, 0, 0], [0, 1e308, 0], [0, 0, 1e-300]]}, "infinitely"),
         ({"matrix": SHIFT, "calibration": CALIBRATION}, "both a matrix and a calibration"),
-        ({"colour": 3}, r"unknown keys \['colour'\]; allowed: \['calibration'"),
+        ({"colour": 3}, r"unknown keys \['colour'\]; allowed: \['byte_order', 'calibration'"),
         ([1, 2], "options of X are list"),
     ],
 )

@@ -284,6 +284,16 @@ def test_the_mosaic_of_a_polarization_camera_is_separated(tmp_path, dtype):
     assert np.allclose(as_map.image[..., 0], raw.data / np.iinfo(dtype).max)
 
 
+def test_the_superpixels_of_a_colour_sensor_are_not_mixed(tmp_path):
+    y, x = np.mgrid[:240, :320]
+    colours = np.array([[80, 160], [160, 240]])[y // 2 % 2, x // 2 % 2]
+    frame = mosaic(np.where(y < 120, 0.3, 0.1), np.radians(x / 2.0), colours.astype(float))
+    raw = RawX(np.rint(frame).astype(np.uint8))
+    degree = encode_x(raw, InputConfig(modality="dolp", encoding="dolp")).image[..., 0]
+    assert np.abs(degree[:118] - 0.3).max() < 0.03
+    assert np.abs(degree[122:] - 0.1).max() < 0.03
+
+
 def test_other_images_are_no_polarizer_mosaics(shared):
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:240, :320]

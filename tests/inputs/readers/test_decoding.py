@@ -29,7 +29,7 @@ def files(tmp_path):
 def decodings(monkeypatch):
     """The files that were decoded, each time; it takes long enough for others to come."""
     told = []
-    for name in ("read_image_rgb", "read_x"):
+    for name in ("read_rgb", "read_x"):
         whole = getattr(decoding.Sandbox, name)
 
         def slow(sandbox, given, *, whole=whole, **options):

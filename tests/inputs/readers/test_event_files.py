@@ -331,7 +331,7 @@ def test_dsec():
 
     raw = check(hdf5(fill), "events.h5")
     assert raw.facts["time unit"] == "microseconds"
-    assert raw.facts["sensor"] == "640 x 480 (from the file)"
+    assert raw.facts["sensor"] == "640 x 480 (guessed: as in DSEC)"
 
 
 @pytest.mark.parametrize("chunks", [None, (128,)])

@@ -260,6 +260,8 @@ def test_a_rgb_image_that_no_browser_shows_becomes_a_png(tmp_path):
         assert (shown is not None) == is_replaced, suffix
     assert shown.name == "photo.png"
     assert np.array_equal(read_image_rgb(shown), photo)
+    Image.fromarray(np.dstack([photo, photo[..., 0]])).save(tmp_path / "rgbt.png")  # browsers would blend it
+    assert np.array_equal(read_image_rgb(shown_rgb(str(tmp_path / "rgbt.png"), tmp_path)), photo)
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"II*\0" + bytes(100))
     assert shown_rgb(str(broken), tmp_path) is None
@@ -562,3 +564,24 @@ def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, upload
             client.predict(photo, x_files, DEPTH, options, source, api_name="/segment")
     client.close()
     assert not below(uploads, "more_*")
+
+
+def test_what_is_in_doubt_is_decided_on_the_page(page, tmp_path):
+    y, x = np.mgrid[:96, :128]
+    depth = (1500 + 10 * y + x).astype(np.uint16)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.full((96, 128, 3), 90, np.uint8)).save(tmp_path / "photo.jpg", exif=exif)
+    Image.fromarray(depth.byteswap()).save(tmp_path / "depth.png")
+    upload(page, tmp_path / "photo.jpg", tmp_path / "depth.png")
+    page.wait_for_selector(f"{SAID} .ktb-wrong >> text=turned by its EXIF orientation (6) from 128 x 96")
+    open_fields(page)
+    choose(page, "#ktb-turn", "EXIF")
+    page.wait_for_selector(f"{SAID} .ktb-warn >> text=The bytes of each value were in the wrong order")
+    page.wait_for_selector(f"{SAID} >> text=1.50 / 2.04 / 2.58 m")
+    choose(page, "#ktb-byte-order", "as stored")
+    page.wait_for_function(f"!document.querySelector('{SAID}').innerText.includes('wrong order')")
+    choose(page, "#ktb-channel", "4")
+    page.wait_for_selector(f"{SAID} .ktb-wrong >> text=has one channel, no channel 4")
+    page.click("#ktb-reset")
+    page.wait_for_selector(f"{SAID} .ktb-wrong >> text=turned by its EXIF orientation (6) from 128 x 96")
