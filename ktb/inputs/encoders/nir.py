@@ -50,6 +50,8 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     measured = ~missing.holes
     if not measured.any():
         raise InputError(f"{raw.name}: no pixel has a value, all are NaN or infinite; check the file")
+    if data.dtype.kind == "i" and 0 <= data[measured].min() <= data[measured].max() <= 65535:
+        data = np.where(measured, data, 0).astype(np.uint16)
     stored = data.dtype
     if not measured.all():
         data = np.where(measured, data, np.nan).astype(np.float32 if stored.itemsize < 4 else np.float64)

@@ -22,13 +22,20 @@ THERMAL_UNITS: Mapping[str, str] = MappingProxyType(
         "K": "kelvin",
         "0.01K": "hundredths of a kelvin",
         "0.1K": "tenths of a kelvin",
+        "0.1C": "tenths of a degree Celsius",
+        "0.01C": "hundredths of a degree Celsius",
     }
 )
-"""Units of a thermal file and their names for display; "auto" guesses among them."""
+"""Units of a thermal file and their names for display; "auto" guesses among those that are no fraction of a
+degree Celsius, as raw levels often look like these.
+"""
 
-_PER_KELVIN: Mapping[str, float] = MappingProxyType({"K": 1.0, "0.01K": 100.0, "0.1K": 10.0})
+_PER_DEGREE: Mapping[str, float] = MappingProxyType(
+    {"K": 1.0, "0.01K": 100.0, "0.1K": 10.0, "0.1C": 10.0, "0.01C": 100.0}
+)
 _ZERO_CELSIUS = 273.15
 _USUAL_MEDIANS = (-40.0, 100.0)  # degrees Celsius of scenes
+_LIKELY_MEDIANS = (-20.0, 50.0)  # of most scenes
 _USUAL_ENDS = (-100.0, 700.0)
 _PICTURE_SPAN = 100  # of 8-bit levels: temperatures of a scene hardly span more
 _IN_RANGE = 0.995  # of a float image's pixels: glints may lie beyond white
@@ -209,12 +216,26 @@ def _guess(data: np.ndarray, measured: np.ndarray, full_scale: float | None) -> 
         if _is_usual(*_celsius(np.array([low, middle, high], np.float32), unit))
     ]
     if not usual:
-        return "raw", "likely", f"a median of {middle:,.6g} is no usual temperature in any unit"
+        return _raw_levels(middle, is_whole)
     unit = usual[0]
     celsius = _celsius(np.array([middle], np.float32), unit)[0]
     why = f"a median of {middle:,.6g} is {celsius:.1f} °C then"
     # Raw levels of 12 to 14 bits are often as large as tenths of a kelvin.
     return unit, "guess" if unit == "0.1K" or len(usual) > 1 else "likely", why
+
+
+def _raw_levels(middle: float, is_whole: bool) -> tuple[str, Confidence, str]:
+    """Raw levels, a guess where integers may be fractions of a degree Celsius."""
+    found = f"a median of {middle:,.6g}"
+    for unit in ("0.1C", "0.01C") if is_whole else ():
+        celsius = middle / _PER_DEGREE[unit]
+        if _LIKELY_MEDIANS[0] <= celsius <= _LIKELY_MEDIANS[1]:
+            return (
+                "raw",
+                "guess",
+                f"{found} would be {celsius:.1f} °C in {THERMAL_UNITS[unit]}: say {unit} then",
+            )
+    return "raw", "likely", f"{found} is no usual temperature in any unit"
 
 
 def _is_usual(low: float, middle: float, high: float) -> bool:
@@ -225,7 +246,8 @@ def _is_usual(low: float, middle: float, high: float) -> bool:
 
 def _celsius(values: np.ndarray, unit: str) -> np.ndarray:
     """Convert values (...) float32 to degrees Celsius; raw levels are unchanged."""
-    if unit not in _PER_KELVIN:
+    if unit not in _PER_DEGREE:
         return values
-    factor = np.float32(_PER_KELVIN[unit])
-    return (values - np.float32(_ZERO_CELSIUS) * factor) / factor
+    factor = np.float32(_PER_DEGREE[unit])
+    zero = np.float32(0 if unit.endswith("C") else _ZERO_CELSIUS)
+    return (values - zero * factor) / factor

@@ -104,6 +104,14 @@ def test_no_data_values_of_reflectances_are_holes(filler):
         assert np.allclose(reading.image[:, 20:, 0], reflectance[:, 20:])
 
 
+def test_signed_reflectances_with_a_no_data_value_are_near_infrared():
+    stored = RNG.integers(200, 4000, (60, 80)).astype(np.int16)
+    stored[:9] = -9999
+    reading = encode_x(stored, NIR)
+    assert reading.holes[:9].all()
+    assert np.allclose(reading.image[9:, :, 0], stored[9:] / 4095)
+
+
 def test_a_glint_does_not_darken_a_near_infrared_image():
     twelve_bits = RNG.integers(200, 3900, (60, 80)).astype(np.uint16)
     plain = encode_x(twelve_bits, NIR)

@@ -89,7 +89,7 @@ def test_one_channel_keeps_equal_channels_as_stored():
     ("x", "message"),
     [
         (levels(5, np.float32), "values 0..5: as a picture, floats must be in 0..1"),
-        (levels(5, np.int32), "has dtype int32: give uint8, uint16, or floats"),
+        (levels(70_000, np.int32), "has dtype int32: give uint8, uint16, or floats"),
         (np.full(SIZE, np.nan), "no pixel has a value"),
         (
             RawX(np.zeros((*SIZE, 4), np.uint16), kind="angles"),

@@ -39,6 +39,8 @@ def image(x: np.ndarray, options: XOptions | None = None, **changes) -> np.ndarr
         (ramp(2700, 3100, np.uint16), "0.1K", "guess"),
         (ramp(7000, 9000, np.uint16), "raw", "likely"),
         (ramp(0, 65535, np.uint16), "raw", "likely"),
+        (ramp(160, 280, np.int16), "raw", "guess"),
+        (ramp(1600, 2800, np.int16), "raw", "guess"),
         (ramp(500, 900), "raw", "likely"),
     ],
 )
@@ -50,7 +52,8 @@ def test_units_are_guessed(stored, unit, confidence):
 
 
 @pytest.mark.parametrize(
-    ("unit", "of_20_degrees"), [("C", 20.0), ("K", 293.15), ("0.01K", 29315), ("0.1K", 2931.5)]
+    ("unit", "of_20_degrees"),
+    [("C", 20.0), ("K", 293.15), ("0.01K", 29315), ("0.1K", 2931.5), ("0.1C", 200), ("0.01C", 2000)],
 )
 def test_every_unit_becomes_degrees_celsius(unit, of_20_degrees):
     stored = np.full(SIZE, of_20_degrees, np.float32)
