@@ -30,7 +30,9 @@ def read_image_rgb(path_or_bytes: Source) -> np.ndarray:
         InputError: not a picture, damaged, or outside the limits (checked before decoding).
     """
     rgb = read_rgb(path_or_bytes)
-    for note in rgb.notes:
+    turn = f"The image was turned by its EXIF orientation ({rgb.orientation}); an X or labels that lack it "
+    turn += "need the same turn. Pass what ktb.read_rgb returns to the predictor for messages about it."
+    for note in (*rgb.notes, *(turn,) * (rgb.orientation != 1)):
         warnings.warn(f"{rgb.name}: {note}", stacklevel=2)
     return rgb.pixels
 

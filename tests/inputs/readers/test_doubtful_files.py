@@ -280,6 +280,8 @@ def test_an_orientation_that_x_lacks_is_said(tmp_path):
     assert "--turn exif" in note
     phone(tmp_path / "photo.jpg", 6)
     rgb = read_rgb(tmp_path / "photo.jpg")
+    with pytest.warns(UserWarning, match=r"turned by its EXIF orientation \(6\)"):
+        assert np.array_equal(read_image_rgb(tmp_path / "photo.jpg"), rgb.pixels)
     cause = (
         r"turned by its EXIF orientation \(6\) from 128 x 96 to 96 x 128; X has the unturned size, 128 x 96"
     )
