@@ -37,8 +37,8 @@ TERMS: dict[str, str] = {
     "token": "A square of 4 × 4 pixels of the network's input, as the row of numbers that the network makes "
     "of it first.",
     "logit": "The raw number behind a class's probability: the higher, the surer.",
-    "confidence": "The probability that the network gave the class that it chose; nobody checked how often "
-    "it is right then.",
+    "confidence": "The probability that the network gave the class that it chose. The picture's caption says "
+    "whether it was checked how often that is right.",
     "class entropy": "How undecided the network is between the classes: 0 is sure of one, 1 finds all "
     "equally likely.",
     "IoU": "How far two regions overlap: the area in both, divided by the area in either. 1 is the same "

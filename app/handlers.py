@@ -101,7 +101,7 @@ class Handlers:
         waits = view is not None and opened != t.tab.label
         fields = fields_for(form, inputs, view)
         answer = {
-            x.read: small_x_panel(view.reading) if view else wrong or hint(inputs, source),
+            x.read: small_x_panel(view.reading, view) if view else wrong or hint(inputs, source),
             t.text: gr.skip() if waits else x_panel(view) if view else wrong or no_x(inputs),
             t.is_newer: True,
             t.waits: waits,
@@ -219,9 +219,9 @@ class Handlers:
         zone: dict[str, Any] = {"label": x_label(inputs)}
         sources = source_choices(inputs)
         form = dict(zip(p.x.values, values))
-        if kind != kind_before:
-            zone["value"] = None  # X of another kind would be misread
+        if kind != kind_before:  # the files stay; how the other checkpoint reads them is shown
             form = dict(zip(p.x.values, self.defaults(offer.unit)))
+            form[p.x.form.alignment] = XForm(*values).alignment
             form[p.x.form.modality] = gr.update(choices=modality_choices(inputs), value="auto")
         empty = gr.skip() if self.store.result(request.session_hash) else no_result(inputs, bool(offer.pairs))
         return form | {

@@ -10,8 +10,11 @@ from markupsafe import Markup
 
 from app.gradio_ext.components import ImageInput
 from app.service import Service
+from app.texts import ANY_X
 from app.widgets.examples import CustomExamples, Offer, examples
+from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.config import InputConfig
+from ktb.modalities import MODALITIES
 from ktb.utils.text import rounded_down
 
 
@@ -61,6 +64,9 @@ def offered(inputs: InputConfig, own: CustomExamples | None) -> Offer:
     """
     if own:
         return own.offer
+    if inputs is ANY_X:
+        pairs = examples("depth")
+        return Offer("Try an example", pairs, [pair.rgb for pair in pairs])
     fits = (inputs.modality == "depth") == (inputs.encoding == "depth")
     pairs = examples(inputs.modality) if fits else []
     return Offer("Try an example", pairs, [pair.rgb for pair in pairs])
@@ -72,7 +78,9 @@ def tiles(offer: Offer) -> list[tuple[str, str]]:
 
 
 def card_text(service: Service, model: str) -> str:
-    """A model's card as Markdown: data, protocol, figures per branch, limits."""
+    """A model's card as Markdown: data, protocol, figures per branch, limits; of "auto" the choices."""
+    if model == AUTO_MODEL:
+        return _choices_text(service)
     card = service.card(model)
     rows = [
         f"- **{_plain(key.replace('_', ' '))}**: {_plain(str(value))}"
@@ -89,6 +97,17 @@ def card_text(service: Service, model: str) -> str:
         ]
         rows.append(f"- **figures**: {_plain('; '.join(named))}")
     return "\n".join(rows) or "This checkpoint has no card."
+
+
+def _choices_text(service: Service) -> str:
+    """Which checkpoint "auto" chooses for which X."""
+    rows = ["The checkpoint is chosen by the sensor of X, and without X by the scene:", ""]
+    for name in service.models:
+        noun = MODALITIES[service.inputs(name).modality].noun
+        learned = service.config(name).domain
+        of = f", learned from {learned.trained_on}" if learned else ""
+        rows.append(f"- {_plain(noun)}: **{_plain(name)}**{_plain(of)}")
+    return "\n".join(rows)
 
 
 def _plain(text: str) -> str:

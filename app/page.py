@@ -35,6 +35,7 @@ from app.widgets.downloads import ExportControls, build_export, wire_export
 from app.widgets.examples import EXAMPLES_FOLDER, CustomExamples
 from app.widgets.how_it_works import first_screen
 from app.widgets.x_input import build_corrections, build_x_input, hint
+from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "static" / "style.css").read_text()
@@ -98,7 +99,7 @@ def _lay_out(
     at = gr.HTML("", elem_id="ktb-pixel", js_on_load=SEND_PIXEL)  # hidden by the style sheet
     error = gr.HTML("", elem_id="ktb-error", js_on_load=SAY_ERROR)  # hidden, too
     error.input(show_error, error, None, **HIDDEN)
-    first = service.models[0]
+    first = service.models[0] if own else service.default
     takes = service.inputs(first)
     offer = offered(takes, own)
     warning = warning_text(service, own, first)
@@ -116,7 +117,8 @@ def _lay_out(
             x = build_corrections(source, files, read, takes, offer.unit)
             accordion = build_alignment()
             with gr.Accordion("Checkpoint", open=False, elem_id="ktb-settings"):
-                model = gr.Dropdown(service.models, value=first, label="Checkpoint", elem_id="ktb-model")
+                names = [("automatic: by X and the scene", AUTO_MODEL), *((n, n) for n in service.models)]
+                model = gr.Dropdown(names, value=first, label="Checkpoint", elem_id="ktb-model")
                 card = gr.Markdown(card_text(service, first), elem_classes="ktb-card")
         with gr.Column(scale=3, min_width=320):
             wire_api(service, store, rgb, x.files)  # first, so that no other event takes an endpoint's name

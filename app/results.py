@@ -8,6 +8,7 @@ import numpy as np
 
 from ktb import Prediction
 from ktb.analysis import Inspection
+from ktb.checkpoints.choice import ModelChoice
 from ktb.inputs import EncodedX
 from ktb.modeling.memo import Memo
 
@@ -23,12 +24,16 @@ class XView:
         span_ms: length of the event stream, None if X is not one.
         window_ms: (start, end) of the events in the image, from the stream's first event; None as above.
         is_one_channel: whether X is a single-channel image, from which HHA has to be computed.
+        choice: the automatically chosen model, None if a person named it.
+        question: what to ask the visitor about an X whose sensor neither content nor name tells; "" for none.
     """
 
     reading: EncodedX
     span_ms: float | None = None
     window_ms: tuple[float, float] | None = None
     is_one_channel: bool = False
+    choice: ModelChoice | None = None
+    question: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from app.scheduler import FairScheduler
 from app.server.decoding import Decoded, Room, room_for
 from app.server.environment import is_lent
 from app.server.uploads import NOT_HERE
-from app.texts import x_called, x_missing
+from app.texts import ANY_X, x_called, x_missing
 from ktb.analysis import Inspection
+from ktb.checkpoints.choice import AUTO_MODEL, ModelChoice, ask, choose_model
 from ktb.checkpoints.metadata import OFFICIAL_SUFFIXES, read_header
 from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inference.runtimes import Precision, RuntimeName
+from ktb.inference.scene import predict_chosen
 from ktb.inputs import AUTO, EncodedX, EventStream, InputError, RawX, RgbImage, XOptions, encode_x
 from ktb.inputs.alignment.ecc import estimate_alignment
 from ktb.inputs.alignment.edges import alignment_overlay
@@ -30,6 +32,7 @@ from ktb.inputs.alignment.files import Alignment
 from ktb.inputs.alignment.turn import turned
 from ktb.inputs.depth_estimation import DepthEstimator
 from ktb.inputs.readers.sandbox import Sandbox
+from ktb.inputs.recognize import recognize
 from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ class Service:
         self._is_lent = is_lent()
         device = "cpu" if self._is_lent else device  # for everything but the network
         require_device(device)
+        self._has_own = bool(extra_models)
         self._files: dict[str, Path] = {}
         for given in extra_models or []:
             path = resolve(given)
@@ -159,8 +163,27 @@ class Service:
         return self._header(model)[0]
 
     def inputs(self, model: str) -> InputConfig:
-        """The input configuration of a model; ValueError for an unknown name."""
-        return self.config(model).inputs
+        """The input configuration of a model; of any X for "auto". ValueError for an unknown name."""
+        return ANY_X if model == AUTO_MODEL else self.config(model).inputs
+
+    @property
+    def names(self) -> list[str]:
+        """The names that a request may use for a model: "auto", then the models."""
+        return [AUTO_MODEL, *self.models]
+
+    @property
+    def default(self) -> str:
+        """The name that the page starts with: "auto", unless its operator named models."""
+        return self.models[0] if self._has_own else AUTO_MODEL
+
+    def choose(self, raw: RawX | None, rgb: np.ndarray | None, options: XOptions = AUTO) -> ModelChoice:
+        """The model for an X, or for an RGB image alone; ValueError with a question for an ambiguous X."""
+        return choose_model(None if raw is None else recognize(raw, rgb, options), self._choosable())
+
+    def _choosable(self) -> dict[str, ModelConfig]:
+        """Models to choose from; those of official files, whose modality is a guess, must be named."""
+        names = [name for name, path in self._files.items() if path.suffix not in OFFICIAL_SUFFIXES]
+        return {name: self.config(name) for name in names}
 
     def read_rgb(self, path: str) -> np.ndarray:
         """Read an RGB image, (H, W, 3) uint8, read-only."""
@@ -173,12 +196,19 @@ class Service:
 
         Reads only the header of the checkpoint, not its weights.
         """
-        inputs, files = self.inputs(model), self._opened(x_files)
+        self.inputs(model)  # raises for an unknown model
+        files = self._opened(x_files)
         rgb_path = self.opened(rgb_path) if rgb_path else None
         with self.room.take(room_for(rgb_path, *files)):
             raw = self.decoded.x(files, options)
             image = self.decoded.image(rgb_path) if rgb_path else None
-            return _view(raw, encode_x(raw, inputs, options=options, rgb=image), inputs, options)
+            choice, question = None, ""
+            if model == AUTO_MODEL:
+                raw, choice, question = self._recognized(raw, image and image.pixels, options)
+                model = choice.name
+            inputs = self.inputs(model)
+            view = _view(raw, encode_x(raw, inputs, options=options, rgb=image), inputs, options)
+            return replace(view, choice=choice, question=question)
 
     def look_at(
         self,
@@ -192,11 +222,14 @@ class Service:
         if not rgb_path or not _files(x_files):
             raise ValueError("an alignment needs both: upload the RGB image and its X first.")
         plain = replace(options, matrix=None, calibration=None)
-        inputs, files, rgb_path = self.inputs(model), self._opened(x_files), self.opened(rgb_path)
+        self.inputs(model)  # raises for an unknown model
+        files, rgb_path = self._opened(x_files), self.opened(rgb_path)
         with self.room.take(room_for(rgb_path, *files)):
-            return _looked_at(
-                self.decoded.image(rgb_path), self.decoded.x(files, plain), inputs, plain, alignment
-            )
+            image, raw = self.decoded.image(rgb_path), self.decoded.x(files, plain)
+            if model == AUTO_MODEL:
+                raw, choice, _ = self._recognized(raw, image.pixels, plain)
+                model = choice.name
+            return _looked_at(image, raw, self.inputs(model), plain, alignment)
 
     def segment(
         self,
@@ -217,10 +250,10 @@ class Service:
             raise ValueError(f"x_source {source!r}: choose one of {', '.join(get_args(XSource))}")
         if not rgb_path:
             raise ValueError("the RGB image is missing. Upload an RGB image.")
-        predictor = self.predictor(model)
+        inputs = self.inputs(model)
         files = _files(x_files)
         if source == "file" and not files:
-            raise MissingX(x_missing(predictor.model.config.inputs))
+            raise MissingX(x_missing(inputs))
         raw, rgb_path, files = None, self.opened(rgb_path), self._opened(files if source == "file" else None)
         with self.room.take(room_for(rgb_path, *files)):
             image = self.decoded.image(rgb_path)
@@ -229,11 +262,26 @@ class Service:
                 raw = self.decoded.x(files, options)
         if source == "estimate":
             raw = self._estimate(rgb)
-        prediction = predictor(image, raw, options=options)
-        view = _view(raw, prediction.x, predictor.model.config.inputs, options)
+        choice = ModelChoice(model, "")
+        if model == AUTO_MODEL:
+            choice = self.choose(raw, rgb, options)
+            raw = raw and replace(raw, recognized=choice.modality)
+        model, prediction = predict_chosen(
+            choice, lambda name: self.predictor(name)(image, raw, options=options)
+        )
+        view = _view(raw, prediction.x, self.inputs(model), options)
         name = x_called(prediction.x.modality, prediction.x.origin)
         inspection = Inspection(prediction) if prediction.trace else None
         return Result(rgb, name, prediction, inspection, view, model)
+
+    def _recognized(
+        self, raw: RawX, rgb: np.ndarray | None, options: XOptions
+    ) -> tuple[RawX, ModelChoice, str]:
+        """X with its likeliest modality, the model for that, and the question of an ambiguous X."""
+        found = recognize(raw, rgb, options)
+        question = "" if found.is_sure else ask(found)
+        choice = choose_model(replace(found, is_sure=True), self._choosable())
+        return replace(raw, recognized=found.modality), choice, question
 
     def _opened(self, x_files: XFiles) -> list[str]:
         return [self.opened(path) for path in _files(x_files)]

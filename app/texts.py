@@ -6,6 +6,9 @@ from ktb.config import InputConfig
 from ktb.inputs.types import Origin
 from ktb.modalities import MODALITIES, Modality
 
+ANY_X = InputConfig(modality="other", encoding="image")
+"""Inputs in the place of a model's where the model is chosen by X."""
+
 
 def x_name(inputs: InputConfig) -> str:
     """A noun for X, such as "depth image"."""
@@ -26,6 +29,8 @@ def x_label(inputs: InputConfig) -> str:
 
 def x_hint(inputs: InputConfig) -> str:
     """Which files are taken as X."""
+    if inputs is ANY_X:
+        return "Depth, thermal, events or another sensor's image: what it is decides which checkpoint runs."
     if inputs.encoding == "depth":
         return "Depth as 16-bit PNG or TIFF, .npy, .npz or .exr; nothing is lost on the way in."
     hint = MODALITIES[inputs.modality].hint

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from app.service import Service
+from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs import XOptions
 from ktb.inputs.limits import MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
 from ktb.inputs.readers.sandbox import Sandbox
@@ -43,6 +45,20 @@ def video_run(
     frames = LimitedFrames(opened, MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS)
     predictor = service.predictor(model).for_frames()
     return SequenceRun(predictor, frames, out, options, should_stop, service.scheduler.frame), frames
+
+
+def chosen_for_video(
+    service: Service, model: str, first: str | None, x_video: str | None, options: XOptions
+) -> str:
+    """The name of a video's model: as given, or chosen by the first frame; errors as for `video_run`."""
+    if model != AUTO_MODEL:
+        return model
+    if not first:
+        raise ValueError("the video is missing. Upload a zip of frames, or a video.")
+    first, x_video = service.opened(first), service.opened(x_video) if x_video else None
+    with closing(iter(_opened(service.sandbox, first, x_video, options))) as frames:
+        frame = next(frames, None)
+    return service.choose(frame and frame.x, frame and frame.rgb, options).name
 
 
 def result_names(options: SequenceOptions) -> tuple[str, str, str]:

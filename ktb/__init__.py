@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ktb.checkpoints.load import load_model, save_model
     from ktb.checkpoints.push import push_to_hub
     from ktb.checkpoints.registry import built_in_models
+    from ktb.inference.auto import AutoPredictor
     from ktb.inference.prediction import Prediction
     from ktb.inference.predictor import Predictor
     from ktb.inputs import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "KTB",
+    "AutoPredictor",
     "EventStream",
     "FusionTrace",
     "InputError",
@@ -62,6 +64,7 @@ __getattr__ = lazy_names(
         "checkpoints.registry": ("built_in_models",),
         "outputs.files": ("save_result",),
         "checkpoints.push": ("push_to_hub",),
+        "inference.auto": ("AutoPredictor",),
         "inference.prediction": ("Prediction",),
         "inference.predictor": ("Predictor",),
         "modeling.trace": ("FusionTrace",),

@@ -22,6 +22,10 @@ LEVELS = 4
 BRANCHES = ("fused", "rgb", "x")
 HEADS: Mapping[str, str] = MappingProxyType({"fused": "Fused", "rgb": "RGB head", "x": "X head"})
 """Titles of the branches' heads in figures and tables."""
+DOMAIN_CASES = ("rgb", "x", "rgb_alone", "x_alone")
+"""Streams whose features a domain check compares: with both sensors, and without the other one."""
+UNCALIBRATED = (1.0, 1.0, 1.0)
+"""Temperatures that leave the heads' probabilities unchanged."""
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
 
 
@@ -231,8 +235,35 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
+class DomainConfig:
+    """The check whether an image is like those of the training (`ktb.modeling.domain`).
+
+    `trained_on` names the training images in sentences, such as "the 795 rooms of NYU Depth V2".
+    `thresholds` are distances, one per case of `DOMAIN_CASES`; `levels` and `rank` give the features' levels
+    and the number of principal directions.
+    """
+
+    trained_on: str
+    thresholds: tuple[float, float, float, float]
+    levels: tuple[int, ...] = (1, 2, 3)
+    rank: int = 32
+
+    def __post_init__(self) -> None:
+        fits = len(self.thresholds) == len(DOMAIN_CASES)
+        fits &= all(math.isfinite(value) and value > 0 for value in self.thresholds)
+        _require(fits, f"thresholds are {self.thresholds}; give {len(DOMAIN_CASES)} finite numbers above 0.")
+        fits = len(set(self.levels)) == len(self.levels) > 0 and set(self.levels) <= set(range(LEVELS))
+        _require(fits, f"levels are {self.levels}; give different ones of 0 to {LEVELS - 1}.")
+        _require(1 <= self.rank <= 512, f"rank is {self.rank}; give 1 to 512 principal directions.")
+
+
+@dataclass(frozen=True)
 class ModelConfig:
-    """Configuration of a model: backbone, fusion, heads, classes and inputs."""
+    """Configuration of a model: backbone, fusion, heads, classes and inputs.
+
+    Class probabilities of a branch are softmax(logits / temperature). `temperatures` are fitted by
+    `python -m training.calibrate`; 1 leaves the probabilities as the heads give them.
+    """
 
     __pydantic_config__: ClassVar = STRICT
     name: str
@@ -243,7 +274,9 @@ class ModelConfig:
     palette: tuple[tuple[int, int, int], ...]
     dataset: str = ""
     head_dims: tuple[int, int, int] = (512, 256, 256)  # fused, rgb, x
+    temperatures: tuple[float, float, float] = UNCALIBRATED  # fused, rgb, x
     inputs: InputConfig = field(default_factory=InputConfig)
+    domain: DomainConfig | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -259,6 +292,9 @@ class ModelConfig:
         wrong = [c for c in self.palette if len(c) != 3 or not all(0 <= channel <= 255 for channel in c)]
         _require(not wrong, f"the palette's colour {wrong[:1]} is not three numbers (R, G, B) in 0..255.")
         _require(min(self.head_dims) >= 1, f"head_dims is {self.head_dims}; every width must be at least 1.")
+        fits = len(self.temperatures) == len(BRANCHES)
+        fits &= all(math.isfinite(value) and value > 0 for value in self.temperatures)
+        _require(fits, f"temperatures are {self.temperatures}; give three finite numbers above 0.")
 
     def weight_count(self) -> int:
         """Lower bound of the number of parameters, to reject an absurd configuration before allocation."""

@@ -47,7 +47,7 @@ def make_model(
     else:
         model = build_model(config, recipe.fusion_start)
     if start is not None:
-        weights = load_model(start).state_dict()
+        weights = weights_of(start)
         require_matching(model.state_dict(), weights, f"the tensors of {start}")
         model.load_state_dict(weights)
     if recipe.dropout is not None:
@@ -59,6 +59,12 @@ def make_model(
     if recipe.gradient_checkpointing:
         model.backbone.set_grad_checkpointing()
     return model
+
+
+def weights_of(start: Path) -> dict[str, Tensor]:
+    """The tensors of a saved model without the statistics of its domain check, which belong to its data."""
+    state = load_model(start).state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.startswith("domain.")}
 
 
 def label_counts(loader: BatchLoader) -> Tensor:

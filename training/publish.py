@@ -19,6 +19,7 @@ import torch
 
 from ktb.checkpoints.card import figure_tables
 from ktb.checkpoints.load import load_model, save_model
+from ktb.checkpoints.metadata import read_header
 from ktb.config import BRANCHES
 from ktb.utils.files import write_atomically
 
@@ -58,6 +59,15 @@ def card_markdown(name: str, card: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *figure_tables(card)])
 
 
+def write_card_beside(path: Path) -> None:
+    """Write a published file's card beside it as Markdown; nothing for a file without a published card."""
+    config, card = read_header(path)
+    if any(key not in card for key in REQUIRED):
+        return
+    text = card_markdown(config.name, card)
+    write_atomically(path.with_suffix(".md"), lambda temporary: temporary.write_text(text))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and write the checkpoint and its card."""
     parser = argparse.ArgumentParser(prog="python -m training.publish", description=__doc__.splitlines()[0])
@@ -75,8 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     save_model(options.out, model, card, dtype=torch.float16)
-    text = card_markdown(model.config.name, card)
-    write_atomically(options.out.with_suffix(".md"), lambda path: path.write_text(text))
+    write_card_beside(options.out)
     logger.info("%s: %.1f MB", options.out, options.out.stat().st_size / 1e6)
 
 

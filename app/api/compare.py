@@ -47,9 +47,9 @@ class ChangeApi:
         with self.calls.run(rgb, x, model, options, x_source, other_x) as result:
             wanted = _change(change)
             if other_x and wanted.drop != "x":
-                view = self.calls.service.read_x(other_x, rgb, model, options_of(options))
+                view = self.calls.service.read_x(other_x, rgb, result.offered_as, options_of(options))
                 wanted = replace(wanted, swap=view.reading)
-            predictor = self.calls.service.predictor(model)
+            predictor = self.calls.service.predictor(result.offered_as)
             changed = run_changed(predictor, wanted, result.rgb, result.prediction.x)
             return {"words": list(wanted.words), **compared(result.prediction, changed)}
 
@@ -78,7 +78,7 @@ class ChangeApi:
         into these four.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
-            predictor, full = self.calls.service.predictor(model), result.prediction
+            predictor, full = self.calls.service.predictor(result.offered_as), result.prediction
             without_x, without_rgb = (
                 run_changed(predictor, Perturbation(drop=sensor), result.rgb, full.x)
                 for sensor in ("x", "rgb")

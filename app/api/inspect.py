@@ -47,7 +47,7 @@ class InspectApi:
             view = inspection.pixel(level, at, None if head is None or head < 0 else head)
             return {
                 "model": prediction.model,
-                "warnings": list(prediction.x.warnings),
+                "warnings": list(prediction.warnings),
                 **plain(asdict(view)),
                 "shares": [asdict(shares) for shares in inspection.shares(at)],
                 "probabilities": {
@@ -79,7 +79,7 @@ class InspectApi:
             maps = inspection.maps(level)
             return {
                 "model": result.prediction.model,
-                "warnings": list(result.prediction.x.warnings),
+                "warnings": list(result.prediction.warnings),
                 "stride": maps.stride,
                 "is_uniform": maps.is_uniform,
                 "words": describe_level(maps, "X"),
@@ -112,7 +112,9 @@ class InspectApi:
             prediction = result.prediction
             check_given(row, column)
             chosen = _target(prediction, (row, column), class_name, target)
-            found = self.calls.service.predictor(model).attribute(result.rgb, prediction.x, chosen)
+            found = self.calls.service.predictor(result.offered_as).attribute(
+                result.rgb, prediction.x, chosen
+            )
             return {"model": prediction.model, **plain(asdict(found))}
 
 

@@ -129,11 +129,11 @@ class RunApi:
                 return self._settings(model, options, x_source)
         with self.calls.run(rgb, x, model, options, x_source) as result:
             settings = {"model": model, "x_source": x_source, "x": options_of(options).to_dict()}
-            name, mime, data = export_file(result, kind, self.calls.service.card(model), settings)
+            name, mime, data = export_file(result, kind, self.calls.service.card(result.offered_as), settings)
             return {"name": name, "mime": mime, "data": as_base64(data)}
 
     def _settings(self, model: str, options: dict | None, x_source: str) -> dict[str, str]:
-        self.calls.service.config(model)  # raises for an unknown model
+        self.calls.service.inputs(model)  # raises for an unknown model
         if x_source not in get_args(XSource):
             raise ValueError(f"x_source {x_source!r}: choose one of {', '.join(get_args(XSource))}.")
         text = Settings(model, x_source, options_of(options)).to_json()

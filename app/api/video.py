@@ -11,7 +11,7 @@ from typing import Any
 
 from app.api.calls import Calls, options_of, streams_text
 from app.api.serialize import as_base64, plain
-from app.video import result_names, video_run
+from app.video import chosen_for_video, result_names, video_run
 from ktb.video.run import SequenceOptions, SequenceResult
 
 MAX_VIDEO_BYTES = 64 * 2**20
@@ -53,7 +53,8 @@ class SequenceApi:
             root = self.calls.store.uploads.root
             with tempfile.TemporaryDirectory(prefix="ktb-sequence-", dir=root) as folder:
                 out = Path(folder)
-                run, frames = video_run(self.calls.service, model, recording, x_video, out, chosen)
+                name = chosen_for_video(self.calls.service, model, recording, x_video, chosen.x)
+                run, frames = video_run(self.calls.service, name, recording, x_video, out, chosen)
                 with closing(iter(run)) as records:
                     for record in records:
                         yield {

@@ -52,7 +52,7 @@ def _branches_panel(result: Result) -> Markup:
     figures.append(figure_tag(differ, "Where the heads differ", "the colours are explained below"))
     return render(
         "branches",
-        warnings=warnings_box(prediction.x.warnings),
+        warnings=warnings_box(prediction.warnings),
         figures=figures,
         legend=kinds_legend(kinds),
     )

@@ -36,7 +36,7 @@ def compare_panel(first: Result, second: Result) -> Markup:
         for letter, p in (("A", a), ("B", b))
     ]
     said = warnings_box([f"{letter}, {p.model}: {text}" for letter, p in (("A", a), ("B", b))
-                         for text in p.x.warnings])  # fmt: skip
+                         for text in p.warnings])  # fmt: skip
     return render(
         "compare",
         a=a.model,

@@ -44,7 +44,7 @@ def words(result: Result, level: int) -> str:
     )
     return render(
         "fusion_words",
-        warnings=warnings_box(result.prediction.x.warnings),
+        warnings=warnings_box(result.prediction.warnings),
         x_is_missing=result.x_is_missing,
         words=said + describe_level(maps, "X"),
         explained=EXPLAINED,

@@ -61,7 +61,7 @@ def truth_panel(result: Result, truth: GroundTruth) -> Markup:
     files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
     return render(
         "ground_truth",
-        warnings=warnings_box(prediction.x.warnings),
+        warnings=warnings_box(prediction.warnings),
         name=truth.name,
         summary=truth.summary,
         labelled=float(np.mean(truth.labels != IGNORE_INDEX)),

@@ -93,8 +93,9 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> M
     ]
     return render(
         "result",
-        warnings=warnings_box(prediction.x.warnings),
+        warnings=warnings_box(prediction.warnings),
         photo=photo,
+        ribbon=prediction.ribbon,
         numbers=numbers,
         shown=layers,
         compares=compares,
@@ -140,7 +141,8 @@ def _layer(result: Result, key: str) -> _Layer:
         return _Layer(shown, "the colours are explained below")
     if key == "confidence":
         shown = scalar_tag(prediction.confidences["fused"], (0, 1), "sequential", "confidence", name)
-        note = "probability that the network gave the fused class; it is not calibrated"
+        how = "calibrated by a temperature" if prediction.is_calibrated else "it is not calibrated"
+        note = f"probability that the network gave the fused class; {how}"
         return _Layer(shown, note, scale_html("sequential", "0", "1 certain"))
     if key == "entropy":
         shown = scalar_tag(entropy_map(prediction), (0, 1), "sequential", "entropy", name)

@@ -44,7 +44,7 @@ def what_if_panel(result: Result, change: Perturbation, after: Prediction) -> Ma
     if change.drop != "x" and (change.swap is not None or any(change.shift_xy)):
         x = image_tag(display_size(reading.preview), "changed x", mark, "ktb-view")
         moved_x = figure_tag(x, "X as it was given", reading.summary)
-    said = [text for text in after.x.warnings if not text.startswith("What if:")]  # the title says it
+    said = [text for text in after.warnings if not text.startswith("What if:")]  # the title says it
     return render(
         "what_if",
         shown=words,
@@ -107,7 +107,7 @@ def sensors_panel(result: Result, without_x: Prediction, without_rgb: Prediction
     ]
     return render(
         "sensors",
-        warnings=warnings_box(full.x.warnings),
+        warnings=warnings_box(full.warnings),
         words=describe_sensor_need(found),
         figures=figures,
         verdict=verdict,

@@ -13,7 +13,9 @@ from app.html.images import display_size, figure_tag, image_tag
 from app.html.templates import render
 from app.results import XView
 from app.texts import x_called
+from ktb.checkpoints.registry import PUBLISHED
 from ktb.inputs import EncodedX
+from ktb.modalities import MODALITIES, Modality
 
 SMALL_SIDE = 480
 HIDDEN_FACTS = ("file",)  # it stands in the title
@@ -38,12 +40,29 @@ def network_picture(reading: EncodedX) -> np.ndarray:
     return cv2.convertScaleAbs(image, alpha=255)
 
 
-def small_x_panel(reading: EncodedX) -> Markup:
-    """A preview, one line and the warnings, for the narrow column."""
+def small_x_panel(reading: EncodedX, view: XView | None = None) -> Markup:
+    """A preview, one line and the warnings, for the narrow column; with the chosen checkpoint, if it was."""
     name = x_called(reading.modality, reading.origin)
     preview = image_tag(display_size(reading.preview, side=SMALL_SIDE), f"x as it was read: {name}")
-    warnings = warnings_box(reading.warnings)
-    return render("x_small", warnings=warnings, preview=preview, summary=reading.summary)
+    is_asked = bool(view and view.question)  # then what X looks like is the question
+    warnings = [text for text in reading.warnings if not (is_asked and text.startswith("X looks like"))]
+    choice = view and view.choice
+    offers = weights_for(reading.modality) if choice and not choice.fits else []
+    return render(
+        "x_small",
+        warnings=warnings_box(warnings),
+        preview=preview,
+        summary=reading.summary,
+        choice=choice,
+        question=view.question if view else "",
+        noun=MODALITIES[reading.modality].noun,
+        offers=offers,
+    )
+
+
+def weights_for(modality: Modality) -> list[str]:
+    """Names of the authors' models for a modality."""
+    return [model.name for model in PUBLISHED if model.modality == modality]
 
 
 def x_panel(view: XView) -> Markup:

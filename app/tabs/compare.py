@@ -14,6 +14,7 @@ from app.results import Result
 from app.service import Service, XFiles, XSource
 from app.tabs.what_if import SHOWN, base_run, is_stale
 from app.widgets.x_form import XForm, x_options
+from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs import XOptions
 
 SET_OPACITY = "(v) => document.getElementById('ktb-compare').style.setProperty('--ktb-opacity', v)"
@@ -63,7 +64,8 @@ def check_same_pair(
     if same and source == "file":
         same = bool(x_files)
         if same:
-            again = service.read_x(x_files, rgb_path, result.offered_as, options).reading
+            name = AUTO_MODEL if result.prediction.choice else result.offered_as
+            again = service.read_x(x_files, rgb_path, name, options).reading
             same = np.array_equal(again.image, result.prediction.x.image)
     if not same:
         raise ValueError(

@@ -19,7 +19,7 @@ from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import HIDDEN, direct
 from app.panels.video import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
-from app.video import ONE_AT_A_TIME, result_names, video_run
+from app.video import ONE_AT_A_TIME, chosen_for_video, result_names, video_run
 from app.web.request_ids import request_id
 from app.widgets.alignment import pointed
 from app.widgets.x_form import XForm, x_options
@@ -53,6 +53,7 @@ class Sequences:
             self._store.remember_uploads(session, [first, x_video])
             options = SequenceOptions(_options(form), fps or None, tuple(views or ()))
             self._store.remember_uploads(session, [out / name for name in result_names(options)])
+            model = chosen_for_video(self._service, model, first, x_video, options.x)
             run, frames = video_run(self._service, model, first, x_video, out, options, stop.is_set)
             yield progress_panel(None, frames.length, 0, 0.0, model), True
             yield from self._frames(session, run, frames, model)

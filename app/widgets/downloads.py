@@ -160,7 +160,7 @@ class Export:
         code = request.query_params.get(PARAMETER)
         if not code:
             return {self.e.tab: gr.skip()}
-        given = settings_from_link(code, self.h.service.models, self.tabs, self.controls)
+        given = settings_from_link(code, self.h.service.names, self.tabs, self.controls)
         return self._applied(request, given, kind, source, values)
 
     @shows_errors
@@ -173,7 +173,7 @@ class Export:
             text = Path(self.h.service.opened(file)).read_bytes()[: 1 << 16].decode()
         except ValueError as error:
             raise ValueError("this is not a KTB settings file: it is not JSON.") from error
-        given = settings_from_json(text, self.h.service.models, self.tabs, self.controls)
+        given = settings_from_json(text, self.h.service.names, self.tabs, self.controls)
         return self._applied(request, given, kind, source, values)
 
     def _applied(self, request: gr.Request, given: Settings, kind, source, values) -> dict[Any, Any]:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.gradio_ext.components import FilesInput
 from app.service import XSource
-from app.texts import modality_choices, x_hint, x_label
+from app.texts import ANY_X, modality_choices, x_hint, x_label
 from app.widgets.x_form import Fields, XForm, fields_for, units_of
 from ktb.config import InputConfig
 from ktb.inputs.depth_estimation import unavailable_reason
@@ -32,15 +32,19 @@ HOT = [("automatic", "auto"), ("white", "white"), ("black", "black")]
 def source_choices(inputs: InputConfig) -> list[tuple[str, XSource]]:
     """The sources of X; depth can be estimated for checkpoints of depth where the estimator is installed."""
     choices: list[tuple[str, XSource]] = [("Upload", "file"), ("None (RGB only)", "none")]
-    if inputs.modality in ("depth", "hha") and not unavailable_reason():
+    if _may_be_depth(inputs) and not unavailable_reason():
         choices.append(("Estimate depth", "estimate"))
     return choices
 
 
 def source_note(inputs: InputConfig) -> str:
     """Why depth cannot be estimated here; "" if it can, or if the checkpoint does not take depth."""
-    reason = unavailable_reason() if inputs.modality in ("depth", "hha") else ""
+    reason = unavailable_reason() if _may_be_depth(inputs) else ""
     return f"Depth estimation is not available: {reason}." if reason else ""
+
+
+def _may_be_depth(inputs: InputConfig) -> bool:
+    return inputs is ANY_X or inputs.modality in ("depth", "hha")
 
 
 @dataclass(frozen=True)

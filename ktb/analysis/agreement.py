@@ -68,7 +68,8 @@ def class_changes(joint: np.ndarray, least: float = 0.001, most: int = 8) -> lis
 def entropy_map(prediction: Prediction, branch: Branch = "fused") -> np.ndarray:
     """Normalised predictive entropy of a head: entropy of its class probabilities / log K.
 
-    Computed at the size of the head's logits, a quarter of the network's, then upsampled bilinearly.
+    Computed at the size of the head's logits, a quarter of the network's, then upsampled bilinearly. The
+    probabilities are calibrated by the branch's temperature.
 
     Returns:
         (H, W) float32 0..1 at the RGB image's size: 0 = certain, 1 = all classes equally likely.
@@ -77,6 +78,8 @@ def entropy_map(prediction: Prediction, branch: Branch = "fused") -> np.ndarray:
     size = prediction.labels[branch].shape
     if len(logits) < 2:
         return np.zeros(size, np.float32)
+    if (temperature := prediction.temperatures[branch]) != 1:
+        logits = logits / np.float32(temperature)
     shifted = logits - logits.max(axis=0)
     weight = np.exp(shifted)
     total = weight.sum(axis=0)

@@ -10,9 +10,9 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from ktb.checkpoints.metadata import ADAPTER_FORMAT
-from ktb.config import BACKBONES, ModelConfig
+from ktb.config import BACKBONES, UNCALIBRATED, ModelConfig
 from ktb.labels import DATASETS
-from ktb.utils.text import rounded_down
+from ktb.utils.text import rounded_down, rounded_up
 
 _X_IS = {
     "depth": "its depth image",
@@ -32,8 +32,8 @@ CITATION = (
 UNKNOWN_LICENSE = "unknown"
 LIMITS = (
     "Not stated by its author. The model predicts only the classes below, for scenes and sensors like those "
-    "of its training; confidences are not calibrated. Evaluate it on your own images before you rely on it; "
-    "do not use it for safety decisions."
+    "of its training{}. Evaluate it on your own images before you rely on it; do not use it for safety "
+    "decisions."
 )
 
 
@@ -65,7 +65,7 @@ def hub_readme(
         "\n".join(_use(repo, file_format)),
         "\n".join(["## Metrics", "", *_figures(card)]),
         "\n".join(["## Data and training", "", *_training(card, config)]),
-        f"## Limitations\n\n{_text(card.get('limits')) or LIMITS}",
+        f"## Limitations\n\n{_text(card.get('limits')) or _limits(config)}",
         f"## Classes\n\n{_text(', '.join(config.classes))}",
         f"## Licence\n\nWeights: {_licence_said(license)}. Code: Apache-2.0. The data has terms of its own.",
         f"## Citation\n\n{CITATION}",
@@ -97,6 +97,7 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
             values = (iou.get(class_name) for iou in per_class.values())
             lines.append(f"| {_text(class_name)} | {' | '.join(_down(value) for value in values)} |")
         lines.append("")
+    lines += _calibration_table(card.get("calibration"))
     if isinstance(card.get("attention"), list):
         lines += ["| level | mean normalised attention entropy | standard deviation of the balance map |"]
         lines += ["|---|---|---|"]
@@ -105,6 +106,44 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {level.get('level')} | {' | '.join(values)} |")
         lines.append("")
     return lines
+
+
+def _limits(config: ModelConfig) -> str:
+    is_calibrated = config.temperatures != UNCALIBRATED
+    return LIMITS.format("" if is_calibrated else "; confidences are not calibrated")
+
+
+def _calibration_table(calibration: Any) -> list[str]:
+    """The temperatures and the expected calibration error of a card's calibration; [] without any."""
+    if not _is_full(calibration) or not _is_full(calibration.get("temperatures")):
+        return []
+    temperatures = ", ".join(
+        f"{_text(branch)} {float(value):.4g}"
+        for branch, value in calibration["temperatures"].items()
+        if isinstance(value, int | float)
+    )
+    parts = [f"Calibration: temperatures {temperatures}"]
+    parts += [f"fitted on {_text(calibration['fitted_on'])}"] if calibration.get("fitted_on") else []
+    lines = [f"{'; '.join(parts)}. {_text(calibration.get('remark'))}".rstrip(), ""]
+    measured = calibration.get("measured")
+    if not _is_full(measured):
+        return lines
+    rows = {name: row for name, row in measured.items() if _is_full(row)}
+    branches = list(next(iter(rows.values()), {}))
+    lines += [
+        f"Expected calibration error in percent, as trained → calibrated ({_text(calibration.get('bins'))} "
+        f"bins; {_text(calibration.get('measured_on'))}):",
+        "",
+        f"| condition | {' | '.join(map(_text, branches))} |",
+        "|---" * (len(branches) + 1) + "|",
+    ]
+    for name, row in rows.items():
+        cells = [
+            " → ".join(_up((row.get(branch) or {}).get(when, {}).get("ece")) for when in ("before", "after"))
+            for branch in branches
+        ]
+        lines.append(f"| {_text(name)} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _licence_said(license: str) -> str:
@@ -190,6 +229,12 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return re.sub(r"([\\`|<>\[\]])", r"\\\1", " ".join(str(value).split()))
+
+
+def _up(value: Any, decimals: int = 1) -> str:
+    """An error as text, rounded up."""
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return rounded_up(value, decimals) if is_number else "not measured"
 
 
 def _down(value: Any, decimals: int = 1) -> str:

@@ -79,5 +79,6 @@ def parameter_count(path: str | Path) -> int:
     """Number of parameters in a KTB file, without reading the tensors; ValueError if it is damaged."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     with opened(path, "numpy") as file:
-        shapes = [file.get_slice(n).get_shape() for n in file.keys() if not n.endswith(statistics)]  # noqa: SIM118
+        names = [n for n in file.keys() if not n.endswith(statistics) and not n.startswith("domain.")]  # noqa: SIM118
+        shapes = [file.get_slice(name).get_shape() for name in names]
     return sum(math.prod(shape) for shape in shapes)

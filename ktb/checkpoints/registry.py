@@ -19,6 +19,8 @@ from ktb.utils.cache import readable_folders
 from ktb.utils.files import require_sha256, shipped
 
 DEFAULT_MODEL = "ktb-lite-nyuv2-depth"
+AUTO_MODEL = "auto"
+"""In place of a model's name: the model is chosen by the sensor of X, and by the scene without X."""
 BUILT_IN_FOLDER = shipped("checkpoints")
 FOLDER = "zoo"
 DRIVE_ID = "1YqwIwt8e986zZC3omrTdhMrbiDEWwagw"
@@ -124,6 +126,11 @@ def resolve(name_or_file: str | Path, sha256: str | None = None, progress: Progr
 def _on_this_machine(name: str) -> Path:
     """The file of a name or a path; ValueError with the alternatives if there is none."""
     built_in = built_in_models()
+    if name == AUTO_MODEL and not os.path.isfile(name):
+        raise ValueError(
+            f"{name!r} is no model: it chooses one for every pair. Use ktb.AutoPredictor, the page or "
+            f"`python -m ktb predict`, or name one of {', '.join(built_in) or 'your files'}."
+        )
     if found := built_in.get(name) or zoo_file(name):
         return found
     if os.path.isfile(name):  # Path.is_file raises for some names

@@ -9,7 +9,7 @@ from typing import Any
 from ktb.checkpoints.adapters import read_reference
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.pretrained import is_at_hand
-from ktb.config import BACKBONES, ModelConfig
+from ktb.config import BACKBONES, UNCALIBRATED, ModelConfig
 from ktb.modeling.model import KTB
 
 
@@ -47,6 +47,9 @@ def config_lines(config: ModelConfig) -> Iterator[str]:
         yield from _table({"fusion": fusion.kind})
     fused, rgb, x = config.head_dims
     yield from _table({"head widths": f"{fused} fused, {rgb} rgb, {x} x"})
+    fused, rgb, x = config.temperatures
+    said = f"temperatures {fused:g} fused, {rgb:g} rgb, {x:g} x"
+    yield from _table({"confidence": "not calibrated" if config.temperatures == UNCALIBRATED else said})
 
 
 def model_lines(model: KTB) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`python -m ktb predict`: segment one pair or a batch of pairs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,8 +32,10 @@ from ktb.utils.files import file_sha256
 if TYPE_CHECKING:
     import numpy as np
 
+    from ktb.datasets.pairing import FilePair
     from ktb.inference.prediction import Drop, Prediction
     from ktb.inference.predictor import Predictor, Tile
+    from ktb.inputs import XOptions
 
 _ESTIMATE = "Without an X input"
 _ALSO = "Additional files for one pair"
@@ -45,7 +48,9 @@ def predict(
         list[Path] | None,
         typer.Option(help="The X input; four times for polarizer images at 0, 45, 90, 135 degrees."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Name, file or hf://…; see `models`. auto chooses by X and the scene.")
+    ] = "auto",
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
     tile: Annotated[
         str,
@@ -129,8 +134,11 @@ def predict(
     options = flags.to_options()
 
     from ktb.batch.predict import KINDS, predict_pairs
+    from ktb.checkpoints.choice import AUTO_MODEL
     from ktb.checkpoints.load import load_model
+    from ktb.inference.auto import AutoPredictor
     from ktb.inference.predictor import Predictor
+    from ktb.inference.scene import predict_chosen
     from ktb.inputs import read_rgb, read_x
     from ktb.inputs.depth_estimation import DepthEstimator
     from ktb.outputs.files import save_result
@@ -138,13 +146,24 @@ def predict(
 
     device = device or device_of(rank_of())
     require_device(device)
-    path = located(model)
+    path = None if model == AUTO_MODEL else located(model)
+    computing = {"short_side": short_side, "runtime": runtime, "precision": precision, "tile": _tile(tile)}
     if rgb_dir is None:
         image, modal_x = read_rgb(rgb), read_x(x, options=options) if x else None
         photo = image.pixels
-        predictor = Predictor(load_model(path, device), short_side, runtime, precision, _tile(tile))
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
-        prediction = predictor(image, modal_x, options=options, trace=any(also.values()))
+        keep = {"options": options, "trace": any(also.values())}
+        if path is None:
+            chooser = AutoPredictor(device=device, **computing)
+            choice = chooser.choose(photo, modal_x, options)
+            modal_x = modal_x and replace(modal_x, recognized=choice.modality)
+            name, prediction = predict_chosen(
+                choice, lambda name: chooser.predictor(name)(image, modal_x, **keep)
+            )
+            predictor = chooser.predictor(name)
+        else:
+            predictor = Predictor(load_model(path, device), **computing)
+            prediction = predictor(image, modal_x, **keep)
         written = save_result(out, photo, prediction)
         settings = {"model": prediction.model, "short_side": short_side, "x": options.to_dict()}
         ablated = _ablated(predictor, photo, prediction) if report else {}
@@ -155,7 +174,8 @@ def predict(
             typer.echo(f"wrote {path}")
         return
     matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()])
-    predictor = Predictor(load_model(path, device), short_side, runtime, precision, _tile(tile))
+    path = path or _chosen_for_all(matched.pairs[0], options, estimate_depth)
+    predictor = Predictor(load_model(path, device), **computing)
     estimator = DepthEstimator(depth_model, device) if estimate_depth else None
     settings = {"model_sha256": file_sha256(path)}
     with shown(matched, workers, resume, batch_size) as running:
@@ -164,6 +184,21 @@ def predict(
             settings=settings, running=running,
         )  # fmt: skip
     print_outcome(outcome, out, "prediction")
+
+
+def _chosen_for_all(pair: "FilePair", options: "XOptions", estimates_depth: bool) -> Path:
+    """The file of the model for a batch, chosen by its first pair, which is printed with the reason."""
+    from ktb.checkpoints.choice import choose_model
+    from ktb.checkpoints.registry import resolve
+    from ktb.inputs import read_image_rgb, read_x
+    from ktb.inputs.recognize import Recognition, recognize
+
+    found = Recognition("depth", "it is estimated from the RGB images") if estimates_depth else None
+    if pair.x:
+        found = recognize(read_x(pair.x, options=options), read_image_rgb(pair.rgb), options)
+    choice = choose_model(found)
+    typer.echo(f"{choice.name} for all pairs, chosen by the first ({pair.name}): {choice.why}")
+    return resolve(choice.name)
 
 
 def _tile(text: str) -> "Tile":
@@ -223,8 +258,10 @@ def _tell(prediction: "Prediction", why: str) -> None:
     """Print the classes on stdout and warnings on stderr."""
     typer.echo(f"{prediction.model}, {prediction.seconds:.2f} s on {prediction.device}")
     typer.echo(f"computed by {prediction.runtime} in {prediction.precision}: {why}")
+    if prediction.choice:
+        typer.echo(f"chosen automatically: {prediction.choice}")
     typer.echo(f"X: {prediction.x.summary}")
-    echo_warnings(prediction.x.warnings)
+    echo_warnings(prediction.warnings)
     rows = prediction.class_table()
     width = max(len("class"), *(len(row.name) for row in rows))
     typer.echo(f"{'class':<{width}}  share  confidence")

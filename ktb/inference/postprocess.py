@@ -15,7 +15,11 @@ Size = tuple[int, int]
 
 
 def labels_and_confidence(
-    logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
+    logits: Tensor,
+    size_hw: Size,
+    values_at_once: int | None = None,
+    via_hw: Size | None = None,
+    temperature: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Labels (H, W) uint8 and their probabilities (H, W) float32 from logits (1, K, h, w), on their device.
 
@@ -23,6 +27,7 @@ def labels_and_confidence(
         size_hw: (H, W); the logits are upsampled as by `F.interpolate(mode="bilinear")`.
         values_at_once: number of upsampled logits per tile; by default, as suits the device.
         via_hw: an intermediate size, to which the logits are upsampled first.
+        temperature: divisor of the logits before the softmax; the labels do not depend on it.
     """
     device = logits.device
     label = torch.empty(size_hw, dtype=torch.uint8, device=device)
@@ -32,12 +37,18 @@ def labels_and_confidence(
     for rows, columns, values in _upsampled_tiles(logits[0].float(), steps, most):
         highest, index = values.max(dim=1)
         label[rows, columns] = index
-        confidence[rows, columns] = values.sub_(highest[:, None]).exp_().sum(dim=1).reciprocal()
+        below = values.sub_(highest[:, None])
+        below = below if temperature == 1 else below.div_(temperature)
+        confidence[rows, columns] = below.exp_().sum(dim=1).reciprocal()
     return label, confidence
 
 
 def second_best(
-    logits: Tensor, size_hw: Size, values_at_once: int | None = None, via_hw: Size | None = None
+    logits: Tensor,
+    size_hw: Size,
+    values_at_once: int | None = None,
+    via_hw: Size | None = None,
+    temperature: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """The second-best class (H, W) uint8 and the margin (H, W) float32, as `labels_and_confidence`.
 
@@ -50,10 +61,23 @@ def second_best(
     most = values_at_once or (MAX_TILE_VALUES if device.type == "cpu" else MAX_GPU_TILE_VALUES)
     if logits.shape[1] > 1:
         for rows, columns, values in _upsampled_tiles(logits[0].float(), steps, most):
-            best, index = values.softmax(dim=1).topk(2, dim=1)
+            best, index = (values / temperature).softmax(dim=1).topk(2, dim=1)
             second[rows, columns] = index[:, 1]
             margin[rows, columns] = best[:, 0] - best[:, 1]
     return second, margin
+
+
+def logits_at(
+    logits: Tensor, rows: Sequence[int], columns: Sequence[int], size_hw: Size, via_hw: Size | None = None
+) -> Tensor:
+    """Logits (K, R, C) float32 at R rows and C columns of the upsampled logits; sizes as above."""
+    steps = [step for step in (via_hw, size_hw) if step is not None]
+    _, height, width = logits[0].shape
+    down, across = (
+        _weights(source, sides)[list(chosen)].to(logits.device)
+        for source, sides, chosen in zip((height, width), zip(*steps), (rows, columns))
+    )
+    return down @ (logits[0].float() @ across.T)
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ktb.config import BRANCHES
+from ktb.inference.domain import DomainVerdict
 from ktb.inputs import EncodedX
+from ktb.modalities import MODALITIES, Modality
 from ktb.visualize import colorize_labels
 
 if TYPE_CHECKING:  # torch takes more than a second to import
@@ -71,15 +73,21 @@ class Prediction:
     Attributes:
         model: name of the checkpoint.
         labels: per branch (H, W) uint8 class indices.
-        confidences: per branch (H, W) float32, probability of the predicted class, 0..1.
+        confidences: per branch (H, W) float32, probability of the predicted class, 0..1, calibrated by the
+            branch's temperature.
         x: the encoded X input.
-        logits: per branch (1, K, h, w) float32 logits of the heads, at a quarter of the network's size.
+        logits: per branch (1, K, h, w) float32 logits of the heads, at a quarter of the network's size and
+            before the division by the temperature.
         trace: one FusionTrace per level, or None.
         prompts: per level (1, 2, h, w), relative change of each token by the prompts, or None.
         network_hw: (height, width) of the network's inputs.
         seconds: duration of the network with pre- and postprocessing.
         device: device of the network, "cpu" or "cuda".
         runtime, precision: of the computation, see `ktb.inference.runtimes`.
+        temperatures: per branch, class probabilities are softmax(logits / temperature); 1 if not calibrated.
+        choice: the reason why this checkpoint was chosen; "" if a person named it.
+        expected: the modality of X that the checkpoint was trained with.
+        domain: whether the images are like those of the training; None if the checkpoint has no statistics.
     """
 
     model: str
@@ -96,6 +104,35 @@ class Prediction:
     device: str
     runtime: str = "eager"
     precision: str = "float32"
+    temperatures: Mapping[Branch, float] = field(default_factory=lambda: dict.fromkeys(BRANCHES, 1.0))
+    choice: str = ""
+    expected: Modality = "other"
+    domain: DomainVerdict | None = None
+
+    @property
+    def in_domain(self) -> bool | None:
+        """Whether the images are like those of the training; None if that is unknown."""
+        return None if self.domain is None else self.domain.in_domain
+
+    @property
+    def ribbon(self) -> str:
+        """A line to show over the masks of images unlike those of the training; "" for none."""
+        if self.domain is not None and self.domain.outside:
+            return self.domain.ribbon
+        if self.x.origin == "missing" or self.expected in ("other", self.x.modality):
+            return ""
+        found, expected = (MODALITIES[modality].noun for modality in (self.x.modality, self.expected))
+        return f"outside training: X is {found}, and this model learned from {expected}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that every interface shows: about the domain, then those of X."""
+        return (*(self.domain.warnings() if self.domain else ()), *self.x.warnings)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the checkpoint has fitted temperatures."""
+        return any(temperature != 1 for temperature in self.temperatures.values())
 
     def probabilities_at(self, y: int, x: int) -> dict[Branch, np.ndarray]:
         """Class probabilities of each branch at a pixel of the RGB image, (K,) float32.
@@ -106,11 +143,11 @@ class Prediction:
         height, width = self.labels["fused"].shape
         if not (0 <= y < height and 0 <= x < width):
             raise ValueError(f"pixel ({y}, {x}) is outside the RGB image of {height} x {width} pixels")
-        # Upsampled twice, as by the network and the predictor.
-        return {
-            branch: read_bilinear(logits[0], (y, x), self.network_hw, (height, width)).softmax(dim=0).numpy()
-            for branch, logits in self.logits.items()
-        }
+        found = {}
+        for branch, logits in self.logits.items():  # upsampled twice, as by the network and the predictor
+            values = read_bilinear(logits[0], (y, x), self.network_hw, (height, width))
+            found[branch] = (values / self.temperatures[branch]).softmax(dim=0).numpy()
+        return found
 
     def class_table(self, branch: Branch = "fused") -> list[ClassRow]:
         """Classes present in the prediction, largest fraction first."""
@@ -138,6 +175,7 @@ class Prediction:
         height, width = self.labels["fused"].shape
         return {
             "model": self.model,
+            "choice": self.choice,
             "size": {"height": height, "width": width},
             "network_size": {"height": self.network_hw[0], "width": self.network_hw[1]},
             "x": {
@@ -147,10 +185,13 @@ class Prediction:
                 "summary": self.x.summary,
                 "facts": dict(self.x.facts),
             },
-            "warnings": list(self.x.warnings),
+            "warnings": list(self.warnings),
+            "in_domain": self.in_domain,
+            "domain": self.domain and self.domain.to_dict(),
             "device": self.device,
             "runtime": self.runtime,
             "precision": self.precision,
+            "temperatures": dict(self.temperatures),
             "seconds": round(self.seconds, 3),
             "branches": {
                 branch: [

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ktb.config import BRANCHES
+from ktb.inference.domain import DomainVerdict, Stream
 from ktb.inference.oom import with_enough_memory
 from ktb.inference.postprocess import labels_and_confidence, to_host
 from ktb.inference.prediction import Drop, Prediction
@@ -157,16 +158,31 @@ class Predictor:
         output = self._computed(lambda: self._run(pairs, trace=False), pairs[0].network_hw)
         parts = {branch: getattr(output, branch).split(1) for branch in BRANCHES}
         each = [{branch: parts[branch][i] for branch in BRANCHES} for i in range(len(pairs))]
-        return [KTBOutput(**logits, runtime=output.runtime) for logits in each]
+        pooled = [
+            output.pooled and tuple(level[i : i + 1] for level in output.pooled) for i in range(len(pairs))
+        ]
+        return [
+            KTBOutput(**logits, pooled=of_pair, runtime=output.runtime)
+            for logits, of_pair in zip(each, pooled, strict=True)
+        ]
 
     def finish(self, prepared: Prepared, output: KTBOutput, seconds: float) -> Prediction:
         """Postprocess an output to the RGB image's size; `seconds` is the duration of the network."""
         started = time.perf_counter()
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
         logits = [getattr(output, branch).float() for branch in BRANCHES]
-        decided = [labels_and_confidence(values, size_hw, via_hw=network_hw) for values in logits]
+        decided = [
+            labels_and_confidence(values, size_hw, via_hw=network_hw, temperature=temperature)
+            for values, temperature in zip(logits, config.temperatures, strict=True)
+        ]
         labels, confidences = zip(*decided)
-        found = to_host([*logits, *confidences, *labels])
+        distances = self._distances(prepared, output)
+        found = to_host([*logits, *confidences, *labels, *distances.values()])
+        verdict = None
+        if config.domain is not None and distances:
+            verdict = DomainVerdict(
+                config.domain.trained_on, dict(zip(distances, (float(value) for value in found[9:])))
+            )
         logits, confidences, labels = (dict(zip(BRANCHES, found[i : i + 3])) for i in (0, 3, 6))
         return Prediction(
             model=config.name,
@@ -183,6 +199,9 @@ class Predictor:
             device=getattr(self.runtime, "device", self._device.type),
             runtime=output.runtime,
             precision=self.runtime.precision,
+            temperatures=dict(zip(BRANCHES, config.temperatures)),
+            expected=config.inputs.modality,
+            domain=verdict,
         )
 
     @contextmanager
@@ -261,6 +280,15 @@ class Predictor:
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def _distances(self, prepared: Prepared, output: KTBOutput) -> dict[Stream, Tensor]:
+        """Per present stream its distance to the training images; {} without statistics."""
+        domain = self.model.domain
+        if domain is None or output.pooled is None:
+            return {}
+        pooled = [level.to(self._device) for level in output.pooled]
+        with torch.inference_mode():
+            return domain.distances(pooled, prepared.without_rgb, prepared.reading.origin == "missing")
 
     def _without(self, drop: Drop | None, reading: EncodedX) -> EncodedX:
         """The encoded X of a run with an ablated sensor, with a warning about it."""

@@ -14,6 +14,8 @@ def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modalit
     """The modality of X, and a warning if it differs from the checkpoint's."""
     if options.modality != "auto":
         found, why = options.modality, "was given as"
+    elif raw.recognized is not None:
+        found, why = raw.recognized, "looks like"
     else:
         found, why = _appears(raw, expected), "looks like"
         named = _named(raw, expected)
@@ -26,7 +28,7 @@ def taken_for(raw: RawX, expected: Modality, options: XOptions) -> tuple[Modalit
     nouns = [MODALITIES[modality].noun for modality in (found, expected)]
     return found, (
         f"X {why} {nouns[0]}, but this checkpoint was trained with {nouns[1]}. It runs, but "
-        "its results with this X are unreliable: trust the RGB head more.",
+        "its results with this X are unreliable.",
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram
 from ktb.inputs.limits import InputError, check_layout
+from ktb.modalities import Modality
 
 Kind = Literal["picture", "events", "counts", "angles", "sin_cos"]
 Origin = Literal["measured", "estimated", "missing"]
@@ -31,6 +32,7 @@ class RawX:
         notes: notes for the user, such as about ignored data.
         origin: "measured", "estimated" by a network from the RGB image, or "missing".
         orientation: the EXIF orientation that the reader applied, 1 to 8.
+        recognized: the modality that `ktb.inputs.recognize` found, used unless the options name another one.
     """
 
     data: np.ndarray | EventStream
@@ -41,6 +43,7 @@ class RawX:
     notes: tuple[str, ...] = ()
     origin: Origin = "measured"
     orientation: int = 1
+    recognized: Modality | None = None
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from ktb.config import (
 )
 from ktb.labels import DATASETS, DatasetLabels
 from ktb.modeling.backbones import backbone_class
+from ktb.modeling.domain import Domain
 from ktb.modeling.dscf import BIAS_TABLE_SIZE, DSCF, MeanFusion
 from ktb.modeling.heads import SegFormerHead
 from ktb.modeling.mapa import ModalityPrompt
@@ -183,6 +184,7 @@ def build_model(config: ModelConfig, start: FusionStart | None = None) -> KTB:
             branch: SegFormerHead(backbone.feature_dims, width, config.num_classes)
             for branch, width in zip(BRANCHES, config.head_dims)
         },
+        domain=Domain(config.domain, backbone.feature_dims) if config.domain else None,
     ).eval()
 
 

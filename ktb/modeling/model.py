@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ktb.config import BRANCHES, ModelConfig
 from ktb.modeling.backbones import Backbone
+from ktb.modeling.domain import Domain, pooled_tokens
 from ktb.modeling.layers import TokenNorm, split_streams
 from ktb.modeling.trace import FusionTrace
 
@@ -28,6 +29,8 @@ class KTBOutput:
         trace: one FusionTrace per level if requested, else None; None where the fusion is a mean.
         prompts: relative change of the tokens by the prompts if requested, per level (B, 2, h, w), rgb first:
             ‖change‖ / ‖token‖; None without prompts.
+        pooled: per level (B, 2, C) float32, mean of each stream's tokens, rgb first; None in training mode,
+            and from exported graphs of models without a domain check.
         runtime: name of the runtime that computed the output, see `ktb.inference.runtimes`.
     """
 
@@ -36,6 +39,7 @@ class KTBOutput:
     x: Tensor | None = None
     trace: tuple[FusionTrace, ...] | None = None
     prompts: tuple[Tensor, ...] | None = None
+    pooled: tuple[Tensor, ...] | None = None
     runtime: str = "eager"
 
 
@@ -53,6 +57,7 @@ class KTB(nn.Module):
         backbone: frozen stages with their adapters, as `ktb.modeling.backbones.Backbone` says.
         mapa, dscf: one module per level: prompts and fusion, or their replacements for ablations.
         heads: one head per branch: "fused", "rgb", "x".
+        domain: statistics of the training images' features, or None.
     """
 
     config: ModelConfig
@@ -62,6 +67,7 @@ class KTB(nn.Module):
     dscf: nn.ModuleList
     norms: nn.ModuleDict
     heads: nn.ModuleDict
+    domain: Domain | None
     rgb_mean: Tensor
     rgb_std: Tensor
     x_mean: Tensor
@@ -74,6 +80,7 @@ class KTB(nn.Module):
         mapa: list[nn.Module],
         dscf: list[nn.Module],
         heads: Mapping[str, nn.Module],
+        domain: Domain | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -85,6 +92,7 @@ class KTB(nn.Module):
             {b: nn.ModuleList(TokenNorm(d) for d in config.backbone.feature_dims) for b in BRANCHES}
         )
         self.heads = nn.ModuleDict(heads)
+        self.domain = domain
         self.norms.requires_grad_(False)
         inputs = config.inputs
         for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
@@ -139,10 +147,11 @@ class KTB(nn.Module):
         """
         level_features, head_logits = level_features or self.level_features, head_logits or self.head_logits
         feats: dict[str, list[Tensor]] = {branch: [] for branch in BRANCHES}
-        traces, prompts = [], []
+        traces, prompts, pooled = [], [], []
         for level, dscf in enumerate(self.dscf):
             tokens, rgb, modal_x, *change = level_features(tokens, level, trace)
             prompts += change
+            pooled += [] if self.training else [pooled_tokens(tokens)]
             fused, level_trace = dscf(rgb, modal_x, trace)
             traces.append(level_trace)
             for branch, values in zip(BRANCHES, (self._normed("fused", level, fused), rgb, modal_x)):
@@ -154,6 +163,7 @@ class KTB(nn.Module):
             x=logits.get("x"),
             trace=tuple(filter(None, traces)) or None,
             prompts=tuple(prompts) or None,
+            pooled=tuple(pooled) or None,
         )
 
     def _normed(self, branch: str, level: int, tokens: Tensor) -> Tensor:
@@ -245,13 +255,16 @@ def mask_streams(tokens: Tensor, mask_rgb: Tensor | None, mask_x: Tensor | None)
 
 
 PARTS = ("backbone", "x embedding", "adapters", "prompts", "fusion", "heads")
-_OUTSIDE_THE_BACKBONE = {"norms": "backbone", "mapa": "prompts", "dscf": "fusion", "heads": "heads"}
+_OUTSIDE_THE_BACKBONE = {
+    "norms": "backbone", "domain": "backbone", "mapa": "prompts", "dscf": "fusion", "heads": "heads"
+}  # fmt: skip
 
 
 def parameter_group(name: str) -> str:
     """The group in `PARTS` of a parameter or buffer of `KTB.state_dict()`.
 
-    "backbone" contains everything frozen: the pretrained network and the output norms.
+    "backbone" contains everything frozen: the pretrained network, the output norms and the statistics of its
+    features.
     """
     if is_pretrained(name):
         return "backbone"

@@ -128,7 +128,12 @@ def _results(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.nda
         arrays[f"labels.{branch}"] = _nearest(prediction.labels[branch], shown)
         arrays[f"confidence.{branch}"] = _thousandths(_nearest(prediction.confidences[branch], shown))
     size = prediction.labels["fused"].shape
-    second, margin = second_best(prediction.logits["fused"], size, via_hw=prediction.network_hw)
+    second, margin = second_best(
+        prediction.logits["fused"],
+        size,
+        via_hw=prediction.network_hw,
+        temperature=prediction.temperatures["fused"],
+    )
     arrays["second.fused"] = _nearest(second.numpy(), shown)
     arrays["margin.fused"] = _thousandths(_nearest(margin.numpy(), shown))
     return arrays

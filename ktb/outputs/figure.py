@@ -104,6 +104,8 @@ def caption(
         f"X ({reading.modality}, {reading.origin}): {reading.summary.rstrip('.')}.",
         "Mask shares are of the pixels of the fused mask.",
     ]
+    if prediction.choice:
+        said.insert(1, f"Chosen automatically: {prediction.choice}.")
     if half_range is None:
         said.append("This checkpoint's fusion has no attention: there are no balance maps.")
     else:
@@ -113,7 +115,7 @@ def caption(
             f"X; colours from {0.5 - half_range:.2f} to {0.5 + half_range:.2f}, "
             f"{balance_rule()}."
         )
-    said += [f"Note: {warning}" for warning in dict.fromkeys(reading.warnings)]
+    said += [f"Note: {warning}" for warning in dict.fromkeys(prediction.warnings)]
     return _plain(" ".join(said))
 
 

@@ -20,6 +20,7 @@ from ktb.inputs import Origin
 from ktb.visualize import Color, draw_tag, overlay
 
 OVERLAY_OPACITY = 0.6
+OUTSIDE = "outside training"
 TAGS: Mapping[Origin, str] = MappingProxyType({"estimated": "X: estimated", "missing": "without X"})
 
 
@@ -49,9 +50,14 @@ def png_bytes(
     return buffer.getvalue()
 
 
-def tagged(image: np.ndarray, origin: Origin) -> np.ndarray:
-    """The image (H, W, 3) uint8, with a line in the lower left corner if X was not measured."""
-    return image if origin == "measured" else draw_tag(image, TAGS[origin])
+def tagged(image: np.ndarray, origin: Origin, is_outside: bool = False) -> np.ndarray:
+    """The image (H, W, 3) uint8, with a line in the lower left corner if X was not measured.
+
+    is_outside: also state that the images are unlike those of the training.
+    """
+    tags = [OUTSIDE] if is_outside else []
+    tags += [TAGS[origin]] if origin in TAGS else []
+    return draw_tag(image, "; ".join(tags)) if tags else image
 
 
 def result_files(
@@ -62,9 +68,11 @@ def result_files(
     `labels_BRANCH.png` are indexed PNGs whose pixel values are class indices, `mask_BRANCH.png` are the same
     in colour, `overlay.png` is the fused mask over the RGB image, `x.png` is a preview of X, and
     `prediction.json` has the class tables. The text chunks of every image name the checkpoint and whether X
-    was measured; overlay and `x.png` also show it if X was not measured.
+    was measured; overlay and `x.png` also show it if X was not measured. The overlay also shows whether the
+    images are unlike those of the training.
     """
     model, origin, palette = prediction.model, prediction.x.origin, prediction.palette
+    is_outside = bool(prediction.ribbon)
     makers: dict[str, Callable[[], bytes]] = {}
     for branch in BRANCHES:
         label, color = prediction.labels[branch], partial(prediction.colors, branch)
@@ -74,7 +82,7 @@ def result_files(
     def blended() -> np.ndarray:
         return overlay(rgb, prediction.colors("fused"), OVERLAY_OPACITY)
 
-    makers["overlay.png"] = lambda: png_bytes(tagged(blended(), origin), model, origin=origin)
+    makers["overlay.png"] = lambda: png_bytes(tagged(blended(), origin, is_outside), model, origin=origin)
     makers["x.png"] = lambda: png_bytes(tagged(prediction.x.preview, origin), model, origin=origin)
     makers["prediction.json"] = lambda: (json.dumps(prediction.summary(), indent=2) + "\n").encode()
     return {name: make() for name, make in makers.items() if names is None or name in names}

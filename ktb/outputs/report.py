@@ -105,7 +105,7 @@ def report_html(
         f"<header><h1>Segmentation by {name}</h1>"
         f'<p class="soft">An RGB image and X, segmented by KTB: {width} × {height} pixels, in the network '
         f"{inner_w} × {inner_h}, {prediction.seconds:.2f} s on {html.escape(prediction.device)}.</p>"
-        f"{_notes(prediction.x.warnings)}</header>",
+        f"{_chosen(prediction)}{_notes(prediction.warnings)}</header>",
         _section("Viewer", section) if viewer else "",
         _section("Inputs", _inputs(rgb, prediction)),
         _section("Result", _result(rgb, prediction)),
@@ -127,6 +127,12 @@ def report_html(
     )
 
 
+def _chosen(prediction: Prediction) -> str:
+    if not prediction.choice:
+        return ""
+    return f'<p class="soft">The checkpoint was chosen automatically: {html.escape(prediction.choice)}.</p>'
+
+
 def _inputs(rgb: np.ndarray, prediction: Prediction) -> str:
     reading = prediction.x
     photo = _figure(_photo(rgb, "RGB image"), "RGB image", f"{rgb.shape[1]} × {rgb.shape[0]}")
@@ -141,7 +147,8 @@ def _inputs(rgb: np.ndarray, prediction: Prediction) -> str:
 
 def _result(rgb: np.ndarray, prediction: Prediction) -> str:
     mask = prediction.colors("fused")
-    blended = tagged(_smaller(overlay(rgb, mask, OVERLAY_OPACITY)), prediction.x.origin)
+    is_outside = bool(prediction.ribbon)
+    blended = tagged(_smaller(overlay(rgb, mask, OVERLAY_OPACITY)), prediction.x.origin, is_outside)
     over = _figure(_mask(blended, "fused mask over the RGB image", prediction), "Over the RGB image", "")
     plain = _mask(_smaller(mask, smooth=False), "fused mask", prediction)
     return f'<div class="grid two">{over}{_figure(plain, "Fused mask", "colours: see Classes")}</div>'

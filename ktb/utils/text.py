@@ -14,6 +14,11 @@ def rounded_down(value: float, decimals: int = 1) -> str:
     return f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
 
 
+def rounded_up(value: float, decimals: int = 1) -> str:
+    """The value with a number of decimals, rounded up, for errors: 2.03 → "2.1"."""
+    return f"{math.ceil(value * 10**decimals) / 10**decimals:.{decimals}f}"
+
+
 def percent(share: float, decimals: int = 1) -> str:
     """A fraction 0..1 in per cent, "–" for NaN; small values are not rounded to zero: "≤ 0.1 %"."""
     if math.isnan(share):

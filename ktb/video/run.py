@@ -177,7 +177,7 @@ class SequenceRun:
         is_alike = before is not None and before.shape == labels.shape
         changed = float((labels != before).mean()) if is_alike else None
         confidence = float(prediction.confidences["fused"].mean(dtype=np.float64))
-        for warning in prediction.x.warnings:
+        for warning in prediction.warnings:
             if warning in self._warnings or len(self._warnings) < _MAX_WARNINGS:
                 self._warnings[warning] += 1
         if (unit := prediction.x.facts.get("unit")) and len(self._units) < _MAX_WARNINGS:

@@ -18,8 +18,9 @@ from PIL import Image
 
 import ktb.inference.predictor
 from ktb import Predictor, XOptions, save_result
+from ktb.analysis.agreement import entropy_map
 from ktb.config import BRANCHES
-from ktb.inference.postprocess import labels_and_confidence
+from ktb.inference.postprocess import labels_and_confidence, logits_at
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.preprocess import network_size, resize_for_network
 from ktb.outputs.files import result_files
@@ -376,6 +377,33 @@ def test_probabilities_at_a_pixel_are_those_that_the_mask_was_decided_by(predict
             )
     with pytest.raises(ValueError, match="outside the RGB image"):
         prediction.probabilities_at(height, 0)
+
+
+def test_temperatures_scale_every_probability_and_no_label(pair, prediction):
+    model = depth_model()
+    model.config = dataclasses.replace(model.config, temperatures=(2.0, 0.5, 1.0))
+    found = Predictor(model)(*pair, options=MM)
+    assert found.is_calibrated
+    assert not prediction.is_calibrated
+    assert found.summary()["temperatures"] == {"fused": 2.0, "rgb": 0.5, "x": 1.0}
+    for branch, temperature in found.temperatures.items():
+        assert np.array_equal(found.labels[branch], prediction.labels[branch])
+        assert torch.equal(found.logits[branch], prediction.logits[branch])
+        plain, scaled = (one.probabilities_at(17, 101)[branch] for one in (prediction, found))
+        expected = plain ** (1 / temperature)
+        assert scaled == pytest.approx(expected / expected.sum(), abs=1e-5)
+        assert found.confidences[branch][17, 101] == pytest.approx(scaled.max(), abs=1e-4)
+    assert entropy_map(found, "fused").mean() > entropy_map(prediction, "fused").mean()
+    assert entropy_map(found, "rgb").mean() < entropy_map(prediction, "rgb").mean()
+    assert np.array_equal(found.confidences["x"], prediction.confidences["x"])
+
+
+def test_logits_at_some_rows_and_columns_are_those_of_the_whole_picture():
+    logits = torch.randn(1, 5, 12, 16, generator=torch.Generator().manual_seed(0))
+    whole = F.interpolate(F.interpolate(logits, (48, 64), mode="bilinear"), (95, 130), mode="bilinear")[0]
+    rows, columns = [0, 3, 94], range(1, 130, 4)
+    found = logits_at(logits, rows, columns, (95, 130), (48, 64))
+    assert torch.allclose(found, whole[:, rows][:, :, list(columns)], atol=1e-5)
 
 
 @pytest.mark.parametrize("sizes", [[(97, 30)], [(48, 64), (131, 40)], [(12, 16)], [(24, 32), (6, 90)]])

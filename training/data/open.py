@@ -66,3 +66,34 @@ def open_dataset(
     if trained not in ("other", dataset.modality):
         logger.warning("The model was trained on %s and is given %s as X.", trained, dataset.modality)
     return dataset
+
+
+def chosen_frames(
+    dataset: PairDataset, held_out: float | None = None, every: int = 1
+) -> tuple[Sequence[int], str]:
+    """Indices of some frames of a dataset, and their description for reports.
+
+    Args:
+        held_out: only the frames that a training run with this `val_fraction` holds out; None for all.
+        every: every N-th of these.
+
+    Raises:
+        ValueError: `every` is below 1, or the fraction is not in (0, 1).
+    """
+    if every < 1:
+        raise ValueError(f"--every is {every}; give 1 for all images, 2 for every other one, ...")
+    if held_out is not None and not 0 < held_out < 1:
+        raise ValueError(f"--held-out is {held_out}; give the val_fraction of the training, such as 0.1.")
+    indices: Sequence[int] = range(len(dataset))
+    where = f"{dataset.name} {dataset.split}"
+    if held_out is not None:
+        indices = hold_out(len(dataset), held_out)[1]
+        where = f"the held-out blocks of {where}"
+    indices = indices[::every]
+    which = f", every {every}th" if every > 1 else ""
+    return indices, f"{len(indices)} frames: {where}{which}"
+
+
+def other_frames(dataset: PairDataset, held: Sequence[int]) -> list[int]:
+    """Indices of the frames of a dataset that are not held out."""
+    return sorted(set(range(len(dataset))) - set(held))

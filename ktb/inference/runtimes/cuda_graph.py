@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ktb.config import BRANCHES
 from ktb.inference.runtimes.base import Precision
 from ktb.inference.runtimes.eager import EagerRuntime, autocast
-from ktb.inference.runtimes.graph import GraphModule, keep_input, output_names, to_output
+from ktb.inference.runtimes.graph import POOLED, GraphModule, keep_input, output_names, to_output
 from ktb.modeling.memo import Memo
 from ktb.modeling.model import KTB, KTBOutput
 
@@ -100,7 +100,7 @@ class CUDAGraphRuntime:
             inputs = rgb, modal_x, keep_input(len(rgb), mask_rgb, mask_x, self._device)
             recording = self._recording(inputs)
             if recording is not None:
-                names = [name for name in self._names if trace or name.removeprefix("logits_") in branches]
+                names = [name for name in self._names if trace or _is_needed(name, branches)]
                 found = recording(inputs, [self._names.index(name) for name in names])
                 return to_output(self._model, dict(zip(names, found)), trace, branches, self.name)
         return self._eager(rgb, modal_x, mask_rgb, mask_x, trace, branches)
@@ -127,6 +127,11 @@ class CUDAGraphRuntime:
     def _run(self, *inputs: Tensor) -> Tensors:
         with autocast(self._model, self.precision):
             return self._network(*inputs)
+
+
+def _is_needed(name: str, branches: Sequence[str]) -> bool:
+    """Whether an output is needed without a trace."""
+    return name.removeprefix("logits_") in branches or name.startswith(POOLED)
 
 
 def _kept_by(model: nn.Module) -> list:

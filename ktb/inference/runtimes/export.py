@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from ktb.config import BRANCHES
 from ktb.inference.runtimes.graph import INPUTS, GraphModule, output_names
 from ktb.modeling.model import KTB, MIN_SIDE
 
@@ -33,9 +34,11 @@ PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Packages required to export and run each format."""
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
-        "logits_fused": "logits of the fused branch, at a quarter of the size: upsample bilinearly, argmax",
+        "logits_fused": "logits of the fused branch, at a quarter of the size: upsample bilinearly, argmax; "
+        "class probabilities are softmax(logits / temperature of the branch)",
         "logits_rgb": "logits of the RGB head, likewise",
         "logits_x": "logits of the X head, likewise",
+        "pooled": "per stream, rgb first, mean of the level's tokens over the positions",
         "prompts": "per stream and token, norm of the prompts' change divided by that of the token",
         "query": "queries of the fusion's attention: heads, positions row by row, channels",
         "key": "keys: heads, points (rgb-led ones first), channels",
@@ -223,6 +226,7 @@ def _description(
                 "what": "1 for a sensor that is there, 0 for one that is missing: rgb, x",
             },
         },
+        "temperatures": dict(zip(BRANCHES, config.temperatures)),
         "outputs": {name: MEANINGS[name.split(".")[0]] for name in output_names(model)},
         "size": {"height": size_hw[0], "width": size_hw[1]},
         "classes": config.classes,

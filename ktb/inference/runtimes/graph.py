@@ -13,6 +13,7 @@ from ktb.modeling.model import HEAD_STRIDE, KTB, KTBOutput
 from ktb.modeling.trace import FusionTrace
 
 INPUTS = ("rgb", "modal_x", "keep")
+POOLED = "pooled"
 LEVEL_OUTPUTS = (
     "query",
     "key",
@@ -26,7 +27,10 @@ LEVEL_OUTPUTS = (
 
 
 class GraphModule(nn.Module):
-    """All outputs of `KTB` for a batch as a flat tuple of tensors in the order of `output_names`."""
+    """All outputs of `KTB` for a batch as a flat tuple of tensors in the order of `output_names`.
+
+    Pooled features are outputs only of models with a domain check, which need them.
+    """
 
     def __init__(self, model: KTB):
         super().__init__()
@@ -38,6 +42,7 @@ class GraphModule(nn.Module):
         tokens = tokens * keep.transpose(0, 1).flatten()[:, None, None, None].to(tokens.dtype)
         output = self.model.from_tokens(tokens, logits_size(rgb.shape[-2:]), trace=True)
         tensors = [getattr(output, branch) for branch in BRANCHES]
+        tensors += (output.pooled or ()) if self.model.domain is not None else ()
         tensors += output.prompts or ()
         for level in output.trace or ():
             tensors += [getattr(level, name) for name in LEVEL_OUTPUTS]
@@ -54,6 +59,8 @@ def output_names(model: KTB) -> tuple[str, ...]:
     """Names of a graph's outputs, such as "logits_fused", "prompts.0" and "query.3"."""
     fusion = model.config.fusion
     names = [f"logits_{branch}" for branch in BRANCHES]
+    if model.domain is not None:
+        names += [f"{POOLED}.{level}" for level in range(LEVELS)]
     if fusion.prompts:
         names += [f"prompts.{level}" for level in range(LEVELS)]
     if fusion.kind != "mean":
@@ -77,12 +84,15 @@ def to_output(
 ) -> KTBOutput:
     """Convert a graph's named outputs to the output of `KTB.forward`."""
     logits = {branch: tensors[f"logits_{branch}"] for branch in branches}
+    pooled = None
+    if model.domain is not None:
+        pooled = tuple(tensors[f"{POOLED}.{level}"] for level in range(LEVELS))
     if not trace:
-        return KTBOutput(**logits, runtime=runtime)
+        return KTBOutput(**logits, pooled=pooled, runtime=runtime)
     fusion = model.config.fusion
     prompts = tuple(tensors[f"prompts.{i}"] for i in range(LEVELS)) if fusion.prompts else None
     levels = tuple(_level(model, tensors, i) for i in range(LEVELS)) if fusion.kind != "mean" else None
-    return KTBOutput(**logits, trace=levels, prompts=prompts, runtime=runtime)
+    return KTBOutput(**logits, trace=levels, prompts=prompts, pooled=pooled, runtime=runtime)
 
 
 def _level(model: KTB, tensors: Mapping[str, Tensor], level: int) -> FusionTrace:

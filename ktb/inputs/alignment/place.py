@@ -132,5 +132,5 @@ def _report(way: str, cover: float, is_depth: bool) -> tuple[dict[str, str], tup
     beyond = "is filled with the nearest measurement" if is_depth else "is 0 for the network"
     return facts, (
         f"The alignment lets X cover only {100 * cover:.0f} % of the RGB image; the rest {beyond}. Check "
-        "it, and trust the RGB head there.",
+        "it; X tells the network nothing there.",
     )

@@ -343,6 +343,9 @@ def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(page, tmp_pa
 
 def test_another_modality_is_warned_of_before_and_after_the_run(page, tmp_path):
     rgb, depth = write_pair(tmp_path)
+    page.click("#ktb-settings button")
+    choose(page, "#ktb-model", DEPTH)
+    page.wait_for_selector("#ktb-x >> text=its depth image")
     upload(page, rgb, depth)
     page.wait_for_selector(f"{SAID} img")
     open_fields(page)

@@ -14,7 +14,8 @@ from ktb.modeling.build import build_model, lite_config
 from ktb.modeling.model import KTBOutput
 from training.data.datasets import build_dataset
 from training.evaluation.evaluator import evaluate
-from training.robustness import suite
+from training.evaluation.reports import shown
+from training.robustness import missing, suite
 from training.robustness.__main__ import main
 from training.robustness.conditions import CORRUPTED, all_conditions, select
 from training.robustness.corruptions import KINDS, Corruption
@@ -331,3 +332,24 @@ def test_command(root, tmp_path, capsys, one_thread):
         with pytest.raises(SystemExit):
             main(bad.split())
         assert message in capsys.readouterr().err
+
+
+def test_one_table_of_the_missing_modality_protocols(whole, tmp_path, capsys):
+    out, record = whole
+    table = tmp_path / "missing.md"
+    missing.main([str(out), str(out), "--out", str(table)])
+    header, _, *rows = table.read_text().splitlines()
+    assert header == "| model, head | frames | both | RGB only | X only | EMM | RMM | NM |"
+    assert len(rows) == 4
+    cells = [cell.strip() for cell in rows[0].split("|")]
+    assert cells[1:3] == [f"{record['model']}, fused", "2 nyuv2 test, depth"]
+    rmm = [record["conditions"][f"x-pixels/{level}"]["fused"]["miou"] for level in (0.25, 0.5, 0.75)]
+    assert cells[6] == shown(record["emm"]["tokens"]["fused"])
+    assert cells[7] == shown(sum(rmm) / 3)
+    part = tmp_path / "part"
+    part.mkdir()
+    few = record | {"conditions": {"clean": record["conditions"]["clean"]}}
+    (part / "robustness.json").write_text(json.dumps(few))
+    with pytest.raises(SystemExit):
+        missing.main([str(part), "--out", str(table)])
+    assert "the conditions missing/rgb-only/tokens" in capsys.readouterr().err
