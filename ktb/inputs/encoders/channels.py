@@ -15,6 +15,8 @@ ONE_CHANNEL: frozenset[Modality] = frozenset(("depth", "thermal", "nir", "dolp",
 _POLARIZED = ("dolp", "aolp")
 _NEITHER = 0.05  # of the pixels are neither transparent nor opaque: more than the soft edges of a cut-out
 _ENOUGH = 1_000_000
+_STEP = 2  # of the pixels that are compared
+_MISFIT = 0.03
 
 
 def fourth_is_image(data: np.ndarray) -> bool:
@@ -27,6 +29,13 @@ def fourth_is_image(data: np.ndarray) -> bool:
     full = 1 if data.dtype.kind == "f" else np.iinfo(data.dtype).max
     low, high = fourth.min(), fourth.max()
     return bool(low < high and np.mean((fourth != 0) & (fourth != full)) > _NEITHER)
+
+
+def _are_polarizers(data: np.ndarray) -> bool:
+    """Whether four channels are intensities at 0, 45, 90 and 135 degrees: I0 + I90 = I45 + I135."""
+    first, second, third, fourth = np.moveaxis(data[::_STEP, ::_STEP].astype(np.float64), -1, 0)
+    total = first + second + third + fourth
+    return bool(np.abs(first + third - second - fourth).mean() < _MISFIT * total.mean())
 
 
 def choose_channel(raw: RawX, modality: Modality, options: XOptions) -> RawX:
@@ -56,6 +65,12 @@ def _chosen_automatically(raw: RawX, modality: Modality) -> RawX:
         return raw
     if (modality in _POLARIZED and is_array(raw)) or not fourth_is_image(raw.data):
         return raw
+    if modality in _POLARIZED and _are_polarizers(raw.data):
+        note = (
+            "The four channels were taken for the polarizer's angles 0, 45, 90 and 135 degrees, as their "
+            "sums agree."
+        )
+        return replace(raw, kind="angles", notes=(*raw.notes, note))
     say = "Channel on the page, --channel on the command line"
     if modality in ONE_CHANNEL and is_colour(raw.data):
         note = (

@@ -32,6 +32,7 @@ KNOWN_SENSORS = (
 MICROSECONDS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 SAMPLE = 50_000
+_REACHED = 0.98  # of both sides of a sensor
 USUAL_RATE = (1e3, 1e8)
 """Events per second of a camera in use, from a still scene to the fastest read-out."""
 
@@ -183,7 +184,8 @@ def sensor_size(
 ) -> tuple[tuple[int, int], str]:
     """(height, width) as said, else as the file says, else as usual, else of the smallest known sensor.
 
-    A usual or known sensor must hold all events.
+    A usual or known sensor must hold all events; the usual one is not taken if events reach the borders of a
+    smaller one.
 
     Returns the size and how it was found.
     """
@@ -191,9 +193,15 @@ def sensor_size(
         return said, "as said"
     if known is not None:
         return known, "from the file"
-    if usual is not None and x_high < usual.size_hw[1] and y_high < usual.size_hw[0]:
-        return usual.size_hw, f"guessed: {usual.label}"
     for width, height, label in KNOWN_SENSORS:
         if x_high < width and y_high < height:
+            is_reached = min((x_high + 1) / width, (y_high + 1) / height) > _REACHED
+            if (
+                usual is not None
+                and not is_reached
+                and x_high < usual.size_hw[1]
+                and y_high < usual.size_hw[0]
+            ):
+                return usual.size_hw, f"guessed: {usual.label}"
             return (height, width), f"guessed: {label}"
     return (y_high + 1, x_high + 1), "guessed: what the events cover"

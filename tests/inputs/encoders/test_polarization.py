@@ -284,6 +284,21 @@ def test_the_mosaic_of_a_polarization_camera_is_separated(tmp_path, dtype):
     assert np.allclose(as_map.image[..., 0], raw.data / np.iinfo(dtype).max)
 
 
+def test_four_channels_of_a_picture_are_polarizers_if_their_sums_agree(tmp_path):
+    y, x = np.mgrid[:60, :80]
+    light, degree, angle = 100 + x, np.where(x < 40, 0.5, 0.1), np.radians(x + y)
+    channels = [light * (1 + degree * np.cos(2 * angle - 2 * np.radians(a))) / 1.6 for a in (0, 45, 90, 135)]
+    picture = np.rint(np.stack(channels, -1)).astype(np.uint8)
+    Image.fromarray(picture, "RGBA").save(tmp_path / "polarized.png")
+    reading = encode_x(read_x(tmp_path / "polarized.png"), InputConfig(modality="dolp", encoding="dolp"))
+    assert np.abs(reading.image[..., 0] - degree).max() < 0.02
+    assert any("four channels were taken for the polarizer's angles" in note for note in reading.warnings)
+    picture[..., 3] = np.rint(255 * degree)
+    Image.fromarray(picture, "RGBA").save(tmp_path / "rgbp.png")
+    reading = encode_x(read_x(tmp_path / "rgbp.png"), InputConfig(modality="dolp", encoding="dolp"))
+    assert np.abs(reading.image[..., 0] - degree).max() < 0.02
+
+
 def test_the_superpixels_of_a_colour_sensor_are_not_mixed(tmp_path):
     y, x = np.mgrid[:240, :320]
     colours = np.array([[80, 160], [160, 240]])[y // 2 % 2, x // 2 % 2]

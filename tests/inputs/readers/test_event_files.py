@@ -331,7 +331,7 @@ def test_dsec():
 
     raw = check(hdf5(fill), "events.h5")
     assert raw.facts["time unit"] == "microseconds"
-    assert raw.facts["sensor"] == "640 x 480 (guessed: as in DSEC)"
+    assert raw.facts["sensor"] == "346 x 260 (guessed: DAVIS346)"  # what the events fill
 
 
 @pytest.mark.parametrize("chunks", [None, (128,)])

@@ -40,7 +40,8 @@ INDEX = np.searchsorted(T, np.arange(51) * 1000).astype(np.uint64)
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        ((640, 480), "640 x 480 (guessed: as in DSEC)"),
+        ((640, 480), "640 x 480 (guessed: DVXplorer)"),
+        ((346, 260), "346 x 260 (guessed: DAVIS346)"),
         ((300, 200), "640 x 480 (guessed: as in DSEC)"),
         ((1280, 720), "1280 x 720 (guessed: Prophesee Gen4)"),
     ],
