@@ -9,8 +9,8 @@ import numpy as np
 from ktb.config import InputConfig
 from ktb.inputs.alignment.place import place_encoded
 from ktb.inputs.alignment.turn import turned
-from ktb.inputs.byte_order import in_order
 from ktb.inputs.detect import taken_for
+from ktb.inputs.encoders.byte_order import in_order
 from ktb.inputs.encoders.channels import choose_channel
 from ktb.inputs.encoders.depth import fill_holes
 from ktb.inputs.events.stream import EventStream

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ktb.inputs.byte_order import in_order
+from ktb.inputs.encoders.byte_order import in_order
 from ktb.inputs.encoders.stokes import join_files
 from ktb.inputs.events import aedat4, hdf5
 from ktb.inputs.events.build import build_events

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from ktb.inputs.byte_order import looks_swapped
+from ktb.inputs.encoders.byte_order import looks_swapped
 from ktb.inputs.encoders.channels import fourth_is_image
 from ktb.inputs.limits import InputError
 from ktb.inputs.readers.files import Source, load

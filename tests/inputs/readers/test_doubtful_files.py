@@ -22,7 +22,7 @@ from ktb.inputs import (
     read_x,
 )
 from ktb.inputs.alignment.turn import turned, upright
-from ktb.inputs.byte_order import looks_swapped
+from ktb.inputs.encoders.byte_order import looks_swapped
 from ktb.inputs.encoders.channels import fourth_is_image
 
 DEPTH, THERMAL, NIR, HHA = (
