@@ -185,8 +185,9 @@ class InputConfig:
     `encoding` names the encoder of `ktb.inputs` that produced the X images in training; the fields after it
     are its options. `range_low` and `range_high` are the thermal values mapped to 0 and 1 (degrees Celsius
     where the file's unit is known, else as stored). Without them, 16-bit and float images are stretched
-    between two percentiles, and 8-bit images are unchanged. `hot` is the polarity of heat in training images.
-    `event_window_ms` is the time span of one event image; None uses the whole stream.
+    between two percentiles, and 8-bit images are unchanged unless `stretch_pictures`. `hot` is the polarity
+    of heat in training images. `event_window_ms` is the time span of one event image; None uses the whole
+    stream.
     """
 
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
@@ -199,6 +200,7 @@ class InputConfig:
     range_low: float | None = None
     range_high: float | None = None
     percentiles: tuple[float, ...] = (1.0, 99.0)
+    stretch_pictures: bool = False  # thermal images of 8 bits and floats in 0..1 are stretched, too
     hot: Polarity = "white"
     event_window_ms: float | None = None
     short_side: int | None = None  # images are resized so that their shorter side has this many pixels

@@ -119,9 +119,9 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """Encode a thermal image in 0..1 with the checkpoint's polarity; holes are NaN.
 
     The user's range has priority over the checkpoint's (in degrees Celsius if the unit is known, else as
-    stored). Without a range, 8-bit images and floats in 0..1 are unchanged, and others are stretched between
-    the checkpoint's percentiles. In a file with a unit, high values are hot; otherwise the polarity is the
-    user's, else the checkpoint's.
+    stored). Without a range, 8-bit images and floats in 0..1 are unchanged unless the checkpoint says
+    `stretch_pictures`, and others are stretched between the checkpoint's percentiles. In a file with a unit,
+    high values are hot; otherwise the polarity is the user's, else the checkpoint's.
 
     Raises:
         InputError: as for `read_temperatures`, or X is not an image.
@@ -163,7 +163,7 @@ def _stretched(
     if low is not None:
         notes = cut_off_note(values, low, high, symbol)
         return scaled(values, low, high), f"fixed range {low:g} to {high:g}{symbol}", notes
-    if reading.full_scale is not None:
+    if reading.full_scale is not None and not inputs.stretch_pictures:
         return np.clip(values / np.float32(reading.full_scale), 0, 1), "taken as it is", ()
     low, high = np.nanpercentile(values, inputs.percentiles)
     ends = "{:g} % to {:g} %".format(*inputs.percentiles)

@@ -78,6 +78,16 @@ def test_sixteen_bits_are_stretched_between_the_percentiles():
     assert np.allclose(image(levels, percentiles=(10.0, 60.0)), expected, atol=1e-6)
 
 
+def test_a_checkpoint_may_stretch_eight_bits_like_sixteen():
+    levels = ramp(60, 120, np.uint8)
+    low, high = np.percentile(levels, (2, 98))
+    expected = np.clip((levels - low) / (high - low), 0, 1)
+    assert np.allclose(image(levels, percentiles=(2.0, 98.0), stretch_pictures=True), expected, atol=1e-6)
+    assert np.allclose(image(levels, range_low=60.0, range_high=120.0, stretch_pictures=True)[0, 0], 0)
+    dark = image(ramp(0, 30, np.uint8), stretch_pictures=True)
+    assert (dark.min(), dark.max()) == (0, 1)
+
+
 def test_a_fixed_range_is_in_degrees_where_the_unit_is_known():
     kelvin = ramp(28315, 31315, np.uint16)  # 10 to 40 degrees
     celsius = ramp(10, 40)
