@@ -1,4 +1,4 @@
-"""Class names and colours of the six benchmarks, and colours for any other number of classes.
+"""Class names and colours of the six benchmarks and of CamVid, and colours for any other number of classes.
 
 The class order is that of the released heads (reference: training page, section 1). The colours are the
 project's own, not a dataset's official table: large surfaces (wall, floor, ceiling, road) are muted, objects
@@ -133,6 +133,10 @@ plaster=#e0b996, plastic=#ffb000, rubber=#2b2740, sand=#e6d15a, gravel=#8f8168, 
 cobblestone=#7a5a73, brick=#b5402c, grass=#7fce3c, wood=#96591f, leaf=#1f7d3a, water=#2450c8,
 human=#ff66b3, sky=#8ecbf5
 """
+_CAMVID = """
+sky=#8ecbf5, building=#a56a54, pole=#fff04a, road=#6b7280, pavement=#cf9cc9, tree=#2f8f3f, sign=#ffb000,
+fence=#e0b98a, car=#2f6bff, pedestrian=#ff66b3, bicyclist=#d6203a
+"""
 _DELIVER = """
 Building=#a56a54, Fence=#d9a066, Other=#2b3038, Pedestrian=#ff66b3, Pole=#fff04a, RoadLine=#f4f1e6,
 Road=#6b7280, SideWalk=#cf9cc9, Vegetation=#2f8f3f, Cars=#2f6bff, Wall=#b4bcc6, TrafficSign=#ffc400,
@@ -151,7 +155,11 @@ DATASETS: Mapping[str, DatasetLabels] = MappingProxyType(
             _dataset("pst900", "PST900", _PST900),
             _dataset("mcubes", "MCubeS", _MCUBES),
             _dataset("deliver", "DELIVER", _DELIVER),
+            _dataset("camvid", "CamVid", _CAMVID),
         )
     }
 )
-"""The six benchmarks by key: nyuv2, sunrgbd, mfnet, pst900, mcubes, deliver. Read-only."""
+"""The six benchmarks and CamVid by key: nyuv2, sunrgbd, mfnet, pst900, mcubes, deliver, camvid.
+
+Read-only.
+"""

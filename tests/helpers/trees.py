@@ -1,4 +1,4 @@
-"""Miniature trees of the six datasets: the exact folders, names, bit depths and label codes, tiny images."""
+"""Miniature trees of the datasets: the exact folders, names, bit depths and label codes, tiny images."""
 
 from __future__ import annotations
 
@@ -129,6 +129,28 @@ def _deliver(root, size, count, rng):
                 write(root / folder / weather / split / scene / f"{number:06d}_{word}_front.png", image)
 
 
+def _camvid(root, size, count, rng):
+    for split, numbers in _names(("train", "val"), count).items():
+        names = [f"0001TP_{n:06d}" for n in numbers]
+        for name in names:
+            write(root / "RGB" / f"{name}.jpg", picture(rng, size))
+            write(root / "Label" / f"{name}.png", codes([*range(11), 255], size))
+        write_list(root / f"{split}.txt", names)
+
+
+def make_pairs(root: Path, names: list[str], *, size: tuple[int, int] = (48, 64), boxes: bool = True) -> Path:
+    """Build a folder of RGB and thermal pairs; each annotation has a person, a bicycle and a car."""
+    rng = np.random.default_rng(1)
+    for name in names:
+        write(root / "RGB" / f"{name}.jpg", picture(rng, size))
+        write(root / "Thermal" / f"{name}.jpg", picture(rng, size, 1))
+        for annotation in ("rgb", "thermal", "fused") if boxes else ():
+            lines = ["0  0.25 0.5  0.25 0.5", "1 0.5 0.75 0.125 0.25 ", "2 0.75 0.5 0.25 0.25"]
+            write_list(root / "Boxes" / annotation / f"{name}.txt", lines)
+    write_list(root / "pairs.txt", names)
+    return root
+
+
 TREES: dict[str, Callable] = {
     "nyuv2": _nyuv2,
     "sunrgbd": _sunrgbd,
@@ -136,4 +158,5 @@ TREES: dict[str, Callable] = {
     "pst900": _pst900,
     "mcubes": _mcubes,
     "deliver": _deliver,
+    "camvid": _camvid,
 }

@@ -130,7 +130,7 @@ class BatchLoader:
             batches.append(
                 collate(
                     [
-                        augment(self.dataset[i], self.config, rng, encoding)
+                        augment(self.dataset.drawn(i, rng), self.config, rng, encoding)
                         for i, rng in zip(part, rngs, strict=True)
                     ]
                 )

@@ -1,4 +1,4 @@
-"""The six datasets on miniature trees: layouts, bit depths, label rules, conditions and messages."""
+"""The datasets on miniature trees: layouts, bit depths, label rules, conditions and messages."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ ALL = [(name, modality) for name, kind in REGISTRY.items() for modality in kind.
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory) -> Path:
-    """All six trees, only to be read."""
+    """All trees, only to be read."""
     root = tmp_path_factory.mktemp("trees")
     for name in TREES:
         make_tree(name, root / name)
@@ -50,7 +50,7 @@ def test_every_split_of_every_dataset_reads(trees, name, modality):
             assert sample.modal_x.shape[:2] == sample.label.shape == (8, 12)
             assert np.abs(sample.modal_x).max() <= 255
             assert all(file.is_file() for file in dataset.files(index))
-            assert len(dataset.files(index)) == (4 if modality == "aolp" else 3)
+            assert len(dataset.files(index)) == (2 if name == "camvid" else 4 if modality == "aolp" else 3)
 
 
 def test_first_modality_is_the_default(trees):
@@ -82,6 +82,7 @@ def test_input_fields_are_those_of_the_configuration(trees, name, modality):
         ("pst900", [0, 1, 4], [0, 1, 4]),
         ("mcubes", [0, 1, 19, 255], [0, 1, 19, 255]),
         ("deliver", [0, 1, 2, 25, 255], [255, 0, 1, 24, 255]),
+        ("camvid", [0, 1, 10, 255], [0, 1, 10, 255]),
     ],
 )
 def test_label_rules(tmp_path, name, stored, expected):
@@ -104,6 +105,7 @@ def test_label_rules(tmp_path, name, stored, expected):
         ("pst900", 255, "0..4"),
         ("mcubes", 20, "0..19 (and 255 = ignored)"),
         ("deliver", 26, "1..25 (and 0, 255 = ignored)"),
+        ("camvid", 11, "0..10 (and 255 = ignored)"),
     ],
 )
 def test_labels_outside_the_range_are_named(tmp_path, name, value, allowed):

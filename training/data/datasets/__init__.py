@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ktb.labels import IGNORE_INDEX
 from training.data.datasets.base import PairDataset, hold_out
+from training.data.datasets.camvid import CamVid
 from training.data.datasets.custom import CustomPairDataset
 from training.data.datasets.deliver import DELIVER
 from training.data.datasets.mcubes import MCubeS
@@ -14,7 +15,7 @@ from training.data.datasets.sample import LayoutError, Sample, choose
 from training.data.datasets.sunrgbd import SUNRGBD
 
 REGISTRY: dict[str, type[PairDataset]] = {
-    kind.name: kind for kind in (NYUv2, SUNRGBD, MFNet, PST900, MCubeS, DELIVER)
+    kind.name: kind for kind in (NYUv2, SUNRGBD, MFNet, PST900, MCubeS, DELIVER, CamVid)
 }
 
 __all__ = [

@@ -101,6 +101,10 @@ class PairDataset:
             self._cache[index] = sample
         return sample
 
+    def drawn(self, index: int, rng: np.random.Generator) -> Sample:
+        """Sample `index` for training, before augmentation; a dataset that simulates draws from `rng`."""
+        return self[index]
+
     def files(self, index: int) -> tuple[Path, ...]:
         """The rgb file, the X file or files, and the label file of a sample."""
         return self._files(self.names[index])
