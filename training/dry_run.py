@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 
 from ktb.labels import DATASETS
-from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB, count_parameters
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
 from training.data.datasets import REGISTRY
@@ -19,7 +18,7 @@ from training.data.loader import BatchLoader
 from training.data.open import open_data
 from training.data.sheets import draw_batch
 from training.engine.trainer import batch_masks
-from training.model import weights_of
+from training.model import initial_weights
 from training.recipes import RECIPES, Recipe
 from training.recipes.base import NO_SETTINGS
 
@@ -43,7 +42,7 @@ def report(recipe: Recipe, options: argparse.Namespace) -> None:
         loader = BatchLoader(data, kept, recipe.batch_size, recipe.augmentation, recipe.seed, workers=0)
     model = shapes_only(recipe, data or _without_files(recipe))
     if options.init is not None:
-        require_matching(model.state_dict(), weights_of(options.init), f"tensors of {options.init}")
+        initial_weights(model, options.init, options.new_classes)  # raises if they do not match
     print("\n".join(_settings(recipe)))
     print("\n".join(_parameters(model)))
     cost = measure(model, recipe)

@@ -88,6 +88,7 @@ def run(options: argparse.Namespace, command: str) -> None:
         attention=options.attention,
         boundary=options.boundary,
         confusion=options.confusion,
+        missing=options.missing,
     )
     source = {"model": options.model, "dataset": options.dataset, "split": options.split}
     source |= {"modality": dataset.modality, "command": command}
@@ -108,7 +109,7 @@ def run(options: argparse.Namespace, command: str) -> None:
 def _refuse_beside_robustness(options: argparse.Namespace) -> None:
     unused = [
         f"--{name}"
-        for name in ("scales", "flip", "msf", "window", "attention", "boundary", "confusion")
+        for name in ("scales", "flip", "msf", "window", "attention", "boundary", "confusion", "missing")
         if getattr(options, name) not in (None, False)
     ]
     unused += ["--protocol reference"] if options.protocol == "reference" else []
@@ -156,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PIXELS",
         help="report boundary F1 with this tolerance (default: 0.75 %% of the diagonal)",
     )
+    add("--missing", choices=("rgb", "x"), help="zero the tokens of this modality, as if it were absent")
     add("--confusion", action="store_true", help="write confusion matrices as CSV and as PNG")
     add(
         "--robustness",

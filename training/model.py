@@ -17,6 +17,8 @@ from training.data.datasets import PairDataset
 from training.data.loader import BatchLoader
 from training.recipes import Recipe, changed_model
 
+CLASSIFIER = ".classifier."  # in the name of a tensor with one row per class
+
 
 def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
     """The configuration that a recipe describes for a dataset's classes and X.
@@ -34,11 +36,16 @@ def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
 
 
 def make_model(
-    recipe: Recipe, dataset: PairDataset, start: Path | None = None, pretrained: bool = True
+    recipe: Recipe,
+    dataset: PairDataset,
+    start: Path | None = None,
+    pretrained: bool = True,
+    new_classes: bool = False,
 ) -> KTB:
     """The recipe's model with pretrained frozen weights, or with the weights of the saved model `start`.
 
-    pretrained=False leaves the frozen weights random, for counting and for tests.
+    pretrained=False leaves the frozen weights random, for counting and for tests. new_classes: the heads'
+    classifiers are initialised, because `start` has other classes; all other tensors must fit.
     Raises ValueError if `start` does not match the recipe's model, or if no pretrained weights are available.
     """
     config = model_config(recipe, dataset)
@@ -47,9 +54,7 @@ def make_model(
     else:
         model = build_model(config, recipe.fusion_start)
     if start is not None:
-        weights = weights_of(start)
-        require_matching(model.state_dict(), weights, f"the tensors of {start}")
-        model.load_state_dict(weights)
+        model.load_state_dict(initial_weights(model, start, new_classes))
     if recipe.dropout is not None:
         for module in model.modules():
             if isinstance(module, nn.Dropout | nn.Dropout2d):
@@ -65,6 +70,15 @@ def weights_of(start: Path) -> dict[str, Tensor]:
     """The tensors of a saved model without the statistics of its domain check, which belong to its data."""
     state = load_model(start).state_dict()
     return {name: tensor for name, tensor in state.items() if not name.startswith("domain.")}
+
+
+def initial_weights(model: KTB, start: Path, new_classes: bool = False) -> dict[str, Tensor]:
+    """The tensors of the saved model `start` for `model`; arguments and errors as for `make_model`."""
+    weights = weights_of(start)
+    if new_classes:
+        weights |= {name: own for name, own in model.state_dict().items() if CLASSIFIER in name}
+    require_matching(model.state_dict(), weights, f"the tensors of {start}")
+    return weights
 
 
 def label_counts(loader: BatchLoader) -> Tensor:

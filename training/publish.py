@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from ktb.checkpoints.card import figure_tables
+from ktb.checkpoints.card import BOX_CONDITIONS, figure_tables
 from ktb.checkpoints.load import load_model, save_model
 from ktb.checkpoints.metadata import read_header
 from ktb.config import BRANCHES
@@ -29,9 +29,12 @@ REQUIRED = ("data", "split", "commands", "hours", "limits")
 
 
 def build_card(
-    written: Mapping[str, Any], trained: Mapping[str, Any], evaluation: Mapping[str, Any] | None
+    written: Mapping[str, Any],
+    trained: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None,
+    boxes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Combine the written card, the trainer's card and the evaluation.
+    """Combine the written card, the trainer's card, the evaluation and the scores against boxes.
 
     Raises ValueError with the missing fields of `REQUIRED`.
     """
@@ -46,6 +49,8 @@ def build_card(
         card["figures"] = {branch: evaluation[branch] for branch in BRANCHES}
         if "attention" in evaluation:
             card["attention"] = evaluation["attention"]
+    if boxes is not None:
+        card["boxes"] = {key: boxes[key] for key in ("protocol", "images", *BOX_CONDITIONS) if key in boxes}
     return card
 
 
@@ -75,13 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--card", type=Path, required=True, help=f"JSON with {', '.join(REQUIRED)}")
     parser.add_argument("--evaluation", type=Path, help="JSON that training.evaluate wrote for --out")
+    parser.add_argument("--boxes", type=Path, help="JSON that training.evaluate_boxes wrote for --out")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         model = load_model(options.model)
         written = json.loads(options.card.read_text())
         evaluation = json.loads(options.evaluation.read_text()) if options.evaluation else None
-        card = build_card(written, model.card, evaluation)
+        boxes = json.loads(options.boxes.read_text()) if options.boxes else None
+        card = build_card(written, model.card, evaluation, boxes)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     save_model(options.out, model, card, dtype=torch.float16)

@@ -25,6 +25,7 @@ from training.data.loader import BatchLoader, Shard
 from training.data.open import open_data
 from training.engine.cpu import strided_depthwise_in_float32
 from training.engine.distributed import world
+from training.engine.self_teaching import PairBatches, SelfTeachingTrainer
 from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog
 from training.engine.stopping import StopConditions, stopped_by_signals
 from training.engine.trainer import BEST_FILE, MODEL_FILE, Trainer
@@ -59,6 +60,13 @@ def run(options: argparse.Namespace) -> None:
 
         report(recipe, options)
         return
+    if options.new_classes and options.init is None:
+        raise ValueError("--new-classes changes what --init FILE loads: give --init, or omit --new-classes.")
+    if bool(options.pairs) != bool(recipe.pairs_batch):
+        raise ValueError(
+            f"{recipe.name} has pairs_batch={recipe.pairs_batch}, pairs without labels in each step, and "
+            f"--pairs is {'given' if options.pairs else 'missing'}: give both or none (--set pairs_batch=N)."
+        )
     if options.out is None:
         raise ValueError("Give --out, the folder for the log, the state and the model (or --dry-run).")
     if any((options.out / name).exists() for name in (STATE_FILE, PREVIOUS_FILE)) and not options.resume:
@@ -74,12 +82,18 @@ def run(options: argparse.Namespace) -> None:
     loader = BatchLoader(
         dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers, shard
     )
-    model = make_model(recipe, dataset, options.init)
+    model = make_model(recipe, dataset, options.init, new_classes=options.new_classes)
     if recipe.precision != "fp32" and accelerator.device.type == "cpu":
         strided_depthwise_in_float32(model)
     weights = _class_weights(recipe, loader, options.out, options.resume)
     export = save_adapter if options.adapters_only else save_model
-    trainer = Trainer(model, recipe, loader, options.out, export, accelerator, weights)
+    if recipe.pairs_batch:
+        pairs = PairBatches(model.config.inputs, options.pairs, recipe)
+        trainer: Trainer = SelfTeachingTrainer(
+            model, recipe, loader, options.out, export, accelerator, weights, pairs=pairs
+        )
+    else:
+        trainer = Trainer(model, recipe, loader, options.out, export, accelerator, weights)
     torch.manual_seed(recipe.seed + trainer.process)  # but a different dropout in each
     if options.resume:
         trainer.resume()
@@ -207,6 +221,19 @@ def _parser() -> argparse.ArgumentParser:
         "--resume", action="store_true", help="continue the run in --out exactly where it stopped"
     )
     parser.add_argument("--init", type=Path, help="model.safetensors with the initial weights")
+    parser.add_argument(
+        "--new-classes",
+        action="store_true",
+        help="with --init: initialise the heads' classifiers, for a model of other classes",
+    )
+    parser.add_argument(
+        "--pairs",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of RGB and thermal pairs without labels, for a recipe with pairs_batch",
+    )
     parser.add_argument(
         "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="change the recipe"
     )

@@ -30,6 +30,8 @@ CITATION = (
     "Segmentation*. CVPR 2025, pp. 10587-10598."
 )
 UNKNOWN_LICENSE = "unknown"
+BOX_CONDITIONS = ("both", "rgb only", "x only")
+"""Sensors present in a card's scores against boxes."""
 LIMITS = (
     "Not stated by its author. The model predicts only the classes below, for scenes and sensors like those "
     "of its training{}. Evaluate it on your own images before you rely on it; do not use it for safety "
@@ -105,6 +107,12 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
             values = (_down(level.get(key), 3) for key in ("entropy", "balance_std"))
             lines.append(f"| {level.get('level')} | {' | '.join(values)} |")
         lines.append("")
+    if _is_full(boxes := card.get("boxes")):
+        head, *rows = box_rows(boxes)
+        lines += [f"Objects found, and pixels outside all boxes. {_text(boxes.get('protocol'))}:", ""]
+        lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+        lines += [f"| {' | '.join(map(_text, row))} |" for row in rows]
+        lines.append("")
     return lines
 
 
@@ -144,6 +152,22 @@ def _calibration_table(calibration: Any) -> list[str]:
         ]
         lines.append(f"| {_text(name)} | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def box_rows(boxes: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of text of what `training.evaluate_boxes` measured, titles first.
+
+    Shares of found boxes are rounded down, those of stray pixels up.
+    """
+    titles = ["sensors", "time", "head"]
+    rows: list[list[str]] = []
+    for sensors, times in boxes.items():
+        for time, branches in times.items() if sensors in BOX_CONDITIONS else ():
+            for branch, objects in branches.items():
+                cells = [f"{_down(s.get('found'))} / {_up(s.get('stray'))}" for s in objects.values()]
+                rows.append([sensors, time, branch, *cells])
+                titles[3:] = [f"{name}: found / stray %" for name in objects]
+    return [titles, *rows]
 
 
 def _licence_said(license: str) -> str:

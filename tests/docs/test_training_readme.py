@@ -27,7 +27,17 @@ README = ROOT / "training" / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 PROSE = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 SPANS = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PROSE)]
-MODULES = ("train", "evaluate", "check", "robustness", "calibrate", "domain", "simulate_events", "publish")
+MODULES = (
+    "train",
+    "evaluate",
+    "evaluate_boxes",
+    "check",
+    "robustness",
+    "calibrate",
+    "domain",
+    "simulate_events",
+    "publish",
+)
 NO_FLAG_OF_OURS = {"--num_processes"}  # accelerate's, explained in the text
 PLACEHOLDERS = ("KEY=VALUE",)
 

@@ -3,6 +3,7 @@
 from ktb.utils.text import did_you_mean
 from training.recipes.ablations import ABLATIONS
 from training.recipes.base import Recipe
+from training.recipes.camvid import CAMVID_THERMAL, CAMVID_THERMAL_PAIRS
 from training.recipes.custom import CUSTOM_LITE, CUSTOM_SWIN_B, CUSTOM_SWIN_L
 from training.recipes.deliver import DELIVER_LITE_EVENT, DELIVER_SWIN_B_EVENT
 from training.recipes.mcubes import MCUBES_LITE, MCUBES_SWIN_B
@@ -37,6 +38,8 @@ GROUPS: dict[str, tuple[Recipe, ...]] = {
         PST900_LITE,
         *MCUBES_LITE,
         DELIVER_LITE_EVENT,
+        CAMVID_THERMAL,
+        CAMVID_THERMAL_PAIRS,
     ),
     "ablations": ABLATIONS,
     "custom dataset": (CUSTOM_LITE, CUSTOM_SWIN_B, CUSTOM_SWIN_L),

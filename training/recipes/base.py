@@ -115,6 +115,11 @@ class Recipe:
     branch_weight: NotNegative = 0.01
     mask_labels: bool = True  # MMST: train the branches only where the fused prediction is correct
 
+    pairs_batch: CountFromZero = 0  # pairs without labels in each step, taken from --pairs
+    pairs_scale: Annotated[Range, AfterValidator(_positive)] = (1.0, 2.0)  # as `scale`
+    pairs_weight: NotNegative = 1.0  # of the loss against the averaged teacher's labels
+    box_weight: NotNegative = 0.5  # of the loss of boxes
+
     loss: Literal["ce", "ohem"] = "ce"
     ohem_threshold: FractionBelowOne = 0.7  # pixels whose true class has a lower probability are hard
     ohem_min_kept: FractionBelowOne = 1 / 16  # at least this fraction of the valid pixels is used

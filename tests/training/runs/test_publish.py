@@ -10,7 +10,7 @@ import torch
 from ktb.checkpoints.load import load_model, save_model
 from ktb.checkpoints.metadata import read_header
 from ktb.modeling.build import build_model, lite_config
-from training.publish import build_card, main
+from training.publish import build_card, card_markdown, main
 
 WRITTEN = {
     "data": "made up",
@@ -53,6 +53,19 @@ def test_publish_halves_the_file_and_keeps_the_card(tmp_path):
     assert "**Selection**: best of five looks" in text
     assert "| fused | 37.9 | 70.0 | 50.0 |" in text  # never rounded up
     assert "| other prop | not scored | not scored | not scored |" in text
+
+
+def test_scores_against_boxes_stand_in_the_card():
+    scores = {"found": 74.99, "stray": 3.01, "boxes": 100, "boxes_found": 74, "pixels": 9, "pixels_stray": 1}
+    nothing = {"found": None, "stray": None}
+    measured = {"protocol": "as it is", "images": {"night": 1}, "model": "a path", "command": "a command"}
+    measured["both"] = {"night": {"fused": {"person": scores, "car": nothing}}}
+    card = build_card(WRITTEN, {}, None, measured)
+    assert card["boxes"].keys() == {"protocol", "images", "both"}
+    text = card_markdown("name", card)
+    assert "| sensors | time | head | person: found / stray % | car: found / stray % |" in text
+    # never flattering: found is rounded down, stray up
+    assert "| both | night | fused | 74.9 / 3.1 | not scored / not scored |" in text
 
 
 def test_a_card_without_limits_is_refused():

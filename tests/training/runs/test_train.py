@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from helpers.trees import make_tree
 
 from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
 from training import train
+from training.data.datasets import build_dataset
 from training.data.datasets.sample import Sample
 from training.data.loader import BatchLoader, Shard, network_input
 from training.engine.optim import WeightAverage, parameter_groups, rate_at
@@ -26,7 +28,7 @@ from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog, read_state
 from training.engine.stopping import StopConditions, stopped_by_signals
 from training.engine.trainer import MODEL_FILE, Trainer
 from training.engine.validation import EVAL_COLUMNS, Validation
-from training.model import model_config
+from training.model import make_model, model_config
 from training.recipes import Recipe, get_recipe, override
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -321,6 +323,19 @@ def test_loader_starts_anywhere_and_threads_change_nothing():
     assert whole[0].modal_x.shape == (2, 1, 64, 64)
     with pytest.raises(ValueError, match="batch_size"):
         BatchLoader(Frames(), range(6), 7, TINY.augmentation, 1)
+
+
+def test_another_models_weights_start_a_model_of_other_classes_but_for_its_classifiers(tmp_path):
+    start = tmp_path / "start.safetensors"
+    torch.manual_seed(1)
+    save_model(start, build_model(lite_config("nyuv2")), {})
+    recipe = get_recipe("mfnet-lite")
+    data = build_dataset("mfnet", make_tree("mfnet", tmp_path / "mfnet"), "train")
+    with pytest.raises(ValueError, match=r"do not fit the network\. shape mismatch"):
+        make_model(recipe, data, start)
+    weights, given = make_model(recipe, data, start, new_classes=True).state_dict(), load_model(start)
+    differs = {name for name, value in given.state_dict().items() if not torch.equal(value, weights[name])}
+    assert differs == {f"heads.{b}.classifier.{part}" for b in BRANCHES for part in ("weight", "bias")}
 
 
 def test_schedule():
