@@ -28,8 +28,10 @@ CERTAIN = 0.6
 """Probability from which the teacher's class is a label."""
 FOUND = 0.2
 """Fraction of a box's pixels from which the teacher counts as having found its object."""
-MARGIN = 4.0
+MARGIN = 1.0
 """Pixels of the crop by which boxes are widened before pixels count as outside."""
+STRAY, INSIDE = 2.0, 0.5
+"""Weights of the two losses of boxes."""
 MOST_DISPLACED = 5
 WITHOUT_BOXES = 1 / 3
 """How often a pair without boxes is drawn, relative to one with boxes."""
@@ -158,9 +160,12 @@ class SelfTeachingTrainer(Trainer):
         certainty, target = logits.float().softmax(1).max(1)
         target = target.masked_fill(certainty < CERTAIN, self.against_teacher.ignore_index)
         scale = size[0] / self.recipe.crop[0]
-        for labels, pair in zip(target, drawn.pairs, strict=True):
-            if pair.boxes is not None:
-                correct(labels, pair.boxes, scale, self.person, self.car)
+        for labels, pair, blind in zip(target, drawn.pairs, drawn.x_lost.tolist(), strict=True):
+            if pair.boxes is None:
+                continue
+            correct(labels, pair.boxes, scale, self.person, self.car)
+            if blind:
+                ignore_unseen(labels, pair.boxes["rgb"], scale, self.person)
         return target
 
     def _box_loss(self, real: Any, drawn: PairBatch) -> Tensor:
@@ -188,7 +193,8 @@ class SelfTeachingTrainer(Trainer):
                     loss = stray_loss(own, scale * _all_corners(boxes, *kinds), scale * MARGIN)
                     corners = [found.of(demanded) for found in seen]
                     inside = inside_loss(own, scale * np.concatenate(corners)) if corners else None
-                    total = total + weight * (loss if inside is None else loss + inside)
+                    total = total + weight * STRAY * loss
+                    total = total if inside is None else total + weight * INSIDE * inside
         return total / max(1, len(annotated))
 
 
@@ -209,6 +215,16 @@ def correct(
             window = slice(top, bottom), slice(left, right)
             if own[window].numel() and own[window].float().mean() < FOUND:
                 labels[window] = 255
+
+
+def ignore_unseen(labels: Tensor, boxes: Boxes, scale: float, person: Sequence[int]) -> None:
+    """Ignore, in place, people of the teacher's labels (h, w) outside the boxes of the RGB image.
+
+    They are for students without X, which must not learn to see what the RGB image does not show.
+    """
+    unseen = outside_boxes(tuple(labels.shape), scale * boxes.of(PERSON, BICYCLE), scale * MARGIN)
+    people = torch.isin(labels, torch.tensor(person, device=labels.device))
+    labels[people & torch.from_numpy(unseen).to(labels.device)] = 255
 
 
 def _all_corners(boxes: Any, *kinds: int) -> np.ndarray:
