@@ -92,6 +92,7 @@ def run(options: argparse.Namespace, command: str) -> None:
     )
     source = {"model": options.model, "dataset": options.dataset, "split": options.split}
     source |= {"modality": dataset.modality, "command": command}
+    source |= {"missing": options.missing} if options.missing else {}
     title = f"{model.config.name} on {dataset.name} ({dataset.modality}), {options.split} split"
     files = write_report(options.out, result | source, title, command)
     tables = [branch_table(result, decimals=2)]

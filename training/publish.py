@@ -36,14 +36,25 @@ def build_card(
 ) -> dict[str, Any]:
     """Combine the written card, the trainer's card, the evaluation and the scores against boxes.
 
-    Raises ValueError with the missing fields of `REQUIRED`.
+    An evaluation without X becomes "without_x" and gives no score of the fused head with both images.
+
+    Raises ValueError with the missing fields of `REQUIRED`, and for an evaluation without rgb.
     """
     if missing := [key for key in REQUIRED if key not in written]:
         raise ValueError(f"the card lacks {', '.join(missing)}: add them to the --card file.")
     card = {**written, "recipe": trained.get("recipe", {}), "step": trained.get("step")}
     if "selection" in trained:
         card["selection"] = trained["selection"]
-    if evaluation is not None:
+    if evaluation is not None and evaluation.get("missing"):
+        if evaluation["missing"] != "x":
+            raise ValueError(
+                "the evaluation was made without rgb: evaluate with both images, or --missing x."
+            )
+        data = f"{evaluation['dataset']}, {evaluation['split']} split"
+        figures = {branch: evaluation[branch] for branch in BRANCHES if branch != "x"}
+        alone = {"data": data, "figures": figures}
+        card["without_x"] = alone | {key: evaluation[key] for key in ("protocol", "images")}
+    elif evaluation is not None:
         card["protocol"] = evaluation["protocol"]
         card["images"] = evaluation["images"]
         card["figures"] = {branch: evaluation[branch] for branch in BRANCHES}

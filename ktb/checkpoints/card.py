@@ -107,6 +107,10 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
             values = (_down(level.get(key), 3) for key in ("entropy", "balance_std"))
             lines.append(f"| {level.get('level')} | {' | '.join(values)} |")
         lines.append("")
+    if _is_full(alone := card.get("without_x")):
+        images = f"{alone['images']} images" if isinstance(alone.get("images"), int) else "images not counted"
+        lines += [f"RGB only. {_text(alone.get('data'))}, {images}; {_text(alone.get('protocol'))}:", ""]
+        lines += figure_tables({"figures": alone.get("figures")})
     if _is_full(boxes := card.get("boxes")):
         head, *rows = box_rows(boxes)
         lines += [f"Objects found, and pixels outside all boxes. {_text(boxes.get('protocol'))}:", ""]

@@ -171,8 +171,9 @@ def cells(table: str) -> list[list[str]]:
 def test_our_figures_are_those_of_the_cards():
     section = README.split("### Measured by us")[1].split("### ")[0]
     rows = {re.search(r"\[(.*?)\]", row[0])[1]: row[2:] for row in cells(section)}
-    assert rows.keys() == built_in_models().keys()
-    for name, path in built_in_models().items():
+    labelled = {n: path for n, path in built_in_models().items() if "figures" in read_header(path)[1]}
+    assert rows.keys() == labelled.keys()
+    for name, path in labelled.items():
         figures = read_header(path)[1]["figures"]
         expected = [figures[branch]["miou"] for branch in ("fused", "rgb", "x")]
         expected.append(figures["fused"]["pixel_accuracy"])

@@ -68,6 +68,18 @@ def test_scores_against_boxes_stand_in_the_card():
     assert "| both | night | fused | 74.9 / 3.1 | not scored / not scored |" in text
 
 
+def test_an_evaluation_without_x_gives_no_fused_score():
+    measured = evaluation() | {"missing": "x", "dataset": "camvid", "split": "val"}
+    card = build_card(WRITTEN, {}, measured)
+    assert "figures" not in card
+    text = card_markdown("name", card)
+    assert "RGB only. camvid, val split, 3 images; as it is:" in text
+    assert "| fused | 37.9 | 70.0 | 50.0 |" in text
+    assert "| x |" not in text  # a head without its image has no score
+    with pytest.raises(ValueError, match="without rgb"):
+        build_card(WRITTEN, {}, measured | {"missing": "rgb"})
+
+
 def test_a_card_without_limits_is_refused():
     with pytest.raises(ValueError, match="limits"):
         build_card({key: value for key, value in WRITTEN.items() if key != "limits"}, {}, None)
