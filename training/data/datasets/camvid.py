@@ -11,7 +11,7 @@ from training.data.datasets.sample import LayoutError, Sample, label_table
 from training.thermal.night import make_night
 from training.thermal.simulator import PERCENTILES, simulate_thermal
 
-NIGHTS = 0.5
+NIGHTS = 0.3
 """Fraction of the drawn samples whose RGB image becomes a night."""
 
 
@@ -38,7 +38,7 @@ class CamVid(PairDataset):
         return super().inputs_of(modality) | {"percentiles": PERCENTILES, "stretch_pictures": True}
 
     def drawn(self, index: int, rng: np.random.Generator) -> Sample:
-        """The sample with a new thermal image and, in half of the cases, a night."""
+        """The sample with a new thermal image and, in a fraction `NIGHTS` of the cases, a night."""
         stored = self[index]
         modal_x = simulate_thermal(stored.rgb, stored.label, rng)
         dark = rng.random() < NIGHTS
