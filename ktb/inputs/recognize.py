@@ -27,8 +27,9 @@ SIDE = 256
 """Longer side in pixels at which features are computed."""
 SURE = 0.8
 """Least probability of a recognition that needs no question."""
-NAME_BONUS = 8.0
-"""Log-odds that a name adds to its modality: more than most pictures say, less than the clearest do."""
+MOST_BY_TEXTURE, BY_VALUES, NAME_BONUS = 6.0, 7.0, 8.0
+"""Most log-odds between modalities by texture; log-odds that usual distances add to depth, and that a name
+adds to its modality."""
 SOME_HOLES = 0.005
 """Least share of zeros that shows holes of depth in integers of more than 8 bits."""
 CANDIDATES: tuple[Modality, ...] = ("depth", "thermal", "nir")
@@ -117,6 +118,11 @@ def _grey_picture(data: np.ndarray, rgb: np.ndarray | None, named: Modality | No
     has_rgb = rgb is not None and _same_shape(data, rgb)
     scores = log_probabilities(picture_features(data, rgb if has_rgb else None), has_rgb)
     why = "by its texture and its likeness to the RGB image" if has_rgb else "by its texture"
+    highest = max(scores.values())
+    scores = {modality: max(score, highest - MOST_BY_TEXTURE) for modality, score in scores.items()}
+    if _are_distances(data):
+        scores["depth"] += BY_VALUES
+        why = f"{why}, and by values as millimetres or metres have them"
     if named is not None:
         before = max(scores, key=lambda modality: scores[modality])
         scores[named] += NAME_BONUS
@@ -147,6 +153,19 @@ def _by_values(data: np.ndarray) -> Recognition | None:
     if high - low < 0.25 * max(middle, 1) and 26_000 < middle < 34_000:
         return Recognition("thermal", f"values around {middle:,.0f} are hundredths of a kelvin")
     return None
+
+
+def _are_distances(data: np.ndarray) -> bool:
+    """Whether values are usual distances: millimetres of more than 8 bits, or floats in metres."""
+    values = data[np.isfinite(data)] if data.dtype.kind == "f" else data[data > 0]
+    if data.dtype == np.uint8 or not values.size:
+        return False
+    low, middle, high = np.percentile(values[:: max(1, values.size // 200_000)], (1, 50, 99))
+    if high - low < 0.3 * middle:  # as raw thermal levels, all near their mean
+        return False
+    if data.dtype.kind == "f":
+        return bool(0.3 <= middle <= 50 and high > 1.2)
+    return bool(middle >= 300 and high <= 20_000)
 
 
 def _has_holes(data: np.ndarray, middle: float) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.pairs import write_pair
 
 from ktb import EventStream, XOptions, encode_x, read_image_rgb, read_x
 from ktb.config import InputConfig
@@ -57,6 +58,15 @@ def test_the_examples_are_recognized_without_their_names(scene, with_rgb):
         raw = read_x(EXAMPLES / f"{scene}_{modality}.png")
         found = recognize(picture(np.asarray(raw.data)), rgb)
         assert (found.modality, found.is_sure) == (modality, True), found.why
+
+
+def test_usual_distances_and_a_name_outweigh_texture(tmp_path):
+    rgb, depth = write_pair(tmp_path)
+    raw, photo = read_x(depth), read_image_rgb(rgb)
+    named = recognize(raw, photo)
+    assert (named.modality, named.is_sure) == ("depth", True)
+    assert "by values as millimetres" in named.why
+    assert recognize(picture(raw.data), photo).modality == "depth"  # its texture alone is the RGB image's
 
 
 def test_near_infrared_repeats_the_texture_of_the_rgb_image():
