@@ -100,6 +100,7 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {_text(class_name)} | {' | '.join(_down(value) for value in values)} |")
         lines.append("")
     lines += _calibration_table(card.get("calibration"))
+    lines += _domain_table(card.get("domain"))
     if isinstance(card.get("attention"), list):
         lines += ["| level | mean normalised attention entropy | standard deviation of the balance map |"]
         lines += ["|---|---|---|"]
@@ -172,6 +173,28 @@ def box_rows(boxes: Mapping[str, Any]) -> list[list[str]]:
                 rows.append([sensors, time, branch, *cells])
                 titles[3:] = [f"{name}: found / stray %" for name in objects]
     return [titles, *rows]
+
+
+def _domain_table(domain: Any) -> list[str]:
+    """The frames that a card's domain check flags, though they are like the training; [] without any."""
+    if not _is_full(domain):
+        return []
+    said = f"Domain check: statistics of {_text(domain.get('fitted_on'))}; threshold: "
+    lines = [f"{said}{_text(domain.get('threshold'))}.", ""]
+    rows = domain.get("flagged")
+    if not _is_full(rows) or not all(_is_full(row) for row in rows.values()):
+        return lines
+    cases = list(next(iter(rows.values())))
+    lines += [
+        f"Frames flagged as unlike the training, in percent ({_text(domain.get('measured_on'))}):",
+        "",
+        f"| RGB image with | {' | '.join(map(_text, cases))} |",
+        "|---" * (len(cases) + 1) + "|",
+    ]
+    for name, row in rows.items():
+        cells = [_up(row[case]) if case in row else "" for case in cases]
+        lines.append(f"| {_text(name)} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _licence_said(license: str) -> str:

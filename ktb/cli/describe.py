@@ -49,6 +49,7 @@ def config_lines(config: ModelConfig) -> Iterator[str]:
     yield from _table({"head widths": f"{fused} fused, {rgb} rgb, {x} x"})
     fused, rgb, x = config.temperatures
     said = f"temperatures {fused:g} fused, {rgb:g} rgb, {x:g} x"
+    yield from _table({"domain check": config.domain.trained_on if config.domain else "none"})
     yield from _table({"confidence": "not calibrated" if config.temperatures == UNCALIBRATED else said})
 
 

@@ -163,6 +163,9 @@ def test_the_domain_command_adds_statistics_that_the_predictor_uses(root, model,
     assert found["fitted_on"] == "3 frames: nyuv2 train"
     assert set(found["flagged"]["1 of the light"]) == {"rgb", "x", "rgb_alone", "x_alone"}
     assert set(found["flagged"]["0.25 of the light"]) == {"rgb", "x", "rgb_alone"}
+    table = "\n".join(figure_tables(loaded.card))
+    assert "| RGB image with | rgb | x | rgb_alone | x_alone |" in table
+    assert "| 1 of the light | 0.0 | 0.0 | 0.0 | 0.0 |" in table
     frames = build_dataset("nyuv2", root, "train")
     features = case_features(loaded, frames, [0], (1, 2, 3))
     predictor = Predictor(loaded)
