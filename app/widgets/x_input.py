@@ -163,13 +163,8 @@ def build_corrections(
             time_unit = gr.Dropdown(TIME_UNITS, value="auto", label="Time unit")
             sensor = gr.Textbox(label="Sensor, width x height", placeholder="automatic; such as 346 x 260")
         turn = gr.Dropdown(TURNS, value="auto", label="Turn X", elem_id="ktb-turn")
-        with gr.Row():
-            channel = gr.Dropdown(
-                CHANNELS, value="auto", label="Channel", min_width=120, elem_id="ktb-channel"
-            )
-            byte_order = gr.Dropdown(
-                BYTE_ORDERS, value="auto", label="Byte order", min_width=120, elem_id="ktb-byte-order"
-            )
+        channel = gr.Dropdown(CHANNELS, value="auto", label="Channel", elem_id="ktb-channel")
+        byte_order = gr.Dropdown(BYTE_ORDERS, value="auto", label="Byte order", elem_id="ktb-byte-order")
         reset = gr.Button("Back to automatic", size="sm", elem_id="ktb-reset")
     window, alignment = gr.State(None), gr.State(None)
     form = XForm(

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
+from ktb.inputs.encoders.channels import fourth_is_image
 from ktb.inputs.encoders.depth import fill_holes, is_colour
 from ktb.inputs.options import XOptions
 from ktb.inputs.types import RawX
@@ -77,6 +78,8 @@ def recognize(raw: RawX, rgb: np.ndarray | None = None, options: XOptions | None
         return Recognition("aolp", "the file holds a sine and a cosine per pixel")
     named = named_modality(raw.name)
     data = np.asarray(raw.data)
+    if data.ndim == 3 and data.shape[2] == 4 and is_colour(data) and fourth_is_image(data):
+        data = data[..., 3]  # it is X in all that has one measurement per pixel
     if is_colour(data):
         return _colour_picture(data, named)
     return _grey_picture(data if data.ndim == 2 else data[..., 0], rgb, named, raw.name)

@@ -45,19 +45,21 @@ def read_rgb(path_or_bytes: Source, filename: str | None = None) -> RgbImage:
     """
     data, name = load(path_or_bytes, filename)
     picture = decode(data, name)
-    notes = _alpha_notes(picture.pixels)
-    if looks_swapped(picture.pixels):
+    stored, notes = picture.pixels, ()
+    if looks_swapped(stored):
+        stored = stored.byteswap()
         notes += (
-            "The bytes of this 16-bit RGB image look swapped: neighbouring pixels jump by multiples of 256. "
-            "Save it again in the other byte order.",
+            "The bytes of each value of this RGB image were in the wrong order, as neighbouring pixels show, "
+            "and were swapped.",
         )
-    white = picture.white or _white_of(picture.pixels)
+    notes += _alpha_notes(stored)
+    white = picture.white or _white_of(stored)
     if picture.white is None and white is not None:
         notes += (
             f"No value of this 16-bit RGB image is above {white:,}: it is taken for {white.bit_length()}-bit "
             "data. If it is a dark one of 16 bits, save it in 8 bits.",
         )
-    rgb = _to_8_bits(picture.pixels, white, picture.white is None, name)
+    rgb = _to_8_bits(stored, white, picture.white is None, name)
     if rgb.ndim == 2:
         rgb = np.repeat(rgb[..., None], 3, axis=-1)
     pixels = np.array(rgb[..., :3], order="C")

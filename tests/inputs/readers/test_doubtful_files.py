@@ -24,6 +24,7 @@ from ktb.inputs import (
 from ktb.inputs.alignment.turn import turned, upright
 from ktb.inputs.encoders.byte_order import looks_swapped
 from ktb.inputs.encoders.channels import fourth_is_image
+from ktb.inputs.recognize import recognize
 
 DEPTH, THERMAL, NIR, HHA = (
     InputConfig(modality=kind, encoding=kind) for kind in ("depth", "thermal", "nir", "hha")
@@ -100,6 +101,17 @@ def test_depth_in_swapped_bytes_has_the_same_metres():
     depth[:9] = 65535
     right, found = (encode_x(read_x(as_png(d), "d.png"), DEPTH) for d in (depth, depth.byteswap()))
     assert np.array_equal(right.depth.metres, found.depth.metres, equal_nan=True)
+
+
+def test_an_rgb_image_in_swapped_bytes_has_the_same_colours():
+    y, x = np.mgrid[:120, :160]
+    photo = (np.stack([40 + x, 60 + y, 200 - x // 2], -1) * 257 + RNG.integers(0, 200, (120, 160, 3))).astype(
+        "u2"
+    )
+    right, found = (read_rgb(as_png(picture)) for picture in (photo, photo.byteswap()))
+    assert np.array_equal(right.pixels, found.pixels)
+    assert not right.notes
+    assert "wrong order" in found.notes[0]
 
 
 def test_one_byte_that_never_changes_is_not_the_lower_one():
@@ -181,6 +193,12 @@ def test_a_fourth_channel_that_varies_is_x(tmp_path, inputs, kind):
         assert np.array_equal(rgb.pixels, picture[..., :3])
         assert "give the same file as X" in rgb.notes[0]
         assert rgb.notes[0] in encode_x(read_x(file), inputs, rgb=rgb).warnings
+
+
+def test_the_sensor_is_recognized_by_the_fourth_channel():
+    grey = cv2.GaussianBlur(person().astype(np.float32), (0, 0), 3)
+    alone, with_colours = (recognize(RawX(data)) for data in (np.uint8(grey), rgbt(grey)))
+    assert alone == with_colours
 
 
 def test_depth_in_the_fourth_channel_of_16_bits():
