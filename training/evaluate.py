@@ -20,7 +20,7 @@ import torch
 
 from ktb.checkpoints.load import load_model
 from training.data.datasets import REGISTRY
-from training.data.open import open_dataset
+from training.data.open import frames_to_score, open_dataset
 from training.evaluation.evaluator import attention_statistics, describe, evaluate
 from training.evaluation.inference import MSF_SCALES
 from training.evaluation.reports import (
@@ -50,17 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(options: argparse.Namespace, command: str) -> None:
     """Evaluate with parsed options; ValueError for every user error."""
-    if options.limit is not None and options.limit < 1:
-        raise ValueError(f"--limit is {options.limit}; give at least 1, or omit it for all images.")
-    if options.every < 1:
-        raise ValueError(f"--every is {options.every}; give 1 for all images, 2 for every other one, ...")
     if options.msf and (options.scales or options.flip):
         raise ValueError("--msf sets scales and flip itself; omit --scales and --flip, or --msf.")
     if options.robustness is not None:
         _refuse_beside_robustness(options)
     model = load_model(options.model).to(options.device)
     dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
-    indices = range(0, len(dataset), options.every)[: options.limit]
+    indices = frames_to_score(len(dataset), options.every, options.limit, options.held_out)
     if options.robustness is not None:
         from training.robustness import suite  # it imports this evaluation
 
@@ -93,7 +89,8 @@ def run(options: argparse.Namespace, command: str) -> None:
     source = {"model": options.model, "dataset": options.dataset, "split": options.split}
     source |= {"modality": dataset.modality, "command": command}
     source |= {"missing": options.missing} if options.missing else {}
-    title = f"{model.config.name} on {dataset.name} ({dataset.modality}), {options.split} split"
+    part = ", held-out frames" if options.held_out else ""
+    title = f"{model.config.name} on {dataset.name} ({dataset.modality}), {options.split} split{part}"
     files = write_report(options.out, result | source, title, command)
     tables = [branch_table(result, decimals=2)]
     tables += [condition_table(result["conditions"], decimals=2)] if "conditions" in result else []
@@ -142,6 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--bf16", action="store_true", help="run the network in bfloat16")
     add("--limit", type=int, metavar="N", help="only the first N images")
     add("--every", type=int, default=1, metavar="N", help="only every N-th image")
+    add(
+        "--held-out",
+        type=float,
+        default=0.0,
+        metavar="FRACTION",
+        help="only the frames that a run with this val_fraction holds out of the split",
+    )
     add(
         "--protocol",
         choices=("ours", "reference"),

@@ -20,7 +20,7 @@ def open_data(
 ) -> tuple[PairDataset, Sequence[int], Validation | None]:
     """The training split, its indices to train on, and the validation (None without one).
 
-    Validation frames are the dataset's split "val", else a fraction of train, or "test" on request.
+    Validation frames are the dataset's split "val", else blocks of train, or "test" on request.
     """
     cache = not options.no_cache
 
@@ -28,7 +28,10 @@ def open_data(
         return build_dataset(recipe.dataset, options.data, name, modality=recipe.modality, cache=cache)
 
     dataset = split("train")
-    everything = range(len(dataset))
+    everything: Sequence[int] = range(len(dataset))
+    held: Sequence[int] = []
+    if "val" not in dataset.splits and not options.select_on_test:
+        everything, held = hold_out(len(dataset), recipe.val_fraction)
     if not recipe.eval_every:
         if options.select_on_test:
             raise ValueError("--select-on-test needs --set eval_every=N, the epochs between validations.")
@@ -40,9 +43,8 @@ def open_data(
         val = split("val")
         reported = dataset.name in REGISTRY  # DELIVER's published scores are on its val split
         found = val, range(len(val)), f"the split val ({len(val)} frames)", reported
-    elif recipe.val_fraction:
-        everything, held = hold_out(len(dataset), recipe.val_fraction, recipe.seed)
-        found = dataset, held, f"{len(held)} frames held out from train (seed {recipe.seed})", False
+    elif held:
+        found = dataset, held, f"{len(held)} frames held out from train in contiguous blocks", False
     else:
         raise ValueError(
             f"{dataset.name} has no split 'val' and eval_every is {recipe.eval_every}: hold frames out with "
@@ -50,6 +52,22 @@ def open_data(
         )
     frames, indices, description, reported = found
     return dataset, everything, Validation(frames, list(indices), description, reported, options.out)
+
+
+def frames_to_score(count: int, every: int, limit: int | None, held_out: float = 0.0) -> Sequence[int]:
+    """The frames of a split of `count` frames that the command-line options of an evaluation choose.
+
+    held_out: only the frames that a run with this `val_fraction` holds out; 0 for all. Of these, every
+    `every`-th is taken, and the first `limit` of them. Raises ValueError for a number out of range.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"--limit is {limit}; give at least 1, or omit it for all images.")
+    if every < 1:
+        raise ValueError(f"--every is {every}; give 1 for all images, 2 for every other one, ...")
+    if not 0 <= held_out < 1:
+        raise ValueError(f"--held-out is {held_out}; give the run's val_fraction, such as 0.1.")
+    frames = hold_out(count, held_out)[1] if held_out else range(count)
+    return frames[::every][:limit]
 
 
 def open_dataset(

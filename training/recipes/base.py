@@ -87,7 +87,7 @@ class Recipe:
 
     eval_every: CountFromZero = 0  # epochs between validations; 0: no validation, the last weights are used
     val_fraction: FractionBelowOne = (
-        0.0  # fraction of the training split held out if the dataset has no split "val"
+        0.0  # fraction of train held out in contiguous blocks if the dataset has no split "val"
     )
     select: str = "fused_miou"  # column of eval.csv whose highest value selects best.safetensors
 

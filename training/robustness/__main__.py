@@ -22,7 +22,7 @@ from ktb.checkpoints.load import load_model
 from ktb.utils.files import write_atomically
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.datasets.base import PairDataset
-from training.data.open import open_dataset
+from training.data.open import frames_to_score, open_dataset
 from training.robustness.conditions import FAMILIES
 from training.robustness.report import contact_sheet
 from training.robustness.suite import run, shown_score
@@ -59,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--limit", type=int, help="only the first N images")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every N-th image")
+    parser.add_argument(
+        "--held-out", type=float, default=0.0, metavar="FRACTION",
+        help="only the frames that a run with this val_fraction holds out of the split",
+    )  # fmt: skip
     parser.add_argument("--size", type=int, help="short side in pixels (default: the model's own)")
     parser.add_argument("--bf16", action="store_true", help="run the network in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
@@ -73,10 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.show is None and not options.model:
         parser.error("give --model, or --show to draw the corruptions")
-    if options.limit is not None and options.limit < 1:
-        parser.error(f"--limit {options.limit}: give at least 1 image")
-    if options.every < 1:
-        parser.error(f"--every {options.every}: give 1 for all images, 2 for every other one, ...")
     try:
         if options.show is not None:
             dataset = build_dataset(options.dataset, options.data, options.split, modality=options.modality)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         model = load_model(options.model).to(options.device)
         dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
-        indices = range(0, len(dataset), options.every)[: options.limit]
+        indices = frames_to_score(len(dataset), options.every, options.limit, options.held_out)
         record = run(
             model,
             _cached(dataset, len(indices), options.dataset, options.data),

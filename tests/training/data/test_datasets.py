@@ -11,8 +11,10 @@ from PIL import Image
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.labels import DATASETS
 from training.data.datasets import REGISTRY, build_dataset, hold_out
+from training.data.datasets.base import HELD_BLOCKS
 from training.data.datasets.deliver import corruption_case
 from training.data.datasets.sample import LayoutError
+from training.data.open import frames_to_score
 
 ALL = [(name, modality) for name, kind in REGISTRY.items() for modality in kind.modalities]
 
@@ -360,14 +362,29 @@ def test_unknown_names(root):
 
 
 def test_hold_out_is_disjoint_and_reproducible():
-    kept, held = hold_out(100, 0.1, seed=1)
-    assert len(held) == 10
-    assert sorted([*kept, *held]) == list(range(100))
-    assert (kept, held) == hold_out(100, 0.1, seed=1)
-    assert held != hold_out(100, 0.1, seed=2)[1]
-    assert hold_out(5, 0.0, seed=1) == ([0, 1, 2, 3, 4], [])
+    for count, fraction, size in ((795, 0.1, 80), (100, 0.1, 10), (12, 0.34, 4), (5, 0.1, 1), (9, 0.99, 9)):
+        kept, held = hold_out(count, fraction)
+        assert len(held) == size
+        assert sorted([*kept, *held]) == list(range(count))
+        assert (kept, held) == hold_out(count, fraction)
+    assert hold_out(5, 0.0) == ([0, 1, 2, 3, 4], [])
     with pytest.raises(ValueError, match="val_fraction"):
-        hold_out(5, 1.0, seed=1)
+        hold_out(5, 1.0)
+
+
+def test_an_evaluation_scores_the_frames_that_a_run_holds_out():
+    _, held = hold_out(795, 0.1)
+    assert frames_to_score(795, 1, None, held_out=0.1) == held
+    assert frames_to_score(795, 20, None, held_out=0.1) == [held[0], held[20], held[40], held[60]]
+    assert list(frames_to_score(7, 2, 3)) == [0, 2, 4]
+
+
+def test_hold_out_takes_blocks_of_neighbours_from_the_whole_list():
+    _, held = hold_out(795, 0.1)
+    starts = [index for index in held if index - 1 not in held]
+    assert len(starts) == HELD_BLOCKS
+    assert [(first * HELD_BLOCKS) // 795 for first in starts] == list(range(HELD_BLOCKS))
+    assert all(set(range(first, first + 10)) <= set(held) for first in starts)
 
 
 def test_real_frames(shared):

@@ -517,6 +517,7 @@ def test_x_is_what_the_model_was_trained_on(root, fake_model, caplog):
         ("--modality thermal", "modality 'thermal' is not known; choose from depth"),
         ("--limit 0", "--limit is 0; give at least 1"),
         ("--every 0", "--every is 0; give 1 for all images"),
+        ("--held-out 1", "--held-out is 1.0; give the run's val_fraction"),
         ("--msf --flip", "--msf sets scales and flip itself"),
         ("--size 8", "size is 8"),
         ("--scales 0", "scale 0.0 is out of range"),

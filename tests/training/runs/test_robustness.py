@@ -324,8 +324,8 @@ def test_command(root, tmp_path, capsys, one_thread):
     for bad, message in (
         (common, "give --model, or --show"),
         (f"{common} --modality depth --show 2", "--show 2: choose a sample in 0..1"),
-        (f"{command} --limit 0", "--limit 0: give at least 1"),
-        (f"{command} --every 0", "--every 0: give 1 for all"),
+        (f"{command} --limit 0", "--limit is 0; give at least 1"),
+        (f"{command} --every 0", "--every is 0; give 1 for all"),
         (f"{command} --families rain", "Family 'rain' is not known"),
         (f"{command} --seed 3 --families missing", "contains scores of another seed"),
     ):

@@ -14,6 +14,8 @@ from ktb.inputs.readers.stills import PICTURE_FORMATS
 from ktb.labels import DATASETS, IGNORE_INDEX
 from training.data.datasets.sample import LayoutError, Sample, choose, sample_name
 
+HELD_BLOCKS = 8
+"""Number of blocks of consecutive samples that `hold_out` takes."""
 READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -262,13 +264,27 @@ class PairDataset:
         return LayoutError(path, what, self.name, self.layout)
 
 
-def hold_out(count: int, fraction: float, seed: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Split 0..count-1 reproducibly into (kept, held out); at least one is held out if fraction > 0."""
+def hold_out(count: int, fraction: float) -> tuple[Sequence[int], Sequence[int]]:
+    """Split 0..count-1 into (kept, held out); at least one is held out if fraction > 0.
+
+    The list is cut into `HELD_BLOCKS` equal parts, and the middle of each is held out: neighbours in a list
+    often show one scene, and a frame whose neighbours are trained on would flatter the model. The split
+    depends on nothing else, so all runs on a list can be compared.
+
+    Raises:
+        ValueError: the fraction is not in [0, 1).
+    """
     if not 0 <= fraction < 1:
         raise ValueError(f"val_fraction must be in [0, 1), got {fraction}.")
-    held = max(1, round(count * fraction)) if fraction > 0 else 0
-    order = np.random.default_rng([seed, count]).permutation(count)
-    return sorted(order[held:].tolist()), sorted(order[:held].tolist())
+    number = max(1, round(count * fraction)) if fraction > 0 else 0
+    blocks = min(HELD_BLOCKS, number)
+    held: list[int] = []
+    for block in range(blocks):
+        start, stop = (count * side // blocks for side in (block, block + 1))
+        size = number * (block + 1) // blocks - number * block // blocks
+        first = start + (stop - start - size) // 2
+        held += range(first, first + size)
+    return sorted(set(range(count)) - set(held)), held
 
 
 def _size(image: np.ndarray) -> str:
