@@ -13,6 +13,7 @@ from ktb.config import Encoding
 from ktb.inputs.perturb import blurred
 from ktb.labels import IGNORE_INDEX
 from training.data.datasets.sample import Sample
+from training.data.faults import depth_faults, misaligned, rgb_faults
 
 SINE_SIGNS = np.array([-1, 1, -1], np.float32)
 """Factors that mirror (sin 2φ, cos 2φ, sin 2φ)."""
@@ -26,7 +27,10 @@ class AugmentConfig:
     8-bit step to X. x_scale: range of the factor, one per sample, that multiplies X. holes: number of
     rectangles of X that are set to 0. blur_sigma: range of the Gaussian's standard deviation in pixels; None
     is a 3 x 3 kernel. blur_x: blur X together with the RGB image. mirror_angles: a mirrored angle of
-    polarization changes its sign, see `augment`.
+    polarization changes its sign, see `augment`. depth_faults, rgb_faults: probability of
+    `training.data.faults.depth_faults` and `rgb_faults`. misalignment: X is moved by up to this many pixels
+    of the crop, in half of the samples. absent: probability that X is an image of zeros, and the same that
+    the RGB image is; never both.
     """
 
     crop: tuple[int, int] = (480, 640)
@@ -41,6 +45,10 @@ class AugmentConfig:
     x_scale: tuple[float, float] = (1.0, 1.0)
     holes: int = 0
     mirror_angles: bool = True
+    depth_faults: float = 0.0
+    rgb_faults: float = 0.0
+    misalignment: float = 0.0
+    absent: float = 0.0
 
 
 def augment(
@@ -66,7 +74,29 @@ def augment(
         sigma = None if config.blur_sigma is None else rng.uniform(*config.blur_sigma)
         rgb = blur(rgb, sigma)
         modal_x = blur(modal_x, sigma) if config.blur_x else modal_x
-    return Sample(sample.name, rgb, disturb_x(modal_x, config, rng), np.ascontiguousarray(label))
+    modal_x = disturb_x(modal_x, config, rng)
+    rgb, modal_x = _with_faults(rgb, modal_x, config, rng)
+    return Sample(sample.name, rgb, modal_x, np.ascontiguousarray(label))
+
+
+def _with_faults(
+    rgb: np.ndarray, modal_x: np.ndarray, config: AugmentConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both images with the faults that the configuration asks for; without any, `rng` is not used."""
+    clear = rgb
+    if config.rgb_faults and rng.random() < config.rgb_faults:
+        rgb = rgb_faults(rgb, rng)
+    if config.misalignment and rng.random() < 0.5:
+        modal_x = misaligned(modal_x, config.misalignment, rng)
+    if config.depth_faults and rng.random() < config.depth_faults:
+        modal_x = depth_faults(modal_x, clear, rng)
+    if config.absent:
+        draw = rng.random()
+        if draw < config.absent:
+            modal_x = np.zeros_like(modal_x)
+        elif draw > 1 - config.absent:
+            rgb = np.zeros_like(rgb)
+    return rgb, modal_x
 
 
 def blur(image: np.ndarray, sigma: float | None) -> np.ndarray:

@@ -28,6 +28,10 @@ def open_data(
         return build_dataset(recipe.dataset, options.data, name, modality=recipe.modality, cache=cache)
 
     dataset = split("train")
+    if recipe.depth_faults and dataset.modality != "depth":
+        raise ValueError(
+            f"depth_faults is {recipe.depth_faults}, but X is {dataset.modality}: --set depth_faults=0."
+        )
     everything: Sequence[int] = range(len(dataset))
     held: Sequence[int] = []
     if "val" not in dataset.splits and not options.select_on_test:

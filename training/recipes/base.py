@@ -107,6 +107,11 @@ class Recipe:
     holes: CountFromZero = 0
     # A mirrored angle of polarization changes its sign; false: the sine is only mirrored, as in the reference
     mirror_angles: bool = True
+    # Faults of real sensors, see training.data.faults.
+    depth_faults: Fraction = 0.0  # probability of noise, coarse steps and missing depth; only for depth
+    rgb_faults: Fraction = 0.0  # probability of a dark, noisy or blurred RGB image
+    misalignment: NotNegative = 0.0  # X is moved by up to this many pixels of the crop in half of the samples
+    absent: Masked = 0.0  # probability that X is an image of zeros, and the same for the RGB image
 
     masking: bool = True  # MMST: zero the rgb tokens of some samples, the x tokens of others
     mask_rgb: Masked = 0.25  # fraction of each batch whose rgb tokens are zeroed

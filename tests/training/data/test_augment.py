@@ -1,5 +1,6 @@
 """Augmentation keeps rgb, X and label on each other."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from training.data.augment import AugmentConfig, augment, disturb_x, jitter_colors
 from training.data.datasets.sample import Sample
+from training.data.faults import depth_faults, misaligned, rgb_faults
 
 PLAIN = AugmentConfig(crop=(48, 64), scale=(0.5, 2.0), jitter=0, blur=0)
 
@@ -113,3 +115,69 @@ def test_fast_enough():
         augment(sample, config, np.random.default_rng(seed))
         times.append(time.perf_counter() - start)
     assert min(times) < 0.01
+
+
+FAULTS = AugmentConfig(
+    crop=(48, 64), jitter=0, blur=0, depth_faults=1, rgb_faults=1, misalignment=8, absent=0.2
+)
+
+
+def room(height=60, width=80) -> tuple[np.ndarray, np.ndarray]:
+    """A slope of depth with a missing corner, and an RGB image of noise."""
+    depth = np.linspace(40, 160, height * width, dtype=np.float32).reshape(height, width)
+    depth[:10, :10] = 0
+    return depth, np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+def test_faults_of_depth_keep_the_range_and_what_was_missing():
+    depth, rgb = room()
+    before, lost, changed = depth.copy(), [], []
+    for seed in range(60):
+        out = depth_faults(depth, rgb, np.random.default_rng(seed))
+        assert out.dtype == np.float32
+        assert out.shape == depth.shape
+        assert out.min() >= 0
+        assert out.max() <= 255
+        assert (out[depth == 0] == 0).all()  # in-filling invents no depth where there was none
+        lost.append(((out == 0) & (depth > 0)).mean())
+        changed.append((np.abs(out - depth) > 0.5).mean())
+    assert (depth == before).all()
+    assert 0.2 < np.mean(np.array(lost) > 0.02) < 0.8  # raw holes; others have none or filled ones
+    assert max(lost) > 0.5
+    assert 0.5 < np.mean(np.array(changed) > 0.01) <= 1
+
+
+def test_faults_of_rgb_darken_and_blur():
+    _, rgb = room()
+    before = rgb.copy()
+    found = [rgb_faults(rgb, np.random.default_rng(seed)) for seed in range(40)]
+    assert (rgb == before).all()
+    assert all(image.dtype == np.uint8 and image.shape == rgb.shape for image in found)
+    assert sum(image.mean() < 0.5 * rgb.mean() for image in found) > 5
+    assert sum(image.std() < 0.7 * rgb.std() and image.mean() > 0.7 * rgb.mean() for image in found) > 3
+
+
+def test_a_misaligned_x_moves_by_no_more_than_it_says():
+    spot = np.zeros((61, 81), np.float32)
+    spot[30, 40] = 255
+    moves = []
+    for seed in range(60):
+        rows, columns = np.nonzero(misaligned(spot, 8, np.random.default_rng(seed)))
+        moves += [np.hypot(rows.mean() - 30, columns.mean() - 40)] if len(rows) else []
+    assert len(moves) > 50
+    assert max(moves) <= 9
+    assert np.mean(moves) > 3
+
+
+def test_absent_sensors_are_zeros_and_never_both():
+    found = [augment(blocks(), FAULTS, np.random.default_rng(seed)) for seed in range(60)]
+    without = [(not sample.rgb.any(), not sample.modal_x.any()) for sample in found]
+    assert 3 < sum(rgb for rgb, _ in without) < 25
+    assert 3 < sum(x for _, x in without) < 25
+    assert (True, True) not in without
+
+
+def test_faults_that_are_off_draw_nothing():
+    none = dataclasses.replace(FAULTS, depth_faults=0, rgb_faults=0, misalignment=0, absent=0)
+    plain, off = (augment(blocks(), config, np.random.default_rng(3)) for config in (PLAIN, none))
+    assert all((a == b).all() for a, b in zip(plain[1:], off[1:], strict=True))
