@@ -20,7 +20,8 @@ TERMS: dict[str, str] = {
     "alike, which says nothing.",
     "effective points": "As if so many points shared the weights evenly and all others got none.",
     "share through attention": "How much of the fused result was read at the points; the rest is the dense "
-    "context of both streams.",
+    "context of both streams and, if the model has one, the residual.",
+    "residual": "The mean of both streams' features, which some models pass on beside attention and context.",
     "context": "A dense mix of both streams that bypasses the points; it cannot be split between RGB image "
     "and X.",
     "modality weight": "How much of what is read at a point comes from X: 0 is none, 1 is all; the rest is "

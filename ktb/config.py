@@ -97,7 +97,7 @@ class SwinConfig:
 
 @dataclass(frozen=True)
 class LiteConfig:
-    """Frozen timm tf_efficientnet_lite0 with adapters parallel to its residual blocks."""
+    """Frozen timm tf_efficientnet_lite0, 1 or 2 with adapters parallel to its residual blocks."""
 
     kind: Literal["lite"] = "lite"
     adapter_ranks: tuple[int, ...] = (24, 40, 64, 96)
@@ -148,7 +148,8 @@ class FusionConfig:
     """Configuration of MAPA and DSCF per level (reference sections 3 and 4).
 
     For ablations, `kind` "mean" fuses each level by the mean of both streams, and `prompts` False removes
-    MAPA; the widths of removed modules are ignored.
+    MAPA; the widths of removed modules are ignored. `residual` adds the mean of both streams to DSCF's
+    output, whose last layer then starts at zero; the released checkpoints have no residual.
     """
 
     mapa_ranks: tuple[int, ...]
@@ -184,11 +185,16 @@ class InputConfig:
 
     `encoding` names the encoder of `ktb.inputs` that produced the X images in training; the fields after it
     are its options. `range_low` and `range_high` are the thermal values mapped to 0 and 1 (degrees Celsius
+    residual: bool = False
     where the file's unit is known, else as stored). Without them, 16-bit and float images are stretched
     between two percentiles, and 8-bit images are unchanged unless `stretch_pictures`. `hot` is the polarity
     of heat in training images. `event_window_ms` is the time span of one event image; None uses the whole
     stream.
     """
+        _require(
+            not self.residual or self.kind == "dscf",
+            f"residual is true, but the fusion kind is {self.kind!r}; the residual belongs to dscf.",
+        )
 
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
     rgb_std: tuple[float, ...] = IMAGENET_STD

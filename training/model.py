@@ -18,6 +18,13 @@ from training.data.loader import BatchLoader
 from training.recipes import Recipe, changed_model
 
 CLASSIFIER = ".classifier."  # in the name of a tensor with one row per class
+RESIDUAL_START = 4.0
+"""Factor on the last layer of the fusion where a residual is new to a trained model.
+
+The heads know the fusion's output without the residual, whose norm is about four times as large. The embedded
+model kept a mIoU of 56.0 of 60.1 with a factor of 3, and 40.6 with 1 (the 80 held-out frames, which it had
+been trained on; bfloat16).
+"""
 
 
 def model_config(recipe: Recipe, dataset: PairDataset) -> ModelConfig:
@@ -45,7 +52,8 @@ def make_model(
     """The recipe's model with pretrained frozen weights, or with the weights of the saved model `start`.
 
     pretrained=False leaves the frozen weights random, for counting and for tests. new_classes: the heads'
-    classifiers are initialised, because `start` has other classes; all other tensors must fit.
+    classifiers are initialised, because `start` has other classes; all other tensors must fit. A start
+    without a residual in its fusion can begin a model with one; see `RESIDUAL_START`.
     Raises ValueError if `start` does not match the recipe's model, or if no pretrained weights are available.
     """
     config = model_config(recipe, dataset)
@@ -68,16 +76,23 @@ def make_model(
 
 def weights_of(start: Path) -> dict[str, Tensor]:
     """The tensors of a saved model without the statistics of its domain check, which belong to its data."""
-    state = load_model(start).state_dict()
-    return {name: tensor for name, tensor in state.items() if not name.startswith("domain.")}
+    return _without_domain(load_model(start))
+
+
+def _without_domain(model: KTB) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("domain.")}
 
 
 def initial_weights(model: KTB, start: Path, new_classes: bool = False) -> dict[str, Tensor]:
     """The tensors of the saved model `start` for `model`; arguments and errors as for `make_model`."""
-    weights = weights_of(start)
+    before = load_model(start)
+    weights = _without_domain(before)
     if new_classes:
         weights |= {name: own for name, own in model.state_dict().items() if CLASSIFIER in name}
     require_matching(model.state_dict(), weights, f"the tensors of {start}")
+    if model.config.fusion.residual and not before.config.fusion.residual:
+        enlarged = [name for name in weights if name.startswith("dscf.") and ".up." in name]
+        weights |= {name: RESIDUAL_START * weights[name] for name in enlarged}
     return weights
 
 

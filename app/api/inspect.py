@@ -35,8 +35,9 @@ class InspectApi:
         """The attention of a pixel (row, column) of the RGB image at a level (0..3), for a head (-1: all).
 
         Returns an object: points and references [[y, x] in -1..1, align-corners], attention, weight_x, x_led
-        (per point), balance, entropy, effective_points, sparse_share; `shares`, per level what of the fused
-        feature came from rgb, x and context; `probabilities`, per branch class → 0..1.
+        (per point), balance, entropy, effective_points, sparse_share, residual_share (null without a
+        residual); `shares`, per level what of the fused feature came from rgb, x, context and residual;
+        `probabilities`, per branch class → 0..1.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
@@ -68,10 +69,10 @@ class InspectApi:
         """All maps of a level (0..3).
 
         Returns an object: `npz`, a base64 .npz of balance, head_balance, entropy, sparse_share, importance,
-        importance_map, density_map, sampling_points, reference_points, weight_x, and prompt_rgb and prompt_x
-        where there are prompts (shapes: `ktb.outputs.arrays.prediction_arrays`); `words`, the same in a
-        sentence; `is_uniform`, whether the attention carries no information; `stride` in pixels of the
-        network's input.
+        importance_map, density_map, sampling_points, reference_points, weight_x, residual_share where the
+        fusion has a residual, and prompt_rgb and prompt_x where there are prompts (shapes:
+        `ktb.outputs.arrays.prediction_arrays`); `words`, the same in a sentence; `is_uniform`,
+        whether the attention carries no information; `stride` in pixels of the network's input.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             check_given(level)

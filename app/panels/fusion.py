@@ -103,11 +103,14 @@ def _placed_points(result: Result, level: int, head: int | None) -> tuple[Markup
 def honesty(result: Result, level: int) -> Markup:
     """How much the attention of each level says, in numbers."""
     rows = [_honest_row(maps) for maps in result.inspection.all_maps()]
-    return render("fusion_honesty", rows=rows, level=level)
+    has_residual = any(row["residual_share"] is not None for row in rows)
+    return render("fusion_honesty", rows=rows, level=level, has_residual=has_residual)
 
 
 def _honest_row(maps: LevelMaps) -> dict[str, Any]:
     points = len(maps.weight_x)
+    sparse = float(maps.sparse_share.mean())
+    residual = None if maps.residual_share is None else float(maps.residual_share.mean())
     return {
         "level": maps.level,
         "is_uniform": maps.is_uniform,
@@ -115,5 +118,7 @@ def _honest_row(maps: LevelMaps) -> dict[str, Any]:
         "entropy": float(maps.entropy.mean()),
         "effective": float(np.exp(maps.entropy * np.log(points)).mean()),
         "points": points,
-        "sparse_share": float(maps.sparse_share.mean()),
+        "sparse_share": sparse,
+        "context_share": 1 - sparse - (residual or 0),
+        "residual_share": residual,
     }

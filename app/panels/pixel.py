@@ -48,6 +48,7 @@ def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> Ma
         effective_points=view.effective_points,
         points=view.points_per_head,
         sparse_share=view.sparse_share,
+        has_residual=view.residual_share is not None,
         words=describe_pixel(view, "X"),
         shares=[_share(level, share) for level, share in enumerate(shares)],
         classes=classes,
@@ -85,7 +86,7 @@ def _of_all_levels(result: Result, pixel: tuple[int, int]) -> tuple[Sequence[Pix
 
 def _share(level: int, share: PixelShares) -> dict[str, Any]:
     """Per cent of each source at a level: as the width of its bar, and as a whole number."""
-    parts = {"rgb": share.rgb, "x": share.x, "context": share.context}
+    parts = {"rgb": share.rgb, "x": share.x, "context": share.context, "residual": share.residual}
     return {"level": level} | {
         name: {"width": f"{100 * part:.2f}", "rounded": round(100 * part)} for name, part in parts.items()
     }

@@ -39,7 +39,8 @@ def describe_level(maps: LevelMaps, x_name: str = "x") -> str:
         if uniform:
             sharpness.append(f"{uniform} of its {len(maps.entropy)} heads are uniform and uninformative.")
         sharpness.append(f"{_preference(mean, x_name)}{_range(maps.balance, x_name)}.")
-    return " ".join([*sharpness, _through(share, "the fused feature")])
+    residual = None if maps.residual_share is None else float(maps.residual_share.mean())
+    return " ".join([*sharpness, _through(share, residual, "the fused feature")])
 
 
 def describe_pixel(view: PixelView, x_name: str = "x") -> str:
@@ -53,7 +54,7 @@ def describe_pixel(view: PixelView, x_name: str = "x") -> str:
     else:
         sharpness = _sharpness(who, view.entropy, view.effective_points, view.points_per_head)
         sharpness += f" {_preference(view.balance, x_name)}."
-    return f"{sharpness} {_through(view.sparse_share, 'its fused feature')}"
+    return f"{sharpness} {_through(view.sparse_share, view.residual_share, 'its fused feature')}"
 
 
 def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
@@ -100,8 +101,10 @@ def _range(balance: np.ndarray, x_name: str) -> str:
     return f"; over the image {percent(low, 0)} to {percent(high, 0)} goes to {x_name}"
 
 
-def _through(share: float, what: str) -> str:
+def _through(share: float, residual: float | None, what: str) -> str:
     context = "the rest is context, convolved from both sensors together, which no map splits"
+    if residual is not None:
+        context = f"{percent(residual, 0)} is the residual, the mean of both sensors' features; {context}"
     if share < SMALL:
         return f"Next to nothing of {what} comes through the attention ({percent(share, 0)}); {context}."
     return f"{_capital(percent(share, 0))} of {what} comes through the attention; {context}."

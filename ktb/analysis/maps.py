@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ktb.analysis.pixel import as_array, require_single, sparse_share
+from ktb.analysis.pixel import as_array, fused_shares, require_single
 from ktb.analysis.types import UNIFORM_ENTROPY, LevelMaps
 from ktb.modeling.trace import FusionTrace
 
@@ -37,13 +37,14 @@ def level_maps(
     splat = [_splat(points, values, trace) * scale for values in (importance, torch.ones_like(importance))]
     prompt_rgb, prompt_x = (None, None) if prompts is None else map(as_array, prompts[0])
     balance, entropy = summary.balance[0], summary.entropy[0]
+    sparse, residual = fused_shares(trace)
     return LevelMaps(
         level=level,
         stride=round(network_hw[0] / trace.query_hw[0]),
         balance=as_array(balance.mean(dim=0)),
         head_balance=as_array(balance),
         entropy=as_array(entropy),
-        sparse_share=as_array(sparse_share(trace)[0]),
+        sparse_share=as_array(sparse[0]),
         points=as_array(points),
         references=as_array(trace.reference_points.expand_as(points)),
         offsets=as_array(points - trace.reference_points),
@@ -54,6 +55,7 @@ def level_maps(
         prompt_rgb=prompt_rgb,
         prompt_x=prompt_x,
         is_uniform=float(entropy.mean()) >= UNIFORM_ENTROPY,
+        residual_share=None if residual is None else as_array(residual[0]),
     )
 
 

@@ -44,6 +44,7 @@ def inspect_pixel(
         chosen = [head // (heads // groups)]
         weights = rows = attention[head : head + 1]
     entropies = torch.special.entr(rows).sum(dim=-1)
+    sparse, residual = _shares_at(trace, (row, column))
     weight_x = np.tile(as_array(trace.modality_weights[0, 1]), len(chosen))
     spread = as_array(weights).reshape(-1)
     return PixelView(
@@ -59,8 +60,9 @@ def inspect_pixel(
         balance=float(spread @ weight_x),
         entropy=min(1.0, float(entropies.mean()) / math.log(points)),
         effective_points=float(entropies.exp().mean()),
-        sparse_share=_sparse_share_at(trace, (row, column)),
+        sparse_share=sparse,
         points_per_head=points,
+        residual_share=None if trace.residual_norm is None else residual,
     )
 
 
@@ -77,14 +79,23 @@ def pixel_shares(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list
     """
     shares = []
     for trace, balance in zip(traces, pixel_balances(traces, at)):
-        sparse = _sparse_share_at(trace, cell_at(trace.query_hw, at))
-        shares.append(PixelShares(rgb=sparse * (1 - balance), x=sparse * balance, context=1 - sparse))
+        sparse, residual = _shares_at(trace, cell_at(trace.query_hw, at))
+        context = 1 - sparse - residual
+        shares.append(PixelShares(sparse * (1 - balance), sparse * balance, context, residual))
     return shares
 
 
-def sparse_share(trace: FusionTrace) -> Tensor:
-    """‖α ⊙ attended‖ / (‖α ⊙ attended‖ + ‖ι ⊙ z‖), (B, h, w) in [0, 1]; 0 where both are 0."""
-    return _share(trace.attended_norm.float(), trace.context_norm.float())
+def fused_shares(trace: FusionTrace) -> tuple[Tensor, Tensor | None]:
+    """Fractions (B, h, w) of the fused feature from the attention and from the residual, None without one.
+
+    The rest is context. Where all norms are 0, so are both fractions.
+    """
+    norms = [trace.attended_norm, trace.context_norm]
+    norms += [] if trace.residual_norm is None else [trace.residual_norm]
+    total = torch.stack([norm.float() for norm in norms]).sum(dim=0)
+    total = total.clamp(min=torch.finfo(torch.float32).tiny)
+    residual = None if trace.residual_norm is None else trace.residual_norm.float() / total
+    return trace.attended_norm.float() / total, residual
 
 
 def require_single(trace: FusionTrace) -> FusionTrace:
@@ -117,9 +128,7 @@ def _balance_at(trace: FusionTrace, cell: tuple[int, int]) -> float:
 
 
 @torch.no_grad()
-def _sparse_share_at(trace: FusionTrace, cell: tuple[int, int]) -> float:
-    return float(_share(trace.attended_norm[0][cell].float(), trace.context_norm[0][cell].float()))
-
-
-def _share(part: Tensor, rest: Tensor) -> Tensor:
-    return part / (part + rest).clamp(min=torch.finfo(torch.float32).tiny)
+def _shares_at(trace: FusionTrace, cell: tuple[int, int]) -> tuple[float, float]:
+    """Fractions of one position's fused feature from the attention and from the residual (0 without one)."""
+    sparse, residual = fused_shares(trace)
+    return float(sparse[0][cell]), 0.0 if residual is None else float(residual[0][cell])

@@ -26,9 +26,11 @@ class PixelView:
         balance: fraction of the attention on x, Σ attention · weight_x.
         entropy: normalised entropy of the attention, 0..1, 1 = uniform; effective_points: its exponential,
             1..2n (mean over the heads if head is None).
-        sparse_share: fraction of the fused feature from the attention: a / (a + b) with a = ‖α ⊙ attended‖
-            and b = ‖ι ⊙ z‖.
+        sparse_share: fraction of the fused feature from the attention: a / (a + b + r) with a = ‖α ⊙
+            attended‖, b = ‖ι ⊙ z‖, and r the norm of the residual, 0 without one. Beside a residual, a and b
+            are taken after the fusion's last layer.
         points_per_head: 2n, the maximum of effective_points.
+        residual_share: fraction from the residual, r / (a + b + r); None if the fusion has none.
     """
 
     level: int
@@ -45,6 +47,7 @@ class PixelView:
     effective_points: float
     sparse_share: float
     points_per_head: int
+    residual_share: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,7 @@ class LevelMaps:
             everywhere.
         prompt_rgb, prompt_x: (h, w) ‖change by the prompt‖ / ‖token‖, None without prompts.
         is_uniform: whether the attention is so uniform that its maps carry no information.
+        residual_share: (h, w) 0..1, as in `PixelView`; None if the fusion has no residual.
     """
 
     level: int
@@ -83,6 +87,7 @@ class LevelMaps:
     prompt_rgb: np.ndarray | None
     prompt_x: np.ndarray | None
     is_uniform: bool
+    residual_share: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +118,14 @@ class PixelShares:
 
     The fused feature is α ⊙ attended + ι ⊙ z. The attended term is split between the sensors by the balance
     of the attention, that is by the modality weights and not by the norms of the features. The context z is
-    convolved from both streams together and cannot be split.
+    convolved from both streams together and cannot be split. The residual is the mean of both streams, 0 if
+    the fusion has none.
     """
 
     rgb: float
     x: float
     context: float
+    residual: float = 0.0
 
 
 def at_of_pixel(pixel: tuple[float, float], size_hw: tuple[int, int]) -> tuple[float, float]:

@@ -200,7 +200,7 @@ def _fusion(config: ModelConfig, start: FusionStart) -> list[nn.Module]:
     if fusion.kind == "mean":
         return [MeanFusion() for _ in range(LEVELS)]
     widths = zip(dims, fusion.dscf_ranks, fusion.num_heads, fusion.groups, fusion.strides, start.alpha)
-    levels = [DSCF(*level) for level in widths]
+    levels = [DSCF(*level, residual=fusion.residual) for level in widths]
     _start_attention(levels, start.qk_gain, start.bias_sigmas)
     return levels
 

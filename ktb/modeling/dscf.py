@@ -61,11 +61,22 @@ class DSCF(nn.Module):
         rank: channels c of the fusion.
         num_heads, groups, stride: M, G and the spacing s of the point grid.
         alpha: initial value of α, the weight of the attended features.
+        residual: add the mean of both streams to the output; `up` starts at zero, so that the fusion starts
+            as the mean.
     """
 
-    def __init__(self, dim: int, rank: int, num_heads: int, groups: int, stride: int, alpha: float):
+    def __init__(
+        self,
+        dim: int,
+        rank: int,
+        num_heads: int,
+        groups: int,
+        stride: int,
+        alpha: float,
+        residual: bool = False,
+    ):
         super().__init__()
-        self.num_heads, self.groups = num_heads, groups
+        self.num_heads, self.groups, self.residual = num_heads, groups, residual
         self.down_rgb = nn.Linear(dim, rank)
         self.down_x = nn.Linear(dim, rank)
         self.up = nn.Linear(rank, dim)
@@ -80,6 +91,8 @@ class DSCF(nn.Module):
         self.iota = nn.Parameter(torch.ones(rank))
         self.apply(init_linear)
         nn.init.trunc_normal_(self.bias_table, std=0.01)
+        if residual:
+            nn.init.zeros_(self.up.weight)
 
     def forward(
         self, feats_rgb: Tensor, feats_x: Tensor, trace: bool = False
@@ -98,8 +111,12 @@ class DSCF(nn.Module):
         sparse = self.alpha[:, None, None] * self.proj_out(attended)
         dense = self.iota[:, None, None] * context
         fused = self.up((sparse + dense).permute(0, 2, 3, 1))
+        mean = 0.5 * (feats_rgb + feats_x) if self.residual else None
+        if mean is not None:
+            fused = fused + mean
         if not trace:
             return fused, None
+        attended_norm, context_norm = self._norms(sparse, dense)
         return fused, FusionTrace(
             query=query,
             key=key,
@@ -110,9 +127,18 @@ class DSCF(nn.Module):
             bias_table=self.bias_table.detach(),
             query_hw=tuple(query_map.shape[-2:]),
             point_hw=point_hw,
-            attended_norm=sparse.norm(dim=1),
-            context_norm=dense.norm(dim=1),
+            attended_norm=attended_norm,
+            context_norm=context_norm,
+            residual_norm=None if mean is None else mean.norm(dim=-1),
         )
+
+    def _norms(self, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Norms (B, h, w) of both summands (B, c, h, w): after `up` beside a residual, else before it."""
+        if not self.residual:
+            return sparse.norm(dim=1), dense.norm(dim=1)
+        parts = (F.linear(part.permute(0, 2, 3, 1), self.up.weight) for part in (sparse, dense))
+        attended, context = (part.norm(dim=-1) for part in parts)
+        return attended, context
 
     def _sampling_points(
         self, low_rgb: Tensor, low_x: Tensor

@@ -29,7 +29,8 @@ class FusionTrace:
     """Tensors of one DSCF level; B batch, M heads, G groups, n points per stream, d channels per head.
 
     Coordinates are (y, x) in [-1, 1], align-corners. The first n of the 2n points are rgb-led, the others
-    x-led.
+    x-led. The norms are those of the fused feature's summands. Beside a residual they are taken after the
+    fusion's last layer `up`, in the space of the residual; without one before it.
     """
 
     query: Tensor  # (B, M, h·w, d)
@@ -43,6 +44,7 @@ class FusionTrace:
     point_hw: tuple[int, int]  # h', w'; n = h'·w'
     attended_norm: Tensor  # (B, h, w): ‖α ⊙ attended‖ per position
     context_norm: Tensor  # (B, h, w): ‖ι ⊙ z‖ per position
+    residual_norm: Tensor | None = None  # (B, h, w): norm of the mean of both streams; None without residual
 
     @torch.no_grad()
     def attention(self, query_indices: Tensor) -> Tensor:

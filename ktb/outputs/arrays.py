@@ -20,6 +20,7 @@ LEVEL_ARRAYS: Mapping[str, str] = MappingProxyType(
         "head_balance": "head_balance",
         "entropy": "entropy",
         "sparse_share": "sparse_share",
+        "residual_share": "residual_share",
         "importance": "importance",
         "importance_map": "importance_map",
         "density_map": "density_map",
@@ -54,6 +55,7 @@ def prediction_arrays(
           `head_balance_L` and `entropy_L` (M, h, w), `importance_L` (G, 2n), `sampling_points_L` and
           `reference_points_L` (G, 2n, 2) as (y, x) in [-1, 1], `weight_x_L` (2n,): float32, as
           `ktb.analysis.LevelMaps` describes them; the first n points are rgb-led;
+        - with a residual in the fusion: `residual_share_L` (h, w) float32;
         - with prompts: `prompt_rgb_L`, `prompt_x_L` (h, w) float32;
         - `meta`: a JSON text: `Prediction.summary` with the names of all classes.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.models import MM, depth_model, pair, stirred, tiny_model
+from helpers.models import MM, depth_model, pair, stirred, tiny_model, tiny_swin_config
 from helpers.pairs import synthetic_pair
 
 import ktb.analysis.inspection
@@ -34,6 +34,8 @@ from ktb.analysis import (
     strongest,
 )
 from ktb.checkpoints.registry import DEFAULT_MODEL
+from ktb.modeling.build import build_model
+from ktb.outputs.arrays import level_arrays
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLACES = ((0.0, 0.0), (0.31, 0.77), (0.5, 0.5), (1.0, 1.0))
@@ -303,12 +305,42 @@ def test_shares_of_a_pixel_add_up_and_split_the_attended_part(traces):
             assert share.x == pytest.approx(view.sparse_share * view.balance)
 
 
+def test_a_residual_is_the_third_share_and_is_told():
+    config = tiny_swin_config()
+    config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, residual=True))
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        output = stirred(build_model(config))(*pair(1, *SIZE), trace=True)
+    for level, trace in enumerate(output.trace):
+        maps = level_maps(trace, level, SIZE)
+        norms = (trace.attended_norm[0], trace.context_norm[0], trace.residual_norm[0])
+        assert np.allclose(maps.sparse_share, norms[0] / sum(norms), atol=1e-6)
+        assert np.allclose(maps.residual_share, norms[2] / sum(norms), atol=1e-6)
+        assert set(level_arrays(maps)) >= {"sparse_share", "residual_share"}
+        view = inspect_pixel(output.trace, level, (0.4, 0.3))
+        share = pixel_shares(output.trace, (0.4, 0.3))[level]
+        assert share.residual == view.residual_share
+        assert share.residual == pytest.approx(maps.residual_share[view.position], abs=1e-6)
+        assert share.rgb + share.x == pytest.approx(view.sparse_share)
+        assert share.rgb + share.x + share.context + share.residual == pytest.approx(1)
+        assert "is the residual, the mean of both sensors" in describe_level(maps)
+        assert "is the residual" in describe_pixel(view)
+
+
+def test_without_a_residual_none_is_told(traces):
+    maps = level_maps(traces[1], 1, SIZE)
+    assert maps.residual_share is None
+    assert "residual_share" not in level_arrays(maps)
+    assert "residual" not in describe_level(maps) + describe_pixel(inspect_pixel(traces, 1, (0.4, 0.3)))
+    assert all(share.residual == 0 for share in pixel_shares(traces, (0.4, 0.3)))
+
+
 def test_a_feature_of_zeros_comes_through_no_attention(traces):
     zero = torch.zeros_like(traces[0].attended_norm)
     empty = dataclasses.replace(traces[0], attended_norm=zero, context_norm=zero)
     assert level_maps(empty, 0, SIZE).sparse_share.max() == 0
     (share,) = pixel_shares([empty], (0.5, 0.5))
-    assert (share.rgb, share.x, share.context) == (0, 0, 1)
+    assert (share.rgb, share.x, share.context, share.residual) == (0, 0, 1, 0)
 
 
 def test_a_clipped_range_says_what_it_leaves_out():

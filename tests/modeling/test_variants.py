@@ -94,9 +94,35 @@ def test_a_mean_leaves_no_trace_and_the_predictor_says_so(kind):
     assert Predictor(model)(photo, x).trace is None
 
 
+@pytest.mark.parametrize("kind", ["swin", "lite"])
+@torch.no_grad()
+def test_a_residual_starts_as_the_mean_and_then_adds_what_the_fusion_gives(kind):
+    config = tiny_swin_config() if kind == "swin" else lite_config()
+    config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, residual=True))
+    torch.manual_seed(0)
+    model = build_model(config)
+    plain = tiny_model(kind)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    a, b = torch.randn(2, 1, 6, 8, config.backbone.feature_dims[1])
+    assert torch.equal(model.dscf[1](a, b)[0], (a + b) / 2)
+    plain.load_state_dict(stirred(model).state_dict())
+    (fused, trace), (without, _) = model.dscf[1](a, b, trace=True), plain.dscf[1](a, b)
+    assert torch.allclose(fused, without + (a + b) / 2, atol=1e-5)
+    assert torch.allclose(trace.residual_norm, ((a + b) / 2).norm(dim=-1))
+    summands = trace.attended_norm + trace.context_norm + trace.residual_norm
+    bias = model.dscf[1].up.bias.norm()
+    assert (fused.norm(dim=-1) <= summands + bias + 1e-4).all()
+
+
+def test_a_residual_belongs_to_dscf():
+    with pytest.raises(ValueError, match="residual is true, but the fusion kind is 'mean'"):
+        dataclasses.replace(lite_config().fusion, kind="mean", residual=True)
+
+
 def test_a_configuration_without_the_new_keys_is_the_whole_network():
     values = lite_config().to_dict()
     del values["backbone"]["adapters"], values["fusion"]["kind"], values["fusion"]["prompts"]
+    del values["fusion"]["residual"]
     assert ModelConfig.from_dict(values) == lite_config()
 
 

@@ -47,6 +47,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "modality_weights": "weight of rgb and x at each point; they sum to 1",
         "attended_norm": "norm of the attended features at each position",
         "context_norm": "norm of the context features at each position",
+        "residual_norm": "norm of the mean of both streams at each position",
     }
 )
 

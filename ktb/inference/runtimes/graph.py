@@ -24,6 +24,8 @@ LEVEL_OUTPUTS = (
     "context_norm",
 )
 """Fields of a FusionTrace that depend on the image; the others follow from weights and size."""
+RESIDUAL_OUTPUT = "residual_norm"
+"""A further one, of a fusion with a residual."""
 
 
 class GraphModule(nn.Module):
@@ -45,8 +47,13 @@ class GraphModule(nn.Module):
         tensors += (output.pooled or ()) if self.model.domain is not None else ()
         tensors += output.prompts or ()
         for level in output.trace or ():
-            tensors += [getattr(level, name) for name in LEVEL_OUTPUTS]
+            tensors += [getattr(level, name) for name in level_outputs(self.model)]
         return tuple(tensor.float() for tensor in tensors)
+
+
+def level_outputs(model: KTB) -> tuple[str, ...]:
+    """Names of the tensors that a graph of `model` has per level of the fusion."""
+    return (*LEVEL_OUTPUTS, RESIDUAL_OUTPUT) if model.config.fusion.residual else LEVEL_OUTPUTS
 
 
 def logits_size(size_hw: Sequence[int]) -> tuple[int, int]:
@@ -64,7 +71,7 @@ def output_names(model: KTB) -> tuple[str, ...]:
     if fusion.prompts:
         names += [f"prompts.{level}" for level in range(LEVELS)]
     if fusion.kind != "mean":
-        names += [f"{name}.{level}" for level in range(LEVELS) for name in LEVEL_OUTPUTS]
+        names += [f"{name}.{level}" for level in range(LEVELS) for name in level_outputs(model)]
     return tuple(names)
 
 
@@ -96,7 +103,7 @@ def to_output(
 
 
 def _level(model: KTB, tensors: Mapping[str, Tensor], level: int) -> FusionTrace:
-    found = {name: tensors[f"{name}.{level}"] for name in LEVEL_OUTPUTS}
+    found = {name: tensors[f"{name}.{level}"] for name in level_outputs(model)}
     query_hw = tuple(found["context_norm"].shape[-2:])
     stride = model.config.fusion.strides[level]
     point_hw = tuple((side - 1) // stride + 1 for side in query_hw)
