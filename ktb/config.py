@@ -95,6 +95,16 @@ class SwinConfig:
         )
 
 
+LITE_DIMS: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]] = MappingProxyType(
+    {
+        0: ((24, 40, 80, 192), (24, 40, 112, 320)),
+        1: ((24, 40, 80, 192), (24, 40, 112, 320)),
+        2: ((24, 48, 88, 208), (24, 48, 120, 352)),
+    }
+)
+"""Sizes of EfficientNet-Lite: `stage_dims` and `feature_dims`. Lite1 is Lite0 with more blocks."""
+
+
 @dataclass(frozen=True)
 class LiteConfig:
     """Frozen timm tf_efficientnet_lite0, 1 or 2 with adapters parallel to its residual blocks."""
@@ -104,12 +114,20 @@ class LiteConfig:
     stage_dims: tuple[int, ...] = (24, 40, 80, 192)
     feature_dims: tuple[int, ...] = (24, 40, 112, 320)
     adapters: bool = True  # False, for ablations: the blocks have no adapters
+    size: int = 0
 
     def __post_init__(self) -> None:
         _require_levels(self, "adapter_ranks")
-        for name in ("stage_dims", "feature_dims"):  # fixed by tf_efficientnet_lite0, stored for readers
-            found, fixed = getattr(self, name), getattr(LiteConfig, name)
+        _require(self.size in LITE_DIMS, f"size of the lite backbone is {self.size}; allowed: 0, 1, 2.")
+        for name, fixed in zip(("stage_dims", "feature_dims"), LITE_DIMS[self.size]):  # stored for readers
+            found = getattr(self, name)
             _require(found == fixed, f"{name} of the lite backbone is {found}; it must be {fixed}.")
+
+    @staticmethod
+    def of_size(size: int) -> LiteConfig:
+        """The configuration of EfficientNet-Lite 0, 1 or 2."""
+        stage_dims, feature_dims = LITE_DIMS[size]
+        return LiteConfig(stage_dims=stage_dims, feature_dims=feature_dims, size=size)
 
     def weight_count(self) -> int:
         """Parameters of one adapter pair per stage, a lower bound of what the configuration adds."""
@@ -134,13 +152,21 @@ BACKBONES: Mapping[str, BackboneInfo] = MappingProxyType(
     {
         "swin": BackboneInfo("Swin", SwinConfig, "ktb.modeling.backbones.swin:SwinBackbone"),
         "lite": BackboneInfo(
-            "EfficientNet-Lite0 (tf_efficientnet_lite0)",
+            "EfficientNet-Lite",
             LiteConfig,
             "ktb.modeling.backbones.efficientnet_lite:LiteBackbone",
         ),
     }
 )
 """The registry of backbones, by the `kind` of their configuration."""
+
+
+def backbone_noun(config: BackboneConfig) -> str:
+    """The display name of a backbone with its size, such as "EfficientNet-Lite2 (tf_efficientnet_lite2)"."""
+    noun = BACKBONES[config.kind].noun
+    if isinstance(config, LiteConfig):
+        return f"{noun}{config.size} (tf_efficientnet_lite{config.size})"
+    return noun
 
 
 @dataclass(frozen=True)
@@ -159,10 +185,15 @@ class FusionConfig:
     strides: tuple[int, ...] = (8, 4, 2, 1)
     kind: FusionKind = "dscf"
     prompts: bool = True
+    residual: bool = False
 
     def __post_init__(self) -> None:
         kinds = get_args(FusionKind)
         _require(self.kind in kinds, f"fusion kind is {self.kind!r}; allowed: {', '.join(kinds)}.")
+        _require(
+            not self.residual or self.kind == "dscf",
+            f"residual is true, but the fusion kind is {self.kind!r}; the residual belongs to dscf.",
+        )
         _require_levels(self, "mapa_ranks", "dscf_ranks", "num_heads", "groups", "strides")
         for level, (rank, heads, groups) in enumerate(zip(self.dscf_ranks, self.num_heads, self.groups)):
             _require(
@@ -185,16 +216,11 @@ class InputConfig:
 
     `encoding` names the encoder of `ktb.inputs` that produced the X images in training; the fields after it
     are its options. `range_low` and `range_high` are the thermal values mapped to 0 and 1 (degrees Celsius
-    residual: bool = False
     where the file's unit is known, else as stored). Without them, 16-bit and float images are stretched
     between two percentiles, and 8-bit images are unchanged unless `stretch_pictures`. `hot` is the polarity
     of heat in training images. `event_window_ms` is the time span of one event image; None uses the whole
     stream.
     """
-        _require(
-            not self.residual or self.kind == "dscf",
-            f"residual is true, but the fusion kind is {self.kind!r}; the residual belongs to dscf.",
-        )
 
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
     rgb_std: tuple[float, ...] = IMAGENET_STD

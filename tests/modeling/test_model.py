@@ -13,7 +13,7 @@ from timm.models.swin_transformer import SwinTransformer
 import ktb.modeling.dscf
 import ktb.modeling.trace
 from ktb.config import BRANCHES
-from ktb.modeling.build import FusionStart
+from ktb.modeling.build import FusionStart, build_model, lite_config
 from ktb.modeling.model import KTB
 from ktb.modeling.trace import FusionTrace
 
@@ -97,14 +97,15 @@ def test_inputs_that_do_not_fit_are_refused(swin, rgb, modal_x, message):
         swin(torch.zeros(rgb), torch.zeros(modal_x))
 
 
-def test_zero_starts_leave_the_lite_features_as_timm_has_them():
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_zero_starts_leave_the_lite_features_as_timm_has_them(size):
     torch.manual_seed(3)
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    net = timm.create_model(f"tf_efficientnet_lite{size}", pretrained=False).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
-    model = tiny_model("lite", FusionStart(prompt_zero=True))
+    model = build_model(lite_config(size=size), FusionStart(prompt_zero=True))
     model.backbone.load_timm(net.state_dict())
     rgb, modal_x = pair(1, 96, 64)
     ours = stage_features(model, rgb, modal_x)

@@ -51,7 +51,8 @@ def test_the_text_of_a_configuration_is_what_it_was():
     text = json.dumps(lite_config().to_dict())
     assert text.startswith(
         '{"name": "ktb-lite-nyuv2-depth", "backbone": {"kind": "lite", "adapter_ranks": [24, 40, 64, 96], '
-        '"stage_dims": [24, 40, 80, 192], "feature_dims": [24, 40, 112, 320], "adapters": true}, "fusion": {'
+        '"stage_dims": [24, 40, 80, 192], "feature_dims": [24, 40, 112, 320], "adapters": true, "size": 0}, '
+        '"fusion": {'
     )
     swin = dataclasses.asdict(SwinConfig())
     assert list(swin) == [

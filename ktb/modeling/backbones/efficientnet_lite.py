@@ -1,4 +1,4 @@
-"""Frozen tf_efficientnet_lite0 with adapters parallel to its residual blocks, for laptops."""
+"""Frozen tf_efficientnet_lite0, 1 or 2 with adapters parallel to its residual blocks, for laptops."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from ktb.config import LiteConfig
 from ktb.modeling.layers import Reach, require_matching, run_block, stream_adapters
-
-TIMM_NAME = "tf_efficientnet_lite0.in1k"
 
 
 class LiteStage(nn.Module):
@@ -50,7 +48,7 @@ def as_tokens(image: Tensor) -> Tensor:
 
 
 class LiteBackbone(nn.Module):
-    """Frozen tf_efficientnet_lite0 shared by both streams.
+    """Frozen tf_efficientnet_lite0, 1 or 2 shared by both streams.
 
     The patch embedding comprises the layers up to stride 4 (24 channels); X has a trainable copy of it.
     """
@@ -59,13 +57,13 @@ class LiteBackbone(nn.Module):
         super().__init__()
         self.config = config
         self.grad_checkpointing = False
-        net = net or timm.create_model(TIMM_NAME.split(".")[0], pretrained=False)
+        net = net or _random_net(config)
         b = net.blocks
         self.patch_embed = nn.Sequential(net.conv_stem, net.bn1, b[0][0], b[1][0])
         self.patch_embed_x = copy.deepcopy(self.patch_embed)
         layout = [
-            (nn.Identity(), [b[1][1]]),
-            (b[2][0], [b[2][1]]),
+            (nn.Identity(), [*b[1][1:]]),
+            (b[2][0], [*b[2][1:]]),
             (b[3][0], [*b[3][1:], *b[4]]),
             (b[5][0], [*b[5][1:], *b[6]]),
         ]
@@ -122,7 +120,7 @@ class LiteBackbone(nn.Module):
     @staticmethod
     def timm_name(config: LiteConfig) -> str:
         """Name of the timm model with matching weights."""
-        return TIMM_NAME
+        return f"tf_efficientnet_lite{config.size}.in1k"
 
     def load_timm(self, state: Mapping[str, Tensor]) -> None:
         """Load pretrained tensors in timm's names and initialise the X patch embedding as a copy.
@@ -130,8 +128,9 @@ class LiteBackbone(nn.Module):
         Raises:
             ValueError: naming the first missing and unexpected tensors and those with a shape mismatch.
         """
-        net = timm.create_model(TIMM_NAME.split(".")[0], pretrained=False)
-        require_matching(net.state_dict(), state, "the pretrained EfficientNet-Lite0 weights")
+        net = _random_net(self.config)
+        what = f"the pretrained EfficientNet-Lite{self.config.size} weights"
+        require_matching(net.state_dict(), state, what)
         net.load_state_dict(state)
         pretrained = LiteBackbone(self.config, net)
         self.patch_embed.load_state_dict(pretrained.patch_embed.state_dict())
@@ -139,3 +138,8 @@ class LiteBackbone(nn.Module):
             ours.downsample.load_state_dict(theirs.downsample.state_dict())
             ours.frozen.load_state_dict(theirs.frozen.state_dict())
         self.start_x_from_rgb()
+
+
+def _random_net(config: LiteConfig) -> nn.Module:
+    """timm's network of the configured size with random weights."""
+    return timm.create_model(f"tf_efficientnet_lite{config.size}", pretrained=False)
