@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.models import pair, tiny_model
+from helpers.models import pair, stirred, tiny_model, tiny_swin_config
 from helpers.runtimes import assert_same, assert_same_outputs, copy_of, export_here
 from safetensors.torch import load_file
 
@@ -249,6 +249,16 @@ def test_a_graph_is_exported_once_and_found_again(tmp_path):
     second(*pair())
     assert (len(first.exports), len(first.loads)) == (1, 1)
     assert (len(second.exports), len(second.loads)) == (0, 1)
+
+
+def test_a_graph_has_the_share_of_a_residual(tmp_path):
+    config = tiny_swin_config()
+    torch.manual_seed(0)
+    fusion = dataclasses.replace(config.fusion, residual=True)
+    model = stirred(build_model(dataclasses.replace(config, fusion=fusion)))
+    ours = FakeGraphs(model, cache=GraphCache(tmp_path))(*pair(), trace=True)
+    assert_same_outputs(ours, eager(model)(*pair(), trace=True))
+    assert all(level.residual_norm.min() > 0 for level in ours.trace)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "no description", "broken description", "no graph"])
