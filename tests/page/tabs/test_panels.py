@@ -9,7 +9,9 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from helpers.inspections import with_maps
+from helpers.models import stirred
 from helpers.pairs import write_pair
 from PIL import Image
 
@@ -190,6 +192,28 @@ def test_figures_of_the_card_are_never_rounded_up(service, monkeypatch):
     row = {"miou": 30.26, "pixel_accuracy": 69.99}
     monkeypatch.setattr(service, "card", lambda model: {"figures": {"x": row}})
     assert "x 30.2 mIoU, 69.9 % of pixels" in card_text(service, "random")
+
+
+def test_a_residual_is_the_third_share_of_a_fused_feature(result, tmp_path):
+    config = lite_config(name="residual")
+    config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, residual=True))
+    torch.manual_seed(0)
+    save_model(tmp_path / "residual.safetensors", stirred(build_model(config)), {})
+    rgb_path, x_path = write_pair(tmp_path, 64, 96)
+    service = Service([str(tmp_path / "residual.safetensors")])
+    found = service.segment(str(rgb_path), [str(x_path)], "residual")
+    rows = re.findall(r"<tr class.*?</tr>", fusion.honesty(found, 2), re.DOTALL)
+    assert len(rows) == 4
+    for row in rows:
+        *_, through, context, residual = (int(share) for share in re.findall(r">(?:[≤≥] )?(\d+) %<", row))
+        assert through + context + residual in range(98, 103)
+        assert residual > 0
+    bars = pixel.pixel_details(found, pixel.view_of(found, 2, None, (20, 30)), (20, 30))
+    assert len(re.findall(r"RGB image \d+ %, X \d+ %, context \d+ %, residual \d+ %", bars)) == 4
+    plain = fusion.honesty(result, 2) + pixel.pixel_details(
+        result, pixel.view_of(result, 2, None, (20, 30)), (20, 30)
+    )
+    assert "residual" not in re.sub(r'<i class="residual" style="width:0.00%"></i>', "", plain)
 
 
 def test_a_model_that_fuses_by_a_mean_says_so_instead_of_showing_attention(tmp_path):
