@@ -97,7 +97,12 @@ class Page(gr.Blocks):
         await asyncio.to_thread(self.store.close, session)
 
     def launch(self, *args: Any, **options: Any) -> Any:
-        """As `gr.Blocks.launch`; Unsafe if the start-up probe failed or did not run."""
+        """As `gr.Blocks.launch`; Unsafe if the start-up probe failed or did not run.
+
+        Raises:
+            ValueError: the disk has no room for an upload.
+        """
+        self.uploads.require_disk()
         self.failures = None
         try:
             launched = super().launch(*args, **options)

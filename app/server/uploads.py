@@ -224,6 +224,15 @@ class Uploads:
             stale = [path for path, goes in self._unused.items() if goes <= now]
         self.delete(stale)
 
+    def require_disk(self) -> None:
+        """ValueError with a remedy if the disk has no room for any upload."""
+        free, least = shutil.disk_usage(self.root).free, self.limits.min_free_bytes
+        if free <= least:
+            raise ValueError(
+                f"{self.root} has {free >> 20:,} MiB free, and the page keeps {least >> 20:,} MiB free: free "
+                "some, or let GRADIO_TEMP_DIR name a folder on another disk."
+            )
+
     def _arrive(self, address: str, paths: Iterable[str | Path]) -> None:
         goes = self._clock() + self.limits.unused_seconds
         with self._lock:

@@ -6,6 +6,7 @@ import json
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import httpx
@@ -468,6 +469,13 @@ def test_a_page_that_fails_its_probe_does_not_open(service, tmp_path, monkeypatc
             pytest.fail("it opened")
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", ports[0]), timeout=1)
+
+
+def test_a_page_without_room_on_its_disk_names_the_disk(service, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.server.uploads.shutil.disk_usage", lambda path: SimpleNamespace(free=5 << 20))
+    with pytest.raises(ValueError, match=r"has 5 MiB free, and the page keeps 256 MiB free: free some"):  # noqa: SIM117
+        with serving(service, tmp_path):
+            pytest.fail("it opened")
 
 
 def test_a_page_without_a_probe_does_not_open(service, tmp_path, monkeypatch):
