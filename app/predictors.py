@@ -16,8 +16,9 @@ from ktb import KTB, Prediction, Predictor, load_model
 from ktb.analysis.attribution import attribute, attribute_prediction
 from ktb.analysis.targets import Target
 from ktb.analysis.types import Attribution
-from ktb.inference.runtimes import Precision, Runtime, RuntimeName
+from ktb.inference.runtimes import Precision, Runtime, RuntimeName, device_for
 from ktb.inputs import EncodedX
+from ktb.modeling.device import DeviceChoice
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,13 @@ class SharedPredictor(Predictor):
     def for_frames(self) -> Predictor:
         """A predictor on the same model that does not wait for the scheduler."""
         return Predictor(self.model, tile=None, runtime=self.runtime)
+
+
+def choose(runtime: RuntimeName, device: str) -> DeviceChoice:
+    """The device of everything but a lent GPU's network; errors as `device_for`."""
+    if is_lent():
+        return DeviceChoice("cpu", ZeroGPURuntime.why)
+    return device_for(runtime, device)
 
 
 def make_predictor(

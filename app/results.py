@@ -42,8 +42,8 @@ class Result:
 
     `inspection` caches the maps of each inspected level for every tab and download; it is None where the
     prediction has no trace. `offered_as` is the checkpoint's name in `Service`, which may differ from the
-    name in the file. `drawn` caches the pictures drawn last, `inspected` the last inspected pixel at all
-    levels.
+    name in the file. `device_why` is the reason for the choice of the device. `drawn` caches the pictures
+    drawn last, `inspected` the last inspected pixel at all levels.
     """
 
     rgb: np.ndarray
@@ -52,6 +52,7 @@ class Result:
     inspection: Inspection | None
     x: XView
     offered_as: str = ""
+    device_why: str = ""
     drawn: Memo = field(default_factory=lambda: Memo(DRAWN), init=False, repr=False, compare=False)
     inspected: Memo = field(default_factory=lambda: Memo(1), init=False, repr=False, compare=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -33,11 +34,12 @@ from ktb.inputs.alignment.turn import turned
 from ktb.inputs.depth_estimation import DepthEstimator
 from ktb.inputs.readers.sandbox import Sandbox
 from ktb.inputs.recognize import recognize
-from ktb.utils.distributed import require_device
 
 if TYPE_CHECKING:
     from ktb import Predictor
+    from ktb.modeling.device import DeviceChoice
 
+_log = logging.getLogger(__name__)
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # size of the examples
@@ -63,7 +65,7 @@ class Service:
         extra_models: names, files or addresses as for `ktb.load_model`, offered before the built-in models;
             they are downloaded by the constructor.
         runtime, precision: see `ktb.Predictor`.
-        device: the torch device.
+        device: the torch device; "auto" as for `ktb.load_model`, chosen when the first model is loaded.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Service:
         extra_models: list[str] | None = None,
         runtime: RuntimeName = "auto",
         precision: Precision = "float32",
-        device: str = "cpu",
+        device: str = "auto",
     ):
         self._is_lent = is_lent()
-        device = "cpu" if self._is_lent else device  # for everything but the network
-        require_device(device)
+        self._computing, self._asked = (runtime, precision), device
+        self._choice: DeviceChoice | None = None
+        if device not in ("auto", "cpu"):
+            self._device()  # raises for an unusable device before the page opens
         self._has_own = bool(extra_models)
         self._files: dict[str, Path] = {}
         for given in extra_models or []:
@@ -89,7 +93,6 @@ class Service:
             raise ValueError("no model is available; give one with --model FILE.safetensors")
         self._predictors: dict[str, Predictor] = {}
         self._headers: dict[str, tuple[ModelConfig, Mapping[str, Any]]] = {}
-        self._computing, self._device = (runtime, precision), device
         self.sandbox = Sandbox()
         self.room, self.decoded = Room(), Decoded(sandbox=self.sandbox)
         self._estimator: DepthEstimator | None = None
@@ -135,8 +138,19 @@ class Service:
         with self._lock:
             if model not in self._predictors:
                 make = _network().make_predictor
-                self._predictors[model] = make(path, self.scheduler, *self._computing, self._device)
+                self._predictors[model] = make(path, self.scheduler, *self._computing, self._device().device)
             return self._predictors[model]
+
+    def device(self) -> DeviceChoice:
+        """The device, chosen now if no model was loaded, and the reason for its choice."""
+        with self._lock:
+            return self._device()
+
+    def _device(self) -> DeviceChoice:
+        if self._choice is None:
+            self._choice = _network().choose(self._computing[0], self._asked)
+            _log.info("The network's device is %s", self._choice)
+        return self._choice
 
     def move_models_to_gpu(self) -> None:
         """In a ZeroGPU Space, move every model to the GPU; call it before the launch."""
@@ -153,6 +167,10 @@ class Service:
         if not self._is_lent:
             predictor(np.zeros((*WARM_UP_HW, 3), np.uint8), None)
         self.is_warm = True
+
+    def file(self, model: str) -> Path:
+        """The file of a model; ValueError for an unknown name."""
+        return self._path(model)
 
     def card(self, model: str) -> Mapping[str, Any]:
         """The model card of a model; ValueError for an unknown name."""
@@ -272,7 +290,7 @@ class Service:
         view = _view(raw, prediction.x, self.inputs(model), options)
         name = x_called(prediction.x.modality, prediction.x.origin)
         inspection = Inspection(prediction) if prediction.trace else None
-        return Result(rgb, name, prediction, inspection, view, model)
+        return Result(rgb, name, prediction, inspection, view, model, self.device().why)
 
     def _recognized(
         self, raw: RawX, rgb: np.ndarray | None, options: XOptions
@@ -294,7 +312,7 @@ class Service:
         """
         with self._estimator_lock:
             if self._estimator is None:
-                self._estimator = DepthEstimator(device=self._device)
+                self._estimator = DepthEstimator(device=self.device().device)
             estimator = self._estimator
         with self.scheduler.single():
             return estimator(rgb)

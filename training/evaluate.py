@@ -16,9 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from ktb.checkpoints.load import load_model
+from ktb.modeling.device import choose_device
 from training.data.datasets import REGISTRY
 from training.data.open import frames_to_score, open_dataset
 from training.evaluation.evaluator import attention_statistics, describe, evaluate
@@ -54,7 +53,9 @@ def run(options: argparse.Namespace, command: str) -> None:
         raise ValueError("--msf sets scales and flip itself; omit --scales and --flip, or --msf.")
     if options.robustness is not None:
         _refuse_beside_robustness(options)
-    model = load_model(options.model).to(options.device)
+    device = choose_device(options.device, with_mps=False)
+    logger.info("device %s", device)
+    model = load_model(options.model, device.device)
     dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
     indices = frames_to_score(len(dataset), options.every, options.limit, options.held_out)
     if options.robustness is not None:
@@ -170,7 +171,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FAMILY",
         help="evaluate missing and corrupted inputs instead (all or these families), into OUT_robustness/",
     )
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ...")
+    add(
+        "--device",
+        default="auto",
+        help="auto (default: a CUDA GPU that works, else the CPU), cpu, cuda:1, ...",
+    )
     return parser
 
 

@@ -76,7 +76,7 @@ def make_model(
 
 def weights_of(start: Path) -> dict[str, Tensor]:
     """The tensors of a saved model without the statistics of its domain check, which belong to its data."""
-    return _without_domain(load_model(start))
+    return _without_domain(load_model(start, "cpu"))
 
 
 def _without_domain(model: KTB) -> dict[str, Tensor]:
@@ -85,7 +85,7 @@ def _without_domain(model: KTB) -> dict[str, Tensor]:
 
 def initial_weights(model: KTB, start: Path, new_classes: bool = False) -> dict[str, Tensor]:
     """The tensors of the saved model `start` for `model`; arguments and errors as for `make_model`."""
-    before = load_model(start)
+    before = load_model(start, "cpu")
     weights = _without_domain(before)
     if new_classes:
         weights |= {name: own for name, own in model.state_dict().items() if CLASSIFIER in name}

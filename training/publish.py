@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        model = load_model(options.model)
+        model = load_model(options.model, "cpu")
         written = json.loads(options.card.read_text())
         evaluation = json.loads(options.evaluation.read_text()) if options.evaluation else None
         boxes = json.loads(options.boxes.read_text()) if options.boxes else None

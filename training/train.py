@@ -20,6 +20,8 @@ from accelerate import Accelerator
 
 from ktb.checkpoints.adapters import save_adapter
 from ktb.checkpoints.load import save_model
+from ktb.modeling.device import choose_device
+from ktb.utils.distributed import rank_of
 from ktb.utils.files import write_atomically
 from training.data.loader import BatchLoader, Shard
 from training.data.open import open_data
@@ -140,6 +142,12 @@ def _accelerator(device: str, recipe: Recipe) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: PyTorch finds no CUDA device. Use --device cpu.")
     on_cpu = device == "cpu" or not torch.cuda.is_available()  # otherwise accelerate may choose Apple's MPS
+    if device == "auto" and rank_of().is_alone:  # a launcher gives every process a GPU of its own
+        choice = choose_device("auto", with_mps=False)
+        logger.info("device %s", choice)
+        on_cpu = choice.device == "cpu"
+        if not on_cpu:
+            torch.cuda.set_device(torch.device(choice.device).index or 0)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")  # the trainer applies the recipe's precision
     if recipe.precision == "fp16" and accelerator.device.type != "cuda":
         raise ValueError("precision=fp16 needs a CUDA device; use --set precision=bf16 or fp32.")

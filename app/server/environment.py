@@ -70,15 +70,6 @@ def is_lent() -> bool:
     return flag and find_spec("spaces") is not None
 
 
-def default_device() -> str:
-    """The GPU of a Space that has its own; otherwise the CPU."""
-    if not in_space() or is_lent():
-        return "cpu"
-    import torch  # takes more than a second
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _move_caches(environment: MutableMapping[str, str]) -> Path | None:
     home = Path(os.path.expanduser("~"))
     caches = {

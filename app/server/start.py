@@ -11,7 +11,7 @@ from typing import get_args
 from app.gradio_ext.blocks import Unsafe
 from app.page import build_page, launch_options
 from app.server import logs
-from app.server.environment import default_device, in_space, own_hosts
+from app.server.environment import in_space, own_hosts
 from app.server.housekeeping import Page
 from app.service import Service
 from app.web.rate_limits import EVENTS_PER_MINUTE, RateLimit
@@ -40,7 +40,12 @@ def start(caches: Path | None) -> Page:
     parser.add_argument(
         "--precision", choices=get_args(Precision), default="float32", help="precision of the network"
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cpu; in a Space, its GPU)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:1, mps, ... (default: auto, an NVIDIA GPU that works, else Apple's if it "
+        "computes as the CPU, else the CPU)",
+    )
     parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1)")
     parser.add_argument(
         "--allow-host",
@@ -78,8 +83,7 @@ def start(caches: Path | None) -> Page:
     try:
         file, split = options.custom_dataset, options.custom_split
         own = CustomExamples(file, split) if file else None
-        device = options.device or default_device()
-        service = Service(options.model, options.runtime, options.precision, device)
+        service = Service(options.model, options.runtime, options.precision, options.device)
         service.sandbox.start()  # loads in parallel to the following steps
         service.move_models_to_gpu()
         page = build_page(service, own)

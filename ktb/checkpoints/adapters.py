@@ -25,6 +25,7 @@ from ktb.checkpoints.files import build_for_state, load_strict, read, write
 from ktb.checkpoints.metadata import ADAPTER_FORMAT, FORMAT, file_format, opened, parse_metadata
 from ktb.checkpoints.pretrained import is_at_hand, read_pretrained, usual_name
 from ktb.config import ModelConfig
+from ktb.modeling.device import AUTO, choose_device
 from ktb.modeling.model import KTB, is_pretrained
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def read_reference(path: str | Path) -> BackboneReference:
 def load_adapter(
     path: str | Path,
     backbone: str | Path | Literal[True] | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = AUTO,
 ) -> KTB:
     """Load an adapter file with its pretrained backbone as a model in evaluation mode.
 
@@ -93,6 +94,7 @@ def load_adapter(
         backbone: a whole KTB model file on the same backbone, or pretrained weights in one of the layouts of
             `ktb.checkpoints.pretrained`; True uses their default source, None too, but only if they are on
             this machine.
+        device: as for `ktb.load_model`.
 
     Raises:
         ValueError: the file is damaged, foreign or a whole model, tensors do not match, or the backbone is
@@ -129,7 +131,7 @@ def load_adapter(
     load_strict(model, added, path, part=lambda name: not is_pretrained(name))
     log.info("%s completed with the backbone of %s", path.name, origin)
     model.card = card
-    return model.to(device)
+    return model.to(choose_device(device).device)
 
 
 def _with_frozen_of(source: Path, config: ModelConfig, added: Mapping[str, Tensor]) -> KTB:

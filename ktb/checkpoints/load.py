@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from ktb.checkpoints.metadata import FORMAT, OFFICIAL_SUFFIXES, is_adapter_file,
 from ktb.checkpoints.official import RECOMPUTED, infer_config, our_name, read_pth, to_ours
 from ktb.checkpoints.registry import resolve
 from ktb.checkpoints.remote import Progress
+from ktb.modeling.device import AUTO, choose_device
 from ktb.modeling.layers import require_matching
 from ktb.modeling.model import KTB
+
+_log = logging.getLogger(__name__)
 
 
 def save_model(
@@ -36,7 +40,7 @@ def save_model(
 
 def load_model(
     name_or_file: str | Path,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = AUTO,
     *,
     sha256: str | None = None,
     progress: Progress | None = None,
@@ -51,14 +55,19 @@ def load_model(
         name_or_file: a built-in model, an imported model of the authors (`python -m ktb zoo`), a KTB
             `.safetensors` file, an official `.pth` file, or `hf://ORG/NAME[/FILE]@REVISION` on the Hugging
             Face hub, which is kept in the cache of huggingface_hub.
+        device: a device of torch, or "auto": a CUDA GPU that works, else Apple's MPS if it gives the CPU's
+            results, else the CPU (`ktb.modeling.device.choose_device`).
         sha256: the expected SHA-256 of the file.
         progress: called with a `ktb.checkpoints.remote.Transfer` during a download.
 
     Raises:
         ValueError: the name is unknown, the file is damaged or foreign, tensors, which are named, do not
-            match, or the download failed.
+            match, the download failed, or the device cannot be used.
     """
     path = resolve(name_or_file, sha256, progress)
+    choice = choose_device(device)
+    _log.debug("%s is loaded on %s", path.name, choice)
+    device = choice.device
     if path.suffix in OFFICIAL_SUFFIXES:
         return load_official(path).to(device)
     if is_adapter_file(path):

@@ -124,7 +124,7 @@ def _as_our_file(model: KTB | str | Path) -> Iterator[Path]:
     if path is not None and path.suffix not in OFFICIAL_SUFFIXES:
         yield path
         return
-    loaded = model if isinstance(model, KTB) else load_model(path)
+    loaded = model if isinstance(model, KTB) else load_model(path, "cpu")
     with tempfile.TemporaryDirectory(prefix="ktb-push-") as folder:
         written = Path(folder) / HUB_FILE
         save_model(written, loaded, loaded.card)

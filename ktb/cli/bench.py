@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ktb.cli.models import located
-from ktb.utils.distributed import require_device
+from ktb.cli.options import DeviceFlag, chosen_device
 
 _SCORED = "Labelled pairs, for the mean IoU of every runtime"
 
@@ -34,7 +34,7 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(help="Threads of PyTorch; by default its own choice.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: DeviceFlag = "auto",
     baseline: Annotated[
         Path | None,
         typer.Option(metavar="FILE.py", help="File whose make(model) returns the baseline's forward."),
@@ -66,7 +66,9 @@ def bench(
     if any(scored.values()) and not all(scored.values()):
         missing = ", ".join(flag for flag, place in scored.items() if not place)
         raise ValueError(f"scoring needs --rgb, --x and --labels; {missing} is missing.")
-    require_device(device)
+    from ktb.inference.runtimes.base import CPU_RUNTIMES
+
+    device = chosen_device(device, next((name for name in runtime or [] if name in CPU_RUNTIMES), "eager"))
 
     from ktb.bench import Frames, draw, make_cases, run_cases
     from ktb.bench.cases import RANDOM_MODELS

@@ -36,5 +36,5 @@ def export(
 
     require_packages(format)
     size_hw = int(match[1]), int(match[2])
-    for path in export_graph(load_model(located(model)), format, size_hw, out, batch == "any"):
+    for path in export_graph(load_model(located(model), "cpu"), format, size_hw, out, batch == "any"):
         typer.echo(f"wrote {path} ({path.stat().st_size / 1e6:,.1f} MB)")

@@ -75,7 +75,7 @@ def info(model: ModelArgument) -> None:
         config, card = read_header(path)
         contents = adapter_lines(path)
     else:
-        loaded = load_model(path)
+        loaded = load_model(path, "cpu")
         config, card, contents = loaded.config, loaded.card, model_lines(loaded)
     _echo_all(config_lines(config))
     _echo_all(contents)
@@ -100,7 +100,7 @@ def extract(
     from ktb.checkpoints.adapters import save_adapter
     from ktb.checkpoints.load import load_model
 
-    model = load_model(located(source))
+    model = load_model(located(source), "cpu")
     save_adapter(target, model, model.card, _stored_type(half))
     _echo_written(target)
 
@@ -123,7 +123,7 @@ def merge(
     from ktb.checkpoints.adapters import load_adapter
     from ktb.checkpoints.load import save_model
 
-    model = load_adapter(source, backbone or True)
+    model = load_adapter(source, backbone or True, "cpu")
     save_model(target, model, model.card, _stored_type(half))
     _echo_written(target)
 

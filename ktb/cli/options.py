@@ -28,6 +28,14 @@ PrecisionFlag = Annotated[
     Literal["float32", "bfloat16"],
     typer.Option(help="bfloat16 is faster if the CPU or GPU supports it.", rich_help_panel=_SPEED),
 ]
+DeviceFlag = Annotated[
+    str,
+    typer.Option(
+        help="auto (an NVIDIA GPU that works, else Apple's if it computes as the CPU, else the CPU), cpu, "
+        "cuda, cuda:1, mps, ...",
+        rich_help_panel=_SPEED,
+    ),
+]
 _ABOUT_X = "Properties of X, if detected wrongly"
 _ALIGNMENT = "Alignment of X to the RGB image"
 
@@ -156,6 +164,15 @@ def require_none(given: dict[str, bool], reason: str) -> None:
     """Raise a ValueError if one of these flags is given."""
     if chosen := [flag for flag, is_given in given.items() if is_given]:
         raise ValueError(f"{', '.join(chosen)}: {reason}.")
+
+
+def chosen_device(device: str, runtime: str) -> str:
+    """The device of a command, printed with the reason for its choice on stderr; ValueError if unusable."""
+    from ktb.inference.runtimes import device_for
+
+    choice = device_for(runtime, device)
+    typer.echo(f"device {choice}", err=True)
+    return choice.device
 
 
 def echo_warnings(warnings: Iterable[str]) -> None:

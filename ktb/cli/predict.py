@@ -20,9 +20,11 @@ from ktb.cli.batch import (
 )
 from ktb.cli.models import located
 from ktb.cli.options import (
+    DeviceFlag,
     PrecisionFlag,
     RuntimeFlag,
     XFlags,
+    chosen_device,
     echo_warnings,
     require_none,
     require_one,
@@ -59,9 +61,7 @@ def predict(
             help="Side of the tiles for images too large for one pass.",
         ),
     ] = "auto",
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1, ...; by default cpu, under a launcher a GPU each.")
-    ] = None,
+    device: DeviceFlag = "auto",
     no_x: Annotated[
         bool, typer.Option("--no-x", help="Run on the RGB image alone.", rich_help_panel=_ESTIMATE)
     ] = False,
@@ -142,10 +142,9 @@ def predict(
     from ktb.inputs import read_rgb, read_x
     from ktb.inputs.depth_estimation import DepthEstimator
     from ktb.outputs.files import save_result
-    from ktb.utils.distributed import device_of, rank_of, require_device
+    from ktb.utils.distributed import device_of, rank_of
 
-    device = device or device_of(rank_of())
-    require_device(device)
+    device = chosen_device(device_of(rank_of()) if device == "auto" else device, runtime)
     path = None if model == AUTO_MODEL else located(model)
     computing = {"short_side": short_side, "runtime": runtime, "precision": precision, "tile": _tile(tile)}
     if rgb_dir is None:

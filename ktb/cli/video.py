@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ktb.cli.models import located
-from ktb.cli.options import PrecisionFlag, RuntimeFlag, XFlags, echo_warnings, require_one
-from ktb.utils.distributed import require_device
+from ktb.cli.options import (
+    DeviceFlag,
+    PrecisionFlag,
+    RuntimeFlag,
+    XFlags,
+    chosen_device,
+    echo_warnings,
+    require_one,
+)
 
 if TYPE_CHECKING:
     from ktb.video.run import FrameRecord
@@ -26,7 +33,7 @@ def sequence(
     no_x: Annotated[bool, typer.Option("--no-x", help="Run on the RGB images alone.")] = False,
     model: Annotated[str | None, typer.Option(help="Name, file or hf://…; see `models`.")] = None,
     short_side: Annotated[int | None, typer.Option(help="Shorter side in the network, pixels.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    device: DeviceFlag = "auto",
     fps: Annotated[
         float | None, typer.Option(help="Frame rate of the result; by default that of the input, or 10.")
     ] = None,
@@ -70,7 +77,7 @@ def sequence(
 
     views = tuple(view.strip() for view in layout.split(",") if view.strip())
     options = SequenceOptions(x_options, fps, views, opacity, container)
-    require_device(device)
+    device = chosen_device(device, runtime)
     frames = open_frames(rgb, x, x_options, with_x=not no_x)
     predictor = Predictor(load_model(located(model), device), short_side, runtime, precision)
     progress = Progress(unit="frame")

@@ -56,11 +56,14 @@ def rank_of(environment: Mapping[str, str] = os.environ) -> Rank:
 
 
 def device_of(rank: Rank, environment: Mapping[str, str] = os.environ) -> str:
-    """Default device of a rank: a GPU each under a launcher, else the CPU."""
+    """Default device of a rank: "auto" for a single process; under a launcher a GPU each, else the CPU."""
+    if environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes"):
+        return "cpu"
+    if rank.is_alone:
+        return "auto"
     import torch
 
-    is_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
-    if rank.is_alone or is_cpu or not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         return "cpu"
     gpus = torch.cuda.device_count()
     if rank.local >= gpus:
@@ -69,16 +72,3 @@ def device_of(rank: Rank, environment: Mapping[str, str] = os.environ) -> str:
             "as many processes as there are, or give --device"
         )
     return f"cuda:{rank.local}"
-
-
-def require_device(device: str) -> None:
-    """Raise a ValueError if torch cannot use the device."""
-    if device == "cpu":  # always available; avoids importing torch
-        return
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except Exception as error:  # torch raises many types of exceptions for unknown and absent devices
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here ({reason}); use cpu.") from error

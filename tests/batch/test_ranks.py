@@ -50,7 +50,8 @@ def test_the_launcher_says_who_this_is():
 def test_each_process_has_a_card_of_its_own(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert device_of(Rank(), {}) == "cpu"
+    assert device_of(Rank(), {}) == "auto"
+    assert device_of(Rank(), {"ACCELERATE_USE_CPU": "True"}) == "cpu"
     assert device_of(Rank(3, 4, 1), {}) == "cuda:1"
     assert device_of(Rank(3, 4, 1), {"ACCELERATE_USE_CPU": "True"}) == "cpu"
     with pytest.raises(ValueError, match=r"no GPU of its own \(2 are available\)"):

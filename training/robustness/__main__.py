@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import torch
 
 from ktb.checkpoints.load import load_model
+from ktb.modeling.device import choose_device
 from ktb.utils.files import write_atomically
 from training.data.datasets import REGISTRY, build_dataset
 from training.data.datasets.base import PairDataset
@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bf16", action="store_true", help="run the network in bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ..."
+        "--device",
+        default="auto",
+        help="auto (default: a CUDA GPU that works, else the CPU), cpu, cuda:1, ...",
     )
     parser.add_argument(
         "--show", type=int, nargs="?", const=0, metavar="INDEX",
@@ -82,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             dataset = build_dataset(options.dataset, options.data, options.split, modality=options.modality)
             _show(dataset, options.show, options.out, options.seed)
             return
-        model = load_model(options.model).to(options.device)
+        device = choose_device(options.device, with_mps=False)
+        logger.info("device %s", device)
+        model = load_model(options.model, device.device)
         dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
         indices = frames_to_score(len(dataset), options.every, options.limit, options.held_out)
         record = run(

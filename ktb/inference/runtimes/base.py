@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # torch takes more than a second to import
 
 RuntimeName = Literal["auto", "eager", "openvino", "onnx", "compile", "cudagraph"]
 Precision = Literal["float32", "bfloat16"]
+CPU_RUNTIMES: tuple[RuntimeName, ...] = ("openvino", "onnx")
+"""Runtimes that compute on the CPU only."""
 
 
 class Runtime(Protocol):
@@ -25,6 +27,8 @@ class Runtime(Protocol):
         why: the reason for its selection, as a sentence.
 
     A runtime that computes on another device than the model's also has `device`, its type, such as "cuda".
+    One whose calls cost much may have `frames_at_once`, (height, width) in the network → frames of a video in
+    one batch, and `with_balance`, a call whose traces `ktb.inference.predictor.balance_only` reduces.
     """
 
     name: RuntimeName

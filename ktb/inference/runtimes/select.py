@@ -8,11 +8,12 @@ from importlib.util import find_spec
 from typing import get_args
 
 from ktb.inference.runtimes.background import BackgroundCompiled
-from ktb.inference.runtimes.base import Precision, Runtime, RuntimeName
+from ktb.inference.runtimes.base import CPU_RUNTIMES, Precision, Runtime, RuntimeName
 from ktb.inference.runtimes.cuda_graph import CUDAGraphRuntime
 from ktb.inference.runtimes.eager import CompiledRuntime, EagerRuntime
 from ktb.inference.runtimes.onnx import ONNXRuntime
 from ktb.inference.runtimes.openvino import OpenVINORuntime
+from ktb.modeling.device import AUTO, CPU, DeviceChoice, choose_device
 from ktb.modeling.model import KTB
 
 ENVIRONMENT = "KTB_RUNTIME"
@@ -24,6 +25,18 @@ _RUNTIMES = {
     "cudagraph": CUDAGraphRuntime,
 }
 _log = logging.getLogger(__name__)
+
+
+def device_for(runtime: str = "auto", device: str = AUTO) -> DeviceChoice:
+    """`choose_device` for a runtime: "auto" is the CPU for a runtime that computes on the CPU only.
+
+    Raises:
+        ValueError: the device is unknown, absent or broken.
+    """
+    named = os.environ.get(ENVIRONMENT) if runtime == "auto" else runtime
+    if device == AUTO and named in CPU_RUNTIMES:
+        return DeviceChoice(CPU, f"The runtime {named} computes on the CPU.")
+    return choose_device(device)
 
 
 def make_runtime(model: KTB, runtime: RuntimeName = "auto", precision: Precision = "float32") -> Runtime:

@@ -12,9 +12,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from app.panels.result import footer
 from app.server import environment as surroundings
 from app.service import Service
 from app.web.health import HEALTH, PATH
+from app.widgets.examples import examples
+from ktb.inference.runtimes import select
+from ktb.modeling.device import DeviceChoice
 
 NO_WINDOWS = {"MPLBACKEND": "agg"}
 
@@ -70,10 +74,9 @@ def test_the_page_is_there_before_torch_is_imported():
     code = (
         "import sys\n"
         "from app.service import Service\n"
-        "from app.server.environment import default_device\n"
         "from app.page import build_page, launch_options\n"
         "from app.web.rate_limits import RateLimit\n"
-        "page = build_page(Service(device=default_device()))\n"
+        "page = build_page(Service())\n"
         "page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options(RateLimit(0)))\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'torch', 'timm', 'cv2'}))\n"
         "page.close()\n"
@@ -130,13 +133,25 @@ def test_no_card_is_lent_without_the_package(monkeypatch):
     assert not surroundings.is_lent()
 
 
-@pytest.mark.parametrize(("system", "has_card", "device"), [
-    ("", True, "cpu"), ("spaces", False, "cpu"), ("spaces", True, "cuda"),
-])  # fmt: skip
-def test_a_space_uses_its_own_card(system, has_card, device, monkeypatch):
-    monkeypatch.setenv("SYSTEM", system)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: has_card)
-    assert surroundings.default_device() == device
+def test_the_page_takes_the_device_that_is_chosen_with_its_first_model(monkeypatch, one_thread):
+    asked = []
+
+    def choose(device):
+        asked.append(device)
+        return DeviceChoice("cpu", "It stands in for a GPU.")
+
+    monkeypatch.setattr(select, "choose_device", choose)
+    service, (pair, *_) = Service(), examples()
+    assert asked == []  # choosing imports torch
+    service.predictor(service.models[0]).short_side = 64
+    result = service.segment(str(pair.rgb), None, service.models[0], source="none")
+    assert asked == ["auto"]
+    assert f"on cpu, eager float32</span><span>{service.device().why}</span>" in footer(result)
+
+
+def test_a_device_that_cannot_be_used_is_refused_at_the_start():
+    with pytest.raises(ValueError, match="device 'abacus' cannot be used here"):
+        Service(device="abacus")
 
 
 def test_health_waits_neither_for_a_run_nor_for_a_model(one_thread):

@@ -19,6 +19,7 @@ from helpers.trees import make_tree
 from ktb.checkpoints.load import load_model, save_model
 from ktb.config import BRANCHES
 from ktb.modeling.build import build_model, lite_config
+from ktb.modeling.device import DeviceChoice
 from training import train
 from training.data.datasets import build_dataset
 from training.data.datasets.sample import Sample
@@ -553,6 +554,9 @@ def test_class_counts_are_reused_only_to_resume(tmp_path):
 def test_the_cpu_is_used_where_cuda_is_absent(monkeypatch, device, cuda, on_cpu):
     """Accelerate would take Apple's MPS, which nothing here was tried on."""
     asked = {}
+    choice = DeviceChoice("cuda" if cuda else "cpu", "It stands in for a GPU.")
+    monkeypatch.setattr(train, "choose_device", lambda device, with_mps: choice)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
 
     def accelerator(**options):
         asked.update(options)
