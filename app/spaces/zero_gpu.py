@@ -19,6 +19,7 @@ from ktb.analysis.attribution import attribute
 from ktb.analysis.targets import Target
 from ktb.analysis.types import Attribution
 from ktb.config import BRANCHES
+from ktb.inference.predictor import balance_only
 from ktb.inference.runtimes import Precision
 from ktb.inference.runtimes.eager import EagerRuntime
 from ktb.modeling.model import KTB, KTBOutput
@@ -31,6 +32,9 @@ SECONDS_OF_A_PASS = 0.05
 PIXELS_OF_A_PASS = 480 * 640
 MARGIN = 2
 MAX_SECONDS = 120
+MAX_FRAMES = 12
+"""Frames of a video in one call, within MAX_SECONDS_OF_FRAMES."""
+MAX_SECONDS_OF_FRAMES = 30
 PASSES_OF_AN_ATTRIBUTION = 5
 """Forward and backward count as three, then one without each sensor."""
 T = TypeVar("T")
@@ -58,6 +62,7 @@ class ZeroGPURuntime:
         self.device = self._on_card.type
         self._eager = EagerRuntime(model, precision, self.why)
         self._computed = lent(self._compute, seconds_of_run)
+        self._balanced = lent(self._compute_balance, seconds_of_run)
         self._attributed = lent(self._attribute, seconds_of_attribution)
 
     def __call__(
@@ -72,6 +77,18 @@ class ZeroGPURuntime:
         """As `ktb.inference.runtimes.Runtime`; input and output tensors are on the CPU."""
         tensors = _each((rgb, modal_x, mask_rgb, mask_x), Tensor, _array)
         return _each(self._computed(*tensors, trace, tuple(branches)), np.ndarray, torch.from_numpy)
+
+    def with_balance(
+        self, rgb: Tensor, modal_x: Tensor, mask_rgb: Tensor | None = None, mask_x: Tensor | None = None
+    ) -> tuple[KTBOutput, tuple[Tensor, ...]]:
+        """As `ktb.inference.predictor.balance_only` of a call; the traces do not leave the other process."""
+        tensors = _each((rgb, modal_x, mask_rgb, mask_x), Tensor, _array)
+        return _each(self._balanced(*tensors), np.ndarray, torch.from_numpy)
+
+    def frames_at_once(self, network_hw: tuple[int, int]) -> int:
+        """As many frames as one call computes within MAX_SECONDS_OF_FRAMES, 1 to MAX_FRAMES."""
+        fitting = [n for n in range(1, MAX_FRAMES + 1) if seconds(n, network_hw) <= MAX_SECONDS_OF_FRAMES]
+        return max(fitting, default=1)
 
     def attribute(
         self,
@@ -91,6 +108,10 @@ class ZeroGPURuntime:
     def _compute(self, *asked) -> KTBOutput:
         return _each(self._eager(*_each(asked, np.ndarray, self._to_gpu)), Tensor, _array)
 
+    def _compute_balance(self, *asked) -> tuple[KTBOutput, tuple[np.ndarray, ...]]:
+        given = _each(asked, np.ndarray, self._to_gpu)
+        return _each(balance_only(self._eager(*given, trace=True)), Tensor, _array)
+
     def _attribute(self, rgb, modal_x, mask_x, target: Target, image_hw: tuple[int, int]) -> Attribution:
         rgb, modal_x, mask_x = _each((rgb, modal_x, mask_x), np.ndarray, self._to_gpu)
         return attribute(self._model, rgb, modal_x, target, mask_x, image_hw)
@@ -99,7 +120,7 @@ class ZeroGPURuntime:
         return torch.from_numpy(array).to(self._on_card)
 
 
-def lent(task: Callable[..., T], seconds: Callable[..., int]) -> Callable[..., T]:
+def lent(task: Callable[..., T], duration: Callable[..., int]) -> Callable[..., T]:
     """Wrap a task to run on a lent GPU, in another process.
 
     Spaces hides the message of an error of the other process. User errors and out-of-memory errors are
@@ -107,8 +128,8 @@ def lent(task: Callable[..., T], seconds: Callable[..., int]) -> Callable[..., T
 
     Args:
         task: a function with picklable arguments and results.
-        seconds: the requested GPU time, from the same arguments. Spaces ends a task that takes longer, and
-            refuses a visitor with less remaining quota.
+        duration: the requested GPU time in seconds, from the same arguments. Spaces ends a task that takes
+            longer, and refuses a visitor with less remaining quota.
     """
     import spaces
 
@@ -118,7 +139,7 @@ def lent(task: Callable[..., T], seconds: Callable[..., int]) -> Callable[..., T
         except (ValueError, torch.OutOfMemoryError) as error:
             return None, error
 
-    on_gpu = spaces.GPU(duration=seconds)(run)
+    on_gpu = spaces.GPU(duration=duration)(run)
 
     def call(*args) -> T:
         result, error = on_gpu(*args)
@@ -134,9 +155,14 @@ def seconds_of_run(rgb: np.ndarray, *_: Any, passes: int = 1) -> int:
 
     The time grows at most with the square of the number of pixels, as in the fusion's attention.
     """
-    batch, _, height, width = rgb.shape
-    computing = MARGIN * passes * batch * SECONDS_OF_A_PASS * (height * width / PIXELS_OF_A_PASS) ** 2
-    return min(MAX_SECONDS, START_SECONDS + math.ceil(computing))
+    batch, _, *network_hw = rgb.shape
+    return min(MAX_SECONDS, seconds(passes * batch, network_hw))
+
+
+def seconds(passes: int, network_hw: Sequence[int]) -> int:
+    """Estimated GPU time of passes of one pair of this size, with the start."""
+    pixels = network_hw[0] * network_hw[1] / PIXELS_OF_A_PASS
+    return START_SECONDS + math.ceil(MARGIN * passes * SECONDS_OF_A_PASS * pixels**2)
 
 
 def seconds_of_attribution(rgb: np.ndarray, *_: Any) -> int:

@@ -155,29 +155,43 @@ class Predictor:
 
     def run(self, pairs: Sequence[Prepared]) -> list[KTBOutput]:
         """Run the network on pairs of one network size as one batch, without traces: one output per pair."""
-        output = self._computed(lambda: self._run(pairs, trace=False), pairs[0].network_hw)
-        parts = {branch: getattr(output, branch).split(1) for branch in BRANCHES}
-        each = [{branch: parts[branch][i] for branch in BRANCHES} for i in range(len(pairs))]
-        pooled = [
-            output.pooled and tuple(level[i : i + 1] for level in output.pooled) for i in range(len(pairs))
-        ]
-        return [
-            KTBOutput(**logits, pooled=of_pair, runtime=output.runtime)
-            for logits, of_pair in zip(each, pooled, strict=True)
-        ]
+        return _split(self._computed(lambda: self._run(pairs, trace=False), pairs[0].network_hw))
+
+    def run_with_balance(self, pairs: Sequence[Prepared]) -> list[tuple[KTBOutput, tuple[np.ndarray, ...]]]:
+        """As `run`, with the balance maps of each pair.
+
+        Returns:
+            Per pair its output, and its balance map (h, w) float32 of each level; () if the fusion is a mean.
+        """
+        output, maps = self._computed(lambda: self._run_with_balance(pairs), pairs[0].network_hw)
+        arrays = [level.float().cpu().numpy() for level in maps]
+        return [(one, tuple(level[i] for level in arrays)) for i, one in enumerate(_split(output))]
+
+    def frames_at_once(self, network_hw: tuple[int, int]) -> int:
+        """How many frames of a video the runtime prefers in one batch: 1 unless a call of it costs much."""
+        wanted = getattr(self.runtime, "frames_at_once", None)
+        return 1 if wanted is None or self._needs_tiles(network_hw) else wanted(network_hw)
 
     def finish(self, prepared: Prepared, output: KTBOutput, seconds: float) -> Prediction:
-        """Postprocess an output to the RGB image's size; `seconds` is the duration of the network."""
+        """Postprocess an output to the RGB image's size; `seconds` is the duration of the network.
+
+        Raises:
+            ktb.inference.oom.OutOfMemory: a ValueError; memory is insufficient.
+        """
         started = time.perf_counter()
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
         logits = [getattr(output, branch).float() for branch in BRANCHES]
-        decided = [
-            labels_and_confidence(values, size_hw, via_hw=network_hw, temperature=temperature)
-            for values, temperature in zip(logits, config.temperatures, strict=True)
-        ]
-        labels, confidences = zip(*decided)
+
+        def decide() -> list[Tensor]:
+            decided = [
+                labels_and_confidence(values, size_hw, via_hw=network_hw, temperature=temperature)
+                for values, temperature in zip(logits, config.temperatures, strict=True)
+            ]
+            labels, confidences = zip(*decided)
+            return to_host([*logits, *confidences, *labels, *distances.values()])
+
         distances = self._distances(prepared, output)
-        found = to_host([*logits, *confidences, *labels, *distances.values()])
+        found = self._computed(decide, network_hw)
         verdict = None
         if config.domain is not None and distances:
             verdict = DomainVerdict(
@@ -307,18 +321,47 @@ class Predictor:
 
     @torch.inference_mode()
     def _run(self, pairs: Sequence[Prepared], trace: bool) -> KTBOutput:
-        """Size of the logits, a quarter of the network's size."""
-        height, width = pairs[0].network_hw
+        """Output with logits of a quarter of the network's size."""
+        inputs = self._batch(pairs)
+        if self._needs_tiles(pairs[0].network_hw):
+            with autocast(self.model, self.runtime.precision):
+                return tiled_forward(self.model, **inputs, trace=trace, tile=self.tile)
+        return self.runtime(**inputs, trace=trace)
+
+    @torch.inference_mode()
+    def _run_with_balance(self, pairs: Sequence[Prepared]) -> tuple[KTBOutput, tuple[Tensor, ...]]:
+        reduce = getattr(self.runtime, "with_balance", None)
+        if reduce is None or self._needs_tiles(pairs[0].network_hw):
+            return balance_only(self._run(pairs, trace=True))
+        return reduce(**self._batch(pairs))
+
+    def _needs_tiles(self, network_hw: tuple[int, int]) -> bool:
+        return bool(self.tile) and max(network_hw) > self.tile
+
+    def _batch(self, pairs: Sequence[Prepared]) -> dict[str, Tensor | None]:
+        """The pairs as inputs of the network."""
         without_rgb = [pair.without_rgb for pair in pairs]
         without_x = [pair.reading.origin == "missing" for pair in pairs]
-        inputs = {
+        return {
             "rgb": torch.cat([pair.rgb for pair in pairs]),
             "modal_x": torch.cat([pair.modal_x for pair in pairs]),
             "mask_rgb": torch.tensor(without_rgb, device=self._device) if any(without_rgb) else None,
             "mask_x": torch.tensor(without_x, device=self._device) if any(without_x) else None,
-            "trace": trace,
         }
-        if self.tile and max(height, width) > self.tile:
-            with autocast(self.model, self.runtime.precision):
-                return tiled_forward(self.model, **inputs, tile=self.tile)
-        return self.runtime(**inputs)
+
+
+def balance_only(output: KTBOutput) -> tuple[KTBOutput, tuple[Tensor, ...]]:
+    """An output without its traces, and the balance map (B, h, w) of each level."""
+    maps = tuple(trace.balance() for trace in output.trace or ())
+    return replace(output, trace=None, prompts=None), maps
+
+
+def _split(output: KTBOutput) -> list[KTBOutput]:
+    """The outputs of the pairs of a batch, without traces."""
+    parts = {branch: getattr(output, branch).split(1) for branch in BRANCHES}
+    found = []
+    for i in range(len(parts["fused"])):
+        pooled = output.pooled and tuple(level[i : i + 1] for level in output.pooled)
+        logits = {branch: parts[branch][i] for branch in BRANCHES}
+        found.append(KTBOutput(**logits, pooled=pooled, runtime=output.runtime))
+    return found

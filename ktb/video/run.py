@@ -1,4 +1,4 @@
-"""Video segmentation: a result video and a table of metrics per frame, in constant memory."""
+"""Video segmentation: a result video and a table of metrics per frame, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import cv2
 import numpy as np
 
 from ktb.config import LEVELS
 from ktb.inference.prediction import Prediction
 from ktb.inputs import AUTO, InputError, XOptions
+from ktb.video.computing import ComputedFrame, FrameBatches
 from ktb.video.drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
-from ktb.video.frames import FolderFrames, Frame, Frames
+from ktb.video.frames import FolderFrames, Frames
 from ktb.video.table import FrameRecord, Table, read_shares
 from ktb.video.video_source import MAX_FPS, VideoFrames, is_video
 from ktb.video.zip_source import ZipFrames
@@ -134,37 +134,33 @@ class SequenceRun:
         with (self._out / TABLE).open("w", newline="", encoding="utf-8") as file:
             table = Table(file, self._config.classes, levels)
             try:
-                recording = iter(self._frames)
+                batches = FrameBatches(self._predictor, self._frames, self.options.x, self._turn)
                 while not self._should_stop():
-                    begun = time.perf_counter()
-                    frame = next(recording, None)
-                    if frame is None:
+                    if not (batch := batches.take()):
                         is_complete = True
                         break
-                    record = self._run(count, frame, begun)
-                    video.write(record.picture)
-                    table.write(record)
-                    count += 1
-                    failed += record.error is not None
-                    yield record
+                    for number, computed in enumerate(batch):
+                        if number and self._should_stop():
+                            return
+                        record = self._record(count, computed)
+                        video.write(record.picture)
+                        table.write(record)
+                        count += 1
+                        failed += record.error is not None
+                        yield record
             finally:
                 video.close()
                 self._finish(video, fps, count, failed, not is_complete, time.perf_counter() - started)
 
-    def _run(self, index: int, frame: Frame, begun: float) -> FrameRecord:
-        prediction, error = None, frame.error
-        if error is None:
-            try:
-                with self._turn():
-                    prediction = self._predictor(frame.image, frame.x, options=self.options.x)
-            except (ValueError, OSError, RuntimeError, cv2.error) as problem:
-                error = str(problem)
+    def _record(self, index: int, computed: ComputedFrame) -> FrameRecord:
+        begun, frame = time.perf_counter(), computed.frame
+        prediction, error = computed.finish(self._predictor)
+        maps = computed.balance if error is None else ()
         title = f"{index}   {frame.name}" if frame.name != f"frame {index}" else frame.name
-        traces = () if prediction is None else prediction.trace or ()
-        maps = [trace.balance()[0].cpu().numpy() for trace in traces]
         picture = self._composer.draw(title, frame.rgb, prediction, maps, error)
         figures = (*self._figures(prediction), tuple(float(level.mean()) for level in maps))
-        return FrameRecord(index, frame.name, error, time.perf_counter() - begun, *figures, picture)
+        seconds = computed.seconds + time.perf_counter() - begun
+        return FrameRecord(index, frame.name, error, seconds, *figures, picture)
 
     def _figures(self, prediction: Prediction | None):
         """Shares, mean confidence and changed share; keeps the mask for the next frame."""

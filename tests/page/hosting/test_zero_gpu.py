@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.pairs import synthetic_pair
-from helpers.videos import frames_of, zipped
+from helpers.videos import frames_of, rows_of, zipped
 
 from app import predictors
 from app.page import build_page, launch_options
@@ -21,6 +21,7 @@ from app.spaces.zero_gpu import ZeroGPURuntime, lent, seconds_of_attribution, se
 from ktb import Predictor, load_model
 from ktb.analysis.attribution import attribute_prediction
 from ktb.analysis.targets import Target
+from ktb.video.run import open_frames, run_sequence
 from tools.bench_page.visitor import Refused, Visitor
 
 SPACES = """
@@ -187,6 +188,34 @@ def test_a_lack_of_memory_is_raised_here_as_it_was_there(spaces, calls):
         lent(too_large, seconds_of_run)(np.zeros((1, 3, 32, 32), np.float32))
 
 
+def test_sixty_frames_of_a_video_take_four_to_eight_calls(service, plain, calls, tmp_path):
+    """The same table as frame by frame; only logits and balance maps travel back."""
+    lent_frames = service.predictor("ktb-lite-nyuv2-depth").for_frames()
+    lent_frames.short_side = 64
+    archive, tables = zipped(tmp_path / "sixty.zip", frames_of(60)), []
+    for predictor in (lent_frames, plain):
+        result = run_sequence(predictor, open_frames(archive), tmp_path / str(len(tables)))
+        assert (result.frames, result.failed, result.stopped) == (60, 0, False)
+        tables.append(rows_of(result.table))
+    for ours, theirs in zip(*tables, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name in ours.keys() - {"seconds"}:
+            assert ours[name] == theirs[name] or float(ours[name]) == pytest.approx(
+                float(theirs[name]), abs=1e-3
+            )
+    assert 4 <= len(calls) <= 8
+    assert (
+        sum(answer for _, _, answer in calls) < 60 * 1.1 * 3 * 4 * 40 * 16 * 24
+    )  # float32 logits of 3 heads
+    assert all(seconds <= zero_gpu.MAX_SECONDS_OF_FRAMES for seconds, _, _ in calls)
+
+
+def test_large_frames_share_a_call_within_its_time(service):
+    runtime = service.predictor("ktb-lite-nyuv2-depth").runtime
+    sizes = [(64, 96), (480, 640), (1088, 1920), (2176, 3840)]
+    assert [runtime.frames_at_once(size) for size in sizes] == [12, 12, 4, 1]
+
+
 def test_seconds_grow_with_the_image_and_have_bounds():
     def image(height: int, width: int, batch: int = 1) -> np.ndarray:
         return np.broadcast_to(np.float32(0), (batch, 3, height, width))
@@ -237,7 +266,7 @@ def test_all_that_the_page_computes_goes_through_the_lent_card(address, calls, t
             zipped(tmp_path / "two.zip", frames_of(2))
         )
         visitor.fire("ktb-run-frames")
-        assert made() == 2
+        assert made() == 1
         visitor.set("ktb-level", 3)  # draws only
         assert made() == 0
         visitor.values[visitor.part("ktb-rgb")] = None
