@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from app.tabs.result import ResultTab
 from app.tabs.x_input import XTab
 from app.widgets.alignment import AlignmentControls
 from app.widgets.x_input import XControls
@@ -27,15 +28,28 @@ class Components:
     alone: gr.Button
     alignment: AlignmentControls
     tabs: gr.Tabs
-    stage: gr.HTML
-    waiting: gr.HTML
-    try_it: gr.Button
+    result: ResultTab
     branches: gr.HTML
     x_tab: XTab
     foot: gr.HTML
     changed: gr.State
     pixel: gr.State
     opened: gr.Textbox
+
+    @property
+    def stage(self) -> gr.HTML:
+        """The viewer of the result tab."""
+        return self.result.stage
+
+    @property
+    def waiting(self) -> gr.HTML:
+        """What shows the status of a run."""
+        return self.result.waiting
+
+    @property
+    def try_it(self) -> gr.Button:
+        """The button that runs an example."""
+        return self.result.try_it
 
     @property
     def given(self) -> list[gr.components.Component]:

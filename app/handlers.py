@@ -14,11 +14,11 @@ import gradio as gr
 from app.components import Components
 from app.layout import card_text, offered, tiles, warning_text
 from app.panels import fusion
-from app.panels.branches import branches_panel
-from app.panels.result import footer
+from app.panels.branches import branches_panel, differences_panel
+from app.panels.result import classes_panel, footer, stored_panel
 from app.panels.x_input import error_box, small_x_panel, x_panel
 from app.precompute import precompute_maps
-from app.results import XView
+from app.results import Result, XView
 from app.server.sessions import SessionStore
 from app.service import MissingX, Service
 from app.texts import head, modality_choices, no_result, no_x, x_label, x_name
@@ -26,6 +26,7 @@ from app.widgets.alignment import applied_note, pointed, preview_html
 from app.widgets.examples import CustomExamples
 from app.widgets.how_it_works import first_screen
 from app.widgets.rgb_preview import shown_rgb
+from app.widgets.stored_results import stored_result
 from app.widgets.x_form import Proposal, XForm, fields_for, x_options
 from app.widgets.x_input import hint, source_choices, source_note
 from ktb.inputs.alignment.files import read_alignment
@@ -202,6 +203,31 @@ class Handlers:
     def choose_first_example(self, model_name):
         """Load the first example."""
         return self._example(model_name, 0)
+
+    def show_stored(self, request: gr.Request, model_name, rgb_path):
+        """Before the page's first run, show the stored result of the chosen example."""
+        result = None if self.store.result(request.session_hash) else self._stored(model_name, rgb_path)
+        if result is None:
+            return gr.skip()
+        shown = self.p.result
+        return {
+            shown.stage: stored_panel(result),
+            shown.try_it: gr.update(visible=False),
+            shown.side: gr.update(visible=True),
+            shown.classes: classes_panel(result),
+            shown.differ: differences_panel(result),
+        }
+
+    def _stored(self, model_name, rgb_path) -> Result | None:
+        """The stored result of the example with this RGB image."""
+        if self.own or not rgb_path:
+            return None
+        config, chosen = self.service.config(model_name), Path(rgb_path).resolve()
+        for example in offered(config.inputs, None).pairs:
+            if example.rgb.resolve() == chosen:
+                rgb = self.service.read_rgb(str(example.rgb))
+                return stored_result(model_name, self.service.file(model_name), config, example, rgb)
+        return None
 
     def _example(self, model_name, index: int):
         offer = offered(self.service.inputs(model_name), self.own)

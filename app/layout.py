@@ -60,7 +60,8 @@ def examples_gallery(offer: Offer) -> gr.Gallery:
 def offered(inputs: InputConfig, own: CustomExamples | None) -> Offer:
     """What to click on: a custom dataset, or the project's examples of what a model takes.
 
-    Ours are depth in millimetres: there is none for a model that takes depth as a plain picture.
+    Ours are depth in millimetres, of which HHA is computed: there is none for a model that takes depth as a
+    plain picture. Their camera is the one that HHA assumes.
     """
     if own:
         return own.offer
@@ -68,7 +69,7 @@ def offered(inputs: InputConfig, own: CustomExamples | None) -> Offer:
         pairs = examples("depth")
         return Offer("Try an example", pairs, [pair.rgb for pair in pairs])
     fits = (inputs.modality == "depth") == (inputs.encoding == "depth")
-    pairs = examples(inputs.modality) if fits else []
+    pairs = examples("depth" if inputs.encoding == "hha" else inputs.modality) if fits else []
     return Offer("Try an example", pairs, [pair.rgb for pair in pairs])
 
 

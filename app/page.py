@@ -125,7 +125,7 @@ def _lay_out(
             with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
                 context = Context(service, store, changed, pixel, at, given, drawn, opened)
-                stage, try_it, waiting = result.build(context, first_screen(empty), bool(offer.pairs))
+                shown = result.build(context, first_screen(empty), bool(offer.pairs))
                 branches_text = branches.build(context, empty)
                 for tab in TABS:
                     tab(context)
@@ -135,7 +135,7 @@ def _lay_out(
     components = Components(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *x_tab.preview),
-        tabs=tabs, stage=stage, waiting=waiting, try_it=try_it, branches=branches_text,
+        tabs=tabs, result=shown, branches=branches_text,
         x_tab=x_tab, foot=foot, changed=changed, pixel=pixel, opened=opened,
     )  # fmt: skip
     return components, run, exports
@@ -182,6 +182,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
         p.gallery.select(h.choose_example, p.model, pair, show_progress_on=p.waiting, **HIDDEN),
         p.try_it.click(h.choose_first_example, p.model, pair, show_progress_on=p.waiting, **HIDDEN),
     ):
+        direct(chosen.then, h.show_stored, [p.model, p.rgb], p.result.drawn)
         # An example that is chosen during a run is run after it.
         direct(chosen.then, *new_pair).then(*run_pair, trigger_mode="always_last", **running)
     other = direct(p.model.input, h.choose_model, [p.model, *p.for_model], p.of_model)

@@ -26,6 +26,10 @@ from ktb.outputs.files import result_zip
 from ktb.utils.text import percent
 
 BALANCE_LEVEL = 2
+STORED = (
+    "This is a stored result of the example: the same checkpoint and images, computed in advance. The run on "
+    "this server follows and replaces it."
+)
 NOTHING = "none"
 PICTURES: Mapping[str, str] = {
     "fused": "Fused mask",
@@ -103,6 +107,11 @@ def result_panel(result: Result, left: str = "fused", right: str = NOTHING) -> M
         checkpoint=prediction.model,
         save=save_button(" and ".join(_title(result, key) for _, key in shown)),
     )
+
+
+def stored_panel(result: Result) -> Markup:
+    """The fused mask of a stored result (`app.widgets.stored_results`), and what it is."""
+    return Markup('{}<p class="ktb-note">{}</p>').format(result_panel(result), STORED)
 
 
 def _photo(result: Result) -> Markup:
@@ -194,6 +203,7 @@ def footer(result: Result) -> Markup:
     return render(
         "footer",
         prediction=prediction,
+        device_why=result.device_why,
         width=width,
         height=height,
         network_width=prediction.network_hw[1],

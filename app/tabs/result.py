@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -16,15 +17,36 @@ VIEWER = (Path(__file__).parents[1] / "static" / "viewer.js").read_text()
 SET_OPACITY = "(v) => { document.getElementById('ktb-stage').style.setProperty('--ktb-opacity', v); }"
 
 
-def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr.Button, gr.HTML]:
+@dataclass(frozen=True)
+class ResultTab:
+    """The components of the tab that the page's handlers change.
+
+    Attributes:
+        stage: the viewer.
+        try_it: the button that runs an example.
+        waiting: shows the status of a run.
+        side, classes, differ: the column of the classes, the classes, and the heads' disagreement.
+    """
+
+    stage: gr.HTML
+    try_it: gr.Button
+    waiting: gr.HTML
+    side: gr.Column
+    classes: gr.HTML
+    differ: gr.HTML
+
+    @property
+    def drawn(self) -> list[gr.blocks.Block]:
+        """The components that show a result."""
+        return [self.stage, self.try_it, self.side, self.classes, self.differ]
+
+
+def build(context: Context, empty: str, has_examples: bool) -> ResultTab:
     """Lay out and wire the tab.
 
     Args:
         empty: the placeholder before the first run.
         has_examples: whether to show the button that runs an example.
-
-    Returns:
-        The viewer, the button, and the element that shows the status of a run.
     """
     store = context.store
     with gr.Tab("Result", id="result") as tab:
@@ -77,7 +99,7 @@ def build(context: Context, empty: str, has_examples: bool) -> tuple[gr.HTML, gr
     context.draws(tab, draw, chosen, [controls, try_it, side, left, right, stage, classes, differ])
     context.redraws(tab, [left.input, right.input], show, chosen, [stage])
     opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
-    return stage, try_it, waiting
+    return ResultTab(stage, try_it, waiting, side, classes, differ)
 
 
 def _choices(keys) -> list[tuple[str, str]]:

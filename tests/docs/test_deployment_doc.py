@@ -17,6 +17,7 @@ from app.spaces import zero_gpu
 from app.web import health
 from ktb import __version__
 from ktb.inputs.limits import MAX_FILE_BYTES
+from ktb.video.computing import MAX_BATCH_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -85,4 +86,7 @@ def test_seconds_and_sizes_are_those_of_the_code():
     assert zero_gpu.seconds_of_attribution(image) == least
     assert f"{zero_gpu.START_SECONDS} for the start" in TEXT
     assert zero_gpu.MARGIN == 2
+    limits = f"as fit {zero_gpu.MAX_SECONDS_OF_FRAMES} seconds, {zero_gpu.MAX_FRAMES} at most"
+    assert limits in " ".join(TEXT.split())
+    assert f"at most {MAX_BATCH_BYTES >> 20} MiB of images" in TEXT
     assert zero_gpu.SECONDS_OF_A_PASS >= 0.0485

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import timm
 import yaml
 from huggingface_hub import HfApi, SpaceHardware
 from huggingface_hub.utils import filter_repo_objects
 from packaging.requirements import Requirement
 
 from ktb import __version__
+from ktb.inputs import depth_estimation
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAD = yaml.safe_load((ROOT / "README.md").read_text(encoding="utf-8").split("---\n")[1])
@@ -26,6 +28,8 @@ DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 CLONE, PIN, UPLOAD = re.search(
     r"^(git clone .*)\n(sed .*)\n(hf upload .*)\n", DEPLOYMENT.replace("\\\n", " "), re.MULTILINE
 ).groups()
+DOCUMENTED_HARDWARE = {"cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "l4x4", "a10g-small"}
+"""Flavours of the hub's reference of a Space's head; ZeroGPU has none there."""
 COLOURS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
 NO_HOME = "/proc/nowhere"
 """A home folder that cannot be made or written, not even by root."""
@@ -85,6 +89,23 @@ def test_the_head_of_the_readme_is_what_spaces_read():
     assert len(HEAD["short_description"]) <= 60
     assert {HEAD["colorFrom"], HEAD["colorTo"]} <= COLOURS
     assert SpaceHardware(HEAD["suggested_hardware"])
+    assert HEAD["suggested_hardware"] in DOCUMENTED_HARDWARE
+
+
+def test_the_card_names_the_models_of_the_code_and_a_thumbnail_that_is_there():
+    assert {depth_estimation.METRIC, depth_estimation.RELATIVE} < set(HEAD["models"])
+    assert timm.get_pretrained_cfg("tf_efficientnet_lite0").hf_hub_id in HEAD["models"]
+    name = re.search(r"hf upload (\S+)", UPLOAD)[1]
+    start = f"https://huggingface.co/spaces/{name}/resolve/main/"
+    assert HEAD["thumbnail"].startswith(start)
+    assert (ROOT / HEAD["thumbnail"].removeprefix(start)).is_file()
+
+
+def test_the_readme_links_the_page_of_the_paper():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"\[\*Keep the Balance\*\]\(https://openaccess\.thecvf\.com/content/CVPR2025/html/Cai_", text
+    )
 
 
 def test_packages_are_names_that_apt_takes():
