@@ -47,7 +47,7 @@ class SharedPredictor(Predictor):
             logging.INFO,
             "run",
             model=found.model,
-            image="{1}x{0}".format(*found.labels["fused"].shape),
+            image="{1}x{0}".format(*found.size_hw),
             network="{1}x{0}".format(*found.network_hw),
             x=found.x.modality if found.x.origin != "missing" else "none",
             runtime=found.runtime,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from app.html.images import fitted_hw
 from ktb import Prediction
 from ktb.analysis import Inspection
 from ktb.checkpoints.choice import ModelChoice
@@ -55,6 +56,14 @@ class Result:
     device_why: str = ""
     drawn: Memo = field(default_factory=lambda: Memo(DRAWN), init=False, repr=False, compare=False)
     inspected: Memo = field(default_factory=lambda: Memo(1), init=False, repr=False, compare=False)
+
+    @property
+    def shown(self) -> Prediction:
+        """The prediction that pictures and tables show: itself, or a regular sample of a lazy one."""
+        if not self.prediction.is_lazy:
+            return self.prediction
+        size_hw = fitted_hw(self.prediction.size_hw)
+        return self.drawn.get("shown", lambda: self.prediction.sampled(size_hw))
 
     @property
     def x_is_missing(self) -> bool:

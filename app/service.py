@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ from ktb.inputs.readers.sandbox import Sandbox
 from ktb.inputs.recognize import recognize
 
 if TYPE_CHECKING:
-    from ktb import Predictor
+    from ktb import Prediction, Predictor
     from ktb.modeling.device import DeviceChoice
 
 _log = logging.getLogger(__name__)
@@ -225,8 +226,11 @@ class Service:
                 raw, choice, question = self._recognized(raw, image and image.pixels, options)
                 model = choice.name
             inputs = self.inputs(model)
-            view = _view(raw, encode_x(raw, inputs, options=options, rgb=image), inputs, options)
-            return replace(view, choice=choice, question=question)
+            if rgb_path is None:
+                reading = encode_x(raw, inputs, options=options)
+            else:
+                reading = self._encoded(raw, files, rgb_path, inputs, options)
+            return replace(_view(raw, reading, inputs, options), choice=choice, question=question)
 
     def look_at(
         self,
@@ -284,9 +288,12 @@ class Service:
         if model == AUTO_MODEL:
             choice = self.choose(raw, rgb, options)
             raw = raw and replace(raw, recognized=choice.modality)
-        model, prediction = predict_chosen(
-            choice, lambda name: self.predictor(name)(image, raw, options=options)
-        )
+
+        def run(name: str) -> Prediction:
+            x = self._encoded(raw, files, rgb_path, self.inputs(name), options) if files else raw
+            return self.predictor(name)(image, x, options=options)
+
+        model, prediction = predict_chosen(choice, run)
         view = _view(raw, prediction.x, self.inputs(model), options)
         name = x_called(prediction.x.modality, prediction.x.origin)
         inspection = Inspection(prediction) if prediction.trace else None
@@ -300,6 +307,16 @@ class Service:
         question = "" if found.is_sure else ask(found)
         choice = choose_model(replace(found, is_sure=True), self._choosable())
         return replace(raw, recognized=found.modality), choice, question
+
+    def _encoded(
+        self, raw: RawX, files: list[str], rgb_path: str, inputs: InputConfig, options: XOptions
+    ) -> EncodedX:
+        """X for the RGB image; a run uses what the preview of X was drawn from."""
+        image = self.decoded.image(rgb_path)
+        question = repr(inputs), json.dumps(options.to_dict(), sort_keys=True), raw.recognized
+        return self.decoded.encoded(
+            files, rgb_path, question, lambda: encode_x(raw, inputs, options=options, rgb=image)
+        )
 
     def _opened(self, x_files: XFiles) -> list[str]:
         return [self.opened(path) for path in _files(x_files)]

@@ -21,7 +21,12 @@ COMPRESS_LEVEL = 1  # of PNG: a third larger than by default, in a third of the 
 
 def display_hw(image: np.ndarray, side: int = MAX_DISPLAY_SIDE) -> tuple[int, int]:
     """Height and width of `display_size` of a picture, without its work."""
-    height, width = image.shape[:2]
+    return fitted_hw(image.shape[:2], side)
+
+
+def fitted_hw(size_hw: tuple[int, int], side: int = MAX_DISPLAY_SIDE) -> tuple[int, int]:
+    """A size of the same proportions whose longer side is at most `side`."""
+    height, width = size_hw
     scale = min(1.0, side / max(height, width))
     return round(height * scale), round(width * scale)
 

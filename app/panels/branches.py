@@ -32,7 +32,7 @@ def branches_panel(result: Result) -> Markup:
 
 
 def _branches_panel(result: Result) -> Markup:
-    prediction = result.prediction
+    prediction = result.shown
     fused = prediction.labels["fused"]
     figures = []
     for branch in BRANCHES:
@@ -60,7 +60,7 @@ def _branches_panel(result: Result) -> Markup:
 
 def differences_panel(result: Result) -> Markup:
     """How much of the image the heads agree on, and the classes that they call differently."""
-    prediction = result.prediction
+    prediction = result.shown
     labels, count = prediction.labels, len(prediction.classes)
     heads = []
     for branch in ("rgb", "x"):

@@ -216,7 +216,7 @@ def borders(result: Result) -> Markup:
 
 
 def _borders(result: Result) -> Markup:
-    labels = display_size(result.prediction.labels["fused"], smooth=False)
+    labels = display_size(result.shown.labels["fused"], smooth=False)
     edge = np.zeros(labels.shape, np.uint8)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     edge[1:] |= labels[1:] != labels[:-1]

@@ -120,7 +120,7 @@ def _photo(result: Result) -> Markup:
 
 def _numbers(result: Result) -> Markup:
     """The classes as grey levels; the legend's script reads them from the red channel."""
-    labels = display_size(result.prediction.labels["fused"], smooth=False)
+    labels = display_size(result.shown.labels["fused"], smooth=False)
     grey = [(level,) * 3 for level in range(256)]
     return image_tag(labels, "", result.prediction.model, "ktb-numbers", grey)
 
@@ -130,7 +130,7 @@ def _title(result: Result, key: str) -> str:
 
 
 def _layer(result: Result, key: str) -> _Layer:
-    prediction, name = result.prediction, result.prediction.model
+    prediction, name = result.shown, result.prediction.model
     labels = prediction.labels
     if key == "photo":
         return _Layer(Markup(), "as it was uploaded")
@@ -171,7 +171,7 @@ def _balance(result: Result) -> _Layer:
     prediction, view = result.prediction, result.inspection.maps(BALANCE_LEVEL)
     scale = scale_of("balance", result.inspection.all_maps())
     ends = scale.low, scale.high
-    labels = prediction.labels["fused"]
+    labels = result.shown.labels["fused"]
     shown = scalar_tag(view.balance, ends, scale.cmap, "balance map", prediction.model, labels=labels)
     note = (
         "attention is uniform at this level: the map carries no information"
@@ -184,7 +184,7 @@ def _balance(result: Result) -> _Layer:
 
 def classes_panel(result: Result) -> Markup:
     """The legend and table of the fused mask's classes; a row's button marks its class in the picture."""
-    prediction = result.prediction
+    prediction = result.shown
     labels, count = prediction.labels, len(prediction.classes)
     counts = [confusion_matrix(labels[branch], labels["fused"], count) for branch in ("rgb", "x")]
     overlaps = [class_iou(one) for one in counts]
@@ -192,14 +192,19 @@ def classes_panel(result: Result) -> Markup:
         {"row": row, "overlaps": [float(iou[row.index]) for iou in overlaps]}
         for row in prediction.class_table("fused")
     ]
-    return render("result_classes", classes=classes, means=[np.nanmean(iou) for iou in overlaps])
+    sampled = "{1}×{0}".format(*prediction.size_hw) if prediction is not result.prediction else ""
+    means = [np.nanmean(iou) for iou in overlaps]
+    return render("result_classes", classes=classes, means=means, sampled=sampled)
 
 
 def footer(result: Result) -> Markup:
-    """Which checkpoint, where, how fast, at which sizes; and everything as one download."""
+    """Which checkpoint, where, how fast, at which sizes; and everything as one download.
+
+    The download is in the footer, or is made on request (`app.widgets.downloads`) if it takes seconds.
+    """
     prediction = result.prediction
     height, width = result.rgb.shape[:2]
-    archive = base64.b64encode(result_zip(result.rgb, prediction)).decode()
+    archive = "" if prediction.is_lazy else base64.b64encode(result_zip(result.rgb, prediction)).decode()
     return render(
         "footer",
         prediction=prediction,

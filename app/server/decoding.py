@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +16,14 @@ import numpy as np
 
 from app.server.fair_turns import FairTurns
 from app.web.client_address import asking
-from ktb.inputs import AUTO, RawX, RgbImage, XOptions
+from ktb.inputs import AUTO, EncodedX, RawX, RgbImage, XOptions
 from ktb.inputs.readers.decoded import decoded_bytes
 from ktb.inputs.readers.sandbox import Sandbox
 
 ROOM_BYTES = 2**30
 KEPT_BYTES = 256 * 2**20
+MAX_EAGER_PIXELS = 2_500_000
+"""Of an encoded X that is kept as it is; larger depth is compacted."""
 COPIES = 6
 """Maximum number of copies of a decoded file that decoding and encoding hold."""
 Value = TypeVar("Value")
@@ -113,6 +115,16 @@ class Decoded:
         with self._lock:
             self._originals[copy] = original
 
+    def encoded(
+        self, files: Sequence[str], rgb_path: str, question: tuple, make: Callable[[], EncodedX]
+    ) -> EncodedX:
+        """X of these files encoded for an RGB image, by `make` unless it is cached.
+
+        Args:
+            question: everything else that the result depends on, as hashable values.
+        """
+        return self._once(("encoded", *question), [*files, rgb_path], lambda: _compact(make()))
+
     def forget(self, path: Path) -> None:
         """Evict a file."""
         with self._lock:
@@ -152,7 +164,7 @@ class Decoded:
         count = 0
         for array in _arrays(value):
             array.setflags(write=False)
-            count += array.nbytes
+            count += array.nbytes if all(array.strides) else array.nbytes // array.shape[-1]
         if count > self._max_bytes or not all(os.path.exists(path) for path in paths):  # deleted meanwhile
             return
         self._kept[key] = value, count
@@ -175,6 +187,15 @@ class Decoded:
 def room_for(*files: str | None) -> int:
     """Upper bound of the memory in bytes for reading these files, from their headers."""
     return COPIES * sum(decoded_bytes(file) for file in files if file)
+
+
+def _compact(reading: EncodedX) -> EncodedX:
+    """Store the equal channels of large metric depth once."""
+    height, width = reading.image.shape[:2]
+    if reading.encoding != "depth" or height * width <= MAX_EAGER_PIXELS:
+        return reading
+    channel = np.ascontiguousarray(reading.image[..., :1])
+    return replace(reading, image=np.broadcast_to(channel, reading.image.shape))
 
 
 def _arrays(value: Any) -> Iterator[np.ndarray]:

@@ -30,6 +30,8 @@ def _buffers(value: Any) -> dict[int, int]:
         return {id(value): len(value)} if len(value) >= MIN_TEXT else {}
     from torch import Tensor  # late: importing torch takes more than a second
 
+    from ktb.inference.lazy_maps import LazyMaps
+
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
         return {storage.data_ptr(): storage.nbytes()}
@@ -37,6 +39,8 @@ def _buffers(value: Any) -> dict[int, int]:
         while isinstance(value.base, np.ndarray):
             value = value.base
         return {value.__array_interface__["data"][0]: value.nbytes}
+    if isinstance(value, LazyMaps):
+        value = dict(value.decisions.computed)
     if isinstance(value, Memo):
         value = value.values()
     elif isinstance(value, Inspection):

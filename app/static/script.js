@@ -46,6 +46,12 @@
   };
 })();
 
+// A button inside HTML presses a hidden button of the page: `data-click` is its id.
+document.addEventListener("click", (event) => {
+  const id = event.target.closest?.("[data-click]")?.dataset.click;
+  if (id) document.getElementById(id)?.click();
+});
+
 // Pixel inspection: a click, a drag or the arrow keys on any picture with the extent of the RGB image.
 (() => {
   const VIEW = "img.ktb-view";

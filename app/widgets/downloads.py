@@ -105,6 +105,7 @@ class ExportControls:
     link: gr.Textbox
     file: gr.DownloadButton
     tab: gr.Textbox
+    masks: gr.Button
 
 
 def build_export() -> ExportControls:
@@ -124,7 +125,8 @@ def build_export() -> ExportControls:
         elem_id="ktb-link",
     )
     file = gr.DownloadButton(visible="hidden", elem_id="ktb-export-file")
-    return ExportControls(kind, make, share, load, link, file, gr.Textbox("", visible=False))
+    masks = gr.Button("Masks (ZIP)", visible="hidden", elem_id="ktb-make-zip")  # the footer presses it
+    return ExportControls(kind, make, share, load, link, file, gr.Textbox("", visible=False), masks)
 
 
 class Export:
@@ -222,9 +224,9 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> N
     state = [p.model, x.source, *x.values, *drawn, parts.tab]
     busy = {"show_progress": "minimal", **HIDDEN}
 
-    parts.make.click(export.make, [parts.kind, *state], parts.file, js=OPEN_TAB, **busy).success(
-        None, parts.file, None, js=SAVE, **HIDDEN
-    )
+    for button, kind in ((parts.make, parts.kind), (parts.masks, gr.State("zip"))):
+        made = button.click(export.make, [kind, *state], parts.file, js=OPEN_TAB, **busy)
+        made.success(None, parts.file, None, js=SAVE, **HIDDEN)
     shared = direct(parts.share.click, export.share, state, parts.link, OPEN_TAB)
     shared.success(None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN)
     before = [p.model, *p.for_model]

@@ -75,7 +75,7 @@ def entropy_map(prediction: Prediction, branch: Branch = "fused") -> np.ndarray:
         (H, W) float32 0..1 at the RGB image's size: 0 = certain, 1 = all classes equally likely.
     """
     logits = prediction.logits[branch][0].numpy()
-    size = prediction.labels[branch].shape
+    size = prediction.size_hw
     if len(logits) < 2:
         return np.zeros(size, np.float32)
     if (temperature := prediction.temperatures[branch]) != 1:

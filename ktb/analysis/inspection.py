@@ -71,4 +71,4 @@ class Inspection:
 
     def at(self, pixel: tuple[float, float]) -> tuple[float, float]:
         """Fractions (y, x) of the RGB image for a pixel."""
-        return at_of_pixel(pixel, self.prediction.labels["fused"].shape)
+        return at_of_pixel(pixel, self.prediction.size_hw)

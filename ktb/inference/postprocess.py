@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +21,7 @@ def labels_and_confidence(
     values_at_once: int | None = None,
     via_hw: Size | None = None,
     temperature: float = 1.0,
+    at: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Labels (H, W) uint8 and their probabilities (H, W) float32 from logits (1, K, h, w), on their device.
 
@@ -28,13 +30,15 @@ def labels_and_confidence(
         values_at_once: number of upsampled logits per tile; by default, as suits the device.
         via_hw: an intermediate size, to which the logits are upsampled first.
         temperature: divisor of the logits before the softmax; the labels do not depend on it.
+        at: increasing rows (h,) and columns (w,) of size_hw; only these are computed, (h, w).
     """
     device = logits.device
-    label = torch.empty(size_hw, dtype=torch.uint8, device=device)
-    confidence = torch.empty(size_hw, device=device)
+    found_hw = size_hw if at is None else tuple(map(len, at))
+    label = torch.empty(found_hw, dtype=torch.uint8, device=device)
+    confidence = torch.empty(found_hw, device=device)
     steps = [step for step in (via_hw, size_hw) if step is not None]
     most = values_at_once or (MAX_TILE_VALUES if device.type == "cpu" else MAX_GPU_TILE_VALUES)
-    for rows, columns, values in _upsampled_tiles(logits[0].float(), steps, most):
+    for rows, columns, values in _upsampled_tiles(logits[0].float(), steps, most, at):
         highest, index = values.max(dim=1)
         label[rows, columns] = index
         below = values.sub_(highest[:, None])
@@ -92,16 +96,21 @@ def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _upsampled_tiles(
-    logits: Tensor, steps: Sequence[Size], most: int
+    logits: Tensor, steps: Sequence[Size], most: int, at: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Iterator[tuple[slice, slice, Tensor]]:
     """Tiles of logits (K, h, w) upsampled to each size in turn: rows, columns, (rows, K, columns).
+
+    With `at`, of its rows and columns of the last size, counted anew.
 
     Every step is linear and separable, so all steps combine into one matrix for the rows and one for the
     columns. A tile uses the nonzero section of each.
     """
     classes, height, width = logits.shape
-    (final_h, final_w), heights, widths = steps[-1], *zip(*steps)
+    heights, widths = zip(*steps)
     down, across = _weights(height, heights), _weights(width, widths)
+    if at is not None:
+        down, across = down[at[0]], across[at[1]]
+    final_h, final_w = len(down), len(across)
     rows_at_once = max(1, most // (classes * min(final_w, TILE_COLUMNS)))
     for columns in _slices(final_w, TILE_COLUMNS):
         weights, used = _part(across, columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,6 +30,11 @@ def _neighbours(position: int, size: int, source: int) -> tuple[tuple[int, float
     centre = min(max((position + 0.5) * source / size - 0.5, 0.0), source - 1.0)
     low = int(centre)
     return (low, 1 - (centre - low)), (min(low + 1, source - 1), centre - low)
+
+
+def _nearest(side: int, source: int) -> np.ndarray:
+    """The sample of `source` nearest to each position of `side`, (side,) increasing integers."""
+    return np.minimum(((np.arange(side) + 0.5) * source / side).astype(np.intp), source - 1)
 
 
 def _shares(position: int, sizes: Sequence[int]) -> dict[int, float]:
@@ -74,7 +79,7 @@ class Prediction:
         model: name of the checkpoint.
         labels: per branch (H, W) uint8 class indices.
         confidences: per branch (H, W) float32, probability of the predicted class, 0..1, calibrated by the
-            branch's temperature.
+            branch's temperature. Labels and confidences of a large image are computed when they are read.
         x: the encoded X input.
         logits: per branch (1, K, h, w) float32 logits of the heads, at a quarter of the network's size and
             before the division by the temperature.
@@ -134,13 +139,39 @@ class Prediction:
         """Whether the checkpoint has fitted temperatures."""
         return any(temperature != 1 for temperature in self.temperatures.values())
 
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the labels and confidences are computed when they are read."""
+        return hasattr(self.labels, "decisions")
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) of the labels, without computing them."""
+        decisions = getattr(self.labels, "decisions", None)
+        return self.labels["fused"].shape if decisions is None else decisions.size_hw
+
+    def sampled(self, size_hw: tuple[int, int]) -> Prediction:
+        """This prediction with the labels and confidences of a regular grid of its pixels, nearest to those
+        of an image of a smaller size (height, width); everything else, such as `x`, keeps its size.
+        """
+        decisions = getattr(self.labels, "decisions", None)
+        rows, columns = (_nearest(*sides) for sides in zip(size_hw, self.size_hw))
+        labels, confidences = {}, {}
+        for branch in self.labels:
+            if decisions is not None:
+                labels[branch], confidences[branch] = decisions.at(branch, rows, columns)
+            else:
+                at = np.ix_(rows, columns)
+                labels[branch], confidences[branch] = self.labels[branch][at], self.confidences[branch][at]
+        return replace(self, labels=labels, confidences=confidences)
+
     def probabilities_at(self, y: int, x: int) -> dict[Branch, np.ndarray]:
         """Class probabilities of each branch at a pixel of the RGB image, (K,) float32.
 
         Raises:
             ValueError: for a pixel outside the RGB image.
         """
-        height, width = self.labels["fused"].shape
+        height, width = self.size_hw
         if not (0 <= y < height and 0 <= x < width):
             raise ValueError(f"pixel ({y}, {x}) is outside the RGB image of {height} x {width} pixels")
         found = {}
@@ -172,7 +203,7 @@ class Prediction:
 
     def summary(self) -> dict[str, Any]:
         """JSON-compatible summary without images; shares and confidences are in [0, 1]."""
-        height, width = self.labels["fused"].shape
+        height, width = self.size_hw
         return {
             "model": self.model,
             "choice": self.choice,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, TypeVar, get_args
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ktb.config import BRANCHES
 from ktb.inference.domain import DomainVerdict, Stream
+from ktb.inference.lazy_maps import LazyDecisions, LazyMaps
 from ktb.inference.oom import with_enough_memory
 from ktb.inference.postprocess import labels_and_confidence, to_host
 from ktb.inference.prediction import Drop, Prediction
@@ -34,6 +35,8 @@ from ktb.modeling.model import KTB, KTBOutput
 from ktb.modeling.tiling import DEFAULT_TILE, MIN_TILE, check_tile, tiled_forward
 
 Tile = int | Literal["auto"] | None
+MAX_EAGER_PIXELS = 2_500_000
+"""Of the RGB image; the label maps of three heads take a second per 3 million pixels on one core."""
 T = TypeVar("T")
 NO_X = (
     "X was ablated (zero tokens in its stream): this result comes from the RGB image alone. The X head "
@@ -175,12 +178,21 @@ class Predictor:
     def finish(self, prepared: Prepared, output: KTBOutput, seconds: float) -> Prediction:
         """Postprocess an output to the RGB image's size; `seconds` is the duration of the network.
 
+        On the CPU, the maps of an image of more than MAX_EAGER_PIXELS are computed when they are read.
+
         Raises:
             ktb.inference.oom.OutOfMemory: a ValueError; memory is insufficient.
         """
         started = time.perf_counter()
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
         logits = [getattr(output, branch).float() for branch in BRANCHES]
+        distances = self._distances(prepared, output)
+        if size_hw[0] * size_hw[1] > MAX_EAGER_PIXELS and logits[0].device.type == "cpu":
+            temperatures = dict(zip(BRANCHES, config.temperatures, strict=True))
+            decisions = LazyDecisions(dict(zip(BRANCHES, logits)), temperatures, size_hw, network_hw)
+            maps = LazyMaps(decisions, 0), LazyMaps(decisions, 1)
+            verdict = self._verdict(distances, to_host(list(distances.values())))
+            return self._prediction(prepared, output, decisions.logits, *maps, verdict, seconds, started)
 
         def decide() -> list[Tensor]:
             decided = [
@@ -190,25 +202,43 @@ class Predictor:
             labels, confidences = zip(*decided)
             return to_host([*logits, *confidences, *labels, *distances.values()])
 
-        distances = self._distances(prepared, output)
         found = self._computed(decide, network_hw)
-        verdict = None
-        if config.domain is not None and distances:
-            verdict = DomainVerdict(
-                config.domain.trained_on, dict(zip(distances, (float(value) for value in found[9:])))
-            )
-        logits, confidences, labels = (dict(zip(BRANCHES, found[i : i + 3])) for i in (0, 3, 6))
+        confidences, labels = (
+            {branch: values.numpy() for branch, values in zip(BRANCHES, found[i : i + 3])} for i in (3, 6)
+        )
+        logits = dict(zip(BRANCHES, found[:3]))
+        verdict = self._verdict(distances, found[9:])
+        return self._prediction(prepared, output, logits, labels, confidences, verdict, seconds, started)
+
+    def _verdict(self, streams: Iterable[Stream], distances: Sequence[Tensor]) -> DomainVerdict | None:
+        domain = self.model.config.domain
+        if domain is None or not distances:
+            return None
+        return DomainVerdict(domain.trained_on, dict(zip(streams, map(float, distances))))
+
+    def _prediction(
+        self,
+        prepared: Prepared,
+        output: KTBOutput,
+        logits: Mapping[str, Tensor],
+        labels: Mapping[str, np.ndarray],
+        confidences: Mapping[str, np.ndarray],
+        verdict: DomainVerdict | None,
+        seconds: float,
+        started: float,
+    ) -> Prediction:
+        config = self.model.config
         return Prediction(
             model=config.name,
             classes=config.classes,
             palette=config.palette,
-            labels={branch: label.numpy() for branch, label in labels.items()},
-            confidences={branch: confidence.numpy() for branch, confidence in confidences.items()},
+            labels=labels,
+            confidences=confidences,
             x=prepared.reading,
             logits=logits,
             trace=output.trace,
             prompts=output.prompts,
-            network_hw=network_hw,
+            network_hw=prepared.network_hw,
             seconds=prepared.seconds + seconds + time.perf_counter() - started,
             device=getattr(self.runtime, "device", self._device.type),
             runtime=output.runtime,

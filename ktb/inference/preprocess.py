@@ -86,7 +86,9 @@ def to_network(image: np.ndarray, size_hw: tuple[int, int], device: torch.device
         image: (H, W, 3) uint8, or (H, W) or (H, W, 3) float32 on the 0..1 scale; one channel is repeated.
     """
     if image.dtype == np.uint8:
-        image = image.astype(np.float32) / 255
+        image = np.divide(image, 255, dtype=np.float32)
+    elif image.ndim == 3 and image.strides[2] == 0:  # equal channels, stored once
+        image = image[..., 0]
     resized = resize_for_network(image, size_hw)
     if resized.ndim == 2:
         resized = np.repeat(resized[..., None], 3, axis=-1)

@@ -71,7 +71,7 @@ def figure_bytes(
         raise ValueError(f"figure format {kind!r}: choose one of {', '.join(get_args(FigureFormat))}")
     if isinstance(dpi, bool) or not isinstance(dpi, int) or not MIN_DPI <= dpi <= MAX_DPI:
         raise ValueError(f"dpi {dpi!r}: give a whole number from {MIN_DPI} to {MAX_DPI}")
-    if rgb.shape[:2] != prediction.labels["fused"].shape:
+    if rgb.shape[:2] != prediction.size_hw:
         raise ValueError(
             f"the RGB image is {rgb.shape[:2]} (height, width), the prediction "
             f"{prediction.labels['fused'].shape}; give the RGB image that the prediction was made from"
@@ -97,7 +97,7 @@ def caption(
     prediction: Prediction, half_range: float | None, head: int | None = None, levels: int = 4
 ) -> str:
     """The caption; half_range is that of the balance's colours, None without maps."""
-    (height, width), (inner_h, inner_w) = prediction.labels["fused"].shape, prediction.network_hw
+    (height, width), (inner_h, inner_w) = prediction.size_hw, prediction.network_hw
     reading = prediction.x
     said = [
         f"Checkpoint {prediction.model}. RGB image {width} × {height} pixels, network {inner_w} × {inner_h}.",

@@ -1,0 +1,94 @@
+"""A large photograph on the page: drawn from a sample of its pixels, downloaded with all of them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from helpers.pairs import synthetic_pair
+from PIL import Image
+
+from app import service as services
+from app.panels.branches import branches_panel, differences_panel
+from app.panels.result import classes_panel, footer, result_panel
+from app.precompute import _all_maps
+from app.widgets.downloads import export_file
+from ktb import XOptions, read_image_rgb, read_x
+from ktb.inference import predictor as predictors
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SIZE = 1500, 2000
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A JPEG and depth in millimetres of three megapixels."""
+    folder = tmp_path_factory.mktemp("large")
+    photo, depth = (
+        cv2.resize(part, SIZE[::-1], interpolation=cv2.INTER_NEAREST) for part in synthetic_pair()
+    )
+    cv2.imwrite(str(folder / "photo.jpg"), photo[..., ::-1])
+    cv2.imwrite(str(folder / "depth.png"), depth)
+    return str(folder / "photo.jpg"), str(folder / "depth.png")
+
+
+@pytest.fixture(scope="module")
+def encoded():
+    """The sizes that X was encoded for, in turn."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(service, files, encoded):
+    """The result of a visit: X is previewed, then the pair is run."""
+    encode_x, model = services.encode_x, service.models[0]
+    service.predictor(model).short_side = 64
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            services,
+            "encode_x",
+            lambda raw, inputs, *rest: encoded.append(rest[0]) or encode_x(raw, inputs, *rest),
+        )
+        service.read_x([files[1]], files[0], model, XOptions(unit="mm"))
+        return service.segment(files[0], [files[1]], model, XOptions(unit="mm"))
+
+
+def test_x_is_encoded_once_for_preview_and_run(result, encoded):
+    assert encoded == [SIZE]
+    assert result.prediction.x.image.shape == (*SIZE, 3)
+    assert not result.prediction.x.image.flags.writeable
+
+
+def test_the_first_screen_decides_only_the_pixels_that_it_shows(result):
+    assert result.prediction.size_hw == SIZE
+    assert result.shown.size_hw == (960, 1280)
+    panels = [result_panel(result), classes_panel(result), differences_panel(result), branches_panel(result)]
+    assert all(panels)
+    assert "1280×960 pixels in a regular grid" in panels[1]
+    _all_maps(result)
+    assert 'data-click="ktb-make-zip"' in footer(result)
+    assert result.prediction.labels.decisions.computed == {}
+
+
+def test_the_table_shown_is_close_to_that_of_every_pixel(result):
+    shown, whole = (
+        {row.name: row.share for row in p.class_table()} for p in (result.shown, result.prediction)
+    )
+    for name in shown.keys() | whole.keys():
+        assert shown.get(name, 0) == pytest.approx(whole.get(name, 0), abs=2e-3)
+
+
+def test_downloads_have_every_pixel_as_the_library(result, files, service, monkeypatch):
+    monkeypatch.setattr(predictors, "MAX_EAGER_PIXELS", 10**9)
+    predictor = service.predictor(service.models[0])
+    expected = predictor(read_image_rgb(files[0]), read_x(files[1]), options=XOptions(unit="mm"))
+    name, _, data = export_file(result, "zip", {}, {})
+    assert name.endswith("masks.zip")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for branch in ("fused", "rgb", "x"):
+            found = np.asarray(Image.open(io.BytesIO(archive.read(f"labels_{branch}.png"))))
+            assert found.shape == SIZE
+            assert np.mean(found == expected.labels[branch]) > 0.9999
