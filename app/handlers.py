@@ -29,6 +29,7 @@ from app.widgets.rgb_preview import shown_rgb
 from app.widgets.stored_results import stored_result
 from app.widgets.x_form import Proposal, XForm, fields_for, x_options
 from app.widgets.x_input import hint, source_choices, source_note
+from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs.alignment.files import read_alignment
 
 PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
@@ -222,12 +223,16 @@ class Handlers:
         """The stored result of the example with this RGB image."""
         if self.own or not rgb_path:
             return None
-        config, chosen = self.service.config(model_name), Path(rgb_path).resolve()
-        for example in offered(config.inputs, None).pairs:
-            if example.rgb.resolve() == chosen:
-                rgb = self.service.read_rgb(str(example.rgb))
-                return stored_result(model_name, self.service.file(model_name), config, example, rgb)
-        return None
+        chosen = Path(rgb_path).resolve()
+        pairs = offered(self.service.inputs(model_name), None).pairs
+        example = next((pair for pair in pairs if pair.rgb.resolve() == chosen), None)
+        if example is None:
+            return None
+        if model_name == AUTO_MODEL:
+            view = self.service.read_x([str(example.x)], str(example.rgb), AUTO_MODEL)
+            model_name = view.choice.name
+        rgb, file = self.service.read_rgb(str(example.rgb)), self.service.file(model_name)
+        return stored_result(model_name, file, self.service.config(model_name), example, rgb)
 
     def _example(self, model_name, index: int):
         offer = offered(self.service.inputs(model_name), self.own)

@@ -26,6 +26,7 @@ from ktb.checkpoints.load import load_model
 from ktb.checkpoints.registry import resolve
 from ktb.checkpoints.rewrite import rewrite
 from ktb.config import BRANCHES, HEADS
+from ktb.modeling.device import choose_device
 from ktb.utils.files import write_atomically
 from training.data.open import chosen_frames, open_dataset
 from training.evaluation.calibration import BINS, CONDITIONS, fit_temperatures, measure
@@ -57,7 +58,9 @@ def run(options: argparse.Namespace, command: str) -> None:
     if options.no_fit and options.measure is None:
         raise ValueError("--no-fit needs --measure SPLIT: otherwise there is nothing to do.")
     path = resolve(options.model)
-    model = load_model(path).to(options.device)
+    device = choose_device(options.device, with_mps=False)
+    logger.info("device %s", device)
+    model = load_model(path, device.device)
     conditions = tuple(options.conditions)
     card: dict[str, Any] = dict(model.card)
     found: dict[str, Any] = dict(card.get("calibration") or {})
@@ -162,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=int, help="short side in pixels (default: the model's own)")
     add("--remark", default="", help="a sentence about the fit for the card")
     add("--out", type=Path, required=True, help="the .safetensors file to write")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    add("--device", default="auto", help="auto (a CUDA GPU that works, else the CPU), cpu, cuda:1, ...")
     return parser
 
 

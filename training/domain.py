@@ -26,6 +26,7 @@ from ktb.checkpoints.load import load_model
 from ktb.checkpoints.registry import resolve
 from ktb.checkpoints.rewrite import rewrite
 from ktb.config import DOMAIN_CASES, DomainConfig
+from ktb.modeling.device import choose_device
 from ktb.modeling.model import KTB
 from training.data.open import chosen_frames, open_dataset, other_frames
 from training.evaluation.domain import case_features, fit_case, flagged_share, gaussian_of
@@ -57,7 +58,9 @@ def run(options: argparse.Namespace, command: str) -> None:
     if options.no_fit and options.measure is None:
         raise ValueError("--no-fit needs --measure SPLIT: otherwise there is nothing to do.")
     path = resolve(options.model)
-    model = load_model(path).to(options.device)
+    device = choose_device(options.device, with_mps=False)
+    logger.info("device %s", device)
+    model = load_model(path, device.device)
     config, card = model.config, dict(model.card)
     found: dict[str, Any] = dict(card.get("domain") or {})
     tensors: dict[str, Tensor] = {}
@@ -197,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--modality", help="the modality of X (default: that of the model's training)")
     add("--out", type=Path, required=True, help="the .safetensors file to write")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    add("--device", default="auto", help="auto (a CUDA GPU that works, else the CPU), cpu, cuda:1, ...")
     return parser
 
 

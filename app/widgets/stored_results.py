@@ -103,6 +103,8 @@ def stored_result(
         network_hw=tuple(meta["network_hw"]),
         seconds=0.0,
         device="stored",
+        temperatures=dict(zip(BRANCHES, config.temperatures)),
+        expected=config.inputs.modality,
         rows=tuple(ClassRow(**row | {"color": tuple(row["color"])}) for row in meta["rows"]),
     )
     return Result(rgb, "", prediction, None, XView(reading), name)

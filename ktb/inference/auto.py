@@ -25,14 +25,14 @@ class AutoPredictor:
 
     Args:
         models: files of the models to choose from by name, preferred ones first; by default those built in.
-        device: device of the models.
+        device: device of the models, as for `ktb.load_model`.
         options: further keyword arguments of `Predictor`.
 
     Raises:
         ValueError: a file is damaged, or an argument of `Predictor` is invalid.
     """
 
-    def __init__(self, models: Mapping[str, Path] | None = None, device: str = "cpu", **options: Any):
+    def __init__(self, models: Mapping[str, Path] | None = None, device: str = "auto", **options: Any):
         self._files = dict(built_in_models() if models is None else models)
         self._configs = model_configs(self._files)
         self._device, self._options = device, options
