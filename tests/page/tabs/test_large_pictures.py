@@ -47,11 +47,12 @@ def result(service, files, encoded):
     encode_x, model = services.encode_x, service.models[0]
     service.predictor(model).short_side = 64
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            services,
-            "encode_x",
-            lambda raw, inputs, *rest: encoded.append(rest[0]) or encode_x(raw, inputs, *rest),
-        )
+
+        def encode(*given, **named):
+            encoded.append(named["rgb"].pixels.shape[:2])
+            return encode_x(*given, **named)
+
+        patch.setattr(services, "encode_x", encode)
         service.read_x([files[1]], files[0], model, XOptions(unit="mm"))
         return service.segment(files[0], [files[1]], model, XOptions(unit="mm"))
 
