@@ -24,6 +24,7 @@ from tqdm import tqdm
 from ktb.checkpoints.card import BOX_CONDITIONS, box_rows
 from ktb.checkpoints.load import load_model
 from ktb.config import BRANCHES
+from ktb.modeling.device import choose_device
 from ktb.modeling.model import KTB
 from ktb.utils.files import write_atomically
 from training.box_loss import outside_boxes
@@ -107,7 +108,9 @@ def run(options: argparse.Namespace, command: str) -> None:
     """Score with parsed options; ValueError for every user error."""
     if options.every < 1:
         raise ValueError(f"--every is {options.every}; give 1 for all pairs, 2 for every other one, ...")
-    model = load_model(options.model).to(options.device)
+    device = choose_device(options.device, with_mps=False)
+    logger.info("device %s", device)
+    model = load_model(options.model, device.device)
     folder = PairFolder(options.pairs, model.config.inputs, options.split)
     if not folder.has_boxes:
         raise ValueError(f"{options.pairs} has no folder Boxes, and without boxes there is nothing to score")
@@ -215,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--annotation", choices=ANNOTATIONS, default="thermal", help="whose boxes have to be found")
     add("--every", type=int, default=1, metavar="N", help="only every N-th pair")
     add("--bf16", action="store_true", help="run the network in bfloat16")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1, ...")
+    add("--device", default="auto", help="auto (a CUDA GPU that works, else the CPU), cpu, cuda:1, ...")
     return parser
 
 
