@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from app.gradio_ext.events import direct
+from app.server.private_files import PrivateFiles
 from app.server.sessions import SessionStore
 from app.service import Service
 
@@ -40,6 +41,7 @@ class Context:
             then the fields of X (`app.widgets.x_form.XForm`).
         drawn: a State with a dict: label of a tab → the run that it shows (a value of `changed`), and
             "LABEL: controls" → the values that its controls were last drawn with.
+        files: writes files for a session.
         opened: receives the label of the open tab from `OPEN_TAB`.
     """
 
@@ -51,6 +53,7 @@ class Context:
     given: tuple[gr.components.Component, ...]
     drawn: gr.State
     opened: gr.Textbox
+    files: PrivateFiles
 
     def draws(
         self,

@@ -21,9 +21,10 @@ from app.handlers import Handlers, show_error
 from app.layout import card_text, examples_gallery, offered, rgb_zone, warning_text
 from app.server.folder import ServerFolder
 from app.server.housekeeping import housekeeping
+from app.server.private_files import PrivateFiles
 from app.server.sessions import SessionStore
 from app.service import Service
-from app.tabs import branches, compare, ground_truth, result, video, what_if, x_input
+from app.tabs import branches, compare, ground_truth, inspect, result, video, what_if, x_input
 from app.tabs.fusion import FusionTab
 from app.texts import head, no_result, no_x, x_name
 from app.web.health import HEALTH
@@ -41,7 +42,7 @@ from ktb.inputs.limits import MAX_FILE_BYTES
 CSS = (Path(__file__).parent / "static" / "style.css").read_text()
 SCRIPTS = "".join(
     f"<script>{(Path(__file__).parent / 'static' / name).read_text()}</script>"
-    for name in ("script.js", "tips.js", "save.js")
+    for name in ("script.js", "tips.js", "save.js", "inspect.js")
 )
 SAY_ERROR = "window.ktbSayError = (said) => { props.value = said; trigger('input'); };"  # for script.js
 SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
@@ -57,6 +58,7 @@ LEGIBLE = {
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column
 TABS: tuple[Callable[[Context], object], ...] = (
+    inspect.build,
     FusionTab,
     what_if.build,
     compare.build,
@@ -82,17 +84,18 @@ def build_page(service: Service, own: CustomExamples | None = None) -> Page:
         store = page.store = SessionStore(folder.path, keep=offered)
         store.uploads.on_delete(service.decoded.forget)
         service = page.service = service.for_visitors(store.own_file)
-        components, run, exports = _lay_out(service, store, own)
+        files = PrivateFiles(folder.path, store)
+        components, run, exports = _lay_out(service, store, files, own)
         handlers = Handlers(service, store, own, folder.path, components)
         _wire(handlers, run)
-        wire_export(page, handlers, exports)
+        wire_export(page, handlers, exports, files)
         file = FilesInput(visible=False, label="file")
         page.probe_event = gr.on([], lambda file: None, file, None, **AT_ONCE)["id"]
     return page
 
 
 def _lay_out(
-    service: Service, store: SessionStore, own: CustomExamples | None
+    service: Service, store: SessionStore, files: PrivateFiles, own: CustomExamples | None
 ) -> tuple[Components, gr.Button, ExportControls]:
     changed, pixel, drawn = gr.State(None), gr.State(None), gr.State({})
     opened = gr.Textbox(visible=False)
@@ -110,11 +113,11 @@ def _lay_out(
         with gr.Column(scale=1, min_width=300):
             gallery = examples_gallery(offer)
             rgb = rgb_zone()
-            source, note, files = build_x_input(takes)
+            source, note, x_files = build_x_input(takes)
             run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
             alone = gr.Button("Run on the RGB image alone", visible=False, elem_id="ktb-alone")
             read = gr.HTML(hint(takes, "file"), elem_classes="ktb-read", elem_id="ktb-x-read")
-            x = build_corrections(source, files, read, takes, offer.unit)
+            x = build_corrections(source, x_files, read, takes, offer.unit)
             accordion = build_alignment()
             with gr.Accordion("Checkpoint", open=False, elem_id="ktb-settings"):
                 names = [("automatic: by X and the scene", AUTO_MODEL), *((n, n) for n in service.models)]
@@ -124,7 +127,7 @@ def _lay_out(
             wire_api(service, store, rgb, x.files)  # first, so that no other event takes an endpoint's name
             with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
-                context = Context(service, store, changed, pixel, at, given, drawn, opened)
+                context = Context(service, store, changed, pixel, at, given, drawn, opened, files)
                 shown = result.build(context, first_screen(empty), bool(offer.pairs))
                 branches_text = branches.build(context, empty)
                 for tab in TABS:

@@ -10,6 +10,7 @@ from app.html.images import fitted_hw
 from ktb import Prediction
 from ktb.analysis import Inspection
 from ktb.checkpoints.choice import ModelChoice
+from ktb.inference.prediction import Drop
 from ktb.inputs import EncodedX
 from ktb.modeling.memo import Memo
 
@@ -43,8 +44,9 @@ class Result:
 
     `inspection` caches the maps of each inspected level for every tab and download; it is None where the
     prediction has no trace. `offered_as` is the checkpoint's name in `Service`, which may differ from the
-    name in the file. `device_why` is the reason for the choice of the device. `drawn` caches the pictures
-    drawn last, `inspected` the last inspected pixel at all levels.
+    name in the file. `device_why` is the reason for the choice of the device. `ablated` holds the predictions
+    with a sensor ablated that were made so far. `drawn` caches the pictures drawn last, `inspected` the last
+    inspected pixel at all levels.
     """
 
     rgb: np.ndarray
@@ -54,6 +56,7 @@ class Result:
     x: XView
     offered_as: str = ""
     device_why: str = ""
+    ablated: dict[Drop, Prediction] = field(default_factory=dict, init=False, repr=False, compare=False)
     drawn: Memo = field(default_factory=lambda: Memo(DRAWN), init=False, repr=False, compare=False)
     inspected: Memo = field(default_factory=lambda: Memo(1), init=False, repr=False, compare=False)
 

@@ -67,6 +67,7 @@ class WhatIf:
         without_x = predict_perturbed(predictor, Perturbation(drop="x"), result.rgb, result.prediction.x)
         progress(0.5, desc="Running the network without the RGB image")
         without_rgb = predict_perturbed(predictor, Perturbation(drop="rgb"), result.rgb, result.prediction.x)
+        result.ablated.update(x=without_x, rgb=without_rgb)
         progress(0.9, desc="Drawing")
         return sensors_panel(result, without_x, without_rgb), mark, *SHOWN
 

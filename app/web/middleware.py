@@ -21,6 +21,7 @@ from app.web.route_filter import RouteFilter
 from app.web.security_headers import SecurityHeaders
 from app.web.slow_readers import SlowReaders
 from app.web.upload_route import receive_upload
+from app.web.viewer_route import VIEWER
 
 
 def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
             Middleware(AtOnce),
             Middleware(LeaveRoute, on_leave=_leave),
         ],
-        "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"])],
+        "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"]), VIEWER],
     }
 
 

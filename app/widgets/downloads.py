@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from app.gradio_ext.events import AT_ONCE, HIDDEN, direct
 from app.handlers import Handlers, shows_errors
 from app.html.zip_links import file_name
 from app.results import Result
+from app.server.private_files import PrivateFiles
 from app.settings import (
     PARAMETER,
     Controls,
@@ -32,7 +30,6 @@ from app.widgets.x_form import XForm, units_of
 from ktb.outputs.arrays import arrays_npz
 from ktb.outputs.files import result_zip
 from ktb.outputs.report import report_html
-from ktb.utils.files import write_atomically
 
 EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -82,7 +79,14 @@ def export_file(
     if kind == "npz":
         data = arrays_npz(prediction, inspection=result.inspection)
     elif kind == "html":
-        text = report_html(result.rgb, prediction, card=card, settings=settings, inspection=result.inspection)
+        text = report_html(
+            result.rgb,
+            prediction,
+            card=card,
+            settings=settings,
+            inspection=result.inspection,
+            ablated=result.ablated,
+        )
         data = text.encode()
     elif kind == "zip":
         data = result_zip(result.rgb, prediction)
@@ -132,16 +136,23 @@ def build_export() -> ExportControls:
 class Export:
     """The handlers of the row below the footer; they use those of the page."""
 
-    def __init__(self, handlers: Handlers, parts: ExportControls, controls: Controls, tabs: list[str]):
-        self.h, self.e, self.controls, self.tabs = handlers, parts, controls, tabs
-        self._key = secrets.token_bytes(32)
+    def __init__(
+        self,
+        handlers: Handlers,
+        parts: ExportControls,
+        files: PrivateFiles,
+        controls: Controls,
+        tabs: list[str],
+    ):
+        self.h, self.e, self.files, self.controls, self.tabs = handlers, parts, files, controls, tabs
 
     @shows_errors
     def make(self, request: gr.Request, kind, model, source, *rest):
         """Write the chosen file of the session's result to the session's folder."""
         settings = self._settings(model, source, rest)
         if kind == "json":
-            return str(self._keep(request, "ktb-settings.json", settings.to_json().encode()))
+            text = settings.to_json().encode()
+            return str(self.files.write(request.session_hash, "ktb-settings.json", text))
         result = self.h.store.result(request.session_hash)
         if result is None:
             raise ValueError("there is no result yet. Run a pair first.")
@@ -149,7 +160,7 @@ class Export:
         offered = result.offered_as or result.prediction.model
         card = self.h.service.card(offered) if offered in self.h.service.models else {}
         name, _, data = export_file(result, kind, card, settings.to_dict(), int(dpi or 200))
-        return str(self._keep(request, name, data))
+        return str(self.files.write(request.session_hash, name, data))
 
     @shows_errors
     def share(self, model, source, *rest):
@@ -203,23 +214,14 @@ class Export:
         values = dict(zip(self.controls.components, rest[count:]))
         return settings_of(model, source, XForm(*rest[:count]), tab, self.tabs, values)
 
-    def _keep(self, request: gr.Request, name: str, data: bytes) -> Path:
-        """Write a file to the session's private folder; replaces an earlier file of the same kind."""
-        secret = hmac.new(self._key, request.session_hash.encode(), hashlib.sha256).hexdigest()
-        path = self.h.folder / f"export-{secret[:32]}" / name
-        self.h.store.remember_uploads(request.session_hash, [path])
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, lambda temporary: temporary.write_bytes(data))
-        return path
 
-
-def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls) -> None:
+def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls, files: PrivateFiles) -> None:
     """Wire the buttons and the link that the page is opened with; a restored page reads X again."""
     p, x = handlers.p, handlers.p.x
     by_id = {getattr(block, "elem_id", None): block for block in page.blocks.values()}
     controls = Controls({name: by_id[place] for name, place in CONTROLS.items() if place in by_id})
     tabs = [tab.label for tab in p.tabs.children if isinstance(tab, gr.Tab)]
-    export = Export(handlers, parts, controls, tabs)
+    export = Export(handlers, parts, files, controls, tabs)
     drawn = list(controls.components.values())
     state = [p.model, x.source, *x.values, *drawn, parts.tab]
     busy = {"show_progress": "minimal", **HIDDEN}

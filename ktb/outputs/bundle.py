@@ -23,7 +23,7 @@ FORMAT = 1
 """Version of the format; a reader refuses others."""
 HEADER = "ktb_bundle"
 """The only key of the file's metadata: the header, a JSON text."""
-MAX_PIXELS = 4_000_000
+MAX_PIXELS = 2_100_000  # 1920 × 1080
 """Images with more pixels are stored smaller, at most at this size."""
 THOUSANDTHS = 1000
 """Confidences and margins are stored as integers, in units of 1/1000."""
@@ -127,15 +127,12 @@ def _results(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.nda
     for branch in BRANCHES:
         arrays[f"labels.{branch}"] = _nearest(prediction.labels[branch], shown)
         arrays[f"confidence.{branch}"] = _thousandths(_nearest(prediction.confidences[branch], shown))
-    size = prediction.labels["fused"].shape
+    temperature = prediction.temperatures["fused"]
     second, margin = second_best(
-        prediction.logits["fused"],
-        size,
-        via_hw=prediction.network_hw,
-        temperature=prediction.temperatures["fused"],
+        prediction.logits["fused"], shown, via_hw=prediction.network_hw, temperature=temperature
     )
-    arrays["second.fused"] = _nearest(second.numpy(), shown)
-    arrays["margin.fused"] = _thousandths(_nearest(margin.numpy(), shown))
+    arrays["second.fused"] = second.numpy()
+    arrays["margin.fused"] = _thousandths(margin.numpy())
     return arrays
 
 

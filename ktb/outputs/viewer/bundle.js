@@ -43,9 +43,13 @@ export function readBundle(buffer) {
   return { header, array };
 }
 
+/** Decompress a stream of gzip, as an ArrayBuffer. */
+export function unzip(stream) {
+  return new Response(stream.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
 /** Decompress gzip in base64, as an ArrayBuffer. */
-export async function unpack(text) {
+export function unpack(text) {
   const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
+  return unzip(new Blob([bytes]).stream());
 }

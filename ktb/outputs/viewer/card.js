@@ -36,12 +36,13 @@ export function measuredAt(bundle, index) {
 }
 
 function headline(bundle, index) {
-  const before = classAt(bundle, "fused", index).name;
+  const { name: before, confidence } = classAt(bundle, "fused", index);
   const lines = bundle.header.ablated.map((drop) => {
     const after = classAt(bundle, `without_${drop}`, index).name;
     return T.ablation(SENSORS[drop], before, after);
   });
-  return element("p", { class: "ktb-v-headline" }, lines.length ? lines.join(" ") : T.noAblation);
+  const said = lines.length ? lines.join(" ") : T.isClass(before, confidence);
+  return element("p", { class: "ktb-v-headline" }, said);
 }
 
 function heads(bundle, index) {

@@ -26,7 +26,7 @@ export const T = {
   pixel: (x, y) => `x ${x}, y ${y}`,
   ablation: (sensor, before, after) => (before === after
     ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),
-  noAblation: "This file holds no ablation.",
+  isClass: (name, confidence) => `The network predicts ${name} here (${percent(confidence)}).`,
   runnerUp: (name, margin) => `next: ${name}, ${percent(margin)} behind`,
   measured: "X measures", noValue: "no measurement",
   shares: "Sources of the fused feature", context: "context of both",

@@ -1,7 +1,7 @@
 // The viewer of one run: linked images, overlay, attention of the chosen pixel. It asks no server.
 
 import { Level } from "./attention.js";
-import { readBundle, unpack } from "./bundle.js";
+import { readBundle, unpack, unzip } from "./bundle.js";
 import { classAt, element, fillCard, measuredAt, STRONGEST } from "./card.js";
 import { colorOf, colorRange, css, paint } from "./colors.js";
 import { cellOf, largest, pixelOf } from "./geometry.js";
@@ -92,6 +92,14 @@ export class Viewer {
       overlay: () => (this.over ? { canvas: this.over, opacity: this.state.opacity } : null),
     })), { hover: (pixel) => this.hover(pixel), pick: (pixel) => this.set({ pixel }) });
     for (const { canvas } of canvases) canvas.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** Whether another viewer shows the same images. */
+  isOfTheSame(other) {
+    return ["rgb", "x"].every((name) => {
+      const [a, b] = [this.bundle.array(name).data, other.bundle.array(name).data];
+      return a.length === b.length && a.every((value, index) => value === b[index]);
+    });
   }
 
   sensorOf(place) {
@@ -230,6 +238,18 @@ export class Viewer {
       element("p", { class: "ktb-v-soft" }, T.keys));
     this.set({ pixel: null });
   }
+}
+
+/** Show the bundle at an address: a safetensors file compressed with gzip. */
+export async function showFile(root, address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+  const bundle = readBundle(await unzip(answer.body));
+  const before = root.ktbViewer;
+  const viewer = new Viewer(root, bundle);
+  if (before && before.isOfTheSame(viewer)) viewer.set(before.state); // the same images, now with ablations
+  root.ktbViewer = viewer;
+  return viewer;
 }
 
 /** Show the bundle that an element holds as gzip in base64. */
