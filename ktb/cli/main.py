@@ -9,6 +9,7 @@ import typer
 from ktb.cli.bench import bench
 from ktb.cli.encode import encode
 from ktb.cli.export import export
+from ktb.cli.faithfulness import faithfulness
 from ktb.cli.models import located
 from ktb.cli.options import takes_x_flags, user_errors
 from ktb.cli.predict import predict
@@ -33,6 +34,7 @@ app.command()(user_errors(takes_x_flags(encode)))
 app.command()(user_errors(takes_x_flags(sequence)))
 app.command()(user_errors(export))
 app.command()(user_errors(bench))
+app.command()(user_errors(takes_x_flags(faithfulness)))
 app.command()(user_errors(push))
 app.add_typer(zoo_app, name="zoo")
 

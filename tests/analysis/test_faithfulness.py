@@ -1,0 +1,125 @@
+"""Faithfulness of maps: the statistics by hand, and the study of real predictions."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from helpers.pairs import synthetic_pair, write_pair
+from typer.testing import CliRunner
+
+from ktb import Predictor, load_model
+from ktb.__main__ import app
+from ktb.analysis import Inspection
+from ktb.analysis.faithfulness import (
+    DOUBT,
+    MARGIN,
+    FaithfulnessStudy,
+    auroc,
+    auroc_within,
+    class_changes,
+    forecasts,
+    image_scores,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+MODEL = "ktb-lite-nyuv2-depth"
+
+
+def by_pairs(scores, happened) -> float:
+    """AUROC by its definition."""
+    high, low = scores[happened], scores[~happened]
+    return float(np.mean((high[:, None] > low) + 0.5 * (high[:, None] == low)))
+
+
+@pytest.mark.parametrize("values", [3, 1000])  # with many ties, and with few
+def test_auroc_is_the_share_of_ordered_pairs(values):
+    rng = np.random.default_rng(0)
+    scores, happened = rng.integers(0, values, 200).astype(np.float32), rng.random(200) < 0.3
+    assert auroc(scores, happened) == pytest.approx(by_pairs(scores, happened))
+
+
+def test_auroc_of_a_perfect_a_reversed_and_a_constant_map():
+    happened = np.array([0, 0, 1, 1], bool)
+    assert auroc(np.arange(4), happened) == 1
+    assert auroc(-np.arange(4), happened) == 0
+    assert auroc(np.zeros(4), happened) == 0.5
+    assert np.isnan(auroc(np.arange(4), np.ones(4, bool)))
+
+
+def test_within_strata_the_stratifying_value_says_nothing():
+    rng = np.random.default_rng(0)
+    indecision, extra = rng.random(20_000), rng.random(20_000)
+    happened = rng.random(20_000) < 0.1 + 0.6 * indecision + 0.2 * extra
+    assert auroc(indecision, happened) > 0.6
+    assert auroc_within(indecision, happened, indecision) == pytest.approx(0.5, abs=0.03)
+    assert auroc_within(extra, happened, indecision) > 0.52
+    assert np.isnan(auroc_within(extra, np.zeros(20_000), indecision))
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """A prediction, and those with a sensor ablated."""
+    predictor, (rgb, depth) = Predictor(load_model(MODEL)), synthetic_pair()
+    prediction = predictor(rgb, depth)
+    return prediction, {drop: predictor(rgb, prediction.x, trace=False, drop=drop) for drop in ("x", "rgb")}
+
+
+def test_forecasts_read_the_other_sensor(runs):
+    prediction, _ = runs
+    inspection = Inspection(prediction)
+    for drop, other in (("x", "rgb"), ("rgb", "x")):
+        found = forecasts(prediction, inspection, drop)
+        probabilities = prediction.logits[other][0].softmax(dim=0).numpy()
+        label = prediction.logits["fused"][0].argmax(dim=0).numpy()
+        expected = 1 - np.take_along_axis(probabilities, label[None], axis=0)[0]
+        np.testing.assert_allclose(found[DOUBT], expected, atol=1e-6)
+        assert all(values.shape == label.shape for values in found.values())
+    x, rgb = (forecasts(prediction, inspection, drop)["balance, level 0"] for drop in ("x", "rgb"))
+    np.testing.assert_allclose(x + rgb, 1, atol=1e-6)
+    assert set(forecasts(prediction, None, "x")) == {MARGIN, DOUBT, "disagreement with the other head"}
+
+
+def test_a_study_of_images_pools_their_positions(runs):
+    prediction, ablated = runs
+    inspection, study = Inspection(prediction), FaithfulnessStudy()
+    alone = image_scores(prediction, inspection, ablated)
+    for _ in range(2):
+        study.add(prediction, inspection, ablated)
+    found = json.loads(json.dumps(study.to_dict()))
+    assert found["images"] == 2
+    for drop in ("x", "rgb"):
+        changed = class_changes(prediction, ablated[drop])
+        result = found["ablated"][drop]
+        assert result["changed"] == pytest.approx(changed.mean())
+        assert result["positions"] == 2 * changed.size
+        for name, score in alone[drop].items():
+            assert result["maps"][name]["auroc"] == pytest.approx(score.auroc, abs=1e-6)
+        assert list(result["maps"]) == list(alone[drop])  # the best first
+        assert all(-1 <= value <= 1 for row in result["spearman"].values() for value in row.values())
+
+
+def test_images_with_other_maps_are_refused(runs):
+    prediction, ablated = runs
+    study = FaithfulnessStudy()
+    study.add(prediction, None, ablated)
+    with pytest.raises(ValueError, match="different maps"):
+        study.add(prediction, Inspection(prediction), ablated)
+
+
+def test_the_command_writes_its_results(tmp_path):
+    rgb, x = write_pair(tmp_path)
+    for folder, file in (("rgb", rgb), ("x", x)):
+        (tmp_path / folder).mkdir()
+        file.rename(tmp_path / folder / f"one{file.suffix}")
+    out = tmp_path / "found.json"
+    command = ["faithfulness", "--rgb-dir", f"{tmp_path / 'rgb'}", "--x-dir", f"{tmp_path / 'x'}"]
+    ended = CliRunner().invoke(app, [*command, "--out", f"{out}"])
+    assert ended.exit_code == 0, ended.output
+    found = json.loads(out.read_text())
+    assert found["model"] == MODEL
+    assert found["images"] == 1
+    assert DOUBT in ended.output
+    assert "give --rgb-dir" in CliRunner().invoke(app, ["faithfulness"]).output
