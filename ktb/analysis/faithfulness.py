@@ -42,7 +42,8 @@ def class_changes(prediction: Prediction, ablated: Prediction) -> np.ndarray:
 
 def margin(prediction: Prediction) -> np.ndarray:
     """Difference of the two highest fused probabilities, (h, w) float32 on the grid of the logits."""
-    best = prediction.logits["fused"][0].float().softmax(dim=0).topk(2, dim=0).values
+    logits = prediction.logits["fused"][0].float() / prediction.temperatures["fused"]
+    best = logits.softmax(dim=0).topk(2, dim=0).values
     return (best[0] - best[1]).numpy()
 
 
@@ -58,7 +59,8 @@ def forecasts(prediction: Prediction, inspection: Inspection | None, ablated: Dr
     """
     import torch
 
-    logits = {branch: values[0].float() for branch, values in prediction.logits.items()}
+    temperatures = prediction.temperatures
+    logits = {branch: v[0].float() / temperatures[branch] for branch, v in prediction.logits.items()}
     fused, other = logits["fused"].argmax(dim=0), logits["rgb" if ablated == "x" else "x"]
     found = {
         MARGIN: -margin(prediction),

@@ -72,7 +72,8 @@ def test_forecasts_read_the_other_sensor(runs):
     inspection = Inspection(prediction)
     for drop, other in (("x", "rgb"), ("rgb", "x")):
         found = forecasts(prediction, inspection, drop)
-        probabilities = prediction.logits[other][0].softmax(dim=0).numpy()
+        logits = prediction.logits[other][0] / prediction.temperatures[other]
+        probabilities = logits.softmax(dim=0).numpy()
         label = prediction.logits["fused"][0].argmax(dim=0).numpy()
         expected = 1 - np.take_along_axis(probabilities, label[None], axis=0)[0]
         np.testing.assert_allclose(found[DOUBT], expected, atol=1e-6)
