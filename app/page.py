@@ -27,9 +27,9 @@ from app.service import Service
 from app.tabs import branches, compare, ground_truth, inspect, result, video, what_if, x_input
 from app.tabs.fusion import FusionTab
 from app.texts import head, no_result, no_x, x_name
-from app.web.health import HEALTH
 from app.web.hosts import HostRule
 from app.web.middleware import web_options
+from app.web.own_routes import HEALTH
 from app.web.rate_limits import RateLimit
 from app.widgets.alignment import AlignmentControls, build_alignment
 from app.widgets.downloads import ExportControls, build_export, wire_export

@@ -15,13 +15,13 @@ from app.web.activity import ActivityWatch
 from app.web.at_once import AtOnce
 from app.web.calls import check_call
 from app.web.leaving import LeaveRoute
+from app.web.own_routes import VIEWER
 from app.web.rate_limits import CallSizes, RateLimit, RateLimits
 from app.web.request_ids import RequestIds
 from app.web.route_filter import RouteFilter
 from app.web.security_headers import SecurityHeaders
 from app.web.slow_readers import SlowReaders
 from app.web.upload_route import receive_upload
-from app.web.viewer_route import VIEWER
 
 
 def web_options(limit: RateLimit, added: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from app.panels.result import footer
 from app.server import environment as surroundings
 from app.service import Service
-from app.web.health import HEALTH, PATH
+from app.web.own_routes import HEALTH, PATH
 from app.widgets.examples import examples
 from ktb.inference.runtimes import select
 from ktb.modeling.device import DeviceChoice

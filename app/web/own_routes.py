@@ -1,4 +1,4 @@
-"""`GET /viewer/NAME`: the modules of the viewer, and its style sheet."""
+"""The page's own GET routes: its health, and the files of the viewer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,29 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ktb import __version__
 from ktb.outputs.embed import viewer_files
+
+PATH = "/healthz"
+
+
+async def _health(request: Request) -> JSONResponse:
+    """Whether the server responds, and which models are loaded. It does not wait for runs."""
+    service = request.app.get_blocks().service
+    loaded = service.loaded
+    return JSONResponse(
+        {
+            "status": "ok",
+            "version": __version__,
+            "models": {name: "loaded" if name in loaded else "on disk" for name in service.models},
+            "warm": service.is_warm,
+        },
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+HEALTH = Route(PATH, _health, methods=["GET"])
+
 
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 
