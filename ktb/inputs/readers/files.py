@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -17,6 +18,11 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 _AS_PICTURE = "save it as PNG, JPEG or TIFF"
+_FROM_BAG = "export its messages as pictures (depth as 16-bit PNG), or its events as .npz"
+_TEMPERATURES = "export its temperatures as a TIFF or .npy with the camera's software"
+_PROJECT = "project it into the camera, and save depth as .npy in metres or as a 16-bit PNG"
+_OLD_AEDAT = "convert it to AEDAT 4 (.aedat4), or give its events as X, as .npz, .h5 or .csv"
+_PROPHESEE = "convert it with metavision_file_to_hdf5 or metavision_file_to_csv, and give the .h5 or .csv"
 # First bytes -> what the file is and what to do; contents decide, names do not.
 _SIGNATURES = (
     (b"version https://git-lfs", "a git-lfs pointer, not the file itself; run git lfs pull"),
@@ -30,14 +36,37 @@ _SIGNATURES = (
     (b"\x93NUMPY", "a NumPy array, which is read as X only; save the RGB image as PNG or JPEG"),
     (b"\x89HDF", "an HDF5 file, which is read as an event stream only; save pictures as PNG, arrays as .npy"),
     (b"v/1\x01", "an OpenEXR picture, which is read as X only; save the RGB image as PNG or JPEG"),
-    (b"MATLAB 5.0", "a MATLAB file; save the array as .npy"),
+    (b"MATLAB ", "a MATLAB file; save the array as .npy (scipy.io.loadmat, or h5py for version 7.3)"),
+    (b"#!AER-DAT2", f"an event recording (AEDAT 2); {_OLD_AEDAT}"),
+    (b"#!AER-DAT3", f"an event recording (AEDAT 3); {_OLD_AEDAT}"),
     (b"#!AER-DAT", "an event recording; give it as X, as .aedat4, .npz or .h5"),
-    (b"#ROSBAG", "a ROS bag; export its messages as pictures, or its events as .npz"),
+    (b"#ROSBAG", f"a ROS bag; {_FROM_BAG}"),
+    (b"\x89MCAP0\r\n", f"an MCAP recording, as ROS 2 writes it; {_FROM_BAG}"),
+    (b"SQLite format 3\0", f"a database (SQLite), as ROS 2 stores its bags; {_FROM_BAG}"),
+    (b"Event Stream", "an Event Stream recording (.es); convert it, and give its events as .csv or .npz"),
+    (b"#!SER", f"a FLIR recording; {_TEMPERATURES}"),
+    (b"FFF\0", f"a FLIR recording (SEQ, FFF); {_TEMPERATURES}"),
+    (b"SIMPLE  =", "a FITS picture; save its array as .npy"),
+    (b"#?RADIANCE", f"a Radiance HDR picture; {_AS_PICTURE}, or its floats as .npy"),
+    (b"PIEH", "a map in Middlebury's float format (.flo, .dpt); save its array as .npy"),
+    (b"DDS ", f"a DDS texture; {_AS_PICTURE}"),
+    (b"qoif", f"a QOI picture; {_AS_PICTURE}"),
+    (b"II\xbc", f"a JPEG XR picture; {_AS_PICTURE}"),
+    (b"PAR1", "a Parquet table; save its columns as .npz (events: x, y, t, p)"),
+    (b"BZh", "a bzip2 archive; unpack it and give the file inside"),
+    (b"\xfd7zXZ\0", "an xz archive; unpack it and give the file inside"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive; unpack it and give the file inside"),
     (b"\x80\x04\x95", "a Python pickle, which can run programs and is refused; save the array as .npy"),
     (b"\x80\x05\x95", "a Python pickle, which can run programs and is refused; save the array as .npy"),
-    (b"# .PCD", "a point cloud; project it into the camera and save the picture or a .npy"),
-    (b"ply\n", "a point cloud; project it into the camera and save the picture or a .npy"),
+    (b"# .PCD", f"a point cloud (PCD); {_PROJECT}"),
+    (b"VERSION .7", f"a point cloud (PCD); {_PROJECT}"),
+    (b"ply\n", f"a point cloud or mesh (PLY); {_PROJECT}"),
+    (b"ply\r", f"a point cloud or mesh (PLY); {_PROJECT}"),
+    (b"LASF", f"a point cloud (LAS, LAZ); {_PROJECT}"),
+    (b"ASTM-E57", f"a point cloud (E57); {_PROJECT}"),
+    (b"glTF", f"a 3D model (glTF); {_PROJECT}"),
     (b"\x00\x00\x00\x0cjP  ", f"a JPEG 2000 picture; {_AS_PICTURE}"),
+    (b"\xff\x4f\xff\x51", f"a JPEG 2000 picture; {_AS_PICTURE}"),
     (b"\xff\x0a", f"a JPEG XL picture; {_AS_PICTURE}"),
     (b"8BPS", f"a Photoshop file; {_AS_PICTURE}"),
     (b"FUJIFILM", f"a camera's raw file; develop it and {_AS_PICTURE}"),
@@ -45,6 +74,12 @@ _SIGNATURES = (
     (b"\x7fELF", "a program; give a picture"),
     (b"MZ", "a program; give a picture"),
 )
+
+
+_WIDE = (b"\xff\xfe", b"\xfe\xff")  # marks of UTF-16
+_NUMBER = re.compile(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?|nan|NaN")
+_PIXEL_COLUMNS = 16
+"""Numbers on a line from which a table holds a value per pixel; one of events has four."""
 
 
 def load(source: Source, filename: str | None) -> tuple[bytes, str]:
@@ -107,9 +142,10 @@ def _too_large(name: str) -> str:
 
 def file_kind(data: bytes) -> str | None:
     """Description and remedy for a file that is not a readable image; None if unknown."""
-    for start, found in _SIGNATURES:
-        if data.startswith(start):
-            return found
+    if found := signed_format(data):
+        return found
+    if data[128:132] == b"DICM":
+        return f"a DICOM picture; {_AS_PICTURE}, or its array as .npy"
     if data[4:8] == b"ftyp":
         brand = data[8:12]
         if brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
@@ -126,7 +162,49 @@ def file_kind(data: bytes) -> str | None:
     return _what_text_is(data)
 
 
+def signed_format(data: bytes) -> str | None:
+    """Description and remedy for a file whose first bytes say its format; None if they do not."""
+    for start, found in _SIGNATURES:
+        if data.startswith(start):
+            return found
+    return _prophesee(data[:4096]) if data.startswith(b"% ") else None
+
+
+def _prophesee(start: bytes) -> str | None:
+    """Description of a Prophesee recording, whose header are lines that begin with "% "."""
+    lines = [line for line in start.split(b"\n") if line.startswith(b"%")]
+    header = b"\n".join(lines).decode("latin-1")
+    if version := re.search(r"% (?:evt|format) (?:EVT)?([\d.]+)", header, re.IGNORECASE):
+        return f"a Prophesee RAW recording (EVT {version[1]}); {_PROPHESEE}"
+    if "Data file containing" in header or re.search(r"% Version \d", header):
+        return f"a Prophesee DAT recording; {_PROPHESEE}"
+    if re.search(r"% (?:camera_integrator|geometry|plugin|serial_number|system_ID)", header, re.IGNORECASE):
+        return f"a Prophesee RAW recording; {_PROPHESEE}"
+    return None
+
+
+def value_table(data: bytes) -> str | None:
+    """Description and remedy for a text table of a number per pixel, None for others."""
+    text = data[: 2**18].decode("utf-16" if data[:2] in _WIDE else "latin-1", "replace")
+    for line in text.splitlines()[:100]:
+        for mark in (";", "\t", ",", None):
+            cells = [cell.strip() for cell in line.split(mark) if cell.strip()]
+            numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in cells)
+            if numbers < _PIXEL_COLUMNS or numbers < 0.9 * len(cells):
+                continue
+            how = f"numpy.loadtxt(FILE, delimiter={mark!r})" if mark else "numpy.loadtxt(FILE)"
+            commas = " and decimal points in place of commas" if mark != "," and "," in line else ""
+            return (
+                f"a text table of {len(cells):,} numbers on a line, one for each pixel, such as the "
+                f"temperatures that a thermal camera's software exports. Save it as .npy (numpy.save of {how}"
+                f"{commas}), or export a TIFF"
+            )
+    return None
+
+
 def _what_text_is(data: bytes) -> str | None:
+    if found := value_table(data):
+        return found
     text = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
         return "a web page, not a picture; download the picture itself"

@@ -18,7 +18,15 @@ from ktb.inputs.limits import (
     check_size,
 )
 from ktb.inputs.readers.files import file_kind
-from ktb.inputs.readers.headers import BITS, SAMPLES, inline_number, is_tiff, read_tiff
+from ktb.inputs.readers.headers import (
+    BITS,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    Tiff,
+    inline_number,
+    is_tiff,
+    read_tiff,
+)
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """Allowed readers of Pillow; others, some of which start other programs, are disabled."""
@@ -333,11 +341,28 @@ def _webp_chunk(kind: bytes, content: bytes) -> bytes:
 
 def _tiff(data: bytes, name: str) -> Still:
     tiff = read_tiff(data, name)
+    _check_numbers(tiff, name)
     deep = tiff.tags.get(BITS, (1,))[0] > 8 and tiff.tags.get(SAMPLES, (1,))[0] > 1
     width, height = tiff.tags[256][0], tiff.tags[257][0]
     return Still(
         "TIFF", width, height, tiff.decoded, tiff.data, several=tiff.several, is_deep=deep, tags=tiff.tags
     )
+
+
+def _check_numbers(tiff: Tiff, name: str) -> None:
+    """Raise an InputError for numbers or channels of a TIFF that no decoder here returns."""
+    bits, samples = (tiff.tags.get(tag, (1,))[0] for tag in (BITS, SAMPLES))
+    kind = tiff.tags.get(SAMPLE_FORMAT, (1,))[0]
+    if kind == 3 and bits < 32:
+        found = "half floats (16 bits)" if bits == 16 else f"floats of {bits} bits"
+        raise InputError(f"{name}: this is a TIFF of {found}; save it with floats of 32 bits, or as .npy")
+    if kind in (5, 6):
+        raise InputError(f"{name}: this is a TIFF of complex numbers; save their magnitude, or as .npy")
+    if samples > 4 or (samples == 2 and bits > 8):
+        raise InputError(
+            f"{name}: this is a TIFF of {samples} bands; save the bands that X needs, one or three, as a "
+            "TIFF or .npy of their own"
+        )
 
 
 def bmp_size(start: bytes) -> tuple[int, int, int]:
