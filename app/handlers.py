@@ -27,7 +27,7 @@ from app.widgets.examples import CustomExamples
 from app.widgets.how_it_works import first_screen
 from app.widgets.rgb_preview import shown_rgb
 from app.widgets.stored_results import stored_result
-from app.widgets.x_form import Proposal, XForm, fields_for, x_options
+from app.widgets.x_form import Proposal, XForm, fields_for, unit_fields, x_options
 from app.widgets.x_input import hint, source_choices, source_note
 from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs.alignment.files import read_alignment
@@ -186,7 +186,7 @@ class Handlers:
 
     def defaults(self, unit: str = "auto") -> list[Any]:
         """The initial values of the fields of X."""
-        return list(XForm(unit=unit))
+        return list(XForm(**unit_fields(unit)))
 
     def reset(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Reset the fields of X, keep the alignment, and read X again."""

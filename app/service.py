@@ -219,13 +219,13 @@ class Service:
         files = self._opened(x_files)
         rgb_path = self.opened(rgb_path) if rgb_path else None
         with self.room.take(room_for(rgb_path, *files)):
-            raw = self.decoded.x(files, options)
+            raw = self.decoded.x(files, self._as_trained(model, options))
             image = self.decoded.image(rgb_path) if rgb_path else None
             choice, question = None, ""
             if model == AUTO_MODEL:
                 raw, choice, question = self._recognized(raw, image and image.pixels, options)
                 model = choice.name
-            inputs = self.inputs(model)
+            inputs, raw = self.inputs(model), self._read_again(raw, files, model, options)
             if rgb_path is None:
                 reading = encode_x(raw, inputs, options=options)
             else:
@@ -247,10 +247,11 @@ class Service:
         self.inputs(model)  # raises for an unknown model
         files, rgb_path = self._opened(x_files), self.opened(rgb_path)
         with self.room.take(room_for(rgb_path, *files)):
-            image, raw = self.decoded.image(rgb_path), self.decoded.x(files, plain)
+            image, raw = self.decoded.image(rgb_path), self.decoded.x(files, self._as_trained(model, plain))
             if model == AUTO_MODEL:
                 raw, choice, _ = self._recognized(raw, image.pixels, plain)
                 model = choice.name
+            raw = self._read_again(raw, files, model, plain)
             return _looked_at(image, raw, self.inputs(model), plain, alignment)
 
     def segment(
@@ -281,12 +282,15 @@ class Service:
             image = self.decoded.image(rgb_path)
             rgb = image.pixels
             if source == "file":
-                raw = self.decoded.x(files, options)
+                raw = self.decoded.x(files, self._as_trained(model, options))
         if source == "estimate":
             raw = self._estimate(rgb)
         choice = ModelChoice(model, "")
         if model == AUTO_MODEL:
             choice = self.choose(raw, rgb, options)
+            if raw is not None and source == "file":
+                with self.room.take(room_for(*files)):
+                    raw = self._read_again(raw, files, choice.name, options)
             raw = raw and replace(raw, recognized=choice.modality)
 
         def run(name: str) -> Prediction:
@@ -317,6 +321,17 @@ class Service:
         return self.decoded.encoded(
             files, rgb_path, question, lambda: encode_x(raw, inputs, options=options, rgb=image)
         )
+
+    def _as_trained(self, model: str, options: XOptions) -> XOptions:
+        """Options for reading X as in the training of a model; unchanged while the model is not chosen."""
+        return options if model == AUTO_MODEL else options.as_trained(self.inputs(model))
+
+    def _read_again(self, raw: RawX, files: Sequence[str], model: str, options: XOptions) -> RawX:
+        """X as in the training of the model that was chosen for it, where that reads it otherwise."""
+        trained = self._as_trained(model, options)
+        if trained == options or not isinstance(raw.data, EventStream):
+            return raw
+        return replace(self.decoded.x(files, trained), recognized=raw.recognized)
 
     def _opened(self, x_files: XFiles) -> list[str]:
         return [self.opened(path) for path in _files(x_files)]

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import gradio as gr
 
 from app.service import XSource
-from app.widgets.x_form import Proposal, XForm, x_options
+from app.widgets.x_form import Proposal, XForm, unit_fields, x_options
 from ktb.inputs import AUTO, XOptions
 from ktb.inputs.alignment.files import Alignment
 
@@ -150,7 +150,7 @@ def form_of(options: XOptions) -> XForm:
     height_width = options.sensor_hw
     return XForm(
         modality=options.modality,
-        unit=options.unit,
+        **unit_fields(options.unit),
         hot=options.hot,
         value_range=_listed(options.value_range),
         field_of_view="" if options.field_of_view is None else _listed((options.field_of_view,)),

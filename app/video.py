@@ -41,7 +41,8 @@ def video_run(
     if not first:
         raise ValueError("the video is missing. Upload a zip of frames, or a video.")
     first, x_video = service.opened(first), service.opened(x_video) if x_video else None
-    opened = _opened(service.sandbox, first, x_video, options.x)
+    x_options = options.x.as_trained(service.inputs(model))
+    opened = _opened(service.sandbox, first, x_video, x_options)
     frames = LimitedFrames(opened, MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS)
     predictor = service.predictor(model).for_frames()
     return SequenceRun(predictor, frames, out, options, should_stop, service.scheduler.frame), frames

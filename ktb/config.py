@@ -27,6 +27,11 @@ DOMAIN_CASES = ("rgb", "x", "rgb_alone", "x_alone")
 UNCALIBRATED = (1.0, 1.0, 1.0)
 """Temperatures that leave the heads' probabilities unchanged."""
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
+NEAR_DARK = "8-bit near dark (255 = 10 m)"
+"""The unit of NYUv2's 8-bit depth, see `ktb.inputs.DEPTH_UNITS`."""
+Stored = Literal["any", "8-bit", "levels", "float"]
+"""Numbers of an X file: integers of 8 bits, wider ones (in a float type as well), or fractions."""
+TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 
 class BackboneConfig(Protocol):
@@ -210,6 +215,9 @@ class FusionConfig:
         return mapa * self.prompts + dscf * (self.kind == "dscf")
 
 
+_READING = (("stored", Stored), ("time_unit", TimeUnit))
+
+
 @dataclass(frozen=True)
 class InputConfig:
     """Encoding and normalisation of the inputs; values are in [0, 1], channels in RGB order.
@@ -220,6 +228,12 @@ class InputConfig:
     between two percentiles, and 8-bit images are unchanged unless `stretch_pictures`. `hot` is the polarity
     of heat in training images. `event_window_ms` is the time span of one event image; None uses the whole
     stream.
+
+    The next fields say how the X files of training were read. A file of the same kind is read in the same
+    way, unless the user says otherwise; one that contradicts them is read by itself, with a warning.
+    `unit` is that of depth, temperature, degree or angle of polarization ("auto": unknown), and `stored` the
+    kind of numbers that it belongs to. `columns`, `time_unit` and `sensor_hw` are those of event recordings,
+    `field_of_view` (degrees) or `intrinsics` (fx, fy, cx, cy in pixels) those of the depth camera for HHA.
     """
 
     rgb_mean: tuple[float, ...] = IMAGENET_MEAN
@@ -235,12 +249,28 @@ class InputConfig:
     stretch_pictures: bool = False  # thermal images of 8 bits and floats in 0..1 are stretched, too
     hot: Polarity = "white"
     event_window_ms: float | None = None
+    unit: str = "auto"
+    stored: Stored = "any"
+    columns: str = "auto"
+    time_unit: TimeUnit = "auto"
+    sensor_hw: tuple[int, int] | None = None
+    field_of_view: float | None = None
+    intrinsics: tuple[float, float, float, float] | None = None
     short_side: int | None = None  # images are resized so that their shorter side has this many pixels
 
     def __post_init__(self) -> None:
-        for name, kind in (("modality", Modality), ("encoding", Encoding), ("hot", Polarity)):
+        for name, kind in (("modality", Modality), ("encoding", Encoding), ("hot", Polarity), *_READING):
             value, allowed = getattr(self, name), get_args(kind)
             _require(value in allowed, f"{name} is {value!r}; allowed: {', '.join(allowed)}.")
+        _require(bool(self.unit), 'unit is empty; give a unit of the modality, or "auto".')
+        _require(
+            self.columns == "auto" or sorted(self.columns) == sorted("txyp"),
+            f'columns are {self.columns!r}; give an order of t, x, y and p such as "txyp", or "auto".',
+        )
+        _require(
+            self.sensor_hw is None or min(self.sensor_hw) >= 1,
+            f"sensor_hw is {self.sensor_hw}; give height and width in pixels, or none.",
+        )
         for name in ("rgb_mean", "rgb_std", "x_mean", "x_std"):
             values = getattr(self, name)
             fits = len(values) == 3 and all(math.isfinite(v) for v in values)
@@ -341,8 +371,16 @@ class ModelConfig:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> ModelConfig:
-        """Build a configuration, rejecting unknown, missing and wrongly typed keys by name (ValueError)."""
-        return from_json(ModelConfig, values, "configuration")
+        """Build a configuration, rejecting unknown, missing and wrongly typed keys by name (ValueError).
+
+        A model of NYUv2's depth that was stored without the unit gets that of this dataset.
+        """
+        config = from_json(ModelConfig, values, "configuration")
+        inputs, is_unsaid = config.inputs, "unit" not in values.get("inputs", {})
+        if is_unsaid and config.dataset == "nyuv2" and inputs.encoding == "depth":
+            inputs = dataclasses.replace(inputs, unit=NEAR_DARK, stored="8-bit")
+            config = dataclasses.replace(config, inputs=inputs)
+        return config
 
 
 def _require(condition: bool, message: str) -> None:

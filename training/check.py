@@ -21,12 +21,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ktb.datasets.custom import CustomDataset
+from ktb.datasets.labels import judge
 from ktb.labels import DATASETS, IGNORE_INDEX
 from ktb.utils.files import write_atomically
-from training.data.datasets import REGISTRY, build_dataset
+from training.data.datasets import REGISTRY, CustomPairDataset, build_dataset
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import LayoutError, Sample, choose
 from training.data.sheets import Tile, contact_sheet
+from training.data.x_tally import XTally, describe
 
 MAX_PROBLEMS = 50
 
@@ -124,6 +126,7 @@ def check(
     tiles: list[Tile] = []
     pixels = np.zeros(256, np.int64)
     pictures: dict[bytes, tuple[str, str]] = {}
+    x_tally, stored = XTally(), Counter[int]()
     for split in splits:
         try:
             dataset = build_dataset(name, root, split, modality=modality, verify=False)
@@ -146,9 +149,18 @@ def check(
             if index in wanted:
                 tiles.append(Tile(sample, " · ".join(filter(None, (split, dataset.condition(index))))))
         pixels += tally.pixels
+        if isinstance(dataset, CustomPairDataset):
+            x_tally.merge(dataset.x_tally)
+            stored.update(dataset.stored_labels)
         report["splits"][split] = _describe(dataset, tally)
         _check_counts(dataset, findings)
     _check_lists(opened, findings)
+    report["x_reading"] = {}
+    for dataset in list(opened.values())[:1]:
+        report["x_reading"] = dataset.x_reading()
+        if isinstance(dataset, CustomPairDataset):
+            report["x_reading"] |= x_tally.report()
+            _judge_labels(dataset, stored, findings)
     report |= {
         "modality": modality or next((d.modality for d in opened.values()), None),
         "layout": next((d.layout for d in opened.values()), None),
@@ -218,6 +230,14 @@ def _check_lists(opened: dict[str, PairDataset], findings: Findings) -> None:
             findings.notes.append(f"{folder}: {len(unused)} files are in no split: {some}")
 
 
+def _judge_labels(dataset: CustomPairDataset, stored: Counter[int], findings: Findings) -> None:
+    """Add what the stored values of all labels tell together; problems come first."""
+    problems, notes = judge(stored, dataset.data.label_rule)
+    for what in problems:
+        findings.problems.insert(0, {"file": str(dataset.data.file), "what": what})
+    findings.notes += notes
+
+
 def _draw(dataset: PairDataset, report: dict, tiles: list[Tile], pixels: np.ndarray) -> np.ndarray:
     shares = dict(zip(dataset.classes, pixels / pixels.sum())) | {
         "ignored": pixels[IGNORE_INDEX] / pixels.sum()
@@ -239,6 +259,8 @@ def _draw(dataset: PairDataset, report: dict, tiles: list[Tile], pixels: np.ndar
 
 
 def _print(report: dict[str, Any]) -> None:
+    for line in describe(report["x_reading"]):
+        print(line)
     for split, part in report["splits"].items():
         sizes = ", ".join(f"{count} of {size}" for size, count in list(part["sizes"].items())[:3])
         print(f"{split}: {part['samples']} samples, {part['readable']} readable ({sizes or 'none'})")

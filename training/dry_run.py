@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +12,30 @@ import cv2
 
 from ktb.labels import DATASETS
 from ktb.modeling.model import KTB, count_parameters
+from ktb.utils.files import write_atomically
 from training.cost import ASSUMED_RATES, SHORTEST_STEP, Cost, measure, shapes_only
 from training.data.datasets import REGISTRY
 from training.data.datasets.sample import choose
 from training.data.loader import BatchLoader
 from training.data.open import open_data
 from training.data.sheets import draw_batch
+from training.data.x_tally import EXAMINED, describe
 from training.engine.trainer import batch_masks
 from training.model import initial_weights
 from training.recipes import RECIPES, Recipe
 from training.recipes.base import NO_SETTINGS
 
-PICTURE_FILE = "batch.png"
+PICTURE_FILE, REPORT_FILE = "batch.png", "dry_run.json"
 
 
 def report(recipe: Recipe, options: argparse.Namespace) -> None:
-    """Print the resolved recipe, parameters, operations, memory and time; with data also draw one batch.
+    """Print the resolved recipe, parameters, operations, memory and time; with data also draw one batch,
+    and print how X is read.
 
     Args:
         options: the parsed command line of `training.train`, of which `data`, `out`, `init`, `no_cache` and
-            `select_on_test` are used. The image is written into `out` (else the current folder).
+            `select_on_test` are used. The image and dry_run.json, with the reading of X, are written into
+            `out` (else the current folder).
 
     Raises:
         ValueError: the data do not follow their layout, `init` does not match, or one batch cannot be filled.
@@ -44,6 +49,9 @@ def report(recipe: Recipe, options: argparse.Namespace) -> None:
     if options.init is not None:
         initial_weights(model, options.init, options.new_classes)  # raises if they do not match
     print("\n".join(_settings(recipe)))
+    if data is not None:
+        reading = data.x_reading(EXAMINED)
+        print("\n".join(("", *describe(reading))))
     print("\n".join(_parameters(model)))
     cost = measure(model, recipe)
     pairs = len(kept) if kept is not None else REGISTRY[recipe.dataset].published.get("train")
@@ -57,7 +65,11 @@ def report(recipe: Recipe, options: argparse.Namespace) -> None:
     picture = draw_batch(next(loader.epoch(0))[0], batch_masks(recipe, 0) or (None, None), data)
     if not cv2.imwrite(str(path), picture[..., ::-1]):
         raise ValueError(f"{path} cannot be written; choose another --out.")
+    about = {"recipe": recipe.as_dict(), "x_reading": reading}
+    text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path.with_name(REPORT_FILE), lambda file: file.write_text(text, encoding="utf-8"))
     print(f"\nThe first batch, augmented: {path}")
+    print(f"The recipe, and how X is read: {path.with_name(REPORT_FILE)}")
 
 
 @dataclass(frozen=True)

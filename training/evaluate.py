@@ -87,6 +87,16 @@ def run(options: argparse.Namespace, command: str) -> None:
         confusion=options.confusion,
         missing=options.missing,
     )
+    truth = result["fused"]["accuracy_per_class"]
+    if absent := [name for name, accuracy in truth.items() if accuracy is None]:
+        some = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+        logger.warning(
+            "%d of %d classes occur in no label of this split, and the means leave them out unless they are "
+            "predicted: %s. training.check says whether the labels are as meant.",
+            len(absent),
+            len(truth),
+            some,
+        )
     source = {"model": options.model, "dataset": options.dataset, "split": options.split}
     source |= {"modality": dataset.modality, "command": command}
     source |= {"missing": options.missing} if options.missing else {}

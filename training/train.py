@@ -25,6 +25,7 @@ from ktb.utils.distributed import rank_of
 from ktb.utils.files import write_atomically
 from training.data.loader import BatchLoader, Shard
 from training.data.open import open_data
+from training.data.x_tally import EXAMINED, describe
 from training.engine.cpu import strided_depthwise_in_float32
 from training.engine.distributed import world
 from training.engine.self_teaching import PairBatches, SelfTeachingTrainer
@@ -80,6 +81,8 @@ def run(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)  # the same initial weights in all processes
     dataset, kept, validation = open_data(recipe, options)
+    for line in describe(dataset.x_reading(EXAMINED)):
+        logger.info("%s", line)
     shard = Shard(accelerator.process_index, accelerator.num_processes, recipe.accumulate)
     loader = BatchLoader(
         dataset, kept, recipe.batch_size, recipe.augmentation, recipe.seed, options.workers, shard
@@ -211,6 +214,7 @@ def _summary(trainer: Trainer, options: argparse.Namespace, finished: bool) -> d
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "written": time.strftime("%Y-%m-%d %H:%M:%S"),
         "recipe": trainer.recipe.as_dict(),
+        "x_reading": trainer.loader.dataset.x_reading(),
     }
 
 

@@ -103,7 +103,8 @@ class Decoded:
 
     def x(self, files: Sequence[str], options: XOptions = AUTO) -> RawX:
         """As `ktb.read_x`."""
-        event_options = (options.modality == "event", options.columns, options.time_unit, options.sensor_hw)
+        said = options.columns, options.time_unit, options.sensor_hw, options.assumed
+        event_options = (options.modality == "event", *said)
         return self._once(
             ("x", *event_options, options.window_ms, options.byte_order),
             files,

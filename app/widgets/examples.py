@@ -11,7 +11,8 @@ from PIL import Image
 
 from ktb.config import Modality, ModelConfig
 from ktb.datasets.custom import CustomDataset, CustomPair
-from ktb.inputs import read_image_rgb, read_x
+from ktb.inputs import read_image_rgb
+from ktb.inputs.units import unit_name
 from ktb.utils.files import shipped
 
 EXAMPLES_FOLDER = shipped("examples")
@@ -95,12 +96,16 @@ class CustomExamples:
             found.append(
                 f"This model clips depth at {inputs.max_metres:g} m, {file} at {given['max_metres']:g} m."
             )
+        unit = self.data.unit
+        if "auto" not in (unit, inputs.unit) and unit != inputs.unit and inputs.modality == given["modality"]:
+            trained, here = unit_name(inputs.modality, inputs.unit), unit_name(inputs.modality, unit)
+            found.append(f"This model was trained with X in {trained}, {file} has it in {here}.")
         return found
 
     def _tile(self, pair: CustomPair, folder: Path) -> Path:
         """Write a small copy of the RGB image that every browser shows; also reads X, to check it."""
         rgb = self._checked(pair.rgb, lambda: read_image_rgb(pair.rgb))
-        self._checked(pair.x, lambda: self.data.encode_x(read_x(pair.x), rgb.shape[:2]))
+        self._checked(pair.x, lambda: self.data.encode_x(self.data.read_x(pair.x), rgb.shape[:2]))
         picture = Image.fromarray(rgb)
         picture.thumbnail((TILE_SIDE, TILE_SIDE))
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".jpg", delete=False) as file:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from app.results import XView
 from ktb.config import InputConfig, Modality
-from ktb.inputs import DEPTH_UNITS, XOptions
+from ktb.inputs import XOptions
 from ktb.inputs.alignment.files import Alignment
-from ktb.inputs.encoders.thermal import THERMAL_UNITS
+from ktb.inputs.units import UNITS, checked_unit
 
 MIN_SPAN_MS = 1e-3
+_WITH_SCALE = ("depth", "hha", "thermal")
 
 
 class Proposal(NamedTuple):
@@ -27,12 +28,14 @@ class Proposal(NamedTuple):
 class XForm(NamedTuple):
     """The fields' values in the order of the components; "" is an empty text field.
 
-    `value_range`, `intrinsics` and `sensor` (width x height) hold several numbers. `window` is the sliders'
-    (start, length) in milliseconds, None until a visitor moves them; `alignment` is the applied alignment.
+    `scale` is that of depth or temperature, and replaces the unit. `value_range`, `intrinsics` and `sensor`
+    (width x height) hold several numbers. `window` is the sliders' (start, length) in ms, None until
+    a visitor moves them; `alignment` is the applied alignment.
     """
 
     modality: str = "auto"
     unit: str = "auto"
+    scale: str = ""
     hot: str = "auto"
     value_range: str = ""
     field_of_view: str = ""
@@ -56,6 +59,8 @@ def x_options(form: XForm) -> XOptions:
     unit = form.unit or "auto"
     if form.modality != "auto" and unit not in units_of(form.modality):
         unit = "auto"  # the unit belongs to the previous modality
+    if form.modality in ("auto", *_WITH_SCALE) and (scale := (form.scale or "").strip()):
+        unit = checked_unit("thermal" if scale[-1:].upper() in ("K", "C") else "depth", scale)
     angle = numbers("field of view", form.field_of_view, ("degrees",))
     sensor = numbers("sensor", form.sensor, ("width", "height"))
     if sensor and any(side != int(side) for side in sensor):
@@ -95,12 +100,14 @@ def numbers(what: str, text: str | None, names: Sequence[str]) -> tuple[float, .
 
 def units_of(modality: Modality | str) -> dict[str, str]:
     """The units that X of a modality may have, key → text; "auto" first."""
-    units: Mapping[str, str] = {}
-    if modality in ("depth", "hha"):
-        units = DEPTH_UNITS
-    elif modality == "thermal":
-        units = THERMAL_UNITS
+    units = UNITS.get(modality, {})
     return {"auto": "automatic", **units} if units else {}
+
+
+def unit_fields(unit: str) -> dict[str, str]:
+    """The fields `unit` and `scale` that show a unit of X."""
+    is_listed = unit == "auto" or any(unit in units for units in UNITS.values())
+    return {"unit": unit, "scale": ""} if is_listed else {"unit": "auto", "scale": unit}
 
 
 @dataclass(frozen=True)
@@ -108,12 +115,14 @@ class Fields:
     """The fields that apply to an X, and the choices of those that vary.
 
     Attributes:
-        units: key → text, empty if there is no unit to choose.
+        units: key → text, empty if there is no unit to choose; takes_scale: whether another scale
+            can be said.
         span_ms: length of the event stream, for the sliders; None hides them.
         window_ms: (start, length) that the sliders show.
     """
 
     units: Mapping[str, str]
+    takes_scale: bool
     is_thermal: bool
     needs_camera: bool
     is_table: bool
@@ -133,6 +142,7 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
     start = min(max(start, 0.0), span or 0.0)
     return Fields(
         units=units_of(modality),
+        takes_scale=modality in _WITH_SCALE,
         is_thermal=modality == "thermal",
         needs_camera=modality == "hha" and (view is None or view.is_one_channel),
         is_table=modality == "event" and is_of_events,

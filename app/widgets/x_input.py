@@ -11,7 +11,7 @@ import gradio as gr
 from app.gradio_ext.components import FilesInput
 from app.service import XSource
 from app.texts import ANY_X, modality_choices, x_hint, x_label
-from app.widgets.x_form import Fields, XForm, fields_for, units_of
+from app.widgets.x_form import Fields, XForm, fields_for, unit_fields, units_of
 from ktb.config import InputConfig
 from ktb.inputs.depth_estimation import unavailable_reason
 
@@ -59,6 +59,7 @@ class XControls:
     read: gr.HTML
     corrections: gr.Accordion
     unit: gr.Dropdown
+    scale: gr.Textbox
     thermal: gr.Group
     camera: gr.Group
     stream: gr.Group
@@ -78,8 +79,8 @@ class XControls:
     @property
     def follow(self) -> list[Any]:
         """The components that change with the X that was read, as outputs of a handler."""
-        return [self.files, self.corrections, self.unit, self.thermal, self.camera, self.stream, self.table,
-                self.start, self.length]  # fmt: skip
+        return [self.files, self.corrections, self.unit, self.scale, self.thermal, self.camera,
+                self.stream, self.table, self.start, self.length]  # fmt: skip
 
     def updates(
         self, fields: Fields, is_file: bool, has_x: bool, unit: str, shown: dict[str, Any]
@@ -94,6 +95,7 @@ class XControls:
             "files": is_file,
             "corrections": has_x,
             "unit": choices,
+            "scale": fields.takes_scale,
             "thermal": fields.is_thermal,
             "camera": fields.needs_camera,
             "stream": fields.span_ms is not None,
@@ -108,6 +110,8 @@ class XControls:
                 value=unit if unit in fields.units else "auto",
                 visible=bool(choices),
             )
+        if "scale" in new and not fields.takes_scale:
+            changed[self.scale] = gr.update(value="", visible=False)
         if fields.span_ms is not None:  # otherwise the sliders are hidden
             step = 10.0 ** (math.floor(math.log10(fields.span_ms)) - 3)
             span = math.ceil(fields.span_ms / step) * step  # so that the end is reachable
@@ -133,15 +137,22 @@ def build_corrections(
 ) -> XControls:
     """The fields that override how X is read; they appear once there is an X."""
     units = [(text, key) for key, text in units_of(takes.modality).items()]
-    shown = fields_for(XForm(), takes, None)
+    shown, said = fields_for(XForm(), takes, None), unit_fields(unit)
     with gr.Accordion("Correct how X is read", open=False, visible=False, elem_id="ktb-fix") as corrections:
         modality = gr.Dropdown(modality_choices(takes), value="auto", label="X is", elem_id="ktb-modality")
         unit_field = gr.Dropdown(
             units or [("none", "auto")],
-            value=unit,
+            value=said["unit"],
             label="Unit",
             visible=bool(units),
             elem_id="ktb-unit",
+        )
+        scale = gr.Textbox(
+            label="or its scale, in place of the unit",
+            placeholder="levels per metre, such as 6553.5; or a level's size: 0.25mm, 0.04K",
+            value=said["scale"],
+            visible=shown.takes_scale,
+            elem_id="ktb-scale",
         )
         with gr.Group(visible=shown.is_thermal, elem_id="ktb-thermal") as thermal:
             hot = gr.Radio(HOT, value="auto", label="Hot pixels are")
@@ -170,6 +181,7 @@ def build_corrections(
     form = XForm(
         modality,
         unit_field,
+        scale,
         hot,
         extent,
         angle,
@@ -189,6 +201,7 @@ def build_corrections(
         read,
         corrections,
         unit_field,
+        scale,
         thermal,
         camera,
         stream,

@@ -14,7 +14,7 @@ from ktb.analysis.metrics import class_iou, confusion_matrix, pixel_accuracy
 from ktb.inputs.alignment.place import ASPECT_TOLERANCE
 from ktb.inputs.limits import InputError
 from ktb.inputs.readers.files import Source
-from ktb.inputs.readers.labels import read_label_picture
+from ktb.inputs.readers.labels import labels_from_colors, read_label_picture
 from ktb.labels import IGNORE_INDEX
 
 RIGHT, WRONG = 0, 1
@@ -89,7 +89,7 @@ def read_truth(
             "proportions differ. Give the label picture that belongs to this RGB image"
         )
     if stored.ndim == 3:
-        labels, how = _from_colors(stored, palette, name), "colours of the checkpoint's palette"
+        labels, how = labels_from_colors(stored, palette, name), "colours of the checkpoint's palette"
     else:
         labels = _from_numbers(stored, len(palette), numbering, name)
         how = "values as stored" if numbering == "stored" else "value k is class k − 1, 0 is not labelled"
@@ -158,21 +158,3 @@ def _from_numbers(stored: np.ndarray, num_classes: int, numbering: Numbering, na
             f"{num_classes} classes are {offset}..{offset + num_classes - 1} here; 255 is not labelled.{hint}"
         )
     return np.where(ignored, IGNORE_INDEX, values - offset).astype(np.uint8)
-
-
-def _from_colors(stored: np.ndarray, palette: Sequence[tuple[int, int, int]], name: str) -> np.ndarray:
-    def code(colors: np.ndarray) -> np.ndarray:
-        return colors.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
-
-    known, found = code(np.asarray(palette).reshape(-1, 3)), code(stored)
-    order = np.argsort(known, kind="stable")
-    place = np.searchsorted(known[order], found).clip(max=len(known) - 1)
-    is_class = known[order][place] == found
-    wrong = np.unique(found[~is_class & (found != 0)])
-    if len(wrong):
-        red, green, blue = (int(wrong[0]) >> shift & 255 for shift in (16, 8, 0))
-        raise InputError(
-            f"{name}: a colour picture with {len(wrong)} colours that are not in the checkpoint's palette, "
-            f"such as ({red}, {green}, {blue}). Give the class numbers (one channel, or a palette PNG)"
-        )
-    return np.where(is_class, order[place], IGNORE_INDEX).astype(np.uint8)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ktb.batch.reading import noted, reading_of
 from ktb.batch.runner import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
 from ktb.datasets.pairing import FilePair
@@ -22,6 +23,7 @@ from ktb.inputs import (
     read_x,
 )
 from ktb.inputs.encode import taken_for
+from ktb.inputs.sets import options_of
 from ktb.outputs.x_image import Format, x_file, x_report
 
 
@@ -43,10 +45,15 @@ def encode_pairs(
         running: execution options; errors as for `ktb.batch.runner.run_batch`.
     """
     suffix = ".npy" if kind == "npy" else ".png"
+    reading = reading_of(pairs, inputs, options)
+    reading_options = options if inputs is None else options.as_trained(inputs)
+    if reading is not None and inputs is not None and inputs.modality == "event":
+        reading_options = reading.applied_to(reading_options)
 
     def read(pair: FilePair) -> EncodedX:
-        raw = read_x(pair.x[0] if len(pair.x) == 1 else pair.x, options=options)
-        return encode_file(raw, inputs, None if pair.rgb is None else read_rgb(pair.rgb), options)
+        raw = read_x(pair.x, options=reading_options)
+        said = options if inputs is None else options_of(raw, reading, inputs, options)
+        return encode_file(raw, inputs, None if pair.rgb is None else read_rgb(pair.rgb), said)
 
     def pack(pair: FilePair, reading: EncodedX) -> Made:
         contents, rule = x_file(reading, kind)
@@ -59,7 +66,7 @@ def encode_pairs(
         **(settings or {}),
     }
     steps = Steps(read, lambda readings: readings, pack, weigh=lambda reading: reading.image.nbytes)
-    return run_batch(pairs, folder, steps, everything, running)
+    return run_batch(pairs, folder, steps, everything, noted(running, reading))
 
 
 def encode_file(raw: RawX, inputs: InputConfig | None, rgb: RgbImage | None, options: XOptions) -> EncodedX:

@@ -11,11 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ktb.batch.reading import noted, reading_of
 from ktb.batch.runner import DEFAULTS, Made, Outcome, Running, Steps, run_batch
 from ktb.datasets.pairing import FilePair
 from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import Prepared
 from ktb.inputs import AUTO, RawX, XOptions, read_rgb, read_x
+from ktb.inputs.sets import options_of
 from ktb.modeling.model import KTBOutput
 from ktb.outputs.files import result_files
 
@@ -80,15 +82,20 @@ def predict_pairs(
         settings: further settings that the results depend on, such as the checkpoint's file.
         running: execution options; errors as for `ktb.batch.runner.run_batch`.
     """
-    kinds = KINDS[branches]
+    kinds, inputs = KINDS[branches], predictor.model.config.inputs
+    reading = reading_of(pairs, inputs, options) if estimate is None else None
+    reading_options = predictor.x_options(options)
+    if reading is not None and inputs.modality == "event":
+        reading_options = reading.applied_to(reading_options)
 
     def read(pair: FilePair) -> _Waiting:
         image = read_rgb(pair.rgb)
         photo = image.pixels
         if estimate is not None:
             return _Waiting(photo, predictor.network_size(photo.shape[:2]))
-        raw = read_x(pair.x, options=options) if pair.x else None
-        prepared = predictor.prepare(image, raw, options=options)
+        raw = read_x(pair.x, options=reading_options) if pair.x else None
+        said = options if raw is None else options_of(raw, reading, inputs, options)
+        prepared = predictor.prepare(image, raw, options=said)
         return _Waiting(photo, prepared.network_hw, prepared)
 
     def compute(found: Sequence[_Waiting]) -> list[_Computed]:
@@ -114,4 +121,4 @@ def predict_pairs(
         **(settings or {}),
     }
     steps = Steps(read, compute, pack, kind=lambda found: found.network_hw, weigh=_Waiting.weight)
-    return run_batch(pairs, folder, steps, everything, running)
+    return run_batch(pairs, folder, steps, everything, noted(running, reading))

@@ -77,7 +77,8 @@ class Session:
         counts = np.zeros((config.num_classes, config.num_classes), np.int64)
         for frame in frames:
             rgb = read_image_rgb(frame["rgb"])
-            predicted = predictor(rgb, read_x(frame["x"]), trace=False).labels["fused"]
+            x = read_x(frame["x"], options=predictor.x_options())
+            predicted = predictor(rgb, x, trace=False).labels["fused"]
             truth = read_truth(frame["label"], rgb.shape[:2], config.palette, numbering).labels
             valid = truth != IGNORE_INDEX
             counts += confusion_matrix(truth[valid], predicted[valid], config.num_classes)

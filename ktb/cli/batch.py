@@ -35,6 +35,15 @@ XPlaces = Annotated[
         rich_help_panel=MANY,
     ),
 ]
+PairsList = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs",
+        metavar="LIST",
+        help="A list with an RGB image and its X on each line, such as TUM's associations.txt.",
+        rich_help_panel=MANY,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(help="Threads that prefetch and write files; by default up to 4.", rich_help_panel=MANY),
@@ -48,10 +57,17 @@ Resume = Annotated[
 ]
 
 
-def find_pairs(rgb: str | None, x: Sequence[str], results: Sequence[Path]) -> "Matched":
-    """The pairs matched by these patterns; names without a file in one of them are reported on stderr."""
-    from ktb.datasets.pairing import match
+def find_pairs(
+    rgb: str | None, x: Sequence[str], results: Sequence[Path], pairs: Path | None = None
+) -> "Matched":
+    """The pairs of a list, or those matched by these patterns.
 
+    Names without a file in one of the patterns are reported on stderr.
+    """
+    from ktb.datasets.pairing import listed, match
+
+    if pairs is not None:
+        return listed(pairs)
     matched = match(rgb, x, results)
     for place, names in matched.lacking.items():
         some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktb.cli.batch import Resume, Workers, find_pairs, print_outcome, shown
+from ktb.cli.batch import PairsList, Resume, Workers, find_pairs, print_outcome, shown
 from ktb.cli.models import located
 from ktb.cli.options import XFlags, echo_warnings, require_none, require_one
 
@@ -70,6 +70,7 @@ def encode(
         str | None,
         typer.Option(metavar="PATTERN", help="Their RGB images, which give the size.", rich_help_panel=_MANY),
     ] = None,
+    pairs: PairsList = None,
     out_dir: Annotated[
         Path | None,
         typer.Option(
@@ -92,19 +93,23 @@ def encode(
 
     A batch: encode --x-dir depth --modality hha --out-dir hha
     """
-    is_many = require_one({"X": bool(x), "--x-dir": bool(x_dir)}, "the X input") == "--x-dir"
+    sources = {"X": bool(x), "--x-dir": bool(x_dir), "--pairs": pairs is not None}
+    is_many = require_one(sources, "the X input") != "X"
+    if pairs is not None:
+        require_none({"--rgb-dir": rgb_dir is not None}, "the list of --pairs names the RGB images")
     other = {"--out": out, "--report": report, "--preview": preview, "--rgb": rgb}
     if not is_many:
         other = {"--out-dir": out_dir, "--rgb-dir": rgb_dir, "--npy": npy or None}
-    remedy = "is for one X; with --x-dir give --out-dir" if is_many else "is for --x-dir; with X give --out"
+    many = "--x-dir" if pairs is None else "--pairs"
+    remedy = f"is for one X; with {many} give --out-dir" if is_many else "is for --x-dir; with X give --out"
     require_none({flag: value is not None for flag, value in other.items()}, remedy)
     if is_many and out_dir is None:
-        raise ValueError("--x-dir: give --out-dir DIR, the folder for the images.")
+        raise ValueError(f"{many}: give --out-dir DIR, the folder for the images.")
     if not is_many and (out is None or out.suffix.lower() not in (".png", ".npy")):
         raise ValueError(f"--out {'is missing' if out is None else out}: give a file ending in .png or .npy.")
     options = flags.to_options()
     if options.matrix or options.calibration:
-        flag = {"--rgb-dir": rgb_dir} if is_many else {"--rgb": rgb}
+        flag = {"--rgb-dir": rgb_dir, "--pairs": pairs} if is_many else {"--rgb": rgb}
         require_one({name: place is not None for name, place in flag.items()}, "X is to be aligned")
     inputs = _inputs(for_model, encoding, max_metres, options)
     if not is_many:
@@ -115,7 +120,7 @@ def encode(
     from ktb.batch.encode import encode_pairs
 
     kind = _kind(npy, sixteen_bit)
-    matched = find_pairs(rgb_dir, x_dir, [out_dir])
+    matched = find_pairs(rgb_dir, x_dir, [out_dir], pairs)
     with shown(matched, workers, resume) as running:
         outcome = encode_pairs(matched.pairs, out_dir, inputs, kind=kind, options=options, running=running)
     print_outcome(outcome, out_dir, "encoded")
@@ -175,7 +180,7 @@ def _encode_one(
     for target in filter(None, targets.values()):
         if not target.parent.is_dir():
             raise ValueError(f"the folder {target.parent} does not exist; create it first.")
-    raw = read_x(x, options=options)
+    raw = read_x(x, options=options if inputs is None else options.as_trained(inputs))
     reading = encode_file(raw, inputs, None if rgb is None else read_rgb(rgb), options)
     contents, rule = x_file(reading, kind)
     report = x_report(reading, rule)

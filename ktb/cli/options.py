@@ -59,7 +59,16 @@ class XFlags:
         _said(f"{_one_of(MODALITIES)}.", "NAME"),
     ] = None
     unit: Annotated[
-        str | None, _said("Unit of depth (mm, m, 0.1mm, 1/5000m, 1/256m, sun, ...) or temperature.", "UNIT")
+        str | None,
+        _said(
+            "Unit of depth (mm, m, 1/256m, sun, ...; or any scale: 0.25mm, 1/4000m), temperature or "
+            "polarization.",
+            "UNIT",
+        ),
+    ] = None
+    depth_scale: Annotated[
+        float | None,
+        _said("Scale of depth in levels per metre, such as 6553.5, in place of --unit.", "NUMBER"),
     ] = None
     hot: Annotated[str | None, _said("Polarity of a thermal image.", "white|black")] = None
     value_range: Annotated[

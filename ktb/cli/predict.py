@@ -10,6 +10,7 @@ import typer
 from ktb.cli.batch import (
     MANY,
     BatchSize,
+    PairsList,
     Resume,
     RgbPlace,
     Workers,
@@ -94,6 +95,7 @@ def predict(
     ] = False,
     rgb_dir: RgbPlace = None,
     x_dir: XPlaces = None,
+    pairs: PairsList = None,
     branches: Annotated[
         Literal["fused", "all"],
         typer.Option(help="Heads whose masks are written in a batch.", rich_help_panel=MANY),
@@ -112,22 +114,29 @@ def predict(
 
     A batch: predict --rgb-dir photos --x-dir depth --out results
 
+    Pairs of a list: predict --pairs associations.txt --out results
+
     A batch writes labels/NAME.png, masks/NAME.png, overlays/NAME.png, and results.jsonl with a line per pair.
 
     Without an X input: --no-x or --estimate-depth in place of --x or --x-dir.
     """
-    require_one({"--rgb": rgb is not None, "--rgb-dir": rgb_dir is not None}, "the RGB images")
-    x_flag, other = ("--x", "--x-dir") if rgb_dir is None else ("--x-dir", "--x")
-    given = {
-        x_flag: bool(x if rgb_dir is None else x_dir),
-        "--no-x": no_x,
-        "--estimate-depth": estimate_depth,
-    }
-    require_none({other: bool(x_dir if rgb_dir is None else x)}, f"these RGB images need {x_flag}")
-    require_one(given, "X")
+    sources = {"--rgb": rgb is not None, "--rgb-dir": rgb_dir is not None, "--pairs": pairs is not None}
+    is_many = require_one(sources, "the RGB images") != "--rgb"
+    if pairs is not None:
+        without = {"--x": bool(x), "--x-dir": bool(x_dir), "--no-x": no_x, "--estimate-depth": estimate_depth}
+        require_none(without, "the list of --pairs names X")
+    else:
+        x_flag, other = ("--x-dir", "--x") if is_many else ("--x", "--x-dir")
+        given = {
+            x_flag: bool(x_dir if is_many else x),
+            "--no-x": no_x,
+            "--estimate-depth": estimate_depth,
+        }
+        require_none({other: bool(x if is_many else x_dir)}, f"these RGB images need {x_flag}")
+        require_one(given, "X")
     require_none({"--depth-model": depth_model is not None and not estimate_depth}, "needs --estimate-depth")
     also = {"--report": report, "--figure": figure is not None, "--arrays": arrays}
-    if rgb_dir is not None:
+    if is_many:
         require_none(also, "only for one pair, --rgb")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give a folder.")
@@ -147,21 +156,26 @@ def predict(
     device = chosen_device(device_of(rank_of()) if device == "auto" else device, runtime)
     path = None if model == AUTO_MODEL else located(model)
     computing = {"short_side": short_side, "runtime": runtime, "precision": precision, "tile": _tile(tile)}
-    if rgb_dir is None:
-        image, modal_x = read_rgb(rgb), read_x(x, options=options) if x else None
+    if not is_many:
+        image = read_rgb(rgb)
         photo = image.pixels
+        predictor = None if path is None else Predictor(load_model(path, device), **computing)
+        known = options if predictor is None else predictor.x_options(options)
+        modal_x = read_x(x, options=known) if x else None
         modal_x = DepthEstimator(depth_model, device)(photo) if estimate_depth else modal_x
         keep = {"options": options, "trace": any(also.values())}
-        if path is None:
+        if predictor is None:
             chooser = AutoPredictor(device=device, **computing)
             choice = chooser.choose(photo, modal_x, options)
+            known = chooser.predictor(choice.name).x_options(options)
+            if x and known != options:  # recordings of events, which the chosen model was trained to read
+                modal_x = read_x(x, options=known)
             modal_x = modal_x and replace(modal_x, recognized=choice.modality)
             name, prediction = predict_chosen(
                 choice, lambda name: chooser.predictor(name)(image, modal_x, **keep)
             )
             predictor = chooser.predictor(name)
         else:
-            predictor = Predictor(load_model(path, device), **computing)
             prediction = predictor(image, modal_x, **keep)
         written = save_result(out, photo, prediction)
         settings = {"model": prediction.model, "short_side": short_side, "x": options.to_dict()}
@@ -172,7 +186,7 @@ def predict(
         for path in written:
             typer.echo(f"wrote {path}")
         return
-    matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()])
+    matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()], pairs)
     path = path or _chosen_for_all(matched.pairs[0], options, estimate_depth)
     predictor = Predictor(load_model(path, device), **computing)
     estimator = DepthEstimator(depth_model, device) if estimate_depth else None

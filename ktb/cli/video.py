@@ -78,8 +78,8 @@ def sequence(
     views = tuple(view.strip() for view in layout.split(",") if view.strip())
     options = SequenceOptions(x_options, fps, views, opacity, container)
     device = chosen_device(device, runtime)
-    frames = open_frames(rgb, x, x_options, with_x=not no_x)
     predictor = Predictor(load_model(located(model), device), short_side, runtime, precision)
+    frames = open_frames(rgb, x, predictor.x_options(x_options), with_x=not no_x)
     progress = Progress(unit="frame")
     progress.start(frames.length)
 

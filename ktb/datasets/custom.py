@@ -12,10 +12,16 @@
     split: {train: 0.8, val: 0.1, test: 0.1}      # or files with names: {train: train.txt, test: test.txt}
     seed: 0                           # of the fractions; a new file moves at most a few others
 
-Further keys set how X is read and encoded, by its modality. A trained model file stores range, percentiles,
-hot, event_window_ms, max_metres and encoding:
-- unit: of depth and hha (a key of `ktb.inputs.DEPTH_UNITS`), thermal (`thermal.THERMAL_UNITS`), dolp or
-  aolp (`polarization.DOLP_UNITS`, `AOLP_UNITS`); default auto.
+In place of label_offset, `values: {0: soil, 255: tree}` says what each stored value means. In place of rgb, x
+and labels, `pairs: associations.txt` names a list with the RGB image, its X and optionally
+its labels on each line, such as the associations of TUM's RGB-D benchmark, whose times are passed over.
+
+Further keys set how X is read and encoded, by its modality. A trained model file stores them, whether they
+are said or guessed, so that prediction reads X as training did:
+- unit: of depth and hha (a key of `ktb.inputs.DEPTH_UNITS`, or a scale: levels per metre, such as 6553.5, or
+  the size of a level, such as 0.25mm or 1/4000m), thermal (`thermal.THERMAL_UNITS`), dolp or aolp
+  (`polarization.DOLP_UNITS`, `AOLP_UNITS`); default auto.
+- depth_scale: the unit of depth as levels per metre (or, below 1, the size of a level in metres).
 - max_metres: the depth that is mapped to 1.0, default 10.
 - range: [low, high], the values mapped to black and white in every thermal or near infrared file.
 - percentiles: [low, high], between which thermal of 16 bits or floats is stretched without a range; default
@@ -28,9 +34,11 @@ hot, event_window_ms, max_metres and encoding:
 - encoding: another encoder than the modality's own (`ktb.config.Encoding`), such as event_voxel; with image,
   depth is taken as a plain picture.
 
-The unit "auto" is guessed once for all files where it matters, so that no file is read in another one; a
-thermal range is in degrees Celsius where the unit is known, else as stored. Near infrared of 10 or 12 bits
-in 16 is recognised file by file: better name its range.
+What is not said is guessed once for all files, so that no file is read otherwise than the rest: the unit,
+the columns, time unit and sensor of events, and the white level of near infrared of 10 or 12 bits in 16.
+Files that give different guesses are refused with the key to say. A thermal range is in degrees Celsius where
+the unit is known, else as stored. Labels are lossless pictures (PNG) or arrays: of class numbers in one
+channel or three equal ones, palette indices, or the classes' own colours.
 Files are paired by name: the path below the folder without its suffix, or the text that {name} matches.
 
 A YAML file may name any folder that this process can read: do not open one from an untrusted source.
@@ -38,26 +46,25 @@ A YAML file may name any folder that this process can read: do not open one from
 
 import hashlib
 import os
-import reprlib
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
+from ktb.datasets.labels import LabelRule, read_stored
+from ktb.datasets.lists import columns, read_lines, read_pairs
 from ktb.datasets.pairing import ARRAYS, PICTURES, WILD, X_FILES, scan
 from ktb.datasets.schema import class_labels, read_keys
-from ktb.inputs import EncodedX, RawX, XOptions, encode_x, read_x
-from ktb.inputs.encoders.depth import depth_of, is_colour, require_picture
-from ktb.inputs.encoders.thermal import thermal_of
-from ktb.inputs.readers.stills import PICTURE_FORMATS
-from ktb.labels import IGNORE_INDEX
+from ktb.inputs import EncodedX, InputError, RawX, XOptions, encode_x, read_x
+from ktb.inputs.options import RECORDING
+from ktb.inputs.sets import EXAMINED, Disagreement, SetReading, read_set
 from ktb.utils.text import did_you_mean
 
-_GUESSES = 8  # files that "auto" examines
+_SUFFIXES = (*X_FILES, *PICTURES)
 
 
 class CustomPair(NamedTuple):
@@ -74,11 +81,12 @@ class CustomDataset:
 
     Attributes: `file`, `keys` (CustomDatasetSchema), `name`, `root`, `labels` (ktb.labels.DatasetLabels),
     `splits`. Every mistake in the file, or in what it names, raises ValueError with the file, the key and
-    the remedy. `root` may be given to use another folder than the file says.
+    the remedy. `root` may be given to use another folder than the file says, and `trained`, the inputs of a
+    model, to read X as that model's training did where the file says nothing.
     """
 
-    def __init__(self, file: str | Path, root: str | Path | None = None):
-        self.file = Path(file)
+    def __init__(self, file: str | Path, root: str | Path | None = None, trained: InputConfig | None = None):
+        self.file, self.trained = Path(file), trained
         self.keys = read_keys(self.file)
         self.name = self.keys.name or self.file.stem
         self.root = Path(root) if root is not None else self.file.parent / self.keys.root
@@ -90,14 +98,30 @@ class CustomDataset:
         except ValueError as error:
             raise self.error("classes", str(error)) from error
         try:
-            self._inputs, self._said = InputConfig(**self.input_config), self._options()
+            InputConfig(**self._given)
+            self._said = self._options()
         except ValueError as error:
             raise ValueError(f"{self.file}: {error}") from error
+        self.label_rule = LabelRule(
+            self.labels.classes,
+            self.labels.palette,
+            self.keys.stored_values,
+            self.keys.ignored_values,
+            self.keys.ignore is not None,
+        )
 
     @property
     def has_labels(self) -> bool:
         """Whether the dataset has label images."""
-        return self.keys.labels is not None
+        return self.keys.labels is not None or (self.keys.pairs is not None and "labels" in self._files)
+
+    @property
+    def layout(self) -> str:
+        """Where the files are, for messages."""
+        keys = self.keys
+        if keys.pairs is not None:
+            return f"{self.file}: pairs '{keys.pairs}' in {self.root}"
+        return f"{self.file}: rgb '{keys.rgb}', x '{keys.x}', labels '{keys.labels}' in {self.root}"
 
     @property
     def encoding(self) -> Encoding:
@@ -106,7 +130,20 @@ class CustomDataset:
 
     @property
     def input_config(self) -> dict[str, Any]:
-        """Fields of `ktb.config.InputConfig` for a model trained on this dataset."""
+        """Fields of `ktb.config.InputConfig` for a model trained on this dataset; ValueError as `reading`."""
+        reading = self.reading
+        found: dict[str, Any] = {"unit": reading.unit}
+        if reading.unit != "auto":
+            found["stored"] = reading.stored
+        found |= {name: getattr(self.x_options, name) for name in RECORDING}
+        if reading.white is not None:
+            found |= {"range_low": 0.0, "range_high": float(reading.white)}
+        unknown = InputConfig()
+        return self._given | {name: value for name, value in found.items() if value != getattr(unknown, name)}
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Fields of `InputConfig` that the file says, without reading X."""
         keys = self.keys
         low, high = keys.range or (None, None)
         given = {
@@ -115,20 +152,22 @@ class CustomDataset:
             "percentiles": keys.percentiles,
             "hot": keys.hot,
             "event_window_ms": keys.event_window_ms,
+            "field_of_view": keys.field_of_view,
+            "intrinsics": keys.intrinsics,
         }
         fields = {"modality": keys.modality, "encoding": self.encoding, "max_metres": keys.max_metres}
         return fields | {name: value for name, value in given.items() if value is not None}
 
     @property
     def x_options(self) -> XOptions:
-        """The file's options for all X, with the detected unit (ValueError as for `unit`)."""
-        return replace(self._said, unit=self.unit)
+        """The options for all X, as said and as guessed for the set (ValueError as for `reading`)."""
+        return self.reading.applied_to(self._known)
 
     def _options(self) -> XOptions:
         keys = self.keys
         return XOptions(
             modality=keys.modality,
-            unit=keys.unit,
+            unit=keys.said_unit,
             field_of_view=keys.field_of_view,
             intrinsics=keys.intrinsics,
             columns=keys.columns,
@@ -136,39 +175,61 @@ class CustomDataset:
             sensor_hw=keys.sensor,
         )
 
-    @cached_property
-    def unit(self) -> str:
-        """The unit of all X files, guessed from a few of them; ValueError unless they agree.
-
-        The unit stays "auto" where it has no effect: for thermal without a range in degrees and with hot as
-        white, and for encoded HHA images.
-        """
-        if self.keys.unit != "auto" or not self._needs_unit:
-            return self.keys.unit
-        files = list(self._files["x"].values())
-        guesses: dict[str, Path] = {}
-        for file in files[:: -(-len(files) // _GUESSES)]:
-            try:
-                guesses.setdefault(self._guess(self.read_x(file)), file)
-            except ValueError as error:
-                raise self.error("x", f"{file}: {error}") from error
-        if len(guesses) > 1:
-            found = ", ".join(f"'{unit}' for {file}" for unit, file in guesses.items())
-            raise self.error("unit", f"auto guesses different units: {found}; name the unit")
-        return next(iter(guesses))
-
     @property
-    def _needs_unit(self) -> bool:
-        fixed = self.keys.range is not None or self.keys.hot == "black"
-        return self.encoding in ("depth", "hha") or (self.encoding == "thermal" and fixed)
+    def unit(self) -> str:
+        """The unit of all X files, as said or guessed; "auto" where it has no effect (see `reading`)."""
+        return self.reading.unit
 
-    def _guess(self, raw: RawX) -> str:
-        """The unit of one file; "auto" for an encoded HHA image, which has none."""
-        require_picture(raw, self.keys.modality)
-        if self.encoding == "thermal":
-            return thermal_of(raw, self._said)[0].unit
-        ready = self.encoding == "hha" and is_colour(raw.data)
-        return "auto" if ready else depth_of(raw, self._said).unit
+    @cached_property
+    def reading(self) -> SetReading:
+        """How all X files are read: as said, else as in `trained`, else guessed from a few of them.
+
+        A guessed unit has no effect for thermal without a range in degrees and with hot as white. Raises
+        ValueError if an examined file cannot be read, or if the files give different guesses.
+        """
+        if self.encoding == "image":
+            return SetReading()
+        trained = self.trained
+        is_known = trained is not None and trained.encoding == self.encoding and trained.unit != "auto"
+        if trained is not None and is_known and self._said.unit == "auto":
+            found = self._read(replace(self._known, unit=trained.unit, surety="as in training"))
+            if trained.stored in ("any", found.stored):
+                return found
+        return self._read(self._known)
+
+    def _read(self, options: XOptions) -> SetReading:
+        has_range = self.keys.range is not None
+        needs_unit = has_range or self.keys.hot == "black" or self.encoding != "thermal"
+        try:
+            found = read_set(self._examined(options), InputConfig(**self._given), options, needs_unit)
+        except Disagreement as error:
+            raise self.error(error.key.replace("_hw", ""), str(error)) from error
+        except InputError as error:
+            raise self.error("x", str(error)) from error
+        return replace(found, white=None) if has_range else found
+
+    @cached_property
+    def _known(self) -> XOptions:
+        """The options of X that the file says, completed by those of `trained` but for the unit."""
+        if self.trained is None or self.trained.encoding != self.encoding:
+            return self._said
+        return self._said.as_trained(self.trained)
+
+    def _examined(self, options: XOptions) -> Iterator[tuple[str, RawX]]:
+        """Some X files of the set, evenly spaced; ValueError if none of them can be read."""
+        files = list(self._files["x"].values())
+        problems, count = [], 0
+        for file in files[:: -(-len(files) // EXAMINED)]:
+            try:
+                raw = read_x(file, options=options)
+            except ValueError as error:  # reading this file for itself says the same
+                problems.append((file, error))
+                continue
+            count += 1
+            yield str(file), raw
+        if problems and not count:
+            file, error = problems[0]
+            raise self.error("x", f"{file}: {error}") from error
 
     def pairs(self, split: str, *, verify: bool = True) -> list[CustomPair]:
         """The pairs of a split, by name, or in the order of the split's file.
@@ -189,7 +250,7 @@ class CustomDataset:
 
     def read_x(self, file: Path) -> RawX:
         """Read an X file with the dataset's options; ValueError as for `ktb.inputs.read_x`."""
-        return read_x(file, options=self._said)
+        return read_x(file, options=self.x_options if self.keys.modality == "event" else self._said)
 
     def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> EncodedX:
         """Encode a raw X from `read_x` for the network, at the RGB image's size.
@@ -198,28 +259,13 @@ class CustomDataset:
         """
         return encode_x(raw, self._inputs, size_hw, self.x_options)
 
+    @cached_property
+    def _inputs(self) -> InputConfig:
+        return InputConfig(**self.input_config)
+
     def read_label(self, file: Path) -> np.ndarray:
-        """Read labels (H, W) uint8, 255 = ignored; ValueError for a colour image or a value out of range."""
-        try:
-            if file.suffix.lower() in ARRAYS:
-                stored = read_x(file).data
-            else:
-                with Image.open(file, formats=PICTURE_FORMATS) as picture:
-                    stored = np.array(picture)  # a palette image gives its indices
-        except Exception as error:  # decoders raise many types of exceptions for damaged data
-            raise ValueError(f"{file.name}: cannot be read as labels ({error})") from error
-        if stored.ndim != 2 or stored.dtype.kind not in "uib":
-            found = f"{stored.dtype} {stored.shape}"
-            raise ValueError(f"{file.name}: {found}; a label picture has one channel of class numbers")
-        stored, offset, count = stored.astype(np.int64), self.keys.label_offset, self.labels.num_classes
-        ignored = np.isin(stored, self.keys.ignore)
-        wrong = np.unique(stored[~ignored & ((stored < offset) | (stored >= offset + count))])
-        if len(wrong):
-            raise ValueError(
-                f"{file.name}: label value {reprlib.repr(wrong.tolist())[1:-1]} is outside {offset}.."
-                f"{offset + count - 1} and not in 'ignore' {list(self.keys.ignore)}"
-            )
-        return np.where(ignored, IGNORE_INDEX, stored - offset).astype(np.uint8)
+        """Read labels (H, W) uint8, 255 = ignored; ValueError as `read_stored` and `LabelRule.to_classes`."""
+        return self.label_rule.to_classes(read_stored(file), file.name)
 
     def error(self, key: str, what: str) -> ValueError:
         """A ValueError that names the file and the key."""
@@ -228,8 +274,31 @@ class CustomDataset:
     @cached_property
     def _files(self) -> dict[str, dict[str, Path]]:
         """Name -> file for rgb, x and labels."""
+        if self.keys.pairs is not None:
+            return self._from_list(self.keys.pairs)
         places = {key: getattr(self.keys, key) for key in ("rgb", "x", "labels")}
         return {key: self._scan(key, place) for key, place in places.items() if place is not None}
+
+    def _from_list(self, file: str) -> dict[str, dict[str, Path]]:
+        """The files of a list of pairs, by the RGB images' paths without suffix."""
+        try:
+            listed = read_pairs(self._list_file(file), self.root)
+        except ValueError as error:
+            raise self.error("pairs", str(error)) from error
+        found: dict[str, dict[str, Path]] = {"rgb": {}, "x": {}, "labels": {}}
+        for pair in listed:
+            name = Path(os.path.relpath(pair.rgb, self.root)).with_suffix("").as_posix()
+            if name in found["rgb"]:
+                raise self.error("pairs", f"{pair.rgb} is on two lines; leave one of them")
+            for key, path in (("rgb", pair.rgb), ("x", pair.x), ("labels", pair.label)):
+                if path is not None:
+                    found[key][name] = path
+        return {key: files for key, files in found.items() if files}
+
+    def _list_file(self, file: str) -> Path:
+        """A list's path, relative to the root, else to the YAML file."""
+        path = self.root / file
+        return path if path.is_file() else self.file.parent / file
 
     @cached_property
     def _shares(self) -> dict[str, list[str]]:
@@ -245,25 +314,34 @@ class CustomDataset:
 
     def _listed(self, split: str, file: str) -> list[str]:
         """Names in a split's file; a line is a name, an RGB image's file name, or its path below the root."""
-        path = self.root / file
+        path = self._list_file(file)
         if not path.is_file():
             raise self.error(f"split.{split}", f"there is no file {path}; list one name a line there")
         photos = self._files["rgb"]
+        stems: dict[str, str | None] = {}
+        for name, photo in photos.items():  # None: several photos of one name
+            stems[photo.stem] = None if photo.stem in stems else name
         known = {Path(os.path.relpath(p, self.root)).as_posix(): name for name, p in photos.items()}
         known |= {p.name: name for name, p in photos.items()} | {name: name for name in photos}
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        for line in lines:
-            if line not in known:
-                raise self.error(
-                    f"split.{split}", f"{path} names '{line}', no photo does.{did_you_mean(line, photos)}"
-                )
-        return [known[line] for line in lines]
+
+        def named(line: str) -> str:
+            for text in (line, *columns(line)[:1]):  # a line may hold the files of a pair
+                stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else Path(text).name
+                if (name := known.get(text) or stems.get(stem)) is not None:
+                    return name
+            what = f"{path} names '{line}', no photo does.{did_you_mean(line, photos)}"
+            raise self.error(f"split.{split}", what)
+
+        try:
+            return [named(line) for line in read_lines(path)]
+        except UnicodeError as error:
+            raise self.error(f"split.{split}", f"{path} is no text ({error})") from error
 
     def _file(self, key: str, name: str) -> Path | None:
         """The file of a name, or its expected path if it is missing; None without labels."""
         if key not in self._files:
             return None
-        place = getattr(self.keys, key)
+        place = getattr(self.keys, key) or "{name}.*"  # without a pattern: from a list of pairs
         if not WILD.search(place):
             place += "/{name}.*"
         return self._files[key].get(name) or self.root / place.replace("{name}", name)

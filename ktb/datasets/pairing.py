@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ktb.datasets.lists import read_pairs
 from ktb.utils.text import did_you_mean
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -31,6 +32,11 @@ def scan(
         ValueError: the folder does not exist, no file matches, or two files have the same name.
     """
     folder, pattern = split_place(root, place)
+    if folder.is_file():
+        raise ValueError(
+            f"{folder} is a file; give a folder, a glob or a pattern with {{name}}. A list with the files of "
+            "a pair on each line is given as --pairs, or as 'pairs' in a YAML file"
+        )
     if not folder.is_dir():
         parent = folder.parent if folder.parent.is_dir() else root
         raise ValueError(
@@ -56,6 +62,8 @@ def scan(
 
 def split_place(root: Path, place: str) -> tuple[Path, re.Pattern]:
     """The folder to search, and the expression that a file's path below it must match."""
+    if "\\" in place and not (root / place).exists():  # written on Windows
+        place = place.replace("\\", "/")
     parts = Path(place).parts
     fixed = next((i for i, part in enumerate(parts) if WILD.search(part)), len(parts))
     rest = "/".join(parts[fixed:]) or "{name}.*"
@@ -85,6 +93,25 @@ class Matched:
 
     pairs: tuple[FilePair, ...]
     lacking: Mapping[str, tuple[str, ...]]
+
+
+def listed(path: Path) -> Matched:
+    """The pairs of a list of files, see `ktb.datasets.lists.read_pairs`; paths are relative to its folder.
+
+    Raises:
+        ValueError: as `read_pairs`, a file is missing, or an RGB image is listed twice.
+    """
+    pairs: dict[str, FilePair] = {}
+    for found in read_pairs(path, path.parent):
+        for file in (found.rgb, found.x):
+            if not file.is_file():
+                raise ValueError(f"{path}: there is no file {file}; paths are relative to the list's folder")
+        name = Path(os.path.relpath(found.rgb, path.parent)).with_suffix("").as_posix()
+        name = name.replace("../", "")
+        if name in pairs:
+            raise ValueError(f"{path}: {found.rgb} is on two lines; leave one of them")
+        pairs[name] = FilePair(name, found.rgb, (found.x,))
+    return Matched(tuple(pairs.values()), {})
 
 
 def match(

@@ -17,12 +17,13 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from ktb.config import Encoding, Modality, Polarity
-from ktb.inputs import DEPTH_UNITS
-from ktb.inputs.encoders.polarization import AOLP_UNITS, DOLP_UNITS
-from ktb.inputs.encoders.thermal import THERMAL_UNITS
+from ktb.config import Encoding, Modality, Polarity, TimeUnit
+from ktb.inputs.encoders.depth_units import SCALES
+from ktb.inputs.limits import InputError
+from ktb.inputs.units import UNITS, checked_unit
 from ktb.labels import DATASETS, IGNORE_INDEX, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
 from ktb.utils.text import did_you_mean
 
@@ -30,21 +31,13 @@ _MAX_FILE_BYTES = 2**20
 _MAX_PROBLEMS = 5
 
 Split = Literal["train", "val", "test"]
-TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
-UNITS: dict[Modality, tuple[str, ...]] = {
-    "depth": tuple(DEPTH_UNITS),
-    "hha": tuple(DEPTH_UNITS),
-    "thermal": tuple(THERMAL_UNITS),
-    "dolp": tuple(DOLP_UNITS),
-    "aolp": tuple(AOLP_UNITS),
-}
-"""Units of the modalities that have units, in addition to "auto"."""
 _ALL_UNITS = ("auto", *dict.fromkeys(unit for units in UNITS.values() for unit in units))
 _ONLY_FOR: dict[str, tuple[Modality, ...]] = {
     "range": ("thermal", "nir"),
     "percentiles": ("thermal",),
     "hot": ("thermal",),
     "event_window_ms": ("event",),
+    "depth_scale": ("depth", "hha"),
     "columns": ("event",),
     "time_unit": ("event",),
     "sensor": ("event",),
@@ -80,12 +73,16 @@ class CustomDatasetSchema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field("", description="a text")
     root: str = Field(".", description="a folder, relative to the YAML file")
-    rgb: str = Field(min_length=1, description=_PLACE)
-    x: str = Field(min_length=1, description=_PLACE)
+    rgb: str = Field("", description=_PLACE)
+    x: str = Field("", description=_PLACE)
     labels: str | None = Field(None, min_length=1, description=_PLACE)
+    pairs: str | None = Field(None, min_length=1, description="a list with RGB image, X and label a line")
     modality: Modality = Field(description=", ".join(get_args(Modality)))
     encoding: Encoding | None = Field(None, description=", ".join(get_args(Encoding)))
-    unit: str = Field("auto", description=", ".join(_ALL_UNITS))
+    unit: str = Field("auto", description=f"{', '.join(_ALL_UNITS)}; for depth also {SCALES}")
+    depth_scale: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="levels per metre, such as 6553.5"
+    )
     max_metres: float = Field(10.0, gt=0, allow_inf_nan=False, description="a positive distance in metres")
     range: tuple[float, float] | None = Field(None, description="[low, high], the values of black and white")
     percentiles: tuple[float, float] | None = Field(
@@ -106,7 +103,10 @@ class CustomDatasetSchema(BaseModel):
         min_length=1, max_length=MAX_GENERIC_CLASSES, description="a list of names or of {name, color}"
     )
     label_offset: StrictInt = Field(0, description="a whole number")
-    ignore: tuple[StrictInt, ...] = Field((IGNORE_INDEX,), description="a list of stored label values")
+    values: dict[StrictInt, str] | None = Field(
+        None, min_length=1, description="stored label values and their classes, such as {0: soil, 255: tree}"
+    )
+    ignore: tuple[StrictInt, ...] | None = Field(None, description="a list of stored label values")
     split: dict[Split, float | str] = Field(
         {"train": 1.0}, min_length=1, description="train, val, test, each a fraction or each a file of names"
     )
@@ -119,17 +119,66 @@ class CustomDatasetSchema(BaseModel):
             raise ValueError("this is the name of a benchmark, choose another")
         return value
 
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _as_text(cls, value):
+        return f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
     @field_validator("unit")
     @classmethod
     def _known_unit(cls, value, info: ValidationInfo):
-        if value not in _ALL_UNITS:
-            raise ValueError("no such unit")
         modality = info.data.get("modality")  # none if that key is wrong itself
-        units = UNITS.get(modality, ())
-        if modality is not None and value != "auto" and value not in units:
-            has = f"has {', '.join(units)}" if units else "has no unit"
-            raise ValueError(f"no unit of {modality}, which {has}")
-        return value
+        try:
+            if modality is None:
+                return value if value in _ALL_UNITS else checked_unit("depth", value)
+            return checked_unit(modality, value)
+        except InputError as error:
+            units = UNITS.get(modality, ()) if modality is not None else ()
+            if modality is not None and (value in _ALL_UNITS or not units):
+                has = f"has {', '.join(units)}" if units else "has no unit"
+                raise ValueError(f"no unit of {modality}, which {has}") from error
+            raise ValueError("no such unit") from error
+
+    @model_validator(mode="after")
+    def _fit_together(self):
+        if self.depth_scale is not None and self.unit != "auto":
+            raise ValueError("keys 'unit' and 'depth_scale' both say the scale; give one of them")
+        if self.pairs is None and not (self.rgb and self.x):
+            lacking = "rgb" if not self.rgb else "x"
+            raise ValueError(f"key '{lacking}' is missing; allowed: {_PLACE}; or give a list as 'pairs'")
+        if self.pairs is not None and (self.rgb or self.x or self.labels):
+            raise ValueError("key 'pairs' names all files: leave out rgb, x and labels, or leave it out")
+        if self.values is not None:
+            names = [one.name for one in self.classes]
+            for stored, name in self.values.items():
+                if name not in names:
+                    unlisted = f"key 'values' gives {stored} the class '{name}', which is not listed"
+                    raise ValueError(f"{unlisted}.{did_you_mean(name, names)}".removesuffix("."))
+            if self.label_offset:
+                raise ValueError("keys 'values' and 'label_offset' both say what is stored; give one of them")
+            if both := sorted(set(self.values) & set(self.ignore or ())):
+                raise ValueError(f"keys 'values' and 'ignore' both name {both}; leave them out of one")
+        return self
+
+    @property
+    def said_unit(self) -> str:
+        """The unit that the file says, also by `depth_scale`; "auto" if it does not."""
+        return self.unit if self.depth_scale is None else checked_unit("depth", self.depth_scale)
+
+    @property
+    def stored_values(self) -> dict[int, int]:
+        """Stored label value -> class."""
+        if self.values is None:
+            return {self.label_offset + number: number for number in range(len(self.classes))}
+        numbers = {one.name: number for number, one in enumerate(self.classes)}
+        return {stored: numbers[name] for stored, name in self.values.items()}
+
+    @property
+    def ignored_values(self) -> frozenset[int]:
+        """Stored label values that are not labelled; by default 255, unless it is a class."""
+        if self.ignore is not None:
+            return frozenset(self.ignore)
+        return frozenset({IGNORE_INDEX} - set(self.values or ()))
 
     @field_validator(*_ONLY_FOR)
     @classmethod
@@ -201,11 +250,14 @@ def _explain(error: ValidationError) -> Iterator[str]:
     """One line per invalid key: value, allowed values, and the nearest allowed value."""
     problems = {problem["loc"][:2]: problem for problem in reversed(error.errors())}
     for problem in list(problems.values())[::-1][:_MAX_PROBLEMS]:
-        where, last = ".".join(map(str, problem["loc"])), str(problem["loc"][-1])
+        where, last = ".".join(map(str, problem["loc"])), str((problem["loc"] or ("",))[-1])
         fields = CustomDatasetSchema.model_fields
         if problem["type"] == "extra_forbidden":
             allowed = fields if len(problem["loc"]) == 1 else CustomClass.model_fields
             yield f"key '{where}' is not known; allowed: {', '.join(allowed)}.{did_you_mean(last, allowed)}"
+            continue
+        if not problem["loc"]:  # of several keys
+            yield problem["msg"].removeprefix("Value error, ") + "."
             continue
         description = fields[problem["loc"][0]].description
         if problem["type"] == "missing":

@@ -298,6 +298,10 @@ class Predictor:
             raise ValueError("without X the size of the RGB image is needed; give size_hw")
         return missing_x(inputs, size_hw, rgb)
 
+    def x_options(self, options: XOptions = AUTO) -> XOptions:
+        """Options for `ktb.read_x` that read events as in training; see `XOptions.as_trained`."""
+        return options.as_trained(self.model.config.inputs)
+
     def network_size(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """The network's input size for an image: shorter side as set, both sides multiples of 32.
 

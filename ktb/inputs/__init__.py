@@ -11,14 +11,8 @@ from ktb.inputs.alignment.edges import alignment_overlay
 from ktb.inputs.alignment.files import Alignment, read_alignment
 from ktb.inputs.alignment.place import place
 from ktb.inputs.encode import EncodedX, encode_x, missing_x
-from ktb.inputs.encoders.depth import (
-    DEPTH_UNITS,
-    NEAR_BRIGHT,
-    NEAR_DARK,
-    encode_depth,
-    fill_holes,
-    read_depth_metres,
-)
+from ktb.inputs.encoders.depth import encode_depth, fill_holes, read_depth_metres
+from ktb.inputs.encoders.depth_units import DEPTH_UNITS, NEAR_BRIGHT, NEAR_DARK
 from ktb.inputs.events.stream import COUNT_SATURATION, EventStream, event_frame
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions

@@ -13,14 +13,18 @@ from ktb.inputs.detect import taken_for
 from ktb.inputs.encoders.byte_order import in_order
 from ktb.inputs.encoders.channels import choose_channel
 from ktb.inputs.encoders.depth import fill_holes
+from ktb.inputs.encoders.depth_units import NEAR_BRIGHT, NEAR_DARK
 from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram, ends
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
 from ktb.inputs.types import DepthMap, Encoded, Origin, RawX, RgbImage, as_raw
+from ktb.inputs.units import kind_of, unit_name
 from ktb.modalities import DEFAULT_ENCODINGS, ENCODERS, MODALITIES, Encoding, Modality
 from ktb.utils.lazy import resolve
 from ktb.visualize import scalar_to_colors
+
+_KINDS = {"8-bit": "8-bit levels", "levels": "levels of more than 8 bits", "float": "fractions"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,12 @@ def encode_x(
             "positive events, negative events and recency, which may differ from training.",
         )
         encoding = "event_frame"
+    if modality == inputs.modality == "hha" and raw.origin == "measured":
+        options, doubts = _camera_of_training(raw, inputs, options)
+        warnings += doubts
+    options, differs = _unit_of_training(raw, inputs, options, modality)
     encoded = encoder(encoding)(raw, inputs, options)
+    warnings += tuple(filter(None, (differs(encoded), *_recording_doubts(raw, inputs))))
     own_size = options.calibration.rgb.size_hw if options.calibration is not None else raw.size_hw
     height, width = size_hw or own_size
     size_hw = (height, width)
@@ -128,6 +137,61 @@ def encode_x(
 def encoder(encoding: Encoding) -> Callable[[RawX, InputConfig, XOptions], Encoded]:
     """The function of an encoding, from `ktb.modalities.ENCODERS`."""
     return resolve(ENCODERS[encoding])
+
+
+def _camera_of_training(
+    raw: RawX, inputs: InputConfig, options: XOptions
+) -> tuple[XOptions, tuple[str, ...]]:
+    """Options with the depth camera of the checkpoint's training, and a warning if it cannot be X's."""
+    trained = options.as_trained(inputs)
+    if "intrinsics" not in trained.assumed or trained.intrinsics is None:
+        return trained, ()
+    (height, width), (_, _, cx, cy) = raw.size_hw, trained.intrinsics
+    if all(1 / 3 < share < 2 / 3 for share in (cx / width, cy / height)):
+        return trained, ()
+    return options, (
+        f"The depth camera of this checkpoint's training has its centre at {cx:.1f}, {cy:.1f} pixels, which "
+        f"does not fit an image of {width} x {height}. Give this camera's intrinsics or field of view.",
+    )
+
+
+def _unit_of_training(
+    raw: RawX, inputs: InputConfig, options: XOptions, modality: Modality
+) -> tuple[XOptions, Callable[[Encoded], str]]:
+    """Options with the unit of the checkpoint's training, where the user says none and the file can have it.
+
+    Returns the options, and a function that words a warning if the encoder found another unit ("" if not).
+    """
+    if options.unit != "auto" or inputs.unit == "auto" or modality != inputs.modality:
+        return options, lambda encoded: ""
+    found = kind_of(raw)
+    if inputs.stored in ("any", found):
+        return replace(options, unit=inputs.unit, surety="as in training"), lambda encoded: ""
+
+    def differs(encoded: Encoded) -> str:
+        read_as = encoded.facts.get("unit", "")
+        trained = unit_name(modality, inputs.unit)
+        if not read_as or read_as.startswith(trained) or inputs.unit in (NEAR_DARK, NEAR_BRIGHT):
+            return ""  # a unit of 8-bit images tells nothing of other files
+        return (
+            f"This checkpoint was trained with X in {trained} ({_KINDS[inputs.stored]}). This file holds "
+            f"{_KINDS[found]}, so it was read by itself as {read_as}. Give the unit if that is wrong."
+        )
+
+    return options, differs
+
+
+def _recording_doubts(raw: RawX, inputs: InputConfig) -> tuple[str, ...]:
+    """A warning if events were read otherwise than in the checkpoint's training, by a guess."""
+    if inputs.modality != "event":
+        return ()
+    known = {name: getattr(inputs, name) for name in raw.guessed}
+    wrong = [name for name, value in known.items() if value not in ("auto", None, raw.guessed[name])]
+    return tuple(
+        f"The {name} of these events was guessed as {raw.guessed[name]}, but was {known[name]} in this "
+        "checkpoint's training. Read the file with the options of Predictor.x_options(), or say it."
+        for name in wrong
+    )
 
 
 def said_modality(inputs: InputConfig, options: XOptions) -> Modality:

@@ -1,11 +1,13 @@
 """Options of an X input that override detection; every default means automatic detection."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ktb.config import InputConfig
 from ktb.inputs.alignment.cameras import Calibration, Intrinsics, assumed_camera
 from ktb.inputs.limits import MAX_SIDE, InputError
+from ktb.inputs.types import Confidence
 from ktb.inputs.validation import as_matrix, as_numbers, is_number, to_json
 from ktb.modalities import MODALITIES
 from ktb.utils.text import did_you_mean
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     Given: TypeAlias = str
 else:
     Given = Literal[("auto", *MODALITIES)]
+RECORDING = ("columns", "time_unit", "sensor_hw")
+"""Options of an event recording that a checkpoint stores."""
+CAMERA = ("field_of_view", "intrinsics")
+"""Options of the depth camera that a checkpoint stores."""
+_INNER = ("surety", "assumed")  # who said the others; a user's JSON has none of them
 __all__ = ["AUTO", "Calibration", "Hot", "Intrinsics", "XOptions"]
 
 
@@ -28,7 +35,9 @@ class XOptions:
 
     Attributes:
         modality: modality of X; "auto" uses that of the checkpoint, unless X clearly has another one.
-        unit: unit of depth (a key of DEPTH_UNITS) or temperature (a key of THERMAL_UNITS).
+        unit: unit of depth (a key of DEPTH_UNITS, or a scale: levels per metre such as 6553.5, or the size of
+            a level such as "0.25mm"), of temperature (a key of THERMAL_UNITS), or of a degree or angle of
+            polarization (a key of DOLP_UNITS or AOLP_UNITS).
         hot: polarity of a thermal image, "white" or "black".
         value_range: thermal values (in degrees Celsius if the unit is known, else as stored) mapped to 0 and
             1, instead of the checkpoint's rule.
@@ -45,6 +54,9 @@ class XOptions:
         matrix: 2 x 3 or 3 x 3, maps pixel positions (x, y, 1) of X to those of the RGB image, with pixel
             centres at integers; stored as 3 x 3 nested tuples with 1 at the lower right.
         calibration: both cameras, to register depth to the RGB image; an alternative to a matrix.
+        surety: of the unit; other than "certain" if the user did not say it, see `as_trained`.
+        assumed: the names in RECORDING and CAMERA that the user did not say, but the checkpoint's training;
+            what a file itself says has priority.
 
     Raises InputError for an invalid value, or for both a matrix and a calibration.
     """
@@ -64,12 +76,21 @@ class XOptions:
     byte_order: ByteOrder = "auto"
     matrix: tuple[tuple[float, ...], ...] | None = None
     calibration: Calibration | None = None
+    surety: Confidence = "certain"
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("turn", "channel"):
             value = getattr(self, name)
             if isinstance(value, int) and not isinstance(value, bool):
                 object.__setattr__(self, name, str(value))
+        if is_number(self.unit):  # levels per metre
+            object.__setattr__(self, "unit", f"{self.unit:.12g}")
+        if self.surety != "certain":
+            require(Confidence, self.surety, "the option surety of X", InputError)
+        if not isinstance(self.assumed, list | tuple) or set(self.assumed) - {*RECORDING, *CAMERA}:
+            raise InputError(f"the option assumed of X is {self.assumed!r}; give names of options")
+        object.__setattr__(self, "assumed", tuple(self.assumed))
         texts = {"modality": Given, "unit": str, "hot": Hot, "columns": str, "time_unit": str}
         texts |= {"turn": Turn, "channel": Channel, "byte_order": ByteOrder}
         for name, kind in texts.items():
@@ -116,15 +137,32 @@ class XOptions:
             return Intrinsics.from_field_of_view(self.field_of_view, size_hw)
         return self.calibration.x.scaled(size_hw) if self.calibration else assumed_camera(size_hw)
 
+    def as_trained(self, inputs: InputConfig) -> "XOptions":
+        """These options, completed by how a checkpoint's training read its recordings, or by its camera.
+
+        Reading a file with them gives the same columns, time unit and sensor of events as in training. The
+        unit of an image is completed when it is encoded.
+        """
+        if self.modality not in ("auto", inputs.modality):
+            return self
+        names: tuple[str, ...] = RECORDING if inputs.modality == "event" else ()
+        has_camera = self.calibration or any(getattr(self, name) is not None for name in CAMERA)
+        if inputs.modality == "hha" and not has_camera:
+            names = CAMERA
+        known = {n: getattr(inputs, n) for n in names if getattr(self, n) in ("auto", None)}
+        known = {name: value for name, value in known.items() if value not in ("auto", None)}
+        return replace(self, **known, assumed=(*self.assumed, *known)) if known else self
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON-compatible form of the options that differ from the defaults; the inverse of `from_dict`."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        """JSON-compatible form of the user's options that differ from the defaults; see `from_dict`."""
+        said = [f for f in fields(self) if f.name not in _INNER and getattr(self, f.name) != f.default]
+        values = {f.name: getattr(self, f.name) for f in said}
         return {name: to_json(value) for name, value in values.items()}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "XOptions":
         """Options from JSON values; InputError for an unknown key or an invalid value."""
-        known = {f.name for f in fields(XOptions)}
+        known = {f.name for f in fields(XOptions)} - set(_INNER) | {"depth_scale"}
         if not isinstance(values, Mapping):
             raise InputError(
                 f"the options of X are {type(values).__name__}; give an object of {sorted(known)}"
@@ -133,6 +171,16 @@ class XOptions:
             near = did_you_mean(unknown[0], known)
             raise InputError(f"the options of X have unknown keys {unknown}; allowed: {sorted(known)}.{near}")
         values = dict(values)
+        if (scale := values.pop("depth_scale", None)) is not None:
+            if values.get("unit", "auto") != "auto":
+                raise InputError(
+                    f"both unit {values['unit']!r} and depth_scale {scale!r} are given; give one"
+                )
+            if not is_number(scale):
+                raise InputError(
+                    f"depth_scale is {scale!r}; give a number of levels per metre, such as 6553.5"
+                )
+            values["unit"] = scale
         if values.get("calibration") is not None:
             values["calibration"] = Calibration.from_dict(values["calibration"])
         return XOptions(**values)

@@ -13,7 +13,8 @@ from ktb.modalities import Modality
 
 Kind = Literal["picture", "events", "counts", "angles", "sin_cos"]
 Origin = Literal["measured", "estimated", "missing"]
-Confidence = Literal["certain", "likely", "guess"]
+Confidence = Literal["certain", "as in training", "likely", "guess"]
+"""Of a unit: said by the user, taken from the checkpoint's training, or guessed with or without doubt."""
 Interpolation = Literal["nearest", "bilinear"]
 
 
@@ -33,6 +34,8 @@ class RawX:
         origin: "measured", "estimated" by a network from the RGB image, or "missing".
         orientation: the EXIF orientation that the reader applied, 1 to 8.
         recognized: the modality that `ktb.inputs.recognize` found, used unless the options name another one.
+        guessed: the options of XOptions that the reader guessed for lack of a better source: `columns`,
+            `time_unit` and `sensor_hw` of events.
     """
 
     data: np.ndarray | EventStream
@@ -44,6 +47,7 @@ class RawX:
     origin: Origin = "measured"
     orientation: int = 1
     recognized: Modality | None = None
+    guessed: Mapping[str, str | tuple[int, int]] = field(default_factory=dict)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -71,11 +75,11 @@ class RgbImage:
 
 @dataclass(frozen=True)
 class DepthMap:
-    """A depth map in metres and the confidence in its unit ("certain": chosen by the user).
+    """A depth map in metres and the confidence in its unit.
 
     Attributes:
         metres: (H, W) float32, NaN where there is no measurement.
-        unit: a key of DEPTH_UNITS.
+        unit: a key of DEPTH_UNITS, or another scale as "1/NUMBERm" (levels per metre).
         minimum, median, maximum: statistics of the measured pixels in metres.
         hole_share: fraction of pixels without a measurement, 0..1.
         why: the reason for a guessed unit, "" for a chosen one.

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from ktb.inference.prediction import Prediction
-from ktb.inputs import XOptions
+from ktb.inputs import RawX, XOptions
+from ktb.inputs.sets import SetReading, options_of, settle
 from ktb.video.frames import Frame, Frames
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class FrameBatches:
         self._predictor, self._options, self._turn = predictor, options, turn
         self._prepared = self._prepare_all(frames)
         self._next: ComputedFrame | None = None
+        self._reading: SetReading | None = None
 
     def take(self) -> list[ComputedFrame]:
         """The next frames with their outputs; empty after the last one."""
@@ -103,11 +105,21 @@ class FrameBatches:
             error, prepared = frame.error, None
             if error is None:
                 try:
-                    prepared = self._predictor.prepare(frame.image, frame.x, options=self._options)
+                    options = self._x_options(frame)
+                    prepared = self._predictor.prepare(frame.image, frame.x, options=options)
                 except FRAME_ERRORS as problem:
                     error = str(problem)
             yield ComputedFrame(frame, time.perf_counter() - begun, error, prepared)
             begun = time.perf_counter()
+
+    def _x_options(self, frame: Frame) -> XOptions:
+        """The options of a frame's X; what is not said is guessed from the first frame, for all of them."""
+        options, inputs = self._options, self._predictor.model.config.inputs
+        if not isinstance(frame.x, RawX):
+            return options
+        if self._reading is None:
+            self._reading = settle([(frame.name, frame.x)], inputs, options) or SetReading()
+        return options_of(frame.x, self._reading, inputs, options)
 
     def _most(self, one: ComputedFrame) -> int:
         return 0 if one.prepared is None else self._predictor.frames_at_once(one.prepared.network_hw)

@@ -7,8 +7,16 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ktb.config import InputConfig
+from ktb.inputs.units import unit_name
 from ktb.modeling.model import KTB
-from training.data.datasets import REGISTRY, PairDataset, build_dataset, hold_out
+from training.data.datasets import (
+    REGISTRY,
+    CustomPairDataset,
+    PairDataset,
+    build_dataset,
+    hold_out,
+)
 from training.engine.validation import Validation
 from training.recipes import Recipe
 
@@ -84,7 +92,10 @@ def open_dataset(
     trained = model.config.inputs.modality
     if modality is None and name in REGISTRY and trained in REGISTRY[name].modalities:
         modality = trained
-    dataset = build_dataset(name, data, split, modality=modality)
+    inputs = model.config.inputs
+    dataset = build_dataset(name, data, split, modality=modality, trained=inputs)
+    if isinstance(dataset, CustomPairDataset):
+        _warn_of_other_reading(dataset, inputs)
     if trained not in ("other", dataset.modality):
         logger.warning("The model was trained on %s and is given %s as X.", trained, dataset.modality)
     return dataset
@@ -119,3 +130,15 @@ def chosen_frames(
 def other_frames(dataset: PairDataset, held: Sequence[int]) -> list[int]:
     """Indices of the frames of a dataset that are not held out."""
     return sorted(set(range(len(dataset))) - set(held))
+
+
+def _warn_of_other_reading(dataset: CustomPairDataset, trained: InputConfig) -> None:
+    """Log a warning if a YAML file names another unit of X than the model was trained with."""
+    said, modality = dataset.data.keys.said_unit, dataset.modality
+    if "auto" not in (said, trained.unit) and said != trained.unit and modality == trained.modality:
+        logger.warning(
+            "The model was trained with X in %s, and %s says %s.",
+            unit_name(modality, trained.unit),
+            dataset.data.file,
+            unit_name(modality, said),
+        )

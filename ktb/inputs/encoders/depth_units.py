@@ -1,14 +1,18 @@
-"""Units of stored depth, and detection of a file's unit."""
+"""Units of stored depth, scales beside them, and detection of a file's unit."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
 
+from ktb.config import NEAR_DARK
 from ktb.inputs.histogram import ends
+from ktb.inputs.limits import InputError
 from ktb.inputs.types import Confidence
+from ktb.utils.text import did_you_mean
 
-NEAR_DARK, NEAR_BRIGHT = "8-bit near dark (255 = 10 m)", "8-bit near bright"
+NEAR_BRIGHT = "8-bit near bright"
 
 DEPTH_UNITS: Mapping[str, str] = MappingProxyType({
     "mm": "millimetres", "0.1mm": "tenths of a millimetre", "cm": "centimetres",
@@ -16,11 +20,14 @@ DEPTH_UNITS: Mapping[str, str] = MappingProxyType({
     NEAR_DARK: "8-bit, near dark, 255 = 10 m", NEAR_BRIGHT: "8-bit, near bright, 1 = 10 m",
     "sun": "bit-rotated millimetres (SUN RGB-D)",
 })  # fmt: skip
-"""Units of a depth file and their names for display; "auto" guesses among them."""
+"""Units of a depth file and their names for display; "auto" guesses among them. `depth_unit` adds scales."""
 
 PER_METRE: Mapping[str, float] = MappingProxyType(
     {"mm": 1000.0, "0.1mm": 10_000.0, "cm": 100.0, "1/5000m": 5000.0, "1/256m": 256.0, "m": 1.0}
 )
+
+SCALES = "a scale, as levels per metre (6553.5 or 1/6553.5m) or as the size of a level (0.25mm)"
+"""What a unit may be in addition to the keys of DEPTH_UNITS, for messages."""
 
 _FEW_LEVELS = 32  # with fewer, a common divisor may be chance
 _SCENE_MEDIANS = (0.3, 20.0)  # metres, of rooms and streets
@@ -28,6 +35,56 @@ _SCENE_END = 1.0  # metres: something in a room or street is farther away
 _NEAR_CENTIMETRES, _NEAR_MILLIMETRES = 30.0, 200.0  # floats whose near tenth is beyond these
 _SKY_SHARE, _SKY_GAP = 0.01, 4
 _WIDE = 2.5  # width over height of KITTI's images
+_METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "μm": 1e-6}
+_SCALE = re.compile(r"(1[/:])?(\d+(?:[.,]\d*)?(?:e[+-]?\d+)?)(/m|m|cm|mm|um|µm|μm)?", re.IGNORECASE)
+_PER_METRE_BOUNDS = (0.01, 1e9)
+
+
+def depth_unit(said: str | float) -> str:
+    """The unit of depth that a user said: a key of DEPTH_UNITS, or "1/NUMBERm" for any other scale.
+
+    A scale is a number of levels per metre ("6553.5", "6553.5/m", "1/6553.5m") or the size of a level
+    ("0.25mm", "0.00025m"). A bare number below 1 is the size of a level in metres, as nothing else is usual.
+
+    Raises:
+        InputError: it is neither a unit nor a scale.
+    """
+    if said in DEPTH_UNITS:
+        return str(said)
+    found = _SCALE.fullmatch(re.sub(r"\s+", "", str(said)))
+    number = float(found[2].replace(",", ".")) if found else 0.0
+    if found and number > 1e-12:
+        part, suffix = found[1], (found[3] or "").lower()
+        if suffix == "/m" or (not suffix and (part or number > 1)):
+            levels = number
+        else:
+            size = (1 / number if part else number) * _METRES[suffix or "m"]
+            levels = 1 / size
+        if (suffix != "/m" or not part) and _PER_METRE_BOUNDS[0] <= levels <= _PER_METRE_BOUNDS[1]:
+            return _canonical(levels)
+    near = did_you_mean(str(said), DEPTH_UNITS)
+    raise InputError(
+        f"depth unit {said!r}: choose auto or one of {', '.join(DEPTH_UNITS)}; or {SCALES}.{near}"
+    )
+
+
+def _canonical(levels: float) -> str:
+    """The unit of so many levels per metre: a key of PER_METRE, or "1/NUMBERm" with 12 digits."""
+    same = (unit for unit, known in PER_METRE.items() if abs(levels / known - 1) < 1e-9)
+    return next(same, f"1/{levels:.12g}m")
+
+
+def per_metre(unit: str) -> float:
+    """Levels per metre of a unit from `depth_unit` that is a scale."""
+    return PER_METRE.get(unit) or float(unit.removeprefix("1/").removesuffix("m"))
+
+
+def depth_unit_name(unit: str) -> str:
+    """The name for display of a unit from `depth_unit`."""
+    if unit in DEPTH_UNITS:
+        return DEPTH_UNITS[unit]
+    levels = per_metre(unit)
+    return f"1/{levels:.7g} m, {1000 / levels:.4g} mm per level"
 
 
 def guess_unit(raw: np.ndarray, valid: np.ndarray, levels: np.ndarray | None) -> tuple[str, Confidence, str]:

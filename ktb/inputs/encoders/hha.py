@@ -22,7 +22,7 @@ from ktb.inputs.encoders.depth import (
     require_picture,
 )
 from ktb.inputs.histogram import histogram
-from ktb.inputs.options import XOptions
+from ktb.inputs.options import CAMERA, XOptions
 from ktb.inputs.types import Encoded, RawX
 from ktb.visualize import NO_VALUE_RGB
 
@@ -72,8 +72,9 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """
     require_picture(raw, "HHA")
     coloured = is_colour(raw.data)
+    is_unsaid = options.unit == "auto" or options.surety != "certain"
     is_eight_bit_grey = raw.data.ndim == 3 and raw.data.dtype == np.uint8 and not coloured
-    if coloured or (is_eight_bit_grey and options.unit == "auto" and raw.origin != "estimated"):
+    if coloured or (is_eight_bit_grey and is_unsaid and raw.origin != "estimated"):
         return _picture(raw, inputs, options, is_eight_bit_grey)
     depth = depth_of(raw, options)
     camera = options.camera(raw.size_hw)
@@ -87,6 +88,8 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
         "camera": f"fx {camera.fx:.1f}, fy {camera.fy:.1f}, cx {camera.cx:.1f}, cy {camera.cy:.1f} pixels",
         "tilt": f"gravity is {hha.tilt:.1f} degrees from the image's downward direction",
     }
+    if set(CAMERA) & set(options.assumed):
+        facts["camera"] += " (as in training)"
     if options.intrinsics is None and options.field_of_view is None and options.calibration is None:
         facts["camera"] += " (ASSUMED: NYU's)"
         notes.append(

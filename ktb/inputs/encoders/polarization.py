@@ -20,9 +20,20 @@ from ktb.inputs.types import Confidence, Encoded, RawX, is_array
 from ktb.visualize import NO_VALUE_RGB
 
 DOLP_UNITS: Mapping[str, str] = MappingProxyType({"fraction": "0 to 1", "percent": "per cent"})
-AOLP_UNITS: Mapping[str, str] = MappingProxyType({"radians": "radians", "degrees": "degrees"})
+AOLP_UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "radians": "radians",
+        "degrees": "degrees",
+        "0..255": "0 to 255 for 0 to 180 degrees",
+        "0..65535": "0 to 65,535 for 0 to 180 degrees",
+        "0..1": "0 to 1 for 0 to 180 degrees",
+    }
+)
 """Units of maps and their names for display; "auto" guesses among them."""
 
+_PER_DEGREE: Mapping[str, float] = MappingProxyType(
+    {"radians": math.pi / 180, "degrees": 1.0, "0..255": 255 / 180, "0..65535": 65535 / 180, "0..1": 1 / 180}
+)
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
 _DISAGREEING = 0.1  # mean difference of I0 + I90 and I45 + I135, as a share of both
 _CLEARLY_POLARIZED = 0.3  # degree that shows the angle's colour in full
@@ -190,7 +201,7 @@ def _degree_of(raw: RawX, options: XOptions) -> tuple[np.ndarray, dict[str, str]
     if not measured.size:
         raise InputError(f"{raw.name}: the degree of polarization is nowhere measured, all is NaN")
     unit = _unit(options, DOLP_UNITS, "degree of polarization", raw.name)
-    sure: Confidence = "certain"
+    sure: Confidence = options.surety
     if unit == "auto":
         is_float = raw.data.dtype.kind == "f"
         sure = "likely" if is_float else "guess"  # any grey image is one of integers
@@ -227,30 +238,34 @@ def _double_angle_of(raw: RawX, options: XOptions) -> tuple[np.ndarray, dict[str
     if not measured.size:
         raise InputError(f"{raw.name}: the angle of polarization is nowhere measured, all is NaN")
     low, high = float(measured.min()), float(measured.max())
-    sure: Confidence = "certain"
-    per_degree = {"radians": math.pi / 180, "degrees": 1.0}.get(unit)
-    if per_degree is None:
-        per_degree, unit, sure = _guess_angle(raw.data.dtype, low, high, raw.name)
+    sure: Confidence = options.surety
+    if unit == "auto":
+        unit, sure = guess_angle(raw.data.dtype, low, high, raw.name)
+    per_degree = _PER_DEGREE[unit]
     phi = np.where(missing, np.nan, data).astype(np.float64) / per_degree
-    facts = {"unit": f"{unit} ({sure})", "values": f"{low:,.6g} to {high:,.6g}"}
+    facts = {"unit": f"{AOLP_UNITS[unit]} ({sure})", "values": f"{low:,.6g} to {high:,.6g}"}
     notes = ()
     if high - low > 181 * per_degree:
         notes += ("The angles span more than half a turn: check that they are φ and not 2φ.",)
     return np.radians(2 * phi).astype(np.float32), facts, notes
 
 
-def _guess_angle(dtype: np.dtype, low: float, high: float, name: str) -> tuple[float, str, Confidence]:
-    """Stored value of one degree, the unit's name and confidence."""
+def guess_angle(dtype: np.dtype, low: float, high: float, name: str) -> tuple[str, Confidence]:
+    """The unit of angles between two stored values, a key of AOLP_UNITS, and the confidence in it.
+
+    Raises:
+        InputError: the values are no angles.
+    """
     if dtype.kind in "ui":
         if low >= -180 and high <= 180:
-            return 1.0, "degrees", "guess"
+            return "degrees", "guess"
         top = 255 if dtype == np.uint8 else 65535
         if low >= 0 and high <= top:
-            return top / 180, f"0 to {top:,} for 0 to 180 degrees", "guess"
+            return f"0..{top}", "guess"
     elif low >= 0 and 0.9 < high <= 1:
-        return 1 / 180, "0 to 1 for 0 to 180 degrees", "guess"
+        return "0..1", "guess"
     elif max(-low, high) <= math.pi + 0.01:
-        return math.pi / 180, "radians", "likely"
+        return "radians", "likely"
     elif max(-low, high) <= 361:
-        return 1.0, "degrees", "likely"
+        return "degrees", "likely"
     raise InputError(f"{name}: values {low:g}..{high:g} are no angles in radians or degrees; check the file")

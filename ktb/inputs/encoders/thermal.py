@@ -1,7 +1,8 @@
 """Thermal images: temperatures or raw levels, their unit, holes, stretch and polarity."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -14,6 +15,7 @@ from ktb.inputs.histogram import histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
 from ktb.inputs.types import Confidence, Encoded, RawX
+from ktb.utils.text import did_you_mean
 
 THERMAL_UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -27,12 +29,10 @@ THERMAL_UNITS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Units of a thermal file and their names for display; "auto" guesses among those that are no fraction of a
-degree Celsius, as raw levels often look like these.
+degree Celsius, as raw levels often look like these; `thermal_unit` adds scales.
 """
 
-_PER_DEGREE: Mapping[str, float] = MappingProxyType(
-    {"K": 1.0, "0.01K": 100.0, "0.1K": 10.0, "0.1C": 10.0, "0.01C": 100.0}
-)
+_SCALE = re.compile(r"(1/)?(\d+(?:[.,]\d*)?(?:e[+-]?\d+)?)°?([KC])", re.IGNORECASE)
 _ZERO_CELSIUS = 273.15
 _USUAL_MEDIANS = (-40.0, 100.0)  # degrees Celsius of scenes
 _LIKELY_MEDIANS = (-20.0, 50.0)  # of most scenes
@@ -40,6 +40,38 @@ _USUAL_ENDS = (-100.0, 700.0)
 _PICTURE_SPAN = 100  # of 8-bit levels: temperatures of a scene hardly span more
 _IN_RANGE = 0.995  # of a float image's pixels: glints may lie beyond white
 _LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def thermal_unit(said: str) -> str:
+    """The unit of temperature that a user said: a key of THERMAL_UNITS, or the size of a level, as "0.04K".
+
+    The size is that in kelvin above absolute zero or in degrees Celsius: "0.04K", "1/64K", "0.1C".
+
+    Raises:
+        InputError: it is neither.
+    """
+    if said in THERMAL_UNITS:
+        return said
+    found = _SCALE.fullmatch(re.sub(r"\s+", "", str(said)))
+    number = float(found[2].replace(",", ".")) if found else 0.0
+    size = 1 / number if found and found[1] and number else number
+    if not (found and 1e-6 <= size <= 1e3):
+        allowed = f"{', '.join(THERMAL_UNITS)}; or the size of a level, such as 0.04K, 1/64K or 0.1C"
+        near = did_you_mean(str(said), THERMAL_UNITS)
+        raise InputError(f"thermal unit {said!r}: choose auto or one of {allowed}.{near}")
+    return f"{size:.12g}{found[3].upper()}" if size != 1 else found[3].upper()
+
+
+def thermal_unit_name(unit: str) -> str:
+    """The name for display of a unit from `thermal_unit`."""
+    if unit in THERMAL_UNITS:
+        return THERMAL_UNITS[unit]
+    return f"{_level(unit):.6g} {'K' if unit.endswith('K') else '°C'} per level"
+
+
+def _level(unit: str) -> float:
+    """The size of a level of a unit with a temperature, in kelvin or degrees Celsius."""
+    return float(unit[:-1] or 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +112,17 @@ def read_temperatures(
 
     Args:
         data: (H, W) integers or floats.
-        unit: "auto" or a key of THERMAL_UNITS.
+        unit: "auto", a key of THERMAL_UNITS, or a scale (see `thermal_unit`).
         name: of the file, for messages.
 
     Raises:
         InputError: the unit is unknown, or there is no measurement.
     """
-    if unit != "auto" and unit not in THERMAL_UNITS:
-        raise InputError(f"{name}: thermal unit {unit!r}: choose auto or one of {', '.join(THERMAL_UNITS)}")
+    if unit != "auto":
+        try:
+            unit = thermal_unit(unit)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
     missing = find_no_data(data, zero=True)
     values = data.astype(np.float32)
     values[missing.holes] = np.nan
@@ -112,7 +147,8 @@ def thermal_of(raw: RawX, options: XOptions) -> tuple[TemperatureMap, bool]:
     """Temperatures or levels of a raw X, and whether it is in colour (InputError as for `encode`)."""
     require_picture(raw, "a thermal picture")
     data, colour = one_channel(raw.data, _LUMINANCE)
-    return read_temperatures(data, options.unit, raw.name), colour
+    reading = read_temperatures(data, options.unit, raw.name)
+    return (reading if options.unit == "auto" else replace(reading, confidence=options.surety)), colour
 
 
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
@@ -143,7 +179,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
         facts["hot"] = f"{hot} in the file, inverted: this checkpoint expects {inputs.hot}"
     else:
         facts["hot"] = f"{hot}, as this checkpoint expects"
-    known = f"{THERMAL_UNITS[reading.unit]}: " if reading.unit != "raw" else ""
+    known = f"{thermal_unit_name(reading.unit)}: " if reading.unit != "raw" else ""
     return Encoded(
         image,
         display,
@@ -174,7 +210,7 @@ def _stretched(
 def _facts(reading: TemperatureMap, stretch: str) -> dict[str, str]:
     values = reading.values
     extent = _range(np.nanmin(values), np.nanmedian(values), np.nanmax(values), separator=" / ")
-    facts = {"unit": f"{THERMAL_UNITS[reading.unit]} ({reading.confidence})"}
+    facts = {"unit": f"{thermal_unit_name(reading.unit)} ({reading.confidence})"}
     if reading.why:
         facts["unit guessed from"] = reading.why
     facts |= {"range": f"{extent}{reading.symbol} (min / median / max)", "stretch": stretch}
@@ -228,7 +264,7 @@ def _raw_levels(middle: float, is_whole: bool) -> tuple[str, Confidence, str]:
     """Raw levels, a guess where integers may be fractions of a degree Celsius."""
     found = f"a median of {middle:,.6g}"
     for unit in ("0.1C", "0.01C") if is_whole else ():
-        celsius = middle / _PER_DEGREE[unit]
+        celsius = middle * _level(unit)
         if _LIKELY_MEDIANS[0] <= celsius <= _LIKELY_MEDIANS[1]:
             return (
                 "raw",
@@ -246,8 +282,9 @@ def _is_usual(low: float, middle: float, high: float) -> bool:
 
 def _celsius(values: np.ndarray, unit: str) -> np.ndarray:
     """Convert values (...) float32 to degrees Celsius; raw levels are unchanged."""
-    if unit not in _PER_DEGREE:
+    if unit in ("raw", "C"):
         return values
-    factor = np.float32(_PER_DEGREE[unit])
-    zero = np.float32(0 if unit.endswith("C") else _ZERO_CELSIUS)
-    return (values - zero * factor) / factor
+    factor = np.float32(1 / _level(unit))
+    if unit.endswith("C"):
+        return values / factor
+    return (values - np.float32(_ZERO_CELSIUS) * factor) / factor

@@ -23,6 +23,7 @@ from ktb.inputs.types import RawX
 _OUTSIDE = 2**30
 _STRAY = 1e-4  # of the events: damaged ones, no larger sensor
 _REACH = 0.9  # of a sensor's sides, which its events reach
+_GUESSES = ("likely", "a guess")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ def build_events(recording: EventColumns, options: XOptions) -> RawX:
     if t.dtype.kind == "f" and not np.isfinite([t.min(), t.max()]).all():
         bad["time NaN or infinite"] = ~np.isfinite(t)
     polarity, convention = _polarity(columns.pop("p"), name, bad)
-    limit_hw = options.sensor_hw or recording.sensor_hw or _plausible_limit(xy)
+    said_hw, assumed_hw = options.sensor_hw, None
+    if "sensor_hw" in options.assumed:
+        said_hw, assumed_hw = None, recording.sensor_hw or _if_it_fits(xy, options.sensor_hw, notes)
+    limit_hw = said_hw or assumed_hw or recording.sensor_hw or _plausible_limit(xy)
     _mark_outside(xy, limit_hw, bad)
     if bad:
         keep = _survivors(bad, count, limit_hw, name, notes)
@@ -90,11 +94,13 @@ def build_events(recording: EventColumns, options: XOptions) -> RawX:
         t, polarity = t[keep], polarity[keep]
 
     x, y = xy["x"], xy["y"]
-    known = options.sensor_hw, recording.sensor_hw, recording.usual
+    known = said_hw, recording.sensor_hw, recording.usual
     size_hw, how = sensor_size(int(x.max()), int(y.max()), *known)
+    if assumed_hw and not recording.sensor_hw:
+        size_hw, how = assumed_hw, "as in training"
     _check_sensor(size_hw, name)
     _check_times(t, name)
-    unit = time_unit(t, options.time_unit, recording.unit)
+    unit = time_unit(t, options.time_unit, recording.unit, "time_unit" in options.assumed)
     if (t[1:] < t[:-1]).any():
         notes.append("The events are not in the order of their times; each is used at its own time.")
     t, span = _microseconds(t, unit.value, recording.span)
@@ -108,7 +114,29 @@ def build_events(recording: EventColumns, options: XOptions) -> RawX:
         "time span": f"{(last - first) / 1e3:,.1f} ms",
         "sensor": f"{size_hw[1]} x {size_hw[0]} ({how})",
     }
-    return RawX(stream, recording.format, name, "events", facts | dict(recording.facts), tuple(notes))
+    guessed: dict[str, str | tuple[int, int]] = {}
+    if recording.order.surety in _GUESSES:
+        guessed["columns"] = recording.order.value
+    if unit.surety in _GUESSES:
+        guessed["time_unit"] = unit.value
+    if how.startswith("guessed"):
+        guessed["sensor_hw"] = size_hw
+    facts |= dict(recording.facts)
+    return RawX(stream, recording.format, name, "events", facts, tuple(notes), guessed=guessed)
+
+
+def _if_it_fits(
+    xy: dict[str, np.ndarray], sensor_hw: tuple[int, int], notes: list[str]
+) -> tuple[int, int] | None:
+    """The sensor of the checkpoint's training, unless more than a few events are outside it."""
+    outside = np.count_nonzero((xy["x"] >= sensor_hw[1]) | (xy["y"] >= sensor_hw[0]))
+    if outside <= MAX_DROPPED * len(xy["x"]):
+        return sensor_hw
+    notes.append(
+        f"{outside:,} events lie outside the sensor of the checkpoint's training, {sensor_hw[1]} x "
+        f"{sensor_hw[0]}: these are of another sensor, whose size was guessed. Say it if that is wrong."
+    )
+    return None
 
 
 def _sure(text: str, surety: str) -> str:

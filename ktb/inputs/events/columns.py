@@ -117,6 +117,12 @@ def column_order(table: np.ndarray, said: str, name: str) -> Found:
     return Found("".join(letters[i] for i in range(4)), "likely" if ordered else "a guess")
 
 
+def has_polarity(table: np.ndarray, order: str) -> bool:
+    """Whether the column of a table (N, 4) that should be the polarity can be one."""
+    place = order.index("p")
+    return table.shape[1] > place and _is_polarity(table[:: max(1, len(table) // SAMPLE), place])
+
+
 def _ranges(sample: np.ndarray) -> str:
     if not len(sample):
         return "over nothing but NaN"
@@ -134,18 +140,22 @@ def _likeness_to_time(column: np.ndarray) -> tuple[bool, bool, float]:
     return grows, bool((column % 1).any()), float(np.ptp(column))
 
 
-def time_unit(t: np.ndarray, said: str, known: str | None) -> Found:
+def time_unit(t: np.ndarray, said: str, known: str | None, is_assumed: bool = False) -> Found:
     """The unit of times (N,) of any real dtype: "s", "ms", "us" or "ns", as said, known, or guessed.
+
+    is_assumed: `said` is the checkpoint's, which counts less than what the file says.
 
     The guess weighs what rate of events each unit would mean, whether the numbers have fractions and how
     fine they are (cameras count microseconds), and whether they look like a clock's time since 1970.
     """
-    if said != "auto":
-        if said not in MICROSECONDS:
-            raise InputError(f"time_unit {said!r}: choose one of auto, {', '.join(MICROSECONDS)}")
+    if said != "auto" and said not in MICROSECONDS:
+        raise InputError(f"time_unit {said!r}: choose one of auto, {', '.join(MICROSECONDS)}")
+    if said != "auto" and not is_assumed:
         return Found(said)
     if known is not None:
         return Found(known)
+    if said != "auto":
+        return Found(said, "as in training")
     sample = t[:: max(1, len(t) // SAMPLE)].astype(np.float64)
     low, high = float(t.min()), float(t.max())
     whole = not (sample % 1).any()

@@ -7,9 +7,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ktb.inputs.events.build import EventColumns
-from ktb.inputs.events.columns import ALIASES, Found, by_name, check_count, column_order
+from ktb.inputs.events.columns import (
+    ALIASES,
+    Found,
+    by_name,
+    check_count,
+    column_order,
+    has_polarity,
+)
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
+from ktb.inputs.readers.files import signed_format, value_table
 from ktb.inputs.readers.numpy_files import StoredArray
 
 TABLE_SUFFIXES = (".txt", ".csv", ".tsv")
@@ -66,6 +74,15 @@ def from_table(
 ) -> EventColumns:
     """A table (N, 4) of numbers, the order of its columns as said or found."""
     order = column_order(table, options.columns, name)
+    if "columns" in options.assumed and has_polarity(table, order.value):
+        order = Found(order.value, "as in training")
+    elif "columns" in options.assumed:
+        found = column_order(table, "auto", name)
+        notes += (
+            f"The columns of this table are not {options.columns}, as in the checkpoint's training: they "
+            f"were read as {found.value} ({found.surety}). Say the order if that is wrong.",
+        )
+        order = found
     if len(order.value) > table.shape[1]:
         raise InputError(
             f"{name}: {table.shape[1]} columns, but {''.join(order.value)} were said; all four are needed"
@@ -127,6 +144,8 @@ def read_text(data: bytes, name: str, options: XOptions) -> EventColumns:
     Raises:
         InputError: no table of numbers, or too many lines.
     """
+    if found := signed_format(data) or value_table(data):
+        raise InputError(f"{name}: this is {found}")
     check_count(data.count(b"\n") or 1, name)
     _check_lines(data, name)
     names, size, start, columns = _heading(data, name)
@@ -144,7 +163,7 @@ def read_text(data: bytes, name: str, options: XOptions) -> EventColumns:
     check_count(table.size and len(table), name)
     text = f"text table of {columns} columns"
     roles = by_name(names) if names and len(names) == columns else None
-    if roles and options.columns == "auto":
+    if roles and (options.columns == "auto" or "columns" in options.assumed):
         found = {role: table[:, names.index(column)] for role, column in roles.items()}
         return EventColumns(found, text, name, named(roles.values()), None, size)
     return from_table(table, text, name, options, size)

@@ -239,7 +239,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
         (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "a MATLAB file; save the array as .npy"),
         (b"\x80\x04\x95\x10\0\0\0\0\0\0\0", "a Python pickle, which can run programs and is refused"),
         (b"#ROSBAG V2.0\n", "a ROS bag"),
-        (b"ply\nformat ascii 1.0\n", "a point cloud; project it"),
+        (b"ply\nformat ascii 1.0\n", "a point cloud or mesh .PLY.; project it"),
         (b"\x7fELF\x02\x01\x01", "a program"),
         (b"hello there", "a text; save pictures as PNG"),
         (bytes(range(128, 256)) * 4, "no picture that can be read, or a damaged one"),

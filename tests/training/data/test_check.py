@@ -151,10 +151,11 @@ def test_own_data_with_defects(farm, tmp_path):
         file.unlink()
     write(tmp_path / "x/other.png", np.zeros(SIZE, np.uint8))
     report, _ = check(str(farm), None, splits=["train"], progress=False)
-    assert len(report["problems"]) == 6
+    assert len(report["problems"]) == 7
     whats = [p["what"] for p in report["problems"]]
     assert sum("label value 7 is outside 0..1" in what for what in whats) == 3
     assert sum("there is no such file" in what for what in whats) == 3
+    assert whats[0].startswith("values of no class fill 100.0 % of the pixels: 7.")
 
 
 def test_own_data_whose_split_cannot_be_opened(farm):

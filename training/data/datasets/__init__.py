@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ktb.config import InputConfig
 from ktb.labels import IGNORE_INDEX
 from training.data.datasets.base import PairDataset, hold_out
 from training.data.datasets.camvid import CamVid
@@ -38,17 +39,19 @@ def build_dataset(
     modality: str | None = None,
     cache: bool = False,
     verify: bool = True,
+    trained: InputConfig | None = None,
 ) -> PairDataset:
     """Open the `split` of a dataset below the folder `root`.
 
     name: a key of REGISTRY, or the path of a .yaml or .yml file of a custom dataset (`ktb.datasets.custom`).
     root: None is allowed for a YAML file, which then gives the folder. modality: one of the dataset's
     modalities of X (default: the first). cache: keep every decoded sample in memory. verify: check that all
-    files exist. Raises ValueError for an unknown name, split or modality, and for files that do not follow
-    the dataset's layout.
+    files exist. trained: inputs of a model, for what a YAML file does not say about X. Raises ValueError for
+    an unknown name, split or modality, and for files that do not follow the dataset's layout.
     """
     if str(name).lower().endswith((".yaml", ".yml")):
-        return CustomPairDataset(name, split, root=root, modality=modality, cache=cache, verify=verify)
+        given = {"root": root, "modality": modality, "cache": cache, "verify": verify}
+        return CustomPairDataset(name, split, **given, trained=trained)
     choose("Dataset", name, REGISTRY)
     if root is None:
         raise ValueError(f"{name}: give the dataset's folder (--data). Layout: {REGISTRY[name].layout}")

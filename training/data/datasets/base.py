@@ -10,7 +10,10 @@ import numpy as np
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, Modality
+from ktb.datasets.lists import read_lines
+from ktb.inputs.readers.labels import LOSSLESS
 from ktb.inputs.readers.stills import PICTURE_FORMATS
+from ktb.inputs.units import unit_name
 from ktb.labels import DATASETS, IGNORE_INDEX
 from training.data.datasets.sample import LayoutError, Sample, choose, sample_name
 
@@ -87,6 +90,16 @@ class PairDataset:
     def input_config(self) -> dict[str, Any]:
         """Fields of `ktb.config.InputConfig` of a model trained on this dataset."""
         return self.inputs_of(self.modality)
+
+    def x_reading(self, examine: int = 0) -> dict[str, Any]:
+        """How X is read, as JSON: `unit` and `surety`; of custom datasets also counts of the files read.
+
+        examine: number of samples that are read first.
+        """
+        unit = self.input_config.get("unit", "auto")
+        if unit == "auto":
+            return {}
+        return {"unit": unit_name(self.modality, unit), "surety": "certain, by the dataset's layout"}
 
     def __len__(self) -> int:
         return len(self.names)
@@ -175,9 +188,10 @@ class PairDataset:
         path = self._list_file()
         if not path.is_file():
             raise self._error(path, f"the list of the split '{self.split}' is missing")
-        names = [
-            sample_name(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()
-        ]
+        try:
+            names = [sample_name(line) for line in read_lines(path)]
+        except ValueError as error:
+            raise self._error(path, str(error)) from error
         if not names:
             raise self._error(path, "the list is empty, expected one sample name a line")
         return names
@@ -234,11 +248,14 @@ class PairDataset:
         """The label image as stored; a palette image gives its indices, not its colours."""
         try:
             with Image.open(path, formats=PICTURE_FORMATS) as picture:
-                return np.array(picture)
+                stored, kind = np.array(picture), picture.format
         except FileNotFoundError as error:
             raise self._error(path, "the file is missing") from error
         except Exception as error:  # decoders raise many types for damaged data
             raise self._error(path, f"cannot be read as an image ({error})") from error
+        if kind not in LOSSLESS:
+            raise self._error(path, f"a {kind} picture loses class numbers; give the labels as PNG")
+        return stored
 
     def _fit_x(self, modal_x: np.ndarray, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
         """X at the RGB image's size (height, width); subclasses resize if their layout has another size."""

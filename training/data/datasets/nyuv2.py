@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ktb.config import Modality
+from ktb.config import NEAR_DARK, Modality
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import label_table
 
@@ -30,7 +30,7 @@ class NYUv2(PairDataset):
     @classmethod
     def inputs_of(cls, modality: Modality) -> dict[str, Any]:
         """Depth in metres / 10 (see `ktb.inputs.encode_depth`); HHA and event frames are images."""
-        depth = {"encoding": "depth"} if modality == "depth" else {}
+        depth = {"encoding": "depth", "unit": NEAR_DARK, "stored": "8-bit"} if modality == "depth" else {}
         return super().inputs_of(modality) | depth | {"max_metres": 10.0}
 
     def _files(self, name: str) -> tuple[Path, ...]:
