@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -18,6 +18,7 @@ from app.results import Result, XView
 from app.scheduler import FairScheduler
 from app.server.decoding import Decoded, Room, room_for
 from app.server.environment import is_lent
+from app.server.overlays import Overlays, looked_at
 from app.server.uploads import NOT_HERE
 from app.texts import ANY_X, x_called, x_missing
 from ktb.analysis import Inspection
@@ -27,11 +28,8 @@ from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inference.runtimes import Precision, RuntimeName
 from ktb.inference.scene import predict_chosen
-from ktb.inputs import AUTO, EncodedX, EventStream, InputError, RawX, RgbImage, XOptions, encode_x
-from ktb.inputs.alignment.ecc import estimate_alignment
-from ktb.inputs.alignment.edges import alignment_overlay
+from ktb.inputs import AUTO, EncodedX, EventStream, RawX, XOptions, encode_x
 from ktb.inputs.alignment.files import Alignment
-from ktb.inputs.alignment.turn import turned
 from ktb.inputs.depth_estimation import DepthEstimator
 from ktb.inputs.readers.sandbox import Sandbox
 from ktb.inputs.recognize import recognize
@@ -44,15 +42,6 @@ _log = logging.getLogger(__name__)
 XSource = Literal["file", "none", "estimate"]
 XFiles = str | Sequence[str] | None
 WARM_UP_HW = 480, 640  # size of the examples
-
-
-@dataclass(frozen=True)
-class Overlays:
-    """Edges of X over the RGB image without and with an alignment; None where there is no overlay."""
-
-    before: np.ndarray | None
-    after: np.ndarray | None
-    message: str
 
 
 class MissingX(ValueError):
@@ -252,7 +241,7 @@ class Service:
                 raw, choice, _ = self._recognized(raw, image.pixels, plain)
                 model = choice.name
             raw = self._read_again(raw, files, model, plain)
-            return _looked_at(image, raw, self.inputs(model), plain, alignment)
+            return looked_at(image, raw, self.inputs(model), plain, alignment)
 
     def segment(
         self,
@@ -372,33 +361,6 @@ def _network() -> ModuleType:
     return predictors
 
 
-def _looked_at(
-    image: RgbImage, raw: RawX, inputs: InputConfig, plain: XOptions, alignment: Alignment | None
-) -> tuple[Alignment | None, Overlays]:
-    if plain.turn != "auto":
-        raw, plain = turned(raw, plain, image), replace(plain, turn="auto")
-    rgb = image.pixels
-    own = _edges_of(encode_x(raw, inputs, None, plain))
-    if alignment is None:
-        found = estimate_alignment(rgb, own)
-        before = alignment_overlay(rgb, own, found.start)
-        if not found.improves:
-            return None, Overlays(before, None, found.message)
-        after = alignment_overlay(rgb, own, found.matrix)
-        return Alignment(found.matrix, name="estimated"), Overlays(before, after, found.message)
-    size = rgb.shape[:2]
-    aligned = encode_x(raw, inputs, size, alignment.applied_to(plain))  # raises for an unusable alignment
-    try:
-        unaligned = encode_x(raw, inputs, size, plain)
-        before = alignment_overlay(rgb, _edges_of(unaligned), np.eye(3))
-    except InputError:  # another aspect ratio: there is no unaligned overlay to compare with
-        before = None
-    after = alignment_overlay(rgb, _edges_of(aligned), np.eye(3))
-    if alignment.matrix is not None:
-        after = alignment_overlay(rgb, own, alignment.matrix)
-    return alignment, Overlays(before, after, alignment.summary)
-
-
 def _view(raw: RawX | None, reading: EncodedX, inputs: InputConfig, options: XOptions) -> XView:
     if raw is None or not isinstance(raw.data, EventStream):
         return XView(reading, is_one_channel=raw is not None and raw.data.ndim == 2)
@@ -408,11 +370,6 @@ def _view(raw: RawX | None, reading: EncodedX, inputs: InputConfig, options: XOp
     if window is None:  # the encoder's default
         window = low if inputs.event_window_ms is None else max(0.0, high - inputs.event_window_ms), high
     return XView(reading, float(last - first) / 1e3, window)
-
-
-def _edges_of(reading: EncodedX) -> np.ndarray:
-    """The array whose edges judge an alignment: metres, since drawn holes have edges; else the preview."""
-    return reading.preview if reading.depth is None else reading.depth.metres
 
 
 def _files(x_files: XFiles) -> list[str]:

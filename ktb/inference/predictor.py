@@ -227,9 +227,8 @@ class Predictor:
         seconds: float,
         started: float,
     ) -> Prediction:
-        config = self.model.config
         return Prediction(
-            model=config.name,
+            model=(config := self.model.config).name,
             classes=config.classes,
             palette=config.palette,
             labels=labels,
