@@ -11,7 +11,7 @@ from PIL import Image
 
 from ktb.config import Modality, ModelConfig
 from ktb.datasets.custom import CustomDataset, CustomPair
-from ktb.inputs import read_image_rgb
+from ktb.inputs import read_rgb
 from ktb.inputs.units import unit_name
 from ktb.utils.files import shipped
 
@@ -104,8 +104,9 @@ class CustomExamples:
 
     def _tile(self, pair: CustomPair, folder: Path) -> Path:
         """Write a small copy of the RGB image that every browser shows; also reads X, to check it."""
-        rgb = self._checked(pair.rgb, lambda: read_image_rgb(pair.rgb))
-        self._checked(pair.x, lambda: self.data.encode_x(self.data.read_x(pair.x), rgb.shape[:2]))
+        photo = self._checked(pair.rgb, lambda: read_rgb(pair.rgb))
+        rgb = photo.pixels
+        self._checked(pair.x, lambda: self.data.encode_x(self.data.read_x(pair.x), photo))
         picture = Image.fromarray(rgb)
         picture.thumbnail((TILE_SIDE, TILE_SIDE))
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".jpg", delete=False) as file:

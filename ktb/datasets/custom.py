@@ -31,6 +31,10 @@ are said or guessed, so that prediction reads X as training did:
 - columns (such as txyp), time_unit (s, ms, us, ns) and sensor ([height, width]): of event tables, if they are
   not detected.
 - intrinsics ([fx, fy, cx, cy] of X) or field_of_view (degrees): of the depth camera, for hha.
+- turn: exif, if X lies as the sensor stored the pixels and the RGB images have an EXIF orientation, or 90,
+  180, 270 degrees clockwise; turn_labels: exif, likewise for the labels. By default neither is turned.
+- channel (1 to 4, or colour) of X files with several, and byte_order (stored or swapped); by default a fourth
+  channel that varies is X, and bytes are swapped where neighbouring pixels say so.
 - encoding: another encoder than the modality's own (`ktb.config.Encoding`), such as event_voxel; with image,
   depth is taken as a plain picture.
 
@@ -59,8 +63,10 @@ from ktb.datasets.labels import LabelRule, read_stored
 from ktb.datasets.lists import columns, read_lines, read_pairs
 from ktb.datasets.pairing import ARRAYS, PICTURES, WILD, X_FILES, scan
 from ktb.datasets.schema import class_labels, read_keys
-from ktb.inputs import EncodedX, InputError, RawX, XOptions, encode_x, read_x
-from ktb.inputs.options import RECORDING
+from ktb.inputs import EncodedX, InputError, RawX, RgbImage, XOptions, encode_x, read_x
+from ktb.inputs.encoders.byte_order import order_of
+from ktb.inputs.encoders.channels import choose_channel
+from ktb.inputs.options import RECORDING, ByteOrder
 from ktb.inputs.sets import EXAMINED, Disagreement, SetReading, read_set
 from ktb.utils.text import did_you_mean
 
@@ -173,6 +179,9 @@ class CustomDataset:
             columns=keys.columns,
             time_unit=keys.time_unit,
             sensor_hw=keys.sensor,
+            turn=keys.turn,
+            channel=keys.channel,
+            byte_order=keys.byte_order,
         )
 
     @property
@@ -211,9 +220,22 @@ class CustomDataset:
     @cached_property
     def _known(self) -> XOptions:
         """The options of X that the file says, completed by those of `trained` but for the unit."""
+        said = replace(self._said, byte_order=self._byte_order)
         if self.trained is None or self.trained.encoding != self.encoding:
-            return self._said
-        return self._said.as_trained(self.trained)
+            return said
+        return said.as_trained(self.trained)
+
+    @cached_property
+    def _byte_order(self) -> ByteOrder:
+        """The byte order of all X files, as said or as some of them show; ValueError if they differ."""
+        if self.keys.byte_order != "auto" or self.keys.modality == "event":
+            return self.keys.byte_order
+        stored = replace(self._said, byte_order="stored")
+        found = {order_of(raw.data): name for name, raw in self._examined(stored) if raw.kind == "picture"}
+        if {"stored", "swapped"} <= set(found):
+            both = ", ".join(f"{found[order]} {order}" for order in ("stored", "swapped"))
+            raise self.error("byte_order", f"the X files look differently ordered: {both}; say which it is")
+        return "swapped" if "swapped" in found else "stored"
 
     def _examined(self, options: XOptions) -> Iterator[tuple[str, RawX]]:
         """Some X files of the set, evenly spaced; ValueError if none of them can be read."""
@@ -221,7 +243,7 @@ class CustomDataset:
         problems, count = [], 0
         for file in files[:: -(-len(files) // EXAMINED)]:
             try:
-                raw = read_x(file, options=options)
+                raw = choose_channel(read_x(file, options=options), self.keys.modality, options)
             except ValueError as error:  # reading this file for itself says the same
                 problems.append((file, error))
                 continue
@@ -250,14 +272,17 @@ class CustomDataset:
 
     def read_x(self, file: Path) -> RawX:
         """Read an X file with the dataset's options; ValueError as for `ktb.inputs.read_x`."""
-        return read_x(file, options=self.x_options if self.keys.modality == "event" else self._said)
+        options = self.x_options if self.keys.modality == "event" else self._known
+        return choose_channel(read_x(file, options=options), self.keys.modality, options)
 
-    def encode_x(self, raw: RawX, size_hw: tuple[int, int]) -> EncodedX:
-        """Encode a raw X from `read_x` for the network, at the RGB image's size.
+    def encode_x(self, raw: RawX, rgb: RgbImage | tuple[int, int]) -> EncodedX:
+        """Encode a raw X from `read_x` for the network.
 
-        size_hw: height, width. Raises ValueError for what `ktb.inputs.encode_x` refuses.
+        rgb: its RGB image, or the height and width of one without an orientation. Raises ValueError for what
+        `ktb.inputs.encode_x` refuses.
         """
-        return encode_x(raw, self._inputs, size_hw, self.x_options)
+        image = rgb if isinstance(rgb, RgbImage) else None
+        return encode_x(raw, self._inputs, None if image else rgb, self.x_options, image)
 
     @cached_property
     def _inputs(self) -> InputConfig:

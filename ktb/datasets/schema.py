@@ -23,6 +23,7 @@ from pydantic import (
 from ktb.config import Encoding, Modality, Polarity, TimeUnit
 from ktb.inputs.encoders.depth_units import SCALES
 from ktb.inputs.limits import InputError
+from ktb.inputs.options import ByteOrder, Channel, Turn
 from ktb.inputs.units import UNITS, checked_unit
 from ktb.labels import DATASETS, IGNORE_INDEX, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
 from ktb.utils.text import did_you_mean
@@ -99,6 +100,10 @@ class CustomDatasetSchema(BaseModel):
     intrinsics: tuple[float, float, float, float] | None = Field(
         None, description="[fx, fy, cx, cy] in pixels of X"
     )
+    turn: Turn = Field("auto", description=", ".join(get_args(Turn)))
+    turn_labels: Literal["auto", "exif"] = Field("auto", description="auto, exif")
+    channel: Channel = Field("auto", description=", ".join(get_args(Channel)))
+    byte_order: ByteOrder = Field("auto", description=", ".join(get_args(ByteOrder)))
     classes: tuple[CustomClass, ...] = Field(
         min_length=1, max_length=MAX_GENERIC_CLASSES, description="a list of names or of {name, color}"
     )
@@ -118,6 +123,11 @@ class CustomDatasetSchema(BaseModel):
         if value in DATASETS:
             raise ValueError("this is the name of a benchmark, choose another")
         return value
+
+    @field_validator("turn", "channel", mode="before")
+    @classmethod
+    def _number_as_text(cls, value):
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("unit", mode="before")
     @classmethod

@@ -91,7 +91,7 @@ def _doubted(raw: RawX, options: XOptions, rgb: RgbImage | None) -> RawX:
     is_sideways = rgb.orientation in SIDEWAYS
     fits = _fits(width, height, to_width, to_height)
     fits_stored = _fits(width, height, to_height, to_width)
-    offer = 'Turn X likewise: "Turn X" on the page, --turn exif on the command line'
+    offer = 'Turn X likewise: "Turn X" on the page, --turn exif, or turn: exif in a YAML file'
     if is_sideways and fits_stored and not fits:
         raise InputError(
             f"{raw.name}: the RGB image was turned by its EXIF orientation ({rgb.orientation}) from "

@@ -7,7 +7,7 @@ import numpy as np
 from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import ends
 from ktb.inputs.limits import InputError
-from ktb.inputs.options import XOptions
+from ktb.inputs.options import ByteOrder, XOptions
 from ktb.inputs.types import RawX
 
 _ENDS = (0, 65535, 32768, 32767, 128, 65407, 255)  # no-data values in either order
@@ -38,6 +38,14 @@ def in_order(raw: RawX, options: XOptions) -> RawX:
     facts = {**raw.facts, "byte order": f"swapped ({sure})"}
     notes = (*raw.notes, _SWAPPED) if said == "auto" else raw.notes
     return replace(raw, data=np.ascontiguousarray(data).byteswap(), facts=facts, notes=notes)
+
+
+def order_of(data: np.ndarray) -> ByteOrder:
+    """ "stored" or "swapped" if neighbouring pixels tell the order of bytes, else "auto"."""
+    if looks_swapped(data):
+        return "swapped"
+    tells = data.dtype.kind in "ui" and data.dtype.itemsize == 2 and looks_swapped(data.byteswap())
+    return "stored" if tells else "auto"
 
 
 def looks_swapped(data: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,12 +11,18 @@ import numpy as np
 from ktb.config import InputConfig
 from ktb.datasets.custom import CustomDataset
 from ktb.datasets.labels import read_stored
-from ktb.inputs import RawX, read_image_rgb
+from ktb.inputs import RawX, RgbImage, read_rgb
+from ktb.inputs.alignment.turn import SIDEWAYS, upright
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import choose
 from training.data.x_tally import XTally
 
 T = TypeVar("T")
+_OFFER = "If it lies as the sensor stored the pixels, say turn_labels: exif in the YAML file."
+
+
+def _turned(rgb: RgbImage) -> str:
+    return f"The RGB image was turned by its EXIF orientation ({rgb.orientation})"
 
 
 class CustomPairDataset(PairDataset):
@@ -54,6 +61,8 @@ class CustomPairDataset(PairDataset):
         self.layout = self.data.layout
         pairs = self.data.pairs(split, verify=verify)
         self._pairs = {pair.name: pair for pair in pairs}
+        self._photos = {file: pair.rgb for pair in pairs for file in (pair.x, pair.label)}
+        self._turns: dict[Path, RgbImage] = {}  # without pixels: orientation and notes of photos read so far
         self._open([pair.name for pair in pairs], cache, verify)
 
     @property
@@ -76,14 +85,20 @@ class CustomPairDataset(PairDataset):
         return pair.rgb, pair.x, pair.label
 
     def _read_rgb(self, path: Path) -> np.ndarray:
-        return self._checked(path, lambda: read_image_rgb(path))
+        rgb = self._checked(path, lambda: read_rgb(path))
+        self._turns[path] = replace(rgb, pixels=np.broadcast_to(np.uint8(0), rgb.pixels.shape))
+        return rgb.pixels
 
     def _read_x(self, paths: Sequence[Path]) -> RawX:
         """X as stored; `_fit_x` encodes it for the network."""
         return self._checked(paths[0], lambda: self.data.read_x(paths[0]))
 
     def _fit_x(self, modal_x: RawX, path: Path, size_hw: tuple[int, int]) -> np.ndarray:
-        encoded = self._checked(path, lambda: self.data.encode_x(modal_x, size_hw))
+        rgb = self._turns[self._photos[path]]
+        encoded = self._checked(path, lambda: self.data.encode_x(modal_x, rgb))
+        if rgb.orientation != 1 and rgb.orientation not in SIDEWAYS and self.data.keys.turn_labels == "auto":
+            note = f"{_turned(rgb)}, its label was left as it is. {_OFFER}"
+            encoded = replace(encoded, warnings=(*encoded.warnings, note))
         self.x_tally.add(path, encoded)
         image = encoded.image
         if self.data.encoding == "depth":
@@ -98,6 +113,12 @@ class CustomPairDataset(PairDataset):
             self._counted.add(path)
             values, counts = np.unique(stored, return_counts=True)
             self.stored_labels.update(dict(zip(values.tolist(), counts.tolist())))
+        rgb = self._turns.get(self._photos[path])  # none if the photo cannot be read
+        if rgb is not None and self.data.keys.turn_labels == "exif":
+            stored = np.ascontiguousarray(upright(stored, rgb.orientation))
+        elif rgb is not None and rgb.orientation in SIDEWAYS and stored.shape[:2] == rgb.pixels.shape[1::-1]:
+            size = f"{stored.shape[1]} x {stored.shape[0]}"
+            raise self._error(path, f"{_turned(rgb)}; the label has the unturned size, {size}. {_OFFER}")
         return self._checked(path, lambda: self.data.label_rule.to_classes(stored, path.name))
 
     def _checked(self, path: Path, read: Callable[[], T]) -> T:
