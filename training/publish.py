@@ -9,6 +9,7 @@ The metrics describe the published file, so evaluate it after its conversion to 
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -92,10 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--card", type=Path, required=True, help=f"JSON with {', '.join(REQUIRED)}")
     parser.add_argument("--evaluation", type=Path, help="JSON that training.evaluate wrote for --out")
     parser.add_argument("--boxes", type=Path, help="JSON that training.evaluate_boxes wrote for --out")
+    parser.add_argument("--name", help="the model's name (default: as trained)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         model = load_model(options.model, "cpu")
+        if options.name is not None:
+            model.config = dataclasses.replace(model.config, name=options.name)
         written = json.loads(options.card.read_text())
         evaluation = json.loads(options.evaluation.read_text()) if options.evaluation else None
         boxes = json.loads(options.boxes.read_text()) if options.boxes else None

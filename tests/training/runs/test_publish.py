@@ -39,9 +39,11 @@ def test_publish_halves_the_file_and_keeps_the_card(tmp_path):
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
     out = tmp_path / "small.safetensors"
     arguments = [trained, "--out", out, "--card", tmp_path / "card.json"]
-    main([str(a) for a in (*arguments, "--evaluation", tmp_path / "evaluation.json")])
+    arguments += ["--evaluation", tmp_path / "evaluation.json", "--name", "another-name"]
+    main([str(a) for a in arguments])
     assert out.stat().st_size < 0.51 * trained.stat().st_size
-    _, card = read_header(out)
+    config, card = read_header(out)
+    assert config.name == "another-name"
     assert card["figures"]["fused"]["miou"] == 37.96
     assert card["step"] == 7
     assert card["selection"] == "best of five looks"
