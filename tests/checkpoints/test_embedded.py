@@ -13,12 +13,15 @@ from ktb.checkpoints.files import CHECKSUM, contents_sha256
 from ktb.checkpoints.metadata import read_header
 from ktb.checkpoints.registry import DEFAULT_MODEL, built_in_models
 from training.data.datasets import build_dataset
+from training.data.pairs import PairFolder, is_night
+from training.evaluate_boxes import evaluate_boxes
 from training.evaluation.evaluator import evaluate
 from training.events.simulator import EventOptions
 from training.robustness.corruptions import Corruption
 from training.simulate_events import simulate_folder
 
 EVENT_MODEL = "ktb-lite-nyuv2-event"
+STREET_MODEL = "ktb-lite-street-thermal"
 TWELVE = range(5, 327, 27)
 """Frames spread over the test split."""
 
@@ -140,3 +143,31 @@ def event_frames(shared, tmp_path_factory):
 def test_events_help_where_the_rgb_image_is_bad(event_frames, name, level):
     result = evaluate(load_model(EVENT_MODEL), event_frames, corruption=Corruption(name, level))
     assert result["fused"]["pixel_accuracy"] > result["rgb"]["pixel_accuracy"]
+
+
+def test_the_street_model_says_what_it_saw_and_what_nobody_measured():
+    path = built_in_models()[STREET_MODEL]
+    assert path.stat().st_size <= 15e6
+    config, card = read_header(path)
+    assert (config.name, config.inputs.modality, config.dataset) == (STREET_MODEL, "thermal", "camvid")
+    assert config.inputs.stretch_pictures
+    assert "figures" not in card  # no pixel of a real pair has a label
+    text = path.with_suffix(".md").read_text()
+    for words in ("simulated thermal", "weak labels", "No RGB-thermal mIoU was measured"):
+        assert words in text
+    night = card["boxes"]["both"]["night"]["fused"]["person"]
+    assert night["found"] >= 70
+    assert night["boxes"] > 100
+
+
+def test_by_night_the_street_model_finds_people_with_its_thermal_image(shared):
+    data = shared / "data" / "MSRS"
+    if not data.is_dir():
+        pytest.skip("the MSRS pairs are not beside this checkout")
+    model = load_model(STREET_MODEL)
+    folder = PairFolder(data, model.config.inputs, "val")
+    pairs = [folder[index] for index, name in enumerate(folder.names) if is_night(name)][::6]
+    result = evaluate_boxes(model, pairs, present=("both", "rgb only"))
+    found, alone = (result[key]["night"]["fused"]["person"]["found"] for key in ("both", "rgb only"))
+    assert found >= 60
+    assert found > alone

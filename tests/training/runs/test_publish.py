@@ -67,7 +67,7 @@ def test_scores_against_boxes_stand_in_the_card():
     text = card_markdown("name", card)
     assert "| sensors | time | head | person: found / stray % | car: found / stray % |" in text
     # never flattering: found is rounded down, stray up
-    assert "| both | night | fused | 74.9 / 3.1 | not scored / not scored |" in text
+    assert "| both | night | fused | 74.9 / 3.1 | not scored / not measured |" in text
 
 
 def test_an_evaluation_without_x_gives_no_fused_score():
