@@ -28,8 +28,8 @@ from training.evaluation.inference import Views, network_input
 from training.robustness.corruptions import Corruption
 
 BINS = 15
-STRIDE = 4
-TEMPERATURES = tuple(float(t) for t in np.geomspace(0.4, 6.0, 41))
+STRIDE = 8
+TEMPERATURES = tuple(float(t) for t in np.geomspace(0.4, 6.0, 25))
 """Candidates of the fit; a parabola through the best one and its neighbours refines it."""
 
 

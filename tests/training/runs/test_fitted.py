@@ -18,12 +18,12 @@ from ktb.modeling.model import KTBOutput
 from training import calibrate, domain
 from training.data.datasets import build_dataset
 from training.data.datasets.sample import Sample
-from training.evaluation.calibration import BINS, Reliability, fit_temperatures, measure
+from training.evaluation.calibration import BINS, STRIDE, Reliability, fit_temperatures, measure
 from training.evaluation.domain import auroc, case_features, fit_case, flagged_share, gaussian_of
 
 SHARPER = 2.5
 CELLS = 16, 24
-SIZE = 64, 96
+SIZE = CELLS[0] * STRIDE, CELLS[1] * STRIDE
 
 
 class Frames:
@@ -42,7 +42,7 @@ class Frames:
 
     def __getitem__(self, index):
         rgb = np.full((*SIZE, 3), index, np.uint8)
-        label = np.repeat(np.repeat(self.labels[index], 4, 0), 4, 1)
+        label = np.repeat(np.repeat(self.labels[index], STRIDE, 0), STRIDE, 1)
         return Sample(str(index), rgb, rgb[..., 0], label)
 
 
