@@ -66,12 +66,17 @@ document.addEventListener("click", (event) => {
 
   // The marker is a sibling of each picture, so that it scrolls and hides with it.
   // All sizes are read before any write: a read after a write forces a layout of the whole page.
+  // Offsets are relative to the parent, also while it is not positioned yet and both have another offset parent.
   const place = () => {
-    const views = [...document.querySelectorAll(VIEW)].map((img) => ({
-      img, old: img.parentElement.querySelector(":scope > .ktb-mark"),
-      isFree: getComputedStyle(img.parentElement).position === "static",
-      top: img.offsetTop, left: img.offsetLeft, width: img.offsetWidth, height: img.offsetHeight,
-    }));
+    const views = [...document.querySelectorAll(VIEW)].map((img) => {
+      const parent = img.parentElement, isFree = getComputedStyle(parent).position === "static";
+      return {
+        img, isFree, old: parent.querySelector(":scope > .ktb-mark"),
+        top: img.offsetTop - (isFree ? parent.offsetTop + parent.clientTop : 0),
+        left: img.offsetLeft - (isFree ? parent.offsetLeft + parent.clientLeft : 0),
+        width: img.offsetWidth, height: img.offsetHeight,
+      };
+    });
     for (const { img, old, isFree, top, left, width, height } of views) {
       if (!img.classList.contains("ktb-small") && !img.hasAttribute("tabindex")) {
         img.tabIndex = 0;
