@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ktb.checkpoints.registry import resolve
+from ktb.modeling.build import VARIANTS
 
-RANDOM_MODELS = ("swin-b", "swin-l", "lite")
+RANDOM_MODELS = tuple(VARIANTS)
 """Configurations measured with random weights, on which the time does not depend."""
 BASELINE = "baseline"
 
