@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -12,16 +13,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.browsing import CHROMIUM, CHROMIUM_ARGS, new_tab
+from helpers.browsing import CHROMIUM, CHROMIUM_ARGS, watched_tab
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread each, in processes that tests start too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a test of two threads must not spin on a busy core
 
 import torch
 
 os.environ.setdefault("KTB_RUNTIME", "eager")  # the runtimes' own tests choose others
-if os.environ.get("KTB_TEST_ONEDNN") == "0":
-    torch.backends.mkldnn.enabled = False
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -141,12 +141,13 @@ def uploads(tmp_path_factory):
 @pytest.fixture(scope="session")
 def address(uploads):
     """A server of the page with the embedded models, one for all tests of a process."""
+    from helpers.embedded import small_service
+
     from app.page import build_page, launch_options
-    from app.service import Service
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GRADIO_TEMP_DIR", str(uploads))
-        page = build_page(Service())
+        page = build_page(small_service())
         _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
         yield url  # Gradio looks at the variable at every upload
         page.close()
@@ -155,21 +156,28 @@ def address(uploads):
 @pytest.fixture
 def page(context, address):
     """A fresh page; what it asks of other servers is in `foreign_requests`."""
-    foreign: list[str] = []
-    local = (address, "data:", "blob:", address.replace("http", "ws"))
-    context.on("request", watch := lambda r: r.url.startswith(local) or foreign.append(r.url))
-    tab = new_tab(context, address)
-    tab.foreign_requests = foreign
-    yield tab
-    context.remove_listener("request", watch)
-    tab.close()
+    with watched_tab(context, address) as tab:
+        yield tab
 
 
 @pytest.fixture(scope="module")
 def one_thread():
     """Small tensors are slower on several threads, much slower on a busy machine."""
     threads = torch.get_num_threads()
-    if "KTB_TEST_ONEDNN" not in os.environ:  # test_bits.py chooses the threads
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=itertools.product((1, 2), (True, False)), ids=str)
+def kernels(request):
+    """1 and 2 threads, with and without oneDNN, for tests that compare results to the last bit.
+
+    PyTorch chooses its kernels by processor: what holds with each of these choices depends on none.
+    """
+    threads, is_enabled = torch.get_num_threads(), torch.backends.mkldnn.enabled
+    torch.set_num_threads(request.param[0])
+    torch.backends.mkldnn.enabled = request.param[1]
+    yield
+    torch.set_num_threads(threads)
+    torch.backends.mkldnn.enabled = is_enabled

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.embedded import small_service
 from helpers.inspections import with_maps
 
 from app.panels import maps
 from app.panels.result import result_panel
-from app.service import Service
 from ktb.analysis.color_range import balance_range, balance_rule, common_range
 from ktb.outputs.figure import figure_bytes
 from ktb.outputs.report import report_html
@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 @pytest.fixture(scope="module")
 def result():
     photo, depth = EXAMPLES / "bedroom_rgb.png", EXAMPLES / "bedroom_depth.png"
-    return Service().segment(str(photo), str(depth), "ktb-lite-nyuv2-depth")
+    return small_service().segment(str(photo), str(depth), "ktb-lite-nyuv2-depth")
 
 
 def words_of(markup: str) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from helpers.browsing import pixels, upload
 from helpers.counterfactuals import labelled, set_number, toast
+from helpers.embedded import small_predictor, small_service
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.page import build_page
 from app.panels.compare import DIFFERENT, NOT_COMPARABLE, compare_panel, difference_picture
 from app.service import Service
-from ktb import Predictor, load_model
 from ktb.analysis.comparison import ChangedClass, difference, shared_names
 
 DEPTH, EVENT = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
@@ -57,7 +57,7 @@ def test_nothing_comparable_has_no_share(prediction):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     rgb, x = write_pair(tmp_path_factory.mktemp("pair"), 64, 96)
-    service = Service()
+    service = small_service()
     return [service.segment(str(rgb), str(x), model) for model in (DEPTH, EVENT)]
 
 
@@ -109,7 +109,7 @@ def test_with_one_checkpoint_the_tab_says_so():
 
 def test_two_checkpoints_side_by_side(page, tmp_path):
     photo, depth = synthetic_pair()
-    a, b = (Predictor(load_model(model))(photo, depth) for model in (DEPTH, EVENT))
+    a, b = (small_predictor(model)(photo, depth) for model in (DEPTH, EVENT))
     page.get_by_role("tab", name="Compare").click()
     page.click("#ktb-run-compare")
     toast(page, "Run a pair first")

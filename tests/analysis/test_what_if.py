@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from helpers.browsing import below, pixels, upload
 from helpers.counterfactuals import labelled, set_number, toast
+from helpers.embedded import small_predictor, small_service
 from helpers.models import MM
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.panels.what_if import describe, describe_sensor_need, what_if_panel
-from app.service import Service
-from ktb import Predictor, XOptions, load_model
+from ktb import XOptions
 from ktb.analysis.comparison import VERDICTS, ChangedClass, difference, sensor_need
 from ktb.analysis.counterfactual import Perturbation, perturb, predict_perturbed, shifted
 from ktb.config import BRANCHES
@@ -210,14 +210,14 @@ def test_which_sensor_decided_by_hand(prediction):
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     rgb, x = write_pair(tmp_path_factory.mktemp("pair"), 64, 96)
-    return Service().segment(str(rgb), str(x), MODEL)
+    return small_service().segment(str(rgb), str(x), MODEL)
 
 
 def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
     hostile = "<script>alert(1)</script>"
     classes = (hostile, *result.prediction.classes[1:])
     changed = predict_perturbed(
-        Predictor(load_model(MODEL)),
+        small_predictor(MODEL),
         Perturbation(drop="rgb", shift_xy=(4, 0)),
         result.rgb,
         result.prediction.x,
@@ -263,7 +263,7 @@ def mask_after(tab, button: str, title: str, alt: str) -> np.ndarray:
 
 def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_path):
     photo, depth = synthetic_pair()
-    predictor = Predictor(load_model(MODEL))
+    predictor = small_predictor(MODEL)
     full = predictor(photo, depth)
     page.get_by_role("tab", name="What if").click()
     assert "Nothing changed yet" in page.inner_text("#ktb-what-if")
@@ -336,7 +336,7 @@ def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, 
     page.set_input_files("#ktb-other-x input[type=file]", str(other))
     page.wait_for_selector("#ktb-other-x >> text=turned")
     shown = mask_after(page, "#ktb-run-change", "another X in its place (turned.png)", "changed mask")
-    assert np.array_equal(shown, Predictor(load_model(MODEL))(photo, depth[::-1].copy()).colors())
+    assert np.array_equal(shown, small_predictor(MODEL)(photo, depth[::-1].copy()).colors())
     assert below(uploads, "turned.png")
     page.goto("about:blank")
     for _ in range(100):

@@ -86,7 +86,7 @@ def assert_equal(loaded: KTB, model: KTB) -> None:
         assert torch.equal(getattr(found, branch), getattr(ours, branch)), branch
 
 
-@pytest.mark.bits
+@pytest.mark.usefixtures("kernels")
 def test_a_file_and_a_whole_model_on_the_same_backbone_give_the_model_again(trained, tmp_path):
     donor = tiny_model(trained.config.backbone.kind)  # trained otherwise, on the same backbone
     donor.load_state_dict(

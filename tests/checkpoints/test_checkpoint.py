@@ -45,7 +45,7 @@ def rewritten(saved, path, tensors=None, **metadata):
     return path
 
 
-@pytest.mark.bits
+@pytest.mark.usefixtures("kernels")
 def test_round_trip_is_bit_exact(model, saved):
     loaded = load_model(saved)
     assert loaded.config == model.config

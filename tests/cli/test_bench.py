@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ from helpers.models import stirred, tiny_model
 from PIL import Image
 from typer.testing import CliRunner
 
+import ktb.bench.measure
 import ktb.bench.run
 from ktb.__main__ import app
 from ktb.bench import Case, make_cases, run_cases
 from ktb.bench.measure import flops, seconds_of_modules
+from ktb.bench.run import Worker
 from ktb.bench.worker import Session
 from ktb.checkpoints.load import save_model
 from tools import plain_forward
@@ -48,17 +52,52 @@ def frames(tmp_path_factory) -> Path:
     return folder
 
 
+class WorkerHere:
+    """A worker without a process of its own, which takes seconds to start."""
+
+    def __init__(self, case: Case, file: str):
+        self.case = case
+        started = time.perf_counter()
+        self._session = Session(case, file)
+        self.first_logits = self._session.logits()
+        self.first_result = time.perf_counter() - started
+
+    def ask(self, method: str, *arguments):
+        return getattr(self._session, method)(*arguments)
+
+    def close(self):
+        pass
+
+
 @pytest.fixture(scope="module")
 def results(model_file, frames, tmp_path_factory) -> tuple[dict, Path]:
     """One run with everything: a baseline, two precisions, scores."""
     out = tmp_path_factory.mktemp("bench") / "new"
     scored = [part for kind in ("rgb", "x", "labels") for part in (f"--{kind}", frames / kind)]
-    outcome = bench(
-        *("--model", model_file, "--size", "64x96", "--precision", "float32", "--precision", "bfloat16"),
-        *("--runtime", "eager", "--baseline", BASELINE, "--rounds", 3, "--threads", 1, "--out", out, *scored),
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ktb.bench.run, "Worker", WorkerHere)
+        patch.setattr(ktb.bench.measure, "MATRIX_SIDE", 256)
+        outcome = bench(
+            *("--model", model_file, "--size", "64x96", "--precision", "float32", "--precision", "bfloat16"),
+            *("--runtime", "eager", "--baseline", BASELINE, "--rounds", 3, "--threads", 1, "--out", out),
+            *scored,
+        )
     assert outcome.exit_code == 0, outcome.output
     return json.loads((out / "bench.json").read_text()), out
+
+
+def test_a_worker_is_a_process_of_its_own_that_gives_what_this_one_gives(model_file):
+    case = Case(str(model_file), size_hw=SIZE, threads=1)
+    worker = Worker(case, str(model_file))
+    process = worker._process
+    assert process.pid != os.getpid()
+    assert np.array_equal(worker.first_logits, WorkerHere(case, str(model_file)).first_logits)
+    assert worker.first_result > worker.ask("seconds") > 0
+    assert worker.ask("memory")["process"] > 50e6
+    with pytest.raises(RuntimeError, match="AttributeError"):
+        worker.ask("abacus")
+    worker.close()
+    assert not process.is_alive()
 
 
 def test_every_case_is_measured(results):
@@ -123,21 +162,6 @@ def test_there_is_a_picture(results):
         assert min(picture.size) > 500
         assert len(np.unique(np.asarray(picture.convert("L")))) > 20
     assert "<svg" in (out / "bench.svg").read_text()
-
-
-class WorkerHere:
-    """A worker without a process of its own."""
-
-    def __init__(self, case: Case, file: str):
-        self.case = case
-        self._session = Session(case, file)
-        self.first_logits, self.first_result = self._session.logits(), 1.0
-
-    def ask(self, method: str, *arguments):
-        return getattr(self._session, method)(*arguments)
-
-    def close(self):
-        pass
 
 
 def test_what_cannot_run_says_why_and_the_others_go_on(model_file, monkeypatch):

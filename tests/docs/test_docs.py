@@ -9,14 +9,11 @@ from typing import get_args
 
 import pytest
 import typer
-from helpers.browsing import below
+from helpers.api_calls import left
 from helpers.snippets import LOCAL, blocks, documents, follow, needing_the_page, read
 
 from app.api.video import MAX_VIDEO_BYTES
-from app.page import build_page, launch_options
 from app.panels import maps
-from app.predictors import SharedPredictor
-from app.service import Service
 from ktb import built_in_models
 from ktb.__main__ import app
 from ktb.batch import prefetch
@@ -46,32 +43,6 @@ HTTP = API.split("\n# HTTP\n")[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class QuickService(Service):
-    """A service whose networks see small pictures: what HTTP answers is compared in test_api.py."""
-
-    def predictor(self, model):
-        found = super().predictor(model)
-        assert isinstance(found, SharedPredictor)
-        found.short_side = 64
-        return found
-
-
-@pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def address(uploads):
-    environment = pytest.MonkeyPatch()
-    environment.setenv("GRADIO_TEMP_DIR", str(uploads))
-    page = build_page(QuickService())
-    _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    yield url
-    page.close()
-    environment.undo()
-
-
 @pytest.fixture
 def fresh_folder(tmp_path, monkeypatch):
     """An empty working folder beside nothing but the project's assets."""
@@ -99,9 +70,9 @@ def test_limits_are_those_of_the_code():
 @pytest.mark.parametrize("document", [document for document in documents() if needing_the_page(document)])
 def test_snippets_that_call_the_page_run(document, fresh_folder, address, uploads):
     texts = [snippet.text.replace(LOCAL, address) for snippet in needing_the_page(document)]
+    before = set(left(uploads))
     assert follow(texts, document) > 8
-    left = [path for path in below(uploads, "*") if path.is_file() and path.suffix != ".lock"]
-    assert not left, "a call left a file"
+    assert not set(left(uploads)) - before, "a call left a file"
 
 
 def test_the_chapter_on_http_begins_with_the_page():

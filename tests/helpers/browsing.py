@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,19 @@ def new_tab(context, address: str, width: int = 1400, height: int = 1000):
     tab.goto(address, wait_until="domcontentloaded")
     tab.wait_for_selector("#ktb-run")
     return tab
+
+
+@contextmanager
+def watched_tab(context, address: str):
+    """A new page; what it asks of other servers is in `foreign_requests`."""
+    foreign: list[str] = []
+    local = (address, "data:", "blob:", address.replace("http", "ws"))
+    context.on("request", watch := lambda r: r.url.startswith(local) or foreign.append(r.url))
+    tab = new_tab(context, address)
+    tab.foreign_requests = foreign
+    yield tab
+    context.remove_listener("request", watch)
+    tab.close()
 
 
 def upload(tab, rgb: Path | None, x: Path | None) -> None:

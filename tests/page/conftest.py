@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
-
-from app.service import Service
+from helpers.embedded import small_service
 
 
 @pytest.fixture(scope="module")
 def service():
     """A service with the embedded models, one per test module."""
-    return Service()
+    return small_service()
+
+
+@pytest.fixture(scope="module")
+def own_uploads(tmp_path_factory):
+    """Where a test module's own server keeps files."""
+    return tmp_path_factory.mktemp("server_uploads")

@@ -12,12 +12,13 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from helpers.browsing import below
+from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.panels.x_input import network_picture
 from app.settings import Controls, settings_from_json
-from ktb import Predictor, XOptions, load_model
+from ktb import XOptions, load_model
 from ktb.analysis import Inspection
 from ktb.analysis.agreement import disagreement_map, kind_shares
 from ktb.analysis.attribution import Target, attribute_prediction
@@ -60,7 +61,7 @@ def pair(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def predictor():
-    return Predictor(load_model(MODEL))
+    return small_predictor(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +306,7 @@ def test_settings_are_what_the_page_reads(call):
 def test_compare(call, expected):
     answer = call("/compare", other=OTHER, x_source="none")
     photo = synthetic_pair()[0]
-    ours, theirs = (Predictor(load_model(name))(photo, None) for name in (MODEL, OTHER))
+    ours, theirs = (small_predictor(name)(photo, None) for name in (MODEL, OTHER))
     assert answer["before"]["model"] == MODEL
     assert answer["after"]["model"] == OTHER
     assert np.array_equal(picture(answer["after"]["labels"]["fused"]), theirs.labels["fused"])

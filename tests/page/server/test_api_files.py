@@ -30,15 +30,9 @@ MODEL = "ktb-lite-nyuv2-depth"
 
 
 @pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    """The upload folder of this module's own server."""
-    return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def address(uploads, service):
+def address(own_uploads, service):
     """A server of its own, because the tests take turns of its service."""
-    with serving(service, uploads, warm_up=True) as page:
+    with serving(service, own_uploads, warm_up=True) as page:
         yield page.local_url
 
 
@@ -82,21 +76,21 @@ def files(tmp_path):
     return write_pair(tmp_path)
 
 
-def test_files_of_the_server_cannot_be_named(caller, files, uploads):
+def test_files_of_the_server_cannot_be_named(caller, files, own_uploads):
     x = caller.upload(files[1])
-    secret = uploads.parent / "secret.png"  # a fine picture, but beside the uploads
+    secret = own_uploads.parent / "secret.png"  # a fine picture, but beside the uploads
     secret.write_bytes(files[0].read_bytes())
     for path in (
         "/etc/passwd",
         "/proc/self/environ",
         str(secret),
-        f"{uploads}/../{secret.name}",
+        f"{own_uploads}/../{secret.name}",
         f"{Path(x).parent}/../../{secret.name}",
         f"/../..{secret}",
         str(Path(__file__).resolve()),
-        str(uploads),  # Gradio itself would stumble over a folder later
+        str(own_uploads),  # Gradio itself would stumble over a folder later
         str(Path(x).parent),
-        f"{uploads}/{'0' * 64}/rgb.png",
+        f"{own_uploads}/{'0' * 64}/rgb.png",
         "rgb.png",
         "",
     ):
@@ -125,17 +119,17 @@ def test_equal_uploads_are_two_files_whose_names_nobody_guesses(caller, files):
     assert first.read_bytes() == second.read_bytes() == files[0].read_bytes()
 
 
-def test_a_file_of_a_page_cannot_be_named_by_a_call(caller, files, address, browser, uploads):
+def test_a_file_of_a_page_cannot_be_named_by_a_call(caller, files, address, browser, own_uploads):
     """A call deletes its files when it ends: not those of a page, whatever it says."""
     tab = browser.new_page()
     tab.set_default_timeout(WAIT)
     tab.goto(address, wait_until="domcontentloaded")
     tab.wait_for_selector("#ktb-run")
-    before = set(below(uploads, "rgb.png"))
+    before = set(below(own_uploads, "rgb.png"))
     upload(tab, files[0], None)
     tab.wait_for_function("!document.querySelector('#ktb-rgb .wrap.generating')")
     tab.wait_for_timeout(1000)  # the page's reading, which makes the file its own
-    (rgb,) = set(below(uploads, "rgb.png")) - before
+    (rgb,) = set(below(own_uploads, "rgb.png")) - before
     own, x = map(Path, map(caller.upload, files))
     kind, said = caller.segment(str(rgb), str(x))
     assert (kind, NOT_HERE in said) == ("error", True)
@@ -150,9 +144,9 @@ def test_a_file_of_a_page_cannot_be_named_by_a_call(caller, files, address, brow
     tab.close()
 
 
-def test_nothing_lists_the_uploads(caller, files, uploads):
+def test_nothing_lists_the_uploads(caller, files, own_uploads):
     path = Path(caller.upload(files[0]))
-    for place in (uploads, path.parent):
+    for place in (own_uploads, path.parent):
         assert httpx.get(f"{caller.url}/file={place}").status_code in (403, 404)
     for page in ("info", "startup-events", "queue/status"):
         assert path.parent.name not in httpx.get(f"{caller.url}/{page}").text
@@ -171,7 +165,7 @@ def wait_until_gone(uploads: Path) -> None:
         time.sleep(0.2)
 
 
-def test_a_recording_gives_what_python_gives(client, service, uploads, tmp_path):
+def test_a_recording_gives_what_python_gives(client, service, own_uploads, tmp_path):
     archive = zipped(tmp_path / "asked_two.zip", frames_of(2))
     job = client.submit(
         recording=handle_file(str(archive)), model=MODEL, views=["mask", "x"], fps=5, api_name="/sequence"
@@ -182,7 +176,7 @@ def test_a_recording_gives_what_python_gives(client, service, uploads, tmp_path)
     assert [(step["frame"], step["of"], step["name"]) for step in steps[:2]] == [
         (i, 2, str(i)) for i in range(2)
     ]
-    assert not left_over(uploads)
+    assert not left_over(own_uploads)
 
     expected = run_sequence(
         service.predictor(MODEL).for_frames(),
@@ -204,7 +198,7 @@ def test_a_recording_gives_what_python_gives(client, service, uploads, tmp_path)
     assert (answer["frames"], answer["failed"], answer["checkpoint"]) == (2, 0, MODEL)
 
 
-def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path, uploads, monkeypatch):
+def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path, own_uploads, monkeypatch):
     from app.api import video
 
     monkeypatch.setattr(video_settings, "MAX_SEQUENCE_FRAMES", 2)
@@ -220,7 +214,7 @@ def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path,
     assert answer["video"] is None
     assert any("Only the first 2 frames" in note for note in answer["notes"])
     assert any("is omitted" in note for note in answer["notes"])
-    assert not left_over(uploads)
+    assert not left_over(own_uploads)
 
 
 @pytest.mark.parametrize(
@@ -232,19 +226,19 @@ def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path,
         ({"recording": None}, "the video is missing"),
     ],
 )
-def test_what_is_wrong_with_a_recording_is_said(client, tmp_path, uploads, values, message):
+def test_what_is_wrong_with_a_recording_is_said(client, tmp_path, own_uploads, values, message):
     archive = zipped(tmp_path / "asked_slip.zip", {"../rgb/1.png": b"x"})
     with pytest.raises(AppError, match=message):
         client.predict(**{"recording": handle_file(str(archive)), **values}, api_name="/sequence")
-    assert not left_over(uploads)
+    assert not left_over(own_uploads)
 
 
-def test_a_cancelled_recording_stops_and_leaves_nothing(client, tmp_path, uploads, service):
+def test_a_cancelled_recording_stops_and_leaves_nothing(client, tmp_path, own_uploads, service):
     archive = zipped(tmp_path / "asked_long.zip", frames_of(200))
     job = client.submit(recording=handle_file(str(archive)), model=MODEL, api_name="/sequence")
     assert next(iter(job))["status"] == "running"
     job.cancel()
-    wait_until_gone(uploads)
+    wait_until_gone(own_uploads)
     with service.scheduler.frame():  # free for others
         pass
 

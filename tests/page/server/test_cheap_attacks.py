@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from helpers.embedded import small_service
 from helpers.served import serving
 
 from app.gradio_ext import uploading
 from app.gradio_ext.state import LeanState
 from app.gradio_ext.unread import UnreadAnswers
 from app.server.sessions import SessionStore, current_address
-from app.service import Service
 from app.web.calls import MAX_FILES, MAX_NAME, BadCall, check_call
 from app.web.client_address import client_address
 from app.web.rate_limits import RateLimit
@@ -23,7 +23,7 @@ API = "gradio_api"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    with serving(Service(), tmp_path_factory.mktemp("server_uploads"), RateLimit(0, proxies=1)) as page:
+    with serving(small_service(), tmp_path_factory.mktemp("server_uploads"), RateLimit(0, proxies=1)) as page:
         yield page
 
 

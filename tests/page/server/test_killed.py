@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from helpers.browsing import below
+from helpers.embedded import small_files
 from helpers.pairs import write_pair
 from helpers.videos import frames_of, zipped
 
@@ -64,9 +65,10 @@ def fail_unforeseen(visitor: Visitor, uploads: Path) -> None:
 
 def test_a_server_that_is_killed_in_mid_run_leaves_nothing_to_the_next(tmp_path):
     uploads, logs = tmp_path / "uploads", [tmp_path / f"{number}.log" for number in range(2)]
+    small = "--model", str(small_files()["ktb-lite-nyuv2-depth"])
     uploads.mkdir()
     with ExitStack() as stack:
-        first, address = stack.enter_context(server(uploads, logs[0], "--log-json"))
+        first, address = stack.enter_context(server(uploads, logs[0], "--log-json", *small))
         visitor = Visitor(address)
         give_secrets(visitor, tmp_path)
         fail_unforeseen(visitor, uploads)
@@ -81,7 +83,7 @@ def test_a_server_that_is_killed_in_mid_run_leaves_nothing_to_the_next(tmp_path)
         cut.join(30)
     assert list(folder.rglob("long.zip"))  # a killed server cannot tidy up
     assert Path(f"{folder}.lock").exists()
-    with server(uploads, logs[1]) as (_, address):
+    with server(uploads, logs[1], *small) as (_, address):
         assert not folder.exists()
         assert not Path(f"{folder}.lock").exists()
         assert len(folders(uploads)) == 1
@@ -108,7 +110,7 @@ def assert_tells_nothing(text: str) -> None:
     lines = [json.loads(line) for line in text.splitlines() if line and not line.startswith("*")]
     assert all({"time", "level", "request", "event"} <= set(line) for line in lines)
     (run,) = [line for line in lines if line["event"] == "run" and line["image"] == "160x120"]
-    assert (run["model"], run["x"], run["network"]) == ("ktb-lite-nyuv2-depth", "depth", "512x384")
+    assert (run["model"], run["x"], run["network"]) == ("ktb-lite-nyuv2-depth", "depth", "192x128")
     assert run["seconds"] > 0
     assert len(run["request"]) == 12
     assert sum(line["event"] == "upload" for line in lines) == 5

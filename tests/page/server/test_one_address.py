@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from helpers.embedded import small_service
 from helpers.loops import in_a_loop
 from helpers.served import serving
 
@@ -21,7 +22,6 @@ from app.server.fair_turns import FairTurns
 from app.server.housekeeping import IdleStates, tidy
 from app.server.sessions import SessionStore
 from app.server.uploads import UploadLimits
-from app.service import Service
 from app.web.at_once import AtOnce, There, Work
 from app.web.rate_limits import RateLimit
 from app.web.slow_readers import SlowReaders
@@ -37,7 +37,7 @@ START = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """Believes one proxy, so that a header says who asks."""
-    with serving(Service(), tmp_path_factory.mktemp("server_uploads"), RateLimit(0, proxies=1)) as page:
+    with serving(small_service(), tmp_path_factory.mktemp("server_uploads"), RateLimit(0, proxies=1)) as page:
         yield page
 
 
@@ -323,7 +323,10 @@ def test_an_address_that_lets_draw_without_end_gets_its_share_while_others_are_t
 
 
 def test_pages_and_answers_are_fetched_at_a_rate(page, tmp_path):
-    with serving(Service(), tmp_path, RateLimit(60, proxies=1)) as strict, client(strict, "1.1.1.1") as http:
+    with (
+        serving(small_service(), tmp_path, RateLimit(60, proxies=1)) as strict,
+        client(strict, "1.1.1.1") as http,
+    ):
         answers = [http.get("/config") for _ in range(120)]
         assert [answer.status_code for answer in answers[:80]] == [200] * 80
         assert answers[-1].status_code == 429

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.api_calls import API, called, file_data, left, sent
+from helpers.embedded import small_predictor
 from helpers.loops import in_a_loop
 from helpers.pairs import synthetic_pair, write_pair
 from helpers.served import serving
@@ -35,7 +36,7 @@ from app.server.folder import ServerFolder
 from app.server.uploads import UploadLimits
 from app.web.rate_limits import RateLimit
 from app.web.upload_route import NO_SPACE
-from ktb import Predictor, load_model
+from ktb import Predictor
 from ktb.inference.oom import OutOfMemory, is_out_of_memory, with_enough_memory
 from ktb.inference.runtimes import graph_cache
 from ktb.inference.runtimes.export import DESCRIPTION
@@ -50,13 +51,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def page(service, uploads):
-    with serving(service, uploads, RateLimit(0)) as page:
+def page(service, own_uploads):
+    with serving(service, own_uploads, RateLimit(0)) as page:
         yield page
 
 
@@ -87,7 +83,7 @@ SHORT_OF_MEMORY = (
 
 def test_a_run_without_enough_memory_is_told_and_the_next_one_works(visitor, service, monkeypatch):
     predictor = service.predictor(MODEL)
-    said = r"not enough memory on cpu for an image of 512 x 384 pixels .*Make the RGB image smaller"
+    said = r"not enough memory on cpu for an image of 192 x 128 pixels .*Make the RGB image smaller"
     for error in SHORT_OF_MEMORY:
 
         def fails(*_, error=error, **__):
@@ -130,7 +126,7 @@ def test_other_errors_stay_what_they_are():
 
 
 def test_the_remedy_fits_the_predictor(monkeypatch):
-    model, pair = load_model(MODEL), synthetic_pair()
+    model, pair = small_predictor(MODEL).model, synthetic_pair()
 
     def fails(*_, **__):
         raise MemoryError
@@ -149,7 +145,7 @@ def test_the_remedy_fits_the_predictor(monkeypatch):
 
 
 def test_a_card_may_be_full_before_the_network_runs(monkeypatch):
-    predictor = Predictor(load_model(MODEL))
+    predictor = Predictor(small_predictor(MODEL).model)
 
     def fails(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 72.00 MiB.")
@@ -220,8 +216,8 @@ def bad_contents(number: int) -> bytes:
     return kinds[number % len(kinds)]
 
 
-def test_a_hundred_bad_uploads_in_a_row(page, visitor, uploads, tmp_path):
-    before = left(uploads)
+def test_a_hundred_bad_uploads_in_a_row(page, visitor, own_uploads, tmp_path):
+    before = left(own_uploads)
     with httpx.Client(base_url=page.local_url, timeout=60) as http:
         for number in range(100):
             file = tmp_path / f"bad_{number}.png"
@@ -230,7 +226,7 @@ def test_a_hundred_bad_uploads_in_a_row(page, visitor, uploads, tmp_path):
             assert kind == "error", number
             assert file.name in said or "RGB image" in said, said
             assert "went wrong" not in said, said
-    assert left(uploads) == before
+    assert left(own_uploads) == before
     assert page.uploads.total_bytes == 0
     assert lives(visitor)
 
@@ -289,8 +285,8 @@ def test_a_disk_that_is_really_full(small_disk, service, tmp_path, monkeypatch):
         assert "<video" in visitor.shown("ktb-sequence")
 
 
-def test_a_disk_that_fills_up_while_an_upload_comes_in(page, visitor, uploads, monkeypatch, tmp_path):
-    before = left(uploads)
+def test_a_disk_that_fills_up_while_an_upload_comes_in(page, visitor, own_uploads, monkeypatch, tmp_path):
+    before = left(own_uploads)
 
     async def fails(*_, **__):
         raise OSError(28, "No space left on device", "/somewhere/secret.png")
@@ -299,7 +295,7 @@ def test_a_disk_that_fills_up_while_an_upload_comes_in(page, visitor, uploads, m
         full.setattr("app.web.upload_route.save_files", fails)
         answer = http.post(f"{API}/upload", files={"files": b"x"})
         assert (answer.status_code, answer.text) == (507, NO_SPACE)
-    assert left(uploads) == before
+    assert left(own_uploads) == before
     visitor.choose_example(0)
     with monkeypatch.context() as full:
         full.setattr(
@@ -369,11 +365,11 @@ def test_a_session_that_waits_in_the_queue_stays_open(page, visitor, service, mo
 # ---- several servers
 
 
-def test_two_servers_on_one_folder_leave_each_other_alone(page, visitor, service, uploads, tmp_path):
+def test_two_servers_on_one_folder_leave_each_other_alone(page, visitor, service, own_uploads, tmp_path):
     files = write_pair(tmp_path)
     mine = visitor.upload(files[0])
     visitor.set("ktb-rgb", mine)
-    with serving(service, uploads) as second, Visitor(second.local_url) as other:
+    with serving(service, own_uploads) as second, Visitor(second.local_url) as other:
         assert second.folder.path.parent == page.folder.path.parent
         theirs = other.upload(files[0])
         other.set("ktb-rgb", theirs)

@@ -13,13 +13,13 @@ from datetime import timedelta
 import httpx
 import pytest
 from helpers.browsing import WAIT
+from helpers.embedded import small_service
 from helpers.videos import frames_of, zipped
 
 from app.gradio_ext import state
 from app.page import build_page, launch_options
 from app.predictors import SharedPredictor
 from app.server import housekeeping
-from app.service import Service
 from tools.bench_page.visitor import Refused, Visitor
 
 LONG = 60.0  # seconds; what never ends within it is held up
@@ -27,14 +27,9 @@ WAITING = 3  # events, at most
 
 
 @pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def page(service, uploads):
+def page(service, own_uploads):
     environment = pytest.MonkeyPatch()
-    environment.setenv("GRADIO_TEMP_DIR", str(uploads))
+    environment.setenv("GRADIO_TEMP_DIR", str(own_uploads))
     environment.setattr(housekeeping, "TIDY_EVERY", 0.1)
     environment.setattr(service, "warm_up", lambda: None)  # it would take the network's turn
     page = build_page(service)
@@ -252,7 +247,7 @@ def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, pag
 def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(within, monkeypatch):
     monkeypatch.setattr(housekeeping, "WARM_UP_AFTER", 1.0)
     monkeypatch.setattr(housekeeping, "WARM_UP_WITHIN", within)
-    service, begun = Service(), []
+    service, begun = small_service(), []
     monkeypatch.setattr(service, "warm_up", lambda: begun.append(time.monotonic()))
     page = build_page(service)
     _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
@@ -271,7 +266,7 @@ def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(within
 @pytest.mark.parametrize("breaks", [False, True])
 def test_the_first_model_is_run_before_anybody_comes(breaks, monkeypatch, caplog):
     monkeypatch.setattr(housekeeping, "WARM_UP_AFTER", 0.0)
-    service, ran = Service(), []
+    service, ran = small_service(), []
     predict = SharedPredictor.__call__
 
     def watched(self, rgb, x, **options):

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from helpers.api_calls import API, called, file_data, left, send, sent
+from helpers.embedded import small_service
 from helpers.pairs import write_pair
 from helpers.served import serving
 
@@ -22,7 +23,6 @@ from app.gradio_ext import blocks
 from app.gradio_ext.blocks import NO_ADDRESSES
 from app.server.logs import JsonLines
 from app.server.uploads import NOT_HERE, UploadLimits
-from app.service import Service
 from app.web import rate_limits
 from app.web.client_address import client_address
 from app.web.rate_limits import MAX_CALL_BYTES, Buckets, RateLimit
@@ -36,13 +36,8 @@ MODEL = "ktb-lite-nyuv2-depth"
 
 
 @pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def page(uploads):
-    with serving(Service(), uploads) as page:
+def page(own_uploads):
+    with serving(small_service(), own_uploads) as page:
         yield page
 
 
@@ -198,13 +193,13 @@ def routes_of(app) -> list:
     return found
 
 
-def test_only_files_of_this_server_and_its_examples_are_served(http, files, uploads, page):
+def test_only_files_of_this_server_and_its_examples_are_served(http, files, own_uploads, page):
     own = sent(http, files[0])
     assert http.get(f"{API}/file={own}").content == files[0].read_bytes()
     example = examples()[0].rgb
     assert http.get(f"{API}/file={example}").content == example.read_bytes()
-    (uploads / "other_app").mkdir(exist_ok=True)  # of another program that keeps its uploads here
-    other = uploads / "other_app" / "secret.png"
+    (own_uploads / "other_app").mkdir(exist_ok=True)  # of another program that keeps its uploads here
+    other = own_uploads / "other_app" / "secret.png"
     other.write_bytes(files[0].read_bytes())
     root = page.folder.path
     for path in (
@@ -230,9 +225,9 @@ def test_only_files_of_this_server_and_its_examples_are_served(http, files, uplo
     other.unlink()
 
 
-def test_folders_are_not_listed(http, files, uploads, page):
+def test_folders_are_not_listed(http, files, own_uploads, page):
     path = Path(sent(http, files[0]))
-    for place in (uploads, page.folder.path, path.parent):
+    for place in (own_uploads, page.folder.path, path.parent):
         assert http.get(f"{API}/file={place}").status_code in (403, 404)
 
 
@@ -318,7 +313,7 @@ def test_proxies_are_believed_only_as_far_as_they_are_ours():
 
 def test_an_address_that_asks_too_often_is_told_to_wait(page, http, files):
     limit, folder = RateLimit(events_per_minute=20, proxies=1), page.folder.path.parent
-    with serving(Service(), folder, limit) as strict, httpx.Client(base_url=strict.local_url) as client:
+    with serving(small_service(), folder, limit) as strict, httpx.Client(base_url=strict.local_url) as client:
         ask = partial(client.post, f"{API}/call/models", json={"data": []})
         answers = [ask() for _ in range(20)]
         assert [answer.status_code for answer in answers[:5]] == [200] * 5
@@ -444,8 +439,8 @@ def test_uploads_are_refused_when_there_is_no_room(page, http, files, limited):
     assert (answer.status_code, answer.text) == (413, "At most 0 MiB may be sent at once.")
 
 
-def test_bad_uploads_get_words_and_leave_nothing(page, http, files, uploads, limited, monkeypatch):
-    before = left(uploads)
+def test_bad_uploads_get_words_and_leave_nothing(page, http, files, own_uploads, limited, monkeypatch):
+    before = left(own_uploads)
     limited(session_files=2)
     monkeypatch.setattr("app.web.upload_route.MAX_FILE_BYTES", 1000)
     small = b"x" * 100
@@ -463,12 +458,12 @@ def test_bad_uploads_get_words_and_leave_nothing(page, http, files, uploads, lim
         assert answer.status_code == status, options
         assert said in answer.text
     assert http.post(f"{API}/upload", files={"other": small}).json() == []
-    assert left(uploads) == before
+    assert left(own_uploads) == before
     assert page.uploads._coming == 0
 
 
-def test_an_upload_that_is_cut_off_leaves_nothing(page, uploads):
-    before, root = left(uploads), page.folder.path
+def test_an_upload_that_is_cut_off_leaves_nothing(page, own_uploads):
+    before, root = left(own_uploads), page.folder.path
     folders = set(root.iterdir())
     with socket.create_connection(("127.0.0.1", page.server_port)) as line:
         head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
@@ -485,7 +480,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(page, uploads):
     while set(root.iterdir()) != folders:
         assert time.monotonic() < end
         time.sleep(0.02)
-    assert left(uploads) == before
+    assert left(own_uploads) == before
     assert page.uploads._coming == 0
 
 

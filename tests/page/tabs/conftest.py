@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from helpers.pairs import synthetic_pair
+from helpers.embedded import small_predictor, small_service
+from helpers.pairs import synthetic_pair, write_pair
 
-from ktb import Predictor, load_model
+MODEL = "ktb-lite-nyuv2-depth"
 
 
 @pytest.fixture(scope="module")
 def expected():
     """The Python API's prediction for the synthetic pair."""
     photo, depth = synthetic_pair()
-    return Predictor(load_model("ktb-lite-nyuv2-depth"))(photo, depth)
+    return small_predictor(MODEL)(photo, depth)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """The page's result for the synthetic pair."""
+    return small_service().segment(*map(str, write_pair(tmp_path_factory.mktemp("pair"))), MODEL)

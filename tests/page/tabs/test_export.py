@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 from helpers.browsing import MASK, below, run, upload
+from helpers.embedded import small_predictor, small_service
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 from typer.testing import CliRunner
@@ -44,7 +45,7 @@ def photo():
 
 @pytest.fixture(scope="module")
 def prediction():
-    return Predictor(load_model(MODEL))(*synthetic_pair())
+    return small_predictor(MODEL)(*synthetic_pair())
 
 
 @pytest.fixture(scope="module")
@@ -455,6 +456,6 @@ def test_a_bad_link_gets_a_message_and_the_page_works(page, address, tmp_path):
 
 
 def test_export_refuses_an_unknown_kind(prediction, tmp_path):
-    result = Service().segment(*map(str, write_pair(tmp_path)), MODEL)
+    result = small_service().segment(*map(str, write_pair(tmp_path)), MODEL)
     with pytest.raises(ValueError, match="choose one of svg"):
         export_file(result, "exe", {}, {})

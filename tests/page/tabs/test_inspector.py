@@ -5,24 +5,40 @@ from __future__ import annotations
 import re
 
 import pytest
-from helpers.browsing import run, upload
+from helpers.browsing import run, upload, watched_tab
+from helpers.embedded import small_predictor
 from helpers.inspections import DETAILS, SIZE, TABLE, assert_as_trace, inspect, shown
 from helpers.pairs import synthetic_pair, write_pair
 
 from app.glossary import TERMS
-from ktb import Predictor, load_model
 from ktb.analysis import Target, attribute_prediction, region_at
 from ktb.analysis.types import at_of_pixel, cell_at
 
 
-@pytest.fixture
-def fusion(page, tmp_path):
+@pytest.fixture(scope="module")
+def ran(context, address, tmp_path_factory):
     """The fusion tab of a page that ran the synthetic pair."""
-    upload(page, *write_pair(tmp_path))
-    run(page)
-    page.get_by_role("tab", name="Fusion").click()
-    page.wait_for_selector("#ktb-pane-photo svg")
-    return page
+    with watched_tab(context, address) as tab:
+        upload(tab, *write_pair(tmp_path_factory.mktemp("pair")))
+        run(tab)
+        tab.get_by_role("tab", name="Fusion").click()
+        tab.wait_for_selector("#ktb-pane-photo svg")
+        yield tab
+
+
+@pytest.fixture
+def fusion(ran):
+    """That tab as after the run: level 2, the mean over the heads, no pixel inspected, no question asked."""
+    yield ran
+    if ran.locator(DETAILS).count():
+        ran.focus("#ktb-pane-photo img.ktb-view")
+        ran.keyboard.press("Escape")
+        ran.wait_for_selector("#ktb-details .ktb-hint")
+    ran.locator("#ktb-level label").nth(2).click()
+    ran.get_by_label("this pixel").check()
+    if ran.input_value("#ktb-head-choice input") != (mean := "mean over the heads"):
+        ran.click("#ktb-head-choice input")
+        ran.get_by_role("option", name=mean).click()
 
 
 def choose(tab, level: int | None = None, head: str | None = None) -> None:
@@ -188,6 +204,7 @@ def test_that_an_attribution_waits_is_said_over_nothing(fusion):
     fusion.eval_on_selector(status, "place => place.classList.remove('hide')")  # as while it waits
     waits, below = (fusion.locator(place).bounding_box() for place in (status, maps))
     assert waits["height"] >= 96
+    fusion.eval_on_selector(status, "place => place.classList.add('hide')")
     assert waits["y"] + waits["height"] <= below["y"]
 
 
@@ -207,7 +224,7 @@ def test_a_region_and_a_class_are_attributed_as_in_python(fusion, expected, abou
         if about == "its region"
         else Target("class", class_index=index)
     )
-    predictor = Predictor(load_model("ktb-lite-nyuv2-depth"))
+    predictor = small_predictor("ktb-lite-nyuv2-depth")
     wanted = attribute_prediction(predictor, synthetic_pair()[0], expected.x, target)
     told = fusion.eval_on_selector(".ktb-attribution", "e => ({...e.dataset})")
     assert told["score"] == wanted.score

@@ -274,12 +274,6 @@ def test_a_choice_that_the_list_reports_twice_is_drawn_once(page, drawn, tmp_pat
     assert drawn == {"result_panel": 2}
 
 
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    rgb, x = write_pair(tmp_path_factory.mktemp("pair"))
-    return Service().segment(str(rgb), str(x), MODEL)
-
-
 def test_level_maps_are_made_when_looked_at_and_once_for_all_threads(result, monkeypatch):
     calls, make = [], ktb.analysis.maps.level_maps
     monkeypatch.setattr(ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args))

@@ -7,13 +7,16 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers.browsing import MASK, below, downloaded, pixels, run, upload
+from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.service import Service
 from app.widgets.examples import examples
-from ktb import Predictor, load_model
+
+MODEL = "ktb-lite-nyuv2-depth"
 
 
 def test_upload_run_and_find_the_masks(page, tmp_path, expected):
@@ -27,7 +30,7 @@ def test_upload_run_and_find_the_masks(page, tmp_path, expected):
     legend = page.inner_text(".ktb-legend")
     assert expected.class_table()[0].name in legend
     foot = page.inner_text("#ktb-foot")
-    assert "ktb-lite-nyuv2-depth" in foot
+    assert MODEL in foot
     assert "160×120" in foot
     assert "millimetres" in foot
     assert page.foreign_requests == []
@@ -79,7 +82,7 @@ def test_16_bit_depth_arrives_whole(page, tmp_path):
     files = downloaded(page)
     labels = np.asarray(Image.open(io.BytesIO(files["labels_fused.png"])))
     metres = np.where(depth == 0, np.nan, depth / 1000.0).astype(np.float32)
-    again = Predictor(load_model("ktb-lite-nyuv2-depth"))(photo, metres)
+    again = small_predictor(MODEL)(photo, metres)
     assert np.array_equal(labels, again.labels["fused"])
 
 
@@ -108,14 +111,21 @@ def bad_inputs(folder: Path) -> list[tuple[Path | None, Path | None, str]]:
     ]
 
 
-def test_bad_inputs_get_messages_and_the_page_lives_on(page, address, tmp_path):
+def test_bad_inputs_get_messages(service, tmp_path):
     for rgb, x, message in bad_inputs(tmp_path):
-        upload(page, rgb, x)
-        page.click("#ktb-run")
-        page.wait_for_selector(f".toast-body >> text={message}")
-        page.goto(address, wait_until="domcontentloaded")
-        page.wait_for_selector("#ktb-run")
-    upload(page, *write_pair(tmp_path))
+        with pytest.raises(ValueError, match=message):
+            service.segment(rgb and str(rgb), x and str(x), MODEL)
+
+
+def test_a_bad_input_gets_its_message_and_the_page_lives_on(page, tmp_path):
+    rgb, depth = write_pair(tmp_path)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(depth.read_bytes()[:900])
+    upload(page, rgb, cut)
+    page.click("#ktb-run")
+    page.wait_for_selector(".toast-body >> text=damaged or cut off")
+    page.click("#ktb-x button[aria-label=Clear]")
+    upload(page, None, depth)
     run(page)
 
 
@@ -145,14 +155,14 @@ def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path
     answer = client.predict(
         handle_file(str(rgb_path)),
         [handle_file(str(x_path))],
-        "ktb-lite-nyuv2-depth",
+        MODEL,
         api_name="/segment",
     )
     client.close()
     for branch in ("fused", "rgb", "x"):
         data = base64.b64decode(answer["files"][f"labels_{branch}.png"])
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected.labels[branch])
-    assert answer["model"] == "ktb-lite-nyuv2-depth"
+    assert answer["model"] == MODEL
     assert not below(uploads, "api_*")
 
 

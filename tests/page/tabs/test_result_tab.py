@@ -20,7 +20,6 @@ from app.html.legends import KINDS
 from app.panels.branches import branches_panel, differences_panel
 from app.panels.ground_truth import truth_panel
 from app.panels.result import PICTURES, classes_panel, offered_pictures, result_panel
-from app.service import Service
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
 from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares
 from ktb.analysis.metrics import class_iou, confusion_matrix
@@ -28,12 +27,6 @@ from ktb.utils.text import percent
 
 MODEL = "ktb-lite-nyuv2-depth"
 HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def result(tmp_path_factory):
-    rgb, x = write_pair(tmp_path_factory.mktemp("pair"))
-    return Service().segment(str(rgb), str(x), MODEL)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 from helpers.browsing import choose, new_tab, pixels, run, upload
+from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.page import build_page
 from app.service import Service
-from ktb import Predictor, load_model
 from ktb.analysis.comparison import difference, sensor_need
 from ktb.analysis.counterfactual import Perturbation
 from ktb.analysis.counterfactual import predict_perturbed as run_changed
@@ -28,7 +28,7 @@ SAVE = ".ktb-save"
 
 @pytest.fixture(scope="module")
 def predictor():
-    return Predictor(load_model(MODEL))
+    return small_predictor(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_truth_as_files(ran, tmp_path, expected):
 
 def test_compare_as_files(page, tmp_path, predictor):
     photo = synthetic_pair()[0]
-    alone, other = (Predictor(load_model(name))(photo, None) for name in (MODEL, OTHER))
+    alone, other = (small_predictor(name)(photo, None) for name in (MODEL, OTHER))
     upload(page, write_pair(tmp_path)[0], None)
     page.locator("#ktb-source label").nth(1).click()
     run(page)

@@ -27,15 +27,9 @@ VIDEO = "#ktb-sequence video"
 
 
 @pytest.fixture(scope="module")
-def uploads(tmp_path_factory):
-    """The upload folder of this module's own server."""
-    return tmp_path_factory.mktemp("server_uploads")
-
-
-@pytest.fixture(scope="module")
-def address(uploads, service):
+def address(own_uploads, service):
     """A server of its own, because the tests take turns of its service."""
-    with serving(service, uploads, warm_up=True) as page:
+    with serving(service, own_uploads, warm_up=True) as page:
         yield page.local_url
 
 
@@ -105,7 +99,7 @@ def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, s
     assert tab.is_disabled("#ktb-stop")
 
 
-def test_stop_ends_after_the_frame_and_leaves_files_that_go_with_the_page(tab, address, uploads, tmp_path):
+def test_stop_ends_after_the_frame_and_its_files_go_with_the_page(tab, address, own_uploads, tmp_path):
     give(tab, zipped(tmp_path / "long.zip", frames_of(60)))
     tab.click("#ktb-run-frames")
     tab.wait_for_selector("#ktb-sequence img[alt^='frame 1']")
@@ -118,20 +112,20 @@ def test_stop_ends_after_the_frame_and_leaves_files_that_go_with_the_page(tab, a
     (tmp_path / "table.csv").write_bytes(fetch(address, tab, "CSV"))
     assert len(rows_of(tmp_path / "table.csv")) == count
     tab.wait_for_function(f"document.querySelector('{VIDEO}').duration > 0")
-    assert below(uploads, "sequence-*/*")
+    assert below(own_uploads, "sequence-*/*")
     tab.close()
-    wait_until(lambda: not below(uploads, "sequence-*") and not below(uploads, "long.zip"))
+    wait_until(lambda: not below(own_uploads, "sequence-*") and not below(own_uploads, "long.zip"))
 
 
-def test_a_page_that_is_closed_stops_its_recording(tab, uploads, tmp_path):
+def test_a_page_that_is_closed_stops_its_recording(tab, own_uploads, tmp_path):
     give(tab, zipped(tmp_path / "left.zip", frames_of(200)))
     tab.click("#ktb-run-frames")
     tab.wait_for_selector("#ktb-sequence img[alt^='frame']")
     assert open_files("sequence-")
     tab.close()
-    wait_until(lambda: not below(uploads, "sequence-*"))
+    wait_until(lambda: not below(own_uploads, "sequence-*"))
     wait_until(lambda: not open_files("sequence-"))
-    assert not below(uploads, "sequence-*")
+    assert not below(own_uploads, "sequence-*")
 
 
 def test_two_videos_and_what_is_wrong_is_said(tab, tmp_path):

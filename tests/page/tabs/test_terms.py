@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.embedded import small_service
 from helpers.pairs import write_pair
 
 import app
@@ -16,7 +17,6 @@ from app.panels.ground_truth import truth_panel
 from app.panels.result import PICTURES, classes_panel, footer, result_panel
 from app.panels.what_if import sensors_panel, what_if_panel
 from app.panels.x_input import x_panel
-from app.service import Service
 from ktb.analysis.counterfactual import Perturbation
 from ktb.analysis.ground_truth import GroundTruth
 
@@ -123,7 +123,7 @@ TECHNICAL = {
 def panels(tmp_path_factory) -> dict[str, str]:
     """The HTML of the panels by name."""
     rgb, x = write_pair(tmp_path_factory.mktemp("pair"), 64, 96)
-    service = Service()
+    service = small_service()
     first, second = service.models[:2]
     a, b = (service.segment(str(rgb), str(x), model) for model in (first, second))
     alone = service.segment(str(rgb), None, first, source="none")

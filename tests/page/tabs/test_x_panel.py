@@ -14,6 +14,7 @@ import gradio as gr
 import numpy as np
 import pytest
 from helpers.browsing import MASK, below, downloaded, new_tab, pixels, run, upload
+from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
@@ -28,7 +29,6 @@ from app.widgets.alignment import pointed, preview_html
 from app.widgets.rgb_preview import shown_rgb
 from app.widgets.x_form import Proposal, XForm, fields_for, numbers, units_of, x_options
 from app.widgets.x_input import build_corrections, build_x_input
-from ktb import Predictor, load_model
 from ktb.config import InputConfig
 from ktb.inputs import AUTO, XOptions, read_image_rgb, read_x
 from ktb.inputs.alignment.files import Alignment
@@ -221,7 +221,7 @@ def test_no_x_is_said_in_every_panel_and_file(service, tmp_path):
     with pytest.raises(MissingX, match=r"X image is missing.*“Run on the RGB image alone”"):
         service.segment(str(rgb), [], DEPTH)
     result = service.segment(str(rgb), [str(depth)], DEPTH, source="none")
-    alone = Predictor(load_model(DEPTH))(read_image_rgb(rgb), None)
+    alone = small_predictor(DEPTH)(read_image_rgb(rgb), None)
     assert np.array_equal(result.prediction.labels["fused"], alone.labels["fused"])
     for text in (result_panel(result), branches_panel(result), fusion_words(result, 2)):
         assert "this result comes from the RGB image alone" in text
@@ -335,7 +335,7 @@ def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(page, tmp_pa
     assert page.locator("#ktb-x-tab svg path").count() == 1
     page.get_by_role("tab", name="Result").click()
     run(page)
-    wanted = Predictor(load_model(DEPTH))(*synthetic_pair(), options=XOptions(unit="0.1mm"))
+    wanted = small_predictor(DEPTH)(*synthetic_pair(), options=XOptions(unit="0.1mm"))
     assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
     page.click("#ktb-reset")
     page.wait_for_selector(f"{SAID} >> text=millimetres (likely)")
@@ -382,7 +382,7 @@ def test_the_window_of_a_stream_is_moved_by_sliders(page, tmp_path):
     page.get_by_role("tab", name="Result").click()
     run(page)
     raw = read_x(tmp_path / "events.npz")
-    wanted = Predictor(load_model(EVENT))(synthetic_pair()[0], raw, options=XOptions(window_ms=(0, 20)))
+    wanted = small_predictor(EVENT)(synthetic_pair()[0], raw, options=XOptions(window_ms=(0, 20)))
     assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
 
 
@@ -424,7 +424,7 @@ def test_a_rgb_image_without_x_has_a_way_on(page, tmp_path):
     page.click("#ktb-alone", timeout=2000)
     page.wait_for_selector(MASK)
     assert "RGB image alone" in page.inner_text("#ktb-stage .ktb-warn")
-    wanted = Predictor(load_model(DEPTH))(synthetic_pair()[0], None)
+    wanted = small_predictor(DEPTH)(synthetic_pair()[0], None)
     assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
     summary = json.loads(downloaded(page)["prediction.json"])
     assert summary["x"]["origin"] == "missing"
@@ -450,7 +450,7 @@ def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):
     page.wait_for_selector("#ktb-aligned >> text=Applied: shift.json")
     page.get_by_role("tab", name="Result").click()
     run(page)
-    wanted = Predictor(load_model(DEPTH))(*synthetic_pair(), options=XOptions(matrix=((1, 0, 8), (0, 1, 0))))
+    wanted = small_predictor(DEPTH)(*synthetic_pair(), options=XOptions(matrix=((1, 0, 8), (0, 1, 0))))
     assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
     page.click("#ktb-align-remove")
     page.wait_for_selector("#ktb-aligned >> text=Nothing is applied")
@@ -492,7 +492,7 @@ def test_a_tiff_rgb_image_is_shown(page, tmp_path):
     upload(page, tmp_path / "photo.tif", write_pair(tmp_path)[1])
     page.wait_for_function("document.querySelector('#ktb-rgb img')?.naturalWidth === 160")
     run(page)
-    wanted = Predictor(load_model(DEPTH))(photo, depth)
+    wanted = small_predictor(DEPTH)(photo, depth)
     assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
 
 
@@ -548,7 +548,7 @@ def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, upload
         data = base64.b64decode(answer["files"]["labels_fused.png"])
         return np.asarray(Image.open(io.BytesIO(data)))
 
-    predictor, pair = Predictor(load_model(DEPTH)), synthetic_pair()
+    predictor, pair = small_predictor(DEPTH), synthetic_pair()
     answer = client.predict(photo, x, DEPTH, {"unit": "0.1mm"}, api_name="/segment")
     wanted = predictor(*pair, options=XOptions(unit="0.1mm"))
     assert np.array_equal(labels(answer), wanted.labels["fused"])

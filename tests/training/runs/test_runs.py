@@ -1,4 +1,8 @@
-"""Whole training runs as a user starts them: killed, ended, on two processes, validated, adapters only."""
+"""Whole training runs: killed, ended, on two processes, validated, adapters only.
+
+Runs that are killed, ended or launched twice are processes, as a user starts them. The others call the
+command in this process, because a start takes seconds.
+"""
 
 import csv
 import json
@@ -59,6 +63,13 @@ def run(*arguments) -> subprocess.CompletedProcess:
     return done
 
 
+def run_here(arguments: list) -> None:
+    """The same command in this process."""
+    threads = torch.get_num_threads()
+    train.main([str(a) for a in arguments[arguments.index("nyuv2-lite") :]])
+    torch.set_num_threads(threads)
+
+
 def start_and_wait(arguments: list, until) -> subprocess.Popen:
     """Start a run and return it as soon as `until()` holds."""
     process = subprocess.Popen(
@@ -96,7 +107,7 @@ def saved_step(out: Path) -> int:
 def straight(tree, tmp_path_factory) -> Path:
     """An uninterrupted run of four steps."""
     out = tmp_path_factory.mktemp("straight")
-    run(command(tree, out))
+    run_here(command(tree, out))
     return out
 
 
@@ -110,7 +121,7 @@ def test_killed_and_resumed_equals_uninterrupted(tree, straight, tmp_path):
     assert 1 <= step <= 4
     if (tmp_path / MODEL_FILE).exists():
         load_model(tmp_path / MODEL_FILE)  # whole, whenever it was written
-    run(command(tree, tmp_path, "--resume"))
+    run_here(command(tree, tmp_path, "--resume"))
     ours, theirs = (load_model(out / MODEL_FILE).state_dict() for out in (tmp_path, straight))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     assert losses(tmp_path) == losses(straight)
@@ -162,7 +173,7 @@ def test_two_processes_give_the_loss_curve_of_one(tree, straight, tmp_path):
 
 def test_the_best_weights_are_chosen_on_held_out_frames(tree, tmp_path):
     out = tmp_path / "run"
-    run(command(tree, out, "--tensorboard", "--adapters-only", settings=("eval_every=1",)))
+    run_here(command(tree, out, "--tensorboard", "--adapters-only", settings=("eval_every=1",)))
     rows = validations(out)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     summary = json.loads((out / "run.json").read_text())
@@ -177,7 +188,7 @@ def test_the_best_weights_are_chosen_on_held_out_frames(tree, tmp_path):
 def test_choosing_on_test_is_written_into_the_card(tree, tmp_path):
     out = tmp_path / "run"
     settings = ("eval_every=1", "epochs=1", "warmup_epochs=0")
-    run(command(tree, out, "--select-on-test", settings=settings))
+    run_here(command(tree, out, "--select-on-test", settings=settings))
     card = load_model(out / BEST_FILE).card
     assert "the test split (12 frames)" in card["selection"]
     assert "TOO HIGH" in card["selection"].upper()
@@ -193,8 +204,6 @@ def test_choosing_on_test_is_written_into_the_card(tree, tmp_path):
     ],
 )
 def test_settings_that_cannot_be(tree, tmp_path, settings, more, message, capsys):
-    from training import train
-
     with pytest.raises(SystemExit):
-        train.main([str(a) for a in command(tree, tmp_path / "run", *more, settings=settings)[3:]])
+        run_here(command(tree, tmp_path / "run", *more, settings=settings))
     assert message in capsys.readouterr().err
