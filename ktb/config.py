@@ -226,8 +226,9 @@ class InputConfig:
     are its options. `range_low` and `range_high` are the thermal values mapped to 0 and 1 (degrees Celsius
     where the file's unit is known, else as stored). Without them, 16-bit and float images are stretched
     between two percentiles, and 8-bit images are unchanged unless `stretch_pictures`. `hot` is the polarity
-    of heat in training images. `event_window_ms` is the time span of one event image; None uses the whole
-    stream.
+    of heat in training images. A near-infrared range of FULL_SCALE is that of the file's type, such as 255
+    for 8 bits. `picture_metres` is None where the scale of the training pictures is unknown.
+    `event_window_ms` is the time span of one event image; None uses the whole stream.
 
     The next fields say how the X files of training were read. A file of the same kind is read in the same
     way, unless the user says otherwise; one that contradicts them is read by itself, with a warning.
@@ -248,6 +249,7 @@ class InputConfig:
     percentiles: tuple[float, ...] = (1.0, 99.0)
     stretch_pictures: bool = False  # thermal images of 8 bits and floats in 0..1 are stretched, too
     hot: Polarity = "white"
+    picture_metres: float | None = None  # depth mapped to 1.0 in training pictures of the encoding "image"
     event_window_ms: float | None = None
     unit: str = "auto"
     stored: Stored = "any"
@@ -280,6 +282,10 @@ class InputConfig:
             math.isfinite(self.max_metres) and self.max_metres > 0,
             f"max_metres is {self.max_metres}; give a positive distance in metres, such as 10.",
         )
+        _require(
+            self.picture_metres is None or (math.isfinite(self.picture_metres) and self.picture_metres > 0),
+            f"picture_metres is {self.picture_metres}; give a positive distance, or none if it is unknown.",
+        )
         low, high = self.range_low, self.range_high
         _require(
             (low is None and high is None) or (low is not None and high is not None and low < high),
@@ -296,6 +302,20 @@ class InputConfig:
             self.short_side is None or 32 <= self.short_side <= 16_384,
             f"short_side is {self.short_side}; give 32 to 16384 pixels, or none for the images' own size.",
         )
+
+
+FULL_SCALE = (0.0, 65535.0)
+"""The range of near infrared that is divided by the full scale of its type."""
+DATASET_INPUTS: Mapping[tuple[str, Modality], Mapping[str, Any]] = MappingProxyType(
+    {
+        ("mcubes", "nir"): {"range_low": FULL_SCALE[0], "range_high": FULL_SCALE[1]},
+        # 16-bit files of SUN RGB-D hold millimetres rotated left by 3 bits
+        ("sunrgbd", "depth"): {"encoding": "image", "picture_metres": 65.535 / 8},
+        ("deliver", "depth"): {"encoding": "image"},  # no scale is published
+        ("deliver", "event"): {"encoding": "image"},  # no rule of drawing is published
+    }
+)
+"""Fields of InputConfig for X of a benchmark, by (dataset, modality), where they are not the defaults."""
 
 
 @dataclass(frozen=True)
@@ -373,14 +393,24 @@ class ModelConfig:
     def from_dict(values: dict[str, Any]) -> ModelConfig:
         """Build a configuration, rejecting unknown, missing and wrongly typed keys by name (ValueError).
 
-        A model of NYUv2's depth that was stored without the unit gets that of this dataset.
+        A model of NYUv2's depth that was stored without the unit gets that of this dataset, and models of a
+        benchmark that were stored before `DATASET_INPUTS` get its fields.
         """
         config = from_json(ModelConfig, values, "configuration")
         inputs, is_unsaid = config.inputs, "unit" not in values.get("inputs", {})
         if is_unsaid and config.dataset == "nyuv2" and inputs.encoding == "depth":
             inputs = dataclasses.replace(inputs, unit=NEAR_DARK, stored="8-bit")
             config = dataclasses.replace(config, inputs=inputs)
-        return config
+        return dataclasses.replace(config, inputs=_of_dataset(config))
+
+
+def _of_dataset(config: ModelConfig) -> InputConfig:
+    """The inputs, with the fields of DATASET_INPUTS that were left at their defaults."""
+    inputs = config.inputs
+    usual = InputConfig(modality=inputs.modality, encoding=DEFAULT_ENCODINGS[inputs.modality])
+    fields = DATASET_INPUTS.get((config.dataset, inputs.modality), {})
+    left = {name: value for name, value in fields.items() if getattr(inputs, name) == getattr(usual, name)}
+    return dataclasses.replace(inputs, **left)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -12,7 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ktb.config import DEFAULT_ENCODINGS, LEVELS, FusionConfig, InputConfig, Modality, ModelConfig, SwinConfig
+from ktb.config import (
+    DATASET_INPUTS,
+    DEFAULT_ENCODINGS,
+    LEVELS,
+    FusionConfig,
+    InputConfig,
+    Modality,
+    ModelConfig,
+    SwinConfig,
+)
 from ktb.labels import DATASETS, DatasetLabels, generic_labels
 
 # Names of the tensors in a released file outside the blocks, with alternatives in braces.
@@ -236,7 +245,8 @@ def infer_config(
     encoding = (DEFAULT_ENCODINGS | {"depth": "image"}).get(
         modality, "image"
     )  # SUN's depth is stored as an image
-    inputs = InputConfig(modality=modality, encoding=encoding, short_side=short_side)
+    fields = {"encoding": encoding} | dict(DATASET_INPUTS.get((dataset, modality), {}))
+    inputs = InputConfig(modality=modality, short_side=short_side, **fields)
     try:
         return ModelConfig(
             name=name,

@@ -10,6 +10,7 @@ from ktb.config import InputConfig
 from ktb.inputs.alignment.place import place_encoded
 from ktb.inputs.alignment.turn import turned
 from ktb.inputs.detect import taken_for
+from ktb.inputs.encoders import depth_picture
 from ktb.inputs.encoders.byte_order import in_order
 from ktb.inputs.encoders.channels import choose_channel
 from ktb.inputs.encoders.depth import fill_holes
@@ -22,6 +23,7 @@ from ktb.inputs.types import DepthMap, Encoded, Origin, RawX, RgbImage, as_raw
 from ktb.inputs.units import kind_of, unit_name
 from ktb.modalities import DEFAULT_ENCODINGS, ENCODERS, MODALITIES, Encoding, Modality
 from ktb.utils.lazy import resolve
+from ktb.utils.text import percent
 from ktb.visualize import scalar_to_colors
 
 _KINDS = {"8-bit": "8-bit levels", "levels": "levels of more than 8 bits", "float": "fractions"}
@@ -103,8 +105,11 @@ def encode_x(
         options, doubts = _camera_of_training(raw, inputs, options)
         warnings += doubts
     options, differs = _unit_of_training(raw, inputs, options, modality)
-    encoded = encoder(encoding)(raw, inputs, options)
+    encode = depth_picture.encode if (modality, encoding) == ("depth", "image") else encoder(encoding)
+    encoded = encode(raw, inputs, options)
     warnings += tuple(filter(None, (differs(encoded), *_recording_doubts(raw, inputs))))
+    if modality == "event":  # also pictures of events, whose encoding is "image"
+        encoded = replace(encoded, interpolation="nearest")
     own_size = options.calibration.rgb.size_hw if options.calibration is not None else raw.size_hw
     height, width = size_hw or own_size
     size_hw = (height, width)
@@ -118,14 +123,15 @@ def encode_x(
     own = {"file": raw.name, "format": raw.format, "size": f"{raw.size_hw[1]} x {raw.size_hw[0]}"}
     kind = {"LiDAR": "a projected image, used unchanged"} if modality == "lidar" else {}
     facts = own | kind | dict(raw.facts) | dict(encoded.facts) | placed.facts
+    preview, colours = _preview(placed.display, encoded)
     mark = "ESTIMATED " if raw.origin == "estimated" else ""
     return EncodedX(
         image=np.ascontiguousarray(scaled, np.float32),
-        preview=_preview(placed.display, encoded.far_is_bright),
+        preview=preview,
         summary="; ".join((f"{mark}{modality}, {raw.format}, {encoded.summary}", *placed.facts.values())),
         modality=modality,
         encoding=encoding,
-        facts=facts,
+        facts=facts | colours,
         histogram=encoded.histogram,
         holes=holes if holes.any() or modality == "depth" else None,
         depth=replace(encoded.depth, metres=placed.metres) if encoded.depth else None,
@@ -221,8 +227,14 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int], rgb: RgbImage | Non
     )
 
 
-def _preview(display: np.ndarray, far_is_bright: bool) -> np.ndarray:
+def _preview(display: np.ndarray, encoded: Encoded) -> tuple[np.ndarray, dict[str, str]]:
+    """A display as (H, W, 3) uint8, and for coloured values their range and the share beyond it as a fact."""
     if display.ndim == 3:
-        return display
-    near, far = ends(display[~np.isnan(display)], 2, 98)
-    return scalar_to_colors(display, near, far) if far_is_bright else scalar_to_colors(display, far, near)
+        return display, {}
+    measured = display[~np.isnan(display)]
+    low, high = ends(measured, 2, 98)
+    first, last = (low, high) if encoded.far_is_bright else (high, low)
+    unit = f" {encoded.histogram.unit}" if encoded.histogram and encoded.histogram.unit else ""
+    beyond = percent(float(((measured < low) | (measured > high)).mean()))
+    said = f"dark {first:.3g} to bright {last:.3g}{unit}; {beyond} of the values lie beyond"
+    return scalar_to_colors(display, first, last), {"preview colours": said}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pickle
@@ -25,8 +26,10 @@ from ktb.checkpoints.official import (
     our_name,
     to_ours,
 )
+from ktb.config import DATASET_INPUTS, DEFAULT_ENCODINGS, InputConfig, ModelConfig
 from ktb.labels import DATASETS
 from ktb.modeling.build import build_model, swin_config
+from training.data.datasets import REGISTRY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -269,6 +272,8 @@ def test_dataset_and_modality_can_be_chosen(small, official_shapes):
         }
         config = infer_config(state)
         assert (config.dataset, config.classes) == (name, labels.classes)
+        fields = DATASET_INPUTS.get((name, config.inputs.modality), {})
+        assert {field: getattr(config.inputs, field) for field in fields} == fields
         guesses[name] = (config.inputs.modality, config.inputs.short_side)
     assert guesses["sunrgbd"] == ("depth", 480)
     assert guesses["deliver"] == ("event", 1024)
@@ -472,3 +477,15 @@ def test_recomputed_buffers_are_never_expected():
 )
 def test_the_encoder_follows_from_the_modality(small, modality, encoding):
     assert infer_config(small, modality=modality).inputs.encoding == encoding
+
+
+def test_inputs_of_released_models_are_those_of_their_training():
+    """Also of a file that was imported before these fields were known."""
+    for (dataset, modality), fields in DATASET_INPUTS.items():
+        inputs = InputConfig(modality=modality, encoding=DEFAULT_ENCODINGS[modality], short_side=480)
+        old = swin_config("b", dataset, inputs).to_dict()
+        del old["inputs"]["picture_metres"]
+        found = ModelConfig.from_dict(old).inputs
+        assert found == dataclasses.replace(inputs, **fields)
+        assert ModelConfig.from_dict(swin_config("b", dataset, found).to_dict()).inputs == found
+        assert REGISTRY[dataset].inputs_of(modality).items() >= fields.items()

@@ -67,7 +67,9 @@ def _sunrgbd(root, size, count, rng):
         names = [f"img-{n:06d}" for n in numbers]
         for number, name in zip(numbers, names):
             write(root / "RGB" / f"{name}.jpg", picture(rng, size))
-            write(root / "Depth" / f"{name}.png", picture(rng, size, 1, bits=8 if number % 2 else 16))
+            depth = picture(rng, size, 1, bits=8 if number % 2 else 16)
+            depth = depth if number % 2 else depth // 8 * 8  # millimetres below 8.192 m, rotated by 3 bits
+            write(root / "Depth" / f"{name}.png", depth)
             write(root / "labels" / f"{name}.png", codes(list(range(38)), size))
         long = split == "train"
         write_list(root / f"{split}.txt", [f"RGB/{n}.jpg labels/{n}.png" if long else n for n in names])

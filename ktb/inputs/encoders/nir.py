@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ktb.config import InputConfig
+from ktb.config import FULL_SCALE, InputConfig
 from ktb.inputs.encoders.depth import require_picture
 from ktb.inputs.encoders.image import cut_off_note, one_channel, scaled, to_unit_scale
 from ktb.inputs.encoders.no_data import find_no_data
@@ -38,8 +38,9 @@ def full_scale(data: np.ndarray) -> int:
 def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """Encode one channel, scaled to 0..1 by `full_scale` or a fixed range; colour images by their mean.
 
-    The range is the user's, else the checkpoint's, in stored values. NaN and no-data values are holes.
-    Without a range, values beyond white are clipped with a note.
+    The range is the user's, else the checkpoint's, in stored values; a checkpoint's FULL_SCALE is that of the
+    file's type, as MCubeS was divided. NaN and no-data values are holes. Without a range, values beyond white
+    are clipped with a note.
 
     Raises:
         InputError: no picture, most floats outside 0..1 without a range, other dtypes, or nothing but NaN.
@@ -58,10 +59,12 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     notes = ()
     if colour:
         notes += ("This near infrared picture is in colour: the mean of its three channels is used.",)
-    given = options.value_range or (inputs.range_low, inputs.range_high)
+    given = options.value_range or _training_range(data, stored, inputs)
     if given[0] is not None:
         image, used = scaled(data, *given), f"{given[0]:g} to {given[1]:g}, fixed"
         notes += cut_off_note(data, *given, "")
+        if options.value_range is None:
+            notes += _dark_note(data[measured].astype(stored), given)
     elif stored in (np.uint8, np.uint16):
         white = full_scale(data[measured].astype(stored))
         image, used = np.clip(data.astype(np.float32) / white, 0, 1), f"0 to {white:,}"
@@ -109,3 +112,29 @@ def _require_unit_scale(values: np.ndarray, name: str) -> None:
     if values.dtype.kind == "f" and np.mean((values >= _BELOW_BLACK) & (values <= 1)) >= _IN_RANGE:
         return
     to_unit_scale(values, name)
+
+
+def _training_range(
+    data: np.ndarray, stored: np.dtype, inputs: InputConfig
+) -> tuple[float | None, float | None]:
+    """The checkpoint's black and white level in the values (NaN in holes) of a file that stores this type.
+
+    None without a range.
+    """
+    given = inputs.range_low, inputs.range_high
+    if given != FULL_SCALE:
+        return given
+    if stored.kind == "f" and np.nanmax(data) <= 1:
+        return 0.0, 1.0
+    return (0.0, 255.0) if stored == np.uint8 else given
+
+
+def _dark_note(data: np.ndarray, given: tuple[float, float]) -> tuple[str, ...]:
+    """A note if a 16-bit file may hold fewer bits than the checkpoint divides by."""
+    if given != FULL_SCALE or data.dtype != np.uint16 or (white := full_scale(data)) == FULL_SCALE[1]:
+        return ()
+    return (
+        "As in its training, this checkpoint divides 16-bit near infrared by 65,535, and no value of this "
+        f"file is above {white:,}. If the file holds {white.bit_length()}-bit data, give the range 0 to "
+        f"{white}.",
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ktb.config import InputConfig
+from ktb.config import DATASET_INPUTS, InputConfig
 from ktb.inputs import InputError, RawX, XOptions, encode_x, read_x
 from ktb.inputs.encoders.image import one_channel
 from ktb.inputs.encoders.nir import full_scale
@@ -123,3 +123,13 @@ def test_real_pictures(shared, name):
     reading = encode_x(read_x(shared / "data/qualitative/nir" / name), NIR)
     assert reading.facts["black to white"] == "0 to 255"
     assert not reading.warnings
+
+
+def test_the_full_scale_of_a_checkpoint_is_that_of_the_files_type():
+    mcubes = InputConfig(modality="nir", encoding="nir", **DATASET_INPUTS["mcubes", "nir"])
+    dark = encode_x(levels(2000), mcubes)
+    assert np.allclose(dark.image[..., 0], levels(2000) / 65535, atol=1e-6)
+    assert "no value of this file is above 4,095. If the file holds 12-bit data" in dark.warnings[0]
+    assert encode_x(levels(60_000), mcubes).warnings == ()
+    assert np.allclose(encode_x(levels(90, np.uint8), mcubes).image[..., 0], levels(90, np.uint8) / 255)
+    assert np.allclose(encode_x(levels(0.7, np.float32), mcubes).image[..., 0], levels(0.7, np.float32))

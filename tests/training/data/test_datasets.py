@@ -9,6 +9,7 @@ from helpers.trees import TREES, codes, make_tree, picture, write
 from PIL import Image
 
 from ktb.config import DEFAULT_ENCODINGS, InputConfig
+from ktb.inputs import encode_x
 from ktb.labels import DATASETS
 from training.data.datasets import REGISTRY, build_dataset, hold_out
 from training.data.datasets.base import HELD_BLOCKS
@@ -70,7 +71,7 @@ def test_modalities_and_splits_fit_the_library():
 @pytest.mark.parametrize(("name", "modality"), ALL)
 def test_input_fields_are_those_of_the_configuration(trees, name, modality):
     fields = build_dataset(name, trees / name, "train", modality=modality).input_config
-    as_picture = modality == "depth" and name != "nyuv2"
+    as_picture = (modality == "depth" and name != "nyuv2") or (name, modality) == ("deliver", "event")
     expected = "image" if as_picture else DEFAULT_ENCODINGS[modality]
     assert (InputConfig(**fields).modality, InputConfig(**fields).encoding) == (modality, expected)
 
@@ -190,6 +191,21 @@ def test_mcubes_crop_scaling_and_polarisation(trees):
     aolp = datasets["aolp"][0].modal_x
     assert aolp.min() < -100
     assert np.allclose(aolp, np.stack([sine, cosine, sine], axis=-1), atol=1e-4)
+
+
+def test_mcubes_nir_has_one_divisor_for_the_whole_set(tmp_path):
+    root = make_tree("mcubes", tmp_path)
+    dataset = build_dataset("mcubes", root, "train", modality="nir")
+    size = cv2.imread(str(dataset.files(0)[1]), cv2.IMREAD_UNCHANGED).shape
+    for index, highest in ((0, 2000), (1, 60_000)):  # 12 bits would hold the first image
+        image = np.full(size, 2000, np.uint16)
+        image[0] = highest
+        cv2.imwrite(str(dataset.files(index)[1]), image)
+    for index in (0, 1):
+        assert dataset[index].modal_x[-1] == pytest.approx(2000 / 65535 * 255)
+    inputs = InputConfig(**dataset.input_config)  # the page encodes as the training does
+    page = encode_x(np.full((40, 48), 2000, np.uint16), inputs)
+    assert page.image == pytest.approx(2000 / 65535)
 
 
 def test_deliver_partners_events_and_conditions(trees):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.config import DEFAULT_ENCODINGS, Modality
+from ktb.config import DATASET_INPUTS, DEFAULT_ENCODINGS, Modality
 from ktb.datasets.lists import read_lines
 from ktb.inputs.readers.labels import LOSSLESS
 from ktb.inputs.readers.stills import PICTURE_FORMATS
@@ -82,9 +82,9 @@ class PairDataset:
 
     @classmethod
     def inputs_of(cls, modality: Modality) -> dict[str, Any]:
-        """Fields of `ktb.config.InputConfig` of a model trained on this modality; depth is an image."""
-        encoding = "image" if modality == "depth" else DEFAULT_ENCODINGS[modality]
-        return {"modality": modality, "encoding": encoding}
+        """Fields of `ktb.config.InputConfig` of a model trained on this modality."""
+        fields = {"modality": modality, "encoding": DEFAULT_ENCODINGS[modality]}
+        return fields | dict(DATASET_INPUTS.get((cls.name, modality), {}))
 
     @property
     def input_config(self) -> dict[str, Any]:
@@ -223,15 +223,11 @@ class PairDataset:
         if self.modality in ("hha", "event") and image.ndim == 2:
             raise self._error(path, f"expected 3 channels of {self.modality}, found 1")
         if image.dtype == np.uint16 and self.modality in self.sixteen_bit:
-            return image.astype(np.float32) * np.float32(255 / self._white(image))
+            return image.astype(np.float32) * np.float32(255 / 65535)
         if image.dtype != np.uint8:
             allowed = "8- or 16-bit" if self.modality in self.sixteen_bit else "8-bit"
             raise self._error(path, f"expected {allowed} values, found {image.dtype}")
         return image
-
-    def _white(self, image: np.ndarray) -> int:
-        """The value of a 16-bit X image that becomes 255, as in the encoder of its modality."""
-        return 65535
 
     def _read_label(self, path: Path) -> np.ndarray:
         """(H, W) uint8: classes and 255."""

@@ -7,7 +7,6 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-from ktb.inputs.encoders.nir import full_scale
 from training.data.datasets.base import READ_COLOR, PairDataset
 from training.data.datasets.sample import label_table
 
@@ -22,8 +21,8 @@ _X = {
 class MCubeS(PairDataset):
     """Labels are used as stored; 255 is ignored. The first 192 columns of every image are removed.
 
-    Images may have 8 or 16 bits: 16-bit RGB is rounded to 8 bits, 16-bit NIR becomes float32 in 0..255 by
-    `ktb.inputs.encoders.nir.full_scale`. AoLP is (sin, cos, sin) * 255, in -255..255. DoLP is the stored
+    Images may have 8 or 16 bits: 16-bit RGB is rounded to 8 bits, 16-bit NIR is scaled by 255 / 65535 in the
+    whole set, whatever levels an image has. AoLP is (sin, cos, sin) * 255, in -255..255. DoLP is the stored
     value * 255 in three channels.
     """
 
@@ -64,9 +63,6 @@ class MCubeS(PairDataset):
                 paths[1], f"shape {arrays[1].shape} differs from {paths[0]}'s {arrays[0].shape}"
             )
         return np.ascontiguousarray(np.stack([arrays[0], arrays[-1], arrays[0]], axis=-1))
-
-    def _white(self, image: np.ndarray) -> int:
-        return full_scale(image)
 
     def _read_label(self, path: Path) -> np.ndarray:
         return self._crop(super()._read_label(path), path)
