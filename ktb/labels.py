@@ -29,6 +29,7 @@ class DatasetLabels:
         title: name for display, such as "NYU Depth V2".
         classes: K class names, all different.
         palette: K colours (red, green, blue), 0..255, all different.
+        first_stored: value of the first class in the dataset's own label files; with 1, 0 is not labelled.
 
     Raises:
         ValueError: names and colours differ in number or repeat, or a colour is out of range.
@@ -38,6 +39,7 @@ class DatasetLabels:
     title: str
     classes: tuple[str, ...]
     palette: tuple[RGB, ...]
+    first_stored: int = 0
 
     def __post_init__(self) -> None:
         if not self.classes or len(self.classes) != len(self.palette):
@@ -103,11 +105,11 @@ def generic_labels(num_classes: int) -> DatasetLabels:
     )
 
 
-def _dataset(name: str, title: str, table: str) -> DatasetLabels:
+def _dataset(name: str, title: str, table: str, first_stored: int = 0) -> DatasetLabels:
     """Parse "class=#rrggbb, class=#rrggbb, ..."; the order is the class index."""
     pairs = [item.strip().split("=#") for item in table.split(",")]
     palette = tuple((int(h[0:2], 16), int(h[2:4], 16), int(h[4:6], 16)) for _, h in pairs)
-    return DatasetLabels(name, title, tuple(class_name for class_name, _ in pairs), palette)
+    return DatasetLabels(name, title, tuple(class_name for class_name, _ in pairs), palette, first_stored)
 
 
 _SUNRGBD = """
@@ -149,12 +151,12 @@ DATASETS: Mapping[str, DatasetLabels] = MappingProxyType(
     {
         labels.name: labels
         for labels in (
-            _dataset("nyuv2", "NYU Depth V2", _NYUV2),
-            _dataset("sunrgbd", "SUN RGB-D", _SUNRGBD),
+            _dataset("nyuv2", "NYU Depth V2", _NYUV2, first_stored=1),
+            _dataset("sunrgbd", "SUN RGB-D", _SUNRGBD, first_stored=1),
             _dataset("mfnet", "MFNet", _MFNET),
             _dataset("pst900", "PST900", _PST900),
             _dataset("mcubes", "MCubeS", _MCUBES),
-            _dataset("deliver", "DELIVER", _DELIVER),
+            _dataset("deliver", "DELIVER", _DELIVER, first_stored=1),
             _dataset("camvid", "CamVid", _CAMVID),
         )
     }
@@ -163,3 +165,8 @@ DATASETS: Mapping[str, DatasetLabels] = MappingProxyType(
 
 Read-only.
 """
+
+
+def labels_of(classes: tuple[str, ...]) -> DatasetLabels | None:
+    """The dataset with these classes in this order; None for any other classes."""
+    return next((labels for labels in DATASETS.values() if labels.classes == tuple(classes)), None)

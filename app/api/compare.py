@@ -13,7 +13,7 @@ from app.panels.what_if import SIDES
 from ktb.analysis.comparison import VERDICTS, sensor_need
 from ktb.analysis.counterfactual import Perturbation
 from ktb.analysis.counterfactual import predict_perturbed as run_changed
-from ktb.analysis.ground_truth import read_truth
+from ktb.analysis.ground_truth import read_truth, usual_counting
 from ktb.outputs.files import png_bytes
 
 CHANGES = ("drop", "shift_xy", "darken", "blur_sigma")
@@ -107,9 +107,12 @@ class ChangeApi:
         """Score the heads against the true classes of the RGB image.
 
         label_picture: a lossless image of class indices, or in the colours of the checkpoint's palette; 255
-        is not labelled. numbering: "stored", or "from_one" (value k is class k - 1, 0 is not labelled).
+        is not labelled. numbering: "stored", "from_one" (value k is class k - 1, 0 is not labelled), or
+        "auto" (as the label files of the checkpoint's dataset; the other one if a value does not allow it).
         Returns an object: `scores` per branch (mean_iou, pixel_accuracy, iou per class; null where neither
-        has it), `fusion` against the rgb and the x head (shares both_right, helped, hurt, both_wrong),
+        has it), `countings` (mean_iou and pixel_accuracy of the fused head by each counting that the values
+        allow, the used one first), `better_counting` (the other one if it agrees much better, else null),
+        `fusion` against the rgb and the x head (shares both_right, helped, hurt, both_wrong),
         `labelled_share`, and `files`: base64 indexed PNG of the truth, the masks, the fused head's errors
         and where fusion helped or hurt.
         """
@@ -119,7 +122,8 @@ class ChangeApi:
             prediction = result.prediction
             named = self.calls.service.opened(label_picture)
             size, read = result.rgb.shape[:2], self.calls.service.sandbox.read_label_picture
-            truth = read_truth(named, size, prediction.palette, numbering, read=read)
+            usual = usual_counting(prediction.classes)
+            truth = read_truth(named, size, prediction.palette, numbering, read=read, usual=usual)
             files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
             pictures = {name: as_base64(data) for name, data in files.items() if name.endswith(".png")}
             return truth_facts(prediction, truth) | {"files": pictures}

@@ -53,7 +53,7 @@ def _fields(models: list[str]) -> dict[str, gr.components.Component]:
         "model": (models, models[0]),
         "x_source": (get_args(XSource), "file"),
         "target": (get_args(TargetKind), "pixel"),
-        "numbering": (get_args(Numbering), "stored"),
+        "numbering": (get_args(Numbering), "auto"),
         "other": (models, models[-1]),
         "kind": ((*EXPORTS, "json"), "html"),
     }

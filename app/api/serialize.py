@@ -11,7 +11,14 @@ import numpy as np
 
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
 from ktb.analysis.comparison import Difference, SensorNeed, difference
-from ktb.analysis.ground_truth import GroundTruth, fusion_effect, score, scored_shares
+from ktb.analysis.ground_truth import (
+    GroundTruth,
+    better_counting,
+    counting_scores,
+    fusion_effect,
+    score,
+    scored_shares,
+)
 from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.config import BRANCHES
 from ktb.inference.prediction import Branch, Prediction
@@ -69,6 +76,7 @@ def truth_facts(prediction: Prediction, truth: GroundTruth) -> dict[str, Any]:
     """The heads' scores, and the effect of fusion against either head, as shares of the labelled pixels."""
     classes, labels = prediction.classes, prediction.labels
     scores = {branch: score(labels[branch], truth.labels, len(classes)) for branch in BRANCHES}
+    countings = counting_scores(labels["fused"], truth, len(classes))
     return plain(
         {
             "model": prediction.model,
@@ -83,6 +91,11 @@ def truth_facts(prediction: Prediction, truth: GroundTruth) -> dict[str, Any]:
                 }
                 for branch, found in scores.items()
             },
+            "countings": {
+                counting: {"mean_iou": found.mean_iou, "pixel_accuracy": found.pixel_accuracy}
+                for counting, found in countings.items()
+            },
+            "better_counting": better_counting(countings),
             "fusion": {
                 branch: dict(zip(EFFECTS, scored_shares(effect, len(EFFECTS))))
                 for branch, effect in fusion_effects(prediction, truth).items()
@@ -92,9 +105,13 @@ def truth_facts(prediction: Prediction, truth: GroundTruth) -> dict[str, Any]:
 
 
 def fusion_effects(prediction: Prediction, truth: GroundTruth) -> dict[Branch, np.ndarray]:
-    """`ktb.analysis.ground_truth.fusion_effect` against the rgb and the x head, each (H, W) uint8."""
-    labels = prediction.labels
-    return {b: fusion_effect(labels["fused"], labels[b], truth.labels) for b in BRANCHES if b != "fused"}
+    """`ktb.analysis.ground_truth.fusion_effect` against the rgb and the x head, each (H, W) uint8.
+
+    Without X the x head is left out.
+    """
+    labels, has_x = prediction.labels, prediction.x.origin != "missing"
+    heads: tuple[Branch, ...] = ("rgb", "x") if has_x else ("rgb",)
+    return {head: fusion_effect(labels["fused"], labels[head], truth.labels) for head in heads}
 
 
 def agreement_facts(prediction: Prediction) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from app.api.serialize import fusion_effects
 from app.html.images import display_size, figure_tag, image_tag
 from app.html.legends import legend_html
 from app.html.templates import render
@@ -14,15 +15,18 @@ from app.html.zip_links import IGNORED, bundle_link, truth_files
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.ground_truth import (
-    IGNORE_INDEX,
+    COUNTINGS,
+    Counting,
     GroundTruth,
     Score,
+    better_counting,
+    counting_scores,
     error_map,
-    fusion_effect,
     score,
     scored_shares,
 )
 from ktb.config import BRANCHES, HEADS
+from ktb.labels import IGNORE_INDEX
 from ktb.visualize import Color
 
 EMPTY = """<div class="ktb-empty"><b>No result yet</b>
@@ -40,6 +44,11 @@ EFFECTS: tuple[tuple[Color, str, str], ...] = (
     ((200, 60, 20), "Hurt", "the fused head is wrong, this head is right"),
     ((92, 95, 106), "Both wrong", "perhaps in different ways"),
 )
+NUMBERING_NAMES: dict[Counting, str] = {
+    "stored": "0 is the first class",
+    "from_one": "1 is the first class, 0 no label",
+}
+"""Names of the countings in the tab's choice."""
 ERROR_COLORS, EFFECT_COLORS = ([color for color, _, _ in entries] for entries in (ERRORS, EFFECTS))
 
 
@@ -49,15 +58,19 @@ def truth_panel(result: Result, truth: GroundTruth) -> Markup:
     count, name = len(prediction.classes), prediction.model
     scores = {branch: score(labels[branch], truth.labels, count) for branch in BRANCHES}
     errors = error_map(labels["fused"], truth.labels)
-    figures = [_figure(errors, ERRORS, "errors of the fused head", "Errors of the fused head", name)]
-    effects = []
-    for branch in ("rgb", "x"):
-        effect = fusion_effect(labels["fused"], labels[branch], truth.labels)
+    figures = [
+        _labels_figure(truth.labels, result, "true classes", "Ground truth"),
+        _labels_figure(labels["fused"], result, "fused mask", "Prediction: fused mask"),
+        _figure(errors, ERRORS, "errors of the fused head", "Errors of the fused head", name),
+    ]
+    effects, effect_figures = [], []
+    for branch, effect in fusion_effects(prediction, truth).items():
         shares = scored_shares(effect, len(EFFECTS))
         title = f"Fused against the {HEADS[branch]}"
         alt = f"where fusion helped or hurt against the {branch} head"
-        figures.append(_figure(effect, EFFECTS, alt, title, name))
+        effect_figures.append(_figure(effect, EFFECTS, alt, title, name))
         effects.append({"head": HEADS[branch], "helped": shares[1], "hurt": shares[2]})
+    countings = counting_scores(labels["fused"], truth, count)
     files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
     return render(
         "ground_truth",
@@ -68,13 +81,27 @@ def truth_panel(result: Result, truth: GroundTruth) -> Markup:
         checkpoint=name,
         x_is_missing=result.x_is_missing,
         figures=figures,
+        effect_figures=effect_figures,
         effects=effects,
+        countings=[
+            {"words": COUNTINGS[counting], "mean_iou": found.mean_iou, "pixel_accuracy": found.pixel_accuracy}
+            for counting, found in countings.items()
+        ],
+        better=(better := better_counting(countings)) and NUMBERING_NAMES[better],
         heads=[HEADS[branch] for branch in BRANCHES],
         means=_cells([scores[branch].mean_iou for branch in BRANCHES]),
         accuracies=_cells([scores[branch].pixel_accuracy for branch in BRANCHES]),
         rows=_rows(result, truth, scores),
         download=bundle_link(f"{name}-truth", files),
     )
+
+
+def _labels_figure(labels: np.ndarray, result: Result, alt: str, title: str) -> dict[str, Markup]:
+    """Classes in their colours, unlabelled pixels grey; the table of classes is their legend."""
+    palette, shown = result.prediction.palette, display_size(labels, smooth=False)
+    index = np.where(shown == IGNORE_INDEX, len(palette), shown).astype(np.uint8)
+    picture = image_tag(index, alt, result.prediction.model, "ktb-view", [*palette, IGNORED])
+    return {"picture": figure_tag(picture, title, ""), "legend": Markup()}
 
 
 def _figure(

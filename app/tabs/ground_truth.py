@@ -10,14 +10,17 @@ import gradio as gr
 from app.context import Context
 from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import direct
-from app.panels.ground_truth import EMPTY, NO_TRUTH, truth_panel
+from app.panels.ground_truth import EMPTY, NO_TRUTH, NUMBERING_NAMES, truth_panel
 from app.panels.x_input import error_box
 from app.results import Result
 from app.server.decoding import room_for
 from app.service import Service
-from ktb.analysis.ground_truth import read_truth
+from ktb.analysis.ground_truth import read_truth, usual_counting
 
-NUMBERINGS = [("0 is the first class", "stored"), ("1 is the first class, 0 no label", "from_one")]
+NUMBERINGS = [
+    ("as the checkpoint's dataset counts", "auto"),
+    *((name, counting) for counting, name in NUMBERING_NAMES.items()),
+]
 PUT_AWAY = """<div class="ktb-empty"><b>Another RGB image</b>
 <span>The label image of the previous RGB image was removed. Upload the one for this RGB image.</span>
 </div>"""
@@ -36,7 +39,7 @@ def build(context: Context) -> None:
             )
             numbering = gr.Radio(
                 NUMBERINGS,
-                value="stored",
+                value="auto",
                 label="Numbers in the label image",
                 info="255 is not labelled. Colour images are read with the checkpoint's palette.",
                 elem_id="ktb-truth-numbering",
@@ -75,7 +78,8 @@ def _panel(service: Service, result: Result, path: str, numbering: str) -> str:
     prediction = result.prediction
     try:
         size, read = result.rgb.shape[:2], service.sandbox.read_label_picture
-        truth = read_truth(path, size, prediction.palette, numbering, read=read)
+        usual = usual_counting(prediction.classes)
+        truth = read_truth(path, size, prediction.palette, numbering, read=read, usual=usual)
     except ValueError as error:
         return error_box(str(error))
     return truth_panel(result, truth)

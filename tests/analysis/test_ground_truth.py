@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ktb import Predictor, load_model, read_image_rgb, read_x
 from ktb.analysis.ground_truth import (
     BOTH_RIGHT,
     BOTH_WRONG,
@@ -16,12 +17,18 @@ from ktb.analysis.ground_truth import (
     HURT,
     RIGHT,
     WRONG,
+    better_counting,
+    counting_scores,
     error_map,
     fusion_effect,
     read_truth,
     score,
     scored_shares,
+    usual_counting,
 )
+from ktb.checkpoints.registry import DEFAULT_MODEL
+from ktb.labels import DATASETS
+from training.data.datasets import REGISTRY
 from training.evaluation.metrics import ConfusionMatrix
 
 PALETTE = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
@@ -44,8 +51,8 @@ def stored(image: np.ndarray, palette: bool = False, kind: str = "PNG") -> bytes
     return buffer.getvalue()
 
 
-def read(data: bytes, numbering="stored", size=SIZE):
-    return read_truth(data, size, PALETTE, numbering, "truth.png")
+def read(data: bytes, numbering="stored", size=SIZE, usual="stored"):
+    return read_truth(data, size, PALETTE, numbering, "truth.png", usual=usual)
 
 
 def test_grey_palette_16_bit_and_three_equal_channels_give_the_stored_numbers(labels):
@@ -67,6 +74,67 @@ def test_classes_counted_from_one(labels):
     one[0, 0] = 4
     with pytest.raises(ValueError, match=r"value 4 is no class.*1\.\.3 here"):
         read(stored(one), "from_one")
+
+
+def test_auto_counts_as_the_checkpoints_dataset_and_else_as_the_values_allow(labels):
+    one = np.where(labels == 255, 0, labels + 1).astype(np.uint8)
+    few = np.where(one == 3, 2, one)  # values 0 to 2 fit both countings
+    assert np.array_equal(read(stored(few), "auto").labels, few)
+    assert np.array_equal(read(stored(few), "auto", usual="from_one").labels, np.where(few, few - 1, 255))
+    found = read(stored(one), "auto")  # value 3 is no class if counted from 0
+    assert (found.counting, found.other) == ("from_one", None)
+    assert np.array_equal(found.labels, labels)
+    assert found.summary.startswith("value k is class k − 1")
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_countings_are_those_of_the_datasets(name):
+    """What training reads as class 0 is the first stored value."""
+    first = int(np.flatnonzero(REGISTRY[name].labels_stored == 0)[0])
+    assert DATASETS[name].first_stored == first
+    assert usual_counting(DATASETS[name].classes) == ("from_one" if first else "stored")
+    assert usual_counting(("bolt", "nut")) == "stored"
+
+
+def test_both_countings_are_scored_and_the_much_better_one_is_offered(labels):
+    one = np.where(labels == 255, 0, labels + 1).astype(np.uint8)
+    one[one == 3] = 2
+    pred = np.where(one, one - 1, 0).astype(np.uint8)
+    wrong = read(stored(one), "stored")
+    scores = counting_scores(pred, wrong, 3)
+    assert list(scores) == ["stored", "from_one"]
+    assert scores["from_one"].pixel_accuracy == 1
+    assert scores["stored"].pixel_accuracy < 0.2
+    assert better_counting(scores) == "from_one"
+    right = read(stored(one), "auto", usual="from_one")
+    assert better_counting(counting_scores(pred, right, 3)) is None
+    painted = read(stored(np.array([*PALETTE, (0, 0, 0)], np.uint8)[np.where(labels == 255, 3, labels)]))
+    assert counting_scores(pred, painted, 3) == {}
+    assert better_counting({}) is None
+
+
+def test_numbers_in_the_red_channel_are_read(labels):
+    red = np.dstack([np.where(labels == 255, 0, labels + 1), *np.zeros((2, *SIZE))]).astype(np.uint8)
+    assert np.array_equal(read(stored(red), "auto", usual="from_one").labels, labels)
+
+
+def test_labels_of_nyuv2_are_scored_as_they_are_stored(shared):
+    """On a real frame: counted from 0, the score says nothing."""
+    folder = shared / "data" / "NYUDepthv2"
+    name = (folder / "test.txt").read_text().split()[0]
+    rgb = read_image_rgb(folder / "RGB" / f"{name}.jpg")
+    prediction = Predictor(load_model(DEFAULT_MODEL))(
+        rgb, read_x(folder / "Depth" / f"{name}.png"), trace=False
+    )
+    pred, size = prediction.labels["fused"], rgb.shape[:2]
+    usual = usual_counting(prediction.classes)
+    found = read_truth(folder / "Label" / f"{name}.png", size, prediction.palette, usual=usual)
+    assert found.counting == "from_one"
+    scores = counting_scores(pred, found, len(prediction.classes))
+    assert scores["from_one"].pixel_accuracy > 0.5
+    assert scores["stored"].pixel_accuracy < 0.2
+    said = read_truth(folder / "Label" / f"{name}.png", size, prediction.palette, "stored")
+    assert better_counting(counting_scores(pred, said, len(prediction.classes))) == "from_one"
 
 
 def test_colours_of_the_palette_and_black_for_no_label(labels):

@@ -247,7 +247,12 @@ def test_truth(call, expected, tmp_path):
     truth[:40], truth[40:60] = expected.labels["x"][:40], 255
     file = tmp_path / "truth.png"
     Image.fromarray(truth).save(file)
-    answer = call("/truth", label_picture=file)
+    answer = call("/truth", label_picture=file, numbering="stored")
+    assert list(answer["countings"]) == ["stored", "from_one"]
+    assert answer["countings"]["stored"]["mean_iou"] == answer["scores"]["fused"]["mean_iou"]
+    assert answer["better_counting"] is None
+    as_nyuv2 = call("/truth", label_picture=file)  # of the checkpoint's dataset, which counts from one
+    assert (as_nyuv2["better_counting"], list(as_nyuv2["countings"])) == ("stored", ["from_one", "stored"])
     for branch, found in answer["scores"].items():
         score_of = score(expected.labels[branch], truth, len(expected.classes))
         assert found["mean_iou"] == pytest.approx(score_of.mean_iou)

@@ -17,6 +17,7 @@ from markupsafe import escape
 from PIL import Image
 
 from app.html.legends import KINDS
+from app.html.zip_links import IGNORED
 from app.panels.branches import branches_panel, differences_panel
 from app.panels.ground_truth import truth_panel
 from app.panels.result import PICTURES, classes_panel, offered_pictures, result_panel
@@ -145,10 +146,26 @@ def test_truth_in_numbers(result, truth):
         _, helped, hurt, _ = scored_shares(effect, 4)
         assert f"<b>{percent(helped)}</b> of the scored pixels, and wrong" in text
         assert f"right on <b>{percent(hurt)}</b>" in text
+    palette = np.array([*prediction.palette, IGNORED])
+    for alt, labels in (("true classes", truth.labels), ("fused mask", prediction.labels["fused"])):
+        assert np.array_equal(colors(text, alt), palette[np.where(labels == 255, len(palette) - 1, labels)])
     shown = colors(text, "errors of the fused head")
     wrong = (truth.labels != 255) & (truth.labels != prediction.labels["fused"])
     assert np.array_equal((shown == (200, 60, 20)).all(axis=-1), wrong)
     assert f"{percent(float(np.mean(truth.labels != 255)))} of the image is labelled" in text
+
+
+def test_a_counting_that_agrees_much_better_is_offered_with_its_figure(result, truth):
+    fused = result.prediction.labels["fused"]
+    wrong = GroundTruth(np.minimum(fused + 1, 39).astype(np.uint8), "nyu.png", "stored", "stored", fused)
+    text = " ".join(truth_panel(result, wrong).split())
+    assert "The numbers may be counted wrongly." in text
+    assert "With “1 is the first class, 0 no label” the fused head has 100.0 %" in text
+    right = dataclasses.replace(wrong, labels=fused, counting="from_one", other=wrong.labels)
+    text = " ".join(truth_panel(result, right).split())
+    assert "counted wrongly" not in text
+    assert "Counted the other way (value k is class k), the fused head would have" in text
+    assert "Counted the other way" not in truth_panel(result, truth)  # a file of colours
 
 
 def border(tab) -> float:
@@ -236,7 +253,8 @@ def test_a_label_picture_is_scored_refused_and_put_away(page, tmp_path, expected
     page.wait_for_selector("#ktb-truth >> text=No label picture yet")
     labels = cv2.medianBlur(expected.labels["fused"], 7)
     labels[:20] = 255
-    Image.fromarray(labels).save(tmp_path / "true_classes.png")
+    as_nyuv2_stores = np.where(labels == 255, 0, labels + 1).astype(np.uint8)
+    Image.fromarray(as_nyuv2_stores).save(tmp_path / "true_classes.png")
     page.set_input_files("#ktb-truth-file input[type=file]", str(tmp_path / "true_classes.png"))
     page.wait_for_selector("#ktb-truth .ktb-scores")
     found = page.inner_text("#ktb-truth .ktb-total >> nth=0").split()
