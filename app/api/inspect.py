@@ -37,7 +37,8 @@ class InspectApi:
         Returns an object: points and references [[y, x] in -1..1, align-corners], attention, weight_x, x_led
         (per point), balance, entropy, effective_points, sparse_share, residual_share (null without a
         residual); `shares`, per level what of the fused feature came from rgb, x, context and residual;
-        `probabilities`, per branch class → 0..1.
+        `probabilities`, per branch class → 0..1. Without X, balance and weight_x are null, and all that is
+        attended counts as rgb.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
@@ -49,7 +50,7 @@ class InspectApi:
             return {
                 "model": prediction.model,
                 "warnings": list(prediction.warnings),
-                **plain(asdict(view)),
+                **plain(asdict(view) | dict.fromkeys(("balance", "weight_x") if view.x_is_missing else ())),
                 "shares": [asdict(shares) for shares in inspection.shares(at)],
                 "probabilities": {
                     branch: dict(zip(prediction.classes, plain(values))) for branch, values in found.items()
@@ -71,8 +72,9 @@ class InspectApi:
         Returns an object: `npz`, a base64 .npz of balance, head_balance, entropy, sparse_share, importance,
         importance_map, density_map, sampling_points, reference_points, weight_x, residual_share where the
         fusion has a residual, and prompt_rgb and prompt_x where there are prompts (shapes:
-        `ktb.outputs.arrays.prediction_arrays`); `words`, the same in a sentence; `is_uniform`,
-        whether the attention carries no information; `stride` in pixels of the network's input.
+        `ktb.outputs.arrays.prediction_arrays`; what describes X is left out without it); `words`, the same in
+        a sentence; `is_uniform`, whether the attention carries no information; `stride` in pixels of the
+        network's input.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             check_given(level)
@@ -107,7 +109,7 @@ class InspectApi:
         score; "" for the predicted class at the pixel. With row and column -1, the target is the class
         class_name. The score of a region or a class is the mean over it. Returns an object: score, value, rgb
         and x (maps as lists, at the token grid), total_rgb, total_x, share_x, and without_x, without_rgb: how
-        the score changes when that sensor is ablated.
+        the score changes when that sensor is ablated. Without X all that compares it is null.
         """
         with self.calls.run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
@@ -116,7 +118,8 @@ class InspectApi:
             found = self.calls.service.predictor(result.offered_as).attribute(
                 result.rgb, prediction.x, chosen
             )
-            return {"model": prediction.model, **plain(asdict(found))}
+            of_x = ("x", "total_x", "share_x", "without_x", "without_rgb") if found.x_is_missing else ()
+            return {"model": prediction.model, **plain(asdict(found) | dict.fromkeys(of_x))}
 
 
 def _target(prediction: Prediction, pixel: tuple[int, int], class_name: str, kind: TargetKind) -> Target:

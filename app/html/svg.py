@@ -15,6 +15,7 @@ from ktb.visualize import Cmap, scalar_to_colors
 
 COLOR_STEPS = 11  # odd: balanced has a colour of its own
 EMPHASISED = 15
+MANY_ARROWS = 800  # more than these are drawn thinner
 FAINT_LINES = 120  # more lines than these hide the picture
 SQUARE = 1.72  # the side of a square that looks as large as a disc of radius 1
 BAR_STOPS = 17
@@ -104,11 +105,13 @@ def lines(start: np.ndarray, end: np.ndarray, color: str, width: float, opacity:
 def pixel_points(view: PixelView, size_hw: tuple[int, int], label: str, checkpoint: str) -> Markup:
     """Where one position looked: area = attention, colour = weight of X, round = the RGB image's choice.
 
+    Without X all points have the colour in the middle.
     Sizes are absolute: with uniform attention all points are alike, however many there are.
     """
     height, width = size_hw
     unit = width / 640
-    share, weight, led = view.attention, view.weight_x, view.x_led
+    share, led = view.attention, view.x_led
+    weight = np.full_like(view.weight_x, 0.5) if view.x_is_missing else view.weight_x
     xy, begin = (places_xy(p, view.grid_hw, size_hw) for p in (view.points, view.references))
     count = len(view.attention)
     radii = 0.13 * np.sqrt(width * height / count) * np.sqrt(view.attention * count)
@@ -123,10 +126,12 @@ def pixel_points(view: PixelView, size_hw: tuple[int, int], label: str, checkpoi
         lines(begin[first], xy[first], "#fff", 3.2 * unit, 0.85),
         lines(begin[first], xy[first], "#18181c", 1.4 * unit, 0.95),
     ]
-    colors = hex_colors(view.weight_x[first], 0, 1, "diverging")
+    colors = hex_colors(weight[first], 0, 1, "diverging")
     for rank in reversed(range(len(first))):
         index = first[rank]
-        said = f"{rank + 1}: {percent(share[index])} of the attention, weight of X {weight[index]:.2f}"
+        said = f"{rank + 1}: {percent(share[index])} of the attention"
+        if not view.x_is_missing:
+            said += f", weight of X {weight[index]:.2f}"
         parts.append(
             _strong(xy[index], radii[index], colors[rank], bool(view.x_led[index]), rank + 1, said, unit)
         )
@@ -177,6 +182,7 @@ def arrows(
 ) -> str:
     """Arrows from where points (N, 2) started to where they moved, blue = rgb-led, orange = x-led."""
     unit = size_hw[1] / 640
+    width = unit * (1.3 if len(points) <= MANY_ARROWS else 0.8)
     start, end = (places_xy(p, grid_hw, size_hw) for p in (references, points))
     drawn = []
     for led, color in ((~x_led, RGB_LED), (x_led, X_LED)):
@@ -186,8 +192,8 @@ def arrows(
         along = along / np.maximum(length, 1e-6)
         head = np.minimum(0.4 * length, 5 * unit)
         left, right = (b - head * (along + s * 0.6 * along[:, ::-1] * (-1, 1)) for s in (1, -1))
-        drawn.append(lines(a, b, color, 1.3 * unit, 0.95))
-        drawn += [lines(wing, b, color, 1.3 * unit, 0.95) for wing in (left, right)]
+        drawn.append(lines(a, b, color, width, 0.95))
+        drawn += [lines(wing, b, color, width, 0.95) for wing in (left, right)]
     return "".join(drawn)
 
 

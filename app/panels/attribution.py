@@ -10,12 +10,11 @@ from app.html.images import display_size, figure_tag, image_tag
 from app.html.svg import color_bar
 from app.html.templates import render
 from app.results import Result
-from ktb.analysis.color_range import clipped_range
+from ktb.analysis.color_range import ColorScale, signed_scale
 from ktb.analysis.describe import describe_attribution
 from ktb.analysis.targets import Target, TargetKind
 from ktb.analysis.types import Attribution
 from ktb.utils.text import percent
-from ktb.visualize import scalar_to_colors
 
 LINE_COLOR, RIM_COLOR = (255, 255, 255), (24, 24, 28)
 MUST_CLICK = '<p class="ktb-note">Click a pixel in one of the pictures first.</p>'
@@ -26,7 +25,8 @@ def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int]
 
     The target, as `target_at` gives it for the pixel of the fused mask, is outlined in both pictures.
     """
-    low, high, clipped = clipped_range(np.stack([found.rgb, found.x]), centre=0.0)
+    maps = [found.rgb] if found.x_is_missing else [found.rgb, found.x]
+    scale = signed_scale(maps)
     area = _area(result, target)
     views = (
         ("rgb", result.rgb, found.rgb, found.total_rgb, 1 - found.share_x, "RGB image"),
@@ -35,19 +35,20 @@ def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int]
     figures = [
         figure_tag(
             image_tag(
-                _over(under, values, low, high, area),
+                _over(under, values, scale, area),
                 f"{name} attribution",
                 result.prediction.model,
                 "ktb-view",
             ),
             f"{title}: {percent(share, 0)} of the sensitivity",
-            f"input × gradient adds up to {total:+.2f}",
+            f"input × gradient adds up to {total:+.2f}; {scale.describe_beyond(values)} the colours",
         )
-        for name, under, values, total, share, title in views
+        for name, under, values, total, share, title in views[: len(maps)]
     ]
     ablated = [
         {"name": name, "change": change, "value": found.value + change}
         for name, change in (("the RGB image", found.without_rgb), ("X", found.without_x))
+        if not found.x_is_missing
     ]
     return render(
         "attribution",
@@ -57,10 +58,12 @@ def attribution_panel(result: Result, found: Attribution, pixel: tuple[int, int]
         named=_named(result, pixel, area),
         words=describe_attribution(found, "X"),
         figures=figures,
-        bar=color_bar("diverging", low, high, (f"{low:.3f} against", "0", f"for {high:.3f}")),
+        bar=color_bar(
+            scale.cmap, scale.low, scale.high, (f"{scale.low:.3f} against", "0", f"for {scale.high:.3f}")
+        ),
         ablated=ablated,
         is_outlined=area is not None,
-        clipped=clipped,
+        rule=scale.rule,
         checkpoint=result.prediction.model,
     )
 
@@ -84,16 +87,13 @@ def _named(result: Result, pixel: tuple[int, int], area: np.ndarray | None) -> s
     return f"{name}, {area.sum():,} pixels, {percent(float(area.mean()), 0)} of the RGB image"
 
 
-def _over(
-    under: np.ndarray, values: np.ndarray, low: float, high: float, area: np.ndarray | None
-) -> np.ndarray:
+def _over(under: np.ndarray, values: np.ndarray, scale: ColorScale, area: np.ndarray | None) -> np.ndarray:
     """Signed values as colours over a grey picture: the stronger, the less of the picture shows through."""
     picture = display_size(under)
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * 0.45 + 255 * 0.5
     wide = cv2.resize(values.astype(np.float32), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    strength = np.clip(np.abs(wide) / max(high, 1e-12), 0, 1)[..., None] ** 0.6
-    colors = scalar_to_colors(wide, low, high, "diverging")
-    drawn = (grey * (1 - strength) + colors * strength).astype(np.uint8)
+    strength = np.clip(np.abs(wide) / max(scale.high, 1e-12), 0, 1)[..., None] ** 0.6
+    drawn = (grey * (1 - strength) + scale.colors(wide) * strength).astype(np.uint8)
     return drawn if area is None else _outlined(drawn, area)
 
 

@@ -45,7 +45,6 @@ def words(result: Result, level: int) -> str:
     return render(
         "fusion_words",
         warnings=warnings_box(result.prediction.warnings),
-        x_is_missing=result.x_is_missing,
         words=said + describe_level(maps, "X"),
         explained=EXPLAINED,
     )
@@ -87,14 +86,12 @@ def placed_points(result: Result, level: int, head: int | None) -> tuple[Markup,
 def _placed_points(result: Result, level: int, head: int | None) -> tuple[Markup, Markup]:
     maps = result.inspection.maps(level)
     size, half = display_hw(result.rgb), maps.points.shape[1] // 2
-    groups = len(maps.points)
-    chosen = (
-        slice(None) if head is None else slice(g := head // max(1, len(maps.head_balance) // groups), g + 1)
-    )
+    chosen = slice(None) if head is None else slice(group := maps.group_of(head), group + 1)
     drawn = []
     for part, label in ((slice(0, half), "rgb sampling points"), (slice(half, None), "x sampling points")):
         points = maps.points[chosen, part]
-        weights = np.tile(maps.weight_x[part], len(points))
+        weight_x = np.full_like(maps.weight_x, 0.5) if maps.x_is_missing else maps.weight_x
+        weights = np.tile(weight_x[part], len(points))
         inside = level_points(points.reshape(-1, 2), weights, maps.balance.shape, size, label[0] == "x")
         drawn.append(canvas(size, inside, label, result.prediction.model, 0.3, maps.balance.shape))
     return drawn[0], drawn[1]
@@ -104,7 +101,13 @@ def honesty(result: Result, level: int) -> Markup:
     """How much the attention of each level says, in numbers."""
     rows = [_honest_row(maps) for maps in result.inspection.all_maps()]
     has_residual = any(row["residual_share"] is not None for row in rows)
-    return render("fusion_honesty", rows=rows, level=level, has_residual=has_residual)
+    return render(
+        "fusion_honesty",
+        rows=rows,
+        level=level,
+        has_residual=has_residual,
+        x_is_missing=result.x_is_missing,
+    )
 
 
 def _honest_row(maps: LevelMaps) -> dict[str, Any]:

@@ -47,6 +47,7 @@ def pixel_details(result: Result, view: PixelView, pixel: tuple[int, int]) -> Ma
         balance=view.balance,
         effective_points=view.effective_points,
         points=view.points_per_head,
+        x_is_missing=view.x_is_missing,
         sparse_share=view.sparse_share,
         has_residual=view.residual_share is not None,
         words=describe_pixel(view, "X"),
@@ -75,8 +76,16 @@ def points_table(result: Result, view: PixelView) -> Markup:
         }
         for index, (y, x), color in zip(first, places, colors)
     ]
-    total, others = float(view.attention[first].sum()), len(view.attention) - len(first)
-    return render("pixel_points", points=points, total=total, others=others)
+    return render(
+        "pixel_points",
+        points=points,
+        total=float(view.attention[first].sum()),
+        count=f"{len(view.attention):,}",
+        others=f"{len(view.attention) - len(first):,}",
+        per_head=view.points_per_head,
+        groups=view.groups if view.groups > 1 else None,
+        x_is_missing=view.x_is_missing,
+    )
 
 
 def _of_all_levels(result: Result, pixel: tuple[int, int]) -> tuple[Sequence[PixelShares], Markup]:

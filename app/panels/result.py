@@ -17,10 +17,10 @@ from app.html.legends import (
     scale_html,
 )
 from app.html.templates import render
-from app.panels.maps import scale_of
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.agreement import disagreement_map, entropy_map
+from ktb.analysis.color_range import map_scale
 from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.outputs.files import result_zip
 from ktb.utils.text import percent
@@ -69,7 +69,7 @@ def offered_pictures(result: Result) -> list[str]:
     """Keys of PICTURES that this result has."""
     lacking = set()
     if result.x_is_missing:
-        lacking.add("x")
+        lacking |= {"x", "balance"}
     if result.inspection is None:  # fused by a plain mean: there is no balance
         lacking.add("balance")
     return [key for key in PICTURES if key not in lacking]
@@ -169,7 +169,7 @@ def _same_as_fused(label: np.ndarray, fused: np.ndarray) -> str:
 def _balance(result: Result) -> _Layer:
     """In the scale of the fusion tab, which is one for all levels."""
     prediction, view = result.prediction, result.inspection.maps(BALANCE_LEVEL)
-    scale = scale_of("balance", result.inspection.all_maps())
+    scale = map_scale("balance", result.inspection.all_maps())
     ends = scale.low, scale.high
     labels = result.shown.labels["fused"]
     shown = scalar_tag(view.balance, ends, scale.cmap, "balance map", prediction.model, labels=labels)
@@ -178,6 +178,7 @@ def _balance(result: Result) -> _Layer:
         if view.is_uniform
         else ("share of the sparse attention that goes to X; the Fusion tab says what it is worth")
     )
+    note += f"; {scale.describe_beyond(view.balance)} the colours"
     words = f"{scale.low:.2f} RGB image", f"X {scale.high:.2f}"
     return _Layer(shown, note, scale_html(scale.cmap, *words))
 

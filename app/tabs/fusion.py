@@ -106,8 +106,8 @@ class FusionTab:
         controls = [self.level, self.head, self.kind, context.pixel]
         context.draws(
             self.tab, self.new_run, [self.level, self.kind, context.pixel, self.are_heads_shown],
-            [self.text, self.stage, self.head, self.photo, self.x, self.borders, self.heads, self.attribution,
-             *self._drawn], is_precomputed=True,
+            [self.text, self.stage, self.head, self.photo, self.x, self.borders, self.bar, self.heads,
+             self.attribution, *self._drawn], is_precomputed=True,
         )  # fmt: skip
         context.changed.change(None, js=FORGET_PIXEL, **HIDDEN)
         for control, handler, outputs in (
@@ -152,6 +152,7 @@ class FusionTab:
             self.x: x,
             self.heads: maps.head_grid(result) if are_heads_shown else "",
             self.borders: maps.borders(result),
+            self.bar: "" if result.x_is_missing else maps.point_bar(),
             self.attribution: "",
         }
 

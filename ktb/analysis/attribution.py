@@ -56,7 +56,8 @@ def attribute(
     with torch.inference_mode(False), torch.enable_grad():
         with torch.no_grad():
             tokens = model.backbone.embed(rgb.clone(), modal_x.clone())
-        if mask_x is not None and bool(mask_x.reshape(-1)[0]):
+        x_is_missing = mask_x is not None and bool(mask_x.reshape(-1)[0])
+        if x_is_missing:
             tokens = _without(tokens, "x")
         _check_size(model, tokens)
         tokens.requires_grad_(True)
@@ -85,6 +86,7 @@ def attribute(
         share_x=sizes[1] / sum(sizes) if sum(sizes) else 0.5,
         without_x=change["x"],
         without_rgb=change["rgb"],
+        x_is_missing=x_is_missing,
     )
 
 

@@ -11,6 +11,7 @@ EVEN = 0.05  # a balance within this distance of one half prefers no sensor
 FLAT = 0.05  # a map whose central 98 % span less than this is constant
 SMALL = 0.05  # fractions below this are negligible
 
+NO_X = "There was no X, so balance, weights and points say nothing about a second sensor."
 NO_INFORMATION = "Attention is uniform at this level: its maps carry no information"
 
 
@@ -22,7 +23,7 @@ def describe_level(maps: LevelMaps, x_name: str = "x") -> str:
         x_name: name of X in the sentences.
 
     Returns:
-        Three or four sentences, plain text.
+        Two to four sentences, plain text. Without X they say nothing about its contribution.
     """
     points, entropy = len(maps.weight_x), float(maps.entropy.mean())
     mean = float(maps.balance.mean())
@@ -32,34 +33,46 @@ def describe_level(maps: LevelMaps, x_name: str = "x") -> str:
             f"{NO_INFORMATION} (normalised entropy {entropy:.2f}, 1 = uniform).",
             f"The balance is only the mean of the points' modality weights: {percent(mean, 0)} {x_name}.",
         ]
+        sharpness = sharpness[:1] if maps.x_is_missing else sharpness
     else:
         effective = float(np.exp(maps.entropy * np.log(points)).mean())
-        sharpness = [_sharpness("a position's attention", entropy, effective, points)]
+        sharpness = [_sharpness("each head's attention from a position", entropy, effective, points)]
         uniform = int((maps.entropy.mean(axis=(1, 2)) >= UNIFORM_ENTROPY).sum())
         if uniform:
             sharpness.append(f"{uniform} of its {len(maps.entropy)} heads are uniform and uninformative.")
-        sharpness.append(f"{_preference(mean, x_name)}{_range(maps.balance, x_name)}.")
+        if not maps.x_is_missing:
+            sharpness.append(f"{_preference(mean, x_name)}{_range(maps.balance, x_name)}.")
     residual = None if maps.residual_share is None else float(maps.residual_share.mean())
-    return " ".join([*sharpness, _through(share, residual, "the fused feature")])
+    no_x = [NO_X] if maps.x_is_missing else []
+    return " ".join([*no_x, *sharpness, _through(share, residual, "the fused feature", maps.x_is_missing)])
 
 
 def describe_pixel(view: PixelView, x_name: str = "x") -> str:
     """Describe one pixel at one level, as `describe_level`."""
     who = "this pixel's attention" if view.head is None else f"head {view.head}'s attention from this pixel"
     if view.entropy >= UNIFORM_ENTROPY:
+        what = "its points carry" if view.x_is_missing else "its points and its balance carry"
         sharpness = (
-            f"{_capital(who)} is uniform (normalised entropy {view.entropy:.2f}, 1 = uniform): its points "
-            f"and its balance carry no information."
+            f"{_capital(who)} is uniform (normalised entropy {view.entropy:.2f}, 1 = uniform): {what} no "
+            "information."
         )
     else:
+        who = "each head's attention from this pixel" if view.head is None else who
         sharpness = _sharpness(who, view.entropy, view.effective_points, view.points_per_head)
-        sharpness += f" {_preference(view.balance, x_name)}."
-    return f"{sharpness} {_through(view.sparse_share, view.residual_share, 'its fused feature')}"
+        if not view.x_is_missing:
+            sharpness += f" {_preference(view.balance, x_name)}."
+    through = _through(view.sparse_share, view.residual_share, "its fused feature", view.x_is_missing)
+    return f"{sharpness} {through}"
 
 
 def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:
     """Describe an attribution: the sensor that the score is sensitive to, and the effect of each ablation."""
     share = attribution.share_x
+    if attribution.x_is_missing:
+        return (
+            f"The {attribution.score} is {attribution.value:.2f}. There was no X, so it reacts to rgb alone, "
+            "and no ablation compares two sensors."
+        )
     if abs(share - 0.5) <= EVEN:
         reacts = "reacts to both sensors about equally"
     else:
@@ -101,10 +114,12 @@ def _range(balance: np.ndarray, x_name: str) -> str:
     return f"; over the image {percent(low, 0)} to {percent(high, 0)} goes to {x_name}"
 
 
-def _through(share: float, residual: float | None, what: str) -> str:
-    context = "the rest is context, convolved from both sensors together, which no map splits"
+def _through(share: float, residual: float | None, what: str, x_is_missing: bool) -> str:
+    source = "both streams" if x_is_missing else "both sensors"
+    context = f"the rest is context, convolved from {source} together, which no map splits"
     if residual is not None:
-        context = f"{percent(residual, 0)} is the residual, the mean of both sensors' features; {context}"
+        owner = "both streams'" if x_is_missing else "both sensors'"
+        context = f"{percent(residual, 0)} is the residual, the mean of {owner} features; {context}"
     if share < SMALL:
         return f"Next to nothing of {what} comes through the attention ({percent(share, 0)}); {context}."
     return f"{_capital(percent(share, 0))} of {what} comes through the attention; {context}."

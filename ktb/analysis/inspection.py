@@ -26,6 +26,7 @@ class Inspection:
             )
         self.prediction = prediction
         self.trace = prediction.trace
+        self.x_is_missing = prediction.x.origin == "missing"
         self._maps: dict[int, LevelMaps] = {}
         self._locks = tuple(threading.Lock() for _ in self.trace)
 
@@ -44,7 +45,11 @@ class Inspection:
             if level not in self._maps:
                 prompts = self.prediction.prompts
                 self._maps[level] = level_maps(
-                    self.trace[level], level, self.prediction.network_hw, prompts and prompts[level]
+                    self.trace[level],
+                    level,
+                    self.prediction.network_hw,
+                    prompts and prompts[level],
+                    self.x_is_missing,
                 )
             return self._maps[level]
 
@@ -61,13 +66,13 @@ class Inspection:
         """`inspect_pixel` of this prediction at (y, x), given as fractions 0..1 of the RGB image."""
         from ktb.analysis.pixel import inspect_pixel
 
-        return inspect_pixel(self.trace, level, at, head)
+        return inspect_pixel(self.trace, level, at, head, self.x_is_missing)
 
     def shares(self, at: tuple[float, float]) -> list[PixelShares]:
         """`pixel_shares` of this prediction: per level, the sources of the pixel's fused feature."""
         from ktb.analysis.pixel import pixel_shares
 
-        return pixel_shares(self.trace, at)
+        return pixel_shares(self.trace, at, self.x_is_missing)
 
     def at(self, pixel: tuple[float, float]) -> tuple[float, float]:
         """Fractions (y, x) of the RGB image for a pixel."""

@@ -14,7 +14,11 @@ MAX_SPLAT_VALUES = 4_000_000  # footprint values held at once
 
 @torch.no_grad()
 def level_maps(
-    trace: FusionTrace, level: int, network_hw: tuple[int, int], prompts: Tensor | None = None
+    trace: FusionTrace,
+    level: int,
+    network_hw: tuple[int, int],
+    prompts: Tensor | None = None,
+    x_is_missing: bool = False,
 ) -> LevelMaps:
     """Compute all maps of one level in one pass over its attention, with bounded memory.
 
@@ -23,6 +27,7 @@ def level_maps(
         level: index of the level, stored in the result.
         network_hw: (height, width) of the network's inputs.
         prompts: this level's entry of `Prediction.prompts`, (1, 2, h, w).
+        x_is_missing: the network ran without X; stored in the result.
 
     Raises:
         ValueError: the trace has more than one pair.
@@ -47,7 +52,6 @@ def level_maps(
         sparse_share=as_array(sparse[0]),
         points=as_array(points),
         references=as_array(trace.reference_points.expand_as(points)),
-        offsets=as_array(points - trace.reference_points),
         weight_x=as_array(trace.modality_weights[0, 1]),
         importance=as_array(importance),
         importance_map=as_array(splat[0]),
@@ -56,6 +60,7 @@ def level_maps(
         prompt_x=prompt_x,
         is_uniform=float(entropy.mean()) >= UNIFORM_ENTROPY,
         residual_share=None if residual is None else as_array(residual[0]),
+        x_is_missing=x_is_missing,
     )
 
 

@@ -14,7 +14,11 @@ from ktb.modeling.trace import FusionTrace
 
 
 def inspect_pixel(
-    traces: Sequence[FusionTrace], level: int, at: tuple[float, float], head: int | None = None
+    traces: Sequence[FusionTrace],
+    level: int,
+    at: tuple[float, float],
+    head: int | None = None,
+    x_is_missing: bool = False,
 ) -> PixelView:
     """Inspect the attention of one pixel at one level; computes one row of attention only.
 
@@ -24,6 +28,7 @@ def inspect_pixel(
         at: (y, x) as fractions 0..1 of the image, see `at_of_pixel`; selects a cell of the level's grid.
         head: one head, which uses the points of group ⌊head / (M/G)⌋; None for all heads: the points of all
             groups, each with the attention of its group's heads divided by M.
+        x_is_missing: the network ran without X; stored in the result.
 
     Raises:
         ValueError: the level or head does not exist, `at` is outside the image, or the traces have several
@@ -63,6 +68,7 @@ def inspect_pixel(
         sparse_share=sparse,
         points_per_head=points,
         residual_share=None if trace.residual_norm is None else residual,
+        x_is_missing=x_is_missing,
     )
 
 
@@ -71,8 +77,10 @@ def pixel_balances(traces: Sequence[FusionTrace], at: tuple[float, float]) -> li
     return [_balance_at(trace, cell_at(trace.query_hw, at)) for trace in map(require_single, traces)]
 
 
-def pixel_shares(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list[PixelShares]:
-    """Sources of the pixel's fused feature per level.
+def pixel_shares(
+    traces: Sequence[FusionTrace], at: tuple[float, float], x_is_missing: bool = False
+) -> list[PixelShares]:
+    """Sources of the pixel's fused feature per level; without X all that is attended counts as rgb.
 
     Raises:
         ValueError: the pixel is outside the image, or the traces have several pairs.
@@ -80,6 +88,7 @@ def pixel_shares(traces: Sequence[FusionTrace], at: tuple[float, float]) -> list
     shares = []
     for trace, balance in zip(traces, pixel_balances(traces, at)):
         sparse, residual = _shares_at(trace, cell_at(trace.query_hw, at))
+        balance = 0.0 if x_is_missing else balance
         context = 1 - sparse - residual
         shares.append(PixelShares(sparse * (1 - balance), sparse * balance, context, residual))
     return shares

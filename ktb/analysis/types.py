@@ -29,8 +29,10 @@ class PixelView:
         sparse_share: fraction of the fused feature from the attention: a / (a + b + r) with a = ‖α ⊙
             attended‖, b = ‖ι ⊙ z‖, and r the norm of the residual, 0 without one. Beside a residual, a and b
             are taken after the fusion's last layer.
-        points_per_head: 2n, the maximum of effective_points.
+        points_per_head: 2n, the number of points that one head reads and the maximum of effective_points;
+            P = 2n · `groups`.
         residual_share: fraction from the residual, r / (a + b + r); None if the fusion has none.
+        x_is_missing: the network ran without X, so balance and weight_x do not describe a sensor.
     """
 
     level: int
@@ -48,6 +50,12 @@ class PixelView:
     sparse_share: float
     points_per_head: int
     residual_share: float | None = None
+    x_is_missing: bool = False
+
+    @property
+    def groups(self) -> int:
+        """Number of groups whose points these are: 1 for one head."""
+        return len(self.attention) // self.points_per_head
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +66,8 @@ class LevelMaps:
         balance: (h, w) 0..1, mean over the heads; head_balance: (M, h, w).
         entropy: (M, h, w) 0..1.
         sparse_share: (h, w) 0..1, as in `PixelView`.
-        points, references, offsets: (G, 2n, 2) as (y, x); the first n are rgb-led. offsets are the effective
-            ones after clamping: points - references.
+        points, references: (G, 2n, 2) as (y, x); the first n are rgb-led. Points are clamped to [-1, 1],
+            references are not: those of the last row and column lie half a step outside.
         weight_x: (2n,) modality weight of x at the points.
         importance: (G, 2n) attention per point, mean over its group's heads and all positions, times 2n: the
             mean is 1.
@@ -69,6 +77,7 @@ class LevelMaps:
         prompt_rgb, prompt_x: (h, w) ‖change by the prompt‖ / ‖token‖, None without prompts.
         is_uniform: whether the attention is so uniform that its maps carry no information.
         residual_share: (h, w) 0..1, as in `PixelView`; None if the fusion has no residual.
+        x_is_missing: the network ran without X, so balance, weight_x and prompt_x do not describe a sensor.
     """
 
     level: int
@@ -79,7 +88,6 @@ class LevelMaps:
     sparse_share: np.ndarray
     points: np.ndarray
     references: np.ndarray
-    offsets: np.ndarray
     weight_x: np.ndarray
     importance: np.ndarray
     importance_map: np.ndarray
@@ -88,6 +96,32 @@ class LevelMaps:
     prompt_x: np.ndarray | None
     is_uniform: bool
     residual_share: np.ndarray | None = None
+    x_is_missing: bool = False
+
+    @property
+    def starts(self) -> np.ndarray:
+        """Where the points would lie without offsets, (G, 2n, 2): the references, clamped as points are."""
+        return np.clip(self.references, -1, 1)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Movement of the points by their offsets, (G, 2n, 2): points - starts; clamping alone is none."""
+        return self.points - self.starts
+
+    @property
+    def distances(self) -> np.ndarray:
+        """Length of `offsets` in positions of the level's grid, (G, 2n)."""
+        cells = (np.array(self.balance.shape) - 1) / 2
+        return np.linalg.norm(self.offsets * cells, axis=-1)
+
+    @property
+    def on_border(self) -> np.ndarray:
+        """(G, 2n) bool, points on the border of the grid; most were clamped to it and would lie outside."""
+        return (np.abs(self.points) >= 1).any(axis=-1)
+
+    def group_of(self, head: int) -> int:
+        """The group whose points a head reads."""
+        return head * len(self.points) // len(self.head_balance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +133,7 @@ class Attribution:
         rgb, x: (h, w) signed, on the token grid; their sums are `total_rgb` and `total_x`.
         share_x: Σ|x| / (Σ|rgb| + Σ|x|), 0..1.
         without_x, without_rgb: change of the score when that sensor is ablated (score without - score with).
+        x_is_missing: the network ran without X: x is 0, and ablations describe no sensor.
     """
 
     score: str
@@ -110,6 +145,7 @@ class Attribution:
     share_x: float
     without_x: float
     without_rgb: float
+    x_is_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +155,7 @@ class PixelShares:
     The fused feature is α ⊙ attended + ι ⊙ z. The attended term is split between the sensors by the balance
     of the attention, that is by the modality weights and not by the norms of the features. The context z is
     convolved from both streams together and cannot be split. The residual is the mean of both streams, 0 if
-    the fusion has none.
+    the fusion has none. Without X all that is attended counts as rgb.
     """
 
     rgb: float

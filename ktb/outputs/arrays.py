@@ -32,6 +32,8 @@ LEVEL_ARRAYS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Name in the file → attribute of `LevelMaps`."""
+OF_X = frozenset({"balance", "head_balance", "weight_x", "prompt_x"})
+"""Arrays that describe X, which a run without X does not have."""
 META = "meta"
 """Name of the entry with the summary as a JSON text."""
 
@@ -57,6 +59,7 @@ def prediction_arrays(
           `ktb.analysis.LevelMaps` describes them; the first n points are rgb-led;
         - with a residual in the fusion: `residual_share_L` (h, w) float32;
         - with prompts: `prompt_rgb_L`, `prompt_x_L` (h, w) float32;
+        - without X none of balance, head_balance, weight_x and prompt_x, which would describe it;
         - `meta`: a JSON text: `Prediction.summary` with the names of all classes.
     """
     arrays: dict[str, np.ndarray] = {}
@@ -87,8 +90,9 @@ def arrays_npz(prediction: Prediction, half: bool = True, inspection: Inspection
 
 
 def level_arrays(maps: LevelMaps) -> dict[str, np.ndarray]:
-    """Available arrays of a level by the names in LEVEL_ARRAYS."""
-    found = {name: getattr(maps, source) for name, source in LEVEL_ARRAYS.items()}
+    """Available arrays of a level by the names in LEVEL_ARRAYS; those in OF_X only with X."""
+    names = LEVEL_ARRAYS.keys() - (OF_X if maps.x_is_missing else frozenset())
+    found = {name: getattr(maps, source) for name, source in LEVEL_ARRAYS.items() if name in names}
     return {name: array for name, array in found.items() if array is not None}
 
 

@@ -19,11 +19,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from ktb.analysis import Inspection, LevelMaps
-from ktb.analysis.color_range import balance_range, balance_rule
+from ktb.analysis.color_range import ColorScale, balance_scale
 from ktb.config import HEADS
 from ktb.inference.prediction import ClassRow, Prediction
 from ktb.utils.text import percent
-from ktb.visualize import scalar_to_colors
 
 FigureFormat = Literal["svg", "pdf", "png"]
 MIN_DPI, MAX_DPI = 50, 600
@@ -78,7 +77,8 @@ def figure_bytes(
         )
     if prediction.trace and inspection is None:
         inspection = Inspection(prediction)
-    levels = inspection.all_maps() if inspection else ()
+    has_maps = inspection is not None and not inspection.x_is_missing
+    levels = inspection.all_maps() if has_maps else ()
     balances = [_balance(level, head) for level in levels]
     title = {"Title": _plain(f"KTB: {prediction.model}")}
     metadata = {
@@ -94,9 +94,12 @@ def figure_bytes(
 
 
 def caption(
-    prediction: Prediction, half_range: float | None, head: int | None = None, levels: int = 4
+    prediction: Prediction,
+    scale: ColorScale | None,
+    balances: Sequence[np.ndarray] = (),
+    head: int | None = None,
 ) -> str:
-    """The caption; half_range is that of the balance's colours, None without maps."""
+    """The caption; `scale` is that of the balance maps, None without maps."""
     (height, width), (inner_h, inner_w) = prediction.size_hw, prediction.network_hw
     reading = prediction.x
     said = [
@@ -106,15 +109,16 @@ def caption(
     ]
     if prediction.choice:
         said.insert(1, f"Chosen automatically: {prediction.choice}.")
-    if half_range is None:
-        said.append("This checkpoint's fusion has no attention: there are no balance maps.")
-    else:
+    if scale is not None:
         whose = "the mean over the heads" if head is None else f"head {head}"
+        beyond = ", ".join(percent(scale.beyond(balance)) for balance in balances)
         said.append(
-            f"Balance at levels 0 to {levels - 1}, {whose}: share of each position's attention that goes to "
-            f"X; colours from {0.5 - half_range:.2f} to {0.5 + half_range:.2f}, "
-            f"{balance_rule()}."
+            f"Balance at levels 0 to {len(balances) - 1}, {whose}: share of each position's attention that "
+            f"goes to X; colours from {scale.low:.2f} to {scale.high:.2f}, {scale.rule}; beyond them lie "
+            f"{beyond} of the maps."
         )
+    elif reading.origin != "missing":
+        said.append("This checkpoint's fusion has no attention: there are no balance maps.")
     said += [f"Note: {warning}" for warning in dict.fromkeys(prediction.warnings)]
     return _plain(" ".join(said))
 
@@ -137,8 +141,8 @@ def _draw(
     balances: Sequence[np.ndarray],
     head: int | None,
 ) -> Figure:
-    half = balance_range(balances) if balances else None
-    text = textwrap.wrap(caption(prediction, half, head, len(levels)), CAPTION_LETTERS)
+    scale = balance_scale(balances) if balances else None
+    text = textwrap.wrap(caption(prediction, scale, balances, head), CAPTION_LETTERS)
     rows = prediction.class_table("fused")
     aspect = rgb.shape[0] / rgb.shape[1]
     third = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
@@ -170,13 +174,13 @@ def _draw(
         _picture(panel, image, title, smooth=False)
     _legend(axes(MARGIN + 2 * (third + GAP), top, third, second), rows)
     top += second + GAP
-    if half is not None:
+    if scale is not None:
         for index, (level, balance) in enumerate(zip(levels, balances)):
             panel = axes(MARGIN + index * (fourth + GAP), top + TITLE, fourth, small)
-            shown = scalar_to_colors(_enlarged(balance, rgb.shape[:2]), 0.5 - half, 0.5 + half, "diverging")
+            shown = scale.colors(_enlarged(balance, rgb.shape[:2]))
             even = ": attention is uniform" if level.is_uniform else ""
             _picture(panel, shown, f"Balance, level {level.level}{even}", smooth=False)
-        _color_bar(axes(WIDTH * 0.3, top + TITLE + small + 0.14, WIDTH * 0.4, 0.13), half)
+        _color_bar(axes(WIDTH * 0.3, top + TITLE + small + 0.14, WIDTH * 0.4, 0.13), scale)
         top += maps_height
     for number, line in enumerate(text):
         y = 1 - (top + CAPTION_LINE * (number + 0.8)) / height
@@ -226,11 +230,11 @@ def _text(panel: Axes, x: float, y: float, text: str, ha: str, color: str = INK)
     return panel.text(x, y, text, fontsize=7, color=color, ha=ha, va="center", parse_math=False)
 
 
-def _color_bar(panel: Axes, half: float) -> None:
-    ramp = scalar_to_colors(np.linspace(0, 1, 255), 0, 1, "diverging") / 255
-    low, high = 0.5 - half, 0.5 + half
-    extent = (low, high, 0, 1)
-    panel.imshow(np.linspace(0, 1, 255)[None], cmap=ListedColormap(ramp), extent=extent, aspect="auto")
+def _color_bar(panel: Axes, scale: ColorScale) -> None:
+    low, high = scale.low, scale.high
+    values = np.linspace(low, high, 255)
+    colors = ListedColormap(scale.colors(values) / 255)
+    panel.imshow(values[None], cmap=colors, extent=(low, high, 0, 1), aspect="auto")
     panel.set_yticks([])
     labels = [f"{low:.2f}  RGB image", "0.50  balanced", f"X  {high:.2f}"]
     panel.set_xticks([low, 0.5, high], labels, fontsize=7)

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.analysis import Inspection
-from ktb.analysis.color_range import balance_range, balance_rule
+from ktb.analysis import Inspection, LevelMaps
+from ktb.analysis.color_range import map_scale
 from ktb.analysis.describe import describe_level
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Drop, Prediction
@@ -174,32 +174,39 @@ def _fusion(prediction: Prediction, inspection: Inspection | None) -> str:
     if inspection is None:
         return "<p>There is no attention to show: the checkpoint fuses by a plain mean.</p>"
     levels = inspection.all_maps()
-    half = balance_range([maps.balance for maps in levels])
+    if inspection.x_is_missing:
+        said = "There was no X, so no map says where it contributed."
+        return f"<p>{said}</p>{''.join(map(_level_words, levels))}"
+    scale = map_scale("balance", levels)
     labels = _smaller(prediction.labels["fused"], smooth=False)
     figures, words = [], []
     for maps in levels:
         balance = cv2.resize(maps.balance, labels.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        colors = scalar_to_colors(balance, 0.5 - half, 0.5 + half, "diverging")
         image = _mask(
-            outline_boundaries(labels, colors, (70, 70, 76)), f"balance, level {maps.level}", prediction
+            outline_boundaries(labels, scale.colors(balance), (70, 70, 76)),
+            f"balance, level {maps.level}",
+            prediction,
         )
-        figures.append(_figure(image, f"Level {maps.level}", "uniform attention" if maps.is_uniform else ""))
-        words.append(
-            f"<p><b>Level {maps.level}</b>, one position every {maps.stride} pixels: "
-            f"{html.escape(describe_level(maps, 'X'))}</p>"
-        )
+        note = scale.describe_beyond(maps.balance) + ("; uniform attention" if maps.is_uniform else "")
+        figures.append(_figure(image, f"Level {maps.level}", note))
+        words.append(_level_words(maps))
     ramp = np.repeat(scalar_to_colors(np.linspace(0, 1, 255), 0, 1, "diverging")[None], 4, axis=0)
     bar = (
         f'<div class="bar">{_img(png_bytes(ramp, prediction.model), "png", "colour scale", ramp)}'
-        f"<div><span>{0.5 - half:.2f} RGB image</span><span>0.50</span><span>X {0.5 + half:.2f}</span>"
+        f"<div><span>{scale.low:.2f} RGB image</span><span>0.50</span><span>X {scale.high:.2f}</span>"
         "</div></div>"
     )
     hint = (
         "Balance: fraction of each position's attention on X, mean over the heads. Colour range: "
-        f"{balance_rule()}. Attention is not the whole fusion: the rest of the fused feature is convolved "
+        f"{scale.rule}. Attention is not the whole fusion: the rest of the fused feature is convolved "
         "from both streams together."
     )
     return f'<div class="grid four">{"".join(figures)}</div>{bar}{"".join(words)}<p class="soft">{hint}</p>'
+
+
+def _level_words(maps: LevelMaps) -> str:
+    said = html.escape(describe_level(maps, "X"))
+    return f"<p><b>Level {maps.level}</b>, one position every {maps.stride} pixels: {said}</p>"
 
 
 def _classes(prediction: Prediction) -> str:

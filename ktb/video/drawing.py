@@ -22,7 +22,7 @@ VIEWS: dict[str, str] = {
     "x": "X",
     "overlay": "RGB image and fused mask",
     "mask": "fused mask",
-    "balance": "balance: blue RGB image, orange X",
+    "balance": "balance: 0 blue (RGB image) to 1 orange (X)",
 }
 CODECS: dict[str, str] = {"webm": "VP80", "mp4": "mp4v"}
 """Browsers play VP8 in WebM; OpenCV's wheels have no H.264, and browsers do not play MPEG-4 part 2."""

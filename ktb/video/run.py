@@ -155,7 +155,8 @@ class SequenceRun:
     def _record(self, index: int, computed: ComputedFrame) -> FrameRecord:
         begun, frame = time.perf_counter(), computed.frame
         prediction, error = computed.finish(self._predictor)
-        maps = computed.balance if error is None else ()
+        has_x = prediction is not None and prediction.x.origin != "missing"
+        maps = computed.balance if error is None and has_x else ()
         title = f"{index}   {frame.name}" if frame.name != f"frame {index}" else frame.name
         picture = self._composer.draw(title, frame.rgb, prediction, maps, error)
         figures = (*self._figures(prediction), tuple(float(level.mean()) for level in maps))

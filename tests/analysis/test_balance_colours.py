@@ -13,9 +13,10 @@ from helpers.inspections import with_maps
 
 from app.panels import maps
 from app.panels.result import result_panel
-from ktb.analysis.color_range import balance_range, balance_rule, common_range
+from ktb.analysis.color_range import balance_range, balance_rule, common_range, map_scale
 from ktb.outputs.figure import figure_bytes
 from ktb.outputs.report import report_html
+from ktb.utils.text import percent
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 
@@ -33,11 +34,13 @@ def words_of(markup: str) -> str:
 def test_page_report_and_figure_have_the_same_ends_and_say_the_same_rule(result):
     half = balance_range([level.balance for level in result.inspection.all_maps()])
     low, high = f"{0.5 - half:.2f}", f"{0.5 + half:.2f}"
-    scale = maps.scale_of("balance", result.inspection.all_maps())
+    levels = result.inspection.all_maps()
+    scale = map_scale("balance", levels)
     assert (scale.low, scale.high) == pytest.approx((0.5 - half, 0.5 + half), abs=1e-6)
-    assert balance_rule() in scale.said
+    assert scale.rule == balance_rule()
 
     shown = words_of(maps.map_view(result, 2, None, "balance"))
+    assert f"colours from {low} to {high} ({balance_rule()})" in shown
     assert f"{low} RGB image" in shown
     assert f"X {high}" in shown
     assert f"{low} RGB image" in words_of(result_panel(result, "balance"))
@@ -57,13 +60,36 @@ def test_a_small_level_is_not_clipped_by_a_large_one(result):
     first, *rest = result.inspection.all_maps()
     levels = [dataclasses.replace(level, balance=flat, head_balance=flat[None]) for level in (first, *rest)]
     levels[3] = dataclasses.replace(levels[3], balance=strong, head_balance=strong[None])
-    scale = maps.scale_of("balance", levels)
+    scale = map_scale("balance", levels)
     assert scale.high == pytest.approx(0.9, abs=1e-5)
-    assert scale.clipped == 0
-    assert "no value lies beyond" in scale.said
+    assert scale.beyond(strong) == 0
+    assert "none of this map lies beyond" in scale.describe(strong)
     heads = words_of(maps.head_grid(with_maps(result, levels)))
     assert "0.10 RGB image" in heads
     assert balance_rule("head") in heads
+
+
+def test_the_share_beyond_is_that_of_the_map_shown_on_page_in_report_and_figure(result):
+    """A small level can lie outside colours that hold nearly all values of all levels together."""
+    levels = []
+    for number, level in enumerate(result.inspection.all_maps()):
+        beyond = np.full(level.balance.shape, 0.5, np.float32)
+        beyond.flat[: beyond.size // 200 if number < 3 else 0] = 0.99  # half a hundredth of levels 0 to 2
+        levels.append(dataclasses.replace(level, balance=beyond, head_balance=beyond[None]))
+    scale = map_scale("balance", levels)
+    shares = [f"{percent(scale.beyond(level.balance))}" for level in levels]
+    assert shares[3] == "0.0 %"
+    assert len(set(shares)) > 1
+    shown = with_maps(result, levels)
+    for level, share in enumerate(shares):
+        said = "none of this map lies beyond" if share == "0.0 %" else f"{share} of this map lies beyond"
+        assert said in words_of(maps.map_view(shown, level, None, "balance"))
+        assert words_of(maps.all_levels(shown, "balance", None)).count(said) == shares.count(share)
+        assert words_of(report_html(shown.rgb, shown.prediction, inspection=shown.inspection)).count(
+            said
+        ) == shares.count(share)
+    drawn = figure_bytes(shown.rgb, shown.prediction, "svg", inspection=shown.inspection).decode()
+    assert f"beyond them lie {', '.join(shares)} of the maps" in words_of(drawn)
 
 
 def test_maps_of_one_scale_have_at_most_a_hundredth_of_each_beyond_an_end():

@@ -33,6 +33,7 @@ from ktb.analysis import (
     place_in_image,
     strongest,
 )
+from ktb.analysis.color_range import map_values
 from ktb.checkpoints.registry import DEFAULT_MODEL
 from ktb.modeling.build import build_model
 from ktb.outputs.arrays import level_arrays
@@ -183,13 +184,53 @@ def test_maps_are_what_the_whole_attention_gives(traces, output, level):
     assert maps.importance_map.mean() == pytest.approx(1, abs=1e-4)
     assert maps.density_map.mean() == pytest.approx(1, abs=1e-4)
     assert maps.importance_map.shape == maps.density_map.shape == (height, width)
-    assert np.allclose(maps.references + maps.offsets, maps.points, atol=1e-6)
+    assert np.allclose(np.clip(maps.references, -1, 1) + maps.offsets, maps.points, atol=1e-6)
     assert np.array_equal(maps.points, trace.sampling_points[0])
     assert maps.stride == 4 * 2**level
     assert np.array_equal(maps.prompt_rgb, output.prompts[level][0, 0])
     assert np.array_equal(maps.prompt_x, output.prompts[level][0, 1])
     assert not maps.is_uniform or entropy.mean() >= UNIFORM_ENTROPY
     assert level_maps(trace, level, SIZE).prompt_x is None
+
+
+def test_clamping_is_no_movement(traces):
+    trace = traces[3]
+    references = trace.reference_points
+    assert (references.abs() > 1).any()  # half a step outside, in the last row and column
+    still = dataclasses.replace(
+        trace, sampling_points=references.clamp(-1, 1).expand_as(trace.sampling_points)
+    )
+    maps = level_maps(still, 3, SIZE)
+    assert (maps.distances == 0).all()
+    assert maps.on_border.mean() == pytest.approx(float((references.abs() >= 1).any(-1).float().mean()))
+    rows = 2 / (trace.query_hw[0] - 1)  # one position
+    moved = (references.clamp(-1, 1) - references.new_tensor([rows, 0])).clamp(-1, 1)
+    maps = level_maps(
+        dataclasses.replace(trace, sampling_points=moved.expand_as(trace.sampling_points)), 3, SIZE
+    )
+    assert maps.distances.max() == pytest.approx(1, abs=1e-4)
+
+
+def test_without_x_no_sensor_is_described(traces, output):
+    maps = level_maps(traces[2], 2, SIZE, output.prompts[2], x_is_missing=True)
+    assert map_values(maps, "balance") is None
+    assert map_values(maps, "prompt_x") is None
+    assert map_values(maps, "entropy").shape == maps.balance.shape
+    view = inspect_pixel(traces, 2, (0.5, 0.5), x_is_missing=True)
+    for said in (
+        describe_level(maps),
+        describe_pixel(view),
+        describe_pixel(dataclasses.replace(view, entropy=1)),
+    ):
+        assert "prefers" not in said
+        assert "sensors" not in said
+        assert "% x" not in said
+    assert all(share.x == 0 for share in pixel_shares(traces, (0.5, 0.5), x_is_missing=True))
+    given = Attribution("logit of bed", 2.5, *[np.zeros((2, 2), np.float32)] * 2, 1, 0, 0, 0, -2, True)
+    assert describe_attribution(given) == (
+        "The logit of bed is 2.50. There was no X, so it reacts to rgb alone, and no ablation compares two "
+        "sensors."
+    )
 
 
 def test_maps_made_in_small_blocks_are_the_same(traces, monkeypatch):

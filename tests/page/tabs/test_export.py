@@ -25,6 +25,7 @@ from app.widgets.x_form import x_options
 from ktb import Predictor, load_model
 from ktb.__main__ import app as command_line
 from ktb.analysis import Inspection
+from ktb.analysis.color_range import ColorScale
 from ktb.inputs import XOptions
 from ktb.outputs.arrays import META, arrays_npz, prediction_arrays
 from ktb.outputs.figure import caption, figure_bytes
@@ -116,8 +117,9 @@ def test_pdf_and_png_are_what_they_say(photo, prediction):
 
 
 def test_the_caption_says_what_it_is(prediction):
-    said = caption(prediction, 0.2, head=1)
-    for expected in (MODEL, "depth, measured", "head 1", "0.30 to 0.70"):
+    flat = np.full((4, 5), 0.5)
+    said = caption(prediction, ColorScale("diverging", 0.3, 0.7), [flat, np.where(flat > 0, 0.9, 0)], head=1)
+    for expected in (MODEL, "depth, measured", "head 1", "0.30 to 0.70", "0.0 %, 100.0 % of the maps"):
         assert expected in said
     missing = dataclasses.replace(prediction.x, origin="missing", warnings=("X was ablated.",))
     assert "Note: X was ablated." in caption(dataclasses.replace(prediction, x=missing), None)

@@ -240,7 +240,7 @@ def test_technical_words_explain_themselves_at_the_keyboard_once_per_panel(fusio
     panels = {
         "#ktb-details": {"level", "head", "attention", "balance", "effective points", "entropy",
                          "share through attention", "context", "segmentation head"},
-        "#ktb-table": {"attention", "modality weight", "led by"},
+        "#ktb-table": {"head", "attention", "modality weight", "led by"},
         "#ktb-pane-map": {"balance"},
         "#ktb-all-levels": {"balance", "level"},
         "#ktb-honesty": {"level", "balance", "entropy", "effective points", "share through attention",

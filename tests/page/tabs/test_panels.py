@@ -19,12 +19,15 @@ from app.html.svg import pixel_points, places_xy
 from app.layout import card_text
 from app.panels import fusion, maps, pixel
 from app.panels.branches import branches_panel
-from app.panels.result import footer, result_panel
+from app.panels.result import footer, offered_pictures, result_panel
 from app.results import Result
 from app.service import Service
-from ktb.analysis.types import strongest
+from ktb.analysis.color_range import map_scale
+from ktb.analysis.types import UNIFORM_ENTROPY, place_in_image, strongest
 from ktb.checkpoints.load import save_model
 from ktb.modeling.build import build_model, lite_config
+from ktb.outputs.figure import figure_bytes
+from ktb.outputs.report import report_html
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -115,14 +118,14 @@ def test_words_name_the_preferred_sensor(result, mean, words):
 
 def test_flat_balance_maps_look_flat_and_sides_have_their_colours(result):
     flat = with_balance(result, 0.5 + np.linspace(-0.01, 0.01, 48).reshape(6, 8)).inspection.all_maps()
-    scale = maps.scale_of("balance", flat)
+    scale = map_scale("balance", flat)
     assert (scale.low, scale.high) == pytest.approx((0.4, 0.6))
     colors = scale.colors(flat[0].balance).astype(int)
     assert np.ptp(colors.reshape(-1, 3), axis=0).max() < 60  # of 200 from end to end
     ends = np.zeros((6, 8))
     ends[:, 4:] = 1
     sides = with_balance(result, ends).inspection.all_maps()
-    colors = maps.scale_of("balance", sides).colors(sides[0].balance).astype(int)
+    colors = map_scale("balance", sides).colors(sides[0].balance).astype(int)
     assert colors[3, 0, 2] > colors[3, 0, 0] + 50  # 0: RGB image, blue
     assert colors[3, 7, 0] > colors[3, 7, 2] + 50  # 1: X, orange
 
@@ -130,10 +133,102 @@ def test_flat_balance_maps_look_flat_and_sides_have_their_colours(result):
 def test_outliers_are_clipped_and_said(result):
     values = np.full((40, 50), 0.5) + np.linspace(-0.2, 0.2, 50)
     values[0, 0] = 1.0
-    scale = maps.scale_of("balance", with_balance(result, values).inspection.all_maps())
+    changed = with_balance(result, values)
+    scale = map_scale("balance", changed.inspection.all_maps())
     assert scale.high < 0.75
-    assert 0 < scale.clipped < 0.03
-    assert f"{100 * scale.clipped:.1f} % of the values lie beyond" in scale.said
+    assert 0 < scale.beyond(values) < 0.03
+    assert f"{100 * scale.beyond(values):.1f} % of this map lies beyond" in maps.map_view(
+        changed, 2, None, "balance"
+    )
+
+
+def drawn_points(markup: str, shape: str) -> np.ndarray:
+    """Centres (N, 2) as x, y in pixels of the discs ("disc") or squares ("square") of an SVG."""
+    if shape == "disc":
+        found = re.findall(r"M([\d.-]+) ([\d.-]+)a([\d.]+) ", markup)
+        return np.array([(float(x) + float(r), float(y)) for x, y, r in found])
+    found = re.findall(r"M([\d.-]+) ([\d.-]+)h([\d.]+)v", markup)
+    return np.array([(float(x) + float(side) / 2, float(y) + float(side) / 2) for x, y, side in found])
+
+
+def test_the_map_of_modality_weights_draws_the_points_of_every_group(result):
+    level = result.inspection.maps(3)
+    groups, count = level.points.shape[:2]
+    assert groups > 1
+    expected = place_in_image(level.points, level.balance.shape) * np.array(result.rgb.shape[:2])
+    for shape, part in (("disc", slice(0, count // 2)), ("square", slice(count // 2, None))):
+        found = drawn_points(maps.map_view(result, 3, None, "weights"), shape)
+        real = expected[:, part].reshape(-1, 2)[:, ::-1]
+        assert len(found) == len(real) == groups * count // 2
+        nearest = np.linalg.norm(found[:, None] - real[None], axis=-1).min(axis=1)
+        assert nearest.max() < 0.1  # none is a mean of others
+    one = maps.map_view(result, 3, 2, "weights")
+    assert len(drawn_points(one, "disc")) == count // 2
+
+
+def test_offsets_say_how_far_points_moved_and_how_many_were_clamped(result):
+    level = result.inspection.maps(3)
+    starts = np.clip(level.references, -1, 1)
+    moved = np.linalg.norm((level.points - starts) * (np.array(level.balance.shape) - 1) / 2, axis=-1)
+    border = (np.abs(level.points) == 1).any(axis=-1)
+    assert border.any()  # the references of the last row and column lie outside
+    for head in (None, 5):
+        group = slice(None) if head is None else level.group_of(head)
+        said = maps.map_view(result, 3, head, "offsets")
+        assert f"{moved[group].mean():.2f} positions on average, at most {moved[group].max():.2f}" in said
+        assert f"{100 * border[group].mean():.1f} % of them lie on the border" in said
+
+
+def test_points_are_counted_alike_in_tile_words_and_table(result):
+    view = pixel.view_of(result, 2, None, (20, 30))
+    per_head, groups = (
+        result.prediction.trace[2].key.shape[2],
+        result.prediction.trace[2].sampling_points.shape[1],
+    )
+    details = " ".join(pixel.pixel_details(result, view, (20, 30)).split())
+    assert f"of {per_head}</b><span>points each head" in details
+    each = "is uniform" if view.entropy >= UNIFORM_ENTROPY else f"of {per_head} points"
+    assert each in details
+    table = " ".join(re.sub(r"<[^>]+>", "", pixel.points_table(result, view)).split())
+    assert f"The 15 strongest of {groups * per_head:,} points" in table
+    assert f"{groups} groups of {per_head}, each head" in table
+    assert f"the other {groups * per_head - 15:,} share the rest" in table
+    single = pixel.points_table(result, pixel.view_of(result, 2, 1, (20, 30)))
+    assert f"strongest of {per_head:,} points" in single
+    assert "groups of" not in single
+
+
+@pytest.fixture(scope="module")
+def without_x(service, tmp_path_factory):
+    rgb_path, _ = write_pair(tmp_path_factory.mktemp("alone"), 64, 96)
+    return service.segment(str(rgb_path), None, "random", source="none")
+
+
+def test_without_x_nothing_is_said_about_what_it_contributed(without_x):
+    assert without_x.x_is_missing
+    for level in range(4):
+        shown = fusion_panels(without_x, level)
+        text = " ".join(re.sub(r"<[^>]+>", " ", shown).split())
+        for claim in (
+            "prefers",
+            "goes to X",
+            "weight of X",
+            "equally from both",
+            "% X(?! head)",
+            "share of X",
+        ):
+            assert not re.search(claim, text), claim
+        assert "There was no X" in text
+        assert "data-weight-x" not in shown
+        assert "comes through the attention" in text
+    assert "balance" not in offered_pictures(without_x)
+    report = report_html(without_x.rgb, without_x.prediction, inspection=without_x.inspection)
+    figure = figure_bytes(
+        without_x.rgb, without_x.prediction, "svg", inspection=without_x.inspection
+    ).decode()
+    for document in (report, figure):
+        for claim in ("It prefers", "alance, level", "Balance at levels", "0.50"):
+            assert claim not in document, claim
 
 
 def test_sampling_points_land_where_their_coordinates_say():
@@ -146,7 +241,7 @@ def test_the_map_is_the_levels_grid_pixel_by_pixel(result):
     text = maps.map_view(result, 1, 0, "balance")
     source = re.search(r'src="data:image/png;base64,([^"]+)"', text).group(1)
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(source))))
-    scale = maps.scale_of("balance", result.inspection.all_maps(), 0)
+    scale = map_scale("balance", result.inspection.all_maps(), 0)
     assert np.array_equal(picture, scale.colors(result.inspection.maps(1).head_balance[0]))
 
 
