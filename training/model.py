@@ -90,6 +90,10 @@ def initial_weights(model: KTB, start: Path, new_classes: bool = False) -> dict[
     if new_classes:
         weights |= {name: own for name, own in model.state_dict().items() if CLASSIFIER in name}
     require_matching(model.state_dict(), weights, f"the tensors of {start}")
+    if before.config.fusion.residual and not model.config.fusion.residual:
+        raise ValueError(
+            f"{start} was trained with a residual in its fusion: --set model.fusion.residual=true."
+        )
     if model.config.fusion.residual and not before.config.fusion.residual:
         enlarged = [name for name in weights if name.startswith("dscf.") and ".up." in name]
         weights |= {name: RESIDUAL_START * weights[name] for name in enlarged}

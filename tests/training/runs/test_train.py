@@ -29,7 +29,7 @@ from training.engine.state import PREVIOUS_FILE, STATE_FILE, RunLog, read_state
 from training.engine.stopping import StopConditions, stopped_by_signals
 from training.engine.trainer import MODEL_FILE, Trainer
 from training.engine.validation import EVAL_COLUMNS, Validation
-from training.model import make_model, model_config
+from training.model import RESIDUAL_START, make_model, model_config
 from training.recipes import Recipe, get_recipe, override
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -324,6 +324,20 @@ def test_loader_starts_anywhere_and_threads_change_nothing():
     assert whole[0].modal_x.shape == (2, 1, 64, 64)
     with pytest.raises(ValueError, match="batch_size"):
         BatchLoader(Frames(), range(6), 7, TINY.augmentation, 1)
+
+
+def test_a_model_without_a_residual_starts_one_with_it_and_not_the_other_way_round(tmp_path):
+    start = tmp_path / "start.safetensors"
+    save_model(start, build_model(lite_config("nyuv2")), {})
+    data = SimpleNamespace(name="nyuv2", modality="depth", input_config={"modality": "depth"})
+    with_residual = dataclasses.replace(TINY, model={"fusion.residual": True})
+    model, given = make_model(with_residual, data, start), load_model(start)
+    assert torch.equal(model.dscf[2].up.weight, RESIDUAL_START * given.dscf[2].up.weight)
+    assert torch.equal(model.dscf[2].down_x.weight, given.dscf[2].down_x.weight)
+    save_model(start, model, {})
+    assert torch.equal(make_model(with_residual, data, start).dscf[2].up.weight, model.dscf[2].up.weight)
+    with pytest.raises(ValueError, match=r"start.safetensors was trained with a residual.*--set"):
+        make_model(dataclasses.replace(TINY, model={}), data, start)
 
 
 def test_another_models_weights_start_a_model_of_other_classes_but_for_its_classifiers(tmp_path):
