@@ -69,7 +69,7 @@ def build_card(
 def card_markdown(name: str, card: Mapping[str, Any]) -> str:
     """The card as Markdown: text, metrics per branch, IoU per class."""
     lines = [f"# {name}", ""]
-    for key in ("data", "split", "selection", "protocol", "hours", "limits"):
+    for key in ("version", "data", "split", "selection", "protocol", "hours", "limits"):
         if key in card:
             lines += [f"**{key.capitalize()}**: {card[key]}", ""]
     lines += ["**Commands**:", "", "```", *card["commands"], "```", ""]
