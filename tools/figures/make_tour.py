@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 960, 610
 INK, MUTED, PAPER = (29, 36, 51), (91, 101, 119), (255, 255, 255)
 MAX_BYTES = 900_000
 PLACES = (
-    ((449, 348), "Click the rug …", "… and see where its pixel looked, in the RGB image and in depth."),
+    ((450, 450), "Click the rug …", "… and see where its pixel looked, in the RGB image and in depth."),
     (
         (102, 292),
         "The picture on the wall",

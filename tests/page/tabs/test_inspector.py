@@ -239,12 +239,12 @@ def test_technical_words_explain_themselves_at_the_keyboard_once_per_panel(fusio
     inspect(fusion, 0.31, 0.62)
     panels = {
         "#ktb-details": {"level", "head", "attention", "balance", "effective points", "entropy",
-                         "share through attention", "context", "segmentation head"},
+                         "share through attention", "context", "residual", "segmentation head"},
         "#ktb-table": {"head", "attention", "modality weight", "led by"},
         "#ktb-pane-map": {"balance"},
         "#ktb-all-levels": {"balance", "level"},
         "#ktb-honesty": {"level", "balance", "entropy", "effective points", "share through attention",
-                         "attention", "context"},
+                         "attention", "context", "residual"},
     }  # fmt: skip
     for panel, words in panels.items():
         found = fusion.eval_on_selector_all(f"{panel} .ktb-term", "all => all.map(e => e.dataset.term)")
