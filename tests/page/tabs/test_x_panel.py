@@ -469,7 +469,7 @@ def test_wrong_files_are_said_where_x_would_be(page, tmp_path):
     upload(page, rgb, wide)
     page.wait_for_selector(f"{SAID} .ktb-wrong >> text=“Alignment of X” below")
     page.click("#ktb-x button[aria-label=Clear]")
-    page.wait_for_selector(f"{SAID} >> text=nothing is lost on the way in")
+    page.wait_for_selector(f"{SAID} >> text=what it is decides which checkpoint runs")
     upload(page, None, depth)
     page.wait_for_selector(f"{SAID} img")
 
