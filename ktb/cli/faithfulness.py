@@ -8,7 +8,7 @@ import typer
 
 from ktb.cli.batch import RgbPlace, XPlaces, find_pairs
 from ktb.cli.models import located
-from ktb.cli.options import XFlags
+from ktb.cli.options import DeviceFlag, XFlags, chosen_device
 
 SENSORS = {"x": "X", "rgb": "RGB"}
 
@@ -23,7 +23,7 @@ def faithfulness(
     most: Annotated[
         int | None, typer.Option(help="Maximum number of pairs, spread evenly over all pairs.", min=1)
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Device of the network, such as cpu or cuda.")] = None,
+    device: DeviceFlag = "auto",
     *,
     flags: XFlags,
 ) -> None:
@@ -44,14 +44,13 @@ def faithfulness(
     from ktb.cli.progress import Progress
     from ktb.inference.predictor import Predictor
     from ktb.inputs import read_image_rgb, read_x
-    from ktb.utils.distributed import device_of, rank_of, require_device
+    from ktb.utils.distributed import device_of, rank_of
     from ktb.utils.files import write_atomically
 
     pairs = list(find_pairs(rgb_dir, x_dir, [out]).pairs)
     if most is not None and most < len(pairs):
         pairs = [pairs[index * len(pairs) // most] for index in range(most)]
-    device = device or device_of(rank_of())
-    require_device(device)
+    device = chosen_device(device_of(rank_of()) if device == "auto" else device, "eager")
     predictor, study = Predictor(load_model(located(model), device)), FaithfulnessStudy()
     progress = Progress()
     progress.start(len(pairs))

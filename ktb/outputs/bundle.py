@@ -28,8 +28,8 @@ MAX_PIXELS = 2_100_000  # 1920 × 1080
 THOUSANDTHS = 1000
 """Confidences and margins are stored as integers, in units of 1/1000."""
 LEVEL_MAPS = (
-    "balance", "head_balance", "entropy", "sparse_share", "importance_map", "density_map", "prompt_rgb",
-    "prompt_x",
+    "balance", "head_balance", "entropy", "sparse_share", "residual_share", "importance_map", "density_map",
+    "prompt_rgb", "prompt_x",
 )  # fmt: skip
 """Maps of a level, by the names of `LevelMaps`."""
 

@@ -267,6 +267,8 @@ def test_dataset_and_modality_can_be_chosen(small, official_shapes):
     shapes = official_shapes("b")["shapes"]
     guesses = {}
     for name, labels in DATASETS.items():
+        if name == "camvid":  # no published model has its classes
+            continue
         state = {
             n: torch.empty(s, device="meta") for n, s in with_classes(shapes, labels.num_classes).items()
         }

@@ -99,7 +99,9 @@ def test_predict_prints_the_classes_and_writes_the_files(files, tmp_path):
     summary = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert summary["model"] == "tiny-depth"
     assert summary["network_size"] == {"height": 64, "width": 96}
-    lines = result.stdout.splitlines()
+    said = result.stdout.splitlines()
+    lines = [line for line in said if not line.startswith("chosen automatically: ")]
+    assert len(said) == len(lines) + 1
     assert lines[0].startswith("tiny-depth, ")
     assert lines[1].startswith("computed by eager in float32")
     assert "millimetres (certain)" in lines[2]
@@ -156,7 +158,7 @@ def test_predict_refuses_with_one_message(files, tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--x", "b.png"), "the RGB images: give one of --rgb, --rgb-dir; found none of them"),
+        (("--x", "b.png"), "the RGB images: give one of --rgb, --rgb-dir, --pairs; found none of them"),
         (("--rgb", "a", "--rgb-dir", "b"), "found --rgb and --rgb-dir"),
         (("--rgb", "a.png"), "X: give one of --x, --no-x, --estimate-depth; found none of them"),
         (("--rgb", "a.png", "--x", "b.png", "--no-x"), "found --x and --no-x"),

@@ -101,7 +101,7 @@ def test_the_wheel_holds_the_library_and_what_it_ships(wheel):
     assert tops == {"ktb", f"ktb-{ktb.__version__}.dist-info"}, "app, training and tests stay in the checkout"
     modules = {
         path.relative_to(ROOT).as_posix()
-        for suffix in ("py", "js", "css")
+        for suffix in ("py", "pyi", "js", "css")
         for path in (ROOT / "ktb").rglob(f"*.{suffix}")
     }
     shipped = {

@@ -65,7 +65,7 @@ def test_a_bundle_holds_what_the_prediction_says(pair, prediction):
         assert found.arrays["second.fused"][pixel] == np.argsort(-probabilities)[1]
         assert found.arrays["margin.fused"][pixel] == pytest.approx(1000 * (order[-1] - order[-2]), abs=1)
     for maps in Inspection(prediction).all_maps():
-        for name in LEVEL_MAPS:
+        for name in (name for name in LEVEL_MAPS if getattr(maps, name) is not None):
             np.testing.assert_array_equal(found.arrays[f"{name}.{maps.level}"], getattr(maps, name))
 
 
@@ -163,7 +163,9 @@ def test_the_viewer_equals_python(opened, predictor, name):
             shares = inspection.shares(at)[level]
             found = tab.evaluate(SHARES, [level, expected.position])
             np.testing.assert_allclose(
-                [found["rgb"], found["x"], found["context"]], dataclasses.astuple(shares), atol=1e-3
+                [found[part] for part in ("rgb", "x", "context", "residual")],
+                dataclasses.astuple(shares),
+                atol=1e-3,
             )
         for head in (None, heads - 1):
             for kind, wanted in {
@@ -209,6 +211,20 @@ def test_a_click_shows_the_pixel_and_asks_nobody(opened, predictor, pair, predic
     assert "Click a pixel" in tab.inner_text(".ktb-v-headline")
     assert len(tab.asked) == asked
     assert tab.errors == []
+
+
+def test_without_x_the_viewer_says_nothing_about_it(opened, predictor, pair):
+    prediction = predictor(pair[0], None)
+    tab = opened(pair[0], prediction)
+    tab.click("canvas[data-pane=rgb]", position={"x": 200, "y": 100})
+    assert "There was no X" in tab.inner_text(".ktb-v-card")
+    assert "reads X" not in tab.inner_text(".ktb-v-card")
+    assert tab.get_attribute(".ktb-v-share[data-level='3']", "data-x") == "0"
+    values = (
+        tab.locator("#ktb-viewer select").first.locator("option").evaluate_all("all => all.map(o => o.value)")
+    )
+    assert "map.sparse_share" in values
+    assert not {"map.balance", "map.prompt_x"} & set(values)
 
 
 def test_zoom_keeps_the_pixel_under_the_pointer_in_both_images(opened, pair, prediction):

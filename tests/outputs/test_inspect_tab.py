@@ -6,9 +6,8 @@ import httpx
 import numpy as np
 import pytest
 from helpers.browsing import run, upload
+from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
-
-from ktb import Predictor, load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,7 +26,7 @@ def inspected(page, tmp_path):
 
 
 def test_the_viewer_shows_the_run_and_asks_the_server_nothing(inspected):
-    prediction = Predictor(load_model(MODEL))(*synthetic_pair())
+    prediction = small_predictor(MODEL)(*synthetic_pair())
     labels = inspected.evaluate(f"Array.from({VIEWER}.bundle.array('labels.fused').data)")
     assert np.array_equal(np.reshape(labels, (120, 160)), prediction.labels["fused"])
     asked = []
@@ -50,7 +49,7 @@ def test_the_viewer_shows_the_run_and_asks_the_server_nothing(inspected):
 
 
 def test_each_sensor_is_ablated_on_demand(inspected):
-    predictor, (rgb, depth) = Predictor(load_model(MODEL)), synthetic_pair()
+    predictor, (rgb, depth) = small_predictor(MODEL), synthetic_pair()
     picture = inspected.locator("#ktb-inspect canvas[data-pane=rgb]")
     box = picture.bounding_box()
     picture.click(position={"x": 0.503 * box["width"], "y": 0.403 * box["height"]})

@@ -79,6 +79,7 @@ _SIGNATURES = (
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # marks of UTF-16
 _NUMBER = re.compile(r"[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?|nan|NaN")
 _PIXEL_COLUMNS = 16
+_MOST_COLUMNS = 2**14  # wider than any thermal camera's picture
 """Numbers on a line from which a table holds a value per pixel; one of events has four."""
 
 
@@ -190,7 +191,7 @@ def value_table(data: bytes) -> str | None:
         for mark in (";", "\t", ",", None):
             cells = [cell.strip() for cell in line.split(mark) if cell.strip()]
             numbers = sum(_NUMBER.fullmatch(cell) is not None for cell in cells)
-            if numbers < _PIXEL_COLUMNS or numbers < 0.9 * len(cells):
+            if not _PIXEL_COLUMNS <= numbers <= _MOST_COLUMNS or numbers < 0.9 * len(cells):
                 continue
             how = f"numpy.loadtxt(FILE, delimiter={mark!r})" if mark else "numpy.loadtxt(FILE)"
             commas = " and decimal points in place of commas" if mark != "," and "," in line else ""

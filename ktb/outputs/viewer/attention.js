@@ -29,6 +29,7 @@ export class Level {
     this.references = array("references").data;
     this.weightX = array("weight_x").data;
     this.table = array("bias_table");
+    this.xIsMissing = bundle.header.x.origin === "missing";
     this.map = array;
     this.count = this.weightX.length; // 2n
   }
@@ -89,7 +90,8 @@ export class Level {
     return {
       level: this.index, cell, head, attention, balance, effective,
       entropy: Math.min(1, entropy),
-      sparseShare: this.map("sparse_share").data[cell[0] * this.grid[1] + cell[1]],
+      sparseShare: this.valueAt("sparse_share", cell),
+      residualShare: this.valueAt("residual_share", cell),
       points: groups.flatMap((group) => Array.from({ length: this.count }, (_, i) => {
         const at = 2 * (group * this.count + i);
         return [this.points[at], this.points[at + 1]];
@@ -99,9 +101,16 @@ export class Level {
     };
   }
 
-  /** Sources of the fused feature of a cell, 0..1 each: {rgb, x, context}. */
+  /** Value of a map at a cell; 0 for a map that this level does not have. */
+  valueAt(name, cell) {
+    const map = this.map(name);
+    return map ? map.data[cell[0] * this.grid[1] + cell[1]] : 0;
+  }
+
+  /** Sources of the fused feature of a cell, 0..1 each; without X all that is attended counts as rgb. */
   shares(cell) {
-    const { balance, sparseShare } = this.view(cell);
-    return { rgb: sparseShare * (1 - balance), x: sparseShare * balance, context: 1 - sparseShare };
+    const { balance, sparseShare, residualShare } = this.view(cell);
+    const x = this.xIsMissing ? 0 : sparseShare * balance;
+    return { rgb: sparseShare - x, x, context: 1 - sparseShare - residualShare, residual: residualShare };
   }
 }

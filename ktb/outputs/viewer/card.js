@@ -59,9 +59,10 @@ function heads(bundle, index) {
 }
 
 function shares(levels, pixel, size, chosen) {
+  const names = ["rgb", "x", "context", "residual"];
   const rows = levels.map((level) => {
     const share = level.shares(cellOf(pixel, size, level.grid));
-    const parts = ["rgb", "x", "context"].map((name) => element("i", {
+    const parts = names.filter((name) => share[name] > 0).map((name) => element("i", {
       class: `ktb-v-${name}`, style: `width:${(100 * share[name]).toFixed(2)}%`,
     }));
     return element("div", { class: `ktb-v-share${level.index === chosen ? " is-chosen" : ""}`,
@@ -79,17 +80,17 @@ function points(view, level, size, table) {
   const rows = strongest.map((index) => {
     const [y, x] = pixelOf(view.points[index], level.grid, size);
     const weight = view.weightX(index);
-    const chip = element("i", { class: "ktb-v-chip",
+    const chip = level.xIsMissing ? "" : element("i", { class: "ktb-v-chip",
       style: `background:${css(colorOf(weight, { low: 0, high: 1 }, table))}` });
     return element("tr", { "data-point": index, "data-attention": view.attention[index] },
       element("td", { class: "num" }, percent(view.attention[index], 2)),
-      element("td", { class: "num" }, chip, weight.toFixed(2)),
+      element("td", { class: "num" }, chip, level.xIsMissing ? "–" : weight.toFixed(2)),
       element("td", { class: "num" }, `${x.toFixed(0)}, ${y.toFixed(0)}`),
       element("td", {}, view.isLedByX(index) ? `■ ${SENSORS.x}` : `● ${SENSORS.rgb}`));
   });
   const head = element("tr", {}, T.columns.map((text) => element("th", { scope: "col" }, text)));
   const rests = view.entropy >= 0.97 ? T.uniform
-    : `${T.rests(view.effective, level.count)}; ${T.balance(view.balance)}.`;
+    : `${T.rests(view.effective, level.count)}${level.xIsMissing ? "" : `; ${T.balance(view.balance)}`}.`;
   return [
     element("p", { "data-balance": view.balance, "data-effective": view.effective }, rests),
     element("details", { open: "" },

@@ -10,12 +10,16 @@ export const MAPS = {
   balance: ["Sensor balance", "share of the attention that reads X", "diverging"],
   sparse_share: ["Share through attention", "share of the fused feature that comes through the attention",
     "sequential"],
+  residual_share: ["Share of the residual", "share of the fused feature that is the mean of both streams",
+    "sequential"],
   entropy: ["Attention entropy", "1 is uniform: the attention carries no information", "sequential"],
   importance_map: ["Attention received", "attention per point, relative to an even spread", "sequential"],
   density_map: ["Point density", "sampling points, relative to an even spread", "sequential"],
   prompt_rgb: ["Prompts to RGB", "relative change of the RGB tokens by prompts from X", "sequential"],
   prompt_x: ["Prompts to X", "relative change of the X tokens by prompts from RGB", "sequential"],
 };
+
+export const MAPS_OF_X = ["balance", "prompt_x"]; // they say nothing where X is missing
 
 export const T = {
   show: "Overlay", masks: "Masks", ablations: "Fused mask, a sensor ablated", maps: "Maps", nothing: "None",
@@ -29,8 +33,11 @@ export const T = {
   isClass: (name, confidence) => `The network predicts ${name} here (${percent(confidence)}).`,
   runnerUp: (name, margin) => `next: ${name}, ${percent(margin)} behind`,
   measured: "X measures", noValue: "no measurement",
-  shares: "Sources of the fused feature", context: "context of both",
-  sharesRow: (s) => `${percent(s.rgb)} RGB, ${percent(s.x)} X, ${percent(s.context)} context`,
+  shares: "Sources of the fused feature",
+  sharesRow: (s) => {
+    const parts = [`${percent(s.rgb)} RGB`, `${percent(s.x)} X`, `${percent(s.context)} context`];
+    return [...parts, ...(s.residual > 0 ? [`${percent(s.residual)} mean of both`] : [])].join(", ");
+  },
   points: (shown, groups, count, share) => {
     const all = groups > 1 ? `${count} points of each of ${groups} groups` : `${count} points`;
     return `The ${shown} strongest of the ${all} hold ${percent(share)} of the attention`;
@@ -41,6 +48,6 @@ export const T = {
   columns: ["attention", "weight of X", "x, y", "led by"],
   range: (range) => (range.beyond ? `${percent(range.beyond, 1)} of this map's values lie beyond the colours`
     : "no value of this map lies beyond the colours"),
-  missing: "There was no X: what the maps say about X describes zero tokens.",
+  missing: "There was no X: the maps and points say nothing about it.",
   noTrace: "This checkpoint fuses by a plain mean: there is no attention to show.",
 };

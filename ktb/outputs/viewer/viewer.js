@@ -6,10 +6,11 @@ import { classAt, element, fillCard, measuredAt, STRONGEST } from "./card.js";
 import { colorOf, colorRange, css, paint } from "./colors.js";
 import { cellOf, largest, pixelOf } from "./geometry.js";
 import { Panes } from "./panes.js";
-import { MAPS, percent, SENSORS, T } from "./strings.js";
+import { MAPS, MAPS_OF_X, percent, SENSORS, T } from "./strings.js";
 
 const MAX_RADIUS = 10; // CSS pixels of the strongest point, in a pane of at least RADIUS_WIDTH
 const RADIUS_WIDTH = 480;
+const NEUTRAL = "#c8ccd4"; // of points where there is no X
 
 const optionsOf = (options) => options.map(([value, text]) => element("option", { value }, text));
 
@@ -45,6 +46,7 @@ export class Viewer {
     const ablated = this.header.ablated.map((drop) => [`labels.without_${drop}`, T.without(SENSORS[drop])]);
     const maps = Object.entries(MAPS)
       .filter(([name]) => this.levels.length && this.levels[0].map(name))
+      .filter(([name]) => !(MAPS_OF_X.includes(name) && this.levels[0].xIsMissing))
       .map(([name, [title]]) => [`map.${name}`, title]);
     const groups = [[T.masks, labels], [T.ablations, ablated], [T.maps, maps]];
     return [...groups.filter(([, options]) => options.length), [null, [["none", T.nothing]]]];
@@ -195,7 +197,7 @@ export class Viewer {
     return order.map((index) => ({
       pixel: pixelOf(view.points[index], this.level.grid, this.size),
       radius: Math.max(1, largestRadius * Math.sqrt(view.attention[index] / most)),
-      color: css(colorOf(view.weightX(index), { low: 0, high: 1 }, table)),
+      color: this.level.xIsMissing ? NEUTRAL : css(colorOf(view.weightX(index), { low: 0, high: 1 }, table)),
       isSquare: view.isLedByX(index),
     }));
   }
