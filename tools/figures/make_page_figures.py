@@ -75,13 +75,16 @@ def look_at_rug(page: Page) -> None:
 
 def click_pixel(page: Page, pixel: tuple[int, int]) -> None:
     """Click a pixel (y, x) of the RGB image in the fusion tab, and wait for its values."""
+    details = f'#ktb-details .ktb-pixel[data-y="{pixel[0]}"][data-x="{pixel[1]}"]'
+    if page.locator(details).count():
+        return  # a point drawn at the pixel would catch a second click
     picture = page.locator("#ktb-pane-photo img.ktb-view")
     picture.wait_for()
     settle(page)
     box = picture.bounding_box()
     y, x = ((place + 0.5) / side for place, side in zip(pixel, SIZE))
     picture.click(position={"x": x * box["width"], "y": y * box["height"]})
-    page.wait_for_selector(f'#ktb-details .ktb-pixel[data-y="{pixel[0]}"][data-x="{pixel[1]}"]')
+    page.wait_for_selector(details)
 
 
 def choose(page: Page, dropdown: str, name: str) -> None:
