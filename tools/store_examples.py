@@ -32,7 +32,11 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m tools.store_examples", description=__doc__).parse_args()
     FOLDER.mkdir(exist_ok=True)
     for name, checkpoint in built_in_models().items():
-        data = pack(checkpoint, predictions(name))
+        found = predictions(name)
+        if not found:
+            print(f"{name} has no examples")
+            continue
+        data = pack(checkpoint, found)
         write_atomically(FOLDER / f"{name}.npz", lambda path, data=data: path.write_bytes(data))
         print(f"wrote {FOLDER / name}.npz ({len(data) / 1e3:.0f} kB)")
 

@@ -322,7 +322,7 @@ def test_keys_reach_configuration_and_options(root):
     thermal = CustomDataset(describe(root, unit="C", range=[0, 50], percentiles=[2, 98], hot="black"))
     inputs = InputConfig(**thermal.input_config)
     assert (inputs.range_low, inputs.range_high, inputs.percentiles, inputs.hot) == (0, 50, (2, 98), "black")
-    assert thermal.x_options == XOptions(modality="thermal", unit="C")
+    assert thermal.x_options == XOptions(modality="thermal", unit="C", byte_order="stored")
     events = {"modality": "event", "columns": "xytp", "time_unit": "ns", "sensor": [48, 64]}
     data = CustomDataset(describe(root, event_window_ms=33, encoding="event_surface", **events))
     inputs = InputConfig(**data.input_config)

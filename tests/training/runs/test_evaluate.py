@@ -450,7 +450,7 @@ def command(root, tmp_path, *more):
 @pytest.fixture
 def fake_model(monkeypatch):
     model = Reader()
-    monkeypatch.setattr(evaluation, "load_model", lambda name: model)
+    monkeypatch.setattr(evaluation, "load_model", lambda name, device: model)
     return model
 
 

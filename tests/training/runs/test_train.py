@@ -49,6 +49,9 @@ class Frames:
     def __len__(self) -> int:
         return 6
 
+    def drawn(self, index: int, rng: np.random.Generator) -> Sample:
+        return self[index]
+
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng(index)
         label = np.zeros((72, 96), np.uint8)
