@@ -102,8 +102,9 @@ def assert_exact(traces, level: int, at: tuple[float, float], head: int):
     assert view.entropy == pytest.approx(entropy / np.log(len(points)), abs=1e-4)
     assert view.effective_points == pytest.approx(np.exp(entropy), rel=1e-3)
     assert view.points_per_head == len(points) == trace.sampling_points.shape[2]
-    a, b = (float(norm[0, cell[0], cell[1]]) for norm in (trace.attended_norm, trace.context_norm))
-    assert view.sparse_share == pytest.approx(a / (a + b), abs=1e-6)
+    norms = (trace.attended_norm, trace.context_norm, trace.residual_norm)
+    a, *others = (float(norm[0, cell[0], cell[1]]) for norm in norms if norm is not None)
+    assert view.sparse_share == pytest.approx(a / (a + sum(others)), abs=1e-6)
     assert view.x_led.tolist() == [False] * (len(points) // 2) + [True] * (len(points) // 2)
     assert np.allclose(view.references, trace.reference_points.numpy())
 
