@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args
 
-from ktb.modalities import DEFAULT_ENCODINGS as DEFAULT_ENCODINGS
-from ktb.modalities import Encoding, Modality
+from ktb.modalities import Encoding, Modality, with_dataset_fields
 from ktb.utils.lazy import resolve
 from ktb.utils.validation import STRICT, OneOf, from_json
 
@@ -27,8 +26,6 @@ DOMAIN_CASES = ("rgb", "x", "rgb_alone", "x_alone")
 UNCALIBRATED = (1.0, 1.0, 1.0)
 """Temperatures that leave the heads' probabilities unchanged."""
 MAX_CLASSES = 255  # labels are uint8 and 255 means "ignore"
-NEAR_DARK = "8-bit near dark (255 = 10 m)"
-"""The unit of NYUv2's 8-bit depth, see `ktb.inputs.DEPTH_UNITS`."""
 Stored = Literal["any", "8-bit", "levels", "float"]
 """Numbers of an X file: integers of 8 bits, wider ones (in a float type as well), or fractions."""
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
@@ -304,20 +301,6 @@ class InputConfig:
         )
 
 
-FULL_SCALE = (0.0, 65535.0)
-"""The range of near infrared that is divided by the full scale of its type."""
-DATASET_INPUTS: Mapping[tuple[str, Modality], Mapping[str, Any]] = MappingProxyType(
-    {
-        ("mcubes", "nir"): {"range_low": FULL_SCALE[0], "range_high": FULL_SCALE[1]},
-        # 16-bit files of SUN RGB-D hold millimetres rotated left by 3 bits
-        ("sunrgbd", "depth"): {"encoding": "image", "picture_metres": 65.535 / 8},
-        ("deliver", "depth"): {"encoding": "image"},  # no scale is published
-        ("deliver", "event"): {"encoding": "image"},  # no rule of drawing is published
-    }
-)
-"""Fields of InputConfig for X of a benchmark, by (dataset, modality), where they are not the defaults."""
-
-
 @dataclass(frozen=True)
 class DomainConfig:
     """The check whether an image is like those of the training (`ktb.modeling.domain`).
@@ -397,20 +380,9 @@ class ModelConfig:
         benchmark that were stored before `DATASET_INPUTS` get its fields.
         """
         config = from_json(ModelConfig, values, "configuration")
-        inputs, is_unsaid = config.inputs, "unit" not in values.get("inputs", {})
-        if is_unsaid and config.dataset == "nyuv2" and inputs.encoding == "depth":
-            inputs = dataclasses.replace(inputs, unit=NEAR_DARK, stored="8-bit")
-            config = dataclasses.replace(config, inputs=inputs)
-        return dataclasses.replace(config, inputs=_of_dataset(config))
-
-
-def _of_dataset(config: ModelConfig) -> InputConfig:
-    """The inputs, with the fields of DATASET_INPUTS that were left at their defaults."""
-    inputs = config.inputs
-    usual = InputConfig(modality=inputs.modality, encoding=DEFAULT_ENCODINGS[inputs.modality])
-    fields = DATASET_INPUTS.get((config.dataset, inputs.modality), {})
-    left = {name: value for name, value in fields.items() if getattr(inputs, name) == getattr(usual, name)}
-    return dataclasses.replace(inputs, **left)
+        is_unsaid = "unit" not in values.get("inputs", {})
+        inputs = with_dataset_fields(config.inputs, config.dataset, is_unsaid)
+        return dataclasses.replace(config, inputs=inputs)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 
 @dataclass(frozen=True)
@@ -105,3 +106,32 @@ DEFAULT_ENCODINGS: Mapping[Modality, Encoding] = MappingProxyType(
     {name: next(iter(info.encodings)) for name, info in MODALITIES.items()}
 )
 """Default encoding of each modality, used unless a checkpoint names another."""
+
+Config = TypeVar("Config")  # ktb.config.InputConfig, which imports this module
+NEAR_DARK = "8-bit near dark (255 = 10 m)"
+"""The unit of NYUv2's 8-bit depth, see `ktb.inputs.DEPTH_UNITS`."""
+FULL_SCALE = (0.0, 65535.0)
+"""The range of near infrared that is divided by the full scale of its type."""
+DATASET_INPUTS: Mapping[tuple[str, Modality], Mapping[str, Any]] = MappingProxyType(
+    {
+        ("mcubes", "nir"): {"range_low": FULL_SCALE[0], "range_high": FULL_SCALE[1]},
+        # 16-bit files of SUN RGB-D hold millimetres rotated left by 3 bits
+        ("sunrgbd", "depth"): {"encoding": "image", "picture_metres": 65.535 / 8},
+        ("deliver", "depth"): {"encoding": "image"},  # no scale is published
+        ("deliver", "event"): {"encoding": "image"},  # no rule of drawing is published
+    }
+)
+"""Fields of InputConfig for X of a benchmark, by (dataset, modality), where they are not the defaults."""
+
+
+def with_dataset_fields(inputs: Config, dataset: str, unit_is_unsaid: bool) -> Config:
+    """An `InputConfig` with the fields of DATASET_INPUTS that it leaves at their defaults.
+
+    A model of NYUv2's depth that was stored without the unit gets that of this dataset.
+    """
+    usual = type(inputs)(modality=inputs.modality, encoding=DEFAULT_ENCODINGS[inputs.modality])
+    fields = DATASET_INPUTS.get((dataset, inputs.modality), {})
+    left = {name: value for name, value in fields.items() if getattr(inputs, name) == getattr(usual, name)}
+    if unit_is_unsaid and (dataset, inputs.modality, inputs.encoding) == ("nyuv2", "depth", "depth"):
+        left |= {"unit": NEAR_DARK, "stored": "8-bit"}
+    return dataclasses.replace(inputs, **left)

@@ -69,6 +69,6 @@ def build(context: Context) -> None:
                            elem_id="ktb-inspect-ablate")  # fmt: skip
         gr.HTML(EMPTY, elem_id="ktb-inspect")
         file = gr.File(visible="hidden", elem_id="ktb-inspect-file")
-    context.draws(tab, inspect.draw, [], [file, ablate], is_precomputed=True)
+    context.draws(tab, inspect.draw, [], [file, ablate])
     ablate.click(inspect.ablate, None, [file, ablate], show_progress_on=waiting, **RUNNING)
     file.change(None, file, None, js=SHOW, api_visibility="private")

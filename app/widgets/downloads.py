@@ -26,7 +26,7 @@ from app.settings import (
     settings_from_link,
     settings_of,
 )
-from app.widgets.x_form import XForm, units_of
+from app.widgets.x_form import XForm, fields_for
 from ktb.outputs.arrays import arrays_npz
 from ktb.outputs.files import result_zip
 from ktb.outputs.report import report_html
@@ -194,7 +194,7 @@ class Export:
         answer = self.h.choose_model(request, given.model, kind, source, *values)
         inputs = self.h.service.inputs(given.model)
         answer |= dict(zip(p.x.values, form))
-        units = units_of(form.modality if form.modality != "auto" else inputs.modality)
+        units = fields_for(form, inputs, None).units
         choices = [(text, key) for key, text in units.items()] or [("none", "auto")]
         unit = form.unit if form.unit in units else "auto"
         answer[p.x.form.unit] = gr.update(choices=choices, value=unit)

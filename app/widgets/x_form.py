@@ -136,12 +136,18 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
         modality = view.reading.modality
     else:
         modality = form.modality if form.modality != "auto" else inputs.modality
+    units = units_of(modality)
+    if view is None and form.unit not in (
+        "auto",
+        *units,
+    ):  # chosen for an X of another kind, which may come again
+        units = next((found for found in map(units_of, UNITS) if form.unit in found), units)
     span = view.span_ms if view else None
     is_of_events = view is None or "pixels with events" in view.reading.facts  # a stream or its counts
     start, end = (view and view.window_ms) or (0.0, span or 0.0)
     start = min(max(start, 0.0), span or 0.0)
     return Fields(
-        units=units_of(modality),
+        units=units,
         takes_scale=modality in _WITH_SCALE,
         is_thermal=modality == "thermal",
         needs_camera=modality == "hha" and (view is None or view.is_one_channel),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ktb.batch.reading import noted, reading_of
 from ktb.batch.runner import DEFAULTS, Made, Outcome, Running, Steps, run_batch
-from ktb.config import DEFAULT_ENCODINGS, InputConfig
+from ktb.config import InputConfig
 from ktb.datasets.pairing import FilePair
 from ktb.inputs import (
     AUTO,
@@ -24,6 +24,7 @@ from ktb.inputs import (
 )
 from ktb.inputs.encode import taken_for
 from ktb.inputs.sets import options_of
+from ktb.modalities import DEFAULT_ENCODINGS
 from ktb.outputs.x_image import Format, x_file, x_report
 
 

@@ -12,17 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ktb.config import (
-    DATASET_INPUTS,
-    DEFAULT_ENCODINGS,
-    LEVELS,
-    FusionConfig,
-    InputConfig,
-    Modality,
-    ModelConfig,
-    SwinConfig,
-)
+from ktb.config import LEVELS, FusionConfig, InputConfig, Modality, ModelConfig, SwinConfig
 from ktb.labels import DATASETS, DatasetLabels, generic_labels
+from ktb.modalities import DATASET_INPUTS, DEFAULT_ENCODINGS
 
 # Names of the tensors in a released file outside the blocks, with alternatives in braces.
 TENSORS = (

@@ -58,7 +58,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
+from ktb.config import Encoding, InputConfig
 from ktb.datasets.labels import LabelRule, read_stored
 from ktb.datasets.lists import columns, read_lines, read_pairs
 from ktb.datasets.pairing import ARRAYS, PICTURES, WILD, X_FILES, scan
@@ -68,6 +68,7 @@ from ktb.inputs.encoders.byte_order import order_of
 from ktb.inputs.encoders.channels import choose_channel
 from ktb.inputs.options import RECORDING, ByteOrder
 from ktb.inputs.sets import EXAMINED, Disagreement, SetReading, read_set
+from ktb.modalities import DEFAULT_ENCODINGS
 from ktb.utils.text import did_you_mean
 
 _SUFFIXES = (*X_FILES, *PICTURES)

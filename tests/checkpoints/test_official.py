@@ -26,8 +26,9 @@ from ktb.checkpoints.official import (
     our_name,
     to_ours,
 )
-from ktb.config import DATASET_INPUTS, DEFAULT_ENCODINGS, InputConfig, ModelConfig
+from ktb.config import InputConfig, ModelConfig
 from ktb.labels import DATASETS
+from ktb.modalities import DATASET_INPUTS, DEFAULT_ENCODINGS
 from ktb.modeling.build import build_model, swin_config
 from training.data.datasets import REGISTRY
 

@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 import ktb.__main__
 from ktb import encode_x, read_x, save_model
 from ktb.__main__ import app
-from ktb.config import DEFAULT_ENCODINGS, InputConfig
+from ktb.config import InputConfig
 from ktb.inputs import EventStream, RawX, XOptions
+from ktb.modalities import DEFAULT_ENCODINGS
 from ktb.modeling.build import build_model
 from ktb.outputs.x_image import x_file
 

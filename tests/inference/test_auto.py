@@ -11,9 +11,10 @@ from helpers.pairs import synthetic_pair
 
 from ktb import save_model
 from ktb.checkpoints.choice import ModelChoice, choose_model
-from ktb.config import DEFAULT_ENCODINGS, DOMAIN_CASES, DomainConfig
+from ktb.config import DOMAIN_CASES, DomainConfig
 from ktb.inference.auto import AutoPredictor
 from ktb.inputs.recognize import Recognition
+from ktb.modalities import DEFAULT_ENCODINGS
 from ktb.modeling.build import build_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,9 +11,9 @@ from typing import get_args
 import pytest
 import torch
 
-from ktb.config import BACKBONES, DEFAULT_ENCODINGS, Encoding, LiteConfig, Modality, ModelConfig, SwinConfig
+from ktb.config import BACKBONES, Encoding, LiteConfig, Modality, ModelConfig, SwinConfig
 from ktb.inputs.encode import encoder
-from ktb.modalities import ENCODERS, MODALITIES
+from ktb.modalities import DEFAULT_ENCODINGS, ENCODERS, MODALITIES
 from ktb.modeling.build import VARIANTS, build_model, lite_config, swin_config
 from ktb.modeling.layers import run_block
 

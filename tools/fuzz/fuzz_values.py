@@ -6,8 +6,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig, Modality
+from ktb.config import Encoding, InputConfig, Modality
 from ktb.inputs import EventStream, RgbImage, XOptions, encode_x
+from ktb.modalities import DEFAULT_ENCODINGS
 from tools.fuzz.fuzz_damage import pick
 
 ENCODE_UP_TO = 200_000

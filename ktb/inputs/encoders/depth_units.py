@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ktb.config import NEAR_DARK
 from ktb.inputs.histogram import ends
 from ktb.inputs.limits import InputError
 from ktb.inputs.types import Confidence
+from ktb.modalities import NEAR_DARK
 from ktb.utils.text import did_you_mean
 
 NEAR_BRIGHT = "8-bit near bright"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ktb.config import FULL_SCALE, InputConfig
+from ktb.config import InputConfig
 from ktb.inputs.encoders.depth import require_picture
 from ktb.inputs.encoders.image import cut_off_note, one_channel, scaled, to_unit_scale
 from ktb.inputs.encoders.no_data import find_no_data
@@ -10,6 +10,7 @@ from ktb.inputs.histogram import ends, histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
 from ktb.inputs.types import Encoded, RawX
+from ktb.modalities import FULL_SCALE
 
 _FEWER_BITS = (8, 10, 12, 14)
 _MEAN = (1 / 3, 1 / 3, 1 / 3)

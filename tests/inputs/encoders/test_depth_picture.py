@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ktb.config import DATASET_INPUTS, InputConfig
+from ktb.config import InputConfig
 from ktb.inputs import NEAR_DARK, InputError, XOptions, encode_x
+from ktb.modalities import DATASET_INPUTS
 
 SUN = InputConfig(modality="depth", **DATASET_INPUTS["sunrgbd", "depth"])
 UNKNOWN = InputConfig(modality="depth", **DATASET_INPUTS["deliver", "depth"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.pairs import room_mm
 
-from ktb.config import DEFAULT_ENCODINGS, InputConfig
+from ktb.config import InputConfig
 from ktb.inputs import (
     AUTO,
     EventStream,
@@ -22,6 +22,7 @@ from ktb.inputs import (
     read_x,
 )
 from ktb.inputs.encode import ENCODERS, taken_for
+from ktb.modalities import DEFAULT_ENCODINGS
 
 RNG = np.random.default_rng(0)
 NAN = float("nan")

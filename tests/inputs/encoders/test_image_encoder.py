@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from ktb.config import DATASET_INPUTS, InputConfig
+from ktb.config import InputConfig
 from ktb.inputs import InputError, RawX, XOptions, encode_x, read_x
 from ktb.inputs.encoders.image import one_channel
 from ktb.inputs.encoders.nir import full_scale
+from ktb.modalities import DATASET_INPUTS
 
 SIZE = (40, 48)
 NIR = InputConfig(modality="nir", encoding="nir")

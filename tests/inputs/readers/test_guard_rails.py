@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ktb.config import DEFAULT_ENCODINGS, Encoding, InputConfig
+from ktb.config import Encoding, InputConfig
 from ktb.inputs import InputError, encode_x, limits, read_image_rgb, read_x
 from ktb.inputs.readers import files
+from ktb.modalities import DEFAULT_ENCODINGS
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)

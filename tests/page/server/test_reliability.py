@@ -299,7 +299,7 @@ def test_a_disk_that_fills_up_while_an_upload_comes_in(page, visitor, own_upload
     visitor.choose_example(0)
     with monkeypatch.context() as full:
         full.setattr(
-            "app.widgets.downloads.write_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+            "app.server.private_files.write_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
         )
         with pytest.raises(Refused, match=html.escape(NO_DISK[:60])):
             visitor.fire("ktb-export-make")

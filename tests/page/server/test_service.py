@@ -15,6 +15,7 @@ from app import service as service_module
 from app.service import Service
 from ktb.inputs import read_image_rgb, read_x
 from ktb.inputs.types import RawX
+from ktb.modeling.device import DeviceChoice
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "assets" / "examples"
@@ -55,7 +56,10 @@ def test_the_service_reads_x_as_the_predictor_does():
 @pytest.fixture
 def service(monkeypatch) -> Service:
     """A service whose networks are there at once, and do nothing."""
-    nothing = SimpleNamespace(make_predictor=lambda *given: SimpleNamespace(model=None))
+    nothing = SimpleNamespace(
+        make_predictor=lambda *given: SimpleNamespace(model=None),
+        choose=lambda runtime, device: DeviceChoice("cpu", "a test's"),
+    )
     monkeypatch.setattr(service_module, "_network", lambda: nothing)
     return Service()
 

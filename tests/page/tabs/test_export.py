@@ -320,7 +320,7 @@ GOOD = Settings(MODEL).to_dict()
         (encoded({**GOOD, "model": ["a"]}), "not available"),
         (encoded({**GOOD, "x_source": "internet"}), "choose one of file"),
         (encoded({**GOOD, "x_source": {}}), "choose one of file"),
-        (encoded({**GOOD, "x": {"unit": 5}}), "expected a text"),
+        (encoded({**GOOD, "x": {"columns": 5}}), "expected a text"),
         (encoded({**GOOD, "x": {"file": "a"}}), "unknown keys"),
         (encoded({**GOOD, "x": 3}), "give an object"),
         (encoded({**GOOD, "tab": "Nowhere"}), "choose one of Result"),

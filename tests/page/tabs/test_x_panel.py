@@ -130,7 +130,7 @@ def test_fields_are_told_only_what_changes(service):
         x = build_corrections(source, files, gr.HTML(), takes, "auto")
     depth, thermal = (fields_for(XForm(modality=kind), takes, None) for kind in ("depth", "thermal"))
     shown: dict = {}
-    everything = {x.files, x.corrections, x.unit, x.thermal, x.camera, x.stream, x.table}
+    everything = {x.files, x.corrections, x.unit, x.scale, x.thermal, x.camera, x.stream, x.table}
     assert set(x.updates(depth, True, True, "auto", shown)) == everything
     assert x.updates(depth, True, True, "mm", shown) == {}
     told = x.updates(thermal, True, True, "mm", shown)
@@ -226,7 +226,7 @@ def test_no_x_is_said_in_every_panel_and_file(service, tmp_path):
     for text in (result_panel(result), branches_panel(result), fusion_words(result, 2)):
         assert "this result comes from the RGB image alone" in text
     assert "there was no X" in branches_panel(result)
-    assert "X was missing" in fusion_words(result, 2)
+    assert "There is no X" in fusion_words(result, 2)
     assert "no X" in footer(result)
     assert "There is no X" in x_panel(result.x)
 

@@ -9,10 +9,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from ktb.config import NEAR_DARK, InputConfig, ModelConfig
+from ktb.config import InputConfig, ModelConfig
 from ktb.datasets.custom import CustomDataset
 from ktb.datasets.labels import LabelRule, judge
 from ktb.inputs import XOptions, encode_x, read_x
+from ktb.modalities import NEAR_DARK
 from ktb.modeling.build import lite_config
 from training.check import check, main
 from training.data.datasets import build_dataset

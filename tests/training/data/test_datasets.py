@@ -8,9 +8,10 @@ import pytest
 from helpers.trees import TREES, codes, make_tree, picture, write
 from PIL import Image
 
-from ktb.config import DEFAULT_ENCODINGS, InputConfig
+from ktb.config import InputConfig
 from ktb.inputs import encode_x
 from ktb.labels import DATASETS
+from ktb.modalities import DEFAULT_ENCODINGS
 from training.data.datasets import REGISTRY, build_dataset, hold_out
 from training.data.datasets.base import HELD_BLOCKS
 from training.data.datasets.deliver import corruption_case

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ktb.config import DATASET_INPUTS, DEFAULT_ENCODINGS, Modality
+from ktb.config import Modality
 from ktb.datasets.lists import read_lines
 from ktb.inputs.readers.labels import LOSSLESS
 from ktb.inputs.readers.stills import PICTURE_FORMATS
 from ktb.inputs.units import unit_name
 from ktb.labels import DATASETS, IGNORE_INDEX
+from ktb.modalities import DATASET_INPUTS, DEFAULT_ENCODINGS
 from training.data.datasets.sample import LayoutError, Sample, choose, sample_name
 
 HELD_BLOCKS = 8

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ktb.config import NEAR_DARK, Modality
+from ktb.config import Modality
+from ktb.modalities import NEAR_DARK
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import label_table
 
