@@ -140,7 +140,7 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
     if view is None and form.unit not in (
         "auto",
         *units,
-    ):  # chosen for an X of another kind, which may come again
+    ):  # chosen for an X to come
         units = next((found for found in map(units_of, UNITS) if form.unit in found), units)
     span = view.span_ms if view else None
     is_of_events = view is None or "pixels with events" in view.reading.facts  # a stream or its counts

@@ -190,7 +190,7 @@ def test_truth_as_files(ran, tmp_path, expected):
     assert np.array_equal(stored(files["truth.png"]), truth)
     assert np.array_equal(stored(files["errors.png"]), error_map(expected.labels["fused"], truth))
     assert json.loads(files["scores.json"])["scores"]["x"]["pixel_accuracy"] == 1
-    assert len(every_button_saves(ran, "#ktb-truth")) == 3
+    assert len(every_button_saves(ran, "#ktb-truth")) == 5
 
 
 def test_compare_as_files(page, tmp_path, predictor):
