@@ -14,7 +14,7 @@ import pytest
 
 from app.service import Service
 from app.spaces import zero_gpu
-from app.web import health
+from app.web import own_routes
 from ktb import __version__
 from ktb.inputs.limits import MAX_FILE_BYTES
 from ktb.video.computing import MAX_BATCH_BYTES
@@ -61,7 +61,7 @@ def test_the_container_copies_what_is_there_and_starts_what_is_there(flags):
     assert (ROOT / command[1]).is_file()
     assert {word for word in command if word.startswith("--")} <= flags
     assert command[-1] == said["EXPOSE"]
-    assert f"http://127.0.0.1:{said['EXPOSE']}{health.PATH}'" in said["HEALTHCHECK"]
+    assert f"http://127.0.0.1:{said['EXPOSE']}{own_routes.PATH}'" in said["HEALTHCHECK"]
     assert "packages.txt" in CONTAINER
 
 
