@@ -123,7 +123,7 @@ def test_report_and_preview(files, tmp_path):
     assert told["channels"][0]["mean"] == pytest.approx(reading.image[..., 0].mean(), abs=1e-6)
     assert np.array_equal(np.asarray(Image.open(preview)), reading.preview)
     for title, text in reading.facts.items():
-        lines = [line for line in result.stdout.splitlines() if line.startswith(title)]
+        lines = [line for line in map(str.strip, result.stdout.splitlines()) if line.startswith(title)]
         assert any(line.removeprefix(title).strip() == text for line in lines), title
 
 

@@ -107,7 +107,8 @@ def test_the_wheel_holds_the_library_and_what_it_ships(wheel):
     shipped = {
         f"ktb/shipped/{path.relative_to(ROOT / 'assets').as_posix()}"
         for folder in ("checkpoints", "examples")
-        for path in (ROOT / "assets" / folder).iterdir()
+        for path in (ROOT / "assets" / folder).rglob("*")
+        if path.is_file()
     }
     inside = {name for name in names if name.startswith("ktb/")}
     assert inside == modules | shipped | {"ktb/py.typed"}
