@@ -165,7 +165,9 @@ def test_an_attribution_is_computed_there_too(service, plain, calls):
     found = service.predictor("ktb-lite-nyuv2-depth").attribute(photo, prediction.x, target)
     expected = attribute_prediction(plain, photo, prediction.x, target)
     assert found.score == expected.score
-    np.testing.assert_allclose(found.x, expected.x, rtol=1e-3, atol=1e-4)
+    # a change of the input by 1e-7 changes single gradients by 4e-4: activations have kinks
+    np.testing.assert_allclose(found.x, expected.x, atol=0.03 * np.abs(expected.x).max())
+    assert np.corrcoef(found.x.ravel(), expected.x.ravel())[0, 1] > 0.999
     assert found.without_x == pytest.approx(expected.without_x, abs=1e-3)
     assert len(calls) == 1
 
