@@ -458,7 +458,7 @@ def test_bad_uploads_get_words_and_leave_nothing(page, http, files, own_uploads,
         assert answer.status_code == status, options
         assert said in answer.text
     assert http.post(f"{API}/upload", files={"other": small}).json() == []
-    assert left(own_uploads) == before
+    assert set(left(own_uploads)) <= set(before)  # files of other tests may go meanwhile
     assert page.uploads._coming == 0
 
 
