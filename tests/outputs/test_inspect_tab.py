@@ -62,6 +62,10 @@ def test_each_sensor_is_ablated_on_demand(inspected):
         assert f"Without {sensor} this pixel" in headline
         assert f"{name}." in headline
     assert not inspected.locator("#ktb-inspect-ablate").is_visible()
+    inspected.get_by_label("Overlay", exact=True).select_option("labels.without_x")
+    inspected.click("#ktb-run")  # the same pair again, without ablations
+    inspected.wait_for_function(f"{VIEWER}.header.ablated.length === 0")
+    assert inspected.evaluate(f"{VIEWER}.state.overlay") == "labels.fused"
 
 
 def test_a_bundle_is_served_to_its_session_only_while_it_lasts(inspected, address):

@@ -115,6 +115,9 @@ export class Viewer {
   /** Change the state and show it. */
   set(changes) {
     Object.assign(this.state, changes);
+    const offered = this.overlays().flatMap(([, options]) => options.map(([value]) => value));
+    if (!offered.includes(this.state.overlay)) this.state.overlay = "labels.fused"; // of an earlier run's bundle
+    if (!this.level) this.state.level = this.levels.length - 1;
     if (this.level && this.state.head !== null && this.state.head >= this.level.heads) this.state.head = null;
     this.refresh();
   }
