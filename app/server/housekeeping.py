@@ -57,17 +57,18 @@ async def housekeeping(app: gr.routes.App, hosts: HostRule) -> AsyncIterator[Non
 
 
 async def _warm_up(page: Page) -> None:
-    await _quiet(page)
+    await wait_until_quiet(page)
     try:
         await asyncio.to_thread(page.service.warm_up)
     except Exception:  # a visitor's run reports the error
         _log.exception("The first model could not be run at the start.")
 
 
-async def _quiet(page: Page) -> None:
+async def wait_until_quiet(page: Page) -> None:
+    """Return `WARM_UP_AFTER` seconds after the last request, `WARM_UP_WITHIN` seconds after the call at most."""
     begun = now = time.monotonic()
     while (rest := max(begun, page.asked_at) + WARM_UP_AFTER - now) > 0 and now < begun + WARM_UP_WITHIN:
-        await asyncio.sleep(rest)
+        await asyncio.sleep(min(rest, begun + WARM_UP_WITHIN - now))
         now = time.monotonic()
 
 

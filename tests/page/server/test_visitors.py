@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 import time
@@ -9,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -20,6 +22,7 @@ from app.gradio_ext import state
 from app.page import build_page, launch_options
 from app.predictors import SharedPredictor
 from app.server import housekeeping
+from app.server.housekeeping import wait_until_quiet
 from tools.bench_page.visitor import Refused, Visitor
 
 LONG = 60.0  # seconds; what never ends within it is held up
@@ -243,24 +246,28 @@ def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, pag
     tab.close()
 
 
-@pytest.mark.parametrize("within", [15.0, 0.6])
-def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(within, monkeypatch):
-    monkeypatch.setattr(housekeeping, "WARM_UP_AFTER", 1.0)
-    monkeypatch.setattr(housekeeping, "WARM_UP_WITHIN", within)
-    service, begun = small_service(), []
-    monkeypatch.setattr(service, "warm_up", lambda: begun.append(time.monotonic()))
-    page = build_page(service)
-    _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
-    try:
-        asked = time.monotonic()
-        while time.monotonic() < asked + 2:
-            httpx.get(f"{address}healthz")
-            time.sleep(0.05)
-        last = page.asked_at
-        wait_until(lambda: begun)
-        assert begun[0] >= last + 1.0 if within == 15.0 else begun[0] < last
-    finally:
-        page.close()
+@pytest.mark.parametrize(
+    ("asked", "begins"),
+    [([], 1.0), ([0.5, 0.9, 1.7], 2.7), ([0.5, 1.6], 1.5), ([0.9 * n for n in range(1, 100)], 15.0)],
+    ids=["nobody", "a page is opened", "one request, another too late", "requests without end"],
+)
+def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(asked, begins, monkeypatch):
+    page, clock = SimpleNamespace(asked_at=0.0), SimpleNamespace(now=0.0)
+
+    async def sleep(seconds: float) -> None:
+        clock.now += seconds
+        page.asked_at = max([0.0, *(at for at in asked if at <= clock.now)])
+
+    monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(housekeeping, "asyncio", SimpleNamespace(sleep=sleep))
+    asyncio.run(wait_until_quiet(page))
+    assert clock.now == pytest.approx(begins)
+
+
+def test_a_request_puts_off_the_first_run(page):
+    before = time.monotonic()
+    httpx.get(f"{page.local_url}healthz")
+    assert page.asked_at >= before
 
 
 @pytest.mark.parametrize("breaks", [False, True])
