@@ -65,7 +65,7 @@ async def _warm_up(page: Page) -> None:
 
 
 async def wait_until_quiet(page: Page) -> None:
-    """Return `WARM_UP_AFTER` seconds after the last request, `WARM_UP_WITHIN` seconds after the call at most."""
+    """Return `WARM_UP_AFTER` seconds after the last request, but within `WARM_UP_WITHIN` seconds."""
     begun = now = time.monotonic()
     while (rest := max(begun, page.asked_at) + WARM_UP_AFTER - now) > 0 and now < begun + WARM_UP_WITHIN:
         await asyncio.sleep(min(rest, begun + WARM_UP_WITHIN - now))
