@@ -1,5 +1,6 @@
 """One reading for a set of X files: what is not said is guessed once for all files, from a few of them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -192,7 +193,19 @@ def _by_file(names: dict[Any, str]) -> str:
     return ", ".join(f"'{value}' for {name}" for value, name in names.items())
 
 
-class _Votes:
+class _Evidence(ABC):
+    """What some files of a set say about the unit of all of them."""
+
+    @abstractmethod
+    def add(self, name: str, raw: RawX, options: XOptions) -> None:
+        """Take account of one file."""
+
+    @abstractmethod
+    def decide(self, needs_unit: bool) -> Found | None:
+        """The unit of the set, None if its files say none; Disagreement if they differ and it is needed."""
+
+
+class _Votes(_Evidence):
     """A guess per file; all files must agree, but for a few of 8-bit depth, whose guess is weak."""
 
     def __init__(self) -> None:
@@ -202,8 +215,9 @@ class _Votes:
         if (found := self.of(raw, options)) is not None:
             self.found.append((name, found))
 
+    @abstractmethod
     def of(self, raw: RawX, options: XOptions) -> Found | None:
-        raise NotImplementedError
+        """The guess from one file; None if it says nothing."""
 
     def decide(self, needs_unit: bool) -> Found | None:
         if not self.found:
@@ -244,7 +258,7 @@ class _Thermal(_Votes):
         return Found(reading.unit, reading.confidence, reading.why)
 
 
-class _Polarization:
+class _Polarization(_Evidence):
     """The range of the values of all files together; maps only, as other files have no unit."""
 
     def __init__(self) -> None:
@@ -265,8 +279,9 @@ class _Polarization:
         dtype = max(dtypes, key=lambda one: (one.kind == "f", one.itemsize))
         return self.pooled(dtype, min(lows), max(highs), max(uppers))
 
+    @abstractmethod
     def pooled(self, dtype: np.dtype, low: float, high: float, upper: float) -> Found:
-        raise NotImplementedError
+        """The unit from the widest type, the extremes and the largest 99th percentile of all files."""
 
 
 class _Angle(_Polarization):
@@ -281,7 +296,7 @@ class _Degree(_Polarization):
         return Found(unit, "likely", f"99 % of the values of each file up to {upper:.4g}")
 
 
-_GUESSES: dict[str, Callable[[], Any]] = {
+_GUESSES: dict[str, Callable[[], _Evidence]] = {
     "depth": _Depth,
     "hha": _Hha,
     "thermal": _Thermal,
