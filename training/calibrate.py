@@ -14,8 +14,6 @@ the new file, with the bits of its weights unchanged. OUT's reliability diagram 
 import argparse
 import dataclasses
 import logging
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from ktb.checkpoints.rewrite import rewrite
 from ktb.config import BRANCHES, HEADS
 from ktb.modeling.device import choose_device
 from ktb.utils.files import write_atomically
+from training.command_line import run_command
 from training.data.open import chosen_frames, open_dataset
 from training.evaluation.calibration import BINS, CONDITIONS, fit_temperatures, measure
 from training.evaluation.reports import shown, text_table
@@ -43,14 +42,7 @@ METHOD = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, fit, measure and write; a user error becomes one line on stderr, status 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        run(options, shlex.join(["python", "-m", "training.calibrate", *arguments]))
-    except ValueError as error:
-        parser.error(str(error))
+    run_command(_parser(), run, arguments)
 
 
 def run(options: argparse.Namespace, command: str) -> None:

@@ -11,13 +11,12 @@ Every file contains the protocol, which `training.evaluation.evaluator` describe
 
 import argparse
 import logging
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ktb.checkpoints.load import load_model
 from ktb.modeling.device import choose_device
+from training.command_line import run_command
 from training.data.datasets import REGISTRY
 from training.data.open import frames_to_score, open_dataset
 from training.evaluation.evaluator import attention_statistics, describe, evaluate
@@ -37,14 +36,7 @@ logger = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, evaluate, print and write; a user error becomes one line on stderr, status 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        run(options, shlex.join(["python", "-m", "training.evaluate", *arguments]))
-    except ValueError as error:
-        parser.error(str(error))
+    run_command(_parser(), run, arguments)
 
 
 def run(options: argparse.Namespace, command: str) -> None:

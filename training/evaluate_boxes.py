@@ -11,8 +11,6 @@ is no mIoU.
 import argparse
 import json
 import logging
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ from ktb.modeling.device import choose_device
 from ktb.modeling.model import KTB
 from ktb.utils.files import write_atomically
 from training.box_loss import outside_boxes
+from training.command_line import run_command
 from training.data.datasets.sample import Sample
 from training.data.pairs import (
     ANNOTATIONS,
@@ -94,14 +93,7 @@ class Tally:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, score, print and write; a user error becomes one line on stderr, status 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        run(options, shlex.join(["python", "-m", "training.evaluate_boxes", *arguments]))
-    except ValueError as error:
-        parser.error(str(error))
+    run_command(_parser(), run, arguments)
 
 
 def run(options: argparse.Namespace, command: str) -> None:
