@@ -12,16 +12,19 @@ API = "gradio_api"
 
 
 def send(http, path: Path, name: str | None = None) -> httpx.Response:
+    """Upload a file, under another name if one is given; the response."""
     with path.open("rb") as file:
         return http.post(f"{API}/upload", files={"files": (name or path.name, file)})
 
 
 def sent(http, path: Path) -> str:
+    """Upload a file; its path on the server."""
     (place,) = send(http, path).raise_for_status().json()
     return place
 
 
 def file_data(path: str) -> dict:
+    """A file of the server as an API call takes it."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 

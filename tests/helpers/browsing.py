@@ -61,6 +61,7 @@ def watched_tab(context, address: str):
 
 
 def upload(tab, rgb: Path | None, x: Path | None) -> None:
+    """Choose files in the fields of the RGB image and X, and wait until they are shown."""
     for selector, path in (("#ktb-rgb", rgb), ("#ktb-x", x)):
         if path:
             tab.set_input_files(f"{selector} input[type=file]", str(path))
@@ -69,21 +70,25 @@ def upload(tab, rgb: Path | None, x: Path | None) -> None:
 
 
 def run(tab) -> None:
+    """Press Run and wait for the mask."""
     tab.click("#ktb-run")
     tab.wait_for_selector(MASK)
 
 
 def pixels(tab, selector: str) -> np.ndarray:
+    """The (H, W, 3) uint8 pixels of an image that the page embeds."""
     source = tab.get_attribute(selector, "src")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))).convert("RGB"))
 
 
 def downloaded(tab) -> dict[str, bytes]:
+    """The files of the ZIP archive behind the download link."""
     link = tab.get_attribute("a.ktb-download", "href")
     with zipfile.ZipFile(io.BytesIO(base64.b64decode(link.split(",", 1)[1]))) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
 def choose(tab, box: str, name: str) -> None:
+    """Choose an option of a dropdown by its label."""
     tab.click(f"{box} input")
     tab.get_by_role("option", name=name, exact=True).locator("visible=true").click()

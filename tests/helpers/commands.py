@@ -8,4 +8,5 @@ from ktb.__main__ import app
 
 
 def run(*arguments):
+    """The result of `python -m ktb` with these arguments."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])

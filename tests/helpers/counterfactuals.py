@@ -19,11 +19,13 @@ def labelled(prediction, fused, classes=None, confidence=0.5, **others):
 
 
 def toast(tab, message: str) -> None:
+    """Wait for a toast with this message and close all toasts."""
     tab.wait_for_selector(f".toast-body >> text={message}")
     for close in tab.locator(".toast-close").all():
         close.click()
 
 
 def set_number(tab, selector: str, value: str) -> None:
+    """Type into a number field and leave it."""
     tab.fill(f"{selector} input[type=number]", value)
     tab.press(f"{selector} input[type=number]", "Tab")

@@ -53,6 +53,7 @@ def shown(tab) -> dict[str, str]:
 
 
 def rows(tab) -> list[dict[str, float]]:
+    """The data attributes of the table's rows as numbers."""
     found = tab.eval_on_selector_all(TABLE, "rows => rows.map(row => ({...row.dataset}))")
     return [{key: float(value) for key, value in row.items()} for row in found]
 

@@ -24,9 +24,11 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
     def remember(self) -> None:
+        """Note the request in the server's state."""
         self.state.requests.append((self.command, self.path, dict(self.headers)))
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        """Send a complete response; underscores in names of headers become hyphens."""
         self.send_response(status)
         # A connection for each request: kept ones got out of step now and then on a busy machine.
         for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():

@@ -33,6 +33,7 @@ def tiny_swin_config(drop_path: float = 0.0) -> ModelConfig:
 
 
 def tiny_model(kind: str, start: FusionStart | None = None, drop_path: float = 0.0) -> KTB:
+    """The tiny Swin, or EfficientNet-Lite0 for another kind, with seeded weights."""
     torch.manual_seed(0)
     config = tiny_swin_config(drop_path) if kind == "swin" else lite_config()
     return build_model(config, start)
@@ -48,11 +49,13 @@ def stirred(model: KTB) -> KTB:
 
 
 def pair(batch: int = 2, height: int = 64, width: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+    """A seeded batch of normalised RGB images and X, (B, 3, H, W) float32 each."""
     generator = torch.Generator().manual_seed(2)
     return tuple(torch.randn(batch, 3, height, width, generator=generator) for _ in range(2))
 
 
 def assert_same_logits(first, second, tolerance: float = 1e-4):
+    """All heads' logits agree, relative to their largest value if that is above 1."""
     for branch in BRANCHES:
         ours, theirs = getattr(first, branch), getattr(second, branch)
         assert ours.shape == theirs.shape
@@ -63,6 +66,7 @@ MM = XOptions(unit="mm")
 
 
 def depth_model(short_side: int | None = 64):
+    """The tiny Swin for depth, with values of its own everywhere."""
     torch.manual_seed(0)
     inputs = InputConfig(modality="depth", encoding="depth", short_side=short_side)
     return stirred(build_model(dataclasses.replace(tiny_swin_config(), name="tiny µ", inputs=inputs)))

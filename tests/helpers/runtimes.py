@@ -30,12 +30,14 @@ def copy_of(graph):
 
 
 def assert_same(ours, theirs, tolerance=TOLERANCE):
+    """Shape and dtype are equal, and all values within the tolerance."""
     assert ours.shape == theirs.shape
     assert ours.dtype == theirs.dtype
     assert (ours - theirs).abs().max() <= tolerance
 
 
 def assert_same_outputs(ours, theirs):
+    """Logits, trace and prompts of two outputs are the same within the tolerance."""
     for branch in BRANCHES:
         assert_same(getattr(ours, branch), getattr(theirs, branch))
     for name in ("trace", "prompts"):

@@ -75,6 +75,7 @@ def documents() -> list[str]:
 
 
 def read(document: str) -> str:
+    """The text of a document."""
     return (ROOT / document).read_text(encoding="utf-8")
 
 
@@ -210,6 +211,7 @@ def check_command(words: Sequence[str], complete: bool = True) -> None:
 
 
 def check_python(rest: Sequence[str], complete: bool) -> None:
+    """Check what stands behind `python`: a module of ours, a script, or code."""
     if rest[0] == "-c":
         compile(rest[1], "-c", "exec")
     elif rest[0] == "-m":
@@ -230,6 +232,7 @@ def check_python(rest: Sequence[str], complete: bool) -> None:
 
 
 def check_arguments(module: str, arguments: Sequence[str], complete: bool) -> None:
+    """Parse a module's arguments by the parser of the module."""
     parser = PARSERS[module]
     if "--help" in arguments:
         arguments = [word for word in arguments if word != "--help"]
@@ -252,6 +255,7 @@ def check_arguments(module: str, arguments: Sequence[str], complete: bool) -> No
 
 
 def flags(arguments: Sequence[str]) -> set[str]:
+    """The options among arguments, without their values."""
     return {argument.split("=")[0] for argument in arguments if argument.startswith("--")}
 
 
@@ -344,6 +348,7 @@ class Running:
         self.outputs: list[tuple[list[str], str]] = []
 
     def run(self, snippet: Snippet) -> None:
+        """Write, execute or skip a snippet as its language and mark say."""
         if snippet.mark.startswith(FILE):
             path = self.folder / snippet.mark.removeprefix(FILE).strip()
             path.parent.mkdir(parents=True, exist_ok=True)

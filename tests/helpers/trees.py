@@ -21,6 +21,7 @@ def write(path: Path, image: np.ndarray) -> None:
 
 
 def write_list(path: Path, lines: list[str]) -> None:
+    """Write the lines of a list file, making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
 

@@ -20,10 +20,12 @@ def pair(number: int, height: int = 64, width: int = 96) -> tuple[np.ndarray, np
 
 
 def png(picture: np.ndarray) -> bytes:
+    """An image in RGB order, or of one channel, as a PNG file."""
     return cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1].tobytes()
 
 
 def zipped(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_STORED) -> Path:
+    """Write an archive of the members; its path."""
     with zipfile.ZipFile(path, "w", how) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
@@ -31,6 +33,7 @@ def zipped(path: Path, members: dict[str, bytes], how: int = zipfile.ZIP_STORED)
 
 
 def frames_of(count: int, top: str = "", x: str = "x") -> dict[str, bytes]:
+    """The members of an archive of `count` RGB images and X files."""
     members = {}
     for i in range(count):
         photo, depth = pair(i)
@@ -39,6 +42,7 @@ def frames_of(count: int, top: str = "", x: str = "x") -> dict[str, bytes]:
 
 
 def write_video(path: Path, pictures: list[np.ndarray], fps: float = 12.0) -> Path:
+    """Write a video of (H, W, 3) uint8 frames; its path."""
     video = VideoFile(path, fps)
     for picture in pictures:
         video.write(picture)
@@ -47,6 +51,7 @@ def write_video(path: Path, pictures: list[np.ndarray], fps: float = 12.0) -> Pa
 
 
 def read_video(path: Path) -> tuple[list[np.ndarray], float]:
+    """The frames of a video, (H, W, 3) uint8, and its frames per second."""
     video = cv2.VideoCapture(str(path))
     pictures = []
     while (read := video.read())[0]:
@@ -55,5 +60,6 @@ def read_video(path: Path) -> tuple[list[np.ndarray], float]:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file by column."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
