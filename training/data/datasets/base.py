@@ -1,6 +1,7 @@
 """The base class of all datasets: lists, checked reading, the cache, errors that name the file."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ HELD_BLOCKS = 8
 READ_COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-class PairDataset:
+class PairDataset(ABC):
     """A list of samples; subclasses define the paths and the storage of the files.
 
     Class attributes to set:
@@ -178,8 +179,9 @@ class PairDataset:
 
     # Subclasses define or override these.
 
+    @abstractmethod
     def _files(self, name: str) -> tuple[Path, ...]:
-        raise NotImplementedError
+        """The paths of a sample: RGB image, X in one or more files, label."""
 
     def _list_file(self) -> Path:
         return self.root / f"{self.split}.txt"
