@@ -8,16 +8,18 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Cmap = Literal["sequential", "diverging"]
+Cmap = Literal["sequential", "diverging", "signed"]
 Color = tuple[int, int, int]
 
 NO_VALUE_RGB: Color = (128, 128, 128)  # NaN in a scalar map
 IGNORE_RGB: Color = (0, 0, 0)  # pixels with ignore_index
 
-# "diverging": blue (rgb) over a light centre to orange (x); both ends are equally dark.
+# "diverging": blue (rgb) over a light centre to orange (x); "signed": purple (against) to
+# green (for). Both ends of a map are equally dark.
 _ANCHORS: dict[str, tuple[str, ...]] = {
     "sequential": ("#160b2e", "#2b2a72", "#1f5c9e", "#15899a", "#3fb486", "#9fd35f", "#fdf2a6"),
     "diverging": ("#114689", "#2f74c0", "#8db9e3", "#f5f4f1", "#f3b27a", "#d9701f", "#7b3305"),
+    "signed": ("#471b66", "#8a48ad", "#c8a8dc", "#f5f4f1", "#a3d3a9", "#2f8f57", "#0a3f20"),
 }
 _LAST = 254  # last index of a colour table; even, so that the middle colour is an entry of its own
 
@@ -30,7 +32,7 @@ def _lut(cmap: str) -> np.ndarray:
     anchors = np.array([[int(h[i : i + 2], 16) for i in (1, 3, 5)] for h in _ANCHORS[cmap]], np.float32)
     lab = cv2.cvtColor(anchors[None] / 255, cv2.COLOR_RGB2Lab)[0]
     travel = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(lab[:, 0])))])
-    middle = len(lab) // 2 if cmap == "diverging" else -1
+    middle = -1 if cmap == "sequential" else len(lab) // 2
     position = np.interp(travel, [0, travel[middle], travel[-1]], [0, 0.5 if middle > 0 else 1, 1])
     steps = np.linspace(0, 1, _LAST + 1)
     joined = np.stack([np.interp(steps, position, lab[:, c]) for c in range(3)], axis=-1).astype(np.float32)

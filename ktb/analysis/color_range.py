@@ -120,7 +120,7 @@ def signed_scale(maps: Sequence[np.ndarray]) -> ColorScale:
     """Scale of signed maps, symmetric around 0 and as wide as the map that reaches farthest needs it."""
     high = max(clipped_range(values, centre=0.0)[1] for values in maps)
     rule = "the 1st or 99th percentile of the map that reaches farthest from 0"
-    return ColorScale("diverging", -high, high, rule)
+    return ColorScale("signed", -high, high, rule)
 
 
 MapKind = Literal["balance", "importance", "density", "entropy", "share", "prompt_rgb", "prompt_x"]

@@ -7,7 +7,7 @@ row from (queries, keys, points, position bias), so that it needs no server. doc
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,14 @@ from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.describe import describe_level
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Drop, Prediction
+from ktb.outputs.layers import (
+    Layer,
+    heads_layer,
+    layer_arrays,
+    layer_header,
+    resized_labels,
+    rests_on_layer,
+)
 from ktb.visualize import color_table
 
 FORMAT = 1
@@ -76,14 +84,15 @@ def make_bundle(
     for name, found in {"rgb": rgb.shape[:2], **_sizes(ablated)}.items():
         if tuple(found) != size:
             raise ValueError(f"{name} has {found} (height, width), but the prediction has {size}.")
-    shown = _stored_size(size)
+    shown = stored_size(size)
     arrays = {"rgb": _area(rgb, shown), "x": _area(prediction.x.preview, shown)}
     arrays |= _results(prediction, shown)
-    for drop, other in (ablated or {}).items():
-        arrays[f"labels.without_{drop}"] = _nearest(other.labels["fused"], shown)
-        arrays[f"confidence.without_{drop}"] = _thousandths(_nearest(other.confidences["fused"], shown))
+    ablated = ablated or {}
+    arrays |= _ablation_arrays(ablated, shown)
+    layers = [heads_layer(prediction), *_measured(prediction, ablated)]
+    arrays |= layer_arrays(layers, shown)
     if prediction.x.depth is not None:
-        arrays["x_values"] = _nearest(prediction.x.depth.metres.astype(np.float32), shown)
+        arrays["x_values"] = resized_labels(prediction.x.depth.metres.astype(np.float32), shown)
     levels = []
     if prediction.trace:
         inspection = inspection or Inspection(prediction)
@@ -93,7 +102,37 @@ def make_bundle(
             levels.append(described)
     for cmap in ("sequential", "diverging"):
         arrays[f"colors.{cmap}"] = color_table(cmap)
-    return Bundle(arrays, _header(prediction, shown, levels, tuple(ablated or ())))
+    return Bundle(arrays, _header(prediction, shown, levels, layers, tuple(ablated)))
+
+
+def ablation_bundle(prediction: Prediction, ablated: Mapping[Drop, Prediction]) -> Bundle:
+    """A bundle that adds the predictions with a sensor ablated to the bundle of a run.
+
+    Args:
+        ablated: predictions of the same pair, by the ablated sensor.
+    """
+    layers, shown = _measured(prediction, ablated), stored_size(prediction.size_hw)
+    arrays = _ablation_arrays(ablated, shown) | layer_arrays(layers, shown)
+    return Bundle(arrays, _added(layers) | {"ablated": list(ablated)})
+
+
+def layers_bundle(layers: Sequence[Layer], size_hw: tuple[int, int], **header: Any) -> Bundle:
+    """A bundle that adds layers to the bundle of a run.
+
+    Args:
+        size_hw: size of the run's RGB image.
+        header: further entries of the header, which replace those of the run.
+
+    Raises:
+        ValueError: labels or categories of another size than `size_hw`.
+    """
+    for layer in layers:
+        if layer.kind != "signed" and layer.values.shape != tuple(size_hw):
+            raise ValueError(
+                f"layer {layer.name!r} has {layer.values.shape} (height, width), but the run has "
+                f"{tuple(size_hw)}."
+            )
+    return Bundle(layer_arrays(layers, stored_size(size_hw)), _added(layers) | header)
 
 
 def read_bundle(data: bytes) -> Bundle:
@@ -120,13 +159,30 @@ def read_bundle(data: bytes) -> Bundle:
     return Bundle(arrays, header)
 
 
+def _ablation_arrays(ablated: Mapping[Drop, Prediction], shown: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Fused labels and confidences with a sensor ablated."""
+    arrays = {}
+    for drop, other in ablated.items():
+        arrays[f"labels.without_{drop}"] = resized_labels(other.labels["fused"], shown)
+        arrays[f"confidence.without_{drop}"] = _thousandths(resized_labels(other.confidences["fused"], shown))
+    return arrays
+
+
+def _measured(prediction: Prediction, ablated: Mapping[Drop, Prediction]) -> list[Layer]:
+    return [rests_on_layer(prediction, ablated)] if {"rgb", "x"} <= set(ablated) else []
+
+
+def _added(layers: Sequence[Layer]) -> dict[str, Any]:
+    return {"format": FORMAT, "layers": [layer_header(layer) for layer in layers]}
+
+
 def _results(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.ndarray]:
     from ktb.inference.postprocess import second_best
 
     arrays = {}
     for branch in BRANCHES:
-        arrays[f"labels.{branch}"] = _nearest(prediction.labels[branch], shown)
-        arrays[f"confidence.{branch}"] = _thousandths(_nearest(prediction.confidences[branch], shown))
+        arrays[f"labels.{branch}"] = resized_labels(prediction.labels[branch], shown)
+        arrays[f"confidence.{branch}"] = _thousandths(resized_labels(prediction.confidences[branch], shown))
     temperature = prediction.temperatures["fused"]
     second, margin = second_best(
         prediction.logits["fused"], shown, via_hw=prediction.network_hw, temperature=temperature
@@ -165,12 +221,16 @@ def _level(inspection: Inspection, maps: LevelMaps) -> tuple[dict[str, np.ndarra
 
 
 def _header(
-    prediction: Prediction, shown: tuple[int, int], levels: list[dict[str, Any]], ablated: tuple[Drop, ...]
+    prediction: Prediction,
+    shown: tuple[int, int],
+    levels: list[dict[str, Any]],
+    layers: Sequence[Layer],
+    ablated: tuple[Drop, ...],
 ) -> dict[str, Any]:
     has_metres = prediction.x.depth is not None
     return {
         **prediction.summary(),
-        "format": FORMAT,
+        **_added(layers),
         "stored_size": {"height": shown[0], "width": shown[1]},
         "classes": list(prediction.classes),
         "palette": [list(color) for color in prediction.palette],
@@ -185,17 +245,10 @@ def _sizes(ablated: Mapping[Drop, Prediction] | None) -> dict[str, tuple[int, in
     return {f"the prediction without {drop}": p.labels["fused"].shape for drop, p in (ablated or {}).items()}
 
 
-def _stored_size(size: tuple[int, int]) -> tuple[int, int]:
+def stored_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The size (height, width) at which a bundle stores images of a size: at most `MAX_PIXELS`."""
     scale = min(1.0, (MAX_PIXELS / (size[0] * size[1])) ** 0.5)
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
-
-
-def _nearest(image: np.ndarray, shown: tuple[int, int]) -> np.ndarray:
-    if image.shape[:2] == shown:
-        return image
-    import cv2
-
-    return cv2.resize(image, shown[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _area(image: np.ndarray, shown: tuple[int, int]) -> np.ndarray:

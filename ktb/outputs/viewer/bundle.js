@@ -19,7 +19,39 @@ export function halfToFloat(half) {
   return out;
 }
 
-/** The bundle in an ArrayBuffer: {header, array(name) -> {data, shape} or null}. Throws an Error for others. */
+/** The header and the arrays of a run, and of what was added to it since. */
+class Bundle {
+  /** @param read(name) -> {data, shape}; called once per array */
+  constructor(header, names, read) {
+    this.header = header;
+    this.readers = new Map(names.map((name) => [name, read]));
+    this.known = new Map();
+  }
+
+  /** {data, shape}, or null for an array that the bundle does not have. */
+  array(name) {
+    if (!this.readers.has(name)) return null;
+    if (!this.known.has(name)) this.known.set(name, this.readers.get(name)(name));
+    return this.known.get(name);
+  }
+
+  /** Add the arrays and layers of another bundle; those of the same name are replaced. */
+  add(other) {
+    for (const [name, read] of other.readers) {
+      this.readers.set(name, read);
+      this.known.delete(name);
+    }
+    const { layers, ablated } = this.header;
+    const added = new Set(other.header.layers.map((layer) => layer.name));
+    this.header = {
+      ...this.header, ...other.header,
+      layers: [...layers.filter((layer) => !added.has(layer.name)), ...other.header.layers],
+      ablated: [...new Set([...ablated, ...(other.header.ablated || [])])],
+    };
+  }
+}
+
+/** The bundle in an ArrayBuffer. Throws an Error for others. */
 export function readBundle(buffer) {
   const view = new DataView(buffer);
   const length = Number(view.getBigUint64(0, true));
@@ -28,19 +60,13 @@ export function readBundle(buffer) {
   const header = JSON.parse((index.__metadata__ || {}).ktb_bundle || "{}");
   if (header.format !== FORMAT) throw new Error(`This is not a bundle of format ${FORMAT}.`);
   const start = 8 + length;
-  const read = (name) => {
+  const names = Object.keys(index).filter((name) => name !== "__metadata__");
+  return new Bundle(header, names, (name) => {
     const { dtype, shape, data_offsets: [from, to] } = index[name];
     const bytes = buffer.slice(start + from, start + to); // typed arrays need aligned offsets
     const data = dtype === "F16" ? halfToFloat(new Uint16Array(bytes)) : new TYPES[dtype](bytes);
     return { data, shape };
-  };
-  const known = new Map();
-  const array = (name) => {
-    if (!(name in index)) return null;
-    if (!known.has(name)) known.set(name, read(name));
-    return known.get(name);
-  };
-  return { header, array };
+  });
 }
 
 /** Decompress a stream of gzip, as an ArrayBuffer. */

@@ -2,21 +2,11 @@
 
 import { colorOf, css } from "./colors.js";
 import { THOUSANDTHS } from "./bundle.js";
+import { element } from "./elements.js";
 import { cellOf, largest, pixelOf } from "./geometry.js";
 import { percent, SENSORS, T } from "./strings.js";
 
 export const STRONGEST = 15;
-
-/** An element with attributes and children; texts are never parsed as HTML. */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "style") made.style.cssText = value;
-    else if (value !== null) made.setAttribute(name, value);
-  }
-  made.append(...children.flat().filter((child) => child !== null));
-  return made;
-}
 
 /** Class name and confidence of labels (such as "fused") at an index of the stored image, or null. */
 export function classAt(bundle, labels, index) {
@@ -99,8 +89,20 @@ function points(view, level, size, table) {
   ];
 }
 
-/** Fill the card for a pixel (row, column); `view` is of `level`, or null without attention. */
-export function fillCard(card, bundle, levels, pixel, level, view) {
+/** What was asked of the server about a pixel: its answer, where it is of this pixel. */
+function answer(bundle, pixel) {
+  const found = bundle.header.attribution;
+  if (!found || found.pixel[0] !== pixel[0] || found.pixel[1] !== pixel[1]) return "";
+  return element("section", { class: "ktb-v-answer" }, element("h3", {}, found.title),
+    found.sentences.map((text) => element("p", {}, text)));
+}
+
+/**
+ * Fill the card for a pixel (row, column).
+ * @param view of the attention at `level`, or null without attention
+ * @param ask element with the questions to the server, or "" for none
+ */
+export function fillCard(card, bundle, levels, pixel, level, view, ask) {
   const { height, width } = bundle.header.stored_size;
   const size = [height, width];
   const index = pixel[0] * width + pixel[1];
@@ -108,10 +110,30 @@ export function fillCard(card, bundle, levels, pixel, level, view) {
   const table = bundle.array("colors.diverging").data;
   card.replaceChildren(
     headline(bundle, index),
-    element("p", { class: "ktb-v-soft" }, T.pixel(pixel[1], pixel[0]), measured ? `; ${T.measured} ${measured}` : ""),
+    element("p", { class: "ktb-v-soft" }, T.pixel(pixel[1], pixel[0]), measured ? `; ${T.xMeasures} ${measured}` : ""),
     ...heads(bundle, index),
     bundle.header.x.origin === "missing" ? element("p", { class: "ktb-v-soft" }, T.missing) : "",
+    answer(bundle, pixel), ask,
     ...(view ? [...shares(levels, pixel, size, level.index), ...points(view, level, size, table)]
       : [element("p", { class: "ktb-v-soft" }, T.noTrace)]),
   );
+}
+
+/** The pixel that tells most: the surest of those whose class an ablation changes, or the middle. */
+export function tellingPixel(bundle) {
+  const { height, width } = bundle.header.stored_size;
+  const fused = bundle.array("labels.fused").data;
+  const margin = bundle.array("margin.fused").data;
+  let best = -1;
+  let found = null;
+  for (const drop of bundle.header.ablated) {
+    const labels = bundle.array(`labels.without_${drop}`).data;
+    const sure = bundle.array(`confidence.without_${drop}`).data;
+    for (let i = 0; i < fused.length; i += 1) {
+      const worth = labels[i] === fused[i] ? -1 : Math.min(margin[i], sure[i]);
+      if (worth > best) [best, found] = [worth, i];
+    }
+    if (found !== null) break; // X first: what the second sensor is for
+  }
+  return found === null ? [height >> 1, width >> 1] : [Math.floor(found / width), found % width];
 }

@@ -12,13 +12,18 @@ function quantile(sorted, fraction) {
   return sorted[low] + (sorted[high] - sorted[low]) * (place - low);
 }
 
-/** Range of the colours of one map: {low, high, beyond}; `centre`: of a symmetric range, or null. */
-export function colorRange(values, centre = null) {
+/**
+ * Range of the colours of one map: {low, high, beyond}.
+ * @param centre of a symmetric range, or null
+ * @param most half of a symmetric range, at most
+ */
+export function colorRange(values, centre = null, most = 0.5) {
   const finite = Float64Array.from(values).filter(Number.isFinite).sort();
   if (!finite.length) return { low: 0, high: 1, beyond: 0 };
   let [low, high] = [quantile(finite, 0.01), quantile(finite, 0.99)];
   if (centre !== null) {
-    const reach = Math.min(0.5, Math.max(centre - low, high - centre, MIN_HALF_RANGE));
+    const least = Number.isFinite(most) ? MIN_HALF_RANGE : 0;
+    const reach = Math.min(most, Math.max(centre - low, high - centre, least));
     [low, high] = [centre - reach, centre + reach];
   }
   if (high <= low) [low, high] = [low - 1e-6, high + 1e-6];

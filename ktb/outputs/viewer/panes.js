@@ -6,7 +6,8 @@ const CLICK_DISTANCE = 4; // CSS pixels between press and release
 export class Panes {
   /**
    * @param size [height, width] of the images
-   * @param panes [{canvas, base, overlay(): {canvas, opacity} or null}], base a canvas of `size`
+   * @param panes [{canvas, base(), overlays()}]: base is a canvas of `size`; overlays are
+   *   [{canvas, opacity, from, to}], drawn between two fractions of the image's width
    * @param events {hover(pixel or null), pick(pixel)}; pixels are [row, column]
    */
   constructor(size, panes, events) {
@@ -123,7 +124,7 @@ export class Panes {
     });
   }
 
-  paint({ canvas, base, overlay }) {
+  paint({ canvas, base, overlays }) {
     const density = window.devicePixelRatio || 1;
     const { scale, left, top, width, height } = this.frame(canvas);
     const pixels = [Math.round(width * density), Math.round(height * density)];
@@ -134,15 +135,29 @@ export class Panes {
     pen.imageSmoothingEnabled = scale < 2;
     const box = [left, top, this.size[1] * scale, this.size[0] * scale];
     pen.drawImage(base(), ...box);
-    const over = overlay();
-    if (over) {
-      pen.globalAlpha = over.opacity;
-      pen.drawImage(over.canvas, ...box);
-      pen.globalAlpha = 1;
+    for (const { canvas: over, opacity, from, to } of overlays()) {
+      pen.save();
+      pen.beginPath();
+      pen.rect(left + from * box[2], top, (to - from) * box[2], box[3]);
+      pen.clip();
+      pen.globalAlpha = opacity;
+      pen.drawImage(over, ...box);
+      pen.restore();
+      if (from > 0) drawSplit(pen, left + from * box[2], top, box[3]);
     }
     const place = ([row, column]) => [left + (column + 0.5) * scale, top + (row + 0.5) * scale];
     for (const mark of this.marks) drawMark(pen, place(mark.pixel), mark);
     if (this.pixel) drawMarker(pen, place(this.pixel));
+  }
+}
+
+function drawSplit(pen, x, top, height) {
+  for (const [width, color] of [[3, "rgba(0, 0, 0, 0.6)"], [1.5, "#fff"]]) {
+    pen.beginPath();
+    pen.moveTo(x, top);
+    pen.lineTo(x, top + height);
+    [pen.lineWidth, pen.strokeStyle] = [width, color];
+    pen.stroke();
   }
 }
 

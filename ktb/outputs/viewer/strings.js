@@ -21,18 +21,29 @@ export const MAPS = {
 
 export const MAPS_OF_X = ["balance", "prompt_x"]; // they say nothing where X is missing
 
+const number = (value) => (typeof value === "number" ? value.toFixed(2) : "–");
+
 export const T = {
-  show: "Overlay", masks: "Masks", ablations: "Fused mask, a sensor ablated", maps: "Maps", nothing: "None",
-  level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean", without: (x) => `Without ${x}`,
-  reset: "Reset zoom", flip: "Swap images (F)",
-  hint: "Click a pixel to see the points that it attends to in both images.",
+  show: "Overlay", compare: "Compare with", split: "Split", same: "nothing",
+  masks: "Masks", measured: "Measured", maps: "Maps of the fusion", nothing: "None",
+  classes: "Classes of the mask; press one to see only it", rareClasses: (count) => `${count} below 0.5 %`,
+  confidence: "Confidence", margin: "Margin of the two best classes",
+  confidenceNote: (header) => (Object.values(header.temperatures).some((value) => value !== 1)
+    ? "Probability of the fused class, calibrated by a temperature;" : "Probability of the fused class, not calibrated;"),
+  marginNote: "Probability of the fused class less that of the next one;",
+  level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean",
+  without: (x) => `Fused mask without ${x}`, sensors: "Sensors on",
+  measure: "Switch each sensor off", measureHint: "Runs the network twice: without X, and without RGB.",
+  reset: "Reset zoom", flip: "Swap images (F)", save: "Save as PNG",
+  hint: "Click any pixel.",
+  hintMore: "The card then tells what its class rests on, and where the fusion looked in both images.",
   keys: "Wheel or + and − zoom, drag pans, arrow keys move the pixel, F swaps the images, Escape clears.",
   pixel: (x, y) => `x ${x}, y ${y}`,
   ablation: (sensor, before, after) => (before === after
     ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),
   isClass: (name, confidence) => `The network predicts ${name} here (${percent(confidence)}).`,
   runnerUp: (name, margin) => `next: ${name}, ${percent(margin)} behind`,
-  measured: "X measures", noValue: "no measurement",
+  xMeasures: "X measures", noValue: "no measurement",
   shares: "Sources of the fused feature",
   sharesRow: (s) => {
     const parts = [`${percent(s.rgb)} RGB`, `${percent(s.x)} X`, `${percent(s.context)} context`];
@@ -48,6 +59,12 @@ export const T = {
   columns: ["attention", "weight of X", "x, y", "led by"],
   range: (range) => (range.beyond ? `${percent(range.beyond, 1)} of this map's values lie beyond the colours`
     : "no value of this map lies beyond the colours"),
+  faithfulness: (sensor, found, indecision) => `As a forecast of where ${sensor} decides (AUROC, this image): ${
+    number(found.auroc)}, beyond indecision ${number(found.within_margin)}; chance 0.50, indecision alone ${
+    number(indecision?.auroc)}.`,
+  ask: "What did it react to?", about: "Ask about",
+  targets: [["pixel", "this pixel"], ["region", "its region"], ["class", "its whole class"]],
   missing: "There was no X: the maps and points say nothing about it.",
   noTrace: "This checkpoint fuses by a plain mean: there is no attention to show.",
+  rgbImage: "RGB image", xImage: (modality) => `X: ${modality}`,
 };

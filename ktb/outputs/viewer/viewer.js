@@ -1,38 +1,49 @@
-// The viewer of one run: linked images, overlay, attention of the chosen pixel. It asks no server.
+// The viewer of one run: linked images, layers, attention of the chosen pixel. It asks no server.
 
 import { Level } from "./attention.js";
 import { readBundle, unpack, unzip } from "./bundle.js";
-import { classAt, element, fillCard, measuredAt, STRONGEST } from "./card.js";
+import { classAt, fillCard, measuredAt, STRONGEST, tellingPixel } from "./card.js";
+import { ClassList, veil } from "./classes.js";
 import { colorOf, colorRange, css, paint } from "./colors.js";
+import { button, element, fillSelect, optionsOf, select, slider } from "./elements.js";
 import { cellOf, largest, pixelOf } from "./geometry.js";
+import { layersOf } from "./layers.js";
 import { Panes } from "./panes.js";
-import { MAPS, MAPS_OF_X, percent, SENSORS, T } from "./strings.js";
+import { saveImage } from "./save.js";
+import { percent, SENSORS, T } from "./strings.js";
 
 const MAX_RADIUS = 10; // CSS pixels of the strongest point, in a pane of at least RADIUS_WIDTH
 const RADIUS_WIDTH = 480;
 const NEUTRAL = "#c8ccd4"; // of points where there is no X
-
-const optionsOf = (options) => options.map(([value, text]) => element("option", { value }, text));
-
-/** A labelled select; `groups` are [title, [[value, text], …]], or options if there is no title. */
-function select(label, groups, onChange) {
-  const box = element("select", { "aria-label": label }, groups.flatMap(([title, options]) => (
-    title ? element("optgroup", { label: title }, optionsOf(options)) : optionsOf(options))));
-  box.addEventListener("change", () => onChange(box.value));
-  return { node: element("label", {}, element("span", {}, label), box), box };
-}
+const FUSED = "labels.fused";
+const NONE = "none";
+const WITHOUT = { rgb: "labels.without_rgb", x: "labels.without_x" };
 
 export class Viewer {
-  constructor(root, bundle) {
+  /**
+   * @param root the element that shows the viewer; it dispatches "ktb-measure" and "ktb-ask" where `actions` has
+   *   them, and "ktb-pixel" when another pixel is chosen
+   * @param actions what a server can be asked for: "measure" (ablations), "ask" (attribution)
+   */
+  constructor(root, bundle, actions = []) {
+    Object.assign(this, { root, bundle, actions, drawn: new Map() });
     const { header } = bundle;
-    Object.assign(this, { root, bundle, header });
     this.size = [header.stored_size.height, header.stored_size.width];
     this.levels = header.levels.map((_, index) => new Level(bundle, index));
-    this.state = { overlay: "labels.fused", level: this.levels.length - 1, head: null, opacity: 0.5,
-      isSwapped: false, pixel: null };
+    this.state = { overlay: FUSED, compare: NONE, split: 0.5, level: this.levels.length - 1, head: null,
+      opacity: 0.5, isSwapped: false, pixel: null };
     this.images = { rgb: this.picture("rgb"), x: this.picture("x") };
     this.build();
+    this.offer();
     this.refresh();
+  }
+
+  get header() {
+    return this.bundle.header;
+  }
+
+  get level() {
+    return this.levels[this.state.level] || null;
   }
 
   picture(name) {
@@ -40,66 +51,94 @@ export class Viewer {
     return paint(this.size, (i) => [data[3 * i], data[3 * i + 1], data[3 * i + 2]]);
   }
 
-  /** Titles and values of the overlays that this bundle holds. */
-  overlays() {
-    const labels = Object.entries(this.header.heads).map(([branch, title]) => [`labels.${branch}`, title]);
-    const ablated = this.header.ablated.map((drop) => [`labels.without_${drop}`, T.without(SENSORS[drop])]);
-    const maps = Object.entries(MAPS)
-      .filter(([name]) => this.levels.length && this.levels[0].map(name))
-      .filter(([name]) => !(MAPS_OF_X.includes(name) && this.levels[0].xIsMissing))
-      .map(([name, [title]]) => [`map.${name}`, title]);
-    const groups = [[T.masks, labels], [T.ablations, ablated], [T.maps, maps]];
-    return [...groups.filter(([, options]) => options.length), [null, [["none", T.nothing]]]];
+  /** Add what was computed since: ablations, other masks, an attribution. */
+  add(bundle) {
+    this.bundle.add(bundle);
+    this.drawn.clear();
+    this.offer();
+    this.set({});
   }
 
   build() {
     const change = (name, parse = (value) => value) => (value) => this.set({ [name]: parse(value) });
-    this.controls = { overlay: select(T.show, this.overlays(), change("overlay")) };
-    if (this.levels.length) {
-      const levels = this.levels.map((level) => [level.index, `${level.index}: ${level.stride} px`]);
-      this.controls.level = select(T.level, [[null, levels]], change("level", Number));
-      this.controls.head = select(T.attentionHead, [], change("head", (v) => (v === "mean" ? null : Number(v))));
-    }
-    this.opacity = element("input", { type: "range", min: 0, max: 1, step: 0.05, "aria-label": T.opacity });
-    this.opacity.addEventListener("input", () => this.set({ opacity: Number(this.opacity.value) }));
-    const button = (text, act) => {
-      const made = element("button", { type: "button" }, text);
-      made.addEventListener("click", act);
-      return made;
+    this.controls = {
+      overlay: select(T.show, change("overlay")),
+      compare: select(T.compare, change("compare")),
+      opacity: slider(T.opacity, [0, 1, 0.05], change("opacity")),
     };
+    if (this.levels.length) {
+      this.controls.level = select(T.level, change("level", Number));
+      this.controls.head = select(T.attentionHead, change("head", (v) => (v === "mean" ? null : Number(v))));
+      this.controls.level.box.replaceChildren(
+        ...optionsOf(this.levels.map((level) => [level.index, `${level.index}: ${level.stride} px`])));
+    }
+    this.sensors = this.buildSensors();
+    this.measure = button(T.measure, () => this.tell("ktb-measure"), { title: T.measureHint, class: "ktb-v-measure" });
     const toolbar = element("div", { class: "ktb-v-bar", role: "toolbar", "aria-label": "Viewer" },
+      this.sensors, this.measure,
       Object.values(this.controls).map((control) => control.node),
-      element("label", {}, element("span", {}, T.opacity), this.opacity),
       button(T.flip, () => this.set({ isSwapped: !this.state.isSwapped })),
-      button(T.reset, () => this.panes.reset()));
+      button(T.reset, () => this.panes.reset()),
+      button(T.save, () => saveImage(this)));
     const canvases = ["rgb", "x"].map((name) => {
-      const canvas = element("canvas", { tabindex: 0, role: "img", "data-pane": name, "aria-label": T.hint });
+      const canvas = element("canvas", { tabindex: 0, role: "img", "data-pane": name });
       const title = element("figcaption", {});
       return { canvas, title, node: element("figure", {}, canvas, title) };
     });
     this.titles = canvases.map((pane) => pane.title);
+    this.split = slider(T.split, [0, 1, 0.005], change("split"));
+    this.split.node.classList.add("ktb-v-split");
     this.status = element("p", { class: "ktb-v-status" }, T.hint);
     this.legend = element("p", { class: "ktb-v-legend" });
-    this.card = element("section", { class: "ktb-v-card", "aria-live": "polite" },
-      element("p", { class: "ktb-v-headline" }, T.hint), element("p", { class: "ktb-v-soft" }, T.keys));
+    this.classes = new ClassList((chosen) => this.highlight(chosen));
+    this.card = element("section", { class: "ktb-v-card", "aria-live": "polite", "aria-label": "Pixel" });
     this.root.replaceChildren(toolbar,
       element("div", { class: "ktb-v-main" },
-        element("div", { class: "ktb-v-left" },
-          element("div", { class: "ktb-v-panes" }, canvases.map((pane) => pane.node)), this.status, this.legend),
+        element("div", { class: "ktb-v-left" }, this.split.node,
+          element("div", { class: "ktb-v-panes" }, canvases.map((pane) => pane.node)),
+          this.status, this.legend, this.classes.node),
         this.card));
     this.root.style.setProperty("--ktb-v-ratio", `${this.size[1]} / ${this.size[0]}`);
     this.panes = new Panes(this.size, canvases.map(({ canvas }, place) => ({
       canvas,
       base: () => this.images[this.sensorOf(place)],
-      overlay: () => (this.over ? { canvas: this.over, opacity: this.state.opacity } : null),
-    })), { hover: (pixel) => this.hover(pixel), pick: (pixel) => this.set({ pixel }) });
+      overlays: () => this.overlays(this.sensorOf(place)),
+    })), { hover: (pixel) => this.hover(pixel), pick: (pixel) => this.pick(pixel) });
     for (const { canvas } of canvases) canvas.addEventListener("keydown", (event) => this.key(event));
+    this.clearCard();
   }
 
-  /** Whether another viewer shows the same images. */
-  isOfTheSame(other) {
+  /** Two switches: the fused mask with each sensor on or off. */
+  buildSensors() {
+    this.switches = Object.fromEntries(Object.keys(SENSORS).map((name) => {
+      const box = element("input", { type: "checkbox", "data-sensor": name });
+      box.addEventListener("change", () => {
+        const other = this.switches[name === "x" ? "rgb" : "x"];
+        if (!box.checked) other.checked = true; // the network needs one
+        this.set({ overlay: box.checked ? FUSED : WITHOUT[name] });
+      });
+      return [name, box];
+    }));
+    return element("fieldset", { class: "ktb-v-sensors" }, element("legend", {}, T.sensors),
+      Object.entries(this.switches).map(([name, box]) => (
+        element("label", { "data-sensor": name }, box, element("span", {}, SENSORS[name])))));
+  }
+
+  /** Read the layers of the bundle again, and list them. */
+  offer() {
+    this.layers = new Map(layersOf(this).map((layer) => [layer.id, layer]));
+    const groups = new Map();
+    for (const { id, title, group } of this.layers.values()) {
+      groups.set(group, [...(groups.get(group) || []), [id, title]]);
+    }
+    fillSelect(this.controls.overlay.box, [...groups, [null, [[NONE, T.nothing]]]]);
+    fillSelect(this.controls.compare.box, [[null, [[NONE, T.same]]], ...groups]);
+  }
+
+  /** Whether another bundle holds the same images. */
+  shows(bundle) {
     return ["rgb", "x"].every((name) => {
-      const [a, b] = [this.bundle.array(name).data, other.bundle.array(name).data];
+      const [a, b] = [this.bundle.array(name).data, bundle.array(name).data];
       return a.length === b.length && a.every((value, index) => value === b[index]);
     });
   }
@@ -108,68 +147,104 @@ export class Viewer {
     return ["rgb", "x"][this.state.isSwapped ? 1 - place : place];
   }
 
-  get level() {
-    return this.levels[this.state.level] || null;
-  }
-
   /** Change the state and show it. */
   set(changes) {
-    Object.assign(this.state, changes);
-    const offered = this.overlays().flatMap(([, options]) => options.map(([value]) => value));
-    if (!offered.includes(this.state.overlay)) this.state.overlay = "labels.fused"; // of an earlier run's bundle
-    if (!this.level) this.state.level = this.levels.length - 1;
-    if (this.level && this.state.head !== null && this.state.head >= this.level.heads) this.state.head = null;
+    const { state } = this;
+    Object.assign(state, changes);
+    for (const [name, other] of [["overlay", FUSED], ["compare", NONE]]) { // a layer of an earlier run
+      if (state[name] !== NONE && !this.layers.has(state[name])) state[name] = other;
+    }
+    if (!this.level) state.level = this.levels.length - 1;
+    if (this.level && state.head !== null && state.head >= this.level.heads) state.head = null;
+    if (state.pixel) state.pixel = state.pixel.map((value, axis) => Math.min(value, this.size[axis] - 1));
     this.refresh();
   }
 
   refresh() {
-    const { overlay, level, head, opacity, pixel } = this.state;
-    this.controls.overlay.box.value = overlay;
-    this.opacity.value = opacity;
+    const { overlay, compare, split, level, head, opacity } = this.state;
+    const { controls, header } = this;
+    controls.overlay.box.value = overlay;
+    controls.compare.box.value = compare;
+    controls.opacity.box.value = opacity;
+    this.split.box.value = split;
+    this.split.node.hidden = compare === NONE;
     if (this.level) {
-      this.controls.level.box.value = level;
+      controls.level.box.value = level;
       const heads = [["mean", T.mean], ...Array.from({ length: this.level.heads }, (_, i) => [i, String(i)])];
-      this.controls.head.box.replaceChildren(...optionsOf(heads));
-      this.controls.head.box.value = head === null ? "mean" : head;
+      controls.head.box.replaceChildren(...optionsOf(heads));
+      controls.head.box.value = head === null ? "mean" : head;
     }
+    const isMeasured = Object.keys(WITHOUT).every((name) => header.ablated.includes(name));
+    this.sensors.hidden = !isMeasured;
+    this.measure.hidden = isMeasured || header.x.origin === "missing" || !this.actions.includes("measure");
+    for (const [name, box] of Object.entries(this.switches)) box.checked = overlay !== WITHOUT[name];
     this.titles.forEach((title, place) => {
       const sensor = this.sensorOf(place);
-      title.textContent = sensor === "rgb" ? "RGB image" : `X: ${this.header.x.modality}`;
+      title.textContent = `${sensor === "rgb" ? T.rgbImage : T.xImage(header.x.modality)} · ${header.model}`;
       title.dataset.sensor = sensor;
+      this.panes.panes[place].canvas.setAttribute("aria-label", `${title.textContent}. ${T.hint}`);
     });
-    this.drawOverlay();
-    this.panes.pixel = pixel;
-    this.panes.marks = [];
-    if (pixel) {
-      const view = this.level && this.level.view(cellOf(pixel, this.size, this.level.grid), head);
-      if (view) this.panes.marks = this.marks(view);
-      fillCard(this.card, this.bundle, this.levels, pixel, this.level, view);
-      this.root.dispatchEvent(new CustomEvent("ktb-pixel", { detail: { pixel, view } }));
-    }
+    const layer = this.layers.get(overlay);
+    this.legend.replaceChildren(...(layer ? layer.legend() : []));
+    this.classes.of(layer?.labels ? layer : null);
+    this.showPixel();
     this.panes.draw();
   }
 
-  /** The overlay's canvas in its own resolution, and the legend. */
-  drawOverlay() {
-    const [kind, name] = [this.state.overlay.split(".", 1)[0], this.state.overlay.split(".").slice(1).join(".")];
-    const { palette } = this.header;
-    this.over = null;
-    this.legend.replaceChildren();
-    if (kind === "labels") {
-      const labels = this.bundle.array(this.state.overlay).data;
-      this.over = paint(this.size, (i) => palette[labels[i]]);
-    } else if (kind === "map") {
-      const [, meaning, cmap] = MAPS[name];
-      const { values, range } = this.mapValues(name);
-      const table = this.bundle.array(`colors.${cmap}`).data;
-      this.over = paint(this.level.grid, (i) => colorOf(values[i], range, table));
-      const stops = Array.from({ length: 9 }, (_, i) => css(colorOf(i / 8, { low: 0, high: 1 }, table)));
-      this.legend.replaceChildren(
-        element("span", {}, range.low.toFixed(2)),
-        element("i", { class: "ktb-v-ramp", style: `background:linear-gradient(90deg, ${stops.join(", ")})` }),
-        element("span", {}, range.high.toFixed(2)),
-        element("span", { class: "ktb-v-soft" }, `${meaning}. ${T.range(range)}.`));
-    }
+  /** What is drawn over the image of a sensor: the layer, the compared one beyond the split, and the veil. */
+  overlays(sensor) {
+    const { overlay, compare, split, opacity } = this.state;
+    const found = [];
+    const draw = (id, from, to) => {
+      if (id !== NONE) found.push({ canvas: this.canvasOf(this.layers.get(id), sensor), opacity, from, to });
+    };
+    draw(overlay, 0, compare === NONE ? 1 : split);
+    if (compare !== NONE) draw(compare, split, 1);
+    if (this.veil) found.push({ canvas: this.veil, opacity: 0.8, from: 0, to: compare === NONE ? 1 : split });
+    return found;
+  }
+
+  /** The canvas of a layer in its own resolution, drawn once. */
+  canvasOf(layer, sensor) {
+    const key = layer.key(this.state, sensor);
+    if (!this.drawn.has(key)) this.drawn.set(key, layer.paint(sensor));
+    return this.drawn.get(key);
+  }
+
+  /** Darken all classes but one; null: none. */
+  highlight(chosen) {
+    const layer = this.layers.get(this.state.overlay);
+    this.veil = chosen === null || !layer?.labels ? null : veil(this.size, layer.labels, chosen);
+    this.panes.draw();
+  }
+
+  showPixel() {
+    const { pixel, head } = this.state;
+    this.panes.pixel = pixel;
+    this.panes.marks = [];
+    if (!pixel) return;
+    const view = this.level && this.level.view(cellOf(pixel, this.size, this.level.grid), head);
+    if (view) this.panes.marks = this.marks(view);
+    fillCard(this.card, this.bundle, this.levels, pixel, this.level, view, this.questions(pixel));
+    this.root.dispatchEvent(new CustomEvent("ktb-pixel", { detail: { pixel, view } }));
+  }
+
+  questions(pixel) {
+    if (!this.actions.includes("ask")) return "";
+    const about = select(T.about, (value) => { this.about = value; });
+    fillSelect(about.box, [[null, T.targets]]);
+    about.box.value = this.about || "pixel";
+    const ask = button(T.ask, () => this.tell("ktb-ask", { at: this.fraction(pixel), pixel, about: about.box.value }));
+    return element("div", { class: "ktb-v-ask" }, about.node, ask);
+  }
+
+  /** The middle of a pixel as fractions (y, x) of the image. */
+  fraction(pixel) {
+    return pixel.map((value, axis) => (value + 0.5) / this.size[axis]);
+  }
+
+  tell(name, detail = {}) {
+    this.root.dispatchEvent(new CustomEvent(name, { bubbles: true, detail }));
   }
 
   /** Values of the chosen level's map (one per cell) for the chosen head, and the range of its colours. */
@@ -215,9 +290,18 @@ export class Viewer {
       const { name, confidence } = classAt(this.bundle, branch, index);
       return `${this.header.heads[branch]}: ${name} ${percent(confidence)}`;
     });
+    const layer = this.layers.get(this.state.overlay);
+    if (layer?.id.startsWith("layer.") && layer.labels) said.push(`${layer.title}: ${layer.nameAt(index)}`);
     const measured = measuredAt(this.bundle, index);
     const parts = [T.pixel(pixel[1], pixel[0]), ...said, measured && `X: ${measured}`].filter(Boolean);
     this.status.textContent = parts.join(" · ");
+  }
+
+  /** Choose a pixel; in one column, bring the card into view. */
+  pick(pixel) {
+    this.set({ pixel });
+    const isBelow = this.card.getBoundingClientRect().top >= this.panes.panes[1].canvas.getBoundingClientRect().bottom;
+    if (isBelow) this.card.scrollIntoView({ block: "nearest" });
   }
 
   key(event) {
@@ -238,28 +322,35 @@ export class Viewer {
     event.preventDefault();
   }
 
-  clear() {
+  clearCard() {
     this.card.replaceChildren(element("p", { class: "ktb-v-headline" }, T.hint),
-      element("p", { class: "ktb-v-soft" }, T.keys));
+      element("p", {}, T.hintMore), element("p", { class: "ktb-v-soft" }, T.keys));
+  }
+
+  clear() {
+    this.clearCard();
     this.set({ pixel: null });
   }
 }
 
-/** Show the bundle at an address: a safetensors file compressed with gzip. */
-export async function showFile(root, address) {
+/** The bundle at an address: a safetensors file compressed with gzip. */
+export async function fetchBundle(address) {
   const answer = await fetch(address);
   if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-  const bundle = readBundle(await unzip(answer.body));
+  return readBundle(await unzip(answer.body));
+}
+
+/** Show a bundle in an element, in the state of the viewer that is there, where it shows the same images. */
+export function show(root, bundle, actions = []) {
   const before = root.ktbViewer;
-  const viewer = new Viewer(root, bundle);
-  if (before && before.isOfTheSame(viewer)) viewer.set(before.state); // the same images, now with ablations
+  const isSame = before && before.shows(bundle);
+  const viewer = new Viewer(root, bundle, actions);
+  viewer.set(isSame ? before.state : { pixel: tellingPixel(bundle) });
   root.ktbViewer = viewer;
   return viewer;
 }
 
 /** Show the bundle that an element holds as gzip in base64. */
 export async function showEmbedded(root, source) {
-  const viewer = new Viewer(root, readBundle(await unpack(source.textContent)));
-  root.ktbViewer = viewer;
-  return viewer;
+  return show(root, readBundle(await unpack(source.textContent)));
 }
