@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from app.tabs.result import ResultTab
-from app.tabs.x_input import XTab
+from app.tabs.inspect import InspectTab
 from app.widgets.alignment import AlignmentControls
-from app.widgets.x_input import XControls
+from app.widgets.x_input import XControls, XDetails
 
 
 @dataclass(frozen=True)
@@ -28,28 +27,10 @@ class Components:
     alone: gr.Button
     alignment: AlignmentControls
     tabs: gr.Tabs
-    result: ResultTab
-    branches: gr.HTML
-    x_tab: XTab
+    inspect: InspectTab
+    x_details: XDetails
     foot: gr.HTML
     changed: gr.State
-    pixel: gr.State
-    opened: gr.Textbox
-
-    @property
-    def stage(self) -> gr.HTML:
-        """The viewer of the result tab."""
-        return self.result.stage
-
-    @property
-    def waiting(self) -> gr.HTML:
-        """What shows the status of a run."""
-        return self.result.waiting
-
-    @property
-    def try_it(self) -> gr.Button:
-        """The button that runs an example."""
-        return self.result.try_it
 
     @property
     def given(self) -> list[gr.components.Component]:
@@ -59,14 +40,14 @@ class Components:
     @property
     def for_read(self) -> list[gr.components.Component]:
         """Inputs of `Handlers.read`, `read_new_pair` and `reset`."""
-        return [*self.given, self.x.shown, self.opened]
+        return [*self.given, self.x.shown]
 
     @property
     def read(self) -> list[gr.components.Component]:
         """Outputs of `Handlers.read`."""
         x, a = self.x, self.alignment
-        t = self.x_tab
-        return [x.read, t.text, t.is_newer, t.waits, self.alone, a.state, a.remove, *x.follow]
+        details = self.x_details
+        return [x.read, details.text, details.place, self.alone, a.state, a.remove, *x.follow]
 
     @property
     def after_reset(self) -> list[gr.components.Component]:
@@ -93,5 +74,5 @@ class Components:
         """Outputs of `Handlers.choose_model`."""
         return [
             self.title, self.unfit, self.gallery, self.x.files, self.x.source, self.x_note, self.x_kind,
-            self.card, self.stage, self.try_it, self.branches, *self.x.values,
+            self.card, *self.x.values,
         ]  # fmt: skip

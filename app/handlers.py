@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
-import html
-import uuid
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from app.components import Components
+from app.errors import shows_errors
+from app.gradio_ext.events import PROGRESS
 from app.layout import card_text, offered, tiles, warning_text
-from app.panels import fusion
-from app.panels.branches import branches_panel, differences_panel
-from app.panels.result import classes_panel, footer, stored_panel
+from app.panels.footer import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
-from app.precompute import precompute_maps
-from app.results import Result, XView
+from app.results import XView
 from app.server.sessions import SessionStore
-from app.service import MissingX, Service
-from app.texts import head, modality_choices, no_result, no_x, x_label, x_name
+from app.service import Service
+from app.texts import head, modality_choices, no_x, x_label, x_name
+from app.viewer import ViewerFiles
 from app.widgets.alignment import applied_note, pointed, preview_html
 from app.widgets.examples import CustomExamples
-from app.widgets.how_it_works import first_screen
 from app.widgets.rgb_preview import shown_rgb
-from app.widgets.stored_results import stored_result
 from app.widgets.x_form import Proposal, XForm, fields_for, unit_fields, x_options
 from app.widgets.x_input import hint, source_choices, source_note
-from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs.alignment.files import read_alignment
-
-PROGRESS = gr.Progress()  # as a default argument it tells Gradio to pass one
-
-
-def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
-    """Turn a handler's ValueError into a message of the page, or, unless `as_html`, of the API."""
-
-    @wraps(handler)
-    def wrapped(*args, **kwargs):
-        try:
-            return handler(*args, **kwargs)
-        except ValueError as error:
-            seconds = 8 if isinstance(error, MissingX) else 20  # a missing X has a button as its remedy
-            message = html.escape(pointed(str(error))) if as_html else str(error)
-            raise gr.Error(message, duration=seconds, print_exception=False) from error
-
-    return wrapped
-
-
-def show_error(message: str) -> None:
-    """Show the error of a direct call: Gradio itself shows only errors of the queue."""
-    raise gr.Error(html.escape(html.unescape(str(message))), duration=20, print_exception=False)
 
 
 class Handlers:
     """The page's handlers on a service; the store remembers every upload that they receive."""
 
     def __init__(
-        self, service: Service, store: SessionStore, own: CustomExamples | None, folder: Path, p: Components
+        self,
+        service: Service,
+        store: SessionStore,
+        own: CustomExamples | None,
+        folder: Path,
+        viewer: ViewerFiles,
+        p: Components,
     ):
-        self.service, self.store, self.own, self.folder, self.p = service, store, own, folder, p
+        self.service, self.store, self.own, self.p = service, store, own, p
+        self.folder, self.viewer = folder, viewer
 
     def remember(self, request: gr.Request, *files: str | list[str] | None) -> None:
         """Record uploads, so that they are deleted with the session."""
@@ -82,45 +60,34 @@ class Handlers:
 
     def read_new_pair(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Clear the options of the previous pair (window, estimated alignment), then read X."""
-        *values, shown, opened = values
+        *values, shown = values
         form = XForm(*values)
         kept = None if form.alignment and form.alignment.is_estimate else form.alignment
         form = form._replace(window=None, alignment=kept)
-        answer = self.read(request, rgb_path, x_files, source, model_name, *form, shown, opened)
+        answer = self.read(request, rgb_path, x_files, source, model_name, *form, shown)
         return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept} | self._no_proposal()
 
     def read(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Read X without running the network; an error is shown in place of the preview of X.
 
-        The last two values are the state of the fields of X and the label of the open tab: the large pictures
-        of X are drawn only when their tab is open.
+        The last value is the state of the fields of X.
         """
         self.remember(request, rgb_path, x_files)
-        *values, shown, opened = values
-        x, t, form, inputs = self.p.x, self.p.x_tab, XForm(*values), self.service.inputs(model_name)
+        *values, shown = values
+        x, form, inputs = self.p.x, XForm(*values), self.service.inputs(model_name)
         is_file = source == "file"
         view, wrong = self._read(x_files if is_file else None, rgb_path, model_name, form)
-        waits = view is not None and opened != t.tab.label
         fields = fields_for(form, inputs, view)
         answer = {
             x.read: small_x_panel(view.reading, view) if view else wrong or hint(inputs, source),
-            t.text: gr.skip() if waits else x_panel(view) if view else wrong or no_x(inputs),
-            t.is_newer: True,
-            t.waits: waits,
+            self.p.x_details.text: x_panel(view) if view else no_x(inputs),
+            self.p.x_details.place: gr.update(visible=view is not None),
             self.p.alignment.state: applied_note(form.alignment),
             self.p.alignment.remove: gr.update(visible=form.alignment is not None),
         }
         if not (is_file and rgb_path and not x_files):  # otherwise a failed run may have shown it meanwhile
             answer[self.p.alone] = gr.update(visible=False)
         return answer | x.updates(fields, is_file, bool(is_file and x_files), form.unit, shown)
-
-    def open_x_tab(self, request: gr.Request, waits, rgb_path, x_files, source, model_name, *values):
-        """Draw an X that was read while its tab was closed."""
-        if not waits:
-            return {self.p.x_tab.waits: False}
-        self.remember(request, rgb_path, x_files)
-        view, wrong = self._read(x_files, rgb_path, model_name, XForm(*values))
-        return {self.p.x_tab.text: x_panel(view) if view else wrong, self.p.x_tab.waits: False}
 
     def _read(self, x_files, rgb_path, model_name, form: XForm) -> tuple[XView | None, str]:
         """X read from these files and fields, or an error message; (None, "") without files."""
@@ -135,21 +102,18 @@ class Handlers:
     def run_pair(
         self, request: gr.Request, rgb_path, x_files, source, model_name, *values, progress=PROGRESS
     ):
-        """Run the network and store the result for this session; the open tab draws it."""
+        """Run the network, store the result for this session, and write its bundle for the viewer."""
         self.remember(request, rgb_path, x_files)
         progress(0.1, desc="Reading the pair and running the network")
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
         self.store.keep_result(request.session_hash, result)
-        precompute_maps(self.service.scheduler, result, branches_panel, fusion.at_first)
-        progress(0.8, desc="Drawing")
+        progress(0.8, desc="Sending the result")
         return {
+            self.p.inspect.file: self.viewer.run(request.session_hash, result),
             self.p.foot: footer(result),
             self.p.alone: gr.update(visible=False),
-            self.p.x_tab.is_newer: False,
-            self.p.x_tab.waits: False,
-            self.p.pixel: None,
-            self.p.changed: uuid.uuid4().hex,
+            self.p.changed: result.id,
         }
 
     @shows_errors
@@ -165,7 +129,6 @@ class Handlers:
             a.preview: gr.update(value=preview_html(overlays), visible=True),
             a.proposal: proposal,
             a.use: gr.update(visible=proposal is not None),
-            self.p.tabs: gr.update(selected="x"),
         }
 
     def use_proposal(self, proposal):
@@ -190,49 +153,15 @@ class Handlers:
 
     def reset(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Reset the fields of X, keep the alignment, and read X again."""
-        *values, shown, opened = values
+        *values, shown = values
         form = XForm(*self.defaults())._replace(alignment=XForm(*values).alignment)
         start = dict(zip(self.p.x.values, form))
-        return start | self.read(request, rgb_path, x_files, source, model_name, *form, shown, opened)
+        return start | self.read(request, rgb_path, x_files, source, model_name, *form, shown)
 
     @shows_errors
     def choose_example(self, model_name, selected: gr.SelectData):
         """Load an example's files, with the options of X at their defaults."""
         return self._example(model_name, selected.index)
-
-    @shows_errors
-    def choose_first_example(self, model_name):
-        """Load the first example."""
-        return self._example(model_name, 0)
-
-    def show_stored(self, request: gr.Request, model_name, rgb_path):
-        """Before the page's first run, show the stored result of the chosen example."""
-        result = None if self.store.result(request.session_hash) else self._stored(model_name, rgb_path)
-        if result is None:
-            return gr.skip()
-        shown = self.p.result
-        return {
-            shown.stage: stored_panel(result),
-            shown.try_it: gr.update(visible=False),
-            shown.side: gr.update(visible=True),
-            shown.classes: classes_panel(result),
-            shown.differ: differences_panel(result),
-        }
-
-    def _stored(self, model_name, rgb_path) -> Result | None:
-        """The stored result of the example with this RGB image."""
-        if self.own or not rgb_path:
-            return None
-        chosen = Path(rgb_path).resolve()
-        pairs = offered(self.service.inputs(model_name), None).pairs
-        example = next((pair for pair in pairs if pair.rgb.resolve() == chosen), None)
-        if example is None:
-            return None
-        if model_name == AUTO_MODEL:
-            view = self.service.read_x([str(example.x)], str(example.rgb), AUTO_MODEL)
-            model_name = view.choice.name
-        rgb, file = self.service.read_rgb(str(example.rgb)), self.service.file(model_name)
-        return stored_result(model_name, file, self.service.config(model_name), example, rgb)
 
     def _example(self, model_name, index: int):
         offer = offered(self.service.inputs(model_name), self.own)
@@ -254,7 +183,6 @@ class Handlers:
             form = dict(zip(p.x.values, self.defaults(offer.unit)))
             form[p.x.form.alignment] = XForm(*values).alignment
             form[p.x.form.modality] = gr.update(choices=modality_choices(inputs), value="auto")
-        empty = gr.skip() if self.store.result(request.session_hash) else no_result(inputs, bool(offer.pairs))
         return form | {
             p.title: head(inputs),
             p.unfit: gr.update(value=warning, visible=bool(warning)),
@@ -266,7 +194,4 @@ class Handlers:
             p.x_note: gr.update(value=source_note(inputs), visible=bool(source_note(inputs))),
             p.x_kind: kind,
             p.card: card_text(self.service, model_name),
-            p.stage: empty if isinstance(empty, dict) else first_screen(empty),
-            p.try_it: gr.skip() if isinstance(empty, dict) else gr.update(visible=bool(offer.pairs)),
-            p.branches: empty,
         }

@@ -32,11 +32,7 @@ def rgb_zone() -> gr.Image:
 
 
 def waiting_input(name: str) -> gr.HTML:
-    """An empty place over the whole of its column, to show that something runs or waits.
-
-    Pictures must not show it themselves: at every change of every event's status the browser copies the
-    value of whatever showed one before.
-    """
+    """An empty place over the whole of its column, to show that something runs or waits."""
     return gr.HTML(elem_id=name, elem_classes="ktb-waiting")
 
 

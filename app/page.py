@@ -1,4 +1,4 @@
-"""The page: layout and event wiring. Inference runs once per Run; every other control only redraws."""
+"""The page: layout and event wiring. The network runs on request; the browser draws its results."""
 
 from __future__ import annotations
 
@@ -12,40 +12,37 @@ import gradio as gr
 
 from app.api.endpoints import wire_api
 from app.components import Components
-from app.context import OPEN_TAB, Context
+from app.context import Context
 from app.gradio_ext.blocks import Page
 from app.gradio_ext.components import FilesInput
-from app.gradio_ext.events import AT_ONCE, HIDDEN, RUNNING, direct
+from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST, RUNNING
 from app.gradio_ext.static_files import serve_in_place
-from app.handlers import Handlers, show_error
+from app.handlers import Handlers
 from app.layout import card_text, examples_gallery, offered, rgb_zone, warning_text
+from app.panels.footer import footer
 from app.server.folder import ServerFolder
 from app.server.housekeeping import housekeeping
 from app.server.private_files import PrivateFiles
 from app.server.sessions import SessionStore
 from app.service import Service
-from app.tabs import branches, compare, ground_truth, inspect, result, video, what_if, x_input
-from app.tabs.fusion import FusionTab
-from app.texts import head, no_result, no_x, x_name
+from app.settings import PARAMETER
+from app.tabs import compare, ground_truth, how_it_works, inspect, video, what_if
+from app.texts import head, no_x, x_name
+from app.viewer import SHOW, ViewerFiles, shows
 from app.web.hosts import HostRule
 from app.web.middleware import web_options
 from app.web.own_routes import HEALTH
 from app.web.rate_limits import RateLimit
-from app.widgets.alignment import AlignmentControls, build_alignment
+from app.widgets.alignment import build_alignment
 from app.widgets.downloads import ExportControls, build_export, wire_export
-from app.widgets.examples import EXAMPLES_FOLDER, CustomExamples
-from app.widgets.how_it_works import first_screen
-from app.widgets.x_input import build_corrections, build_x_input, hint
+from app.widgets.examples import EXAMPLES_FOLDER, CustomExamples, Offer
+from app.widgets.opening import Opening
+from app.widgets.x_input import build_corrections, build_x_details, build_x_input, hint
 from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "static" / "style.css").read_text()
-SCRIPTS = "".join(
-    f"<script>{(Path(__file__).parent / 'static' / name).read_text()}</script>"
-    for name in ("script.js", "tips.js", "save.js", "inspect.js")
-)
-SAY_ERROR = "window.ktbSayError = (said) => { props.value = said; trigger('input'); };"  # for script.js
-SEND_PIXEL = "window.ktbSendPixel = (at) => { props.value = at; trigger('input'); };"  # for script.js
+SCRIPTS = f"<script>{(Path(__file__).parent / 'static' / 'page.js').read_text()}</script>"
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 LEGIBLE = {
@@ -55,39 +52,39 @@ LEGIBLE = {
     "color_accent": "*primary_600",
 }
 """Replacements for theme colours whose contrast is below 4.5:1 on a light page."""
+OPEN_EXAMPLE = "(run) => { if (run) window.ktbOpenExample(run); }"  # app/static/page.js
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column
-TABS: tuple[Callable[[Context], object], ...] = (
-    inspect.build,
-    FusionTab,
-    what_if.build,
-    compare.build,
-    ground_truth.build,
-    video.build,
-)
-"""Builders of the tabs, in the order of the page."""
+EVALUATE = (ground_truth.build, compare.build, video.build)
 
 
-def build_page(service: Service, own: CustomExamples | None = None) -> Page:
+def build_page(service: Service, own: CustomExamples | None = None, opens_on_example: bool = True) -> Page:
     """Lay out the page on a service; `launch_options` gives the arguments of its launch.
 
     Args:
         service: the models.
         own: pairs of a custom dataset, offered in place of the project's examples.
+        opens_on_example: whether a page opens on the finished run of the first pair.
     """
-    offered = [*own.files] if own else [EXAMPLES_FOLDER]  # only the offered pairs of a custom dataset
-    forget_offered = serve_in_place(offered)  # never copied into the upload folder
+    served = [*own.files] if own else [EXAMPLES_FOLDER]  # only the offered pairs of a custom dataset
+    forget_offered = serve_in_place(served)  # never copied into the upload folder
     with Page(title="KTB", analytics_enabled=False) as page:
         folder = page.folder = ServerFolder(Path(page.GRADIO_CACHE))
         weakref.finalize(page, folder.remove)
         page.forget_offered = forget_offered
-        store = page.store = SessionStore(folder.path, keep=offered)
+        store = page.store = SessionStore(folder.path, keep=served)
         store.uploads.on_delete(service.decoded.forget)
         service = page.service = service.for_visitors(store.own_file)
         files = PrivateFiles(folder.path, store)
-        components, run, exports = _lay_out(service, store, files, own)
-        handlers = Handlers(service, store, own, folder.path, components)
+        viewer = ViewerFiles(files)
+        first = service.models[0] if own else service.default
+        offer = offered(service.inputs(first), own)
+        components, run, exports = _lay_out(service, store, viewer, own, offer)
+        page.opening = Opening(service, offer) if opens_on_example else None
+        handlers = Handlers(service, store, own, folder.path, viewer, components)
         _wire(handlers, run)
+        if page.opening is not None:
+            _open_on_example(page, handlers, offer)
         wire_export(page, handlers, exports, files)
         file = FilesInput(visible=False, label="file")
         page.probe_event = gr.on([], lambda file: None, file, None, **AT_ONCE)["id"]
@@ -95,18 +92,12 @@ def build_page(service: Service, own: CustomExamples | None = None) -> Page:
 
 
 def _lay_out(
-    service: Service, store: SessionStore, files: PrivateFiles, own: CustomExamples | None
+    service: Service, store: SessionStore, viewer: ViewerFiles, own: CustomExamples | None, offer: Offer
 ) -> tuple[Components, gr.Button, ExportControls]:
-    changed, pixel, drawn = gr.State(None), gr.State(None), gr.State({})
-    opened = gr.Textbox(visible=False)
-    at = gr.HTML("", elem_id="ktb-pixel", js_on_load=SEND_PIXEL)  # hidden by the style sheet
-    error = gr.HTML("", elem_id="ktb-error", js_on_load=SAY_ERROR)  # hidden, too
-    error.input(show_error, error, None, **HIDDEN)
+    changed = gr.State(None)
     first = service.models[0] if own else service.default
     takes = service.inputs(first)
-    offer = offered(takes, own)
     warning = warning_text(service, own, first)
-    empty = no_result(takes, bool(offer.pairs))
     title = gr.HTML(head(takes), elem_id="ktb-head")
     unfit = gr.HTML(warning, visible=bool(warning), elem_id="ktb-warning")
     with gr.Row():
@@ -117,8 +108,9 @@ def _lay_out(
             run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")
             alone = gr.Button("Run on the RGB image alone", visible=False, elem_id="ktb-alone")
             read = gr.HTML(hint(takes, "file"), elem_classes="ktb-read", elem_id="ktb-x-read")
+            details = build_x_details(no_x(takes))
             x = build_corrections(source, x_files, read, takes, offer.unit)
-            accordion = build_alignment()
+            alignment = build_alignment()
             with gr.Accordion("Checkpoint", open=False, elem_id="ktb-settings"):
                 names = [("automatic: by X and the scene", AUTO_MODEL), *((n, n) for n in service.models)]
                 model = gr.Dropdown(names, value=first, label="Checkpoint", elem_id="ktb-model")
@@ -127,69 +119,93 @@ def _lay_out(
             wire_api(service, store, rgb, x.files)  # first, so that no other event takes an endpoint's name
             with gr.Tabs(elem_id="ktb-tabs", overflow_behavior="wrap") as tabs:
                 given = (rgb, x.files, x.source, model, *x.values)
-                context = Context(service, store, changed, pixel, at, given, drawn, opened, files)
-                shown = result.build(context, first_screen(empty), bool(offer.pairs))
-                branches_text = branches.build(context, empty)
-                for tab in TABS:
-                    tab(context)
-                x_tab = x_input.build(context, no_x(takes))
+                context = Context(service, store, viewer, changed, given)
+                inspected = inspect.build(context)
+                what_if.build(context)
+                with gr.Tab("Evaluate", id="evaluate"), gr.Tabs(elem_id="ktb-evaluate"):
+                    for build in EVALUATE:
+                        build(context)
+                how_it_works.build()
             foot = gr.HTML(elem_id="ktb-foot")
             exports = build_export()
     components = Components(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
-        x_kind=gr.State(x_name(takes)), alone=alone, alignment=AlignmentControls(*accordion, *x_tab.preview),
-        tabs=tabs, result=shown, branches=branches_text,
-        x_tab=x_tab, foot=foot, changed=changed, pixel=pixel, opened=opened,
+        x_kind=gr.State(x_name(takes)), alone=alone, alignment=alignment, tabs=tabs, inspect=inspected,
+        x_details=details, foot=foot, changed=changed,
     )  # fmt: skip
     return components, run, exports
 
 
 def _wire(h: Handlers, run: gr.Button) -> None:
-    p, x, a, t = h.p, h.p.x, h.p.alignment, h.p.x_tab
-    read = (h.read, p.for_read, p.read, OPEN_TAB)
-    new_pair = (h.read_new_pair, p.for_read, p.new_pair, OPEN_TAB)
-    run_pair = (h.run_pair, p.given, [p.foot, p.alone, t.is_newer, t.waits, p.pixel, p.changed])
+    p, x, a, inspected = h.p, h.p.x, h.p.alignment, h.p.inspect
+    read = {"fn": h.read, "inputs": p.for_read, "outputs": p.read, **LATEST}
+    new_pair = {"fn": h.read_new_pair, "inputs": p.for_read, "outputs": p.new_pair, **LATEST}
+    run_pair = (h.run_pair, p.given, [inspected.file, p.foot, p.alone, p.changed])
 
-    direct(p.rgb.input, h.show_rgb, p.rgb, p.rgb)
-    direct(partial(gr.on, [p.rgb.input, x.files.upload, x.files.clear, x.files.delete]), *new_pair)
+    p.rgb.input(h.show_rgb, p.rgb, p.rgb, **LATEST)
+    gr.on([p.rgb.input, x.files.upload, x.files.clear, x.files.delete], **new_pair)
     used = [event for field in x.values[:-2] for event in _uses(field)]
-    direct(partial(gr.on, [*used, x.source.input]), *read)
-    moved = direct(
-        partial(gr.on, [x.start.release, x.length.release]),
-        lambda start, length: (start, length), [x.start, x.length], x.form.window,
+    gr.on([*used, x.source.input], **read)
+    moved = gr.on(
+        [x.start.release, x.length.release],
+        lambda start, length: (start, length), [x.start, x.length], x.form.window, **LATEST,
     )  # fmt: skip
-    direct(moved.then, *read)
-    direct(x.reset.click, h.reset, p.for_read, p.after_reset, OPEN_TAB)
-    direct(t.tab.select, h.open_x_tab, [t.waits, *p.given], [t.text, t.waits])
+    moved.then(**read)
+    x.reset.click(h.reset, p.for_read, p.after_reset, **LATEST)
 
     no_file = gr.State(None)
-    previews = [
-        used(h.propose, [file, *p.given], [*p.proposed, p.tabs], show_progress_on=x.read, **HIDDEN)
-        for used, file in ((a.estimate.click, no_file), (a.file.upload, a.file))
-    ]
-    for preview in previews:
-        preview.success(None, js=SHOW_RESULT, **HIDDEN)
-    applied = direct(a.use.click, h.use_proposal, a.proposal, [x.form.alignment, *p.proposed])
-    removed = direct(a.remove.click, lambda: None, None, x.form.alignment)
+    for used_by, file in ((a.estimate.click, no_file), (a.file.upload, a.file)):
+        used_by(h.propose, [file, *p.given], p.proposed, show_progress_on=a.state, **HIDDEN)
+    applied = a.use.click(h.use_proposal, a.proposal, [x.form.alignment, *p.proposed], **LATEST)
+    removed = a.remove.click(lambda: None, None, x.form.alignment, **LATEST)
     for change in (applied, removed):
-        direct(change.then, *read)
+        change.then(**read)
 
-    running = {"show_progress_on": p.waiting, **RUNNING}  # shows the position in the queue
+    running = {"show_progress_on": inspected.waiting, **RUNNING}  # shows the position in the queue
     ran = run.click(*run_pair, **running)
-    direct(ran.failure, h.offer_alone, [p.rgb, x.files, x.source], p.alone)
-    ran.success(None, js=SHOW_RESULT, **HIDDEN)
-    without_x = direct(p.alone.click, lambda: "none", None, x.source)
-    direct(without_x.then, *read).then(*run_pair, **running)
+    ran.failure(h.offer_alone, [p.rgb, x.files, x.source], p.alone, **AT_ONCE)
+    without_x = p.alone.click(lambda: "none", None, x.source, **LATEST)
+    ran_alone = without_x.then(**read).then(*run_pair, **running)
     pair = [p.rgb, x.files, x.source, *x.values]
-    for chosen in (
-        p.gallery.select(h.choose_example, p.model, pair, show_progress_on=p.waiting, **HIDDEN),
-        p.try_it.click(h.choose_first_example, p.model, pair, show_progress_on=p.waiting, **HIDDEN),
-    ):
-        direct(chosen.then, h.show_stored, [p.model, p.rgb], p.result.drawn)
-        # An example that is chosen during a run is run after it.
-        direct(chosen.then, *new_pair).then(*run_pair, trigger_mode="always_last", **running)
-    other = direct(p.model.input, h.choose_model, [p.model, *p.for_model], p.of_model)
-    direct(other.then, *read)
+    chosen = p.gallery.select(h.choose_example, p.model, pair, show_progress_on=inspected.waiting, **HIDDEN)
+    # An example that is chosen during a run is run after it.
+    ran_example = chosen.then(**new_pair).then(*run_pair, trigger_mode="always_last", **running)
+    for event in (ran, ran_alone, ran_example):
+        event.success(None, js=SHOW_RESULT, **HIDDEN)
+        shown = shows(event, inspected.file, SHOW)
+        ablated = shown.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
+        shows(ablated, inspected.layers)
+    other = p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **LATEST)
+    other.then(**read)
+
+
+def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
+    """Show the first pair and its finished run when a page is opened without settings in its address."""
+    p, opening = h.p, page.opening
+
+    def is_plain(request: gr.Request) -> bool:
+        return PARAMETER not in request.query_params and bool(offer.pairs) and not h.service.is_lent
+
+    def choose(request: gr.Request):
+        if not is_plain(request):
+            return gr.skip()
+        return str(offer.pairs[0].rgb), [str(offer.pairs[0].x)]
+
+    def finish(request: gr.Request):
+        if not is_plain(request):
+            return gr.skip()
+        opening.make()
+        if opening.result is None or h.store.result(request.session_hash) is not None:
+            return gr.skip()
+        h.remember(request)
+        h.store.keep_result(request.session_hash, opening.result)
+        return footer(opening.result), opening.result.id, opening.result.id
+
+    chosen = page.load(choose, None, [p.rgb, p.x.files], **AT_ONCE)
+    chosen.then(h.read, p.for_read, p.read, **LATEST)
+    run = gr.Textbox(visible=False, label="run")  # a State stays on the server
+    finished = chosen.then(finish, None, [p.foot, p.changed, run], **AT_ONCE)
+    finished.success(None, run, None, js=OPEN_EXAMPLE, **HIDDEN)
 
 
 def _uses(field: gr.components.Component) -> list[Callable]:

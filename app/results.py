@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.html.images import fitted_hw
 from ktb import Prediction
 from ktb.analysis import Inspection
 from ktb.checkpoints.choice import ModelChoice
 from ktb.inference.prediction import Drop
 from ktb.inputs import EncodedX
-from ktb.modeling.memo import Memo
-
-DRAWN = 48  # cached pictures per result, 10 to a few hundred KiB each
 
 
 @dataclass(frozen=True)
@@ -42,11 +39,11 @@ class XView:
 class Result:
     """One run: the RGB image, the name of X, the prediction, the inspection of its fusion, and X.
 
-    `inspection` caches the maps of each inspected level for every tab and download; it is None where the
+    `inspection` caches the maps of each level for the viewer and the downloads; it is None where the
     prediction has no trace. `offered_as` is the checkpoint's name in `Service`, which may differ from the
     name in the file. `device_why` is the reason for the choice of the device. `ablated` holds the predictions
-    with a sensor ablated that were made so far. `drawn` caches the pictures drawn last, `inspected` the last
-    inspected pixel at all levels.
+    with a sensor ablated that were made so far. `is_shared` marks a run that several sessions hold. `id`
+    tells runs apart.
     """
 
     rgb: np.ndarray
@@ -56,17 +53,9 @@ class Result:
     x: XView
     offered_as: str = ""
     device_why: str = ""
-    ablated: dict[Drop, Prediction] = field(default_factory=dict, init=False, repr=False, compare=False)
-    drawn: Memo = field(default_factory=lambda: Memo(DRAWN), init=False, repr=False, compare=False)
-    inspected: Memo = field(default_factory=lambda: Memo(1), init=False, repr=False, compare=False)
-
-    @property
-    def shown(self) -> Prediction:
-        """The prediction that pictures and tables show: itself, or a regular sample of a lazy one."""
-        if not self.prediction.is_lazy:
-            return self.prediction
-        size_hw = fitted_hw(self.prediction.size_hw)
-        return self.drawn.get("shown", lambda: self.prediction.sampled(size_hw))
+    is_shared: bool = False
+    ablated: dict[Drop, Prediction] = field(default_factory=dict, repr=False, compare=False)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex, init=False, compare=False)
 
     @property
     def x_is_missing(self) -> bool:

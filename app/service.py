@@ -65,7 +65,7 @@ class Service:
         precision: Precision = "float32",
         device: str = "auto",
     ):
-        self._is_lent = is_lent()
+        self.is_lent = is_lent()
         self._computing, self._asked = (runtime, precision), device
         self._choice: DeviceChoice | None = None
         if device not in ("auto", "cpu"):
@@ -144,7 +144,7 @@ class Service:
 
     def move_models_to_gpu(self) -> None:
         """In a ZeroGPU Space, move every model to the GPU; call it before the launch."""
-        if self._is_lent:
+        if self.is_lent:
             for model in self.models:
                 self.predictor(model)
 
@@ -154,7 +154,7 @@ class Service:
         On ZeroGPU, a GPU exists only during a visitor's request: the model is loaded but not run.
         """
         predictor = self.predictor(self.models[0])
-        if not self._is_lent:
+        if not self.is_lent:
             predictor(np.zeros((*WARM_UP_HW, 3), np.uint8), None)
         self.is_warm = True
 

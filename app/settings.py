@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, get_args
-
-import gradio as gr
 
 from app.service import XSource
 from app.widgets.x_form import Proposal, XForm, unit_fields, x_options
@@ -19,7 +18,29 @@ from ktb.inputs.alignment.files import Alignment
 VERSION = 1
 MAX_CHARACTERS = 6000  # browsers and servers accept longer addresses, but no settings need one
 PARAMETER = "settings"
-_KEYS = ("ktb_settings", "model", "x_source", "x", "tab", "controls")
+_KEYS = ("ktb_settings", "model", "x_source", "x", "tab", "view", "controls")
+_FORMER_TABS = ("Result", "Branches", "Fusion", "X input", "Compare", "Truth", "Sequence")
+"""Tabs of earlier versions, whose settings open the first tab; so do their `controls`, which are ignored."""
+_VIEW: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
+    {
+        "overlay": lambda value: isinstance(value, str) and len(value) <= 100,
+        "compare": lambda value: isinstance(value, str) and len(value) <= 100,
+        "split": lambda value: _is_number(value) and 0 <= value <= 1,
+        "opacity": lambda value: _is_number(value) and 0 <= value <= 1,
+        "level": lambda value: _is_whole(value) and -1 <= value <= 3,
+        "head": lambda value: value is None or (_is_whole(value) and 0 <= value < 1000),
+        "isSwapped": lambda value: isinstance(value, bool),
+        "pixel": lambda value: (
+            value is None
+            or (
+                isinstance(value, list)
+                and len(value) == 2
+                and all(_is_whole(one) and one >= 0 for one in value)
+            )
+        ),
+    }
+)
+"""Parts of the viewer's state, as app/static/page.js gives it, and what each may be."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +52,14 @@ class Settings:
         x_source: where X comes from.
         x: how X is read.
         tab: title of the open tab, "" for the first.
-        controls: name → value of sliders and choices that only redraw.
+        view: the viewer's state: overlay, level, head, pixel and so on.
     """
 
     model: str
     x_source: XSource = "file"
     x: XOptions = AUTO
     tab: str = ""
-    controls: Mapping[str, Any] = field(default_factory=dict)
+    view: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """A dict for JSON; `settings_from_json` reads it back."""
@@ -48,7 +69,7 @@ class Settings:
             "x_source": self.x_source,
             "x": self.x.to_dict(),
             "tab": self.tab,
-            "controls": dict(self.controls),
+            "view": dict(self.view),
         }
 
     def to_json(self) -> str:
@@ -64,7 +85,7 @@ class Settings:
         return f"?{PARAMETER}={code}"
 
 
-def settings_from_link(code: str, models: Sequence[str], tabs: Sequence[str], controls: Controls) -> Settings:
+def settings_from_link(code: str, models: Sequence[str], tabs: Sequence[str]) -> Settings:
     """Parse a link's parameter; ValueError for anything that `Settings.to_query` does not write."""
     if len(code) > MAX_CHARACTERS:
         raise ValueError(
@@ -75,10 +96,10 @@ def settings_from_link(code: str, models: Sequence[str], tabs: Sequence[str], co
         text = data.decode()
     except (binascii.Error, ValueError) as error:
         raise ValueError("the link's settings are damaged: they are not base64url text.") from error
-    return settings_from_json(text, models, tabs, controls)
+    return settings_from_json(text, models, tabs)
 
 
-def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str], controls: Controls) -> Settings:
+def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str]) -> Settings:
     """Parse a settings file; ValueError that names the invalid value, as for a link."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(
@@ -100,6 +121,8 @@ def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str], co
         )
     if source not in get_args(XSource):
         raise ValueError(f"x_source {_short(source)}: choose one of {', '.join(get_args(XSource))}.")
+    if tab in _FORMER_TABS:
+        tab = ""
     if tab not in ("", *tabs):
         raise ValueError(f"tab {_short(tab)}: choose one of {', '.join(tabs)}.")
     return Settings(
@@ -107,34 +130,30 @@ def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str], co
         x_source=source,
         x=XOptions.from_dict(values.get("x", {})),
         tab=tab,
-        controls=controls.checked(values.get("controls", {})),
+        view=_checked_view(values.get("view", {})),
     )
 
 
-@dataclass(frozen=True)
-class Controls:
-    """Sliders and choices of the page that only redraw, by their name in the settings."""
+def _checked_view(values: Any) -> dict[str, Any]:
+    """The viewer's state; ValueError for a part that it does not have, or an impossible value."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"view {_short(values)}: give an object.")
+    if unknown := sorted(set(values) - set(_VIEW)):
+        raise ValueError(
+            f"the settings have unknown parts {_short(unknown)} of the view; allowed: {', '.join(_VIEW)}."
+        )
+    for name, value in values.items():
+        if not _VIEW[name](value):
+            raise ValueError(f"{name} {_short(value)} of the view is not possible.")
+    return dict(values)
 
-    components: Mapping[str, gr.components.Component]
 
-    def checked(self, values: Any) -> dict[str, Any]:
-        """The values; ValueError if a component does not accept its value."""
-        if not isinstance(values, Mapping):
-            raise ValueError(f"controls {_short(values)}: give an object.")
-        if unknown := sorted(set(values) - set(self.components)):
-            allowed = ", ".join(self.components)
-            raise ValueError(f"the settings have unknown controls {_short(unknown)}; allowed: {allowed}.")
-        for name, value in values.items():
-            component = self.components[name]
-            if isinstance(component, gr.Slider):
-                low, high = component.minimum, component.maximum
-                if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                    raise ValueError(f"{name} {_short(value)}: give a number from {low:g} to {high:g}.")
-            elif isinstance(component, gr.Radio | gr.Dropdown):
-                allowed = [key for _, key in component.choices]
-                if not any(value == key and type(value) is type(key) for key in allowed):
-                    raise ValueError(f"{name} {_short(value)}: choose one of {', '.join(map(str, allowed))}.")
-        return dict(values)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def form_of(options: XOptions) -> XForm:
@@ -167,10 +186,18 @@ def form_of(options: XOptions) -> XForm:
 
 
 def settings_of(
-    model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], controls: Mapping[str, Any]
+    model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], view: str
 ) -> Settings:
-    """The page's current settings; ValueError for a field that does not hold the number it needs."""
-    return Settings(model, source, x_options(form), tab if tab in tabs else "", controls)
+    """The page's current settings; ValueError for a field that does not hold the number it needs.
+
+    Args:
+        view: the viewer's state as JSON; "" before the first run.
+    """
+    try:
+        state = _checked_view(json.loads(view)) if view else {}
+    except RecursionError as error:
+        raise ValueError("the viewer's state is not readable. Run the pair again.") from error
+    return Settings(model, source, x_options(form), tab if tab in tabs else "", state)
 
 
 def _listed(numbers: Sequence[float] | None) -> str:

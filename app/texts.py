@@ -44,22 +44,14 @@ def modality_choices(inputs: InputConfig) -> list[tuple[str, str]]:
 
 def head(inputs: InputConfig) -> str:
     """The page's title, and what goes in and comes out."""
-    return f"""<h1>KTB: see how <span class="rgb">RGB</span> and <span class="x">X</span> are combined</h1>
-<p>An RGB image and its {x_name(inputs)} go in; a mask comes out, with what each sensor's own head says and
-where the network's sparse fusion looked. After <i>Keep the Balance</i> (CVPR 2025).</p>"""
-
-
-def no_result(inputs: InputConfig, has_examples: bool) -> str:
-    """What stands in place of a result before the first run."""
-    example = "Click an example, or upload" if has_examples else "Upload"
-    return f"""<div class="ktb-empty"><b>No result yet</b>
-<span>{example} an RGB image and its {x_name(inputs)} and press <i>Run</i>.</span></div>"""
+    return f"""<h1>Which sensor decided: <span class="rgb">RGB</span> or <span class="x">X</span>?</h1>
+<p>Segment an RGB image and its {x_name(inputs)}, then click any pixel to see what its class rests on.
+After <i>Keep the Balance</i> (CVPR 2025).</p>"""
 
 
 def no_x(inputs: InputConfig) -> str:
-    """What stands in the tab of X before there is one."""
-    return f"""<div class="ktb-empty"><b>No X yet</b>
-<span>Here you see how the {x_name(inputs)} was read, and what the network gets of it.</span></div>"""
+    """What stands in the details of X before there is one."""
+    return f"""<p class="ktb-note">No {x_name(inputs)} was read yet.</p>"""
 
 
 def x_missing(inputs: InputConfig) -> str:

@@ -9,7 +9,7 @@ from functools import partial, wraps
 
 import gradio as gr
 
-from app.handlers import shows_errors
+from app.errors import shows_errors
 from app.results import Result
 from app.server.sessions import SessionStore
 from app.service import Service

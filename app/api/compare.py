@@ -9,12 +9,12 @@ from app.api.calls import Calls, as_text, options_of
 from app.api.serialize import as_base64, compared, sensor_need_facts, serialized, truth_facts
 from app.html.zip_links import truth_files
 from app.panels.ground_truth import EFFECT_COLORS, ERROR_COLORS
-from app.panels.what_if import SIDES
 from ktb.analysis.comparison import VERDICTS, sensor_need
 from ktb.analysis.counterfactual import Perturbation
 from ktb.analysis.counterfactual import predict_perturbed as run_changed
 from ktb.analysis.ground_truth import read_truth, usual_counting
 from ktb.outputs.files import png_bytes
+from ktb.outputs.layers import RESTS_ON
 
 CHANGES = ("drop", "shift_xy", "darken", "blur_sigma")
 
@@ -84,7 +84,7 @@ class ChangeApi:
                 for sensor in ("x", "rgb")
             )
             found = sensor_need(full, without_x, without_rgb)
-            colors = [SIDES[verdict][0] for verdict in VERDICTS]
+            colors = [RESTS_ON[verdict].color for verdict in VERDICTS]
             return {
                 "both": serialized(full),
                 "without_x": serialized(without_x),

@@ -6,7 +6,6 @@ from typing import get_args
 
 from app.api.calls import Calls, as_text, options_of
 from app.api.serialize import agreement_facts, as_base64, plain
-from app.html.legends import KINDS
 from app.panels.x_input import network_picture
 from app.service import XSource
 from app.settings import Settings
@@ -14,6 +13,7 @@ from app.widgets.downloads import export_file
 from ktb.analysis.agreement import disagreement_map
 from ktb.inputs.alignment.files import read_alignment
 from ktb.outputs.files import png_bytes, result_files
+from ktb.outputs.layers import HEADS_DIFFER
 
 
 class RunApi:
@@ -107,7 +107,7 @@ class RunApi:
         with self.calls.run(rgb, x, model, options, x_source) as result:
             prediction = result.prediction
             kinds = disagreement_map(prediction.labels)
-            picture = png_bytes(kinds, prediction.model, [color for color, _, _ in KINDS])
+            picture = png_bytes(kinds, prediction.model, [entry.color for entry in HEADS_DIFFER])
             return {
                 "model": prediction.model,
                 **agreement_facts(prediction),

@@ -26,6 +26,7 @@ from app.service import Service
 from app.web.client_address import noted_address
 from app.web.request_ids import id_of, request_id, went_wrong
 from app.web.upload_route import FULL_DISK
+from app.widgets.opening import Opening
 
 NO_ADDRESSES = "a file is given by a URL, which the server does not fetch. Upload the file."
 NO_DISK = (
@@ -62,6 +63,7 @@ class Page(gr.Blocks):
         store, folder: the open sessions, and the folder of all files.
         service: the models, restricted to files that visitors may read.
         forget_offered: removes the offered files from Gradio's list of static files.
+        opening: the run of the first example, which a page opens on; None for none.
         asked_at: time of the last request, in seconds of `time.monotonic`.
         probe_event: number of an event that takes a file and does nothing; for `app.gradio_ext.probe`.
         failures: attacks of the start-up probe that were not refused; None before it ran.
@@ -72,6 +74,7 @@ class Page(gr.Blocks):
     folder: ServerFolder
     forget_offered: Callable[[], None]
     asked_at: float = 0.0
+    opening: Opening | None = None
     probe_event: int
     failures: list[str] | None = None
 

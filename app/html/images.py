@@ -65,13 +65,6 @@ def image_tag(
     )
 
 
-def figure_tag(image: Markup, title: str, note: str, word: str | None = None) -> Markup:
-    """An image tag with a caption below it; `word` of the glossary explains its title."""
-    return render("figure", image=image, title=title, note=note, word=word)
-
-
-def save_button(title: str, note: str = "") -> Markup:
-    """Saves the picture that it stands in the caption of as PNG, with these words in it
-    (app/static/save.js).
-    """
-    return render("save_button", title=title, note=note)
+def figure_tag(image: Markup, title: str, note: str) -> Markup:
+    """An image tag with a caption below it."""
+    return render("figure", image=image, title=title, note=note)

@@ -12,7 +12,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.glossary import explain, term
 from app.html.swatch import hex_color, swatch
 from ktb.utils.text import percent
 
@@ -40,6 +39,6 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals.update(term=term, explain=explain, swatch=swatch)
+    made.globals.update(swatch=swatch)
     made.filters.update(percent=percent, hex_color=hex_color)
     return made

@@ -1,4 +1,4 @@
-"""The truth tab: the heads against a label picture, and where fusion was better or worse than one head."""
+"""Ground truth: the heads against a label image, and where fusion was better or worse than one head."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import numpy as np
 from markupsafe import Markup
 
 from app.api.serialize import fusion_effects
-from app.html.images import display_size, figure_tag, image_tag
-from app.html.legends import legend_html
 from app.html.templates import render
-from app.html.zip_links import IGNORED, bundle_link, truth_files
+from app.html.zip_links import bundle_link, truth_files
 from app.panels.x_input import warnings_box
 from app.results import Result
 from ktb.analysis.ground_truth import (
@@ -27,48 +25,37 @@ from ktb.analysis.ground_truth import (
 )
 from ktb.config import BRANCHES, HEADS
 from ktb.labels import IGNORE_INDEX
-from ktb.visualize import Color
+from ktb.outputs.layers import Entry, Layer
 
-EMPTY = """<div class="ktb-empty"><b>No result yet</b>
-<span>Run a pair; its label picture, if you have one, is compared with the masks here.</span></div>"""
-NO_TRUTH = """<div class="ktb-empty"><b>No label picture yet</b>
-<span>Upload the true classes of this RGB image: a PNG of class numbers, or one painted in the checkpoint's
-colours.</span></div>"""
-ERRORS: tuple[tuple[Color, str, str], ...] = (
-    ((228, 231, 236), "Right", "the fused head says the true class"),
-    ((200, 60, 20), "Wrong", "it says another class"),
+NO_TRUTH = """<p class="ktb-note">Upload the true classes of the RGB image: a PNG of class numbers, or one
+painted in the checkpoint's colours.</p>"""
+GROUP = "Ground truth"
+ERRORS = (
+    Entry((228, 231, 236), "Right", "the fused head says the true class"),
+    Entry((200, 60, 20), "Wrong", "it says another class"),
 )
-EFFECTS: tuple[tuple[Color, str, str], ...] = (
-    ((228, 231, 236), "Both right", "the fused head and this head"),
-    ((0, 158, 115), "Helped", "the fused head is right, this head is wrong"),
-    ((200, 60, 20), "Hurt", "the fused head is wrong, this head is right"),
-    ((92, 95, 106), "Both wrong", "perhaps in different ways"),
+EFFECTS = (
+    Entry((228, 231, 236), "Both right", "the fused head and this head"),
+    Entry((0, 158, 115), "Helped", "the fused head is right, this head is wrong"),
+    Entry((200, 60, 20), "Hurt", "the fused head is wrong, this head is right"),
+    Entry((92, 95, 106), "Both wrong", "perhaps in different ways"),
 )
 NUMBERING_NAMES: dict[Counting, str] = {
     "stored": "0 is the first class",
     "from_one": "1 is the first class, 0 no label",
 }
 """Names of the countings in the tab's choice."""
-ERROR_COLORS, EFFECT_COLORS = ([color for color, _, _ in entries] for entries in (ERRORS, EFFECTS))
+ERROR_COLORS, EFFECT_COLORS = ([entry.color for entry in entries] for entries in (ERRORS, EFFECTS))
 
 
 def truth_panel(result: Result, truth: GroundTruth) -> Markup:
-    """Scores of the three heads, the fused head's errors, and what fusion changed against either head."""
+    """Scores of the three heads, and what fusion changed against either head."""
     prediction, labels = result.prediction, result.prediction.labels
     count, name = len(prediction.classes), prediction.model
     scores = {branch: score(labels[branch], truth.labels, count) for branch in BRANCHES}
-    errors = error_map(labels["fused"], truth.labels)
-    figures = [
-        _labels_figure(truth.labels, result, "true classes", "Ground truth"),
-        _labels_figure(labels["fused"], result, "fused mask", "Prediction: fused mask"),
-        _figure(errors, ERRORS, "errors of the fused head", "Errors of the fused head", name),
-    ]
-    effects, effect_figures = [], []
+    effects = []
     for branch, effect in fusion_effects(prediction, truth).items():
         shares = scored_shares(effect, len(EFFECTS))
-        title = f"Fused against the {HEADS[branch]}"
-        alt = f"where fusion helped or hurt against the {branch} head"
-        effect_figures.append(_figure(effect, EFFECTS, alt, title, name))
         effects.append({"head": HEADS[branch], "helped": shares[1], "hurt": shares[2]})
     countings = counting_scores(labels["fused"], truth, count)
     files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
@@ -80,8 +67,6 @@ def truth_panel(result: Result, truth: GroundTruth) -> Markup:
         labelled=float(np.mean(truth.labels != IGNORE_INDEX)),
         checkpoint=name,
         x_is_missing=result.x_is_missing,
-        figures=figures,
-        effect_figures=effect_figures,
         effects=effects,
         countings=[
             {"words": COUNTINGS[counting], "mean_iou": found.mean_iou, "pixel_accuracy": found.pixel_accuracy}
@@ -96,22 +81,18 @@ def truth_panel(result: Result, truth: GroundTruth) -> Markup:
     )
 
 
-def _labels_figure(labels: np.ndarray, result: Result, alt: str, title: str) -> dict[str, Markup]:
-    """Classes in their colours, unlabelled pixels grey; the table of classes is their legend."""
-    palette, shown = result.prediction.palette, display_size(labels, smooth=False)
-    index = np.where(shown == IGNORE_INDEX, len(palette), shown).astype(np.uint8)
-    picture = image_tag(index, alt, result.prediction.model, "ktb-view", [*palette, IGNORED])
-    return {"picture": figure_tag(picture, title, ""), "legend": Markup()}
-
-
-def _figure(
-    kinds: np.ndarray, entries: tuple[tuple[Color, str, str], ...], alt: str, title: str, checkpoint: str
-) -> dict[str, Markup]:
-    colors = [color for color, _, _ in entries]
-    shown = display_size(kinds, smooth=False)
-    index = np.where(shown == IGNORE_INDEX, len(colors), shown).astype(np.uint8)
-    figure = figure_tag(image_tag(index, alt, checkpoint, "ktb-view", [*colors, IGNORED]), title, "")
-    return {"picture": figure, "legend": legend_html(entries, scored_shares(kinds, len(entries)))}
+def truth_layers(result: Result, truth: GroundTruth) -> list[Layer]:
+    """The true classes, the fused head's errors, and where fusion helped or hurt against either head."""
+    prediction = result.prediction
+    errors = error_map(prediction.labels["fused"], truth.labels)
+    layers = [
+        Layer("truth", "True classes", GROUP, "labels", truth.labels),
+        Layer("errors", "Errors of the fused head", GROUP, "categories", errors, entries=ERRORS),
+    ]
+    for branch, effect in fusion_effects(prediction, truth).items():
+        title = f"Fused against the {HEADS[branch]}"
+        layers.append(Layer(f"effect_{branch}", title, GROUP, "categories", effect, entries=EFFECTS))
+    return layers
 
 
 def _rows(result: Result, truth: GroundTruth, scores: dict[str, Score]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What was read of X: the large view of its tab, and the small one below the file zone."""
+"""What was read of X: the preview below its upload, and the details below that."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def warnings_box(warnings: Sequence[str]) -> Markup:
     """Each warning as a paragraph in an orange box, "" for none."""
     if not warnings:
         return Markup()
-    words = {word: word for word in ("prompts", "zero tokens")}
-    return render("warnings", warnings=dict.fromkeys(warnings), words=words)
+    return render("warnings", warnings=dict.fromkeys(warnings))
 
 
 def error_box(message: str) -> Markup:
@@ -66,7 +65,7 @@ def weights_for(modality: Modality) -> list[str]:
 
 
 def x_panel(view: XView) -> Markup:
-    """Preview, network input, histogram and facts, for the tab."""
+    """Preview, network input, histogram and facts."""
     reading = view.reading
     if reading.origin == "missing":
         return render("x_missing")
@@ -79,13 +78,12 @@ def x_panel(view: XView) -> Markup:
         warnings=warnings_box(reading.warnings),
         title=title,
         preview=figure_tag(
-            image_tag(display_size(reading.preview), f"x preview: {name}"), "For people", f"{name}, {size}"
+            image_tag(display_size(reading.preview), f"x preview: {name}"), "Preview", f"{name}, {size}"
         ),
         network=figure_tag(
             image_tag(display_size(network_picture(reading)), "x as the network sees it"),
-            "As the network sees it",
+            "Network input",
             f"encoding {reading.encoding}{holes}",
-            "encoding",
         ),
         facts=[
             {"name": key, "value": value} for key, value in reading.facts.items() if key not in HIDDEN_FACTS

@@ -60,6 +60,8 @@ async def _warm_up(page: Page) -> None:
     await wait_until_quiet(page)
     try:
         await asyncio.to_thread(page.service.warm_up)
+        if page.opening is not None:
+            await asyncio.to_thread(page.opening.make)
     except Exception:  # a visitor's run reports the error
         _log.exception("The first model could not be run at the start.")
 

@@ -114,7 +114,7 @@ class SessionStore:
 
     def keep_result(self, session_hash: str, result: Result) -> None:
         """Replace the session's result, unless the session was closed during the run."""
-        taken = held_bytes(result)
+        taken = _own_bytes(result)
         with self._lock:
             if session_hash not in self._sessions:
                 return
@@ -174,7 +174,7 @@ class SessionStore:
     def _count(self, sessions: Iterable[Session]) -> None:
         for session in sessions:
             result = session.result
-            taken = held_bytes(result)  # takes a millisecond
+            taken = _own_bytes(result)  # takes a millisecond
             with self._lock:
                 if session.result is result:
                     session.result_bytes = taken
@@ -223,3 +223,8 @@ class SessionStore:
                 del self._holders[path]
                 gone.append(path)
         self.uploads.delete(gone)
+
+
+def _own_bytes(result: Result | None) -> int:
+    """The bytes of a result; 0 of one that is shared by all sessions."""
+    return 0 if result is None or result.is_shared else held_bytes(result)

@@ -1,4 +1,4 @@
-"""The compare tab: run a second checkpoint on the session's pair."""
+"""The comparison: run a second checkpoint on the session's pair."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ import gradio as gr
 import numpy as np
 
 from app.context import Context
-from app.gradio_ext.events import HIDDEN, RUNNING, direct
-from app.handlers import PROGRESS, shows_errors
+from app.errors import base_run, shows_errors
+from app.gradio_ext.events import LATEST, PROGRESS, RUNNING
 from app.layout import waiting_input
-from app.panels.compare import ALONE, EMPTY, STALE, compare_panel
+from app.panels.compare import compare_layers, compare_panel
 from app.results import Result
 from app.service import Service, XFiles, XSource
-from app.tabs.what_if import SHOWN, base_run, is_stale
+from app.viewer import file_of, shows, slot
 from app.widgets.x_form import XForm, x_options
+from ktb.analysis.comparison import difference, shared_names
 from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs import XOptions
 
-SET_OPACITY = "(v) => document.getElementById('ktb-compare').style.setProperty('--ktb-opacity', v)"
 SOURCES: dict[str, XSource] = {"measured": "file", "estimated": "estimate", "missing": "none"}
+HINT = '<p class="ktb-note">Choose another checkpoint and press <i>Compare</i>.</p>'
+ALONE = """<p class="ktb-note">There is one checkpoint only. Start the page with <code>--model FILE</code>
+to offer another one here.</p>"""
+SHOW = {"overlay": "labels.fused", "compare": "layer.other"}
 
 
 class Compare:
-    """The tab's handler."""
+    """The tab's handlers."""
 
     def __init__(self, context: Context):
-        self.service, self.store = context.service, context.store
+        self.service, self.store, self.viewer = context.service, context.store, context.viewer
 
     @shows_errors
-    def run(self, request: gr.Request, mark, other, rgb_path, x_files, source, _, *values, progress=PROGRESS):
+    def run(self, request: gr.Request, other, rgb_path, x_files, source, _, *values, progress=PROGRESS):
         """Run the other checkpoint on the pair of the session's result."""
         result = base_run(self.store.result(request.session_hash))
         if not other:
@@ -40,14 +44,19 @@ class Compare:
         check_same_pair(self.service, result, rgb_path, x_files, source, options)
         progress(0.3, desc=f"Running {other}")
         second = self.service.segment(rgb_path, x_files, other, options, source)
-        progress(0.8, desc="Drawing")
-        return compare_panel(result, second), mark, *SHOWN
+        a, b = result.prediction, second.prediction
+        found = difference(a, b) if shared_names(a, b) else None
+        file = self.viewer.layers(
+            request.session_hash, "compare", result, compare_layers(b, found), show=SHOW
+        )  # fmt: skip
+        return compare_panel(result, second, found), file
 
-    def after_run(self, request: gr.Request, mark, shown, other):
-        """Mark an outdated comparison; preselect a checkpoint other than the run's."""
+    def after_run(self, request: gr.Request, other):
+        """Drop the comparison of the run before; preselect a checkpoint other than the run's."""
         result = self.store.result(request.session_hash)
         rest = [name for name in self.service.models if result is None or name != result.offered_as]
-        return is_stale(mark, shown), other if other in rest or not rest else rest[0]
+        hint = HINT if len(self.service.models) > 1 else ALONE
+        return hint, other if other in rest or not rest else rest[0]
 
 
 def check_same_pair(
@@ -76,30 +85,22 @@ def check_same_pair(
 def build(context: Context) -> None:
     """Lay out the tab and wire it."""
     tab, models = Compare(context), context.service.models
-    with gr.Tab("Compare", id="compare"):
-        shown = gr.State("")  # inside the tab: between two tabs it would count as a tab
-        with gr.Row(equal_height=True, elem_id="ktb-compare-choice"):
+    has_two = len(models) > 1
+    with gr.Tab("Another checkpoint", id="compare"):
+        with gr.Row(equal_height=True, elem_id="ktb-compare-choice", visible=has_two):
             other = gr.Dropdown(
                 models,
-                value=models[1] if len(models) > 1 else None,
+                value=models[1] if has_two else None,
                 label="Second checkpoint",
                 scale=3,
-                visible=len(models) > 1,
                 elem_id="ktb-other-model",
             )
-            start = gr.Button(
-                "Compare", variant="primary", scale=1, visible=len(models) > 1, elem_id="ktb-run-compare"
-            )
-        stale = gr.HTML(STALE, visible=False, elem_id="ktb-compare-stale")
-        opacity = gr.Slider(
-            0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-compare-opacity"
-        )
+            start = gr.Button("Compare", variant="primary", scale=1, elem_id="ktb-run-compare")
         with gr.Column():
             waiting = waiting_input("ktb-compare-waiting")
-            drawn = gr.HTML(EMPTY if len(models) > 1 else ALONE, elem_id="ktb-compare")
-    outputs = [drawn, shown, stale, opacity]
-    start.click(
-        tab.run, [context.changed, other, *context.given], outputs, show_progress_on=waiting, **RUNNING
-    )
-    direct(context.changed.change, tab.after_run, [context.changed, shown, other], [stale, other])
-    opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
+            slot("compare", "Nothing to compare yet", "Run a pair first.")
+            drawn = gr.HTML(HINT if has_two else ALONE, elem_id="ktb-compare")
+        layers = file_of("compare")
+    ran = start.click(tab.run, [other, *context.given], [drawn, layers], show_progress_on=waiting, **RUNNING)
+    shows(ran, layers)
+    context.changed.change(tab.after_run, other, [drawn, other], **LATEST)

@@ -1,37 +1,74 @@
-"""The truth tab: score the masks against a label image."""
+"""Ground truth: score the masks against a label image."""
 
 from __future__ import annotations
 
 import zlib
-from functools import partial
 
 import gradio as gr
 
 from app.context import Context
 from app.gradio_ext.components import FilesInput
-from app.gradio_ext.events import direct
-from app.panels.ground_truth import EMPTY, NO_TRUTH, NUMBERING_NAMES, truth_panel
+from app.gradio_ext.events import LATEST
+from app.panels.ground_truth import NO_TRUTH, NUMBERING_NAMES, truth_layers, truth_panel
 from app.panels.x_input import error_box
 from app.results import Result
 from app.server.decoding import room_for
-from app.service import Service
-from ktb.analysis.ground_truth import read_truth, usual_counting
+from app.viewer import file_of, shows, slot
+from ktb.analysis.ground_truth import GroundTruth, read_truth, usual_counting
 
 NUMBERINGS = [
     ("as the checkpoint's dataset counts", "auto"),
     *((name, counting) for counting, name in NUMBERING_NAMES.items()),
 ]
-PUT_AWAY = """<div class="ktb-empty"><b>Another RGB image</b>
-<span>The label image of the previous RGB image was removed. Upload the one for this RGB image.</span>
-</div>"""
+REMOVED = """<div class="ktb-warn" role="status"><p>The label image of the previous RGB image was removed.
+Upload the one for this RGB image.</p></div>"""
+NO_RUN = '<p class="ktb-note">Run a pair: its masks are then scored against the label image.</p>'
+SHOW = {"overlay": "layer.errors", "compare": "layer.truth"}
+
+
+class Truth:
+    """The tab's handlers."""
+
+    def __init__(self, context: Context):
+        self.service, self.store, self.viewer = context.service, context.store, context.viewer
+
+    def compare(self, request: gr.Request, path: str | None, numbering: str, known: int | None):
+        """Score the session's run; `known` is the fingerprint of the RGB image that the labels belong to."""
+        result = self.store.result(request.session_hash)
+        if path:
+            self.store.remember_uploads(request.session_hash, [path])
+        if result is None or not path:
+            return NO_TRUTH if result else NO_RUN, known if path else None, None
+        try:
+            truth = self._read(result, path, numbering)
+        except ValueError as error:
+            return error_box(str(error)), _fingerprint(result), None
+        layers = truth_layers(result, truth)
+        file = self.viewer.layers(request.session_hash, "truth", result, layers, show=SHOW)
+        return truth_panel(result, truth), _fingerprint(result), file
+
+    def after_run(self, request: gr.Request, path: str | None, numbering: str, known: int | None):
+        """Score a new run of the same RGB image; the labels of another image are removed."""
+        result = self.store.result(request.session_hash)
+        if result is not None and path and known not in (None, _fingerprint(result)):
+            return REMOVED, None, None, None
+        return *self.compare(request, path, numbering, known), gr.skip()
+
+    def _read(self, result: Result, path: str, numbering: str) -> GroundTruth:
+        path = self.service.opened(path)
+        size, read = result.rgb.shape[:2], self.service.sandbox.read_label_picture
+        usual = usual_counting(result.prediction.classes)
+        with self.service.room.take(room_for(path)):
+            return read_truth(path, size, result.prediction.palette, numbering, read=read, usual=usual)
 
 
 def build(context: Context) -> None:
     """Lay out and wire the tab."""
-    with gr.Tab("Truth", id="truth") as tab:
+    tab = Truth(context)
+    with gr.Tab("Ground truth", id="truth"):
         with gr.Row(elem_id="ktb-truth-inputs"):
             file = FilesInput(
-                label="True classes (optional): a label PNG",
+                label="True classes: a label PNG",
                 type="filepath",
                 file_types=["image"],
                 height=150,
@@ -44,45 +81,15 @@ def build(context: Context) -> None:
                 info="255 is not labelled. Colour images are read with the checkpoint's palette.",
                 elem_id="ktb-truth-numbering",
             )
-        shown = gr.HTML(EMPTY, elem_id="ktb-truth")
+        slot("truth", "Nothing to score yet", "Run a pair first.")
+        drawn = gr.HTML(NO_RUN, elem_id="ktb-truth")
+        layers = file_of("truth")
         scored = gr.State(None)  # fingerprint of the RGB image that the label image belongs to
-
-    def compare(request: gr.Request, path: str | None, numbering: str, known: int | None):
-        result = context.store.result(request.session_hash)
-        if path:
-            context.store.remember_uploads(request.session_hash, [path])
-        if result is None:
-            return EMPTY, known
-        if not path:
-            return NO_TRUTH, None
-        path = context.service.opened(path)
-        with context.service.room.take(room_for(path)):
-            return _panel(context.service, result, path, numbering), _fingerprint(result)
-
-    def after_run(request: gr.Request, path: str | None, numbering: str, known: int | None):
-        result = context.store.result(request.session_hash)
-        if result is None:
-            return gr.skip()
-        if path and known not in (None, _fingerprint(result)):
-            return PUT_AWAY, None, None
-        text, known = compare(request, path, numbering, known)
-        return text, known, gr.skip()
-
-    given = [file, numbering, scored]
-    direct(partial(gr.on, [file.upload, file.clear, numbering.input]), compare, given, [shown, scored])
-    context.draws(tab, after_run, given, [shown, scored, file])
-
-
-def _panel(service: Service, result: Result, path: str, numbering: str) -> str:
-    """The comparison, or an error message."""
-    prediction = result.prediction
-    try:
-        size, read = result.rgb.shape[:2], service.sandbox.read_label_picture
-        usual = usual_counting(prediction.classes)
-        truth = read_truth(path, size, prediction.palette, numbering, read=read, usual=usual)
-    except ValueError as error:
-        return error_box(str(error))
-    return truth_panel(result, truth)
+    given, answer = [file, numbering, scored], [drawn, scored, layers]
+    changed = gr.on([file.upload, file.clear, numbering.input], tab.compare, given, answer, **LATEST)
+    after = context.changed.change(tab.after_run, given, [*answer, file], **LATEST)
+    for event in (changed, after):
+        shows(event, layers)
 
 
 def _fingerprint(result: Result) -> int:

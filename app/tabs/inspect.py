@@ -1,74 +1,158 @@
-"""The inspect tab: the viewer of the session's run, which computes and draws in the browser."""
+"""The inspect tab: the viewer of the session's run, the ablations that it asks for, and attribution."""
 
 from __future__ import annotations
 
-import gzip
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import gradio as gr
 
 from app.context import Context
-from app.gradio_ext.events import RUNNING
-from app.handlers import PROGRESS, shows_errors
+from app.errors import base_run, shows_errors
+from app.gradio_ext.events import PROGRESS, RUNNING
 from app.layout import waiting_input
 from app.results import Result
-from app.tabs.what_if import base_run
+from app.viewer import file_of, shows, slot
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
-from ktb.outputs.bundle import make_bundle
+from ktb.analysis.describe import describe_attribution
+from ktb.analysis.targets import TargetKind, target_at
+from ktb.outputs.layers import attribution_layer
 
-NAME = "run.safetensors.gz"
-COMPRESSION = 1  # half the size in a third of a second
-EMPTY = """<div class="ktb-empty"><b>Nothing to inspect yet</b>
-<span>Press Run. Then move the pointer over an image to read it, and click a pixel to see what its class rests
-on.</span></div>"""
-SHOW = "(file) => { window.ktbShowBundle(file); }"  # app/static/inspect.js
+TITLE = "Nothing to inspect yet"
+TEXT = """Choose an example, or upload an RGB image and its X and press <i>Run</i>. Then click any pixel
+to see what its class rests on."""
+SEND_QUESTION = "window.ktbAsk = (asked) => { props.value = asked; trigger('input'); };"  # for page.js
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a visitor asks about a pixel of the viewer.
+
+    Attributes:
+        at: (y, x), fractions of the image.
+        pixel: (row, column) of the stored image, as the viewer counts.
+        about: the pixel, its region or its class.
+    """
+
+    at: tuple[float, float]
+    pixel: tuple[int, int]
+    about: TargetKind
+
+    @classmethod
+    def read(cls, text: str) -> Question:
+        """Parse what the page's script sends; ValueError for anything else."""
+        try:
+            given = json.loads(text)
+            y, x = (float(part) for part in given["at"])
+            row, column = (int(part) for part in given["pixel"])
+            about = given["about"]
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+            raise ValueError("the question about a pixel is not readable. Click the pixel again.") from error
+        if not (0 <= y <= 1 and 0 <= x <= 1) or math.isnan(y + x) or about not in get_args(TargetKind):
+            raise ValueError(
+                "the asked place must be two fractions from 0 to 1, about a pixel, region or class."
+            )
+        return cls((y, x), (row, column), about)
+
+    def in_image(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """The pixel (y, x) of an image of a size (height, width)."""
+        y, x = (min(int(part * side), side - 1) for part, side in zip(self.at, size_hw))
+        return y, x
 
 
 class Inspect:
     """The tab's handlers."""
 
     def __init__(self, context: Context):
-        self.service, self.store, self.files = context.service, context.store, context.files
-
-    def draw(self, request: gr.Request):
-        """Write the bundle of the session's run, which the page's script shows."""
-        result = self.store.result(request.session_hash)
-        if result is None:
-            return gr.skip(), gr.skip()
-        can_ablate = not result.x_is_missing and not result.ablated
-        return self._bundle(request, result), gr.update(visible=can_ablate)
+        self.service, self.store, self.viewer = context.service, context.store, context.viewer
 
     @shows_errors
     def ablate(self, request: gr.Request, progress=PROGRESS):
-        """Run the network without X and without the RGB image, and write the bundle with both results."""
+        """Run the network without X and without the RGB image, and add both results to the viewer."""
         result = base_run(self.store.result(request.session_hash))
         if result.x_is_missing:
             raise ValueError("this run has no X: with one sensor there is nothing to ablate.")
         predictor = self.service.predictor(result.offered_as)
         for place, drop in enumerate(("x", "rgb")):
-            progress(0.1 + 0.4 * place, desc=f"Running the network without {'RGB' if drop == 'rgb' else 'X'}")
-            change = Perturbation(drop=drop)
-            result.ablated[drop] = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
+            if drop not in result.ablated:
+                progress(
+                    0.1 + 0.4 * place, desc=f"Running the network without {'RGB' if drop == 'rgb' else 'X'}"
+                )
+                change = Perturbation(drop=drop)
+                result.ablated[drop] = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
         self.store.keep_result(request.session_hash, result)  # its size has changed
-        progress(0.9, desc="Sending")
-        return self._bundle(request, result), gr.update(visible=False)
+        return self.viewer.ablations(request.session_hash, result)
 
-    def _bundle(self, request: gr.Request, result: Result) -> str:
-        made = make_bundle(
-            result.rgb, result.prediction, inspection=result.inspection, ablated=result.ablated
-        )
-        data = gzip.compress(made.to_bytes(), COMPRESSION)
-        return str(self.files.write(request.session_hash, NAME, data))
+    def ablate_if_free(self, request: gr.Request):
+        """As `ablate`, if nobody else waits for the network and the run has an X."""
+        result = self.store.result(request.session_hash)
+        if (
+            result is None
+            or result.x_is_missing
+            or result.prediction.is_lazy
+            or not self.service.scheduler.is_free
+        ):
+            return gr.skip()
+        return self.ablate(request, progress=lambda *_, **__: None)
+
+    @shows_errors
+    def attribute(self, request: gr.Request, asked: str, progress=PROGRESS):
+        """Run the network with gradients for the pixel, its region or its class."""
+        question = Question.read(asked)
+        result = base_run(self.store.result(request.session_hash))
+        progress(0.2, desc="Computing the attribution")
+        at = question.in_image(result.prediction.size_hw)
+        target = target_at(result.prediction.labels["fused"], at, question.about)
+        predictor = self.service.predictor(result.offered_as)
+        found = predictor.attribute(result.rgb, result.prediction.x, target)
+        answer = {
+            "pixel": question.pixel,
+            "title": f"What this {question.about} reacts to",
+            "sentences": [describe_attribution(found, "X"), _area(result, target)],
+        }
+        return self.viewer.layers(
+            request.session_hash, "attribution", result, [attribution_layer(found)],
+            attribution=answer, show={"overlay": "layer.attribution"},
+        )  # fmt: skip
 
 
-def build(context: Context) -> None:
+def _area(result: Result, target: Any) -> str:
+    """What the score is of: one position, or how many pixels."""
+    if target.region is None and target.kind == "pixel":
+        return "The score is that of the position of a quarter of the network's size that contains the pixel."
+    labels = result.prediction.labels["fused"]
+    area = target.region if target.region is not None else labels == target.class_index
+    return f"The score is the mean over {int(area.sum()):,} pixels ({area.mean():.1%} of the image)."
+
+
+@dataclass(frozen=True)
+class InspectTab:
+    """The components of the tab that the page's handlers change.
+
+    Attributes:
+        waiting: shows the status of a run.
+        file, layers: pass the bundle of a run, and what is added to it, to the viewer.
+        handlers: the tab's handlers.
+    """
+
+    waiting: gr.HTML
+    file: gr.File
+    layers: gr.File
+    handlers: Inspect
+
+
+def build(context: Context) -> InspectTab:
     """Lay out the tab and wire it."""
     inspect = Inspect(context)
-    with gr.Tab("Inspect", id="inspect") as tab:
-        waiting = waiting_input("ktb-inspect-waiting")
-        ablate = gr.Button("Ablate each sensor: what does each pixel rest on?", visible=False,
-                           elem_id="ktb-inspect-ablate")  # fmt: skip
-        gr.HTML(EMPTY, elem_id="ktb-inspect")
-        file = gr.File(visible="hidden", elem_id="ktb-inspect-file")
-    context.draws(tab, inspect.draw, [], [file, ablate])
-    ablate.click(inspect.ablate, None, [file, ablate], show_progress_on=waiting, **RUNNING)
-    file.change(None, file, None, js=SHOW, api_visibility="private")
+    with gr.Tab("Inspect", id="inspect"), gr.Column():
+        waiting = waiting_input("ktb-waiting")
+        slot("inspect", TITLE, TEXT)
+        file, layers = file_of("run"), file_of("layers")
+        measure = gr.Button("Switch each sensor off", visible="hidden", elem_id="ktb-measure")
+        question = gr.HTML("", elem_id="ktb-question", js_on_load=SEND_QUESTION)
+    busy = {"show_progress_on": waiting, **RUNNING}
+    shows(measure.click(inspect.ablate, None, layers, **busy), layers)
+    shows(question.input(inspect.attribute, question, layers, **busy), layers)
+    return InspectTab(waiting, file, layers, inspect)

@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -16,7 +15,7 @@ import gradio as gr
 from app.context import Context
 from app.gradio_ext.blocks import words_for
 from app.gradio_ext.components import FilesInput
-from app.gradio_ext.events import HIDDEN, direct
+from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST
 from app.panels.video import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
 from app.video import ONE_AT_A_TIME, chosen_for_video, result_names, video_run
@@ -108,7 +107,7 @@ class Sequences:
 def build(context: Context) -> None:
     """Lay out and wire the tab."""
     _, _, _, model, *fields = context.given
-    with gr.Tab("Sequence", id="sequence"):
+    with gr.Tab("Video", id="sequence"):
         with gr.Row():
             first = FilesInput(
                 label="Zip of frames, or RGB video",
@@ -165,13 +164,13 @@ def build(context: Context) -> None:
     def tell_waiting(request: gr.Request):
         return WAITING if sequences.must_wait(request.session_hash) else gr.skip()
 
-    direct(partial(gr.on, [first.upload, x_video.upload]), keep, [first, x_video], None)
-    direct(run.click, tell_waiting, None, shown)
+    gr.on([first.upload, x_video.upload], keep, [first, x_video], None, **LATEST)
+    run.click(tell_waiting, None, shown, **AT_ONCE)
     run.click(
         run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME, **HIDDEN,
     )  # fmt: skip
-    direct(stop.click, stop_it, None, stop)
+    stop.click(stop_it, None, stop, **AT_ONCE)
 
 
 def _options(form: XForm) -> XOptions:

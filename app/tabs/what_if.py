@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.context import Context
+from app.errors import base_run, shows_errors
 from app.gradio_ext.components import FilesInput
-from app.gradio_ext.events import HIDDEN, RUNNING, direct
-from app.handlers import PROGRESS, shows_errors
+from app.gradio_ext.events import AT_ONCE, LATEST, PROGRESS, RUNNING
 from app.layout import waiting_input
-from app.panels.what_if import EMPTY, STALE, sensors_panel, what_if_panel
+from app.panels.what_if import what_if_layers, what_if_panel
 from app.results import Result
 from app.server.decoding import room_for
+from app.viewer import file_of, shows, slot
 from app.widgets.x_form import XForm, x_options
+from ktb.analysis.comparison import difference
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
 from ktb.inputs import EncodedX
 
@@ -25,23 +27,21 @@ MAX_SHIFT = 32
 SWITCHES = [("None", ""), ("X", "x"), ("RGB image", "rgb")]
 DEFAULTS = ("", 0, 0, 0, 0, None)
 """Initial values of the controls: ablation, shifts right and down, darkening in %, blur, another X."""
-SHOWN = (gr.update(visible=False), gr.update(visible=True))
-"""Visibility of the note that a result is out of date, and of the opacity, after a run."""
-SET_OPACITY = "(v) => document.getElementById('ktb-what-if').style.setProperty('--ktb-opacity', v)"
+UNCHANGED = '<p class="ktb-note">Change at least one control: the network runs again at once.</p>'
+SHOW = {"overlay": "labels.fused", "compare": "layer.what_if"}
 
 
 class WhatIf:
-    """The tab's handlers; each receives the latest run's id, to detect a newer run later."""
+    """The tab's handlers."""
 
     def __init__(self, context: Context):
-        self.service, self.store = context.service, context.store
+        self.service, self.store, self.viewer = context.service, context.store, context.viewer
 
     @shows_errors
-    def run(self, request: gr.Request, mark, off, right, down, dark, blur, files, *values, progress=PROGRESS):
-        """Run the network on the perturbed pair."""
+    def run(self, request: gr.Request, off, right, down, dark, blur, files, *values, progress=PROGRESS):
+        """Run the network on the changed pair; a control that is back at its start is no change."""
         self.store.remember_uploads(request.session_hash, files or [])
         result = base_run(self.store.result(request.session_hash))
-        progress(0.1, desc="Changing the pair and running the network")
         predictor = self.service.predictor(result.offered_as)
         change = Perturbation(
             drop=off or None,
@@ -51,33 +51,19 @@ class WhatIf:
             swap=self._other_x(predictor, result, files, values) if files and off != "x" else None,
         )
         if not change.words:
-            raise ValueError("no control is changed. Ablate a sensor or move a slider first.")
+            return UNCHANGED, self._shown(request, result, [], {"overlay": "labels.fused", "compare": "none"})
+        progress(0.2, desc="Running the network on the changed pair")
         after = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
-        progress(0.8, desc="Drawing")
-        return what_if_panel(result, change, after), mark, *SHOWN
-
-    @shows_errors
-    def run_each(self, request: gr.Request, mark, progress=PROGRESS):
-        """Run the network without X and without the RGB image."""
-        result = base_run(self.store.result(request.session_hash))
-        if result.x_is_missing:
-            raise ValueError("this run has no X: with one sensor there is nothing to ablate.")
-        predictor = self.service.predictor(result.offered_as)
-        progress(0.1, desc="Running the network without X")
-        without_x = predict_perturbed(predictor, Perturbation(drop="x"), result.rgb, result.prediction.x)
-        progress(0.5, desc="Running the network without the RGB image")
-        without_rgb = predict_perturbed(predictor, Perturbation(drop="rgb"), result.rgb, result.prediction.x)
-        result.ablated.update(x=without_x, rgb=without_rgb)
-        progress(0.9, desc="Drawing")
-        return sensors_panel(result, without_x, without_rgb), mark, *SHOWN
+        found = difference(result.prediction, after)
+        layers = what_if_layers(change, after, found)
+        return what_if_panel(result, change, after, found), self._shown(request, result, layers, SHOW)
 
     def keep(self, request: gr.Request, files: list[str] | None):
         """Record the upload of another X."""
         self.store.remember_uploads(request.session_hash, files or [])
 
-    def reset(self):
-        """Reset every control and clear the tab."""
-        return (*DEFAULTS, EMPTY, "", gr.update(visible=False), gr.update(visible=False))
+    def _shown(self, request: gr.Request, result: Result, layers: list, show: dict[str, str]) -> str:
+        return self.viewer.layers(request.session_hash, "what_if", result, layers, show=show)
 
     def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> EncodedX:
         options = x_options(XForm(*values))
@@ -86,60 +72,49 @@ class WhatIf:
             return predictor.read(service.decoded.x(files, options), result.rgb.shape[:2], options)
 
 
-def base_run(result: Result | None) -> Result:
-    """The session's result; ValueError if there is none."""
-    if result is None:
-        raise ValueError("there is no result to start from. Run a pair first.")
-    return result
-
-
-def is_stale(mark: str, shown: str):
-    """Show the note if the shown result belongs to an earlier run."""
-    return gr.update(visible=bool(shown) and shown != mark)
-
-
 def build(context: Context) -> None:
     """Lay out the tab and wire it."""
     tab = WhatIf(context)
     with gr.Tab("What if", id="what-if"):
-        shown = gr.State("")  # inside the tab: between two tabs it would count as a tab
         with gr.Group(elem_id="ktb-change"):
-            off = gr.Radio(SWITCHES, value="", label="Ablated sensor", elem_id="ktb-off")
+            with gr.Row():
+                off = gr.Radio(SWITCHES, value="", label="Sensor off", elem_id="ktb-off", min_width=220)
+                dark = _slider(0, 100, 1, "Darken the RGB image (%)", "ktb-dark")
+                blur = _slider(0, 16, 0.5, "Blur the RGB image (px)", "ktb-blur")
             with gr.Row():
                 right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Shift X horizontally (px)", "ktb-move-right")
                 down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Shift X vertically (px)", "ktb-move-down")
-            with gr.Row():
-                dark = _slider(0, 100, 1, "Darken the RGB image (%)", "ktb-dark")
-                blur = _slider(0, 16, 0.5, "Blur the RGB image (px)", "ktb-blur")
-        with gr.Accordion("Swap in another X", open=False, elem_id="ktb-swap"):
+        with gr.Row(elem_id="ktb-change-buttons", equal_height=True):
             files = FilesInput(
                 label="Another X for this RGB image, read with the options on the left",
                 type="filepath",
                 file_count="multiple",
                 height=110,
                 elem_id="ktb-other-x",
+                scale=3,
             )
-        with gr.Row(elem_id="ktb-change-buttons"):
-            start = gr.Button("Run this change", variant="primary", min_width=200, elem_id="ktb-run-change")
-            each = gr.Button("Ablate each sensor", min_width=200, elem_id="ktb-run-each")
-            reset = gr.Button("Reset", min_width=200, elem_id="ktb-reset-change")
-        stale = gr.HTML(STALE, visible=False, elem_id="ktb-what-if-stale")
-        opacity = gr.Slider(
-            0, 1, 0.6, step=0.01, label="Mask opacity", visible=False, elem_id="ktb-what-if-opacity"
-        )
+            reset = gr.Button("Reset", min_width=120, elem_id="ktb-reset-change", scale=1)
         with gr.Column():
             waiting = waiting_input("ktb-what-if-waiting")
-            drawn = gr.HTML(EMPTY, elem_id="ktb-what-if")
+            slot("what-if", "Nothing to change yet", "Run a pair first.")
+            drawn = gr.HTML(UNCHANGED, elem_id="ktb-what-if")
+        layers = file_of("what-if")
     controls = [off, right, down, dark, blur, files]
-    answer = [drawn, shown, stale, opacity]
-    start.click(
-        tab.run, [context.changed, *controls, *context.given[4:]], answer, show_progress_on=waiting, **RUNNING
+    given, answer = [*controls, *context.given[4:]], [drawn, layers]
+    changed = gr.on(
+        [off.input, *(slider.release for slider in (right, down, dark, blur)), files.upload, files.clear],
+        tab.run,
+        given,
+        answer,
+        trigger_mode="always_last",
+        show_progress_on=waiting,
+        **RUNNING,
     )
-    direct(files.upload, tab.keep, files, None)
-    each.click(tab.run_each, context.changed, answer, show_progress_on=waiting, **RUNNING)
-    direct(reset.click, tab.reset, None, [*controls, *answer])
-    direct(context.changed.change, is_stale, [context.changed, shown], stale)
-    opacity.input(None, opacity, None, js=SET_OPACITY, **HIDDEN)
+    shows(changed, layers)
+    files.upload(tab.keep, files, None, **AT_ONCE)
+    back = reset.click(lambda: (*DEFAULTS, UNCHANGED), None, [*controls, drawn], **LATEST)
+    back.then(None, js="() => window.ktbSet({ overlay: 'labels.fused', compare: 'none' })", **AT_ONCE)
+    context.changed.change(lambda: (*DEFAULTS, UNCHANGED), None, [*controls, drawn], **LATEST)
 
 
 def _slider(low: float, high: float, step: float, label: str, name: str) -> gr.Slider:

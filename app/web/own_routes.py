@@ -30,15 +30,20 @@ async def _health(request: Request) -> JSONResponse:
 HEALTH = Route(PATH, _health, methods=["GET"])
 
 
+FRESH = {"Cache-Control": "no-cache"}
+EXAMPLE = "example.safetensors.gz"
+"""Name of the bundle of the example that the page opens on, beside the viewer's files."""
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 
 async def _file(request: Request) -> Response:
-    name = request.path_params["name"]
+    name, opening = request.path_params["name"], request.app.get_blocks().opening
+    if name == EXAMPLE and opening is not None and opening.data:
+        return Response(opening.data, media_type="application/octet-stream", headers=FRESH)
     for suffix, media_type in TYPES.items():
         if text := viewer_files(suffix).get(name):
             # without the version in its address, a file is to be asked for again after an update
-            return Response(text, media_type=media_type, headers={"Cache-Control": "no-cache"})
+            return Response(text, media_type=media_type, headers=FRESH)
     return JSONResponse({"detail": "There is nothing here."}, 404)
 
 

@@ -12,7 +12,7 @@ READS = re.compile(
     r"^/("
     r"|healthz/?|config/?|theme\.css|robots\.txt|favicon\.ico|manifest\.json|pwa_icon(/[0-9]+)?"
     r"|(assets|static|svelte)/.+"
-    r"|viewer/[a-z]+\.(js|css)"
+    r"|viewer/([a-z]+\.(js|css)|example\.safetensors\.gz)"
     r"|gradio_api/("
     r"info/?|openapi\.json|theme\.css|app_id/?|startup-events"
     r"|queue/data|call/[^/]+/[^/]+|heartbeat/[^/]+|upload_progress"

@@ -18,7 +18,7 @@ POINTER = " “Alignment of X” below the Run button estimates one or takes a f
 
 @dataclass(frozen=True)
 class AlignmentControls:
-    """What starts an alignment (left), and its preview with the decision (in the tab of X)."""
+    """What starts an alignment, and its preview with the decision."""
 
     state: gr.HTML
     estimate: gr.Button
@@ -29,21 +29,16 @@ class AlignmentControls:
     proposal: gr.State
 
 
-def build_alignment() -> tuple[gr.HTML, gr.Button, gr.UploadButton, gr.Button]:
-    """The accordion, in the order of `AlignmentControls`."""
+def build_alignment() -> AlignmentControls:
+    """The accordion."""
     with gr.Accordion("Alignment of X", open=False, elem_id="ktb-align"):
         state = gr.HTML(applied_note(None), elem_id="ktb-aligned")
         estimate = gr.Button("Estimate an alignment", size="sm", elem_id="ktb-estimate")
         file = FileButton("Take a matrix or calibration file", size="sm", elem_id="ktb-calibration")
         remove = gr.Button("Remove the alignment", size="sm", visible=False, elem_id="ktb-align-remove")
-    return state, estimate, file, remove
-
-
-def build_preview() -> tuple[gr.HTML, gr.Button, gr.State]:
-    """The preview, in the order of `AlignmentControls`."""
-    preview = gr.HTML("", visible=False, elem_id="ktb-align-preview")
-    use = gr.Button("Use this alignment", variant="primary", visible=False, elem_id="ktb-align-use")
-    return preview, use, gr.State(None)
+        preview = gr.HTML("", visible=False, elem_id="ktb-align-preview")
+        use = gr.Button("Use this alignment", variant="primary", visible=False, elem_id="ktb-align-use")
+    return AlignmentControls(state, estimate, file, remove, preview, use, gr.State(None))
 
 
 def applied_note(proposal: Proposal | None) -> Markup:

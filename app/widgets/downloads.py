@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,15 @@ from typing import Any
 import gradio as gr
 
 from app.context import OPEN_TAB
+from app.errors import shows_errors
 from app.gradio_ext.components import FileButton
-from app.gradio_ext.events import AT_ONCE, HIDDEN, direct
-from app.handlers import Handlers, shows_errors
+from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST
+from app.handlers import Handlers
 from app.html.zip_links import file_name
 from app.results import Result
 from app.server.private_files import PrivateFiles
 from app.settings import (
     PARAMETER,
-    Controls,
     Settings,
     form_of,
     settings_from_json,
@@ -52,21 +53,12 @@ CHOICES = [
     ("Arrays: logits, maps, points (.npz)", "npz"),
     ("Settings of this page, JSON", "json"),
 ]
-CONTROLS = {
-    "opacity": "ktb-opacity",
-    "left": "ktb-left",
-    "right": "ktb-right",
-    "level": "ktb-level",
-    "map": "ktb-map",
-}
-"""Name in the settings → elem_id of controls that only redraw."""
 SAVE = """(file) => { if (!file || !file.url) return; const link = document.createElement('a');
   link.href = file.url; link.download = file.orig_name || ''; document.body.appendChild(link);
   link.click(); link.remove(); }"""
 SHOW_LINK = """async (query) => { const link = location.origin + location.pathname + query;
   try { await navigator.clipboard.writeText(link); } catch (error) {} return link; }"""  # only where allowed
-APPLY = """(opacity) => { const stage = document.getElementById('ktb-stage');
-  if (stage && opacity !== null) stage.style.setProperty('--ktb-opacity', opacity); }"""
+RESTORE = "(view) => window.ktbRestore(view)"
 
 
 def export_file(
@@ -108,6 +100,7 @@ class ExportControls:
     load: gr.UploadButton
     link: gr.Textbox
     file: gr.DownloadButton
+    view: gr.Textbox
     tab: gr.Textbox
     masks: gr.Button
 
@@ -130,21 +123,15 @@ def build_export() -> ExportControls:
     )
     file = gr.DownloadButton(visible="hidden", elem_id="ktb-export-file")
     masks = gr.Button("Masks (ZIP)", visible="hidden", elem_id="ktb-make-zip")  # the footer presses it
-    return ExportControls(kind, make, share, load, link, file, gr.Textbox("", visible=False), masks)
+    view, tab = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
+    return ExportControls(kind, make, share, load, link, file, view, tab, masks)
 
 
 class Export:
     """The handlers of the row below the footer; they use those of the page."""
 
-    def __init__(
-        self,
-        handlers: Handlers,
-        parts: ExportControls,
-        files: PrivateFiles,
-        controls: Controls,
-        tabs: list[str],
-    ):
-        self.h, self.e, self.files, self.controls, self.tabs = handlers, parts, files, controls, tabs
+    def __init__(self, handlers: Handlers, parts: ExportControls, files: PrivateFiles, tabs: list[str]):
+        self.h, self.e, self.files, self.tabs = handlers, parts, files, tabs
 
     @shows_errors
     def make(self, request: gr.Request, kind, model, source, *rest):
@@ -173,7 +160,7 @@ class Export:
         code = request.query_params.get(PARAMETER)
         if not code:
             return {self.e.tab: gr.skip()}
-        given = settings_from_link(code, self.h.service.names, self.tabs, self.controls)
+        given = settings_from_link(code, self.h.service.names, self.tabs)
         return self._applied(request, given, kind, source, values)
 
     @shows_errors
@@ -186,7 +173,7 @@ class Export:
             text = Path(self.h.service.opened(file)).read_bytes()[: 1 << 16].decode()
         except ValueError as error:
             raise ValueError("this is not a KTB settings file: it is not JSON.") from error
-        given = settings_from_json(text, self.h.service.names, self.tabs, self.controls)
+        given = settings_from_json(text, self.h.service.names, self.tabs)
         return self._applied(request, given, kind, source, values)
 
     def _applied(self, request: gr.Request, given: Settings, kind, source, values) -> dict[Any, Any]:
@@ -202,41 +189,44 @@ class Export:
         answer[p.x.source] = gr.update(
             choices=offered, value=given.x_source if given.x_source in [key for _, key in offered] else "file"
         )
-        shown = {self.controls.components[name]: value for name, value in given.controls.items()}
         where = {tab.label: tab.id for tab in p.tabs.children if isinstance(tab, gr.Tab)}.get(given.tab)
         opened = gr.skip() if where is None else gr.update(selected=where)
         unknown = {p.x.shown: {}}  # so that the next read sets every field of X
-        return answer | shown | unknown | {p.model: given.model, self.e.tab: given.tab, p.tabs: opened}
+        view = json.dumps(given.view) if given.view else ""
+        return (
+            answer
+            | unknown
+            | {
+                p.model: given.model,
+                self.e.view: view,
+                self.e.tab: given.tab,
+                p.tabs: opened,
+            }
+        )
 
     def _settings(self, model, source, rest) -> Settings:
-        *rest, tab = rest
-        count = len(XForm._fields)
-        values = dict(zip(self.controls.components, rest[count:]))
-        return settings_of(model, source, XForm(*rest[:count]), tab, self.tabs, values)
+        *form, view, tab = rest
+        return settings_of(model, source, XForm(*form), tab, self.tabs, view)
 
 
 def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls, files: PrivateFiles) -> None:
     """Wire the buttons and the link that the page is opened with; a restored page reads X again."""
     p, x = handlers.p, handlers.p.x
-    by_id = {getattr(block, "elem_id", None): block for block in page.blocks.values()}
-    controls = Controls({name: by_id[place] for name, place in CONTROLS.items() if place in by_id})
     tabs = [tab.label for tab in p.tabs.children if isinstance(tab, gr.Tab)]
-    export = Export(handlers, parts, files, controls, tabs)
-    drawn = list(controls.components.values())
-    state = [p.model, x.source, *x.values, *drawn, parts.tab]
+    export = Export(handlers, parts, files, tabs)
+    state = [p.model, x.source, *x.values, parts.view, parts.tab]
     busy = {"show_progress": "minimal", **HIDDEN}
 
     for button, kind in ((parts.make, parts.kind), (parts.masks, gr.State("zip"))):
         made = button.click(export.make, [kind, *state], parts.file, js=OPEN_TAB, **busy)
         made.success(None, parts.file, None, js=SAVE, **HIDDEN)
-    shared = direct(parts.share.click, export.share, state, parts.link, OPEN_TAB)
+    shared = parts.share.click(export.share, state, parts.link, js=OPEN_TAB, **LATEST)
     shared.success(None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN)
     before = [p.model, *p.for_model]
-    follows = [*p.of_model, p.model, p.x.shown, p.tabs, parts.tab, *drawn]
-    opacity = controls.components["opacity"]
+    follows = [*p.of_model, p.model, p.x.shown, p.tabs, parts.view, parts.tab]
     for opened in (
         page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's load event provides the query
-        direct(parts.load.upload, export.load, [parts.load, *before], follows),
+        parts.load.upload(export.load, [parts.load, *before], follows, **LATEST),
     ):
-        read = direct(opened.success, handlers.read, p.for_read, p.read, OPEN_TAB)
-        read.then(None, opacity, None, js=APPLY, **HIDDEN)
+        read = opened.success(handlers.read, p.for_read, p.read, **LATEST)
+        read.then(None, parts.view, None, js=RESTORE, **HIDDEN)

@@ -12,17 +12,12 @@ SENTENCES = """<p>Both images pass through the same pretrained network, which st
 adapters in its blocks are trained. <b>MAPA</b> (modality-aware prompting and adaptation) passes prompts from
 each stream to the other before every stage. <b>DSCF</b> (dynamic sparse cross-modality fusion) predicts a few
 sampling points from both streams, weights the two sensors at each point, and adds the attended features to a
-dense mix of both streams. The tab <i>Fusion</i> shows these points and weights.</p>"""
+dense mix of both streams. Click a pixel in <i>Inspect</i> to see these points and weights.</p>"""
 
 
 def how_it_works() -> str:
     """The drawing and its text, as HTML in the page's colours."""
     return f'<div class="ktb-how">{_drawing()}{SENTENCES}</div>'
-
-
-def first_screen(empty: str) -> str:
-    """The placeholder of a result before the first run: instructions, and how the method works."""
-    return f"{empty}{how_it_works()}"
 
 
 def _drawing() -> str:

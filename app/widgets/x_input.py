@@ -120,6 +120,21 @@ class XControls:
         return changed
 
 
+@dataclass(frozen=True)
+class XDetails:
+    """How X was read: an accordion that is there once an X was read, and its text."""
+
+    place: gr.Accordion
+    text: gr.HTML
+
+
+def build_x_details(empty: str) -> XDetails:
+    """The accordion below the preview of X."""
+    with gr.Accordion("How X was read", open=False, visible=False, elem_id="ktb-x-details") as place:
+        text = gr.HTML(empty, elem_id="ktb-x-panel")
+    return XDetails(place, text)
+
+
 def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:
     """The choice of the source, a note about a missing one, and the upload."""
     source = gr.Radio(

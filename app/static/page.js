@@ -1,0 +1,96 @@
+// A button inside HTML presses a hidden button of the page: `data-click` is its id.
+document.addEventListener("click", (event) => {
+  const id = event.target.closest?.("[data-click]")?.dataset.click;
+  if (id) document.getElementById(id)?.click();
+});
+
+// The viewer of the session's run. There is one; it moves to the open tab that has a place for it (.ktb-slot).
+(() => {
+  const place = document.createElement("div");
+  place.className = "ktb-v";
+  let viewer = null;
+  let wanted = null; // state of a link or settings file, for the next run that is shown
+  let adding = Promise.resolve(); // bundles are shown in the order in which they come
+
+  // Behind a proxy only the path of `root` may be correct.
+  const base = () => new URL(window.gradio_config.root, location.href).pathname.replace(/\/$/, "");
+  const style = () => new Promise((loaded, failed) => { // Gradio drops the container queries of a page's `css`
+    const href = `${base()}/viewer/viewer.css`;
+    if (document.head.querySelector(`link[href="${href}"]`)) return loaded();
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href, onload: loaded });
+    link.onerror = () => failed(new Error("its style sheet cannot be loaded"));
+    document.head.append(link);
+  });
+  const modules = async () => (await Promise.all([import(`${base()}/viewer/viewer.js`), style()]))[0];
+
+  const settle = () => {
+    if (!viewer) return;
+    const open = [...document.querySelectorAll(".ktb-slot")].find((one) => one.getClientRects().length);
+    if (open && place.parentElement !== open) {
+      open.replaceChildren(place);
+      viewer.panes.draw();
+    }
+  };
+  const fail = (error) => {
+    place.replaceChildren(`The viewer cannot show this run: ${error.message}`);
+    const open = document.querySelector(".ktb-slot");
+    if (open && !viewer) open.replaceChildren(place);
+  };
+  const queue = (file, work) => {
+    if (file?.url) adding = adding.then(() => work(file.url)).catch(fail);
+    return adding;
+  };
+
+  // Show the bundle of a new run.
+  window.ktbShow = (file) => queue(file, async (url) => {
+    const { fetchBundle, show } = await modules();
+    const bundle = await fetchBundle(url);
+    viewer = show(place, bundle, ["measure", "ask"]);
+    if (wanted) viewer.set(wanted);
+    wanted = null;
+    settle();
+  });
+
+  // Show the run of the example that the page opens on, unless there is another one already.
+  window.ktbOpenExample = (run) => adding = adding.then(async () => {
+    if (viewer) return;
+    const { fetchBundle, show } = await modules();
+    const bundle = await fetchBundle(`${base()}/viewer/example.safetensors.gz`);
+    if (bundle.header.run === run) viewer = show(place, bundle, ["measure", "ask"]);
+    settle();
+  }).catch(fail);
+
+  // Add what was computed since to the run that it belongs to.
+  window.ktbAdd = (file) => queue(file, async (url) => {
+    const { fetchBundle } = await modules();
+    const bundle = await fetchBundle(url);
+    if (!viewer || bundle.header.run !== viewer.header.run) return;
+    viewer.add(bundle);
+    if (bundle.header.show) viewer.set(bundle.header.show);
+    settle();
+  });
+
+  window.ktbSet = (state) => viewer?.set(state);
+  window.ktbView = () => (viewer ? JSON.stringify(viewer.state) : "");
+  window.ktbRestore = (text) => { // the text of `ktbView`
+    if (!text) return;
+    const state = JSON.parse(text);
+    if (viewer) viewer.set(state);
+    else wanted = state;
+  };
+
+  place.addEventListener("ktb-measure", () => document.getElementById("ktb-measure")?.click());
+  place.addEventListener("ktb-ask", (event) => window.ktbAsk?.(JSON.stringify(event.detail)));
+
+  const watch = () => {
+    const options = { attributes: true, attributeFilter: ["aria-selected", "style", "class"], subtree: true,
+      childList: true };
+    let planned = false;
+    new MutationObserver((changes) => {
+      if (planned || changes.every((change) => place.contains(change.target))) return;
+      planned = true;
+      requestAnimationFrame(() => { planned = false; settle(); });
+    }).observe(document.body, options);
+  };
+  if (document.body) watch(); else document.addEventListener("DOMContentLoaded", watch);
+})();
