@@ -45,8 +45,8 @@ def modality_choices(inputs: InputConfig) -> list[tuple[str, str]]:
 def head(inputs: InputConfig) -> str:
     """The page's title, and what goes in and comes out."""
     return f"""<h1>Which sensor decided: <span class="rgb">RGB</span> or <span class="x">X</span>?</h1>
-<p>Segment an RGB image and its {x_name(inputs)}, then click any pixel to see what its class rests on.
-After <i>Keep the Balance</i> (CVPR 2025).</p>"""
+<p>Segment an RGB image and its {x_name(inputs)}, then click any pixel. After <i>Keep the Balance</i>
+(CVPR 2025).</p>"""
 
 
 def no_x(inputs: InputConfig) -> str:

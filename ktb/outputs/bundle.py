@@ -231,6 +231,7 @@ def _header(
     return {
         **prediction.summary(),
         **_added(layers),
+        "ribbon": prediction.ribbon,
         "stored_size": {"height": shown[0], "width": shown[1]},
         "classes": list(prediction.classes),
         "palette": [list(color) for color in prediction.palette],

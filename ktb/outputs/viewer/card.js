@@ -7,6 +7,8 @@ import { cellOf, largest, pixelOf } from "./geometry.js";
 import { percent, SENSORS, T } from "./strings.js";
 
 export const STRONGEST = 15;
+const [STEP, INSIDE] = [4, 8]; // pixels between those that are looked at, and from the border
+const AROUND = [[0, 0], [-6, 0], [6, 0], [0, -6], [0, 6]];
 
 /** Class name and confidence of labels (such as "fused") at an index of the stored image, or null. */
 export function classAt(bundle, labels, index) {
@@ -101,8 +103,9 @@ function answer(bundle, pixel) {
  * Fill the card for a pixel (row, column).
  * @param view of the attention at `level`, or null without attention
  * @param ask element with the questions to the server, or "" for none
+ * @param levelControls element that chooses level and attention head
  */
-export function fillCard(card, bundle, levels, pixel, level, view, ask) {
+export function fillCard(card, bundle, levels, pixel, level, view, { ask, levelControls }) {
   const { height, width } = bundle.header.stored_size;
   const size = [height, width];
   const index = pixel[0] * width + pixel[1];
@@ -114,12 +117,12 @@ export function fillCard(card, bundle, levels, pixel, level, view, ask) {
     ...heads(bundle, index),
     bundle.header.x.origin === "missing" ? element("p", { class: "ktb-v-soft" }, T.missing) : "",
     answer(bundle, pixel), ask,
-    ...(view ? [...shares(levels, pixel, size, level.index), ...points(view, level, size, table)]
+    ...(view ? [levelControls, ...shares(levels, pixel, size, level.index), ...points(view, level, size, table)]
       : [element("p", { class: "ktb-v-soft" }, T.noTrace)]),
   );
 }
 
-/** The pixel that tells most: the surest of those whose class an ablation changes, or the middle. */
+/** The pixel that tells most: the surest one in an area whose class an ablation changes, or the middle. */
 export function tellingPixel(bundle) {
   const { height, width } = bundle.header.stored_size;
   const fused = bundle.array("labels.fused").data;
@@ -129,9 +132,13 @@ export function tellingPixel(bundle) {
   for (const drop of bundle.header.ablated) {
     const labels = bundle.array(`labels.without_${drop}`).data;
     const sure = bundle.array(`confidence.without_${drop}`).data;
-    for (let i = 0; i < fused.length; i += 1) {
-      const worth = labels[i] === fused[i] ? -1 : Math.min(margin[i], sure[i]);
-      if (worth > best) [best, found] = [worth, i];
+    const isChanged = (row, column) => labels[row * width + column] !== fused[row * width + column];
+    for (let row = INSIDE; row < height - INSIDE; row += STEP) {
+      for (let column = INSIDE; column < width - INSIDE; column += STEP) {
+        const i = row * width + column;
+        const worth = Math.min(margin[i], sure[i]);
+        if (worth > best && AROUND.every(([y, x]) => isChanged(row + y, column + x))) [best, found] = [worth, i];
+      }
     }
     if (found !== null) break; // X first: what the second sensor is for
   }

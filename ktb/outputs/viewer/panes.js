@@ -1,6 +1,8 @@
 // Linked image panes: one transform for all, wheel, pinch, drag and keys; a marker and points on top.
 
 const MAX_ZOOM = 40;
+const MAX_RADIUS = 10; // CSS pixels of the strongest point, in a pane of at least RADIUS_WIDTH
+const RADIUS_WIDTH = 480;
 const CLICK_DISTANCE = 4; // CSS pixels between press and release
 
 export class Panes {
@@ -146,7 +148,8 @@ export class Panes {
       if (from > 0) drawSplit(pen, left + from * box[2], top, box[3]);
     }
     const place = ([row, column]) => [left + (column + 0.5) * scale, top + (row + 0.5) * scale];
-    for (const mark of this.marks) drawMark(pen, place(mark.pixel), mark);
+    const largest = MAX_RADIUS * Math.min(1, width / RADIUS_WIDTH);
+    for (const mark of this.marks) drawMark(pen, place(mark.pixel), mark, largest);
     if (this.pixel) drawMarker(pen, place(this.pixel));
   }
 }
@@ -161,7 +164,8 @@ function drawSplit(pen, x, top, height) {
   }
 }
 
-function drawMark(pen, [x, y], { radius, color, isSquare }) {
+function drawMark(pen, [x, y], { strength, color, isSquare }, largest) {
+  const radius = Math.max(1, largest * strength);
   pen.beginPath();
   if (isSquare) pen.rect(x - radius, y - radius, 2 * radius, 2 * radius);
   else pen.arc(x, y, radius, 0, 2 * Math.PI);

@@ -11,6 +11,7 @@ function captions(viewer) {
   const said = viewer.card.querySelector(".ktb-v-headline").textContent;
   const shown = [layer?.title, viewer.level && `level ${level}`, head === null ? null : `head ${head}`];
   return [
+    ...(viewer.header.ribbon ? [viewer.header.ribbon] : []),
     ...(pixel ? [`x ${pixel[1]}, y ${pixel[0]}: ${said}`] : []),
     [...shown.filter(Boolean), viewer.header.model].join(" · "),
   ];

@@ -26,6 +26,7 @@ const number = (value) => (typeof value === "number" ? value.toFixed(2) : "–")
 export const T = {
   show: "Overlay", compare: "Compare with", split: "Split", same: "nothing",
   masks: "Masks", measured: "Measured", maps: "Maps of the fusion", nothing: "None",
+  warnings: (count) => `${count} warnings about this run`,
   classes: "Classes of the mask; press one to see only it", rareClasses: (count) => `${count} below 0.5 %`,
   confidence: "Confidence", margin: "Margin of the two best classes",
   confidenceNote: (header) => (Object.values(header.temperatures).some((value) => value !== 1)
@@ -34,7 +35,8 @@ export const T = {
   level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean",
   without: (x) => `Fused mask without ${x}`, sensors: "Sensors on",
   measure: "Switch each sensor off", measureHint: "Runs the network twice: without X, and without RGB.",
-  reset: "Reset zoom", flip: "Swap images (F)", save: "Save as PNG",
+  reset: "Whole image", resetHint: "Undo zoom and pan (0)", flip: "Swap", flipHint: "Swap the two images in place (F)",
+  save: "PNG", saveHint: "Save both images with layers, marker and points",
   hint: "Click any pixel.",
   hintMore: "The card then tells what its class rests on, and where the fusion looked in both images.",
   keys: "Wheel or + and − zoom, drag pans, arrow keys move the pixel, F swaps the images, Escape clears.",
@@ -43,7 +45,7 @@ export const T = {
     ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),
   isClass: (name, confidence) => `The network predicts ${name} here (${percent(confidence)}).`,
   runnerUp: (name, margin) => `next: ${name}, ${percent(margin)} behind`,
-  xMeasures: "X measures", noValue: "no measurement",
+  xMeasures: "X measures", noValue: "nothing",
   shares: "Sources of the fused feature",
   sharesRow: (s) => {
     const parts = [`${percent(s.rgb)} RGB`, `${percent(s.x)} X`, `${percent(s.context)} context`];

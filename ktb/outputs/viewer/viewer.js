@@ -12,8 +12,6 @@ import { Panes } from "./panes.js";
 import { saveImage } from "./save.js";
 import { percent, SENSORS, T } from "./strings.js";
 
-const MAX_RADIUS = 10; // CSS pixels of the strongest point, in a pane of at least RADIUS_WIDTH
-const RADIUS_WIDTH = 480;
 const NEUTRAL = "#c8ccd4"; // of points where there is no X
 const FUSED = "labels.fused";
 const NONE = "none";
@@ -66,9 +64,12 @@ export class Viewer {
       compare: select(T.compare, change("compare")),
       opacity: slider(T.opacity, [0, 1, 0.05], change("opacity")),
     };
+    const shown = Object.values(this.controls).map((control) => control.node);
+    this.levelControls = element("div", { class: "ktb-v-levels" });
     if (this.levels.length) {
       this.controls.level = select(T.level, change("level", Number));
       this.controls.head = select(T.attentionHead, change("head", (v) => (v === "mean" ? null : Number(v))));
+      this.levelControls.append(this.controls.level.node, this.controls.head.node);
       this.controls.level.box.replaceChildren(
         ...optionsOf(this.levels.map((level) => [level.index, `${level.index}: ${level.stride} px`])));
     }
@@ -76,10 +77,10 @@ export class Viewer {
     this.measure = button(T.measure, () => this.tell("ktb-measure"), { title: T.measureHint, class: "ktb-v-measure" });
     const toolbar = element("div", { class: "ktb-v-bar", role: "toolbar", "aria-label": "Viewer" },
       this.sensors, this.measure,
-      Object.values(this.controls).map((control) => control.node),
-      button(T.flip, () => this.set({ isSwapped: !this.state.isSwapped })),
-      button(T.reset, () => this.panes.reset()),
-      button(T.save, () => saveImage(this)));
+      shown,
+      button(T.flip, () => this.set({ isSwapped: !this.state.isSwapped }), { title: T.flipHint }),
+      button(T.reset, () => this.panes.reset(), { title: T.resetHint }),
+      button(T.save, () => saveImage(this), { title: T.saveHint }));
     const canvases = ["rgb", "x"].map((name) => {
       const canvas = element("canvas", { tabindex: 0, role: "img", "data-pane": name });
       const title = element("figcaption", {});
@@ -94,7 +95,7 @@ export class Viewer {
     this.card = element("section", { class: "ktb-v-card", "aria-live": "polite", "aria-label": "Pixel" });
     this.root.replaceChildren(toolbar,
       element("div", { class: "ktb-v-main" },
-        element("div", { class: "ktb-v-left" }, this.split.node,
+        element("div", { class: "ktb-v-left" }, this.doubts(), this.split.node,
           element("div", { class: "ktb-v-panes" }, canvases.map((pane) => pane.node)),
           this.status, this.legend, this.classes.node),
         this.card));
@@ -108,6 +109,18 @@ export class Viewer {
     this.clearCard();
   }
 
+  /** What is wrong or doubtful about the run, and whether the images are like those of the training. */
+  doubts() {
+    const { ribbon, warnings } = this.header;
+    const said = element("div", { class: "ktb-v-doubts", role: "status" });
+    if (ribbon) said.append(element("p", { class: "ktb-v-ribbon" }, ribbon));
+    const texts = warnings.map((text) => element("p", {}, text));
+    if (texts.length > 1) {
+      said.append(element("details", {}, element("summary", {}, T.warnings(texts.length)), texts));
+    } else said.append(...texts);
+    return said;
+  }
+
   /** Two switches: the fused mask with each sensor on or off. */
   buildSensors() {
     this.switches = Object.fromEntries(Object.keys(SENSORS).map((name) => {
@@ -119,7 +132,8 @@ export class Viewer {
       });
       return [name, box];
     }));
-    return element("fieldset", { class: "ktb-v-sensors" }, element("legend", {}, T.sensors),
+    return element("div", { class: "ktb-v-sensors", role: "group", "aria-label": T.sensors },
+      element("span", {}, T.sensors),
       Object.entries(this.switches).map(([name, box]) => (
         element("label", { "data-sensor": name }, box, element("span", {}, SENSORS[name])))));
   }
@@ -225,7 +239,8 @@ export class Viewer {
     if (!pixel) return;
     const view = this.level && this.level.view(cellOf(pixel, this.size, this.level.grid), head);
     if (view) this.panes.marks = this.marks(view);
-    fillCard(this.card, this.bundle, this.levels, pixel, this.level, view, this.questions(pixel));
+    fillCard(this.card, this.bundle, this.levels, pixel, this.level, view,
+      { ask: this.questions(pixel), levelControls: this.levelControls });
     this.root.dispatchEvent(new CustomEvent("ktb-pixel", { detail: { pixel, view } }));
   }
 
@@ -271,10 +286,9 @@ export class Viewer {
     const table = this.bundle.array("colors.diverging").data;
     const order = largest(view.attention, Math.min(8 * STRONGEST, view.attention.length)).reverse();
     const most = view.attention[order[order.length - 1]];
-    const largestRadius = MAX_RADIUS * Math.min(1, this.panes.panes[0].canvas.clientWidth / RADIUS_WIDTH);
     return order.map((index) => ({
       pixel: pixelOf(view.points[index], this.level.grid, this.size),
-      radius: Math.max(1, largestRadius * Math.sqrt(view.attention[index] / most)),
+      strength: Math.sqrt(view.attention[index] / most),
       color: this.level.xIsMissing ? NEUTRAL : css(colorOf(view.weightX(index), { low: 0, high: 1 }, table)),
       isSquare: view.isLedByX(index),
     }));
@@ -324,7 +338,7 @@ export class Viewer {
 
   clearCard() {
     this.card.replaceChildren(element("p", { class: "ktb-v-headline" }, T.hint),
-      element("p", {}, T.hintMore), element("p", { class: "ktb-v-soft" }, T.keys));
+      element("p", {}, T.hintMore), element("p", { class: "ktb-v-soft" }, T.keys), this.levelControls);
   }
 
   clear() {
