@@ -16,7 +16,7 @@ from ktb.analysis.ground_truth import read_truth, usual_counting
 from ktb.outputs.files import png_bytes
 from ktb.outputs.layers import RESTS_ON
 
-CHANGES = ("drop", "shift_xy", "darken", "blur_sigma")
+CHANGES = ("drop", "shift_xy", "darken", "blur_sigma", "missing", "holes", "noise", "dead_sector")
 
 
 class ChangeApi:
@@ -39,7 +39,8 @@ class ChangeApi:
         """Run a pair with and without a change.
 
         change: any of {"drop": "rgb" or "x", "shift_xy": [right, down] in pixels, "darken": fraction 0..1,
-        "blur_sigma": pixels}. other_x: files of another X that replaces X, read with the same options.
+        "blur_sigma": pixels, and of X "missing", "holes", "noise", "dead_sector": fractions 0..1}. other_x:
+        files of another X that replaces X, read with the same options.
         Returns an object: `before` and `after` (class tables and warnings as /segment, the masks as base64
         indexed PNG under `labels`), `difference` (shares of the pixels that change class, the largest
         changes, classes, mean confidence, agreement per branch), `words`.
@@ -137,6 +138,4 @@ def _change(given: dict | None) -> Perturbation:
     try:
         return Perturbation(**given)
     except (TypeError, OverflowError) as error:
-        raise ValueError(
-            "change: drop must be a text, shift_xy two integers, darken and blur_sigma numbers."
-        ) from error
+        raise ValueError("change: drop must be a text, shift_xy two integers, the others numbers.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+from markupsafe import Markup
 
 from app.html.templates import render
 from app.widgets.how_it_works import how_it_works
@@ -53,4 +54,4 @@ TERMS: dict[str, str] = {
 def build() -> None:
     """Lay out the tab."""
     with gr.Tab("How it works", id="how"):
-        gr.HTML(how_it_works() + render("terms", terms=TERMS))
+        gr.HTML(Markup("{}{}").format(Markup(how_it_works()), render("terms", terms=TERMS)))

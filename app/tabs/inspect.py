@@ -114,7 +114,7 @@ class Inspect:
         }
         return self.viewer.layers(
             request.session_hash, "attribution", result, [attribution_layer(found)],
-            attribution=answer, show={"overlay": "layer.attribution"},
+            attribution=answer, show={"overlay": "layer.attribution", "compare": "none", "opacity": 0.8},
         )  # fmt: skip
 
 

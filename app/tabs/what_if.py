@@ -1,4 +1,4 @@
-"""The what-if tab: run the session's pair with a sensor ablated, X shifted or swapped, or RGB degraded."""
+"""The what-if tab: run the session's pair with a sensor ablated or degraded, or X shifted or swapped."""
 
 from __future__ import annotations
 
@@ -24,9 +24,18 @@ if TYPE_CHECKING:
     from ktb import Predictor
 
 MAX_SHIFT = 32
-SWITCHES = [("None", ""), ("X", "x"), ("RGB image", "rgb")]
-DEFAULTS = ("", 0, 0, 0, 0, None)
-"""Initial values of the controls: ablation, shifts right and down, darkening in %, blur, another X."""
+SWITCHES = [("Both sensors", ""), ("X off", "x"), ("RGB off", "rgb")]
+SLIDERS: tuple[tuple[str, str, float, float, float], ...] = (
+    ("ktb-missing", "X: pixels missing (%)", 0, 100, 1),
+    ("ktb-holes", "X: holes (%)", 0, 100, 1),
+    ("ktb-noise", "X: noise (%)", 0, 50, 1),
+    ("ktb-dead", "X: dead sector (%)", 0, 100, 1),
+    ("ktb-move-right", "X: shift right (px)", -MAX_SHIFT, MAX_SHIFT, 1),
+    ("ktb-move-down", "X: shift down (px)", -MAX_SHIFT, MAX_SHIFT, 1),
+    ("ktb-dark", "RGB: darker (%)", 0, 100, 1),
+    ("ktb-blur", "RGB: blur (px)", 0, 16, 0.5),
+)
+"""elem_id, label, lowest and highest value, and step of each slider."""
 UNCHANGED = '<p class="ktb-note">Change at least one control: the network runs again at once.</p>'
 SHOW = {"overlay": "labels.fused", "compare": "layer.what_if"}
 
@@ -38,16 +47,22 @@ class WhatIf:
         self.service, self.store, self.viewer = context.service, context.store, context.viewer
 
     @shows_errors
-    def run(self, request: gr.Request, off, right, down, dark, blur, files, *values, progress=PROGRESS):
+    def run(self, request: gr.Request, off, *values, progress=PROGRESS):
         """Run the network on the changed pair; a control that is back at its start is no change."""
+        numbers, files, values = values[: len(SLIDERS)], values[len(SLIDERS)], values[len(SLIDERS) + 1 :]
+        missing, holes, noise, dead, right, down, dark, blur = (number or 0 for number in numbers)
         self.store.remember_uploads(request.session_hash, files or [])
         result = base_run(self.store.result(request.session_hash))
         predictor = self.service.predictor(result.offered_as)
         change = Perturbation(
             drop=off or None,
-            shift_xy=(int(right or 0), int(down or 0)),
-            darken=(dark or 0) / 100,
-            blur_sigma=blur or 0,
+            shift_xy=(int(right), int(down)),
+            darken=dark / 100,
+            blur_sigma=blur,
+            missing=missing / 100,
+            holes=holes / 100,
+            noise=noise / 100,
+            dead_sector=dead / 100,
             swap=self._other_x(predictor, result, files, values) if files and off != "x" else None,
         )
         if not change.words:
@@ -76,33 +91,33 @@ def build(context: Context) -> None:
     """Lay out the tab and wire it."""
     tab = WhatIf(context)
     with gr.Tab("What if", id="what-if"):
-        with gr.Group(elem_id="ktb-change"):
-            with gr.Row():
-                off = gr.Radio(SWITCHES, value="", label="Sensor off", elem_id="ktb-off", min_width=220)
-                dark = _slider(0, 100, 1, "Darken the RGB image (%)", "ktb-dark")
-                blur = _slider(0, 16, 0.5, "Blur the RGB image (px)", "ktb-blur")
-            with gr.Row():
-                right = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Shift X horizontally (px)", "ktb-move-right")
-                down = _slider(-MAX_SHIFT, MAX_SHIFT, 1, "Shift X vertically (px)", "ktb-move-down")
-        with gr.Row(elem_id="ktb-change-buttons", equal_height=True):
+        with gr.Row(elem_id="ktb-change"):
+            sliders = [
+                gr.Slider(low, high, 0, step=step, label=label, min_width=190, elem_id=name)
+                for name, label, low, high, step in SLIDERS
+            ]
+        with gr.Row(elem_id="ktb-change-buttons"):
+            off = gr.Radio(
+                SWITCHES, value="", label="Sensor off", container=False, elem_id="ktb-off", scale=3
+            )
+            reset = gr.Button("Reset", size="sm", min_width=90, elem_id="ktb-reset-change", scale=0)
+        with gr.Accordion("Swap in another X", open=False, elem_id="ktb-swap"):
             files = FilesInput(
                 label="Another X for this RGB image, read with the options on the left",
                 type="filepath",
                 file_count="multiple",
                 height=110,
                 elem_id="ktb-other-x",
-                scale=3,
             )
-            reset = gr.Button("Reset", min_width=120, elem_id="ktb-reset-change", scale=1)
         with gr.Column():
             waiting = waiting_input("ktb-what-if-waiting")
             slot("what-if", "Nothing to change yet", "Run a pair first.")
             drawn = gr.HTML(UNCHANGED, elem_id="ktb-what-if")
         layers = file_of("what-if")
-    controls = [off, right, down, dark, blur, files]
+    controls, defaults = [off, *sliders, files], ("", *[0] * len(sliders), None, UNCHANGED)
     given, answer = [*controls, *context.given[4:]], [drawn, layers]
     changed = gr.on(
-        [off.input, *(slider.release for slider in (right, down, dark, blur)), files.upload, files.clear],
+        [off.input, *(slider.release for slider in sliders), files.upload, files.clear],
         tab.run,
         given,
         answer,
@@ -112,10 +127,6 @@ def build(context: Context) -> None:
     )
     shows(changed, layers)
     files.upload(tab.keep, files, None, **AT_ONCE)
-    back = reset.click(lambda: (*DEFAULTS, UNCHANGED), None, [*controls, drawn], **LATEST)
+    back = reset.click(lambda: defaults, None, [*controls, drawn], **LATEST)
     back.then(None, js="() => window.ktbSet({ overlay: 'labels.fused', compare: 'none' })", **AT_ONCE)
-    context.changed.change(lambda: (*DEFAULTS, UNCHANGED), None, [*controls, drawn], **LATEST)
-
-
-def _slider(low: float, high: float, step: float, label: str, name: str) -> gr.Slider:
-    return gr.Slider(low, high, 0, step=step, label=label, min_width=260, elem_id=name)
+    context.changed.change(lambda: defaults, None, [*controls, drawn], **LATEST)

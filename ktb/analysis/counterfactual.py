@@ -1,4 +1,4 @@
-"""Counterfactual predictions: a sensor ablated, X shifted or swapped, RGB darkened or blurred."""
+"""Counterfactual predictions: a sensor ablated, X shifted, degraded or swapped, RGB darkened or blurred."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import numpy as np
 from ktb.inference.prediction import Drop, Prediction
 from ktb.inputs import EncodedX
 from ktb.inputs.encoders.depth import fill_holes
-from ktb.inputs.perturb import blurred, darkened, translated
+from ktb.inputs.perturb import (
+    blurred,
+    darkened,
+    dead_sector,
+    missing_areas,
+    missing_pixels,
+    noisy,
+    translated,
+)
 from ktb.visualize import NO_VALUE_RGB
 
 if TYPE_CHECKING:
@@ -31,7 +39,13 @@ class Perturbation:
         darken: fraction of the RGB image's light to remove, 0..1, in linear light (sRGB decoded).
         blur_sigma: standard deviation of a Gaussian over the RGB image, in pixels, 0..100; borders are
             reflected.
-        swap: another X, encoded for this RGB image; the shift applies to it.
+        missing: fraction of the pixels of X that are 0 in the network's input, 0..1: a sensor whose file
+            does not mark what it missed.
+        holes: fraction of X in areas without a measurement, 0..1: depth and HHA take the nearest value,
+            images and events are 0.
+        noise: standard deviation of Gaussian noise on the network's input of X, 0..1.
+        dead_sector: fraction of the width of X, from the right, that is 0 in the network's input, 0..1.
+        swap: another X, encoded for this RGB image; the other changes of X apply to it.
 
     Raises ValueError for a value outside these ranges.
     """
@@ -40,6 +54,10 @@ class Perturbation:
     shift_xy: tuple[int, int] = (0, 0)
     darken: float = 0.0
     blur_sigma: float = 0.0
+    missing: float = 0.0
+    holes: float = 0.0
+    noise: float = 0.0
+    dead_sector: float = 0.0
     swap: EncodedX | None = None
 
     def __post_init__(self) -> None:
@@ -51,6 +69,10 @@ class Perturbation:
             raise ValueError(f"darken {self.darken}: give the share of light to take away, 0 to 1")
         if not 0 <= self.blur_sigma <= MAX_BLUR:
             raise ValueError(f"blur_sigma {self.blur_sigma}: give pixels, 0 to {MAX_BLUR:g}")
+
+        for name in ("missing", "holes", "noise", "dead_sector"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} {getattr(self, name)}: give a fraction, 0 to 1")
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -66,11 +88,24 @@ class Perturbation:
             parts.append(f"another X in its place ({self.swap.facts.get('file') or self.swap.summary})")
         if self.drop != "x" and any(self.shift_xy):
             parts.append(f"X moved by {_moved(self.shift_xy)}")
+        if self.drop != "x":
+            parts += self.faults_of_x
         if self.drop != "rgb" and self.darken:
             parts.append(f"RGB image darkened by {100 * self.darken:.0f} % of its light")
         if self.drop != "rgb" and self.blur_sigma:
             parts.append(f"RGB image blurred with a sigma of {self.blur_sigma:g} px")
         return tuple(parts)
+
+    @property
+    def faults_of_x(self) -> list[str]:
+        """Descriptions of the faults of the sensor X, a phrase each."""
+        named = (
+            (self.missing, "{:.0%} of the pixels of X missing (0)"),
+            (self.holes, "holes in {:.0%} of X"),
+            (self.noise, "noise of {:g} in X"),
+            (self.dead_sector, "the right {:.0%} of X dead (0)"),
+        )
+        return [words.format(value) for value, words in named if value]
 
 
 def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[np.ndarray, EncodedX]:
@@ -93,6 +128,8 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
             )
         if any(change.shift_xy):
             reading = shifted(reading, change.shift_xy)
+        if change.faults_of_x:
+            reading = degraded(reading, change)
     if change.drop != "rgb":
         rgb = blurred(darkened(rgb, change.darken), change.blur_sigma)
     if change.other_words:
@@ -135,6 +172,32 @@ def shifted(reading: EncodedX, shift_xy: tuple[int, int]) -> EncodedX:
         depth=depth and replace(depth, metres=translated(depth.metres, right, down, np.nan)),
         summary=f"{reading.summary}; moved by {_moved((right, down))}",
     )
+
+
+def degraded(reading: EncodedX, change: Perturbation) -> EncodedX:
+    """X with the faults of a sensor: noise, holes, missing pixels and a dead sector of `change`.
+
+    Raises:
+        ValueError: there is no X.
+    """
+    if reading.origin == "missing":
+        raise ValueError("there is no X that could be degraded")
+    size = reading.image.shape[:2]
+    holes = missing_areas(size, change.holes)
+    zero = missing_pixels(size, change.missing) | dead_sector(size, change.dead_sector)
+    image = noisy(reading.image, change.noise)
+    if holes.any():
+        is_depth = reading.depth is not None or reading.encoding in ("depth", "hha")
+        image = np.where(holes[..., None], np.float32(np.nan if is_depth else 0), image)
+        image = fill_holes(image) if is_depth else image
+    image = np.where(zero[..., None], np.float32(0), image)
+    preview = reading.preview.copy()
+    preview[holes | zero] = NO_VALUE_RGB
+    lost = holes if reading.holes is None else reading.holes | holes
+    depth = reading.depth
+    if depth is not None:
+        depth = replace(depth, metres=np.where(holes | zero, np.float32(np.nan), depth.metres))
+    return replace(reading, image=image, preview=preview, holes=lost, depth=depth)
 
 
 def _moved(shift_xy: tuple[int, int]) -> str:

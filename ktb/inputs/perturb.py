@@ -44,3 +44,40 @@ def translated(values: np.ndarray, right: int, down: int, fill: float | tuple | 
         out[(rows < 0) | (rows >= height)] = fill
         out[:, (columns < 0) | (columns >= width)] = fill
     return out
+
+
+def missing_pixels(size_hw: tuple[int, int], fraction: float, seed: int = 0) -> np.ndarray:
+    """Exactly round(fraction · H · W) single pixels, (H, W) bool, the same ones for the same seed."""
+    lost = np.zeros(size_hw, bool)
+    count = round(fraction * lost.size)
+    lost.ravel()[np.random.default_rng(seed).permutation(lost.size)[:count]] = True
+    return lost
+
+
+def missing_areas(size_hw: tuple[int, int], fraction: float, seed: int = 0) -> np.ndarray:
+    """Areas with smooth outlines that cover about a fraction of an image, (H, W) bool."""
+    if not fraction:
+        return np.zeros(size_hw, bool)
+    height, width = size_hw
+    cells = np.random.default_rng(seed).standard_normal((7, max(2, round(7 * width / height))), np.float32)
+    field = cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
+    return field > np.quantile(field, 1 - fraction)
+
+
+def dead_sector(size_hw: tuple[int, int], fraction: float) -> np.ndarray:
+    """The right part of an image, (H, W) bool."""
+    lost = np.zeros(size_hw, bool)
+    lost[:, size_hw[1] - round(fraction * size_hw[1]) :] = True
+    return lost
+
+
+def noisy(image: np.ndarray, sigma: float, seed: int = 0) -> np.ndarray:
+    """Add Gaussian noise to (H, W, C) float32; equal channels stay equal, the range of values is kept."""
+    if not sigma:
+        return image
+    rng, noise = np.random.default_rng(seed), []
+    for index in range(image.shape[2]):
+        twin = next((i for i in range(index) if np.array_equal(image[..., i], image[..., index])), None)
+        noise.append(rng.standard_normal(image.shape[:2], np.float32) if twin is None else noise[twin])
+    low = -1.0 if image.min() < 0 else 0.0
+    return np.clip(image + np.float32(sigma) * np.stack(noise, axis=-1), low, 1).astype(np.float32)

@@ -29,10 +29,10 @@ export function measuredAt(bundle, index) {
 
 function headline(bundle, index) {
   const { name: before, confidence } = classAt(bundle, "fused", index);
-  const lines = bundle.header.ablated.map((drop) => {
-    const after = classAt(bundle, `without_${drop}`, index).name;
-    return T.ablation(SENSORS[drop], before, after);
-  });
+  const drops = ["x", "rgb"].filter((drop) => bundle.header.ablated.includes(drop));
+  const after = drops.map((drop) => classAt(bundle, `without_${drop}`, index).name);
+  const lines = drops.length === 2 && after.every((name) => name === before) ? [T.eitherSensor(before)]
+    : drops.map((drop, place) => T.ablation(SENSORS[drop], before, after[place]));
   const said = lines.length ? lines.join(" ") : T.isClass(before, confidence);
   return element("p", { class: "ktb-v-headline" }, said);
 }

@@ -39,8 +39,12 @@ export function colorOf(value, range, table) {
   return [table[index], table[index + 1], table[index + 2]];
 }
 
-/** Draw pixel by pixel: `color(index)` -> [red, green, blue] or null for a transparent one. */
-export function paint([height, width], color) {
+/**
+ * Draw pixel by pixel.
+ * @param color (index) -> [red, green, blue], or null for a transparent pixel
+ * @param opacity (index) -> 0 to 1
+ */
+export function paint([height, width], color, opacity = () => 1) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [width, height];
   const image = new ImageData(width, height);
@@ -48,7 +52,7 @@ export function paint([height, width], color) {
     const found = color(i);
     if (found) {
       image.data.set(found, 4 * i);
-      image.data[4 * i + 3] = 255;
+      image.data[4 * i + 3] = 255 * opacity(i);
     }
   }
   canvas.getContext("2d").putImageData(image, 0, 0);

@@ -167,7 +167,7 @@ class Signed {
   paint(sensor) {
     const { data, shape } = this.viewer.bundle.array(`${this.id}.${this.sensors.includes(sensor) ? sensor : "rgb"}`);
     const { range, table } = this;
-    return paint(shape, (i) => colorOf(data[i], range, table));
+    return paint(shape, (i) => colorOf(data[i], range, table), (i) => Math.min(1, Math.abs(data[i]) / range.high) ** 0.6);
   }
 
   legend() {

@@ -43,6 +43,7 @@ export const T = {
   pixel: (x, y) => `x ${x}, y ${y}`,
   ablation: (sensor, before, after) => (before === after
     ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),
+  eitherSensor: (name) => `Either sensor alone keeps this pixel ${name}.`,
   isClass: (name, confidence) => `The network predicts ${name} here (${percent(confidence)}).`,
   runnerUp: (name, margin) => `next: ${name}, ${percent(margin)} behind`,
   xMeasures: "X measures", noValue: "nothing",
