@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.describe import describe_level
+from ktb.analysis.faithfulness import image_scores, reliance
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Drop, Prediction
 from ktb.visualize import color_table
@@ -79,6 +80,10 @@ def make_bundle(
     shown = _stored_size(size)
     arrays = {"rgb": _area(rgb, shown), "x": _area(prediction.x.preview, shown)}
     arrays |= _results(prediction, shown)
+    if prediction.x.origin != "missing":
+        arrays |= {
+            f"reliance.{sensor}": _thousandths(reliance(prediction, sensor)) for sensor in get_args(Drop)
+        }
     for drop, other in (ablated or {}).items():
         arrays[f"labels.without_{drop}"] = _nearest(other.labels["fused"], shown)
         arrays[f"confidence.without_{drop}"] = _thousandths(_nearest(other.confidences["fused"], shown))
@@ -93,7 +98,10 @@ def make_bundle(
             levels.append(described)
     for cmap in ("sequential", "diverging"):
         arrays[f"colors.{cmap}"] = color_table(cmap)
-    return Bundle(arrays, _header(prediction, shown, levels, tuple(ablated or ())))
+    header = _header(prediction, shown, levels, tuple(ablated or ()))
+    if ablated:
+        header["faithfulness"] = _faithfulness(prediction, inspection, ablated)
+    return Bundle(arrays, header)
 
 
 def read_bundle(data: bytes) -> Bundle:
@@ -134,6 +142,16 @@ def _results(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.nda
     arrays["second.fused"] = second.numpy()
     arrays["margin.fused"] = _thousandths(margin.numpy())
     return arrays
+
+
+def _faithfulness(
+    prediction: Prediction, inspection: Inspection | None, ablated: Mapping[Drop, Prediction]
+) -> dict[str, Any]:
+    """Entry of the header: ablated sensor → map → its scores; {} without X, where maps describe no sensor."""
+    if prediction.x.origin == "missing":
+        return {}
+    found = image_scores(prediction, inspection if prediction.trace else None, ablated)
+    return {drop: {name: one.to_dict() for name, one in scores.items()} for drop, scores in found.items()}
 
 
 def _level(inspection: Inspection, maps: LevelMaps) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -13,15 +13,18 @@ from ktb import Predictor, load_model
 from ktb.__main__ import app
 from ktb.analysis import Inspection
 from ktb.analysis.faithfulness import (
-    DOUBT,
-    MARGIN,
+    DISAGREEMENT,
+    INDECISION,
+    RELIANCE,
     FaithfulnessStudy,
     auroc,
     auroc_within,
     class_changes,
     forecasts,
     image_scores,
+    reliance,
 )
+from ktb.analysis.faithfulness.scores import map_score
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,6 +62,26 @@ def test_within_strata_the_stratifying_value_says_nothing():
     assert np.isnan(auroc_within(extra, np.zeros(20_000), indecision))
 
 
+def test_ties_count_half_within_strata_too():
+    rng = np.random.default_rng(1)
+    scores, values = rng.integers(0, 4, 300).astype(np.float32), rng.integers(0, 10, 300)
+    happened = rng.random(300) < 0.4
+    total = pairs = 0
+    for value in range(10):
+        inside = values == value
+        count = happened[inside].sum() * (~happened[inside]).sum()
+        total, pairs = total + count * by_pairs(scores[inside], happened[inside]), pairs + count
+    assert map_score(scores, happened, values).within_margin == pytest.approx(total / pairs)
+
+
+def test_a_large_grid_is_read_at_every_second_position(monkeypatch, runs):
+    prediction, ablated = runs
+    every = forecasts(prediction, None, "x")[RELIANCE][::2, ::2]
+    monkeypatch.setattr("ktb.analysis.faithfulness.study.MAX_POSITIONS", every.size)
+    found = image_scores(prediction, None, ablated)["x"][RELIANCE]
+    assert found.auroc == pytest.approx(auroc(every, class_changes(prediction, ablated["x"])[::2, ::2]))
+
+
 @pytest.fixture(scope="module")
 def runs():
     """A prediction, and those with a sensor ablated."""
@@ -76,11 +99,12 @@ def test_forecasts_read_the_other_sensor(runs):
         probabilities = logits.softmax(dim=0).numpy()
         label = prediction.logits["fused"][0].argmax(dim=0).numpy()
         expected = 1 - np.take_along_axis(probabilities, label[None], axis=0)[0]
-        np.testing.assert_allclose(found[DOUBT], expected, atol=1e-6)
+        np.testing.assert_allclose(found[RELIANCE], expected, atol=1e-6)
+        np.testing.assert_array_equal(found[RELIANCE], reliance(prediction, drop))
         assert all(values.shape == label.shape for values in found.values())
-    x, rgb = (forecasts(prediction, inspection, drop)["balance, level 0"] for drop in ("x", "rgb"))
+    x, rgb = (forecasts(prediction, inspection, drop)["balance"] for drop in ("x", "rgb"))
     np.testing.assert_allclose(x + rgb, 1, atol=1e-6)
-    assert set(forecasts(prediction, None, "x")) == {MARGIN, DOUBT, "disagreement with the other head"}
+    assert set(forecasts(prediction, None, "x")) == {INDECISION, RELIANCE, DISAGREEMENT}
 
 
 def test_a_study_of_images_pools_their_positions(runs):
@@ -98,7 +122,8 @@ def test_a_study_of_images_pools_their_positions(runs):
         assert result["positions"] == 2 * changed.size
         for name, score in alone[drop].items():
             assert result["maps"][name]["auroc"] == pytest.approx(score.auroc, abs=1e-6)
-        assert list(result["maps"]) == list(alone[drop])  # the best first
+        within = [score["within_margin"] for score in result["maps"].values()]
+        assert within == sorted(within, reverse=True)
         assert all(-1 <= value <= 1 for row in result["spearman"].values() for value in row.values())
 
 
@@ -122,5 +147,5 @@ def test_the_command_writes_its_results(tmp_path):
     found = json.loads(out.read_text())
     assert found["model"] == MODEL
     assert found["images"] == 1
-    assert DOUBT in ended.output
+    assert RELIANCE in ended.output
     assert "give --rgb-dir" in CliRunner().invoke(app, ["faithfulness"]).output
