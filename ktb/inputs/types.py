@@ -36,7 +36,7 @@ class RawX:
         orientation: the EXIF orientation that the reader applied, 1 to 8.
         recognized: the modality that `ktb.inputs.recognize` found, used unless the options name another one.
         guessed: the options of XOptions that the reader guessed for lack of a better source: `columns`,
-            `time_unit` and `sensor_hw` of events.
+            `time_unit` and `sensor_hw` of events, `unit` of depth estimated without a scale.
     """
 
     data: np.ndarray | EventStream

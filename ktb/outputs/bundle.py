@@ -194,9 +194,18 @@ def _header(
         "palette": [list(color) for color in prediction.palette],
         "heads": dict(HEADS),
         "x_unit": "m" if has_metres else "",
+        "camera": _camera(prediction, shown),
         "levels": levels,
         "ablated": list(ablated),
     }
+
+
+def _camera(prediction: Prediction, shown: tuple[int, int]) -> dict[str, Any] | None:
+    """The depth camera for an image of the stored size; None without depth."""
+    x = prediction.x
+    if x.depth is None or x.camera is None:
+        return None
+    return {**x.camera.scaled(shown).to_dict(), "is_assumed": x.camera_is_assumed}
 
 
 def _sizes(ablated: Mapping[Drop, Prediction] | None) -> dict[str, tuple[int, int]]:

@@ -12,7 +12,7 @@ from PIL import Image
 from ktb import Predictor, load_model
 from ktb.analysis import Inspection, reliance
 from ktb.analysis.faithfulness import image_scores
-from ktb.inputs import read_x
+from ktb.inputs import XOptions, read_x
 from ktb.outputs import bundle as bundles
 from ktb.outputs.bundle import LEVEL_MAPS, make_bundle, read_bundle
 from ktb.outputs.report import report_html
@@ -90,6 +90,19 @@ def test_without_x_no_map_is_scored(predictor, pair):
     found = make_bundle(pair[0], prediction, ablated={"rgb": prediction})
     assert found.header["faithfulness"] == {}
     assert "reliance.x" not in found.arrays
+
+
+def test_a_bundle_names_the_camera_of_depth(monkeypatch, predictor, pair, prediction):
+    assumed = make_bundle(pair[0], prediction).header["camera"]
+    assert assumed == {**XOptions().camera((120, 160)).to_dict(), "is_assumed": True}
+    given = predictor(*pair, trace=False, options=XOptions(intrinsics=(140, 150, 70, 60)))
+    monkeypatch.setattr(bundles, "MAX_PIXELS", 60 * 80)
+    camera = make_bundle(pair[0], given).header["camera"]
+    assert camera == {
+        **{"fx": 70, "fy": 75, "cx": 34.75, "cy": 29.75, "width": 80, "height": 60},
+        "is_assumed": False,
+    }
+    assert make_bundle(pair[0], predictor(pair[0], None, trace=False)).header["camera"] is None
 
 
 def test_a_large_image_is_stored_smaller(monkeypatch, pair, prediction):
