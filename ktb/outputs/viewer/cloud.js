@@ -11,6 +11,7 @@ const NEAR_PLANE = 0.01; // of the distance to the pivot
 const MAX_DENSITY = 2; // device pixels per CSS pixel
 const CLICK_DISTANCE = 4; // CSS pixels between press and release
 const REACH = 8; // CSS pixels between a click and the point that it picks
+const SIDE_GROWTH = 0.8; // of points seen at right angles to the camera's view
 const MARKER = 25; // CSS pixels
 
 const POINTS_VERTEX = `#version 300 es
@@ -210,6 +211,12 @@ export class CloudView {
     return [[c, 0, -s], [-t * s, d, -t * c], [d * s, t, d * c]];
   }
 
+  /** CSS pixels of a point as far away as it is from the camera; larger from the side, to close gaps. */
+  sizeOfPoints() {
+    const ahead = this.turn()[2][2]; // cosine between both directions of view
+    return Math.ceil(this.frame().scale) * (1 + SIDE_GROWTH * Math.sqrt(1 - Math.min(ahead * ahead, 1)));
+  }
+
   /** Points (x, y, z, 1) of the depth camera to clip coordinates, 4 × 4, as rows. */
   matrix() {
     const { fx, fy, cx, cy } = this.camera;
@@ -291,7 +298,7 @@ export class CloudView {
     gl.uniformMatrix4fv(points.place("matrix"), false, matrix);
     gl.uniform4f(points.place("camera"), camera.fx, camera.fy, camera.cx, camera.cy);
     gl.uniform1i(points.place("width"), camera.width);
-    gl.uniform1f(points.place("size"), Math.ceil(this.frame().scale * density));
+    gl.uniform1f(points.place("size"), this.sizeOfPoints() * density);
     gl.bindVertexArray(this.arrays);
     gl.drawArrays(gl.POINTS, 0, this.depth.length);
     gl.bindVertexArray(null);
