@@ -10,7 +10,6 @@ import argparse
 from app.layout import offered
 from app.widgets.examples import Example
 from app.widgets.stored_results import FOLDER, pack
-from app.widgets.x_form import XForm, x_options
 from ktb import Prediction, Predictor, load_model, read_image_rgb, read_x
 from ktb.checkpoints.registry import built_in_models
 from ktb.utils.files import write_atomically
@@ -20,9 +19,8 @@ def predictions(name: str) -> dict[Example, Prediction]:
     """The predictions of a checkpoint for the examples that the page offers for it, read as by the page."""
     predictor = Predictor(load_model(name, "cpu"), runtime="eager")
     offer = offered(predictor.model.config.inputs, None)
-    options = x_options(XForm(unit=offer.unit))
     return {
-        example: predictor(read_image_rgb(example.rgb), read_x(example.x), options=options, trace=False)
+        example: predictor(read_image_rgb(example.rgb), read_x(example.x), options=offer.options, trace=False)
         for example in offer.pairs
     }
 

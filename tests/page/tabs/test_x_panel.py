@@ -127,7 +127,7 @@ def test_fields_are_told_only_what_changes(service):
     takes = service.inputs(DEPTH)
     with gr.Blocks():
         source, _, files = build_x_input(takes)
-        x = build_corrections(source, files, gr.HTML(), takes, "auto")
+        x = build_corrections(source, files, gr.HTML(), takes, AUTO)
     depth, thermal = (fields_for(XForm(modality=kind), takes, None) for kind in ("depth", "thermal"))
     shown: dict = {}
     everything = {x.files, x.corrections, x.unit, x.scale, x.thermal, x.camera, x.stream, x.table}
