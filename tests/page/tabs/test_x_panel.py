@@ -13,6 +13,7 @@ import cv2
 import gradio as gr
 import numpy as np
 import pytest
+from helpers.api_calls import contents
 from helpers.browsing import MASK, below, downloaded, new_tab, pixels, run, upload
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
@@ -545,7 +546,7 @@ def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, upload
     x = [handle_file(str(depth))]
 
     def labels(answer) -> np.ndarray:
-        data = base64.b64decode(answer["files"]["labels_fused.png"])
+        data = contents(answer["files"]["labels_fused.png"])
         return np.asarray(Image.open(io.BytesIO(data)))
 
     predictor, pair = small_predictor(DEPTH), synthetic_pair()
