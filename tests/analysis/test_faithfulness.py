@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from helpers.models import depth_model
 from helpers.pairs import synthetic_pair, write_pair
 from typer.testing import CliRunner
 
-from ktb import Predictor, load_model
+from ktb import Predictor, load_model, save_model
 from ktb.__main__ import app
 from ktb.analysis import Inspection
 from ktb.analysis.faithfulness import (
@@ -21,7 +22,9 @@ from ktb.analysis.faithfulness import (
     auroc_within,
     class_changes,
     forecasts,
+    image_maps,
     image_scores,
+    measure,
     reliance,
 )
 from ktb.analysis.faithfulness.scores import map_score
@@ -112,7 +115,7 @@ def test_a_study_of_images_pools_their_positions(runs):
     inspection, study = Inspection(prediction), FaithfulnessStudy()
     alone = image_scores(prediction, inspection, ablated)
     for _ in range(2):
-        study.add(prediction, inspection, ablated)
+        study.add(image_maps(prediction, inspection, ablated))
     found = json.loads(json.dumps(study.to_dict()))
     assert found["images"] == 2
     for drop in ("x", "rgb"):
@@ -130,22 +133,43 @@ def test_a_study_of_images_pools_their_positions(runs):
 def test_images_with_other_maps_are_refused(runs):
     prediction, ablated = runs
     study = FaithfulnessStudy()
-    study.add(prediction, None, ablated)
+    study.add(image_maps(prediction, None, ablated))
     with pytest.raises(ValueError, match="different maps"):
-        study.add(prediction, Inspection(prediction), ablated)
+        study.add(image_maps(prediction, Inspection(prediction), ablated))
 
 
-def test_the_command_writes_its_results(tmp_path):
+def test_the_command_writes_its_results_and_resumes(tmp_path, monkeypatch):
+    flat = {"reliance": [1.0] * 6, "random": [1.0] * 6}
+    monkeypatch.setattr(measure, "token_curves", lambda *_: {"deletion": flat, "insertion": flat})
+    save_model(tmp_path / "tiny.safetensors", depth_model(), {})
     rgb, x = write_pair(tmp_path)
     for folder, file in (("rgb", rgb), ("x", x)):
         (tmp_path / folder).mkdir()
         file.rename(tmp_path / folder / f"one{file.suffix}")
-    out = tmp_path / "found.json"
-    command = ["faithfulness", "--rgb-dir", f"{tmp_path / 'rgb'}", "--x-dir", f"{tmp_path / 'x'}"]
+    out, kept = tmp_path / "found.json", tmp_path / "kept"
+    command = [
+        "faithfulness",
+        "--rgb-dir",
+        f"{tmp_path / 'rgb'}",
+        "--x-dir",
+        f"{tmp_path / 'x'}",
+        "--unit",
+        "mm",
+    ]
+    command += ["--model", f"{tmp_path / 'tiny.safetensors'}", "--curves", "1", "--keep", f"{kept}"]
     ended = CliRunner().invoke(app, [*command, "--out", f"{out}"])
     assert ended.exit_code == 0, ended.output
     found = json.loads(out.read_text())
-    assert found["model"] == MODEL
-    assert found["images"] == 1
+    assert (found["model"], found["images"], found["curves"]["images"]) == ("tiny µ", 1, 1)
+    assert {RELIANCE, "shapley", "contribution"} <= set(found["ablated"]["x"]["maps"])
     assert RELIANCE in ended.output
+    assert out.with_suffix(".svg").read_text().startswith("<?xml")
+    written = {file: file.stat().st_mtime_ns for file in kept.glob("one.*")}
+    assert len(written) == 2
+    again = CliRunner().invoke(app, [*command, "--out", f"{tmp_path / 'again.json'}"])
+    assert again.exit_code == 0, again.output
+    assert written == {file: file.stat().st_mtime_ns for file in kept.glob("one.*")}
+    assert json.loads((tmp_path / "again.json").read_text()) == found
+    other = CliRunner().invoke(app, [*command, "--hot", "black", "--out", f"{out}"])
+    assert "results of another study" in other.output
     assert "give --rgb-dir" in CliRunner().invoke(app, ["faithfulness"]).output

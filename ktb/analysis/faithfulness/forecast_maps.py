@@ -82,18 +82,40 @@ def forecasts(prediction: Prediction, inspection: Inspection | None, ablated: Dr
     return found
 
 
-def further_forecasts(prediction: Prediction, inspection: Inspection, ablated: Drop) -> dict[str, np.ndarray]:
+def further_forecasts(
+    prediction: Prediction, inspection: Inspection | None, ablated: Drop
+) -> dict[str, np.ndarray]:
     """Forecasts beside those of `forecasts`, which no viewer shows as a map.
 
+    - "other_margin": how far the fused class is behind the best other class in the other sensor's head, as a
+      difference of probabilities, -1..1;
+    - "divergence": Kullback-Leibler divergence of the other sensor's head from the fused head, in nats;
     - "balance.L": the balance of level L alone;
     - "attended": balance × sparse_share of each level, averaged: the share of the fused feature that the
       attention takes from the ablated sensor, by the modality weights.
     """
+    found = _of_the_heads(prediction, ablated)
+    if inspection is None:
+        return found
     size, levels = tuple(prediction.logits["fused"].shape[2:]), inspection.all_maps()
     balances = [_level_map(maps, "balance", ablated) for maps in levels]
     attended = [balance * maps.sparse_share for balance, maps in zip(balances, levels)]
     alone = {f"balance.{maps.level}": level_mean([b], size) for b, maps in zip(balances, levels)}
-    return {"attended": level_mean(attended, size), **alone}
+    return found | {"attended": level_mean(attended, size)} | alone
+
+
+def _of_the_heads(prediction: Prediction, ablated: Drop) -> dict[str, np.ndarray]:
+    import torch
+
+    fused, other = (
+        (prediction.logits[branch][0].float() / prediction.temperatures[branch]).log_softmax(dim=0)
+        for branch in ("fused", _other_head(ablated))
+    )
+    label = fused.argmax(dim=0, keepdim=True)
+    own = other.gather(0, label)[0].exp()
+    rival = other.exp().scatter(0, label, -1.0).amax(dim=0)
+    divergence = torch.sum(fused.exp() * (fused - other), dim=0)
+    return {"other_margin": (rival - own).numpy(), "divergence": divergence.numpy()}
 
 
 def _other_head(sensor: Drop) -> Branch:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 
 from ktb.analysis.faithfulness.forecast_maps import INDECISION, class_changes, forecasts, further_forecasts
-from ktb.analysis.faithfulness.scores import MapScore, map_score, rank_correlation, ranks, tenths
+from ktb.analysis.faithfulness.scores import MapScore, auroc, map_score, rank_correlation, ranks, tenths
 from ktb.analysis.inspection import Inspection
 from ktb.inference.prediction import Drop, Prediction
 
@@ -37,10 +38,62 @@ def image_scores(
     }
 
 
+@dataclass(frozen=True, eq=False)
+class ImageMaps:
+    """The maps of one image and where its class changes, by ablated sensor; N positions of the logits' grid.
+
+    Attributes:
+        maps: ablated sensor → map → (N,) float32.
+        changed: ablated sensor → (N,) bool.
+    """
+
+    maps: Mapping[Drop, Mapping[str, np.ndarray]]
+    changed: Mapping[Drop, np.ndarray]
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """As named arrays, for `numpy.savez`."""
+        maps = {f"{drop}/maps/{n}": v for drop, named in self.maps.items() for n, v in named.items()}
+        return maps | {f"{drop}/changed": values for drop, values in self.changed.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ImageMaps:
+        """The inverse of `to_arrays`."""
+        maps: dict[Drop, dict[str, np.ndarray]] = defaultdict(dict)
+        changed = {}
+        for name in arrays:
+            drop, kind, *rest = name.split("/")
+            if kind == "changed":
+                changed[drop] = arrays[name]
+            else:
+                maps[drop]["/".join(rest)] = arrays[name]
+        return cls(dict(maps), changed)
+
+
+def image_maps(
+    prediction: Prediction,
+    inspection: Inspection | None,
+    ablated: Mapping[Drop, Prediction],
+    more: Mapping[Drop, Mapping[str, np.ndarray]] | None = None,
+) -> ImageMaps:
+    """All maps of one image: those of `forecasts` and `further_forecasts`.
+
+    Args:
+        ablated: predictions of the same pair with a sensor ablated, by that sensor.
+        more: further maps by ablated sensor and name, (h, w) on the grid of the logits, such as those of
+            `contributions`.
+    """
+    maps = {}
+    for drop in ablated:
+        found = forecasts(prediction, inspection, drop) | further_forecasts(prediction, inspection, drop)
+        found |= (more or {}).get(drop, {})
+        maps[drop] = {name: values.astype(np.float32).ravel() for name, values in found.items()}
+    return ImageMaps(maps, {drop: class_changes(prediction, p).ravel() for drop, p in ablated.items()})
+
+
 class FaithfulnessStudy:
     """Scores of all maps over the positions of many images together.
 
-    A position needs about 70 bytes for each ablated sensor.
+    A position needs about 100 bytes for each ablated sensor.
     """
 
     def __init__(self) -> None:
@@ -48,38 +101,34 @@ class FaithfulnessStudy:
         self._changed: dict[Drop, list[np.ndarray]] = defaultdict(list)
         self.images = 0
 
-    def add(
-        self,
-        prediction: Prediction,
-        inspection: Inspection | None,
-        ablated: Mapping[Drop, Prediction],
-        more: Mapping[Drop, Mapping[str, np.ndarray]] | None = None,
-    ) -> None:
-        """Add an image: its prediction and those with a sensor ablated.
-
-        Args:
-            more: further maps by ablated sensor and name, (h, w) on the grid of the logits, such as those of
-                `ktb.analysis.faithfulness.shapley_values`.
+    def add(self, image: ImageMaps) -> None:
+        """Add an image.
 
         Raises:
             ValueError: the images have different maps, for example with and without X.
         """
-        for drop, other in ablated.items():
-            found = forecasts(prediction, inspection, drop)
-            found |= further_forecasts(prediction, inspection, drop) if inspection else {}
-            found |= (more or {}).get(drop, {})
+        for drop, found in image.maps.items():
             known = self._maps.setdefault(drop, {name: [] for name in found})
             if known.keys() != found.keys():
                 raise ValueError("the images have different maps: study one checkpoint, each image with X.")
             for name, values in found.items():
-                known[name].append(values.astype(np.float32).ravel())
-            self._changed[drop].append(class_changes(prediction, other).ravel())
+                known[name].append(values)
+            self._changed[drop].append(image.changed[drop])
         self.images += 1
 
     def scores(self, ablated: Drop) -> dict[str, MapScore]:
         """Map → its score, the best within the margin first."""
         found = _scores(self._pooled(ablated), np.concatenate(self._changed[ablated]))
         return dict(sorted(found.items(), key=lambda item: -np.nan_to_num(item[1].within_margin)))
+
+    def image_quartiles(self, ablated: Drop) -> dict[str, list[float] | None]:
+        """Map → the quartiles of the AUROCs of single images, of those where the AUROC is defined."""
+        found = {}
+        for name, parts in self._maps[ablated].items():
+            alone = [auroc(*one) for one in zip(parts, self._changed[ablated])]
+            defined = [value for value in alone if not np.isnan(value)]
+            found[name] = np.quantile(defined, [0.25, 0.5, 0.75]).tolist() if defined else None
+        return found
 
     def correlations(self, ablated: Drop) -> dict[str, dict[str, float]]:
         """Spearman's rank correlation of each two maps, on at most 200,000 evenly spaced positions."""
@@ -93,11 +142,14 @@ class FaithfulnessStudy:
         """JSON-compatible results for each ablated sensor; undefined scores are None."""
         found = {}
         for drop in (drop for drop in get_args(Drop) if drop in self._maps):
-            changed = np.concatenate(self._changed[drop])
+            changed, quartiles = np.concatenate(self._changed[drop]), self.image_quartiles(drop)
+            scores = {
+                name: one.to_dict() | {"images": quartiles[name]} for name, one in self.scores(drop).items()
+            }
             found[drop] = {
                 "positions": int(changed.size),
                 "changed": float(changed.mean()),
-                "maps": {name: one.to_dict() for name, one in self.scores(drop).items()},
+                "maps": scores,
                 "spearman": self.correlations(drop),
             }
         return {"images": self.images, "ablated": found}
