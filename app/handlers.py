@@ -16,13 +16,15 @@ from app.panels.x_input import error_box, small_x_panel, x_panel
 from app.results import XView
 from app.server.sessions import SessionStore
 from app.service import Service
+from app.settings import form_of
 from app.texts import head, modality_choices, no_x, x_label, x_name
 from app.viewer import ViewerFiles
 from app.widgets.alignment import applied_note, pointed, preview_html
 from app.widgets.examples import CustomExamples
 from app.widgets.rgb_preview import shown_rgb
-from app.widgets.x_form import Proposal, XForm, fields_for, unit_fields, x_options
+from app.widgets.x_form import Proposal, XForm, fields_for, x_options
 from app.widgets.x_input import hint, source_choices, source_note
+from ktb.inputs import AUTO, XOptions
 from ktb.inputs.alignment.files import read_alignment
 
 
@@ -147,9 +149,9 @@ class Handlers:
         """After a failed run, offer to run on the RGB image alone if only X is missing."""
         return gr.update(visible=bool(rgb_path and not x_files and source == "file"))
 
-    def defaults(self, unit: str = "auto") -> list[Any]:
-        """The initial values of the fields of X."""
-        return list(XForm(**unit_fields(unit)))
+    def defaults(self, options: XOptions = AUTO) -> list[Any]:
+        """The initial values of the fields of X, of which an offer may say some."""
+        return list(form_of(options))
 
     def reset(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Reset the fields of X, keep the alignment, and read X again."""
@@ -168,7 +170,7 @@ class Handlers:
         if not 0 <= index < len(offer.pairs):
             raise ValueError(f"there is no example {index}: choose one from 0 to {len(offer.pairs) - 1}.")
         pair = offer.pairs[index]
-        return [str(pair.rgb), [str(pair.x)], "file", *self.defaults(offer.unit)]
+        return [str(pair.rgb), [str(pair.x)], "file", *self.defaults(offer.options)]
 
     @shows_errors
     def choose_model(self, request: gr.Request, model_name, kind_before, source, *values):
@@ -180,9 +182,11 @@ class Handlers:
         sources = source_choices(inputs)
         form = dict(zip(p.x.values, values))
         if kind != kind_before:  # the files stay; how the other checkpoint reads them is shown
-            form = dict(zip(p.x.values, self.defaults(offer.unit)))
+            form = dict(zip(p.x.values, self.defaults(offer.options)))
             form[p.x.form.alignment] = XForm(*values).alignment
-            form[p.x.form.modality] = gr.update(choices=modality_choices(inputs), value="auto")
+            form[p.x.form.modality] = gr.update(
+                choices=modality_choices(inputs), value=offer.options.modality
+            )
         return form | {
             p.title: head(inputs),
             p.unfit: gr.update(value=warning, visible=bool(warning)),

@@ -109,7 +109,7 @@ def _lay_out(
             alone = gr.Button("Run on the RGB image alone", visible=False, elem_id="ktb-alone")
             read = gr.HTML(hint(takes, "file"), elem_classes="ktb-read", elem_id="ktb-x-read")
             details = build_x_details(no_x(takes))
-            x = build_corrections(source, x_files, read, takes, offer.unit)
+            x = build_corrections(source, x_files, read, takes, offer.options)
             alignment = build_alignment()
             with gr.Accordion("Checkpoint", open=False, elem_id="ktb-settings"):
                 names = [("automatic: by X and the scene", AUTO_MODEL), *((n, n) for n in service.models)]

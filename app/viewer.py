@@ -35,7 +35,8 @@ class ViewerFiles:
 
     def ablations(self, session: str, result: Result) -> str:
         """The path of a bundle that adds the ablations to the run."""
-        made = ablation_bundle(stored(result), {k: stored_prediction(v) for k, v in result.ablated.items()})
+        ablated = {drop: stored_prediction(other) for drop, other in result.ablated.items()}
+        made = ablation_bundle(stored(result), ablated, result.inspection)
         return self._write(session, "ablations", _bytes(made, result))
 
     def layers(self, session: str, name: str, result: Result, layers: Sequence[Layer], **header: Any) -> str:

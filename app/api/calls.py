@@ -9,6 +9,7 @@ from functools import partial, wraps
 
 import gradio as gr
 
+from app.api.delivery import Files, delivering
 from app.errors import shows_errors
 from app.results import Result
 from app.server.sessions import SessionStore
@@ -38,13 +39,17 @@ class Calls:
         self.service, self.store = service, store
 
     @contextmanager
-    def uploads(self, *files: str | list[str] | None) -> Iterator[None]:
-        """Delete a call's files when it ends."""
+    def uploads(self, delivery: str, *given: str | list[str] | None) -> Iterator[Files]:
+        """Delete a call's uploads when it ends; yields what delivers the files of its answer.
+
+        delivery: "url", "inline" or "none". ValueError for any other, after the uploads are recorded.
+        """
         call = uuid.uuid4().hex
-        given = [path for one in files for path in ([one] if isinstance(one, str) else one or ())]
-        self.store.remember_uploads(call, given)
+        paths = [path for one in given for path in ([one] if isinstance(one, str) else one or ())]
+        self.store.remember_uploads(call, paths)
         try:
-            yield
+            with delivering(delivery, self.store.answers) as files:
+                yield files
         finally:
             self.store.close(call)
 
@@ -56,11 +61,12 @@ class Calls:
         model: str,
         options: dict | None,
         x_source: str,
+        delivery: str,
         *others: str | list[str] | None,
-    ) -> Iterator[Result]:
-        """Run a pair and delete all files of the call afterwards. ValueError as `Service.segment`."""
-        with self.uploads(rgb, x, *others):
-            yield self.service.segment(rgb, x, model, options_of(options), x_source)
+    ) -> Iterator[tuple[Result, Files]]:
+        """Run a pair and delete its uploads afterwards; see `uploads`. ValueError as `Service.segment`."""
+        with self.uploads(delivery, rgb, x, *others) as files:
+            yield self.service.segment(rgb, x, model, options_of(options), x_source), files
 
 
 def options_of(options: dict | None) -> XOptions:

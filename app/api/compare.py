@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from app.api.calls import Calls, as_text, options_of
-from app.api.serialize import as_base64, compared, sensor_need_facts, serialized, truth_facts
+from app.api.delivery import Delivery
+from app.api.serialize import compared, sensor_need_facts, serialized, truth_facts
 from app.html.zip_links import truth_files
 from app.panels.ground_truth import EFFECT_COLORS, ERROR_COLORS
 from ktb.analysis.comparison import VERDICTS, sensor_need
@@ -35,24 +36,25 @@ class ChangeApi:
         options: dict | None,
         x_source: str,
         other_x: list[str] | None = None,
+        files: Delivery = "url",
     ):
         """Run a pair with and without a change.
 
         change: any of {"drop": "rgb" or "x", "shift_xy": [right, down] in pixels, "darken": fraction 0..1,
         "blur_sigma": pixels, and of X "missing", "holes", "noise", "dead_sector": fractions 0..1}. other_x:
         files of another X that replaces X, read with the same options.
-        Returns an object: `before` and `after` (class tables and warnings as /segment, the masks as base64
+        Returns an object: `before` and `after` (class tables and warnings as /segment, the masks as
         indexed PNG under `labels`), `difference` (shares of the pixels that change class, the largest
         changes, classes, mean confidence, agreement per branch), `words`.
         """
-        with self.calls.run(rgb, x, model, options, x_source, other_x) as result:
+        with self.calls.run(rgb, x, model, options, x_source, files, other_x) as (result, delivered):
             wanted = _change(change)
             if other_x and wanted.drop != "x":
                 view = self.calls.service.read_x(other_x, rgb, result.offered_as, options_of(options))
                 wanted = replace(wanted, swap=view.reading)
             predictor = self.calls.service.predictor(result.offered_as)
             changed = run_changed(predictor, wanted, result.rgb, result.prediction.x)
-            return {"words": list(wanted.words), **compared(result.prediction, changed)}
+            return {"words": list(wanted.words), **compared(result.prediction, changed, delivered)}
 
     @as_text
     def compare(
@@ -63,22 +65,31 @@ class ChangeApi:
         other: str,
         options: dict | None,
         x_source: str,
+        files: Delivery = "url",
     ):
         """Run two checkpoints on one pair; returns as /what_if, with `after` from other."""
-        with self.calls.run(rgb, x, model, options, x_source) as result:
+        with self.calls.run(rgb, x, model, options, x_source, files) as (result, delivered):
             second = self.calls.service.segment(rgb, x, other, options_of(options), x_source)
-            return compared(result.prediction, second.prediction)
+            return compared(result.prediction, second.prediction, delivered)
 
     @as_text
-    def sensors(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str):
+    def sensors(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        options: dict | None,
+        x_source: str,
+        files: Delivery = "url",
+    ):
         """Ablate each sensor, and report which one the fused class of each pixel depends on.
 
         Returns an object: `both`, `without_x` and `without_rgb` as /what_if's `before`; `shares` of the
         pixels: "either" sensor is enough, it needs "rgb", it needs "x", it needs "both"; `stays_without_x`
-        and `stays_without_rgb`, shares that keep their class; `deciding`, a base64 indexed PNG of an index
+        and `stays_without_rgb`, shares that keep their class; `deciding`, an indexed PNG of an index
         into these four.
         """
-        with self.calls.run(rgb, x, model, options, x_source) as result:
+        with self.calls.run(rgb, x, model, options, x_source, files) as (result, delivered):
             predictor, full = self.calls.service.predictor(result.offered_as), result.prediction
             without_x, without_rgb = (
                 run_changed(predictor, Perturbation(drop=sensor), result.rgb, full.x)
@@ -87,11 +98,13 @@ class ChangeApi:
             found = sensor_need(full, without_x, without_rgb)
             colors = [RESTS_ON[verdict].color for verdict in VERDICTS]
             return {
-                "both": serialized(full),
-                "without_x": serialized(without_x),
-                "without_rgb": serialized(without_rgb),
+                "both": serialized(full, delivered, "both"),
+                "without_x": serialized(without_x, delivered, "without_x"),
+                "without_rgb": serialized(without_rgb, delivered, "without_rgb"),
                 **sensor_need_facts(found),
-                "deciding": as_base64(png_bytes(found.verdict, full.model, colors)),
+                "deciding": delivered.one(
+                    "deciding.png", lambda: png_bytes(found.verdict, full.model, colors)
+                ),
             }
 
     @as_text
@@ -104,6 +117,7 @@ class ChangeApi:
         numbering: str,
         options: dict | None,
         x_source: str,
+        files: Delivery = "url",
     ):
         """Score the heads against the true classes of the RGB image.
 
@@ -114,10 +128,10 @@ class ChangeApi:
         has it), `countings` (mean_iou and pixel_accuracy of the fused head by each counting that the values
         allow, the used one first), `better_counting` (the other one if it agrees much better, else null),
         `fusion` against the rgb and the x head (shares both_right, helped, hurt, both_wrong),
-        `labelled_share`, and `files`: base64 indexed PNG of the truth, the masks, the fused head's errors
+        `labelled_share`, and `files`: indexed PNG of the truth, the masks, the fused head's errors
         and where fusion helped or hurt.
         """
-        with self.calls.run(rgb, x, model, options, x_source, label_picture) as result:
+        with self.calls.run(rgb, x, model, options, x_source, files, label_picture) as (result, delivered):
             if not label_picture:
                 raise ValueError("the label image is missing. Upload the true classes as a PNG.")
             prediction = result.prediction
@@ -125,9 +139,12 @@ class ChangeApi:
             size, read = result.rgb.shape[:2], self.calls.service.sandbox.read_label_picture
             usual = usual_counting(prediction.classes)
             truth = read_truth(named, size, prediction.palette, numbering, read=read, usual=usual)
-            files = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
-            pictures = {name: as_base64(data) for name, data in files.items() if name.endswith(".png")}
-            return truth_facts(prediction, truth) | {"files": pictures}
+
+            def pictures() -> dict[str, bytes]:
+                made = truth_files(result, truth, ERROR_COLORS, EFFECT_COLORS)
+                return {name: data for name, data in made.items() if name.endswith(".png")}
+
+            return truth_facts(prediction, truth) | {"files": delivered.all(pictures)}
 
 
 def _change(given: dict | None) -> Perturbation:

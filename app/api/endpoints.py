@@ -10,6 +10,7 @@ import gradio as gr
 
 from app.api.calls import Calls
 from app.api.compare import ChangeApi
+from app.api.delivery import Delivery
 from app.api.inspect import InspectApi
 from app.api.run import RunApi
 from app.api.video import SequenceApi
@@ -56,6 +57,7 @@ def _fields(models: list[str]) -> dict[str, gr.components.Component]:
         "numbering": (get_args(Numbering), "auto"),
         "other": (models, models[-1]),
         "kind": ((*EXPORTS, "json"), "html"),
+        "files": (get_args(Delivery), "url"),
     }
     fields: dict[str, gr.components.Component] = {
         name: gr.Dropdown(list(offered), value=start, allow_custom_value=True, visible=False, label=name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from app.api.calls import Calls, as_text
-from app.api.serialize import as_base64, check_given, plain
+from app.api.delivery import Delivery
+from app.api.serialize import check_given, plain
 from ktb.analysis import Inspection
 from ktb.analysis.describe import describe_level
 from ktb.analysis.targets import Target, TargetKind, target_at
@@ -40,7 +41,7 @@ class InspectApi:
         `probabilities`, per branch class → 0..1. Without X, balance and weight_x are null, and all that is
         attended counts as rgb.
         """
-        with self.calls.run(rgb, x, model, options, x_source) as result:
+        with self.calls.run(rgb, x, model, options, x_source, "none") as (result, _):
             prediction = result.prediction
             check_given(row, column, level)
             found = prediction.probabilities_at(row, column)
@@ -66,17 +67,18 @@ class InspectApi:
         level: int,
         options: dict | None,
         x_source: str,
+        files: Delivery = "url",
     ):
         """All maps of a level (0..3).
 
-        Returns an object: `npz`, a base64 .npz of balance, head_balance, entropy, sparse_share, importance,
+        Returns an object: `npz`, an .npz file of balance, head_balance, entropy, sparse_share, importance,
         importance_map, density_map, sampling_points, reference_points, weight_x, residual_share where the
         fusion has a residual, and prompt_rgb and prompt_x where there are prompts (shapes:
         `ktb.outputs.arrays.prediction_arrays`; what describes X is left out without it); `words`, the same in
         a sentence; `is_uniform`, whether the attention carries no information; `stride` in pixels of the
         network's input.
         """
-        with self.calls.run(rgb, x, model, options, x_source) as result:
+        with self.calls.run(rgb, x, model, options, x_source, files) as (result, delivered):
             check_given(level)
             inspection = result.inspection or Inspection(result.prediction)
             maps = inspection.maps(level)
@@ -86,7 +88,7 @@ class InspectApi:
                 "stride": maps.stride,
                 "is_uniform": maps.is_uniform,
                 "words": describe_level(maps, "X"),
-                "npz": as_base64(arrays_file(level_arrays(maps))),
+                "npz": delivered.one(f"maps_{level}.npz", lambda: arrays_file(level_arrays(maps))),
             }
 
     @as_text
@@ -111,7 +113,7 @@ class InspectApi:
         and x (maps as lists, at the token grid), total_rgb, total_x, share_x, and without_x, without_rgb: how
         the score changes when that sensor is ablated. Without X all that compares it is null.
         """
-        with self.calls.run(rgb, x, model, options, x_source) as result:
+        with self.calls.run(rgb, x, model, options, x_source, "none") as (result, _):
             prediction = result.prediction
             check_given(row, column)
             chosen = _target(prediction, (row, column), class_name, target)

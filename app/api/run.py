@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 from app.api.calls import Calls, as_text, options_of
-from app.api.serialize import agreement_facts, as_base64, plain
+from app.api.delivery import Delivery
+from app.api.serialize import agreement_facts, brief, plain
 from app.panels.x_input import network_picture
 from app.service import XSource
 from app.settings import Settings
@@ -23,42 +25,59 @@ class RunApi:
         self.calls = calls
 
     @as_text
-    def segment(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str):
-        """Segment a pair: class tables, and each file of the ZIP as base64 under `files`.
+    def segment(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        options: dict | None,
+        x_source: str,
+        files: Delivery = "url",
+    ):
+        """Segment a pair: class tables, and each file of the ZIP under `files`.
 
         Args:
             rgb: the RGB image. x: the files that make up X. model: one of /models.
             options: how to read X, such as {"unit": "mm"}; see `ktb.inputs.XOptions`.
             x_source: "file", "none" (the RGB image alone) or "estimate" (depth from the RGB image).
+            files: "url" (links, for ten minutes; the tables have the 25 largest classes of a head, all are in
+                prediction.json), "inline" (base64) or "none".
         """
-        with self.calls.run(rgb, x, model, options, x_source) as result:
-            files = result_files(result.rgb, result.prediction)
-            return result.prediction.summary() | {
-                "files": {name: as_base64(data) for name, data in files.items()}
-            }
+        with self.calls.run(rgb, x, model, options, x_source, files) as (result, delivered):
+            summary = result.prediction.summary()
+            given = delivered.all(lambda: result_files(result.rgb, result.prediction))
+            return (brief(summary) if files == "url" else summary) | {"files": given}
 
     @as_text
-    def read_x(self, rgb: str | None, x: list[str] | None, model: str, options: dict | None):
+    def read_x(
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        options: dict | None,
+        files: Delivery = "url",
+    ):
         """Encode X for a checkpoint, without running it.
 
-        Returns an object: modality, encoding, summary, facts, warnings, size_hw, and as base64 PNG `preview`
-        and `network` (the network's input). rgb may be left out: X keeps its own size.
+        Returns an object: modality, encoding, summary, facts, warnings, size_hw, and as PNG `preview` and
+        `network` (the network's input). rgb may be left out: X keeps its own size.
         """
-        with self.calls.uploads(rgb, x):
+        with self.calls.uploads(files, rgb, x) as delivered:
             if not x:
                 raise ValueError("the X image is missing. Upload at least one file.")
             reading = self.calls.service.read_x(x, rgb, model, options_of(options)).reading
-        pictures = {"preview": reading.preview, "network": network_picture(reading)}
-        return {
-            "modality": reading.modality,
-            "encoding": reading.encoding,
-            "origin": reading.origin,
-            "summary": reading.summary,
-            "facts": dict(reading.facts),
-            "warnings": list(reading.warnings),
-            "size_hw": list(reading.image.shape[:2]),
-            **{name: as_base64(png_bytes(image, model)) for name, image in pictures.items()},
-        }
+            network = network_picture(reading)
+            return {
+                "modality": reading.modality,
+                "encoding": reading.encoding,
+                "origin": reading.origin,
+                "summary": reading.summary,
+                "facts": dict(reading.facts),
+                "warnings": list(reading.warnings),
+                "size_hw": list(reading.image.shape[:2]),
+                "preview": delivered.one("preview.png", lambda: png_bytes(reading.preview, model)),
+                "network": delivered.one("network.png", lambda: png_bytes(network, model)),
+            }
 
     @as_text
     def align(
@@ -68,16 +87,17 @@ class RunApi:
         model: str,
         options: dict | None,
         calibration: str | None = None,
+        files: Delivery = "url",
     ):
         """Preview an alignment of X to the RGB image, estimated from their edges or read from a file.
 
         calibration: a file with a matrix or with two cameras (JSON, .npy or text), or nothing for an
         estimate. Returns an object: `improves` (false: there is no estimate better than none), `message`,
         `matrix` (3 x 3, from X's pixels (x, y, 1) to the RGB image's, or null), `options`: the options
-        given with the alignment added, for the other endpoints; and base64 PNG `before` and `after`, X's
-        edges over the RGB image (null where there is no overlay).
+        given with the alignment added, for the other endpoints; and as PNG `before` and `after`, X's edges
+        over the RGB image (null where there is no overlay).
         """
-        with self.calls.uploads(rgb, x, calibration):
+        with self.calls.uploads(files, rgb, x, calibration) as delivered:
             known = options_of(options)
             given = read_alignment(self.calls.service.opened(calibration)) if calibration else None
             found, overlays = self.calls.service.look_at(rgb, x, model, known, given)
@@ -89,55 +109,71 @@ class RunApi:
                 "matrix": plain(found.matrix) if found else None,
                 "options": aligned.to_dict(),
                 **{
-                    name: None if image is None else as_base64(png_bytes(image, model))
+                    name: None
+                    if image is None
+                    else delivered.one(f"{name}.png", partial(png_bytes, image, model))
                     for name, image in pictures.items()
                 },
             }
 
     @as_text
     def agreement(
-        self, rgb: str | None, x: list[str] | None, model: str, options: dict | None, x_source: str
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        options: dict | None,
+        x_source: str,
+        files: Delivery = "url",
     ):
         """The agreement of the three heads of one run.
 
         Returns an object: `shares` of the image (all_agree, only_rgb, only_x, against_fused, all_differ),
         `heads`: for the rgb and the x head the share that is as fused, the IoU per class with the fused
-        head, and the largest changes of class; `map`, a base64 indexed PNG of an index into the shares.
+        head, and the largest changes of class; `map`, an indexed PNG of an index into the shares.
         """
-        with self.calls.run(rgb, x, model, options, x_source) as result:
+        with self.calls.run(rgb, x, model, options, x_source, files) as (result, delivered):
             prediction = result.prediction
-            kinds = disagreement_map(prediction.labels)
-            picture = png_bytes(kinds, prediction.model, [entry.color for entry in HEADS_DIFFER])
+            kinds, colors = disagreement_map(prediction.labels), [entry.color for entry in HEADS_DIFFER]
             return {
                 "model": prediction.model,
                 **agreement_facts(prediction),
-                "map": as_base64(picture),
+                "map": delivered.one("map.png", lambda: png_bytes(kinds, prediction.model, colors)),
             }
 
     @as_text
     def export(
-        self, rgb: str | None, x: list[str] | None, model: str, kind: str, options: dict | None, x_source: str
+        self,
+        rgb: str | None,
+        x: list[str] | None,
+        model: str,
+        kind: str,
+        options: dict | None,
+        x_source: str,
+        files: Delivery = "url",
     ):
         """Export a run as one file.
 
         kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks), or "json", the
         settings, which the page's "Load settings" restores; it needs no RGB image. Returns an object:
-        name, mime, and data, the file's contents as base64.
+        name, mime, and data, the file.
         """
         if kind == "json":
-            with self.calls.uploads(rgb, x):
-                return self._settings(model, options, x_source)
-        with self.calls.run(rgb, x, model, options, x_source) as result:
+            with self.calls.uploads(files, rgb, x) as delivered:
+                name, mime, data = self._settings(model, options, x_source)
+                return {"name": name, "mime": mime, "data": delivered.one(name, lambda: data)}
+        with self.calls.run(rgb, x, model, options, x_source, files) as (result, delivered):
             settings = {"model": model, "x_source": x_source, "x": options_of(options).to_dict()}
             name, mime, data = export_file(result, kind, self.calls.service.card(result.offered_as), settings)
-            return {"name": name, "mime": mime, "data": as_base64(data)}
+            return {"name": name, "mime": mime, "data": delivered.one(name, lambda: data)}
 
-    def _settings(self, model: str, options: dict | None, x_source: str) -> dict[str, str]:
+    def _settings(self, model: str, options: dict | None, x_source: str) -> tuple[str, str, bytes]:
+        """Name, MIME type and contents of the settings."""
         self.calls.service.inputs(model)  # raises for an unknown model
         if x_source not in get_args(XSource):
             raise ValueError(f"x_source {x_source!r}: choose one of {', '.join(get_args(XSource))}.")
         text = Settings(model, x_source, options_of(options)).to_json()
-        return {"name": "ktb-settings.json", "mime": "application/json", "data": as_base64(text.encode())}
+        return "ktb-settings.json", "application/json", text.encode()
 
     @as_text
     def models(self):

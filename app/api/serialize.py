@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from app.api.delivery import Files
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
 from ktb.analysis.comparison import Difference, SensorNeed, difference
 from ktb.analysis.ground_truth import (
@@ -29,13 +29,15 @@ AGREEMENT = ("all_agree", "only_rgb", "only_x", "against_fused", "all_differ")
 """Names of the values of `ktb.analysis.agreement.disagreement_map`."""
 EFFECTS = ("both_right", "helped", "hurt", "both_wrong")
 """Names of the values of `ktb.analysis.ground_truth.fusion_effect`."""
+BRIEF_ROWS = 25
+"""Classes of a branch that a brief answer lists."""
 
 
-def compared(before: Prediction, after: Prediction) -> dict[str, Any]:
+def compared(before: Prediction, after: Prediction, files: Files) -> dict[str, Any]:
     """Both predictions and their difference."""
     return {
-        "before": serialized(before),
-        "after": serialized(after),
+        "before": serialized(before, files, "before"),
+        "after": serialized(after, files, "after"),
         "difference": difference_facts(difference(before, after)),
     }
 
@@ -60,10 +62,28 @@ def sensor_need_facts(found: SensorNeed) -> dict[str, Any]:
     }
 
 
-def serialized(prediction: Prediction) -> dict[str, Any]:
-    """The class tables, and the masks as base64 indexed PNG."""
-    labels = {branch: as_base64(data) for branch, data in label_files(prediction).items()}
-    return prediction.summary() | {"labels": labels}
+def serialized(prediction: Prediction, files: Files, prefix: str) -> dict[str, Any]:
+    """The class tables, and the masks as indexed PNG under `labels`.
+
+    prefix: distinguishes the names of the files from those of the answer's other predictions.
+    """
+
+    def labels() -> dict[str, bytes]:
+        return {f"{prefix}_{branch}.png": data for branch, data in label_files(prediction).items()}
+
+    return prediction.summary() | {"labels": dict(zip(BRANCHES, files.all(labels).values()))}
+
+
+def brief(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A prediction's summary in a few kilobytes: the largest classes, numbers to four places."""
+    tables = {
+        branch: [
+            {"name": row["name"], "share": round(row["share"], 4), "confidence": round(row["confidence"], 4)}
+            for row in rows[:BRIEF_ROWS]
+        ]
+        for branch, rows in summary["branches"].items()
+    }
+    return {**summary, "branches": tables}
 
 
 def label_files(prediction: Prediction) -> dict[Branch, bytes]:
@@ -141,11 +161,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def as_base64(data: bytes) -> str:
-    """Bytes as a base64 text."""
-    return base64.b64encode(data).decode()
 
 
 def check_given(*numbers: int | None) -> None:

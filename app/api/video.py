@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from app.api.calls import Calls, options_of, streams_text
-from app.api.serialize import as_base64, plain
+from app.api.delivery import Delivery, Files
+from app.api.serialize import plain
 from app.video import chosen_for_video, result_names, video_run
 from ktb.video.run import SequenceOptions, SequenceResult
 
@@ -33,13 +34,14 @@ class SequenceApi:
         fps: float | None,
         options: dict | None,
         x_video: str | None = None,
+        files: Delivery = "url",
     ) -> Iterator[dict[str, Any]]:
         """Run a video frame by frame: a result video, a table with a row per frame, and a report.
 
         One video runs at a time, and single runs go between its frames. Every frame streams an
         object {status: "running", frame, of, name, error}; the last one has status "complete", checkpoint,
-        frames, failed, fps, notes, warnings, `video` (WebM as base64; null beyond 64 MiB), `csv` (a text)
-        and `report` (an object). Nothing remains on the server; cancelling the job stops it.
+        frames, failed, fps, notes, warnings, `video` (WebM; null beyond 64 MiB), `csv` (a text) and `report`
+        (an object). Cancelling the job stops it.
 
         Args:
             recording: a zip with folders rgb and x of equally named frames, or the RGB video.
@@ -47,8 +49,9 @@ class SequenceApi:
             fps: frame rate of the result video; 0 for that of the input, or 10.
             options: how to read X in all frames, such as {"unit": "mm"}.
             x_video: the video of X, with an RGB video.
+            files: how `video` is delivered: "url", "inline" or "none".
         """
-        with self.calls.uploads(recording, x_video):
+        with self.calls.uploads(files, recording, x_video) as delivered:
             chosen = SequenceOptions(options_of(options), fps or None, tuple(views or ()))
             root = self.calls.store.uploads.root
             with tempfile.TemporaryDirectory(prefix="ktb-sequence-", dir=root) as folder:
@@ -67,11 +70,11 @@ class SequenceApi:
                 assert run.result is not None
                 if not run.result.frames:
                     raise ValueError("the video has no frames.")
-                yield _serialized(run.result, [out / name for name in result_names(chosen)])
+                yield _serialized(run.result, [out / name for name in result_names(chosen)], delivered)
 
 
-def _serialized(result: SequenceResult, files: list[Path]) -> dict[str, Any]:
-    video, table, report = files
+def _serialized(result: SequenceResult, made: list[Path], files: Files) -> dict[str, Any]:
+    video, table, report = made
     notes, size = list(result.notes), video.stat().st_size
     if size > MAX_VIDEO_BYTES:
         notes.append(
@@ -87,7 +90,7 @@ def _serialized(result: SequenceResult, files: list[Path]) -> dict[str, Any]:
             "fps": result.fps,
             "notes": notes,
             "warnings": result.warnings,
-            "video": as_base64(video.read_bytes()) if size <= MAX_VIDEO_BYTES else None,
+            "video": files.one(video.name, video.read_bytes) if size <= MAX_VIDEO_BYTES else None,
             "csv": table.read_text(encoding="utf-8"),
             "report": json.loads(report.read_text(encoding="utf-8")),
         }

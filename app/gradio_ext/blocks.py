@@ -17,10 +17,10 @@ from gradio_client.utils import is_http_url_like
 from pydantic import ValidationError
 
 from app.gradio_ext.fair_queue import FairQueue
-from app.gradio_ext.payloads import check_values, files_in
+from app.gradio_ext.payloads import check_values, files_in, with_defaults
 from app.server.folder import ServerFolder
 from app.server.logs import note
-from app.server.sessions import SessionStore, current_address, current_session
+from app.server.sessions import SessionStore, current_address, current_root, current_session
 from app.server.uploads import NOT_HERE, Uploads
 from app.service import Service
 from app.web.client_address import noted_address
@@ -126,6 +126,7 @@ class Page(gr.Blocks):
         mine, whose = request_id.set(name), current_session.set(options.get("session_hash") or "")
         is_asked = isinstance(request, gr.Request) and request.request is not None
         place = current_address.set(noted_address(request.request.scope) if is_asked else "")
+        root = current_root.set(options.get("root_path") or "")
         begun, outcome = time.perf_counter(), "done"
         function = options.get("block_fn") or args[0]
         try:
@@ -148,6 +149,7 @@ class Page(gr.Blocks):
                 outcome=outcome,
                 seconds=round(time.perf_counter() - begun, 3),
             )
+            current_root.reset(root)
             current_address.reset(place)
             current_session.reset(whose)
             request_id.reset(mine)
@@ -157,6 +159,7 @@ class Page(gr.Blocks):
 
         Gradio checks only values that are marked as files, and would fetch URLs.
         """
+        inputs = with_defaults(block_fn, inputs)
         named = list(files_in(inputs))
         self._claim(named)
         blocks = [state[one._id] if state and one._id in state else one for one in block_fn.inputs]

@@ -30,6 +30,17 @@ def files_in(value: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(found)
 
 
+def with_defaults(block_fn: gr.blocks.BlockFunction, values: Sequence[Any]) -> list[Any]:
+    """The values of a call, and the handler's defaults for those that are left out at the end."""
+    names = input_names(block_fn)
+    try:
+        defaults = [one.default for one in inspect.signature(block_fn.fn).parameters.values()]
+    except (TypeError, ValueError):  # not a Python function
+        return list(values)
+    missing = defaults[len(values) :] if len(defaults) == len(names) else []
+    return [*values, *missing] if inspect.Parameter.empty not in missing else list(values)
+
+
 def check_values(block_fn: gr.blocks.BlockFunction, values: Sequence[Any], blocks: Sequence[Any]) -> None:
     """Check that the values of a call are valid for its components.
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from app.api.delivery import as_base64
 from app.api.serialize import (
-    as_base64,
     difference_facts,
     fusion_effects,
     label_files,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.results import Result
+from app.server.answer_files import AnswerFiles
 from app.server.memory import held_bytes
 from app.server.uploads import UploadLimits, Uploads
 
@@ -18,6 +19,8 @@ current_address: ContextVar[str] = ContextVar("current_address", default="")
 """The client address of the current event."""
 current_session: ContextVar[str] = ContextVar("current_session", default="")
 """The session hash of the current event, also in its worker threads."""
+current_root: ContextVar[str] = ContextVar("current_root", default="")
+"""The address of the page as the caller of the current event sees it, without a slash at the end."""
 
 
 @dataclass
@@ -49,6 +52,7 @@ class SessionStore:
 
     Attributes:
         uploads: the files below `upload_root` and their owners.
+        answers: the files that the API's answers link to, below the same folder.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class SessionStore:
         clock: Callable[[], float] = time.monotonic,
         limits: UploadLimits | None = None,
     ):
-        self.uploads = Uploads(upload_root, keep, limits, clock)
+        answers = upload_root / "answers"
+        self.uploads = Uploads(upload_root, keep, limits, clock, hidden=answers)
+        self.answers = AnswerFiles(answers, clock=clock)
         self._max_sessions, self._max_bytes, self._max_age = max_sessions, max_mib * 2**20, max_age
         self._clock = clock
         self._sessions: OrderedDict[str, Session] = OrderedDict()
@@ -144,7 +150,8 @@ class SessionStore:
         self._count(sessions)
 
     def close(self, session_hash: str) -> None:
-        """Remove a session and delete its uploads."""
+        """Remove a session and delete its uploads and the files of its answers."""
+        self.answers.end(session_hash)
         with self._lock:
             session = self._sessions.pop(session_hash, None)
             if session is None:
@@ -167,6 +174,7 @@ class SessionStore:
                 stale.append(key)
         for key in stale:
             self.close(key)
+        self.answers.forget_stale()
         self.uploads.forget_unused()
         with self._lock:
             self._drop_results()

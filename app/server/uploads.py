@@ -89,6 +89,7 @@ class Uploads:
         offered: files and folders that every session may name and fetch; they are never deleted.
         limits: see `UploadLimits`.
         clock: returns seconds.
+        hidden: a folder below root whose files are no uploads: no session may name or fetch them here.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class Uploads:
         offered: Iterable[Path] = (),
         limits: UploadLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        hidden: Path | None = None,
     ):
         self.root, self.limits = root.resolve(), limits or UploadLimits()
+        self._hidden = hidden and self.root / hidden.name
         self._offered = [path.resolve() for path in offered]
         self._clock = clock
         self._on_delete: list[Callable[[Path], object]] = []
@@ -285,6 +288,8 @@ class Uploads:
         return path if self._is_inside(path) else None
 
     def _is_inside(self, path: Path) -> bool:
+        if self._hidden and self._hidden in (path, *path.parents):
+            return False
         return self.root in path.parents or self._is_offered(path)
 
     def _is_offered(self, path: Path) -> bool:

@@ -15,7 +15,7 @@ from app.web.activity import ActivityWatch
 from app.web.at_once import AtOnce
 from app.web.calls import check_call
 from app.web.leaving import LeaveRoute
-from app.web.own_routes import VIEWER
+from app.web.own_routes import ANSWERS, VIEWER
 from app.web.rate_limits import CallSizes, RateLimit, RateLimits
 from app.web.request_ids import RequestIds
 from app.web.route_filter import RouteFilter
@@ -43,7 +43,7 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
             Middleware(AtOnce),
             Middleware(LeaveRoute, on_leave=_leave),
         ],
-        "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"]), VIEWER],
+        "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"]), VIEWER, ANSWERS],
     }
 
 

@@ -33,7 +33,7 @@ EVENT = re.compile(r"^/gradio_api/(queue/join|run/predict|cancel|call/.+?)/?$")
 PART = re.compile(r"^/(gradio_api/)?(assets|static|svelte|theme\.css|favicon\.ico|manifest\.json)(/|$)")
 """Cheap requests, of which a browser makes about a hundred to open the page."""
 HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/")
-ANSWER = re.compile(r"^/gradio_api/(queue/|call/|file[=/])|^/healthz$")
+ANSWER = re.compile(r"^/gradio_api/(queue/|call/|file[=/])|^/answers/|^/healthz$")
 """Requests that a page or a client makes for an event."""
 SHARES: tuple[tuple[str, re.Pattern[str], float, float], ...] = (
     ("POST", EVENT, 1, 1),

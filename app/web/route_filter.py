@@ -13,6 +13,7 @@ READS = re.compile(
     r"|healthz/?|config/?|theme\.css|robots\.txt|favicon\.ico|manifest\.json|pwa_icon(/[0-9]+)?"
     r"|(assets|static|svelte)/.+"
     r"|viewer/([a-z]+\.(js|css)|example\.safetensors\.gz)"
+    r"|answers/[0-9a-f]{32}/[A-Za-z0-9._-]{1,100}"
     r"|gradio_api/("
     r"info/?|openapi\.json|theme\.css|app_id/?|startup-events"
     r"|queue/data|call/[^/]+/[^/]+|heartbeat/[^/]+|upload_progress"

@@ -20,7 +20,7 @@ ALWAYS = {
 }
 OF_FILES = "default-src 'none'; sandbox"
 """The policy of uploaded and generated files: opened directly, they cannot run anything."""
-FILES = re.compile(r"^/gradio_api/file[=/]")
+FILES = re.compile(r"^/(gradio_api/file[=/]|answers/)")
 _SCRIPT = re.compile(r"<script\b(?![^>]*\ssrc\s*=)[^>]*>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ktb.config import Modality, ModelConfig
 from ktb.datasets.custom import CustomDataset, CustomPair
-from ktb.inputs import read_rgb
+from ktb.inputs import AUTO, XOptions, read_rgb
 from ktb.inputs.units import unit_name
 from ktb.utils.files import shipped
 
@@ -30,12 +30,12 @@ class Example(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """Pairs on offer: their title, files, tiles, and depth unit."""
+    """Pairs on offer: their title, files, tiles, and how their X is read."""
 
     title: str
     pairs: list[Example]
     tiles: list[Path]
-    unit: str = "auto"
+    options: XOptions = AUTO
 
 
 def examples(modality: Modality = "depth") -> list[Example]:
@@ -67,14 +67,14 @@ class CustomExamples:
         self.data = CustomDataset(file)
         split = split or ("test" if "test" in self.data.splits else self.data.splits[0])
         found = self.data.pairs(split)
-        unit = self.data.unit
+        options = self.data.x_options
         self._folder = tempfile.TemporaryDirectory(prefix="ktb-tiles-")
         # Resolved: links to files are served only by the file's own path.
         pairs = [Example(p.rgb.resolve(), p.x.resolve(), p.name) for p in found[:MAX_OWN_PAIRS]]
         tiles = [self._tile(pair, Path(self._folder.name)) for pair in found[:MAX_OWN_PAIRS]]
         shown = f"{len(pairs)} of {len(found)}" if len(pairs) < len(found) else str(len(found))
         title = f"{self.data.name}: {shown} pair{'s' * (len(found) > 1)} of {split}"
-        self.offer = Offer(title, pairs, tiles, unit)
+        self.offer = Offer(title, pairs, tiles, options)
 
     @property
     def files(self) -> list[Path]:

@@ -10,7 +10,6 @@ from app.results import Result
 from app.service import Service
 from app.viewer import run_bytes
 from app.widgets.examples import Offer
-from app.widgets.x_form import XForm, unit_fields, x_options
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
 
 _log = logging.getLogger(__name__)
@@ -49,8 +48,7 @@ class Opening:
 
     def _run(self) -> Result:
         pair, service = self._offer.pairs[0], self._service
-        options = x_options(XForm(**unit_fields(self._offer.unit)))
-        result = service.segment(str(pair.rgb), [str(pair.x)], service.default, options)
+        result = service.segment(str(pair.rgb), [str(pair.x)], service.default, self._offer.options)
         predictor = service.predictor(result.offered_as)
         for drop in ("x", "rgb"):
             change = Perturbation(drop=drop)

@@ -10,9 +10,11 @@ import gradio as gr
 
 from app.gradio_ext.components import FilesInput
 from app.service import XSource
+from app.settings import form_of
 from app.texts import ANY_X, modality_choices, x_hint, x_label
-from app.widgets.x_form import Fields, XForm, fields_for, unit_fields, units_of
+from app.widgets.x_form import Fields, XForm, fields_for, units_of
 from ktb.config import InputConfig
+from ktb.inputs import XOptions
 from ktb.inputs.depth_estimation import unavailable_reason
 
 TIME_UNITS = [("automatic", "auto"), ("seconds", "s"), ("ms", "ms"), ("µs", "us"), ("ns", "ns")]
@@ -148,16 +150,18 @@ def build_x_input(takes: InputConfig) -> tuple[gr.Radio, gr.HTML, gr.File]:
 
 
 def build_corrections(
-    source: gr.Radio, files: gr.File, read: gr.HTML, takes: InputConfig, unit: str
+    source: gr.Radio, files: gr.File, read: gr.HTML, takes: InputConfig, options: XOptions
 ) -> XControls:
-    """The fields that override how X is read; they appear once there is an X."""
+    """The fields that override how X is read, with what `options` say; they appear once there is an X."""
     units = [(text, key) for key, text in units_of(takes.modality).items()]
-    shown, said = fields_for(XForm(), takes, None), unit_fields(unit)
+    shown, said = fields_for(XForm(), takes, None), form_of(options)
     with gr.Accordion("Correct how X is read", open=False, visible=False, elem_id="ktb-fix") as corrections:
-        modality = gr.Dropdown(modality_choices(takes), value="auto", label="X is", elem_id="ktb-modality")
+        modality = gr.Dropdown(
+            modality_choices(takes), value=said.modality, label="X is", elem_id="ktb-modality"
+        )
         unit_field = gr.Dropdown(
             units or [("none", "auto")],
-            value=said["unit"],
+            value=said.unit,
             label="Unit",
             visible=bool(units),
             elem_id="ktb-unit",
@@ -165,32 +169,44 @@ def build_corrections(
         scale = gr.Textbox(
             label="or its scale, in place of the unit",
             placeholder="levels per metre, such as 6553.5; or a level's size: 0.25mm, 0.04K",
-            value=said["scale"],
+            value=said.scale,
             visible=shown.takes_scale,
             elem_id="ktb-scale",
         )
         with gr.Group(visible=shown.is_thermal, elem_id="ktb-thermal") as thermal:
-            hot = gr.Radio(HOT, value="auto", label="Hot pixels are")
-            extent = gr.Textbox(label="Fixed range: black, white", placeholder="automatic; such as 15, 40")
+            hot = gr.Radio(HOT, value=said.hot, label="Hot pixels are")
+            extent = gr.Textbox(
+                said.value_range,
+                label="Fixed range: black, white",
+                placeholder="automatic; such as 15, 40",
+            )
         with gr.Group(visible=shown.needs_camera, elem_id="ktb-camera") as camera:
             angle = gr.Textbox(
-                label="Depth camera: horizontal field of view", placeholder="degrees; NYU's camera if empty"
+                said.field_of_view,
+                label="Depth camera: horizontal field of view",
+                placeholder="degrees; NYU's camera if empty",
             )
             pinhole = gr.Textbox(
-                label="or fx, fy, cx, cy in pixels", placeholder="such as 519, 519, 325, 253"
+                said.intrinsics,
+                label="or fx, fy, cx, cy in pixels",
+                placeholder="such as 519, 519, 325, 253",
             )
         with gr.Group(visible=False, elem_id="ktb-stream") as stream:
             start = gr.Slider(0, 1, 0, label="Events from, ms", elem_id="ktb-start")
             length = gr.Slider(0, 1, 1, label="for, ms", elem_id="ktb-length")
         with gr.Group(visible=shown.is_table, elem_id="ktb-columns") as table:
             columns = gr.Dropdown(
-                COLUMN_ORDERS, value="auto", label="Columns of a table", allow_custom_value=True
+                COLUMN_ORDERS, value=said.columns, label="Columns of a table", allow_custom_value=True
             )
-            time_unit = gr.Dropdown(TIME_UNITS, value="auto", label="Time unit")
-            sensor = gr.Textbox(label="Sensor, width x height", placeholder="automatic; such as 346 x 260")
-        turn = gr.Dropdown(TURNS, value="auto", label="Turn X", elem_id="ktb-turn")
-        channel = gr.Dropdown(CHANNELS, value="auto", label="Channel", elem_id="ktb-channel")
-        byte_order = gr.Dropdown(BYTE_ORDERS, value="auto", label="Byte order", elem_id="ktb-byte-order")
+            time_unit = gr.Dropdown(TIME_UNITS, value=said.time_unit, label="Time unit")
+            sensor = gr.Textbox(
+                said.sensor, label="Sensor, width x height", placeholder="automatic; such as 346 x 260"
+            )
+        turn = gr.Dropdown(TURNS, value=said.turn, label="Turn X", elem_id="ktb-turn")
+        channel = gr.Dropdown(CHANNELS, value=said.channel, label="Channel", elem_id="ktb-channel")
+        byte_order = gr.Dropdown(
+            BYTE_ORDERS, value=said.byte_order, label="Byte order", elem_id="ktb-byte-order"
+        )
         reset = gr.Button("Back to automatic", size="sm", elem_id="ktb-reset")
     window, alignment = gr.State(None), gr.State(None)
     form = XForm(

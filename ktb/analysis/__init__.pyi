@@ -6,6 +6,7 @@ from ktb.analysis.color_range import clipped_range as clipped_range
 from ktb.analysis.describe import describe_attribution as describe_attribution
 from ktb.analysis.describe import describe_level as describe_level
 from ktb.analysis.describe import describe_pixel as describe_pixel
+from ktb.analysis.faithfulness.forecast_maps import reliance as reliance
 from ktb.analysis.inspection import Inspection as Inspection
 from ktb.analysis.maps import level_maps as level_maps
 from ktb.analysis.pixel import inspect_pixel as inspect_pixel

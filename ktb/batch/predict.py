@@ -20,6 +20,7 @@ from ktb.inputs import AUTO, RawX, XOptions, read_rgb, read_x
 from ktb.inputs.sets import options_of
 from ktb.modeling.model import KTBOutput
 from ktb.outputs.files import result_files
+from ktb.outputs.point_cloud import ply_bytes, point_cloud
 
 Branches = Literal["fused", "all"]
 _FUSED = {"labels_fused.png": "labels", "mask_fused.png": "masks", "overlay.png": "overlays"}
@@ -36,6 +37,8 @@ KINDS: Mapping[Branches, Mapping[str, str]] = MappingProxyType(
     }
 )
 """The files of `ktb.outputs.files.result_files` to write, and the folder of each."""
+CLOUDS = "clouds"
+"""The folder of PLY files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,7 @@ def predict_pairs(
     options: XOptions = AUTO,
     estimate: Callable[[np.ndarray], RawX] | None = None,
     branches: Branches = "fused",
+    ply: bool = False,
     settings: Mapping[str, Any] | None = None,
     running: Running = DEFAULTS,
 ) -> Outcome:
@@ -79,6 +83,7 @@ def predict_pairs(
         options: options of X for all pairs.
         estimate: estimates X from the RGB image, such as `ktb.inputs.depth_estimation.DepthEstimator`.
         branches: "all" adds labels_rgb, labels_x, masks_rgb and masks_x.
+        ply: add clouds/NAME.ply, as `ktb.outputs.point_cloud` makes it; a pair for which it cannot fails.
         settings: further settings that the results depend on, such as the checkpoint's file.
         running: execution options; errors as for `ktb.batch.runner.run_batch`.
     """
@@ -109,6 +114,9 @@ def predict_pairs(
         prediction = predictor.finish(computed.pair, computed.output, computed.seconds)
         made = result_files(computed.photo, prediction, kinds)
         files = {kinds[file]: (f"{kinds[file]}/{pair.name}.png", png) for file, png in made.items()}
+        if ply:
+            cloud = point_cloud(computed.photo, prediction)
+            files[CLOUDS] = (f"{CLOUDS}/{pair.name}.ply", ply_bytes(cloud, prediction))
         return Made(files, {"prediction": prediction.summary()})
 
     everything = {
@@ -118,6 +126,7 @@ def predict_pairs(
         "options": options.to_dict(),
         "estimated_by": getattr(estimate, "name", None),
         "branches": branches,
+        **({"ply": True} if ply else {}),  # without it, results of earlier versions stay complete
         **(settings or {}),
     }
     steps = Steps(read, compute, pack, kind=lambda found: found.network_hw, weigh=_Waiting.weight)

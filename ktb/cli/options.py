@@ -75,11 +75,12 @@ class XFlags:
         tuple[float, float] | None, _said("Thermal values mapped to 0 and 1.", "LOW HIGH", "--range")
     ] = None
     field_of_view: Annotated[
-        float | None, _said("Horizontal field of view of the depth camera, for HHA.", "DEGREES", "--fov")
+        float | None,
+        _said("Horizontal field of view of the depth camera, for HHA and --ply.", "DEGREES", "--fov"),
     ] = None
     intrinsics: Annotated[
         tuple[float, float, float, float] | None,
-        _said("Intrinsics of the depth camera, for HHA.", "FX FY CX CY"),
+        _said("Intrinsics of the depth camera, for HHA and --ply.", "FX FY CX CY"),
     ] = None
     window_ms: Annotated[
         tuple[float, float] | None,

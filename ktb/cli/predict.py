@@ -93,6 +93,14 @@ def predict(
         bool,
         typer.Option("--arrays", help="Also write arrays.npz: logits, maps, points.", rich_help_panel=_ALSO),
     ] = False,
+    ply: Annotated[
+        bool,
+        typer.Option(
+            "--ply",
+            help="Also write points.ply, in a batch clouds/NAME.ply: depth as points with colour, class and "
+            "confidence. NYU's camera is assumed without --intrinsics or --fov.",
+        ),
+    ] = False,
     rgb_dir: RgbPlace = None,
     x_dir: XPlaces = None,
     pairs: PairsList = None,
@@ -116,7 +124,8 @@ def predict(
 
     Pairs of a list: predict --pairs associations.txt --out results
 
-    A batch writes labels/NAME.png, masks/NAME.png, overlays/NAME.png, and results.jsonl with a line per pair.
+    A batch writes labels/NAME.png, masks/NAME.png, overlays/NAME.png, with --ply clouds/NAME.ply, and
+    results.jsonl with a line per pair.
 
     Without an X input: --no-x or --estimate-depth in place of --x or --x-dir.
     """
@@ -142,7 +151,7 @@ def predict(
         raise ValueError(f"--out {out} is a file; give a folder.")
     options = flags.to_options()
 
-    from ktb.batch.predict import KINDS, predict_pairs
+    from ktb.batch.predict import CLOUDS, KINDS, predict_pairs
     from ktb.checkpoints.choice import AUTO_MODEL
     from ktb.checkpoints.load import load_model
     from ktb.inference.auto import AutoPredictor
@@ -177,23 +186,26 @@ def predict(
             predictor = chooser.predictor(name)
         else:
             prediction = predictor(image, modal_x, **keep)
+        points = _points(photo, prediction) if ply else {}  # raises before anything is written
         written = save_result(out, photo, prediction)
         settings = {"model": prediction.model, "short_side": short_side, "x": options.to_dict()}
         ablated = _ablated(predictor, photo, prediction) if report else {}
         card = predictor.model.card
-        written += _save_also(out, photo, prediction, ablated, report, figure, arrays, card, settings)
+        written += _save_also(out, photo, prediction, ablated, report, figure, arrays, card, settings, points)
         _tell(prediction, predictor.runtime.why)
         for path in written:
             typer.echo(f"wrote {path}")
         return
-    matched = find_pairs(rgb_dir, x_dir or (), [out / kind for kind in KINDS["all"].values()], pairs)
+    matched = find_pairs(
+        rgb_dir, x_dir or (), [out / kind for kind in (*KINDS["all"].values(), CLOUDS)], pairs
+    )
     path = path or _chosen_for_all(matched.pairs[0], options, estimate_depth)
     predictor = Predictor(load_model(path, device), **computing)
     estimator = DepthEstimator(depth_model, device) if estimate_depth else None
     settings = {"model_sha256": file_sha256(path)}
     with shown(matched, workers, resume, batch_size) as running:
         outcome = predict_pairs(
-            predictor, matched.pairs, out, options=options, estimate=estimator, branches=branches,
+            predictor, matched.pairs, out, options=options, estimate=estimator, branches=branches, ply=ply,
             settings=settings, running=running,
         )  # fmt: skip
     print_outcome(outcome, out, "prediction")
@@ -231,6 +243,12 @@ def _ablated(
     return {drop: predictor(photo, prediction.x, trace=False, drop=drop) for drop in ("rgb", "x")}
 
 
+def _points(photo: "np.ndarray", prediction: "Prediction") -> dict[str, bytes]:
+    from ktb.outputs.point_cloud import ply_bytes, point_cloud
+
+    return {"points.ply": ply_bytes(point_cloud(photo, prediction), prediction)}
+
+
 def _save_also(
     out: Path,
     photo: "np.ndarray",
@@ -241,9 +259,10 @@ def _save_also(
     arrays: bool,
     card: Mapping[str, Any],
     settings: Mapping[str, Any],
+    points: Mapping[str, bytes],
 ) -> list[Path]:
     """Write the requested additional files; returns the paths."""
-    files: dict[str, bytes] = {}
+    files = dict(points)
     look = None
     if prediction.trace:
         from ktb.analysis import Inspection

@@ -283,7 +283,8 @@ class CustomDataset:
         `ktb.inputs.encode_x` refuses.
         """
         image = rgb if isinstance(rgb, RgbImage) else None
-        return encode_x(raw, self._inputs, None if image else rgb, self.x_options, image)
+        options = replace(self.x_options, channel="auto")  # `read_x` chose the channel
+        return encode_x(raw, self._inputs, None if image else rgb, options, image)
 
     @cached_property
     def _inputs(self) -> InputConfig:

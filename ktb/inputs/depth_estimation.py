@@ -91,6 +91,7 @@ class DepthEstimator:
                 "the RGB image does not show.",
             ),
             origin="estimated",
+            guessed={} if is_metric else {"unit": "m"},
         )
 
 

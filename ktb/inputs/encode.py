@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from ktb.config import InputConfig
-from ktb.inputs.alignment.place import place_encoded
+from ktb.inputs.alignment.cameras import Intrinsics
+from ktb.inputs.alignment.place import Placed, place_encoded
 from ktb.inputs.alignment.turn import turned
 from ktb.inputs.detect import taken_for
 from ktb.inputs.encoders import depth_picture
@@ -44,6 +45,8 @@ class EncodedX:
         depth: metres at the RGB image's size with statistics at its own size; None unless X is depth.
         warnings: sentences shown by every interface.
         origin: "measured", "estimated" by a network, or "missing": the network runs without X.
+        camera: of `depth` in the RGB image's pixels; None unless X is depth.
+        camera_is_assumed: whether the user gave no camera.
     """
 
     image: np.ndarray
@@ -57,6 +60,8 @@ class EncodedX:
     depth: DepthMap | None
     warnings: tuple[str, ...] = ()
     origin: Origin = "measured"
+    camera: Intrinsics | None = None
+    camera_is_assumed: bool = False
 
 
 def encode_x(
@@ -124,6 +129,7 @@ def encode_x(
     kind = {"LiDAR": "a projected image, used unchanged"} if modality == "lidar" else {}
     facts = own | kind | dict(raw.facts) | dict(encoded.facts) | placed.facts
     preview, colours = _preview(placed.display, encoded)
+    camera, is_assumed = options.rgb_camera(raw.size_hw, size_hw) if encoded.depth else (None, False)
     mark = "ESTIMATED " if raw.origin == "estimated" else ""
     return EncodedX(
         image=np.ascontiguousarray(scaled, np.float32),
@@ -134,15 +140,23 @@ def encode_x(
         facts=facts | colours,
         histogram=encoded.histogram,
         holes=holes if holes.any() or modality == "depth" else None,
-        depth=replace(encoded.depth, metres=placed.metres) if encoded.depth else None,
+        depth=_placed_depth(encoded.depth, placed, raw) if encoded.depth else None,
         warnings=(*warnings, *raw.notes, *encoded.notes, *placed.notes),
         origin=raw.origin,
+        camera=camera,
+        camera_is_assumed=is_assumed,
     )
 
 
 def encoder(encoding: Encoding) -> Callable[[RawX, InputConfig, XOptions], Encoded]:
     """The function of an encoding, from `ktb.modalities.ENCODERS`."""
     return resolve(ENCODERS[encoding])
+
+
+def _placed_depth(depth: DepthMap, placed: Placed, raw: RawX) -> DepthMap:
+    """Depth at the RGB image's size; a scale that the estimating network did not give counts as a guess."""
+    confidence = "guess" if "unit" in raw.guessed else depth.confidence
+    return replace(depth, metres=placed.metres, confidence=confidence)
 
 
 def _camera_of_training(

@@ -103,6 +103,9 @@ def check_layout(shape: tuple[int, ...], dtype: np.dtype, name: str = "the X arr
         raise InputError(f"{name}: holds {kind}; save numbers (uint8, uint16 or float32)")
     sides = [side for side in shape if side != 1]
     if len(sides) not in (2, 3) or (len(sides) == 3 and sides[2] not in (2, 3, 4)):
-        raise InputError(f"{name}: an array of shape {shape}; give (H, W) or (H, W, 3)")
+        raise InputError(
+            f"{name}: an array of shape {shape}; give (H, W) or (H, W, 3), or counts of events (H, W, 2), "
+            "over time (T, 2, H, W)"
+        )
     check_size(sides[1], sides[0], name)
     check_bytes(math.prod(shape) * dtype.itemsize, name)

@@ -41,7 +41,8 @@ class XOptions:
         hot: polarity of a thermal image, "white" or "black".
         value_range: thermal values (in degrees Celsius if the unit is known, else as stored) mapped to 0 and
             1, instead of the checkpoint's rule.
-        field_of_view: horizontal, in degrees; intrinsics: fx, fy, cx, cy of X's own image; for HHA only.
+        field_of_view: horizontal, in degrees; intrinsics: fx, fy, cx, cy of X's own image; for HHA and for
+            points in space.
         window_ms: (start, end) of the event window in milliseconds from the first event.
         columns: order of an event table, such as "txyp"; time_unit: "s", "ms", "us" or "ns".
         sensor_hw: (height, width) of the event sensor.
@@ -136,6 +137,22 @@ class XOptions:
         if self.field_of_view is not None:
             return Intrinsics.from_field_of_view(self.field_of_view, size_hw)
         return self.calibration.x.scaled(size_hw) if self.calibration else assumed_camera(size_hw)
+
+    def rgb_camera(self, x_hw: tuple[int, int], rgb_hw: tuple[int, int]) -> tuple[Intrinsics, bool]:
+        """The camera of an aligned X in the RGB image's pixels, and whether it is assumed.
+
+        It is the calibration's for the RGB image, else that of X, resized or warped as X is. It is assumed if
+        the user gave none: then it is NYU's, or that of the checkpoint's training.
+
+        Args:
+            x_hw, rgb_hw: (height, width) of X and of the RGB image.
+        """
+        if self.calibration is not None:
+            return self.calibration.rgb.scaled(rgb_hw), False
+        camera = self.camera(x_hw)
+        moved = camera.scaled(rgb_hw) if self.matrix is None else camera.warped(self.matrix, rgb_hw)
+        is_given = any(getattr(self, name) is not None for name in CAMERA if name not in self.assumed)
+        return moved or assumed_camera(rgb_hw), moved is None or not is_given
 
     def as_trained(self, inputs: InputConfig) -> "XOptions":
         """These options, completed by how a checkpoint's training read its recordings, or by its camera.

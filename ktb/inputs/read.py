@@ -7,6 +7,7 @@ from ktb.inputs.encoders.byte_order import in_order
 from ktb.inputs.encoders.stokes import join_files
 from ktb.inputs.events import aedat4, hdf5
 from ktb.inputs.events.build import build_events
+from ktb.inputs.events.stacks import histogram_shape
 from ktb.inputs.events.text import events_in_arrays, looks_like_table, read_text
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
@@ -100,4 +101,5 @@ def _of_arrays(arrays: Sequence[StoredArray], container: str, name: str, options
     if len(pictures) > 1:
         others = ", ".join(array.key for array in pictures if array is not chosen)
         notes += (f"The file holds several pictures; {chosen.key} was taken, not {others[:100]}.",)
-    return RawX(picture, f"{container}, {picture.dtype}", name, kind_of(picture), facts, notes)
+    kind = "counts" if histogram_shape(chosen.shape) else kind_of(picture)
+    return RawX(picture, f"{container}, {chosen.dtype}", name, kind, facts, notes)

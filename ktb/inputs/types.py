@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from ktb.inputs.events.stacks import histogram_shape, summed
 from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram
 from ktb.inputs.limits import InputError, check_layout
@@ -24,9 +25,9 @@ class RawX:
 
     Attributes:
         data: by `kind`: "picture" (H, W), (H, W, 3) RGB or (H, W, 4) RGBA; "events" an EventStream; "counts"
-            (H, W, 2) events of each polarity; "angles" (H, W, 4) intensities behind a polarizer at 0, 45, 90,
-            135 degrees; "sin_cos" (H, W, 2) sine and cosine of twice the angle of polarization. Integers or
-            floats, not modified after reading.
+            (H, W, 2) events of each polarity, or (H, W, 3) with their recency in 0..1; "angles" (H, W, 4)
+            intensities behind a polarizer at 0, 45, 90, 135 degrees; "sin_cos" (H, W, 2) sine and cosine of
+            twice the angle of polarization. Integers or floats, not modified after reading.
         format: for display, such as "16-bit PNG".
         name: name of the file, for messages.
         facts: further properties, title -> text, such as {"columns": "t x y polarity"}.
@@ -35,7 +36,7 @@ class RawX:
         orientation: the EXIF orientation that the reader applied, 1 to 8.
         recognized: the modality that `ktb.inputs.recognize` found, used unless the options name another one.
         guessed: the options of XOptions that the reader guessed for lack of a better source: `columns`,
-            `time_unit` and `sensor_hw` of events.
+            `time_unit` and `sensor_hw` of events, `unit` of depth estimated without a scale.
     """
 
     data: np.ndarray | EventStream
@@ -147,13 +148,20 @@ def is_array(raw: RawX) -> bool:
 
 
 def as_raw(x: "np.ndarray | EventStream | RawX") -> RawX:
-    """Wrap an array or an event stream as a `RawX`; InputError for an array that is not an image."""
+    """Wrap an array or an event stream as a `RawX`; InputError for an array that is not an image.
+
+    A stack of event histograms (T, 2, H, W) or (T, H, W, 2) is summed over time.
+    """
     if isinstance(x, RawX):
         return x
     if isinstance(x, EventStream):
         return RawX(x, "event stream", "the event stream", "events")
     if not isinstance(x, np.ndarray):
         raise InputError(f"X is {type(x).__name__}; give an array, an EventStream, or what read_x returned")
+    if (histogram := histogram_shape(x.shape)) is not None:
+        check_layout(histogram, x.dtype)
+        frame, note = summed(x, "the X array")
+        return RawX(frame, f"{x.dtype} array", kind="counts", notes=(note,))
     check_layout(x.shape, x.dtype)
     x = x.squeeze()
     return RawX(x, f"{x.dtype} array", kind=kind_of(x))

@@ -132,6 +132,25 @@ class DSCF(nn.Module):
             residual_norm=None if mean is None else mean.norm(dim=-1),
         )
 
+    def sensor_values(self, feats_rgb: Tensor, feats_x: Tensor, trace: FusionTrace) -> Tensor:
+        """Parts of the points' values by sensor, (B, 2, M, 2n, d), rgb first, from the inputs of `forward`.
+
+        The values are linear in both streams: with the bias of `proj_v`, the parts sum to them.
+        """
+        lows = (self.down_rgb(feats_rgb), self.down_x(feats_x))
+        maps = torch.stack([low.permute(0, 3, 1, 2) for low in lows], dim=1)  # B, 2, c, h, w
+        mixed = self._sample(maps, trace.sampling_points) * trace.modality_weights[:, :, None, None]
+        parts = F.linear(mixed.movedim(2, -1), self.proj_v.weight[:, :, 0, 0])  # B, 2, 1, 2n, c
+        return parts[:, :, 0].unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
+
+    def sparse_part(self, attended: Tensor) -> Tensor:
+        """The fused feature's summand from an attended feature (…, c), without biases, as the trace's norms.
+
+        Beside a residual it is taken after `up`, (…, C), else before it, (…, c).
+        """
+        sparse = self.alpha * F.linear(attended, self.proj_out.weight[:, :, 0, 0])
+        return F.linear(sparse, self.up.weight) if self.residual else sparse
+
     def _norms(self, sparse: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """Norms (B, h, w) of both summands (B, c, h, w): after `up` beside a residual, else before it."""
         if not self.residual:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.describe import describe_level
+from ktb.analysis.faithfulness import image_scores, reliance
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Drop, Prediction
 from ktb.outputs.layers import (
@@ -88,6 +89,10 @@ def make_bundle(
     arrays = {"rgb": _area(rgb, shown), "x": _area(prediction.x.preview, shown)}
     arrays |= _results(prediction, shown)
     ablated = ablated or {}
+    if prediction.x.origin != "missing":
+        arrays |= {
+            f"reliance.{sensor}": _thousandths(reliance(prediction, sensor)) for sensor in get_args(Drop)
+        }
     arrays |= _ablation_arrays(ablated, shown)
     layers = [heads_layer(prediction), *_measured(prediction, ablated)]
     arrays |= layer_arrays(layers, shown)
@@ -102,18 +107,26 @@ def make_bundle(
             levels.append(described)
     for cmap in ("sequential", "diverging"):
         arrays[f"colors.{cmap}"] = color_table(cmap)
-    return Bundle(arrays, _header(prediction, shown, levels, layers, tuple(ablated)))
+    header = _header(prediction, shown, levels, layers, tuple(ablated))
+    if ablated:
+        header["faithfulness"] = _faithfulness(prediction, inspection, ablated)
+    return Bundle(arrays, header)
 
 
-def ablation_bundle(prediction: Prediction, ablated: Mapping[Drop, Prediction]) -> Bundle:
+def ablation_bundle(
+    prediction: Prediction, ablated: Mapping[Drop, Prediction], inspection: Inspection | None = None
+) -> Bundle:
     """A bundle that adds the predictions with a sensor ablated to the bundle of a run.
 
     Args:
         ablated: predictions of the same pair, by the ablated sensor.
+        inspection: of the prediction, whose cached maps are scored; None: made here.
     """
     layers, shown = _measured(prediction, ablated), stored_size(prediction.size_hw)
     arrays = _ablation_arrays(ablated, shown) | layer_arrays(layers, shown)
-    return Bundle(arrays, _added(layers) | {"ablated": list(ablated)})
+    inspection = inspection or (Inspection(prediction) if prediction.trace else None)
+    scores = _faithfulness(prediction, inspection, ablated)
+    return Bundle(arrays, _added(layers) | {"ablated": list(ablated), "faithfulness": scores})
 
 
 def layers_bundle(layers: Sequence[Layer], size_hw: tuple[int, int], **header: Any) -> Bundle:
@@ -192,6 +205,16 @@ def _results(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.nda
     return arrays
 
 
+def _faithfulness(
+    prediction: Prediction, inspection: Inspection | None, ablated: Mapping[Drop, Prediction]
+) -> dict[str, Any]:
+    """Entry of the header: ablated sensor → map → its scores; {} without X, where maps describe no sensor."""
+    if prediction.x.origin == "missing":
+        return {}
+    found = image_scores(prediction, inspection if prediction.trace else None, ablated)
+    return {drop: {name: one.to_dict() for name, one in scores.items()} for drop, scores in found.items()}
+
+
 def _level(inspection: Inspection, maps: LevelMaps) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays of a level, and its entry in the header."""
     trace = inspection.trace[maps.level]
@@ -237,9 +260,18 @@ def _header(
         "palette": [list(color) for color in prediction.palette],
         "heads": dict(HEADS),
         "x_unit": "m" if has_metres else "",
+        "camera": _camera(prediction, shown),
         "levels": levels,
         "ablated": list(ablated),
     }
+
+
+def _camera(prediction: Prediction, shown: tuple[int, int]) -> dict[str, Any] | None:
+    """The depth camera for an image of the stored size; None without depth."""
+    x = prediction.x
+    if x.depth is None or x.camera is None:
+        return None
+    return {**x.camera.scaled(shown).to_dict(), "is_assumed": x.camera_is_assumed}
 
 
 def _sizes(ablated: Mapping[Drop, Prediction] | None) -> dict[str, tuple[int, int]]:

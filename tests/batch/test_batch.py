@@ -121,6 +121,18 @@ def test_a_second_run_does_only_what_changed(data, model, calls):
     assert again("--short-side", 96) == 0
 
 
+def test_points_of_a_batch_are_written_also_where_the_rest_was(data, model, calls):
+    assert batch(data, model, "--unit", "mm").exit_code == 0
+    calls.clear()
+    assert batch(data, model, "--unit", "mm", "--ply").exit_code == 0
+    assert len(calls) == 4  # the earlier results lack the points
+    assert {f"{name}.ply" for name in NAMES} == {
+        path.relative_to(data / "out/clouds").as_posix() for path in (data / "out/clouds").rglob("*.ply")
+    }
+    assert records(data / "out")["a"]["files"]["clouds"] == "clouds/a.ply"
+    assert b"comment camera ASSUMED" in (data / "out/clouds/a.ply").read_bytes()
+
+
 def test_a_failed_pair_is_recorded_and_tried_again(data, model, calls):
     good = (data / "x/b.npy").read_bytes()
     (data / "x/b.npy").write_bytes(good[:-100])

@@ -120,6 +120,22 @@ def test_predict_prints_the_classes_and_writes_the_files(files, tmp_path):
     assert {row["index"] for row in rows} == set(np.unique(np.asarray(labels)).tolist())
 
 
+def test_predict_writes_points_in_space(built_in, files, tmp_path):
+    rgb, x = files
+    words = ("predict", "--rgb", rgb, "--x", x, "--model", "tiny-depth", "--ply")
+    result = run(*words, "--out", tmp_path / "out", "--unit", "mm", "--intrinsics", 80, 81, 40, 30)
+    assert result.exit_code == 0, result.output
+    assert "points.ply" in result.output
+    data = (tmp_path / "out" / "points.ply").read_bytes()
+    assert b"comment camera fx 80 fy 81 cx 40 cy 30 width 90 height 60\ncomment camera given\n" in data
+    result = run(
+        "predict", "--rgb", rgb, "--no-x", "--model", "tiny-depth", "--ply", "--out", tmp_path / "no"
+    )
+    assert result.exit_code == 2
+    assert "points in space need depth" in result.stderr
+    assert not (tmp_path / "no").exists()  # refused before anything is written
+
+
 def test_predict_takes_a_file_and_a_short_side(folder, files, tmp_path):
     rgb, x = files
     model = folder / "tiny-depth.safetensors"

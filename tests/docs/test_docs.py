@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -11,9 +12,12 @@ import pytest
 import typer
 from helpers.api_calls import left
 from helpers.snippets import LOCAL, blocks, documents, follow, needing_the_page, read
+from PIL import Image
 
+from app.api.serialize import BRIEF_ROWS
 from app.api.video import MAX_VIDEO_BYTES
 from app.panels import maps
+from app.server.answer_files import AnswerLimits
 from ktb import built_in_models
 from ktb.__main__ import app
 from ktb.batch import prefetch
@@ -72,7 +76,25 @@ def test_snippets_that_call_the_page_run(document, fresh_folder, address, upload
     texts = [snippet.text.replace(LOCAL, address) for snippet in needing_the_page(document)]
     before = set(left(uploads))
     assert follow(texts, document) > 8
-    assert not set(left(uploads)) - before, "a call left a file"
+    kept = {path for path in left(uploads) if "answers" not in path.parts}  # linked: for ten minutes
+    assert not kept - before, "a call left a file"
+
+
+def test_the_example_with_curl_runs(fresh_folder, address):
+    (script,) = (text for text in blocks(HTTP, "bash") if "curl" in text)
+    script = script.replace(LOCAL, address.rstrip("/"))
+    ended = subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert Image.open("overlay.png").size == (640, 480)
+
+
+def test_the_lifetime_of_links_is_that_of_the_code():
+    limits, section = AnswerLimits(), HTTP.split("## Files of an answer")[1].split("## Endpoints")[0]
+    assert limits.seconds == 600
+    assert "lives for ten minutes" in section
+    assert f"at most {limits.address_bytes >> 20} MiB" in section
+    assert f"all together {limits.total_bytes >> 30} GiB" in section
+    assert f"the {BRIEF_ROWS} largest classes" in section
 
 
 def test_the_chapter_on_http_begins_with_the_page():

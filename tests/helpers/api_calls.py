@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,13 @@ def called(http, endpoint: str, *values) -> tuple[str, str]:
     event = http.post(f"{API}/call/{endpoint}", json={"data": list(values)}).raise_for_status().json()
     answer = http.get(f"{API}/call/{endpoint}/{event['event_id']}").text
     return answer.splitlines()[0].removeprefix("event: "), answer
+
+
+def contents(delivered: str) -> bytes:
+    """A file of an answer, fetched where the answer has a link."""
+    if delivered.startswith("http"):
+        return httpx.get(delivered, timeout=60).raise_for_status().content
+    return base64.b64decode(delivered)
 
 
 def left(uploads: Path) -> list[Path]:

@@ -10,8 +10,9 @@ from helpers.pairs import synthetic_pair
 from PIL import Image
 
 from ktb import Predictor, load_model
-from ktb.analysis import Inspection
-from ktb.inputs import read_x
+from ktb.analysis import Inspection, reliance
+from ktb.analysis.faithfulness import image_scores
+from ktb.inputs import XOptions, read_x
 from ktb.outputs import bundle as bundles
 from ktb.outputs.bundle import LEVEL_MAPS, make_bundle, read_bundle
 from ktb.outputs.report import report_html
@@ -66,6 +67,42 @@ def test_a_bundle_holds_what_the_prediction_says(pair, prediction):
     for maps in Inspection(prediction).all_maps():
         for name in (name for name in LEVEL_MAPS if getattr(maps, name) is not None):
             np.testing.assert_array_equal(found.arrays[f"{name}.{maps.level}"], getattr(maps, name))
+
+
+def test_a_bundle_scores_the_maps_against_the_ablations(predictor, pair, prediction):
+    ablated = {drop: predictor(*pair, trace=False, drop=drop) for drop in ("x", "rgb")}
+    found = make_bundle(pair[0], prediction, ablated=ablated)
+    expected = image_scores(prediction, Inspection(prediction), ablated)
+    for drop in ("x", "rgb"):
+        scores = found.header["faithfulness"][drop]
+        assert set(scores) >= {"reliance", "disagreement", "indecision", "balance", "entropy", "prompt_x"}
+        assert scores == {name: score.to_dict() for name, score in expected[drop].items()}
+        assert all(value is None or 0 <= value <= 1 for one in scores.values() for value in one.values())
+        stored = found.arrays[f"reliance.{drop}"] / bundles.THOUSANDTHS
+        np.testing.assert_allclose(stored, reliance(prediction, drop), atol=5e-4 + 1e-6)
+    unchanged = make_bundle(pair[0], prediction, ablated={"x": prediction}).header["faithfulness"]
+    assert unchanged["x"]["balance"] == {"auroc": None, "within_margin": None}
+    assert "faithfulness" not in make_bundle(pair[0], prediction).header
+
+
+def test_without_x_no_map_is_scored(predictor, pair):
+    prediction = predictor(pair[0], None)
+    found = make_bundle(pair[0], prediction, ablated={"rgb": prediction})
+    assert found.header["faithfulness"] == {}
+    assert "reliance.x" not in found.arrays
+
+
+def test_a_bundle_names_the_camera_of_depth(monkeypatch, predictor, pair, prediction):
+    assumed = make_bundle(pair[0], prediction).header["camera"]
+    assert assumed == {**XOptions().camera((120, 160)).to_dict(), "is_assumed": True}
+    given = predictor(*pair, trace=False, options=XOptions(intrinsics=(140, 150, 70, 60)))
+    monkeypatch.setattr(bundles, "MAX_PIXELS", 60 * 80)
+    camera = make_bundle(pair[0], given).header["camera"]
+    assert camera == {
+        **{"fx": 70, "fy": 75, "cx": 34.75, "cy": 29.75, "width": 80, "height": 60},
+        "is_assumed": False,
+    }
+    assert make_bundle(pair[0], predictor(pair[0], None, trace=False)).header["camera"] is None
 
 
 def test_a_large_image_is_stored_smaller(monkeypatch, pair, prediction):

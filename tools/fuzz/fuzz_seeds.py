@@ -128,7 +128,9 @@ def exr() -> list[bytes]:
 def arrays() -> list[bytes]:
     """.npy files of pictures."""
     kinds = DEEP, METRES, COLOUR, DEEP.astype(">u2"), np.asfortranarray(METRES), np.dstack([METRES, METRES])
-    return [to_npy(array) for array in (*kinds, FOUR, COLOUR[..., :2] // 60, METRES.byteswap(), _mosaic())]
+    stack = np.stack([COLOUR[..., :2] // 60, COLOUR[..., 1:] // 50])
+    others = FOUR, COLOUR[..., :2] // 60, METRES.byteswap(), _mosaic(), stack
+    return [to_npy(array) for array in (*kinds, *others)]
 
 
 def _mosaic() -> np.ndarray:

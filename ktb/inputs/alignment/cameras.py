@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ktb.inputs.limits import MAX_SIDE, InputError
-from ktb.inputs.validation import as_numbers, as_table, is_number, short, to_json
+from ktb.inputs.validation import Matrix, as_numbers, as_table, is_number, short, to_json
 
 Rotation = tuple[tuple[float, float, float], ...]
 MAX_BASELINE = 10.0
@@ -50,6 +50,20 @@ class Intrinsics:
         y, x = (new / old for new, old in zip(size_hw, self.size_hw))
         cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
         return Intrinsics(self.fx * x, self.fy * y, cx, cy, tuple(size_hw))
+
+    def warped(self, matrix: Matrix | np.ndarray, size_hw: tuple[int, int]) -> "Intrinsics | None":
+        """The camera after its image was moved by a 3 x 3 matrix of pixel positions to one of `size_hw`.
+
+        Exact where the matrix scales and shifts. Of any other, its scale at the principal point counts; None
+        if that point lies behind the camera.
+        """
+        matrix, centre = np.asarray(matrix, np.float64), np.array([self.cx, self.cy, 1.0])
+        x, y, w = matrix @ centre
+        if not w > 0:
+            return None
+        scale = (matrix[:2, :2] - np.outer((x / w, y / w), matrix[2, :2])) / w
+        fx, fy = (self.fx, self.fy) * np.linalg.norm(scale, axis=0)
+        return Intrinsics(float(fx), float(fy), float(x / w), float(y / w), (size_hw[0], size_hw[1]))
 
     @staticmethod
     def from_field_of_view(degrees: float, size_hw: tuple[int, int]) -> "Intrinsics":

@@ -149,7 +149,10 @@ def _encode_picture(raw: RawX, inputs: InputConfig, options: XOptions) -> Encode
 
 
 def _encode_counts(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
-    """Encode counts of events per polarity as `event_frame` does; without times, recency is 0."""
+    """Encode counts of events per polarity as `event_frame` does; without times, recency is 0.
+
+    A third channel, of a stack of histograms, is the recency in 0..1.
+    """
     if inputs.encoding not in ("event_frame", "image") and inputs.modality == "event":
         raise InputError(
             f"{raw.name}: a histogram of events has no times, and the encoding {inputs.encoding} needs them; "
@@ -160,16 +163,23 @@ def _encode_counts(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded
             f"columns {options.columns!r}: a histogram of events has two channels; give np (negative, "
             "positive), pn, or auto"
         )
-    counts = np.nan_to_num(raw.data.astype(np.float32), posinf=0, neginf=0)
+    counts = np.nan_to_num(raw.data[..., :2].astype(np.float32), posinf=0, neginf=0)
     if options.columns != "pn":
         counts = counts[..., ::-1]
     are_scaled = bool((counts % 1).any()) and counts.max() <= 1
     drawn = counts if are_scaled else np.log1p(counts) / math.log1p(COUNT_SATURATION)
     frame = np.zeros((*counts.shape[:2], 3), np.float32)
     frame[..., :2] = np.clip(drawn, 0, 1)
+    notes: tuple[str, ...] = ()
+    if raw.data.shape[2] == 3:
+        recency = raw.data[..., 2]
+        frame[..., 2] = np.where(recency > 0, (1 + 254 * recency) / 255, 0)
+    else:
+        notes = ("A histogram of events has no times: the channel of recency is 0, unlike in training.",)
+    if options.window_ms is not None:
+        notes += ("The time window was not used: a histogram has no milliseconds; cut the array instead.",)
     sure = "guess" if options.columns == "auto" else "certain"
     order = "positive, negative" if options.columns == "pn" else "negative, positive"
-    notes = ("A histogram of events has no times: the channel of recency is 0, unlike in training.",)
     if sure == "guess":
         notes += (
             "The first channel was taken for negative events, as most libraries count them. Say columns pn "

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ktb.inputs.events.columns import by_name
+from ktb.inputs.events.stacks import histogram_shape, summed
 from ktb.inputs.limits import MAX_ENTRIES, InputError, check_bytes, check_layout
 from ktb.inputs.readers.zip_guard import DirectoryTooLarge, open_zip
 
@@ -59,9 +60,9 @@ class StoredArray:
 
     @property
     def is_picture(self) -> bool:
-        """Whether the shape can be (H, W), (H, W, C) or (C, H, W)."""
+        """Whether the shape can be (H, W), (H, W, C) or (C, H, W), or a stack of event histograms."""
         try:
-            check_layout(_channels_last(self.shape), self.dtype)
+            check_layout(histogram_shape(self.shape) or _channels_last(self.shape), self.dtype)
         except InputError:
             return False
         return True
@@ -135,7 +136,14 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> 
 
 
 def as_picture(array: StoredArray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The image (H, W) or (H, W, C), channels last, and notes; InputError for another array."""
+    """The image (H, W) or (H, W, C), channels last, and notes; InputError for another array.
+
+    Of a stack of event histograms it is the sum (H, W, 3), see `stacks.summed`.
+    """
+    if (histogram := histogram_shape(array.shape)) is not None:
+        check_layout(histogram, array.dtype, name)
+        frame, note = summed(array.read(), name)
+        return frame, (note,)
     last = _channels_last(array.shape)
     if array.shape:
         check_layout(last, array.dtype, name)

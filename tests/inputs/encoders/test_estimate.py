@@ -86,6 +86,7 @@ def test_prediction_with_estimated_depth_says_so_everywhere(tmp_path):
     prediction = Predictor(load_model("ktb-lite-nyuv2-depth"))(photo, raw, options=XOptions(unit="mm"))
     assert prediction.x.origin == "estimated"
     assert prediction.x.depth.unit == "m"  # an option for an earlier file does not reach the estimate
+    assert prediction.x.depth.confidence == "guess"  # metres that the network did not estimate
     assert prediction.x.summary.startswith("ESTIMATED depth")
     summary = prediction.summary()
     assert summary["x"]["origin"] == "estimated"

@@ -154,3 +154,34 @@ def test_the_camera_of_x():
     assert XOptions(field_of_view=90).camera((50, 100)).fx == pytest.approx(50)
     calibration = Calibration.from_dict(CALIBRATION)
     assert XOptions(calibration=calibration).camera((960, 1280)).fx == pytest.approx(1000)
+
+
+def test_the_camera_of_aligned_depth():
+    small, large = (60, 80), (120, 160)
+    own = (70.0, 75.0, 30.0, 35.0)
+    assert XOptions().rgb_camera(small, large) == (XOptions().camera(small).scaled(large), True)
+    assert XOptions(intrinsics=own).rgb_camera(small, large) == (Intrinsics(*own, small).scaled(large), False)
+    assumed = XOptions(intrinsics=own, assumed=("intrinsics",))
+    assert assumed.rgb_camera(small, large)[1]  # as in training: the user did not say it
+    calibration = Calibration.from_dict(CALIBRATION)
+    assert XOptions(calibration=calibration).rgb_camera((480, 640), (960, 1280)) == (calibration.rgb, False)
+
+
+@pytest.mark.parametrize("turn", [0, 0.02])
+def test_a_matrix_moves_the_camera_as_the_pixels(turn):
+    cos, sin = math.cos(turn), math.sin(turn)
+    matrix = np.array([[2 * cos, -2 * sin, 8], [2 * sin, 2 * cos, -2], [0, 0, 1]])
+    options = XOptions(intrinsics=(70, 75, 30, 35), matrix=matrix)
+    camera, is_assumed = options.rgb_camera((60, 80), (120, 160))
+    assert not is_assumed
+    assert camera.size_hw == (120, 160)
+    focal, centre = (camera.fx, camera.fy), (camera.cx, camera.cy)
+    assert focal == pytest.approx((140, 150), rel=1e-3 if turn else 1e-12)
+    assert centre == pytest.approx((matrix @ [30, 35, 1])[:2])
+
+
+def test_a_matrix_that_puts_the_principal_point_behind_leaves_the_assumed_camera():
+    away = XOptions(intrinsics=(70, 75, 30, 35), matrix=[[1, 0, 0], [0, 1, 0], [-0.05, 0, 1]])
+    camera, is_assumed = away.rgb_camera((60, 80), (60, 80))
+    assert camera == XOptions().camera((60, 80))
+    assert is_assumed

@@ -135,3 +135,37 @@ def test_histograms_for_other_checkpoints():
         encode_x(histogram(), EVENT, options=XOptions(modality="depth"))
     with pytest.raises(InputError, match="give np"):
         encode_x(histogram(), EVENT, options=XOptions(columns="txyp"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_stack_of_histograms_over_time_is_drawn_as_its_stream(tmp_path, dtype, last):
+    columns, bins = events(80, 60), 20
+    raw = read_x(recording(columns), "events.h5", XOptions(sensor_hw=(60, 80)))
+    stack = np.zeros((bins, 2, 60, 80), np.int64)
+    number = np.minimum((T - T[0]) * bins // (T[-1] - T[0]), bins - 1)
+    np.add.at(stack, (number, columns["p"], columns["y"], columns["x"]), 1)
+    stack = (np.moveaxis(stack, 1, -1) if last else stack).astype(dtype)
+    np.savez(tmp_path / "stack.npz", histograms=stack)
+    drawn = event_frame(raw.data) / 255
+    reading = encode_x(read_x(tmp_path / "stack.npz"), EVENT)
+    assert reading.facts["events"] == f"{COUNT:,}"
+    assert any("event histograms of 20 time bins. They were summed" in note for note in reading.warnings)
+    difference = np.abs(reading.image - drawn)
+    assert difference[..., :2].max() < 0.003
+    assert difference[..., 2].max() < 0.5 / bins + 0.003  # a bin's events count as at its middle
+    assert np.array_equal(encode_x(stack, EVENT).image, reading.image)
+
+
+def test_stacks_that_cannot_be_summed_and_what_is_no_stack():
+    stack = np.full((3, 2, 60, 80), 0.5, np.float32)
+    with pytest.raises(InputError, match=r"3 event histograms that are scaled to 0\.\.1.*give the counts"):
+        encode_x(stack, EVENT)
+    with pytest.raises(InputError, match=r"\(3, 60, 80, 2\) with negative values.*holds counts"):
+        encode_x(np.moveaxis(-stack, 1, -1), EVENT)
+    with pytest.raises(InputError, match=r"shape \(3, 5, 60, 80\); give .* over time \(T, 2, H, W\)"):
+        encode_x(np.zeros((3, 5, 60, 80)), EVENT)
+    window = XOptions(window_ms=(0.0, 5.0))
+    assert any(
+        "time window was not used" in note for note in encode_x(2 * stack, EVENT, None, window).warnings
+    )

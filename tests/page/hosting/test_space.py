@@ -25,8 +25,8 @@ from ktb.inputs import depth_estimation
 ROOT = Path(__file__).resolve().parents[3]
 HEAD = yaml.safe_load((ROOT / "README.md").read_text(encoding="utf-8").split("---\n")[1])
 DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
-CLONE, PIN, UPLOAD = re.search(
-    r"^(git clone .*)\n(sed .*)\n(hf upload .*)\n", DEPLOYMENT.replace("\\\n", " "), re.MULTILINE
+CLONE, PIN, NAME_IT, UPLOAD = re.search(
+    r"^(git clone .*)\n(sed .*)\n(sed .*)\n(hf upload .*)\n", DEPLOYMENT.replace("\\\n", " "), re.MULTILINE
 ).groups()
 DOCUMENTED_HARDWARE = {"cpu-basic", "cpu-upgrade", "t4-small", "t4-medium", "l4x1", "l4x4", "a10g-small"}
 """Flavours of the hub's reference of a Space's head; ZeroGPU has none there."""
@@ -70,7 +70,8 @@ def tree(tmp_path_factory, uploads) -> Path:
     clone = tmp_path_factory.mktemp("space")
     clone_command, _, _ = CLONE.partition(" . ")
     subprocess.run([*shlex.split(clone_command), "-q", str(ROOT), str(clone)], check=True)
-    subprocess.run(shlex.split(PIN), cwd=clone, check=True)
+    for command in (PIN, NAME_IT):
+        subprocess.run(shlex.split(command), cwd=clone, check=True)
     given = uploads[1]
     files = [path.relative_to(clone).as_posix() for path in clone.rglob("*") if path.is_file()]
     kept = set(filter_repo_objects(files, ignore_patterns=[*given["ignore_patterns"], ".git/*"]))
@@ -92,13 +93,19 @@ def test_the_head_of_the_readme_is_what_spaces_read():
     assert HEAD["suggested_hardware"] in DOCUMENTED_HARDWARE
 
 
-def test_the_card_names_the_models_of_the_code_and_a_thumbnail_that_is_there():
+def test_the_card_names_the_models_of_the_code():
     assert {depth_estimation.METRIC, depth_estimation.RELATIVE} < set(HEAD["models"])
     assert timm.get_pretrained_cfg("tf_efficientnet_lite0").hf_hub_id in HEAD["models"]
+
+
+def test_the_thumbnail_is_a_file_of_the_space_and_absent_before_the_space_is_named(tree):
+    assert "thumbnail" not in HEAD
+    head = yaml.safe_load((tree / "README.md").read_text(encoding="utf-8").split("---\n")[1])
     name = re.search(r"hf upload (\S+)", UPLOAD)[1]
     start = f"https://huggingface.co/spaces/{name}/resolve/main/"
-    assert HEAD["thumbnail"].startswith(start)
-    assert (ROOT / HEAD["thumbnail"].removeprefix(start)).is_file()
+    assert head.pop("thumbnail").startswith(start)
+    assert head == HEAD
+    assert (tree / "assets/figures/page_result.png").is_file()
 
 
 def test_the_readme_links_the_page_of_the_paper():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from helpers.api_calls import contents
 from helpers.browsing import below
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
@@ -100,8 +100,8 @@ def sent(value):
     return handle_file(str(value.rename(value.with_name(f"asked_{value.name}"))))
 
 
-def picture(text: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+def picture(delivered: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(contents(delivered))))
 
 
 def test_every_action_is_there_with_types_and_words(client):
@@ -120,11 +120,12 @@ def test_every_action_is_there_with_types_and_words(client):
     }
     assert "'svg'" in choices["/export", "kind"]
     assert "'estimate'" in choices["/segment", "x_source"]
+    assert "'inline'" in choices["/segment", "files"]
     assert "'from_one'" in choices["/truth", "numbering"]
     assert "'overlay'" in choices["/sequence", "views"]
     assert choices["/truth", "label_picture"] == choices["/sequence", "recording"] == "filepath"
     assert choices["/what_if", "other_x"] == "list[filepath]"
-    optional = {"other_x", "calibration", "x_video", "options", "x_source", "model", "kind"}
+    optional = {"other_x", "calibration", "x_video", "options", "x_source", "model", "kind", "files"}
     for endpoint in api.values():
         for p in endpoint["parameters"]:
             if p["parameter_name"] in optional:
@@ -173,7 +174,7 @@ def test_inspect(call, expected, head):
 def test_maps(call, expected):
     answer = call("/maps", level=1)
     maps = Inspection(expected).maps(1)
-    arrays = np.load(io.BytesIO(base64.b64decode(answer["npz"])), allow_pickle=False)
+    arrays = np.load(io.BytesIO(contents(answer["npz"])), allow_pickle=False)
     given = {name: source for name, source in LEVEL_ARRAYS.items() if getattr(maps, source) is not None}
     assert set(arrays) == set(given)
     for name, source in given.items():
@@ -289,7 +290,8 @@ def test_align_and_what_it_answers_fits_the_other_endpoints(call, tmp_path):
     assert answer["matrix"] == [[1, 0, 9], [0, 1, 0], [0, 0, 1]]
     assert answer["options"] == {"unit": "mm", "matrix": answer["matrix"]}
     assert picture(answer["after"]).shape == (120, 160, 3)
-    assert call("/read_x", options=answer["options"])["network"] != call("/read_x")["network"]
+    aligned, plain = (call("/read_x", options=options) for options in (answer["options"], {}))
+    assert contents(aligned["network"]) != contents(plain["network"])
 
 
 def test_an_estimate_says_whether_it_is_any_better(call, service, pair):
@@ -305,7 +307,7 @@ def test_an_estimate_says_whether_it_is_any_better(call, service, pair):
 
 def test_settings_are_what_the_page_reads(call):
     answer = call("/export", kind="json", options={"unit": "m"}, x_source="none")
-    settings = settings_from_json(base64.b64decode(answer["data"]).decode(), [MODEL], [], Controls({}))
+    settings = settings_from_json(contents(answer["data"]).decode(), [MODEL], [], Controls({}))
     assert (settings.model, settings.x_source, settings.x.unit) == (MODEL, "none", "m")
 
 
@@ -333,7 +335,7 @@ def test_compare(call, expected):
 )
 def test_export(call, kind, start, expected):
     answer = call("/export", kind=kind)
-    data = base64.b64decode(answer["data"])
+    data = contents(answer["data"])
     assert data.startswith(start)
     assert answer["name"].startswith(f"{MODEL}-")
     assert answer["name"].endswith(f".{kind}")
@@ -366,6 +368,7 @@ def test_export(call, kind, start, expected):
         ("/export", {"kind": "json", "options": {"melt": 1}}, "unknown keys"),
         ("/segment", {"options": {"melt": 1}}, "unknown keys"),
         ("/read_x", {"options": {"columns": 3}}, "expected a text"),
+        ("/segment", {"files": "paper"}, "files 'paper': choose one of url, inline, none"),
     ],
 )
 def test_errors_are_texts_and_nothing_stays(call, endpoint, values, message):

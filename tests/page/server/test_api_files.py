@@ -1,8 +1,7 @@
-"""Which files a caller of the API can name; recordings over the API: limits, turns, nothing left behind."""
+"""Files of the HTTP API: which a caller can name, links and their end, recordings and their limits."""
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from helpers.api_calls import contents, left
 from helpers.browsing import WAIT, below, upload
 from helpers.pairs import write_pair
 from helpers.served import serving
@@ -22,6 +22,8 @@ from helpers.videos import frames_of, pair, read_video, write_video, zipped
 
 from app import video as video_settings
 from app.gradio_ext.blocks import NO_ADDRESSES
+from app.server.answer_files import ENDED, AnswerFiles, AnswerLimits
+from app.server.sessions import SessionStore
 from app.server.uploads import NOT_HERE
 from ktb.video.run import SequenceOptions, run_sequence
 from ktb.video.zip_source import ZipFrames
@@ -153,6 +155,150 @@ def test_nothing_lists_the_uploads(caller, files, own_uploads):
     assert path.parent.name not in httpx.get(f"{caller.url.removesuffix('gradio_api')}config").text
 
 
+# ---- links to the files of an answer
+
+MIB = 2**20
+
+
+@pytest.fixture
+def now():
+    """A clock: the list's only item, in seconds."""
+    return [0.0]
+
+
+@pytest.fixture
+def kept(tmp_path, now):
+    return AnswerFiles(tmp_path / "answers", AnswerLimits(600, 3 * MIB, 5 * MIB, 0), lambda: now[0])
+
+
+def segmented(client, pair, tmp_path, **values) -> dict:
+    rgb, x = (path.rename(tmp_path / f"asked_{path.name}") for path in pair)
+    given = {"rgb": handle_file(str(rgb)), "x": [handle_file(str(x))], "model": MODEL, **values}
+    answer = client.predict(**given, api_name="/segment")
+    for path in (rgb, x):
+        path.rename(path.with_name(path.name.removeprefix("asked_")))
+    return answer
+
+
+def test_links_lead_to_what_the_answer_would_hold(client, files, tmp_path, own_uploads):
+    linked, inline, without = (
+        segmented(client, files, tmp_path, files=how) for how in ("url", "inline", "none")
+    )
+    assert list(linked["files"]) == list(inline["files"])
+    for name, link in linked["files"].items():
+        if name.endswith(".png"):
+            assert contents(link) == contents(inline["files"][name]), name
+    summary = json.loads(contents(linked["files"]["prediction.json"]))
+    assert summary["branches"] == inline["branches"] == without["branches"]
+    assert without["files"] == {}
+    for branch, rows in linked["branches"].items():
+        for row, whole in zip(rows, summary["branches"][branch]):
+            assert row["name"] == whole["name"]
+            assert row["share"] == pytest.approx(whole["share"], abs=1e-4)
+    assert len(json.dumps(linked)) < 8 * 1024
+    assert not left_over(own_uploads)
+
+
+def test_an_answer_with_all_classes_stays_small():
+    from app.api.serialize import brief
+
+    row = {"index": 39, "name": "a rather long name", "color": [1, 2, 3], "share": 1 / 3, "confidence": 2 / 3}
+    answer = brief({"branches": {branch: [row] * 40 for branch in ("fused", "rgb", "x")}})
+    assert len(json.dumps(answer)) < 6 * 1024
+
+
+def test_a_link_ends_with_its_session_and_only_its_address_leads_to_it(address, files, tmp_path, service):
+    with serving(service, tmp_path / "own") as page:
+        client = Client(page.local_url, verbose=False)
+        answer = segmented(client, files, tmp_path)
+        link = answer["files"]["labels_fused.png"]
+        found = httpx.get(link)
+        assert found.headers["cache-control"] == "no-store"
+        assert "sandbox" in found.headers["content-security-policy"]
+        assert str(page.folder.path) not in json.dumps(answer)
+        key, name = link.split("/")[-2:]
+        assert len(key) == 32
+        base = link.removesuffix(f"{key}/{name}")
+        wrong = ("0" * 32 + f"/{name}", f"{key}/", key, f"{key}/other.png", f"{key}/..%2f{key}%2f{name}", "")
+        for place in wrong:
+            assert httpx.get(base + place).status_code == 404, place
+        assert httpx.get(f"{page.local_url}answers").status_code == 404
+        other = Caller(page.local_url)
+        folder = page.folder.path / "answers" / key
+        assert (folder / name).is_file()
+        assert httpx.get(f"{page.local_url}gradio_api/file={folder / name}").status_code == 404
+        x = other.upload(files[1])
+        kind, said = other.segment(str(folder / name), x)
+        assert (kind, NOT_HERE in said) == ("error", True)
+        client.close()
+        end = time.monotonic() + 60
+        while httpx.get(link).status_code == 200:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert not folder.exists()
+
+
+def test_a_caller_without_a_session_gets_links_too(caller, files):
+    kind, said = caller.segment(*map(caller.upload, files))
+    assert kind == "complete"
+    (answer,) = json.loads(said.splitlines()[-2 if not said.splitlines()[-1] else -1].removeprefix("data: "))
+    assert contents(answer["files"]["overlay.png"]).startswith(b"\x89PNG")
+
+
+def test_links_live_for_ten_minutes_and_go_at_once_with_their_session(kept, now, tmp_path):
+    assert AnswerLimits().seconds == 600
+    mine, other = kept.begin("mine", "1"), kept.begin("other", "1")
+    for answer in (mine, other):
+        kept.write(answer, "a.png", b"x")
+    now[0] = 599.0
+    kept.end("mine")
+    assert kept.find(mine.key, "a.png") is None
+    assert kept.find(other.key, "a.png").read_bytes() == b"x"
+    now[0] = 600.0
+    assert kept.find(other.key, "a.png") is None
+    kept.forget_stale()
+    assert not left(tmp_path)
+
+
+def test_a_session_that_ends_during_a_run_keeps_no_files(kept, tmp_path):
+    answer = kept.begin("mine", "1")
+    kept.write(answer, "a.png", b"x")
+    kept.end("mine")
+    with pytest.raises(ValueError, match=ENDED):
+        kept.write(answer, "b.png", b"x")
+    assert not left(tmp_path)
+
+
+def test_linked_files_take_so_much_and_the_oldest_of_their_address_go(kept):
+    def written(address: str, mib: float) -> str:
+        answer = kept.begin(address, address)
+        kept.write(answer, "a.bin", b"x" * int(mib * MIB))
+        return answer.key
+
+    def there() -> list[bool]:
+        return [kept.find(key, "a.bin") is not None for key in keys]
+
+    keys = [written("1", 1), written("1", 1), written("2", 1)]
+    assert there() == [True, True, True]
+    keys.append(written("1", 1))  # with what every answer counts, more than 3 MiB of this address
+    assert there() == [False, True, True, True]
+    keys.append(written("3", 2))  # more than 5 MiB in all: the address with most gives way
+    assert there() == [False, False, True, True, True]
+    keys.append(written("3", 4))  # alone more than its address may hold, but it is the newest
+    assert there()[-2:] == [False, True]
+
+
+def test_a_full_disk_refuses_a_link(tmp_path, monkeypatch):
+    store = SessionStore(tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 2**20}))
+    answer = store.answers.begin("mine", "1")
+    with pytest.raises(OSError, match="No space left"):
+        store.answers.write(answer, "a.png", b"x")
+
+
+# ---- recordings
+
+
 def left_over(uploads: Path) -> list[Path]:
     folders = [*below(uploads, "ktb-sequence-*"), *Path(tempfile.gettempdir()).glob("ktb-sequence-*")]
     return [*below(uploads, "asked_*"), *folders]
@@ -184,7 +330,7 @@ def test_a_recording_gives_what_python_gives(client, service, own_uploads, tmp_p
         tmp_path / "python",
         SequenceOptions(fps=5, layout=("mask", "x")),
     )
-    (tmp_path / "api.webm").write_bytes(base64.b64decode(answer["video"]))
+    (tmp_path / "api.webm").write_bytes(contents(answer["video"]))
     ours, theirs = (read_video(path) for path in (tmp_path / "api.webm", expected.video))
     assert ours[1] == theirs[1] == 5
     assert all(np.array_equal(a, b) for a, b in zip(ours[0], theirs[0], strict=True))

@@ -507,7 +507,11 @@ def test_housekeeping_that_fails_says_so_and_goes_on(page, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("endpoint", "values", "said"),
     [
-        ("segment", [], "this call takes 5 values (rgb, x, model, options, x_source), and 0 were given."),
+        (
+            "segment",
+            [],
+            "this call takes 6 values (rgb, x, model, options, x_source, files), and 0 were",
+        ),
         ("segment", ["a", None, MODEL, {}, "none"], "rgb: give null or a file, as"),
         ("segment", [[], None, MODEL, {}, "none"], "rgb: give null or a file, as"),
         ("segment", [None, 5, MODEL, {}, "none"], "x: give null or a list of files, each"),

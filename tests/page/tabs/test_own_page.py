@@ -22,8 +22,10 @@ from app.page import build_page, launch_options
 from app.panels.branches import branches_panel
 from app.server.sessions import SessionStore
 from app.service import Service
+from app.settings import form_of
 from app.texts import head, no_result, x_hint, x_label
 from app.widgets.examples import MAX_OWN_PAIRS, CustomExamples, examples
+from app.widgets.x_form import x_options
 from ktb.checkpoints.load import save_model
 from ktb.config import InputConfig, Modality
 from ktb.inputs import XOptions, read_image_rgb, read_x
@@ -87,7 +89,7 @@ def test_the_first_pairs_of_the_test_split_are_offered(tmp_path, farm):
     assert (len(expected), MAX_OWN_PAIRS) == (9, 8)
     assert [pair.name for pair in own.offer.pairs] == expected[:8]
     assert own.offer.title == "farm: 8 of 9 pairs of test"
-    assert own.offer.unit == "0.1mm"
+    assert own.offer.options.unit == "0.1mm"
     assert own.offer.pairs[0].rgb == (farm / f"rgb/{expected[0]}.png").resolve()
     for tile, pair in zip(own.offer.tiles, own.offer.pairs, strict=True):
         difference = read_image_rgb(tile).astype(int) - read_image_rgb(pair.rgb)
@@ -114,11 +116,42 @@ def test_the_network_gets_what_it_gets_in_training(tmp_path, farm, models):
     file = describe(tmp_path, farm)
     own, service = CustomExamples(file), Service([str(models["farm-depth"])])
     pair, sample = own.offer.pairs[0], CustomPairDataset(file, "test")[0]
-    said = XOptions(unit=own.offer.unit)
+    assert own.offer.options == XOptions(modality="depth", unit="0.1mm", byte_order="stored")
+    said = x_options(form_of(own.offer.options))
     reading = service.read_x(str(pair.x), str(pair.rgb), "farm-depth", said).reading
     assert np.array_equal(reading.image[..., 0] * np.float32(255), sample.modal_x)
     guessed = service.read_x(str(pair.x), str(pair.rgb), "farm-depth").reading
     assert not np.array_equal(guessed.image, reading.image)
+
+
+def turned_by_hand(depth: np.ndarray) -> np.ndarray:
+    return np.rot90(depth)
+
+
+def in_a_fourth_channel(depth: np.ndarray) -> np.ndarray:
+    return np.dstack([np.full_like(depth, 900)] * 3 + [depth])
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        (turned_by_hand, {"turn": 90}),
+        (in_a_fourth_channel, {"channel": 4}),
+        (np.ndarray.byteswap, {"byte_order": "swapped"}),
+        (np.asarray, {"unit": None, "depth_scale": 6553.5}),
+    ],
+)
+def test_the_page_reads_an_offered_pair_as_training_does(tmp_path, farm, models, change, keys):
+    for name in "abcdefghij":
+        depth = cv2.imread(str(farm / f"x/{name}.png"), cv2.IMREAD_UNCHANGED)
+        np.save(tmp_path / f"{name}.npy", change(depth))
+    file = describe(tmp_path, farm, x=f"{tmp_path}/{{name}}.npy", **keys)
+    own, service = CustomExamples(file), Service([str(models["farm-depth"])])
+    pair, sample = own.offer.pairs[0], CustomPairDataset(file, "test")[0]
+    said = x_options(form_of(own.offer.options))
+    reading = service.read_x(str(pair.x), str(pair.rgb), "farm-depth", said).reading
+    assert np.array_equal(reading.image[..., 0] * np.float32(255), sample.modal_x)
+    assert np.ptp(sample.modal_x) > 10
 
 
 @pytest.mark.parametrize(

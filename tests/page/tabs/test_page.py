@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.api_calls import contents
 from helpers.browsing import MASK, below, downloaded, pixels, run, upload
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
@@ -158,10 +158,10 @@ def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path
         MODEL,
         api_name="/segment",
     )
-    client.close()
     for branch in ("fused", "rgb", "x"):
-        data = base64.b64decode(answer["files"][f"labels_{branch}.png"])
+        data = contents(answer["files"][f"labels_{branch}.png"])
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected.labels[branch])
+    client.close()
     assert answer["model"] == MODEL
     assert not below(uploads, "api_*")
 

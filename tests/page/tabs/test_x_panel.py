@@ -13,6 +13,7 @@ import cv2
 import gradio as gr
 import numpy as np
 import pytest
+from helpers.api_calls import contents
 from helpers.browsing import MASK, below, downloaded, new_tab, pixels, run, upload
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
@@ -127,7 +128,7 @@ def test_fields_are_told_only_what_changes(service):
     takes = service.inputs(DEPTH)
     with gr.Blocks():
         source, _, files = build_x_input(takes)
-        x = build_corrections(source, files, gr.HTML(), takes, "auto")
+        x = build_corrections(source, files, gr.HTML(), takes, AUTO)
     depth, thermal = (fields_for(XForm(modality=kind), takes, None) for kind in ("depth", "thermal"))
     shown: dict = {}
     everything = {x.files, x.corrections, x.unit, x.scale, x.thermal, x.camera, x.stream, x.table}
@@ -545,7 +546,7 @@ def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, upload
     x = [handle_file(str(depth))]
 
     def labels(answer) -> np.ndarray:
-        data = base64.b64decode(answer["files"]["labels_fused.png"])
+        data = contents(answer["files"]["labels_fused.png"])
         return np.asarray(Image.open(io.BytesIO(data)))
 
     predictor, pair = small_predictor(DEPTH), synthetic_pair()
