@@ -30,6 +30,7 @@ _VIEW: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "level": lambda value: _is_whole(value) and -1 <= value <= 3,
         "head": lambda value: value is None or (_is_whole(value) and 0 <= value < 1000),
         "isSwapped": lambda value: isinstance(value, bool),
+        "inSpace": lambda value: isinstance(value, bool),
         "pixel": lambda value: (
             value is None
             or (

@@ -19,6 +19,15 @@ function ramp(range, table, note) {
   ];
 }
 
+/** How well a map of this image forecasts what the ablation of each sensor measures. */
+function worth(header, name, sensors = ["x", "rgb"]) {
+  const measured = header.faithfulness || {};
+  return sensors.filter((sensor) => measured[sensor]?.[name]).map((sensor) => {
+    const said = T.faithfulness(SENSORS[sensor], measured[sensor][name], measured[sensor].indecision);
+    return element("span", { class: "ktb-v-worth" }, said);
+  });
+}
+
 /** Shares of the values 0 … count - 1 among those that are drawn. */
 export function sharesOf(values, count) {
   const counts = new Array(count).fill(0);
@@ -109,6 +118,32 @@ class Fractions {
   }
 }
 
+/** How far the fused class relies on a sensor, on the grid of the logits. */
+class Reliance {
+  constructor(viewer, sensor) {
+    Object.assign(this, { viewer, sensor, id: `reliance.${sensor}`, title: T.reliance(SENSORS[sensor]), group: T.maps });
+  }
+
+  key() {
+    return this.id;
+  }
+
+  get table() {
+    return this.viewer.bundle.array("colors.sequential").data;
+  }
+
+  paint() {
+    const { data, shape } = this.viewer.bundle.array(this.id);
+    return paint(shape, (i) => colorOf(data[i] / THOUSANDTHS, { low: 0, high: 1 }, this.table));
+  }
+
+  legend() {
+    const { header } = this.viewer.bundle;
+    const note = T.relianceNote(SENSORS[this.sensor === "x" ? "rgb" : "x"]);
+    return [...ramp({ low: 0, high: 1, beyond: 0 }, this.table, note), ...worth(header, "reliance", [this.sensor])];
+  }
+}
+
 /** A map of the chosen level, of one attention head or of their mean. */
 class LevelMap {
   constructor(viewer, name) {
@@ -131,16 +166,7 @@ class LevelMap {
 
   legend() {
     return [...ramp(this.viewer.mapValues(this.name).range, this.table, `${this.meaning}.`),
-      ...this.worth()];
-  }
-
-  /** How well this image's map foretells what ablation measures. */
-  worth() {
-    const measured = this.viewer.bundle.header.faithfulness || {};
-    return Object.keys(SENSORS).filter((sensor) => measured[sensor]?.[this.name]).map((sensor) => {
-      const said = T.faithfulness(SENSORS[sensor], measured[sensor][this.name], measured[sensor].indecision);
-      return element("span", { class: "ktb-v-worth" }, said);
-    });
+      ...worth(this.viewer.bundle.header, this.name)];
   }
 }
 
@@ -201,6 +227,8 @@ export function layersOf(viewer) {
     ...header.ablated.map((drop) => new Labels(viewer, `labels.without_${drop}`, T.without(SENSORS[drop]), T.measured)),
     ...measured,
     ...added.filter((layer) => ![T.masks, T.measured].includes(layer.group)),
+    ...["x", "rgb"].filter((sensor) => viewer.bundle.array(`reliance.${sensor}`))
+      .map((sensor) => new Reliance(viewer, sensor)),
     ...maps.map((name) => new LevelMap(viewer, name)),
   ];
 }

@@ -32,6 +32,11 @@ export const T = {
   confidenceNote: (header) => (Object.values(header.temperatures).some((value) => value !== 1)
     ? "Probability of the fused class, calibrated by a temperature;" : "Probability of the fused class, not calibrated;"),
   marginNote: "Probability of the fused class less that of the next one;",
+  reliance: (sensor) => `Reliance on ${sensor}`,
+  relianceNote: (other) => `1 less the probability that the ${other} head gives the fused class;`,
+  space: "3D", spaceHint: "Show the depth as points in space", image: "2D",
+  spaceTitle: (camera) => (camera.is_assumed ? "Points in space, with an assumed camera" : "Points in space"),
+  spaceKeys: "Drag turns, Shift and drag shifts, the wheel zooms, 0 returns to the camera.",
   level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean",
   without: (x) => `Fused mask without ${x}`, sensors: "Sensors on",
   measure: "Switch each sensor off", measureHint: "Runs the network twice: without X, and without RGB.",

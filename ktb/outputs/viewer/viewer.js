@@ -10,6 +10,7 @@ import { cellOf, largest, pixelOf } from "./geometry.js";
 import { layersOf } from "./layers.js";
 import { Panes } from "./panes.js";
 import { saveImage } from "./save.js";
+import { Space } from "./space.js";
 import { percent, SENSORS, T } from "./strings.js";
 
 const NEUTRAL = "#c8ccd4"; // of points where there is no X
@@ -29,7 +30,7 @@ export class Viewer {
     this.size = [header.stored_size.height, header.stored_size.width];
     this.levels = header.levels.map((_, index) => new Level(bundle, index));
     this.state = { overlay: FUSED, compare: NONE, split: 0.5, level: this.levels.length - 1, head: null,
-      opacity: 0.5, isSwapped: false, pixel: null };
+      opacity: 0.5, isSwapped: false, inSpace: false, pixel: null };
     this.images = { rgb: this.picture("rgb"), x: this.picture("x") };
     this.build();
     this.offer();
@@ -74,12 +75,14 @@ export class Viewer {
         ...optionsOf(this.levels.map((level) => [level.index, `${level.index}: ${level.stride} px`])));
     }
     this.sensors = this.buildSensors();
+    this.space = new Space(this);
     this.measure = button(T.measure, () => this.tell("ktb-measure"), { title: T.measureHint, class: "ktb-v-measure" });
     const toolbar = element("div", { class: "ktb-v-bar", role: "toolbar", "aria-label": "Viewer" },
       this.sensors, this.measure,
       shown,
       button(T.flip, () => this.set({ isSwapped: !this.state.isSwapped }), { title: T.flipHint }),
-      button(T.reset, () => this.panes.reset(), { title: T.resetHint }),
+      this.space.button,
+      button(T.reset, () => (this.space.cloud || this.panes).reset(), { title: T.resetHint }),
       button(T.save, () => saveImage(this), { title: T.saveHint }));
     const canvases = ["rgb", "x"].map((name) => {
       const canvas = element("canvas", { tabindex: 0, role: "img", "data-pane": name });
@@ -96,7 +99,7 @@ export class Viewer {
     this.root.replaceChildren(toolbar,
       element("div", { class: "ktb-v-main" },
         element("div", { class: "ktb-v-left" }, this.doubts(), this.split.node,
-          element("div", { class: "ktb-v-panes" }, canvases.map((pane) => pane.node)),
+          this.flat = element("div", { class: "ktb-v-panes" }, canvases.map((pane) => pane.node)), this.space.node,
           this.status, this.legend, this.classes.node),
         this.card));
     this.root.style.setProperty("--ktb-v-ratio", `${this.size[1]} / ${this.size[0]}`);
@@ -203,6 +206,8 @@ export class Viewer {
     this.classes.of(layer?.labels ? layer : null);
     this.showPixel();
     this.panes.draw();
+    this.flat.hidden = this.state.inSpace && this.space.isPossible;
+    this.space.draw();
   }
 
   /** What is drawn over the image of a sensor: the layer, the compared one beyond the split, and the veil. */
@@ -230,6 +235,7 @@ export class Viewer {
     const layer = this.layers.get(this.state.overlay);
     this.veil = chosen === null || !layer?.labels ? null : veil(this.size, layer.labels, chosen);
     this.panes.draw();
+    this.space.draw();
   }
 
   showPixel() {
@@ -359,6 +365,7 @@ export function show(root, bundle, actions = []) {
   const before = root.ktbViewer;
   const isSame = before && before.shows(bundle);
   const viewer = new Viewer(root, bundle, actions);
+  before?.space.dispose();
   viewer.set(isSame ? before.state : { pixel: tellingPixel(bundle) });
   root.ktbViewer = viewer;
   return viewer;
