@@ -18,7 +18,8 @@ from ktb.inputs.alignment.files import Alignment
 VERSION = 1
 MAX_CHARACTERS = 6000  # browsers and servers accept longer addresses, but no settings need one
 PARAMETER = "settings"
-_KEYS = ("ktb_settings", "model", "x_source", "x", "tab", "view", "controls")
+_KEYS = ("ktb_settings", "model", "x_source", "x", "tab", "view", "example", "controls")
+MAX_NAME = 100
 _FORMER_TABS = ("Result", "Branches", "Fusion", "X input", "Compare", "Truth", "Sequence")
 """Tabs of earlier versions, whose settings open the first tab; so do their `controls`, which are ignored."""
 _VIEW: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
@@ -54,6 +55,7 @@ class Settings:
         x: how X is read.
         tab: title of the open tab, "" for the first.
         view: the viewer's state: overlay, level, head, pixel and so on.
+        example: name of the offered pair that is open, "" for files of the user.
     """
 
     model: str
@@ -61,6 +63,7 @@ class Settings:
     x: XOptions = AUTO
     tab: str = ""
     view: Mapping[str, Any] = field(default_factory=dict)
+    example: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """A dict for JSON; `settings_from_json` reads it back."""
@@ -71,6 +74,7 @@ class Settings:
             "x": self.x.to_dict(),
             "tab": self.tab,
             "view": dict(self.view),
+            "example": self.example,
         }
 
     def to_json(self) -> str:
@@ -132,6 +136,7 @@ def settings_from_json(text: str, models: Sequence[str], tabs: Sequence[str]) ->
         x=XOptions.from_dict(values.get("x", {})),
         tab=tab,
         view=_checked_view(values.get("view", {})),
+        example=_checked_example(values.get("example", "")),
     )
 
 
@@ -147,6 +152,13 @@ def _checked_view(values: Any) -> dict[str, Any]:
         if not _VIEW[name](value):
             raise ValueError(f"{name} {_short(value)} of the view is not possible.")
     return dict(values)
+
+
+def _checked_example(name: Any) -> str:
+    """The name of an example, which may not be offered here; ValueError for what is no name."""
+    if not isinstance(name, str) or len(name) > MAX_NAME:
+        raise ValueError(f"example {_short(name)}: give the name of an example.")
+    return name
 
 
 def _is_number(value: Any) -> bool:
@@ -187,18 +199,19 @@ def form_of(options: XOptions) -> XForm:
 
 
 def settings_of(
-    model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], view: str
+    model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], view: str, example: str
 ) -> Settings:
     """The page's current settings; ValueError for a field that does not hold the number it needs.
 
     Args:
         view: the viewer's state as JSON; "" before the first run.
+        example: name of the open example, "" for files of the user.
     """
     try:
         state = _checked_view(json.loads(view)) if view else {}
     except RecursionError as error:
         raise ValueError("the viewer's state is not readable. Run the pair again.") from error
-    return Settings(model, source, x_options(form), tab if tab in tabs else "", state)
+    return Settings(model, source, x_options(form), tab if tab in tabs else "", state, example)
 
 
 def _listed(numbers: Sequence[float] | None) -> str:

@@ -40,7 +40,7 @@ export const T = {
   level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean",
   without: (x) => `Fused mask without ${x}`, sensors: "Sensors on",
   measure: "Switch each sensor off", measureHint: "Runs the network twice: without X, and without RGB.",
-  reset: "Whole image", resetHint: "Undo zoom and pan (0)", flip: "Swap", flipHint: "Swap the two images in place (F)",
+  reset: "Fit", resetHint: "Undo zoom and pan (0)", flip: "Swap", flipHint: "Swap the two images in place (F)",
   save: "PNG", saveHint: "Save both images with layers, marker and points",
   hint: "Click any pixel.",
   hintMore: "The card then tells what its class rests on, and where the fusion looked in both images.",

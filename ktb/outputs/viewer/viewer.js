@@ -82,7 +82,7 @@ export class Viewer {
       shown,
       button(T.flip, () => this.set({ isSwapped: !this.state.isSwapped }), { title: T.flipHint }),
       this.space.button,
-      button(T.reset, () => (this.space.cloud || this.panes).reset(), { title: T.resetHint }),
+      button(T.reset, () => (this.space.node.hidden ? this.panes : this.space.cloud).reset(), { title: T.resetHint }),
       button(T.save, () => saveImage(this), { title: T.saveHint }));
     const canvases = ["rgb", "x"].map((name) => {
       const canvas = element("canvas", { tabindex: 0, role: "img", "data-pane": name });
@@ -136,7 +136,6 @@ export class Viewer {
       return [name, box];
     }));
     return element("div", { class: "ktb-v-sensors", role: "group", "aria-label": T.sensors },
-      element("span", {}, T.sensors),
       Object.entries(this.switches).map(([name, box]) => (
         element("label", { "data-sensor": name }, box, element("span", {}, SENSORS[name])))));
   }
