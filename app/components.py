@@ -65,6 +65,11 @@ class Components:
         return [*self.read, self.x.form.window, self.x.form.alignment, *self.proposed]
 
     @property
+    def of_run(self) -> list[gr.components.Component]:
+        """Outputs of `Handlers.run_pair`."""
+        return [self.inspect.file, self.foot, self.alone, self.changed]
+
+    @property
     def for_model(self) -> list[gr.components.Component]:
         """Inputs of `Handlers.choose_model` after the checkpoint's name."""
         return [self.x_kind, self.x.source, *self.x.values]

@@ -20,7 +20,7 @@ from app.settings import form_of
 from app.texts import head, modality_choices, no_x, x_label, x_name
 from app.viewer import ViewerFiles
 from app.widgets.alignment import applied_note, pointed, preview_html
-from app.widgets.examples import CustomExamples
+from app.widgets.examples import CustomExamples, Example, Offer
 from app.widgets.rgb_preview import shown_rgb
 from app.widgets.x_form import Proposal, XForm, fields_for, x_options
 from app.widgets.x_input import hint, source_choices, source_note
@@ -118,6 +118,19 @@ class Handlers:
             self.p.changed: result.id,
         }
 
+    def run_linked(self, request: gr.Request, example, *given, progress=PROGRESS):
+        """As `run_pair`, for a link or settings file that names an example; nothing for others."""
+        return self.run_pair(request, *given, progress=progress) if example else gr.skip()
+
+    def offer(self, model_name: str) -> Offer:
+        """The pairs that the page offers for a model."""
+        return offered(self.service.inputs(model_name), self.own)
+
+    def example_of(self, model_name: str, rgb_path: str | None) -> Example | None:
+        """The offered pair with this RGB image; None for a file of the user."""
+        path = Path(rgb_path).resolve() if rgb_path else None
+        return next((pair for pair in self.offer(model_name).pairs if pair.rgb.resolve() == path), None)
+
     @shows_errors
     def propose(self, request: gr.Request, file, rgb_path, x_files, source, model_name, *values):
         """Preview the alignment of a file, or estimate one if there is no file, without applying it."""
@@ -166,7 +179,7 @@ class Handlers:
         return self._example(model_name, selected.index)
 
     def _example(self, model_name, index: int):
-        offer = offered(self.service.inputs(model_name), self.own)
+        offer = self.offer(model_name)
         if not 0 <= index < len(offer.pairs):
             raise ValueError(f"there is no example {index}: choose one from 0 to {len(offer.pairs) - 1}.")
         pair = offer.pairs[index]

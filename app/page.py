@@ -140,7 +140,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     p, x, a, inspected = h.p, h.p.x, h.p.alignment, h.p.inspect
     read = {"fn": h.read, "inputs": p.for_read, "outputs": p.read, **LATEST}
     new_pair = {"fn": h.read_new_pair, "inputs": p.for_read, "outputs": p.new_pair, **LATEST}
-    run_pair = (h.run_pair, p.given, [inspected.file, p.foot, p.alone, p.changed])
+    run_pair = (h.run_pair, p.given, p.of_run)
 
     p.rgb.input(h.show_rgb, p.rgb, p.rgb, **LATEST)
     gr.on([p.rgb.input, x.files.upload, x.files.clear, x.files.delete], **new_pair)

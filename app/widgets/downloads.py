@@ -14,7 +14,7 @@ import gradio as gr
 from app.context import OPEN_TAB
 from app.errors import shows_errors
 from app.gradio_ext.components import FileButton
-from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST
+from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST, RUNNING
 from app.handlers import Handlers
 from app.html.zip_links import file_name
 from app.results import Result
@@ -27,6 +27,7 @@ from app.settings import (
     settings_from_link,
     settings_of,
 )
+from app.viewer import SHOW, shows
 from app.widgets.x_form import XForm, fields_for
 from ktb.outputs.arrays import arrays_npz
 from ktb.outputs.files import result_zip
@@ -101,6 +102,7 @@ class ExportControls:
     link: gr.Textbox
     file: gr.DownloadButton
     view: gr.Textbox
+    example: gr.Textbox
     tab: gr.Textbox
     masks: gr.Button
 
@@ -123,8 +125,8 @@ def build_export() -> ExportControls:
     )
     file = gr.DownloadButton(visible="hidden", elem_id="ktb-export-file")
     masks = gr.Button("Masks (ZIP)", visible="hidden", elem_id="ktb-make-zip")  # the footer presses it
-    view, tab = gr.Textbox("", visible=False), gr.Textbox("", visible=False)
-    return ExportControls(kind, make, share, load, link, file, view, tab, masks)
+    view, example, tab = (gr.Textbox("", visible=False, label="state") for _ in range(3))
+    return ExportControls(kind, make, share, load, link, file, view, example, tab, masks)
 
 
 class Export:
@@ -193,20 +195,26 @@ class Export:
         opened = gr.skip() if where is None else gr.update(selected=where)
         unknown = {p.x.shown: {}}  # so that the next read sets every field of X
         view = json.dumps(given.view) if given.view else ""
-        return (
-            answer
-            | unknown
-            | {
-                p.model: given.model,
-                self.e.view: view,
-                self.e.tab: given.tab,
-                p.tabs: opened,
-            }
-        )
+        restored = {
+            p.model: given.model,
+            self.e.view: view,
+            self.e.tab: given.tab,
+            p.tabs: opened,
+        }
+        return answer | unknown | restored | self._example(given)
+
+    def _example(self, given: Settings) -> dict[Any, Any]:
+        """The files of the settings' example; nothing if it is not offered for this checkpoint."""
+        pairs = self.h.offer(given.model).pairs
+        pair = next((pair for pair in pairs if given.example and pair.name == given.example), None)
+        if pair is None:
+            return {self.e.example: ""}
+        return {self.h.p.rgb: str(pair.rgb), self.h.p.x.files: [str(pair.x)], self.e.example: pair.name}
 
     def _settings(self, model, source, rest) -> Settings:
-        *form, view, tab = rest
-        return settings_of(model, source, XForm(*form), tab, self.tabs, view)
+        *form, rgb_path, view, tab = rest
+        example = self.h.example_of(model, rgb_path)
+        return settings_of(model, source, XForm(*form), tab, self.tabs, view, example.name if example else "")
 
 
 def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls, files: PrivateFiles) -> None:
@@ -214,7 +222,7 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls, file
     p, x = handlers.p, handlers.p.x
     tabs = [tab.label for tab in p.tabs.children if isinstance(tab, gr.Tab)]
     export = Export(handlers, parts, files, tabs)
-    state = [p.model, x.source, *x.values, parts.view, parts.tab]
+    state = [p.model, x.source, *x.values, p.rgb, parts.view, parts.tab]
     busy = {"show_progress": "minimal", **HIDDEN}
 
     for button, kind in ((parts.make, parts.kind), (parts.masks, gr.State("zip"))):
@@ -223,10 +231,25 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls, file
     shared = parts.share.click(export.share, state, parts.link, js=OPEN_TAB, **LATEST)
     shared.success(None, parts.link, parts.link, js=SHOW_LINK, **HIDDEN)
     before = [p.model, *p.for_model]
-    follows = [*p.of_model, p.model, p.x.shown, p.tabs, parts.view, parts.tab]
+    follows = [
+        *p.of_model,
+        p.model,
+        p.x.shown,
+        p.tabs,
+        parts.view,
+        parts.example,
+        parts.tab,
+        p.rgb,
+        p.x.files,
+    ]
     for opened in (
         page.load(export.open_link, before, follows, **AT_ONCE),  # Gradio's load event provides the query
         parts.load.upload(export.load, [parts.load, *before], follows, **LATEST),
     ):
         read = opened.success(handlers.read, p.for_read, p.read, **LATEST)
-        read.then(None, parts.view, None, js=RESTORE, **HIDDEN)
+        restored = read.then(None, parts.view, None, js=RESTORE, **HIDDEN)
+        if_example = [parts.example, *p.given], p.of_run
+        ran = restored.then(
+            handlers.run_linked, *if_example, show_progress_on=p.inspect.waiting, **RUNNING
+        )  # fmt: skip
+        shows(ran, p.inspect.file, SHOW)
