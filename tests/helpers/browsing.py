@@ -95,10 +95,9 @@ def wait_for_ablations(tab) -> None:
 
 def shown_array(tab, name: str = "labels.fused") -> np.ndarray:
     """An array of the viewer's bundle, such as "labels.x" or "layer.what_if"."""
-    data, shape = tab.evaluate(
-        f"name => {{ const found = {VIEWER}.bundle.array(name); return [Array.from(found.data), found.shape]; }}",
-        name,
-    )
+    read = f"""name => {{ const found = {VIEWER}.bundle.array(name);
+      return [Array.from(found.data), found.shape]; }}"""
+    data, shape = tab.evaluate(read, name)
     return np.reshape(data, shape)
 
 

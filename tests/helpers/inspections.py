@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from helpers.browsing import VIEWER
 
 from app.results import Result
+from helpers.browsing import VIEWER
 from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.types import at_of_pixel, cell_at
 from ktb.inference.prediction import Prediction
@@ -41,7 +41,7 @@ def with_maps(result: Result, views: Sequence[LevelMaps]) -> Result:
 
 
 def click_image(tab, y: float, x: float, pane: str = "rgb") -> None:
-    """Click at fractions of an image of the viewer, which shows all of it; the card then tells of the pixel."""
+    """Click at fractions of an image of the viewer, which shows all of it; the card tells of the pixel."""
     picture = tab.locator(f".ktb-v canvas[data-pane={pane}]")
     box = picture.bounding_box()
     picture.click(position={"x": x * box["width"], "y": y * box["height"]})
