@@ -140,14 +140,14 @@ def uploads(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def address(uploads):
-    """A server of the page with the embedded models, one for all tests of a process."""
+    """A server of the page with the embedded models, one for all tests of a process; it opens empty."""
     from helpers.embedded import small_service
 
     from app.page import build_page, launch_options
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GRADIO_TEMP_DIR", str(uploads))
-        page = build_page(small_service())
+        page = build_page(small_service(), opens_on_example=False)
         _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
         yield url  # Gradio looks at the variable at every upload
         page.close()

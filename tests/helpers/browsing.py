@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 BROWSERS = [Path("/usr/bin/chromium-headless-shell"), Path("/usr/bin/chromium")]  # the shell starts faster
 CHROMIUM = next(filter(Path.exists, BROWSERS), BROWSERS[-1])
@@ -25,7 +24,10 @@ CHROMIUM_ARGS = [
     "--use-fake-ui-for-media-stream",
 ]
 WAIT = 90_000  # ms; a busy machine is slow, a broken page never answers
-MASK = "#ktb-stage img.ktb-mask"
+MASK = "#ktb-slot-inspect .ktb-v canvas"
+"""What shows a run in the first tab."""
+VIEWER = "document.querySelector('.ktb-v')?.ktbViewer"
+"""The viewer, undefined before the first run."""
 
 
 def below(folder: Path, pattern: str) -> list[Path]:
@@ -70,15 +72,38 @@ def upload(tab, rgb: Path | None, x: Path | None) -> None:
 
 
 def run(tab) -> None:
-    """Press Run and wait for the mask."""
+    """Press Run and wait until the viewer shows the run; ablations may follow."""
+    before = shown_run(tab)
     tab.click("#ktb-run")
-    tab.wait_for_selector(MASK)
+    wait_for_run(tab, before)
 
 
-def pixels(tab, selector: str) -> np.ndarray:
-    """The (H, W, 3) uint8 pixels of an image that the page embeds."""
-    source = tab.get_attribute(selector, "src")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1]))).convert("RGB"))
+def shown_run(tab) -> str:
+    """Identifies the run that the viewer shows; "" before the first one."""
+    return tab.evaluate(f"{VIEWER}?.header.run ?? ''")
+
+
+def wait_for_run(tab, before: str = "") -> None:
+    """Wait until the viewer shows another run than `before`."""
+    tab.wait_for_function(f"before => ({VIEWER}?.header.run ?? '') !== before", arg=before)
+
+
+def wait_for_ablations(tab) -> None:
+    """Wait until the viewer has both ablations of the run; they follow by themselves."""
+    tab.wait_for_function(f"{VIEWER}.header.ablated.length === 2")
+
+
+def shown_array(tab, name: str = "labels.fused") -> np.ndarray:
+    """An array of the viewer's bundle, such as "labels.x" or "layer.what_if"."""
+    read = f"""name => {{ const found = {VIEWER}.bundle.array(name);
+      return [Array.from(found.data), found.shape]; }}"""
+    data, shape = tab.evaluate(read, name)
+    return np.reshape(data, shape)
+
+
+def show_layer(tab, **state) -> None:
+    """Change the state of the viewer, such as overlay="labels.x" or level=0."""
+    tab.evaluate(f"state => {VIEWER}.set(state)", state)
 
 
 def downloaded(tab) -> dict[str, bytes]:

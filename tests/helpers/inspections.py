@@ -1,4 +1,4 @@
-"""Results of the page whose fusion shows what a test wants."""
+"""What the tests of the viewer share: the chosen pixel, its points, and inspections with given maps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ import numpy as np
 import torch
 
 from app.results import Result
+from helpers.browsing import VIEWER
 from ktb.analysis import Inspection, LevelMaps
-from ktb.analysis.types import at_of_pixel, cell_at, place_in_image
+from ktb.analysis.types import at_of_pixel, cell_at
 from ktb.inference.prediction import Prediction
+
+POINTS = ".ktb-v-points tr[data-point]"
+VIEW = f"""() => {{
+  const viewer = {VIEWER}, {{ pixel, level, head }} = viewer.state, grid = viewer.level.grid;
+  const cell = pixel.map((at, axis) => Math.floor((at + 0.5) / viewer.size[axis] * grid[axis]));
+  const view = viewer.level.view(cell, head);
+  return {{ pixel, level, head, attention: Array.from(view.attention), points: view.points,
+    weightX: view.points.map((_, index) => view.weightX(index)) }};
+}}"""
 
 
 class Fixed(Inspection):
@@ -30,57 +40,32 @@ def with_maps(result: Result, views: Sequence[LevelMaps]) -> Result:
     return dataclasses.replace(result, inspection=Fixed(result.prediction, views))
 
 
-SIZE = (120, 160)  # of the synthetic pair
-
-
-DETAILS = "#ktb-details .ktb-pixel"
-
-
-TABLE = ".ktb-points tr[data-rank]"
-
-
-def inspect(tab, y: float, x: float, pane: str = "photo") -> None:
-    """Click at fractions of a picture and wait for the answer."""
-    picture = tab.locator(f"#ktb-pane-{pane} img.ktb-view")
+def click_image(tab, y: float, x: float, pane: str = "rgb") -> None:
+    """Click at fractions of an image of the viewer, which shows all of it; the card tells of the pixel."""
+    picture = tab.locator(f".ktb-v canvas[data-pane={pane}]")
     box = picture.bounding_box()
     picture.click(position={"x": x * box["width"], "y": y * box["height"]})
-    tab.wait_for_selector(DETAILS)
 
 
-def shown(tab) -> dict[str, str]:
-    """The data attributes of the details: y, x, level, head."""
-    return tab.eval_on_selector(DETAILS, "e => ({...e.dataset})")
-
-
-def rows(tab) -> list[dict[str, float]]:
-    """The data attributes of the table's rows as numbers."""
-    found = tab.eval_on_selector_all(TABLE, "rows => rows.map(row => ({...row.dataset}))")
-    return [{key: float(value) for key, value in row.items()} for row in found]
-
-
-def assert_as_trace(tab, prediction) -> None:
-    """The table against the attention of the level and head that the details name."""
-    found, table = shown(tab), rows(tab)
-    trace = prediction.trace[int(found["level"])]
-    row, column = cell_at(trace.query_hw, at_of_pixel((int(found["y"]), int(found["x"])), SIZE))
+def assert_as_trace(tab, prediction: Prediction) -> None:
+    """The chosen pixel's attention and its table against the trace, for the viewer's level and head."""
+    found = tab.evaluate(VIEW)
+    trace = prediction.trace[found["level"]]
+    row, column = cell_at(trace.query_hw, at_of_pixel(tuple(found["pixel"]), prediction.size_hw))
     attention = trace.attention(torch.tensor([row * trace.query_hw[1] + column]))[0, :, 0].numpy()
     heads, groups = len(attention), trace.sampling_points.shape[1]
-    if found["head"] == "mean":
+    points = trace.sampling_points[0].numpy()
+    if found["head"] is None:
         weights = attention.reshape(groups, heads // groups, -1).sum(axis=1) / heads
-        points = trace.sampling_points[0].numpy()
     else:
-        head = int(found["head"])
-        weights, points = (
-            attention[head][None],
-            trace.sampling_points[0, head * groups // heads][None].numpy(),
-        )
-    flat, places = weights.reshape(-1), place_in_image(points.reshape(-1, 2), trace.query_hw)
+        head = found["head"]
+        weights, points = attention[head][None], points[head * groups // heads][None]
+    np.testing.assert_allclose(found["attention"], weights.ravel(), atol=1e-3)
+    np.testing.assert_allclose(found["points"], points.reshape(-1, 2), atol=1e-5)
     weight_x = np.tile(trace.modality_weights[0, 1].numpy(), len(weights))
-    assert [item["rank"] for item in table] == list(range(1, 16))
-    assert np.allclose([item["attention"] for item in table], np.sort(flat)[::-1][:15], rtol=1e-4)
-    chosen = [int(item["point"]) for item in table]
-    assert len(set(chosen)) == 15
-    assert np.allclose([item["attention"] for item in table], flat[chosen], rtol=1e-4)
-    assert np.allclose([item["weightX"] for item in table], weight_x[chosen], atol=1e-5)
-    expected_yx = places[chosen] * np.array(SIZE) - 0.5
-    assert np.allclose([(item["y"], item["x"]) for item in table], expected_yx, atol=1e-2)
+    np.testing.assert_allclose(found["weightX"], weight_x, atol=1e-5)
+    rows = tab.eval_on_selector_all(POINTS, "all => all.map(row => ({...row.dataset}))")
+    strongest = np.sort(found["attention"])[::-1][:15]
+    np.testing.assert_allclose([float(row["attention"]) for row in rows], strongest, rtol=1e-6)
+    for row in rows:
+        assert found["attention"][int(row["point"])] == float(row["attention"])

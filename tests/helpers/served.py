@@ -22,13 +22,14 @@ def serving(
     limit: RateLimit | None = None,
     own: CustomExamples | None = None,
     warm_up: bool = False,
+    opens_on_example: bool = False,
 ) -> Iterator[Page]:
     """The page on a service; its address is `page.local_url`. `warm_up` does the first run."""
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(folder))
     if not warm_up:
         environment.setattr(service, "warm_up", lambda: None)
-    page = build_page(service, own)
+    page = build_page(service, own, opens_on_example)
     page.queue(max_size=128).launch(prevent_thread_lock=True, quiet=True, **launch_options(limit))
     try:
         yield page

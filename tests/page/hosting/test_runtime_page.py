@@ -1,10 +1,10 @@
-"""The page with the runtimes of graphs: the inspector shows what the trace says, as with PyTorch."""
+"""The page with the runtimes of graphs: the viewer shows what the trace says, as with PyTorch."""
 
 from __future__ import annotations
 
 import pytest
 from helpers.browsing import new_tab, run, upload
-from helpers.inspections import assert_as_trace, inspect
+from helpers.inspections import assert_as_trace, click_image
 from helpers.pairs import synthetic_pair, write_pair
 from helpers.runtimes import copy_of, export_here
 
@@ -32,7 +32,7 @@ def served(request, exported, tmp_path_factory):
     RUNTIMES[name](load_model(path), "float32", "", export=export).prepare((128, 160))
     service = Service([str(path)], runtime=name)
     environment.setattr(service, "warm_up", lambda: None)  # it would export the graph of another size
-    page = build_page(service)
+    page = build_page(service, opens_on_example=False)
     _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield url, name, path
     page.close()
@@ -45,8 +45,6 @@ def test_a_click_names_the_points_that_the_attention_gives(context, served, tmp_
     upload(tab, *write_pair(tmp_path))
     run(tab)
     assert f"{name} float32" in tab.inner_text("#ktb-foot .ktb-footer")
-    tab.get_by_role("tab", name="Fusion").click()
-    tab.wait_for_selector("#ktb-pane-photo svg")
-    inspect(tab, 0.4, 0.7)
+    click_image(tab, 0.4, 0.7)
     assert_as_trace(tab, Predictor(load_model(path), runtime="eager")(*synthetic_pair()))
     tab.close()
