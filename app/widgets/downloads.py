@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -30,8 +30,12 @@ from app.settings import (
 from app.viewer import SHOW, shows
 from app.widgets.x_form import XForm, fields_for
 from ktb.outputs.arrays import arrays_npz
+from ktb.outputs.bundle import stored_size
 from ktb.outputs.files import result_zip
 from ktb.outputs.report import report_html
+
+if TYPE_CHECKING:
+    from ktb.outputs.finding import Finding
 
 EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -65,7 +69,10 @@ RESTORE = "(view) => window.ktbRestore(view)"
 def export_file(
     result: Result, kind: str, card: Mapping[str, Any], settings: Mapping[str, Any], dpi: int = 200
 ) -> tuple[str, str, bytes]:
-    """Name, MIME type and contents of a run's file; ValueError for a kind that is not in EXPORTS."""
+    """Name, MIME type and contents of a run's file; ValueError for a kind that is not in EXPORTS.
+
+    A figure marks the pixel, and a report opens on the view, that the settings hold.
+    """
     if kind not in EXPORTS:
         raise ValueError(f"kind {kind!r}: choose one of {', '.join(EXPORTS)}.")
     prediction = result.prediction
@@ -86,9 +93,29 @@ def export_file(
     else:
         from ktb.outputs.figure import figure_bytes  # matplotlib takes a second to import
 
-        data = figure_bytes(result.rgb, prediction, kind, dpi=dpi, inspection=result.inspection)
+        finding = _finding(result, settings.get("view", {}))
+        data = figure_bytes(
+            result.rgb, prediction, kind, dpi=dpi, inspection=result.inspection, finding=finding
+        )  # fmt: skip
     name, mime = EXPORTS[kind]
     return f"{file_name(prediction.model)}-{name}", mime, data
+
+
+def _finding(result: Result, view: Mapping[str, Any]) -> Finding | None:
+    """The pixel that the viewer shows, which counts in pixels of the stored image."""
+    pixel, size = view.get("pixel"), result.prediction.size_hw
+    if pixel is None:
+        return None
+    from ktb.outputs.finding import find
+
+    shown = stored_size(size)
+    place = [int((part + 0.5) / side * full) for part, side, full in zip(pixel, shown, size)]
+    at = tuple(min(part, full - 1) for part, full in zip(place, size))
+    level, head = view.get("level", -1), view.get("head")
+    trace = result.inspection if level >= 0 else None
+    return find(
+        result.prediction, at, level=level, head=head, inspection=trace, ablated=result.ablated
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

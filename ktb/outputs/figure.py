@@ -22,6 +22,7 @@ from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.color_range import ColorScale, balance_scale
 from ktb.config import HEADS
 from ktb.inference.prediction import ClassRow, Prediction
+from ktb.outputs.finding import Finding, mark
 from ktb.utils.text import percent
 
 FigureFormat = Literal["svg", "pdf", "png"]
@@ -50,6 +51,7 @@ def figure_bytes(
     head: int | None = None,
     dpi: int = 200,
     inspection: Inspection | None = None,
+    finding: Finding | None = None,
 ) -> bytes:
     """Draw a figure with RGB image, X, the three masks, classes, balance maps and a caption.
 
@@ -58,6 +60,7 @@ def figure_bytes(
         head: head whose balance is drawn at every level; None for the mean over the heads.
         dpi: resolution of a PNG, 50..600; 200 gives a width of 2,000 pixels.
         inspection: an inspection of this prediction, whose cached maps are reused.
+        finding: a pixel that is marked in RGB image, X and fused mask, and described in the caption.
 
     Returns:
         The file's contents, without a date and equal for equal predictions.
@@ -88,7 +91,7 @@ def figure_bytes(
     }[kind]
     buffer = io.BytesIO()
     with _lock, mpl.rc_context(SETTINGS):
-        figure = _draw(rgb, prediction, levels, balances, head)
+        figure = _draw(rgb, prediction, levels, balances, head, finding)
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
 
@@ -140,9 +143,13 @@ def _draw(
     levels: Sequence[LevelMaps],
     balances: Sequence[np.ndarray],
     head: int | None,
+    finding: Finding | None = None,
 ) -> Figure:
     scale = balance_scale(balances) if balances else None
-    text = textwrap.wrap(caption(prediction, scale, balances, head), CAPTION_LETTERS)
+    said = caption(prediction, scale, balances, head)
+    if finding is not None:
+        said = f"{_plain(finding.words)} {said}"
+    text = textwrap.wrap(said, CAPTION_LETTERS)
     rows = prediction.class_table("fused")
     aspect = rgb.shape[0] / rgb.shape[1]
     third = (WIDTH - 2 * MARGIN - 2 * GAP) / 3
@@ -168,6 +175,8 @@ def _draw(
     for index, (image, title) in enumerate(first):
         panel = axes(MARGIN + index * (third + GAP), MARGIN + TITLE, third, tall)
         _picture(panel, image, title, smooth=index < 2)
+        if finding is not None:
+            mark(panel, finding, rgb.shape[:2])
     top = MARGIN + 2 * TITLE + tall
     for index, (image, title) in enumerate(others):
         panel = axes(MARGIN + index * (third + GAP), top, third, tall)

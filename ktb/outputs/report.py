@@ -7,6 +7,7 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -85,7 +86,7 @@ def report_html(
     Args:
         rgb: (H, W, 3) uint8, the RGB image of the prediction.
         card: the checkpoint's card; its scalar entries are shown.
-        settings: settings of the run, shown as JSON.
+        settings: settings of the run, shown as JSON; the viewer opens on their `view`.
         inspection: an inspection of this prediction, whose cached maps are reused.
         ablated: predictions of the same pair with a sensor ablated, for the viewer.
         viewer: include the viewer and its bundle, which need JavaScript; without, the file has no script.
@@ -100,6 +101,8 @@ def report_html(
     section, style, scripts = "", "", "'none'"
     if viewer:
         bundle = make_bundle(rgb, prediction, inspection=inspection, ablated=ablated)
+        if settings and settings.get("view"):
+            bundle = replace(bundle, header={**bundle.header, "show": settings["view"]})
         section, style, scripts = viewer_parts(bundle)
     parts = [
         f"<header><h1>Segmentation by {name}</h1>"

@@ -366,6 +366,7 @@ export function show(root, bundle, actions = []) {
   const viewer = new Viewer(root, bundle, actions);
   before?.space.dispose();
   viewer.set(isSame ? before.state : { pixel: tellingPixel(bundle) });
+  if (bundle.header.show) viewer.set(bundle.header.show);
   root.ktbViewer = viewer;
   return viewer;
 }
