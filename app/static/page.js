@@ -82,6 +82,19 @@ document.addEventListener("click", (event) => {
   place.addEventListener("ktb-measure", () => document.getElementById("ktb-measure")?.click());
   place.addEventListener("ktb-ask", (event) => window.ktbAsk?.(JSON.stringify(event.detail)));
 
+  // Names that Gradio's components lack.
+  const name = () => {
+    for (const button of document.querySelectorAll("#ktb-examples .thumbnail-item")) {
+      const caption = button.querySelector(".caption-label")?.textContent.trim();
+      const image = button.querySelector("img");
+      if (caption && image?.alt) [button.ariaLabel, image.alt] = [`Example: ${caption}`, ""];
+    }
+    for (const button of document.querySelectorAll('[aria-label="common.upload"]')) {
+      [button.ariaLabel, button.title] = ["Upload files", "Upload files"];
+    }
+    for (const image of document.querySelectorAll('footer img[alt]:not([alt=""])')) image.alt = ""; // a text is beside
+  };
+
   const watch = () => {
     const options = { attributes: true, attributeFilter: ["aria-selected", "style", "class"], subtree: true,
       childList: true };
@@ -89,7 +102,7 @@ document.addEventListener("click", (event) => {
     new MutationObserver((changes) => {
       if (planned || changes.every((change) => place.contains(change.target))) return;
       planned = true;
-      requestAnimationFrame(() => { planned = false; settle(); });
+      requestAnimationFrame(() => { planned = false; settle(); name(); });
     }).observe(document.body, options);
   };
   if (document.body) watch(); else document.addEventListener("DOMContentLoaded", watch);

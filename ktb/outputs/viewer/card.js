@@ -63,7 +63,7 @@ function shares(levels, pixel, size, chosen) {
     element("span", { class: "ktb-v-stacked", role: "img", "aria-label": T.sharesRow(share) }, parts),
     element("span", { class: "num" }, T.sharesRow(share)));
   });
-  return [element("h3", {}, T.shares), ...rows];
+  return [element("h2", {}, T.shares), ...rows];
 }
 
 function points(view, level, size, table) {
@@ -95,7 +95,7 @@ function points(view, level, size, table) {
 function answer(bundle, pixel) {
   const found = bundle.header.attribution;
   if (!found || found.pixel[0] !== pixel[0] || found.pixel[1] !== pixel[1]) return "";
-  return element("section", { class: "ktb-v-answer" }, element("h3", {}, found.title),
+  return element("section", { class: "ktb-v-answer" }, element("h2", {}, found.title),
     found.sentences.map((text) => element("p", {}, text)));
 }
 

@@ -320,7 +320,7 @@ export class Viewer {
   pick(pixel) {
     this.set({ pixel });
     const isBelow = this.card.getBoundingClientRect().top >= this.panes.panes[1].canvas.getBoundingClientRect().bottom;
-    if (isBelow) this.card.scrollIntoView({ block: "nearest" });
+    if (isBelow) this.card.scrollIntoView({ block: "start" });
   }
 
   key(event) {
