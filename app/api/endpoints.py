@@ -71,6 +71,7 @@ def _fields(models: list[str]) -> dict[str, gr.components.Component]:
         fields[name] = FilesInput(visible=False, label=name)
     views = list(SequenceOptions.layout)
     return fields | {
+        "ply": gr.Checkbox(False, visible=False, label="ply"),
         "class_name": gr.Textbox("", visible=False, label="class_name"),
         "other_x": FilesInput(file_count="multiple", visible=False, label="other_x"),
         "views": gr.CheckboxGroup(list(VIEWS), value=views, visible=False, label="views"),

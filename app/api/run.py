@@ -9,13 +9,19 @@ from app.api.calls import Calls, as_text, options_of
 from app.api.delivery import Delivery
 from app.api.serialize import agreement_facts, brief, plain
 from app.panels.x_input import network_picture
+from app.results import Result
 from app.service import XSource
 from app.settings import Settings
-from app.widgets.downloads import export_file
+from app.widgets.downloads import export_file, points_file
 from ktb.analysis.agreement import disagreement_map
 from ktb.inputs.alignment.files import read_alignment
 from ktb.outputs.files import png_bytes, result_files
 from ktb.outputs.layers import HEADS_DIFFER
+
+
+def _files(result: Result, ply: bool) -> dict[str, bytes]:
+    points = {"points.ply": points_file(result)} if ply else {}
+    return result_files(result.rgb, result.prediction) | points
 
 
 class RunApi:
@@ -33,6 +39,7 @@ class RunApi:
         options: dict | None,
         x_source: str,
         files: Delivery = "url",
+        ply: bool = False,
     ):
         """Segment a pair: class tables, and each file of the ZIP under `files`.
 
@@ -42,10 +49,11 @@ class RunApi:
             x_source: "file", "none" (the RGB image alone) or "estimate" (depth from the RGB image).
             files: "url" (links, for ten minutes; the tables have the 25 largest classes of a head, all are in
                 prediction.json), "inline" (base64) or "none".
+            ply: whether `files` also has points.ply, depth as points in space; X must be depth in metres.
         """
         with self.calls.run(rgb, x, model, options, x_source, files) as (result, delivered):
             summary = result.prediction.summary()
-            given = delivered.all(lambda: result_files(result.rgb, result.prediction))
+            given = delivered.all(partial(_files, result, ply))
             return (brief(summary) if files == "url" else summary) | {"files": given}
 
     @as_text
@@ -154,8 +162,9 @@ class RunApi:
     ):
         """Export a run as one file.
 
-        kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks), or "json", the
-        settings, which the page's "Load settings" restores; it needs no RGB image. Returns an object:
+        kind: "svg", "pdf", "png" (figure), "npz" (arrays), "html" (report), "zip" (masks), "ply" (points
+        in space), or "json", the settings, which the page's "Load settings" restores; it needs no RGB image.
+        Returns an object:
         name, mime, and data, the file.
         """
         if kind == "json":

@@ -32,6 +32,7 @@ from app.widgets.x_form import XForm, fields_for
 from ktb.outputs.arrays import arrays_npz
 from ktb.outputs.bundle import stored_size
 from ktb.outputs.files import result_zip
+from ktb.outputs.point_cloud import ply_bytes, point_cloud
 from ktb.outputs.report import report_html
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ EXPORTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "npz": ("arrays.npz", "application/octet-stream"),
         "html": ("report.html", "text/html"),
         "zip": ("masks.zip", "application/zip"),
+        "ply": ("points.ply", "application/octet-stream"),
     }
 )
 """Kind → file name suffix and MIME type."""
@@ -55,9 +57,12 @@ CHOICES = [
     ("Figure, PNG at 150 dpi", "png 150"),
     ("Figure, PNG at 300 dpi", "png 300"),
     ("Figure, PNG at 600 dpi", "png 600"),
+    ("Points in space (.ply)", "ply"),
     ("Arrays: logits, maps, points (.npz)", "npz"),
     ("Settings of this page, JSON", "json"),
 ]
+MAX_POINTS = 2_000_000
+"""Points of a PLY file, about 40 MB; of larger images every second, third, ... row and column is taken."""
 SAVE = """(file) => { if (!file || !file.url) return; const link = document.createElement('a');
   link.href = file.url; link.download = file.orig_name || ''; document.body.appendChild(link);
   link.click(); link.remove(); }"""
@@ -90,6 +95,8 @@ def export_file(
         data = text.encode()
     elif kind == "zip":
         data = result_zip(result.rgb, prediction)
+    elif kind == "ply":
+        data = points_file(result)
     else:
         from ktb.outputs.figure import figure_bytes  # matplotlib takes a second to import
 
@@ -99,6 +106,16 @@ def export_file(
         )  # fmt: skip
     name, mime = EXPORTS[kind]
     return f"{file_name(prediction.model)}-{name}", mime, data
+
+
+def points_file(result: Result) -> bytes:
+    """The depth of a run as a PLY file of at most `MAX_POINTS` points.
+
+    Raises:
+        ValueError: as `ktb.outputs.point_cloud.point_cloud`.
+    """
+    cloud = point_cloud(result.rgb, result.prediction, max_points=MAX_POINTS)
+    return ply_bytes(cloud, result.prediction)
 
 
 def _finding(result: Result, view: Mapping[str, Any]) -> Finding | None:

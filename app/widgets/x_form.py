@@ -150,7 +150,7 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
         units=units,
         takes_scale=modality in _WITH_SCALE,
         is_thermal=modality == "thermal",
-        needs_camera=modality == "hha" and (view is None or view.is_one_channel),
+        needs_camera=modality == "depth" or (modality == "hha" and (view is None or view.is_one_channel)),
         is_table=modality == "event" and is_of_events,
         span_ms=span if span and span > MIN_SPAN_MS else None,
         window_ms=(start, max(0.0, min(end, span or 0.0) - start)),

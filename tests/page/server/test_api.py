@@ -322,6 +322,15 @@ def test_compare(call, expected):
     assert answer["difference"]["changed_share"] == pytest.approx(share)
 
 
+def test_points_in_space_come_when_they_are_asked_for(call, expected):
+    assert "points.ply" not in call("/segment")["files"]
+    given = call("/segment", ply=True, options={"unit": "mm", "intrinsics": [140, 150, 70, 60]})["files"]
+    data = contents(given["points.ply"])
+    assert b"comment camera given\n" in data
+    assert f"element vertex {np.isfinite(expected.x.depth.metres).sum()}\n".encode() in data
+    assert {"overlay.png", "prediction.json"} < set(given)
+
+
 @pytest.mark.parametrize(
     ("kind", "start"),
     [
@@ -331,6 +340,7 @@ def test_compare(call, expected):
         ("npz", b"PK"),
         ("html", b"<!DOCTYPE html>"),
         ("zip", b"PK"),
+        ("ply", b"ply\nformat binary_little_endian 1.0\n"),
     ],
 )
 def test_export(call, kind, start, expected):
@@ -368,6 +378,7 @@ def test_export(call, kind, start, expected):
         ("/export", {"kind": "json", "options": {"melt": 1}}, "unknown keys"),
         ("/segment", {"options": {"melt": 1}}, "unknown keys"),
         ("/read_x", {"options": {"columns": 3}}, "expected a text"),
+        ("/segment", {"ply": True, "x_source": "none"}, "points in space need depth, and there is no X"),
         ("/segment", {"files": "paper"}, "files 'paper': choose one of url, inline, none"),
     ],
 )

@@ -114,11 +114,12 @@ def test_fields_that_make_no_sense_are_hidden(service, tmp_path):
     fields = fields_for(XForm(), inputs, view_of(service, depth))
     assert "mm" in fields.units
     shown = (fields.is_thermal, fields.needs_camera, fields.is_table, fields.span_ms)
-    assert shown == (False, False, False, None)
+    assert shown == (False, True, False, None)
     as_hha = view_of(service, depth, options=XOptions(modality="hha"))
     assert fields_for(XForm(modality="hha"), inputs, as_hha).needs_camera
     as_thermal = view_of(service, depth, options=XOptions(modality="thermal"))
-    assert fields_for(XForm(modality="thermal"), inputs, as_thermal).is_thermal
+    warm = fields_for(XForm(modality="thermal"), inputs, as_thermal)
+    assert (warm.is_thermal, warm.needs_camera) == (True, False)
     unread = fields_for(XForm(modality="event"), inputs, None)
     assert unread.is_table
     assert unread.span_ms is None
@@ -135,7 +136,7 @@ def test_fields_are_told_only_what_changes(service):
     assert set(x.updates(depth, True, True, "auto", shown)) == everything
     assert x.updates(depth, True, True, "mm", shown) == {}
     told = x.updates(thermal, True, True, "mm", shown)
-    assert set(told) == {x.unit, x.thermal}
+    assert set(told) == {x.unit, x.thermal, x.camera}
     assert (told[x.unit]["value"], told[x.thermal]["visible"]) == ("auto", True)  # mm is no temperature
     assert set(x.updates(thermal, True, True, "mm", shown)) == {x.unit}
     assert set(x.updates(thermal, False, False, "auto", shown)) == {x.files, x.corrections}
