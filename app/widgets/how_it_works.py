@@ -17,7 +17,8 @@ dense mix of both streams. Click a pixel in <i>Inspect</i> to see these points a
 
 def how_it_works() -> str:
     """The drawing and its text, as HTML in the page's colours."""
-    return f'<div class="ktb-how" tabindex="0" role="group" aria-label="How it works">{_drawing()}{SENTENCES}</div>'
+    label = 'tabindex="0" role="group" aria-label="How it works"'
+    return f'<div class="ktb-how" {label}>{_drawing()}{SENTENCES}</div>'
 
 
 def _drawing() -> str:
