@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from app.tabs.inspect import InspectTab
+from app.tabs.video import VideoTab
 from app.widgets.alignment import AlignmentControls
 from app.widgets.x_input import XControls, XDetails
 
@@ -31,6 +32,7 @@ class Components:
     x_details: XDetails
     foot: gr.HTML
     changed: gr.State
+    video: VideoTab
 
     @property
     def given(self) -> list[gr.components.Component]:

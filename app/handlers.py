@@ -13,16 +13,17 @@ from app.gradio_ext.events import PROGRESS
 from app.layout import card_text, offered, tiles, warning_text
 from app.panels.footer import footer
 from app.panels.x_input import error_box, small_x_panel, x_panel
-from app.results import XView
+from app.results import Result, XView
 from app.server.sessions import SessionStore
 from app.service import Service
 from app.settings import form_of
 from app.texts import head, modality_choices, no_x, x_label, x_name
+from app.video import frame_result
 from app.viewer import ViewerFiles
 from app.widgets.alignment import applied_note, pointed, preview_html
 from app.widgets.examples import CustomExamples, Example, Offer
 from app.widgets.rgb_preview import shown_rgb
-from app.widgets.x_form import Proposal, XForm, fields_for, x_options
+from app.widgets.x_form import Proposal, XForm, fields_for, frame_options, x_options
 from app.widgets.x_input import hint, source_choices, source_note
 from ktb.inputs import AUTO, XOptions
 from ktb.inputs.alignment.files import read_alignment
@@ -109,6 +110,21 @@ class Handlers:
         progress(0.1, desc="Reading the pair and running the network")
         options = x_options(XForm(*values))
         result = self.service.segment(rgb_path, x_files, model_name, options, source)
+        return self._keep(request, result, progress)
+
+    @shows_errors
+    def inspect_frame(
+        self, request: gr.Request, index, first, x_video, model_name, *values, progress=PROGRESS
+    ):
+        """Run one frame of a video as `run_pair` runs a pair, and open the inspector."""
+        self.remember(request, first, x_video)
+        progress(0.1, desc="Reading the frame and running the network")
+        options = frame_options(XForm(*values))
+        result = frame_result(self.service, model_name, first, x_video, options, int(index or 0))
+        return self._keep(request, result, progress) | {self.p.tabs: gr.update(selected="inspect")}
+
+    def _keep(self, request: gr.Request, result: Result, progress) -> dict[Any, Any]:
+        """Store a run for the session and write its bundle."""
         self.store.keep_result(request.session_hash, result)
         progress(0.8, desc="Sending the result")
         return {

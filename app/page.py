@@ -55,7 +55,6 @@ LEGIBLE = {
 OPEN_EXAMPLE = "(run) => { if (run) window.ktbOpenExample(run); }"  # app/static/page.js
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column
-EVALUATE = (ground_truth.build, compare.build, video.build)
 
 
 def build_page(service: Service, own: CustomExamples | None = None, opens_on_example: bool = True) -> Page:
@@ -123,15 +122,16 @@ def _lay_out(
                 inspected = inspect.build(context)
                 what_if.build(context)
                 with gr.Tab("Evaluate", id="evaluate"), gr.Tabs(elem_id="ktb-evaluate"):
-                    for build in EVALUATE:
-                        build(context)
+                    ground_truth.build(context)
+                    compare.build(context)
+                    recording = video.build(context)
                 how_it_works.build()
             foot = gr.HTML(elem_id="ktb-foot")
             exports = build_export()
     components = Components(
         title=title, unfit=unfit, gallery=gallery, rgb=rgb, model=model, card=card, x=x, x_note=note,
         x_kind=gr.State(x_name(takes)), alone=alone, alignment=alignment, tabs=tabs, inspect=inspected,
-        x_details=details, foot=foot, changed=changed,
+        x_details=details, foot=foot, changed=changed, video=recording,
     )  # fmt: skip
     return components, run, exports
 
@@ -170,7 +170,11 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     chosen = p.gallery.select(h.choose_example, p.model, pair, show_progress_on=inspected.waiting, **HIDDEN)
     # An example that is chosen during a run is run after it.
     ran_example = chosen.then(**new_pair).then(*run_pair, trigger_mode="always_last", **running)
-    for event in (ran, ran_alone, ran_example):
+    v = p.video
+    ran_frame = v.inspect.click(
+        h.inspect_frame, [v.frame, *v.given], [*p.of_run, p.tabs], show_progress_on=v.inspect, **RUNNING
+    )
+    for event in (ran, ran_alone, ran_example, ran_frame):
         event.success(None, js=SHOW_RESULT, **HIDDEN)
         shown = shows(event, inspected.file, SHOW)
         ablated = shown.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)

@@ -28,7 +28,7 @@ from ktb.checkpoints.registry import built_in_models, resolve, short_name
 from ktb.config import InputConfig, ModelConfig
 from ktb.inference.runtimes import Precision, RuntimeName
 from ktb.inference.scene import predict_chosen
-from ktb.inputs import AUTO, EncodedX, EventStream, RawX, XOptions, encode_x
+from ktb.inputs import AUTO, EncodedX, EventStream, RawX, RgbImage, XOptions, encode_x
 from ktb.inputs.alignment.files import Alignment
 from ktb.inputs.depth_estimation import DepthEstimator
 from ktb.inputs.readers.sandbox import Sandbox
@@ -269,15 +269,30 @@ class Service:
         raw, rgb_path, files = None, self.opened(rgb_path), self._opened(files if source == "file" else None)
         with self.room.take(room_for(rgb_path, *files)):
             image = self.decoded.image(rgb_path)
-            rgb = image.pixels
             if source == "file":
                 raw = self.decoded.x(files, self._as_trained(model, options))
         if source == "estimate":
-            raw = self._estimate(rgb)
-        choice = ModelChoice(model, "")
+            raw = self._estimate(image.pixels)
+        return self.segment_read(image, raw, model, options, files, rgb_path)
+
+    def segment_read(
+        self,
+        image: RgbImage,
+        raw: RawX | None,
+        model: str,
+        options: XOptions = AUTO,
+        files: Sequence[str] = (),
+        rgb_path: str = "",
+    ) -> Result:
+        """Run a model on a pair that was read.
+
+        Args:
+            files, rgb_path: what the pair was read from, if X was uploaded as files.
+        """
+        rgb, choice = image.pixels, ModelChoice(model, "")
         if model == AUTO_MODEL:
             choice = self.choose(raw, rgb, options)
-            if raw is not None and source == "file":
+            if raw is not None and files:
                 with self.room.take(room_for(*files)):
                     raw = self._read_again(raw, files, choice.name, options)
             raw = raw and replace(raw, recognized=choice.modality)

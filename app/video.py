@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+from app.results import Result
 from app.service import Service
 from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs import XOptions
@@ -60,6 +63,44 @@ def chosen_for_video(
     with closing(iter(_opened(service.sandbox, first, x_video, options))) as frames:
         frame = next(frames, None)
     return service.choose(frame and frame.x, frame and frame.rgb, options).name
+
+
+def frame_result(
+    service: Service,
+    model: str,
+    first: str | None,
+    x_video: str | None,
+    options: XOptions,
+    index: int,
+) -> Result:
+    """Run a model on one frame of a video, with a trace for the inspector.
+
+    The result's warnings name the frame.
+
+    Args:
+        index: of the frame, from 0; the frames before it are decoded and left out.
+
+    Raises:
+        ValueError: as `video_run`; there is no such frame, or it cannot be read.
+    """
+    if not first:
+        raise ValueError("the video is missing. Upload a zip of frames, or a video.")
+    first, x_video = service.opened(first), service.opened(x_video) if x_video else None
+    if model != AUTO_MODEL:
+        options = options.as_trained(service.inputs(model))
+    opened = LimitedFrames(
+        _opened(service.sandbox, first, x_video, options), MAX_SEQUENCE_FRAMES, MAX_SEQUENCE_PIXELS
+    )
+    with closing(iter(opened)) as frames:
+        frame = next(islice(frames, index, None), None)
+    if frame is None:
+        raise ValueError(f"the video has no frame {index}. Choose a smaller number.")
+    if frame.image is None or frame.error:
+        raise ValueError(f"frame {index} ({frame.name}) cannot be read: {frame.error}")
+    result = service.segment_read(frame.image, frame.x, model, options)
+    note = f"This is frame {index} ({frame.name}) of the video, not the pair on the left."
+    x = replace(result.prediction.x, warnings=(note, *result.prediction.x.warnings))
+    return replace(result, prediction=replace(result.prediction, x=x))
 
 
 def result_names(options: SequenceOptions) -> tuple[str, str, str]:

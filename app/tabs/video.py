@@ -8,7 +8,9 @@ import threading
 import time
 import uuid
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -21,8 +23,7 @@ from app.panels.x_input import error_box
 from app.video import ONE_AT_A_TIME, chosen_for_video, result_names, video_run
 from app.web.request_ids import request_id
 from app.widgets.alignment import pointed
-from app.widgets.x_form import XForm, x_options
-from ktb.inputs import XOptions
+from app.widgets.x_form import XForm, frame_options
 from ktb.inputs.limits import MAX_SEQUENCE_FRAMES
 from ktb.video.drawing import VIEWS
 from ktb.video.frames import LimitedFrames
@@ -43,6 +44,7 @@ class Sequences:
         self._flags: dict[str, threading.Event] = {}
         self._folders: dict[str, Path] = {}
         self._left: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def run(self, session: str, first: str | None, x_video: str | None, views, fps, model: str, form: XForm):
         """Run a video; yields (HTML, whether it continues). ValueError as `SequenceRun`."""
@@ -50,7 +52,7 @@ class Sequences:
         out = self._new_folder(session)
         try:
             self._store.remember_uploads(session, [first, x_video])
-            options = SequenceOptions(_options(form), fps or None, tuple(views or ()))
+            options = SequenceOptions(frame_options(form), fps or None, tuple(views or ()))
             self._store.remember_uploads(session, [out / name for name in result_names(options)])
             model = chosen_for_video(self._service, model, first, x_video, options.x)
             run, frames = video_run(self._service, model, first, x_video, out, options, stop.is_set)
@@ -76,8 +78,13 @@ class Sequences:
                 seconds = time.perf_counter() - started
                 yield progress_panel(record, frames.length, failed, seconds, model), True
         assert run.result is not None
+        self._counts[session] = run.result.frames
         classes, shares = read_shares(run.result.table)
         yield result_panel(run.result, classes, shares, self._service.config(model).palette, failures), False
+
+    def count(self, session: str) -> int:
+        """The frames of the session's last finished video."""
+        return self._counts.get(session, 0)
 
     def stop(self, session: str) -> None:
         """Stop the session's video after the current frame."""
@@ -90,6 +97,7 @@ class Sequences:
 
     def leave(self, session: str) -> None:
         """Stop the run of a closed page and delete its files."""
+        self._counts.pop(session, None)
         if session in self._flags:
             self._left.add(session)
             self.stop(session)
@@ -104,7 +112,16 @@ class Sequences:
         return folder
 
 
-def build(context: Context) -> None:
+@dataclass(frozen=True)
+class VideoTab:
+    """The components of the tab that the page's events use: the frame to inspect, and its button."""
+
+    frame: gr.Slider
+    inspect: gr.Button
+    given: tuple[gr.components.Component, ...]
+
+
+def build(context: Context) -> VideoTab:
     """Lay out and wire the tab."""
     _, _, _, model, *fields = context.given
     with gr.Tab("Video", id="sequence"):
@@ -138,6 +155,9 @@ def build(context: Context) -> None:
             stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="ktb-stop")
         gr.HTML(ABOUT)
         shown = gr.HTML(EMPTY, elem_id="ktb-sequence")
+        with gr.Row(visible=False, equal_height=True, elem_id="ktb-frame-row") as row:
+            frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="ktb-frame", scale=4)
+            inspect = gr.Button("Inspect this frame", elem_id="ktb-inspect-frame", scale=1, min_width=170)
 
     sequences = Sequences(context, context.store.uploads.root)
     context.store.on_close(sequences.leave)
@@ -146,13 +166,17 @@ def build(context: Context) -> None:
         session = request.session_hash
         try:
             for panel, goes_on in sequences.run(session, first, x_video, views, fps, model, XForm(*values)):
-                yield panel, gr.update(interactive=not goes_on), gr.update(interactive=goes_on)
+                yield (
+                    panel,
+                    *_buttons(goes_on),
+                    *_frames_to_inspect(0 if goes_on else sequences.count(session)),
+                )
         except ValueError as error:
-            yield error_box(pointed(str(error))), gr.update(interactive=True), gr.update(interactive=False)
+            yield error_box(pointed(str(error))), *_buttons(False), *_frames_to_inspect(0)
         except OSError as error:
             _log.exception("a video run failed")
             message = words_for(error, request_id.get())
-            yield error_box(message), gr.update(interactive=True), gr.update(interactive=False)
+            yield error_box(message), *_buttons(False), *_frames_to_inspect(0)
 
     def keep(request: gr.Request, *files: str | None):
         context.store.remember_uploads(request.session_hash, files)
@@ -167,14 +191,18 @@ def build(context: Context) -> None:
     gr.on([first.upload, x_video.upload], keep, [first, x_video], None, **LATEST)
     run.click(tell_waiting, None, shown, **AT_ONCE)
     run.click(
-        run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop],
+        run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop, row, frame],
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME, **HIDDEN,
     )  # fmt: skip
     stop.click(stop_it, None, stop, **AT_ONCE)
+    return VideoTab(frame, inspect, (first, x_video, model, *fields))
 
 
-def _options(form: XForm) -> XOptions:
-    """The options of the page's fields, without an estimated alignment, which belongs to another pair."""
-    if form.alignment is not None and form.alignment.is_estimate:
-        form = form._replace(alignment=None)
-    return x_options(form)
+def _buttons(goes_on: bool) -> tuple[Any, Any]:
+    """Updates of the buttons *Run all frames* and *Stop*."""
+    return gr.update(interactive=not goes_on), gr.update(interactive=goes_on)
+
+
+def _frames_to_inspect(count: int) -> tuple[Any, Any]:
+    """Updates of the row and of the slider that choose a frame; hidden without frames."""
+    return gr.update(visible=count > 0), gr.update(maximum=max(count - 1, 1), value=0)

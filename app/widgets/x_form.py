@@ -155,3 +155,10 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
         span_ms=span if span and span > MIN_SPAN_MS else None,
         window_ms=(start, max(0.0, min(end, span or 0.0) - start)),
     )
+
+
+def frame_options(form: XForm) -> XOptions:
+    """The options of the page's fields for a video: without an estimated alignment, which belongs to another pair."""
+    if form.alignment is not None and form.alignment.is_estimate:
+        form = form._replace(alignment=None)
+    return x_options(form)
