@@ -158,7 +158,7 @@ def fields_for(form: XForm, inputs: InputConfig, view: XView | None) -> Fields:
 
 
 def frame_options(form: XForm) -> XOptions:
-    """The options of the page's fields for a video: without an estimated alignment, which belongs to another pair."""
+    """The options of the page's fields, without an estimated alignment, which belongs to another pair."""
     if form.alignment is not None and form.alignment.is_estimate:
         form = form._replace(alignment=None)
     return x_options(form)

@@ -21,7 +21,9 @@ from playwright.sync_api import TimeoutError
 from app.panels.video import shares_plot
 from app.predictors import SharedPredictor
 from app.scheduler import SINGLES_FIRST, FairScheduler
+from app.video import frame_result
 from app.widgets.examples import examples
+from ktb.inputs import AUTO
 from ktb.video.table import SHARE
 
 VIDEO = "#ktb-sequence video"
@@ -37,7 +39,8 @@ def address(own_uploads, service):
 @pytest.fixture
 def tab(context, address):
     page = new_tab(context, address, width=1700)
-    page.get_by_role("tab", name="Sequence").first.click()
+    page.get_by_role("tab", name="Evaluate").first.click()
+    page.get_by_role("tab", name="Video").first.click()
     page.wait_for_selector("#ktb-recording")
     yield page
     page.close()
@@ -104,6 +107,33 @@ def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, s
     assert service.models[0] in tab.inner_text("#ktb-sequence")
     assert tab.is_enabled("#ktb-run-frames")
     assert tab.is_disabled("#ktb-stop")
+
+
+def test_a_frame_of_a_video_opens_in_the_inspector(tab, recording, service):
+    give(tab, recording)
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector("#ktb-inspect-frame")
+    tab.locator("#ktb-frame input[type=number]").fill("3")
+    tab.locator("#ktb-frame input[type=number]").press("Enter")
+    tab.click("#ktb-inspect-frame")
+    tab.wait_for_selector("#ktb-slot-inspect .ktb-v canvas")
+    assert "frame 3 (Office) of the video, not the pair on the left" in tab.inner_text(".ktb-v-doubts")
+    viewer = "document.querySelector('.ktb-v').ktbViewer"
+    shown = tab.evaluate(f"Array.from({viewer}.bundle.array('labels.fused').data)")
+    with zipfile.ZipFile(recording) as archive:
+        photo, depth = (
+            cv2.imdecode(np.frombuffer(archive.read(f"{folder}/Office.png"), np.uint8), cv2.IMREAD_UNCHANGED)
+            for folder in ("rgb", "x")
+        )
+    single = service.predictor(service.models[0])(np.ascontiguousarray(photo[..., ::-1]), depth)
+    assert np.array_equal(np.reshape(shown, photo.shape[:2]), single.labels["fused"])
+
+
+@pytest.mark.parametrize(("index", "said"), [(4, "has no frame 4"), (0, "cannot be read")])
+def test_a_frame_that_is_not_there_is_refused(tmp_path, service, index, said):
+    broken = zipped(tmp_path / "broken.zip", {"rgb/0.png": b"no picture", "x/0.png": b"no picture"})
+    with pytest.raises(ValueError, match=said):
+        frame_result(service, service.models[0], str(broken), None, AUTO, index)
 
 
 def test_stop_ends_after_the_frame_and_its_files_go_with_the_page(tab, address, own_uploads, tmp_path):
