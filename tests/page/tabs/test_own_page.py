@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from app.panels.branches import branches_panel
 from helpers.browsing import MASK, WAIT
 
 from app.layout import offered, warning_text
 from app.page import build_page, launch_options
+from app.panels.branches import branches_panel
 from app.server.sessions import SessionStore
 from app.service import Service
 from app.texts import head, no_result, x_hint, x_label

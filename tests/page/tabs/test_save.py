@@ -1,4 +1,4 @@
-"""What a tab shows as one ZIP: lossless masks and maps that name their checkpoint, and the figures as JSON."""
+"""What a tab shows as one ZIP: lossless masks and maps that name their checkpoint, and figures as JSON."""
 
 from __future__ import annotations
 

@@ -13,15 +13,15 @@ import cv2
 import gradio as gr
 import numpy as np
 import pytest
-from app.panels.branches import branches_panel
-from app.panels.fusion import words as fusion_words
-from app.panels.result import footer, result_panel
 from helpers.browsing import MASK, below, downloaded, new_tab, pixels, run, upload
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.html.histogram import histogram_tag, number
+from app.panels.branches import branches_panel
+from app.panels.fusion import words as fusion_words
+from app.panels.result import footer, result_panel
 from app.panels.x_input import network_picture, small_x_panel, warnings_box, x_panel
 from app.results import XView
 from app.service import MissingX, Service
