@@ -16,7 +16,7 @@ from PIL import Image
 from ktb import Predictor
 from ktb.analysis import Inspection
 from ktb.analysis.attribution import attribute_prediction
-from ktb.analysis.color_range import signed_scale
+from ktb.analysis.color_range import map_scale, map_values, signed_scale
 from ktb.analysis.comparison import VERDICTS, sensor_need
 from ktb.analysis.targets import target_at
 from ktb.analysis.types import place_in_image
@@ -106,6 +106,9 @@ def test_confidence_and_attribution_have_the_colours_of_python(viewed, bundle, p
     for sensor in ("rgb", "x"):
         wanted = scale.colors(getattr(found, sensor)).astype(int)
         assert np.abs(drawn(tab, "layer.attribution", sensor) - wanted).max() <= 4  # float32
+    show_layer(tab, overlay="layer.attribution")
+    beyond = max(scale.beyond(values) for values in (found.rgb, found.x))
+    assert f"{percent(beyond)} of this map's values lie beyond" in tab.inner_text(".ktb-v-legend")
 
 
 def test_every_map_is_drawn_position_by_position_and_says_what_lies_beyond(viewed, bundle):
@@ -118,12 +121,19 @@ def test_every_map_is_drawn_position_by_position_and_says_what_lies_beyond(viewe
         show_layer(tab, overlay=name, level=1)
         assert drawn(tab, name).shape[:2] == tuple(bundle.header["levels"][1]["grid"])
         assert "of this map" in tab.inner_text(".ktb-v-legend")
-    values = bundle.arrays["balance.1"]
-    low, high = np.percentile(values, (1, 99))
-    reach = np.clip(max(0.5 - low, high - 0.5), 0.1, 0.5)
-    wanted = scalar_to_colors(values, 0.5 - reach, 0.5 + reach, "diverging").astype(int)
-    show_layer(tab, overlay="map.balance", level=1)
-    assert np.abs(drawn(tab, "map.balance") - wanted).max() <= 4
+
+
+@pytest.mark.parametrize("head", [None, 1])
+def test_maps_have_the_colours_of_report_and_figure(viewed, bundle, prediction, head):
+    tab, levels = viewed(bundle), Inspection(prediction).all_maps()
+    kinds = {"importance_map": "importance", "density_map": "density", "sparse_share": "share"}
+    for name in ("balance", "entropy", "prompt_rgb", "prompt_x", *kinds):
+        kind = kinds.get(name, name)
+        scale = map_scale(kind, levels, head)
+        for level in (0, 3):
+            show_layer(tab, overlay=f"map.{name}", level=level, head=head)
+            wanted = scale.colors(map_values(levels[level], kind, head)).astype(int)
+            assert np.abs(drawn(tab, f"map.{name}") - wanted).max() <= 6, (name, level)
 
 
 def test_a_flat_balance_looks_flat_and_sides_have_their_colours(viewed, bundle):
@@ -132,7 +142,11 @@ def test_a_flat_balance_looks_flat_and_sides_have_their_colours(viewed, bundle):
     sides = np.zeros(shape, np.float32)
     sides[:, shape[1] // 2 :] = 1
     for values in (flat, sides):
-        tab = viewed(dataclasses.replace(bundle, arrays={**bundle.arrays, "balance.3": values}))
+        even = {
+            f"balance.{level}": np.full_like(bundle.arrays[f"balance.{level}"], 0.5) for level in range(3)
+        }
+        arrays = {**bundle.arrays, **even, "balance.3": values}
+        tab = viewed(dataclasses.replace(bundle, arrays=arrays))
         show_layer(tab, overlay="map.balance", level=3)
         colors = drawn(tab, "map.balance").astype(int)
         if values is flat:
