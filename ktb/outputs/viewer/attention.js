@@ -101,6 +101,24 @@ export class Level {
     };
   }
 
+  /** Values of a map, one per cell, for a head or (null) the mean over the heads; null if there is no such map. */
+  mapValues(name, head) {
+    const perHead = { balance: "head_balance", entropy: "entropy" }[name];
+    const found = this.map(name);
+    if (!found || !perHead || (head === null && name === "balance")) return found && found.data;
+    const all = this.map(perHead).data;
+    const cells = this.grid[0] * this.grid[1];
+    if (head !== null) {
+      const one = Math.min(head, this.heads - 1);
+      return all.subarray(one * cells, (one + 1) * cells);
+    }
+    return Float32Array.from({ length: cells }, (_, i) => {
+      let sum = 0;
+      for (let one = 0; one < this.heads; one += 1) sum += all[one * cells + i];
+      return sum / this.heads;
+    });
+  }
+
   /** Value of a map at a cell; 0 for a map that this level does not have. */
   valueAt(name, cell) {
     const map = this.map(name);

@@ -12,14 +12,16 @@ export class ClassList {
   /** @param show(class or null): called when another class is to stand out */
   constructor(show) {
     this.node = element("div", { class: "ktb-v-classes", role: "group", "aria-label": T.classes });
-    Object.assign(this, { show, pinned: null, layer: null });
+    Object.assign(this, { show, pinned: null, layer: null, labels: null });
     this.node.addEventListener("keydown", (event) => event.key === "Escape" && this.pin(null));
   }
 
-  /** List the classes of a layer; null: of none. */
+  /** List the classes of a layer; null: of none. The pressed class stays while the same labels are listed. */
   of(layer) {
-    if (layer === this.layer) return;
-    Object.assign(this, { layer, pinned: null });
+    const isSame = layer && layer.labels === this.labels;
+    Object.assign(this, { layer, labels: layer ? layer.labels : null });
+    if (isSame) return;
+    this.pin(null);
     this.node.replaceChildren();
     if (!layer) return;
     const shares = sharesOf(layer.labels, layer.classes.length);

@@ -2,7 +2,8 @@
 
 const LAST = 254; // last index of a colour table
 const NO_VALUE = [128, 128, 128];
-const MIN_HALF_RANGE = 0.1; // flatter balance maps look flat
+const [MIN_HALF_RANGE, MIN_SPAN] = [0.1, 0.1]; // flatter maps look flat
+const AT_LEAST = { importance_map: 2, density_map: 2, prompt_rgb: MIN_SPAN, prompt_x: MIN_SPAN }; // from 0 on
 
 /** The value below which a fraction of the sorted values lies, interpolated linearly. */
 function quantile(sorted, fraction) {
@@ -12,23 +13,42 @@ function quantile(sorted, fraction) {
   return sorted[low] + (sorted[high] - sorted[low]) * (place - low);
 }
 
+const sortedOf = (values) => Float64Array.from(values).filter(Number.isFinite).sort();
+
+/** Share of the values outside a range, 0..1. */
+function shareBeyond(values, low, high) {
+  const slack = 1e-6 * Math.max(1, Math.abs(low), Math.abs(high));
+  const beyond = values.filter((value) => value < low - slack || value > high + slack).length;
+  return values.length ? beyond / values.length : 0;
+}
+
+/** Range of signed maps around 0: to the 1st or 99th percentile of the map that reaches farthest. */
+export function signedRange(maps) {
+  const sorted = maps.map(sortedOf).filter((values) => values.length);
+  const reach = Math.max(1e-6, ...sorted.flatMap((values) => [-quantile(values, 0.01), quantile(values, 0.99)]));
+  const beyond = Math.max(0, ...sorted.map((values) => shareBeyond(values, -reach, reach)));
+  return { low: -reach, high: reach, beyond };
+}
+
 /**
- * Range of the colours of one map: {low, high, beyond}.
- * @param centre of a symmetric range, or null
- * @param most half of a symmetric range, at most
+ * Range of a map's colours, one for all levels, as `ktb.analysis.color_range.map_scale`: {low, high, beyond}.
+ * @param maps the values of each level
+ * @param shown those whose share beyond the range is wanted
  */
-export function colorRange(values, centre = null, most = 0.5) {
-  const finite = Float64Array.from(values).filter(Number.isFinite).sort();
-  if (!finite.length) return { low: 0, high: 1, beyond: 0 };
-  let [low, high] = [quantile(finite, 0.01), quantile(finite, 0.99)];
-  if (centre !== null) {
-    const least = Number.isFinite(most) ? MIN_HALF_RANGE : 0;
-    const reach = Math.min(most, Math.max(centre - low, high - centre, least));
-    [low, high] = [centre - reach, centre + reach];
+export function mapRange(name, maps, shown) {
+  const sorted = maps.map((values) => sortedOf(name === "balance" ? values.map((v) => Math.abs(v - 0.5)) : values))
+    .filter((values) => values.length);
+  let low = sorted.length ? Math.min(...sorted.map((values) => quantile(values, 0.01))) : 0;
+  let high = sorted.length ? Math.max(...sorted.map((values) => quantile(values, 0.99))) : 1;
+  if (name === "balance") {
+    const reach = Math.min(0.5, Math.max(MIN_HALF_RANGE, high));
+    [low, high] = [0.5 - reach, 0.5 + reach];
+  } else if (name in AT_LEAST) [low, high] = [0, Math.max(AT_LEAST[name], high)];
+  else if (high - low < MIN_SPAN) {
+    low = Math.min(Math.max(0, (low + high - MIN_SPAN) / 2), 1 - MIN_SPAN);
+    high = low + MIN_SPAN;
   }
-  if (high <= low) [low, high] = [low - 1e-6, high + 1e-6];
-  const beyond = finite.filter((value) => value < low || value > high).length / finite.length;
-  return { low, high, beyond };
+  return { low, high, beyond: shareBeyond(sortedOf(shown), low, high) };
 }
 
 /** The colour of a value as [red, green, blue]. */

@@ -4,7 +4,7 @@ import { Level } from "./attention.js";
 import { readBundle, unpack, unzip } from "./bundle.js";
 import { classAt, fillCard, measuredAt, STRONGEST, tellingPixel } from "./card.js";
 import { ClassList, veil } from "./classes.js";
-import { colorOf, colorRange, css, paint } from "./colors.js";
+import { colorOf, css, mapRange, paint } from "./colors.js";
 import { button, element, fillSelect, optionsOf, select, slider } from "./elements.js";
 import { cellOf, largest, pixelOf } from "./geometry.js";
 import { layersOf } from "./layers.js";
@@ -270,21 +270,9 @@ export class Viewer {
   /** Values of the chosen level's map (one per cell) for the chosen head, and the range of its colours. */
   mapValues(name) {
     const { head } = this.state;
-    const cells = this.level.grid[0] * this.level.grid[1];
-    let values = this.level.map(name).data;
-    const perHead = { balance: "head_balance", entropy: "entropy" }[name];
-    if (perHead && head !== null) {
-      values = this.level.map(perHead).data.subarray(head * cells, (head + 1) * cells);
-    } else if (name === "entropy") {
-      const all = values;
-      const { heads } = this.level;
-      values = Float32Array.from({ length: cells }, (_, i) => {
-        let sum = 0;
-        for (let one = 0; one < heads; one += 1) sum += all[one * cells + i];
-        return sum / heads;
-      });
-    }
-    return { values, range: colorRange(values, name === "balance" ? 0.5 : null) };
+    const all = this.levels.map((level) => level.mapValues(name, head));
+    const values = all[this.state.level];
+    return { values, range: mapRange(name, all, values) };
   }
 
   marks(view) {

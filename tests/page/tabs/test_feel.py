@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from helpers.browsing import new_tab, upload
+from helpers.browsing import VIEWER, new_tab, run, upload, wait_for_ablations
 from helpers.pairs import write_pair
 
-TABS = ("Result", "Branches", "Fusion", "What if", "Compare", "Truth", "Sequence", "X input")
-DRAWN = {"Branches": "#ktb-branches img", "Fusion": "#ktb-fusion img.ktb-view", "X input": "#ktb-x-tab img"}
-"""What a tab shows once it is drawn after a run."""
+TABS = ("Inspect", "What if", "Evaluate", "How it works")
+PARTS = ("Ground truth", "Another checkpoint", "Video")
+"""Tabs within Evaluate."""
 FAINT = """() => {
   const parse = (color) => [...color.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
   const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
@@ -23,7 +23,7 @@ FAINT = """() => {
   const found = [];
   for (const item of document.querySelectorAll('#ktb-head *, #ktb-tabs *, #ktb-foot *, #ktb-run')) {
     const own = [...item.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !item.offsetWidth || item.closest('svg, .ktb-layers, [disabled]')) continue;
+    if (!own || !item.offsetWidth || item.closest('svg, [disabled]')) continue;
     if (!item.checkVisibility({ visibilityProperty: true })) continue;
     const style = getComputedStyle(item), ground = behind(item);
     const [a, b] = [light(over(parse(style.color), ground)), light(ground)].sort((x, y) => y - x);
@@ -68,28 +68,26 @@ def desk(visitor, tmp_path_factory):
     tab.before = top_of_tabs(tab), faint_texts(tab)
     upload(tab, *write_pair(tmp_path_factory.mktemp("pair")))
     run(tab)
+    wait_for_ablations(tab)
     return tab
 
 
-def run(tab) -> None:
-    tab.click("#ktb-run")
-    tab.wait_for_selector("#ktb-classes .ktb-class")
-    tab.wait_for_selector("#ktb-foot .ktb-download")
-
-
 def open_tab(tab, name: str) -> None:
-    tab.get_by_role("tab", name=name, exact=True).click()
-    panel = {
-        "Branches": "#ktb-branches img",
-        "Fusion": "#ktb-fusion img.ktb-view",
-        "X input": "#ktb-x-tab img",
-    }
-    if tab.locator("#ktb-foot .ktb-download").count() and name in panel:
-        tab.wait_for_selector(panel[name])
+    """A tab, or one within Evaluate; a narrow page may have it in a menu."""
+    if name in PARTS:
+        open_tab(tab, "Evaluate")
+    place = "#ktb-evaluate" if name in PARTS else "#ktb-tabs"
+    button = tab.get_by_role("tab", name=name, exact=True)
+    menu = tab.locator(f"{place} .overflow-menu > button").last
+    button.or_(menu).first.wait_for()
+    if not button.count():
+        menu.click()
+        button = tab.locator(f"{place} .overflow-dropdown button", has_text=name)
+    button.click()
 
 
 def assert_no_tab_scrolls_sideways(tab) -> None:
-    for name in TABS:
+    for name in (*TABS, *PARTS):
         open_tab(tab, name)
         width = tab.evaluate("document.documentElement.scrollWidth")
         assert width <= tab.viewport_size["width"], f"{name}: {width} px"
@@ -102,11 +100,12 @@ def top_of_tabs(tab) -> float:
 def test_a_phone_shows_every_tab_and_scrolls_none_sideways(visitor, tmp_path):
     phone = visitor(390)
     assert_no_tab_scrolls_sideways(phone)
-    open_tab(phone, "Result")
+    open_tab(phone, "Inspect")
     upload(phone, *write_pair(tmp_path))
     phone.wait_for_selector("#ktb-x-read img")
     before = top_of_tabs(phone)
     run(phone)
+    wait_for_ablations(phone)
     assert top_of_tabs(phone) == before
     assert_no_tab_scrolls_sideways(phone)
 
@@ -121,7 +120,7 @@ def faint_texts(tab) -> list[str]:
     return found
 
 
-PLACES = {"#ktb-rgb": "Result", "#ktb-x": "Result", "#ktb-recording": "Sequence", "#ktb-x-video": "Sequence"}
+PLACES = {"#ktb-rgb": "Inspect", "#ktb-x": "Inspect", "#ktb-recording": "Video", "#ktb-x-video": "Video"}
 
 
 @pytest.mark.parametrize("width", [1400, 390])
@@ -133,7 +132,7 @@ def test_a_place_keeps_its_height_while_a_file_is_given(visitor, tmp_path, width
         open_tab(page, tab)
         page.wait_for_selector(place)
         page.evaluate(HEIGHTS, place)
-        if tab == "Sequence":
+        if tab == "Video":
             file = file.rename(tmp_path / "day.mp4")
         page.set_input_files(f"{place} input[type=file]", str(file))
         page.wait_for_selector(f"{place} :is(img, .file-preview)")
@@ -153,13 +152,13 @@ def test_the_tab_bar_stays_in_place_when_a_result_arrives(desk):
 def test_every_text_has_contrast_in_light_and_dark(desk):
     _, faint = desk.before
     assert faint == []
-    for name in TABS:
+    for name in (*TABS, *PARTS):
         open_tab(desk, name)
         assert faint_texts(desk) == [], name
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(desk):
-    open_tab(desk, "Result")
+    open_tab(desk, "Inspect")
     desk.focus("#ktb-examples button")
     stops = []
     for _ in range(120):
@@ -169,31 +168,17 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(desk):
         stops.append(desk.evaluate(FOCUSED))
     assert not [stop for stop in stops if not stop[3]]
     reached = {stop[0] for stop in stops}
-    assert {"ktb-rgb", "ktb-source", "ktb-run", "ktb-tabs", "ktb-stage", "ktb-classes", "ktb-foot"} <= reached
-    assert set(TABS) <= {stop[2] for stop in stops}
-    assert {"ktb-class", "ktb-term", "ktb-download"} <= {stop[1] for stop in stops}
-
-
-def test_a_class_is_marked_and_let_go_at_the_keyboard(desk):
-    open_tab(desk, "Result")
-    row = desk.locator("#ktb-classes .ktb-class").first
-    veil = f"canvas.ktb-veil[data-class='{row.get_attribute('data-class')}']"
-    row.focus()
-    desk.keyboard.press("Enter")
-    assert row.get_attribute("aria-pressed") == "true"
-    desk.focus("#ktb-stage img.ktb-mask")
-    assert desk.is_visible(veil)
-    row.focus()
-    desk.keyboard.press("Escape")
-    assert row.get_attribute("aria-pressed") == "false"
-    assert not desk.is_visible("canvas.ktb-veil")
+    assert {"ktb-rgb", "ktb-source", "ktb-run", "ktb-tabs", "ktb-slot-inspect", "ktb-foot"} <= reached
+    texts = {stop[2] for stop in stops}
+    assert {*TABS, "Swap", "Whole image", "PNG", "What did it react to?"} <= texts
+    assert "ktb-download" in {stop[1] for stop in stops}
 
 
 def test_escape_lets_go_of_the_inspected_pixel(desk):
-    open_tab(desk, "Fusion")
-    desk.focus("#ktb-pane-photo img.ktb-view")
+    open_tab(desk, "Inspect")
+    desk.focus(".ktb-v canvas[data-pane=rgb]")
     desk.keyboard.press("ArrowRight")
-    desk.wait_for_selector("#ktb-details .ktb-pixel")
+    assert desk.locator(".ktb-v-card [data-branch=fused]").is_visible()
     desk.keyboard.press("Escape")
-    desk.wait_for_selector("#ktb-details .ktb-hint")
-    assert desk.locator(".ktb-mark:visible").count() == 0
+    assert desk.inner_text(".ktb-v-card .ktb-v-headline") == "Click any pixel."
+    assert desk.evaluate(f"{VIEWER}.state.pixel") is None
