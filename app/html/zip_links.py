@@ -17,12 +17,11 @@ from app.api.serialize import (
     difference_facts,
     fusion_effects,
     label_files,
-    sensor_need_facts,
     truth_facts,
 )
 from app.html.templates import render
 from app.results import Result
-from ktb.analysis.comparison import Difference, SensorNeed
+from ktb.analysis.comparison import Difference
 from ktb.analysis.ground_truth import GroundTruth, error_map
 from ktb.inference.prediction import Prediction
 from ktb.labels import IGNORE_INDEX
@@ -54,31 +53,6 @@ def difference_files(
         files["difference.png"] = png_bytes(kinds, names, [SAME, OTHER, NOT_COMPARABLE])
         facts["difference"] = difference_facts(found)
     return files | {"difference.json": _json(facts)}
-
-
-def sensors_files(
-    full: Prediction,
-    without_x: Prediction,
-    without_rgb: Prediction,
-    found: SensorNeed,
-    colors: Mapping[str, Color],
-) -> dict[str, bytes]:
-    """Three runs: both sensors, and each one off.
-
-    Args:
-        colors: of the verdicts, in the order of `ktb.analysis.comparison.VERDICTS`.
-
-    Returns:
-        Name → contents: `both_`, `without_x_` and `without_rgb_labels_BRANCH.png`, `deciding.png` (an index
-        into the verdicts) and `deciding.json`.
-    """
-    runs = {"both": full, "without_x": without_x, "without_rgb": without_rgb}
-    files = {name: data for key, one in runs.items() for name, data in _labels(key, one).items()}
-    facts = {key: one.summary() for key, one in runs.items()}
-    return files | {
-        "deciding.png": png_bytes(found.verdict, full.model, list(colors.values())),
-        "deciding.json": _json({"verdicts": list(colors), **sensor_need_facts(found), "runs": facts}),
-    }
 
 
 def truth_files(

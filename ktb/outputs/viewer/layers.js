@@ -1,7 +1,7 @@
 // Layers over the images: masks, categories, maps. Each draws itself and describes its colours.
 
 import { THOUSANDTHS } from "./bundle.js";
-import { colorOf, colorRange, css, paint } from "./colors.js";
+import { clippedRange, colorOf, css, paint } from "./colors.js";
 import { element } from "./elements.js";
 import { MAPS, MAPS_OF_X, percent, SENSORS, T } from "./strings.js";
 
@@ -159,8 +159,8 @@ class Signed {
   }
 
   get range() {
-    const reach = Math.max(...this.sensors.map((sensor) => (
-      colorRange(this.viewer.bundle.array(`${this.id}.${sensor}`).data, 0, Infinity).high)));
+    const maps = this.sensors.map((sensor) => this.viewer.bundle.array(`${this.id}.${sensor}`).data);
+    const reach = Math.max(...maps.flatMap(clippedRange).map(Math.abs));
     return { low: -reach, high: reach, beyond: 0 };
   }
 

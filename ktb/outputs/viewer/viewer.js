@@ -4,7 +4,7 @@ import { Level } from "./attention.js";
 import { readBundle, unpack, unzip } from "./bundle.js";
 import { classAt, fillCard, measuredAt, STRONGEST, tellingPixel } from "./card.js";
 import { ClassList, veil } from "./classes.js";
-import { colorOf, colorRange, css, paint } from "./colors.js";
+import { beyond, colorOf, commonRange, css, paint } from "./colors.js";
 import { button, element, fillSelect, optionsOf, select, slider } from "./elements.js";
 import { cellOf, largest, pixelOf } from "./geometry.js";
 import { layersOf } from "./layers.js";
@@ -264,22 +264,32 @@ export class Viewer {
 
   /** Values of the chosen level's map (one per cell) for the chosen head, and the range of its colours. */
   mapValues(name) {
-    const { head } = this.state;
-    const cells = this.level.grid[0] * this.level.grid[1];
-    let values = this.level.map(name).data;
-    const perHead = { balance: "head_balance", entropy: "entropy" }[name];
-    if (perHead && head !== null) {
-      values = this.level.map(perHead).data.subarray(head * cells, (head + 1) * cells);
-    } else if (name === "entropy") {
-      const all = values;
-      const { heads } = this.level;
-      values = Float32Array.from({ length: cells }, (_, i) => {
-        let sum = 0;
-        for (let one = 0; one < heads; one += 1) sum += all[one * cells + i];
-        return sum / heads;
-      });
+    const key = `range.${name}.${this.state.head}`;
+    if (!this.drawn.has(key)) {
+      const maps = this.levels.filter((level) => level.map(name)).map((level) => this.valuesOf(level, name));
+      this.drawn.set(key, commonRange(name, maps));
     }
-    return { values, range: colorRange(values, name === "balance" ? 0.5 : null) };
+    const values = this.valuesOf(this.level, name);
+    const range = this.drawn.get(key);
+    return { values, range: { ...range, beyond: beyond(values, range) } };
+  }
+
+  /** Values of a level's map for the chosen head, the last one where it has fewer; their mean for none. */
+  valuesOf(level, name) {
+    const { head } = this.state;
+    const perHead = { balance: "head_balance", entropy: "entropy" }[name];
+    if (!perHead || (head === null && name === "balance")) return level.map(name).data;
+    const all = level.map(perHead).data;
+    const cells = level.grid[0] * level.grid[1];
+    if (head !== null) {
+      const one = Math.min(head, level.heads - 1);
+      return all.subarray(one * cells, (one + 1) * cells);
+    }
+    return Float32Array.from({ length: cells }, (_, i) => {
+      let sum = 0;
+      for (let one = 0; one < level.heads; one += 1) sum += all[one * cells + i];
+      return sum / level.heads;
+    });
   }
 
   marks(view) {
