@@ -12,6 +12,7 @@ from ktb.analysis.agreement import disagreement_map
 from ktb.analysis.comparison import VERDICTS, Verdict, sensor_need
 from ktb.analysis.types import Attribution
 from ktb.inference.prediction import Drop, Prediction
+from ktb.utils.text import percent
 from ktb.visualize import Color, color_table
 
 NOT_DRAWN = 255
@@ -84,8 +85,8 @@ def rests_on_layer(prediction: Prediction, ablated: Mapping[Drop, Prediction]) -
     """What each pixel's class rests on: the result of the ablation of each sensor."""
     found = sensor_need(prediction, ablated["x"], ablated["rgb"])
     note = (
-        f"Measured: without X {found.stays_without_x:.1%} of the fused mask stays, without RGB "
-        f"{found.stays_without_rgb:.1%}."
+        f"Measured: without X {percent(found.stays_without_x)} of the fused mask stays, without RGB "
+        f"{percent(found.stays_without_rgb)}."
     )
     entries = [RESTS_ON[verdict] for verdict in VERDICTS]
     title = "What each pixel rests on"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
-import re
 
 import numpy as np
 import pytest
-from helpers.browsing import pixels, upload
-from helpers.counterfactuals import labelled, set_number, toast
+from helpers.browsing import run, shown_array, shown_run, upload, wait_for_run
+from helpers.counterfactuals import labelled, toast
 from helpers.embedded import small_predictor, small_service
 from helpers.pairs import synthetic_pair, write_pair
-from PIL import Image
 
 from app.page import build_page
-from app.panels.compare import DIFFERENT, NOT_COMPARABLE, compare_panel, difference_picture
+from app.panels.compare import compare_layers, compare_panel
 from app.service import Service
 from ktb.analysis.comparison import ChangedClass, difference, shared_names
+from ktb.outputs.layers import NOT_DRAWN
 
 DEPTH, EVENT = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
+STATE = "document.querySelector('.ktb-v').ktbViewer.state"
 
 
 def test_other_class_sets_are_compared_by_name(prediction):
@@ -61,43 +59,40 @@ def results(tmp_path_factory):
     return [service.segment(str(rgb), str(x), model) for model in (DEPTH, EVENT)]
 
 
-def test_each_picture_names_its_checkpoint(results):
-    panel = compare_panel(*results)
-    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', panel)
-    named = [Image.open(io.BytesIO(base64.b64decode(source))).text["Checkpoint"] for source in sources]
-    assert named == [DEPTH, EVENT, f"{DEPTH}, {EVENT}", DEPTH, EVENT]
+def test_both_checkpoints_are_named(results):
+    found = difference(*(result.prediction for result in results))
+    panel = compare_panel(*results, found)
+    assert f"A: {DEPTH} and B: {EVENT}" in panel
     assert f"B, {EVENT}: X looks like depth" in panel
+    assert EVENT in compare_layers(results[1].prediction, found)[0].title
 
 
 def test_other_class_sets_are_said(results):
-    hostile = tuple(f"<b>{name}</b>" for name in results[1].prediction.classes)
-    alien = dataclasses.replace(
-        results[1], prediction=dataclasses.replace(results[1].prediction, classes=hostile)
-    )
-    panel = compare_panel(results[0], alien)
+    a, b = (result.prediction for result in results)
+    hostile = tuple(f"<b>{name}</b>" for name in b.classes)
+    alien = dataclasses.replace(b, classes=hostile)
+    panel = compare_panel(results[0], dataclasses.replace(results[1], prediction=alien), None)
     assert "no class name in common (40 and 40 classes)" in panel
-    assert 'alt="difference map"' not in panel
-    assert panel.count("ktb-mask") == 2
-    one = (results[1].prediction.classes[0], *hostile[1:])
-    similar = dataclasses.replace(
-        results[1], prediction=dataclasses.replace(results[1].prediction, classes=one)
-    )
-    panel = compare_panel(results[0], similar)
+    assert [layer.name for layer in compare_layers(alien, None)] == ["other"]
+    similar = dataclasses.replace(b, classes=(b.classes[0], *hostile[1:]))
+    second = dataclasses.replace(results[1], prediction=similar)
+    panel = compare_panel(results[0], second, difference(a, similar))
     assert "Classes are compared by name: 1 are in both sets" in panel
-    assert "a class that the other lacks" in panel
+    assert "a class that the other one lacks" in panel
     assert "<b>wall" not in panel
 
 
-def test_the_difference_map_shows_where(prediction):
+def test_the_difference_layer_shows_where(prediction):
     rest = tuple(f"a{i}" for i in range(len(prediction.classes) - 3))
     a = labelled(prediction, [[0, 1, 2]], ("wall", "floor", "bed", *rest))
     b = labelled(prediction, [[1, 2, 0]], ("sky", "wall", "wardrobe"))
-    grey = np.full((1, 3, 3), 90, np.uint8)
-    drawn = difference_picture(grey, difference(a, b))
-    assert drawn[0].tolist() == [[200] * 3, list(NOT_COMPARABLE), list(NOT_COMPARABLE)]
+    mask, drawn = compare_layers(b, difference(a, b))
+    assert (mask.values.tolist(), mask.classes) == ([[1, 2, 0]], ("sky", "wall", "wardrobe"))
+    assert drawn.values.tolist() == [[NOT_DRAWN, 1, 1]]
+    assert [entry.name for entry in drawn.entries] == ["Another class", "Not comparable"]
     moved = labelled(prediction, [[1, 0, 0]])
-    drawn = difference_picture(grey, difference(labelled(prediction, [[0, 0, 0]]), moved))
-    assert drawn[0].tolist() == [list(DIFFERENT), [200] * 3, [200] * 3]
+    _, drawn = compare_layers(moved, difference(labelled(prediction, [[0, 0, 0]]), moved))
+    assert drawn.values.tolist() == [[0, NOT_DRAWN, NOT_DRAWN]]
 
 
 def test_with_one_checkpoint_the_tab_says_so():
@@ -107,47 +102,33 @@ def test_with_one_checkpoint_the_tab_says_so():
     assert "There is one checkpoint only" not in str(build_page(Service()).config)
 
 
-def test_two_checkpoints_side_by_side(page, tmp_path):
+def test_two_checkpoints_on_one_pair(page, tmp_path):
     photo, depth = synthetic_pair()
     a, b = (small_predictor(model)(photo, depth) for model in (DEPTH, EVENT))
-    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("tab", name="Evaluate").click()
+    page.get_by_role("tab", name="Another checkpoint").click()
     page.click("#ktb-run-compare")
     toast(page, "Run a pair first")
     upload(page, *write_pair(tmp_path))
-    page.click("#ktb-run")
-    page.wait_for_selector("#ktb-foot .ktb-footer")
+    run(page)
     page.click("#ktb-run-compare")
-    page.wait_for_selector('#ktb-compare img[alt="difference map"]')
-    assert np.array_equal(pixels(page, f'#ktb-compare img[alt="A, {DEPTH} mask"]'), a.colors())
-    assert np.array_equal(pixels(page, f'#ktb-compare img[alt="B, {EVENT} mask"]'), b.colors())
+    page.wait_for_function(f"{STATE}.compare === 'layer.other'")
+    assert np.array_equal(shown_array(page, "labels.fused"), a.labels["fused"])
+    assert np.array_equal(shown_array(page, "layer.other"), b.labels["fused"])
     found = difference(a, b)
+    assert np.array_equal(shown_array(page, "layer.other_differs") == 0, found.changed)
     agree = f"The fused masks agree on {100 * (1 - found.changed_share):.1f} % of the pixels"
     assert agree in page.inner_text("#ktb-compare .ktb-words")
-    drawn = pixels(page, '#ktb-compare img[alt="difference map"]')
-    assert np.array_equal((drawn == DIFFERENT).all(axis=-1), found.changed)
-    rows = page.locator("#ktb-compare .ktb-legend tbody tr").all_inner_texts()
+    rows = page.locator("#ktb-compare .ktb-legend").first.locator("tbody tr").all_inner_texts()
     assert len(rows) == len(found.classes)
     assert f"{found.classes[0].iou:.2f}" in rows[0]
     assert f"B, {EVENT}: X looks like depth" in page.inner_text("#ktb-compare .ktb-warn")
-    set_number(page, "#ktb-compare-opacity", "0.3")
-    page.wait_for_function(
-        "[...document.querySelectorAll('#ktb-compare img.ktb-mask')]"
-        ".every(i => getComputedStyle(i).opacity === '0.3')"
-    )
-    page.locator("#ktb-compare img.ktb-mask").first.click(position={"x": 60, "y": 40})
-    page.wait_for_function("document.querySelectorAll('#ktb-compare .ktb-mark:not([hidden])').length === 5")
-    places = page.evaluate(
-        """[...document.querySelectorAll('#ktb-compare img.ktb-view')].map(i => {
-        const box = i.getBoundingClientRect(), m = i.parentElement.querySelector('.ktb-mark');
-        const mark = m.getBoundingClientRect();
-        return [mark.x + mark.width / 2 - box.x, mark.y + mark.height / 2 - box.y]; })"""
-    )
-    assert np.allclose(places, places[0], atol=1)  # one place in all views
+    before = shown_run(page)
     page.click("#ktb-run")
-    page.wait_for_selector("#ktb-compare-stale >> text=Out of date")
+    wait_for_run(page, before)
+    page.wait_for_selector("#ktb-compare .ktb-words", state="detached")  # it belonged to the run before
     assert page.input_value("#ktb-other-model input") == EVENT
     page.locator("#ktb-source label").nth(1).click()
     page.click("#ktb-run-compare")
     toast(page, "have changed since the run")
-    assert page.is_visible("#ktb-compare-stale")
     assert page.foreign_requests == []

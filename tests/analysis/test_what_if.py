@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
 import re
 
 import cv2
 import numpy as np
 import pytest
-from helpers.browsing import below, pixels, upload
+from helpers.browsing import below, run, shown_array, upload
 from helpers.counterfactuals import labelled, set_number, toast
 from helpers.embedded import small_predictor, small_service
 from helpers.models import MM
 from helpers.pairs import synthetic_pair, write_pair
-from PIL import Image
 
-from app.panels.what_if import describe, describe_sensor_need, what_if_panel
+from app.panels.what_if import describe, what_if_layers, what_if_panel
 from ktb import XOptions
 from ktb.analysis.comparison import VERDICTS, ChangedClass, difference, sensor_need
 from ktb.analysis.counterfactual import Perturbation, perturb, predict_perturbed, shifted
 from ktb.config import BRANCHES
 from ktb.inputs.perturb import blurred, darkened
 from ktb.outputs.files import result_files
+from ktb.outputs.layers import NOT_DRAWN, RESTS_ON, rests_on_layer
 
 MODEL = "ktb-lite-nyuv2-depth"
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -213,28 +211,25 @@ def result(tmp_path_factory):
     return small_service().segment(str(rgb), str(x), MODEL)
 
 
-def test_pictures_and_words_of_a_change_name_it_and_hide_no_markup(result):
+def test_words_and_layers_of_a_change_name_it_and_hide_no_markup(result):
     hostile = "<script>alert(1)</script>"
     classes = (hostile, *result.prediction.classes[1:])
-    changed = predict_perturbed(
-        small_predictor(MODEL),
-        Perturbation(drop="rgb", shift_xy=(4, 0)),
-        result.rgb,
-        result.prediction.x,
-    )
+    change = Perturbation(drop="rgb", shift_xy=(4, 0))
+    changed = predict_perturbed(small_predictor(MODEL), change, result.rgb, result.prediction.x)
     before, after = (
         dataclasses.replace(one, model=hostile, classes=classes) for one in (result.prediction, changed)
     )
     after = dataclasses.replace(after, labels={b: (before.labels[b] == 0).astype(np.uint8) for b in BRANCHES})
-    panel = what_if_panel(
-        dataclasses.replace(result, prediction=before), Perturbation(drop="rgb", shift_xy=(4, 0)), after
-    )
+    found = difference(before, after)
+    panel = what_if_panel(dataclasses.replace(result, prediction=before), change, after, found)
     assert "<script" not in panel
     assert "&lt;script&gt;" in panel
-    assert "Shown: RGB image ablated; X moved by 4 px right" in panel
-    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', panel)
-    named = [Image.open(io.BytesIO(base64.b64decode(source))).text["Checkpoint"] for source in sources]
-    assert named == [hostile, *[f"{hostile}; what if: RGB image ablated; X moved by 4 px right"] * 3]
+    assert "Changed: RGB image ablated; X moved by 4 px right" in panel
+    mask, pixels = what_if_layers(change, after, found)
+    assert mask.title == "Changed: RGB image ablated; X moved by 4 px right"
+    assert np.array_equal(mask.values, after.labels["fused"])
+    assert np.array_equal(pixels.values != NOT_DRAWN, found.changed)
+    assert np.array_equal(pixels.values[found.changed], after.labels["fused"][found.changed])
 
 
 def test_words_say_what_changed(prediction):
@@ -248,95 +243,79 @@ def test_words_say_what_changed(prediction):
         f"25.0 % of the fused mask changed its class; most of all 25.0 % of the image turned from {names[0]} "
         f"to {names[2]}. The mean confidence fell by 0.250."
     )
-    all_wrong = labelled(prediction, [[1, 1, 1, 0]])
-    assert "The RGB image decides more" in describe_sensor_need(sensor_need(a, a, all_wrong))
-    assert "X decides more" in describe_sensor_need(sensor_need(a, all_wrong, a))
-    assert "Neither sensor" in describe_sensor_need(sensor_need(a, all_wrong, all_wrong))
 
 
-def mask_after(tab, button: str, title: str, alt: str) -> np.ndarray:
-    """Press a button, wait until the tab shows what the title says, and read a mask."""
-    tab.click(button)
+def test_the_layer_of_what_a_pixel_rests_on_says_how_much_stays(prediction):
+    a, wrong = labelled(prediction, [[0, 0, 0, 1]]), labelled(prediction, [[0, 0, 2, 2]])
+    layer = rests_on_layer(a, {"x": wrong, "rgb": a})
+    assert layer.note == "Measured: without X 50.0 % of the fused mask stays, without RGB 100.0 %."
+    assert list(layer.entries) == [RESTS_ON[verdict] for verdict in VERDICTS]
+    assert [VERDICTS[code] for code in layer.values[0]] == ["either", "either", "x", "x"]
+
+
+STATE = "document.querySelector('.ktb-v').ktbViewer.state"
+
+
+def after_change(tab, title: str) -> np.ndarray:
+    """Wait until the tab tells of a change and the viewer shows it; the mask of the changed run."""
     tab.wait_for_selector(f"#ktb-what-if .ktb-shown >> text={title}")
-    return pixels(tab, f'#ktb-what-if img[alt="{alt}"]')
+    name = "document.querySelector('.ktb-v').ktbViewer.layers.get('layer.what_if')?.title"
+    tab.wait_for_function(f"title => ({name} ?? '').includes(title)", arg=title)
+    return shown_array(tab, "layer.what_if")
 
 
-def test_the_tab_shows_what_changes_marks_what_is_old_and_starts_anew(page, tmp_path):
+def test_the_tab_shows_what_changes_at_once_and_starts_anew(page, tmp_path):
     photo, depth = synthetic_pair()
     predictor = small_predictor(MODEL)
     full = predictor(photo, depth)
     page.get_by_role("tab", name="What if").click()
-    assert "Nothing changed yet" in page.inner_text("#ktb-what-if")
-    page.click("#ktb-run-change")
+    assert "Change at least one control" in page.inner_text("#ktb-what-if")
+    page.locator("#ktb-off label").nth(1).click()
     toast(page, "Run a pair first")
     upload(page, *write_pair(tmp_path))
-    page.click("#ktb-run")
-    page.wait_for_selector("#ktb-foot .ktb-footer")
-    page.click("#ktb-run-change")
-    toast(page, "no control is changed")
+    run(page)
+    page.wait_for_function("document.querySelector('#ktb-off label input').checked")  # a run resets them
 
     page.locator("#ktb-off label").nth(1).click()
     without_x = predictor(photo, None)
-    assert np.array_equal(
-        mask_after(page, "#ktb-run-change", "X ablated", "changed mask"), without_x.colors()
-    )
-    assert np.array_equal(pixels(page, '#ktb-what-if img[alt="original mask"]'), full.colors())
+    assert np.array_equal(after_change(page, "X ablated"), without_x.labels["fused"])
+    assert page.evaluate(f"[{STATE}.overlay, {STATE}.compare]") == ["labels.fused", "layer.what_if"]
     assert describe(difference(full, without_x)) in page.inner_text("#ktb-what-if .ktb-words")
     assert "X was ablated" in page.inner_text("#ktb-what-if .ktb-warn")
+    page.locator("#ktb-off label").nth(0).click()  # back at the start: no change
+    page.wait_for_selector("#ktb-what-if >> text=Change at least one control")
+    page.wait_for_function(f"{STATE}.compare === 'none'")
 
-    page.locator("#ktb-off label").nth(0).click()
     set_number(page, "#ktb-move-right", "9")
     set_number(page, "#ktb-dark", "50")
-    change = Perturbation(shift_xy=(9, 0), darken=0.5)
-    moved = predict_perturbed(predictor, change, photo, full.x)
-    shown = mask_after(page, "#ktb-run-change", "X moved by 9 px right; RGB image darkened", "changed mask")
-    assert np.array_equal(shown, moved.colors())
-    assert np.array_equal(pixels(page, '#ktb-what-if img[alt="changed x"]'), shifted(full.x, (9, 0)).preview)
-    set_number(page, "#ktb-what-if-opacity", "0.2")
-    page.wait_for_function(
-        "getComputedStyle(document.querySelector('#ktb-what-if img.ktb-mask')).opacity === '0.2'"
-    )
-
-    alone = mask_after(page, "#ktb-run-each", "both sensors, one at a time", "without rgb mask")
-    without_rgb = predictor(photo, depth, drop="rgb")
-    assert np.array_equal(alone, without_rgb.colors())
-    assert np.array_equal(pixels(page, '#ktb-what-if img[alt="without x mask"]'), without_x.colors())
-    said = describe_sensor_need(sensor_need(full, without_x, without_rgb))
-    assert said in page.inner_text("#ktb-what-if .ktb-words")
-
-    assert not page.is_visible("#ktb-what-if-stale")
-    page.click("#ktb-run")
-    page.wait_for_selector("#ktb-what-if-stale >> text=Out of date")
+    shown = after_change(page, "X moved by 9 px right; RGB image darkened")
+    moved = predict_perturbed(predictor, Perturbation(shift_xy=(9, 0), darken=0.5), photo, full.x)
+    assert np.array_equal(shown, moved.labels["fused"])
     page.click("#ktb-reset-change")
-    page.wait_for_selector("#ktb-what-if >> text=Nothing changed yet")
-    page.wait_for_selector("#ktb-what-if-stale", state="hidden")
+    page.wait_for_selector("#ktb-what-if >> text=Change at least one control")
+    page.wait_for_function(f"{STATE}.compare === 'none'")
     assert page.input_value("#ktb-move-right input[type=number]") == "0"
     assert page.input_value("#ktb-dark input[type=number]") == "0"
-    assert page.is_checked("#ktb-off label >> nth=0 >> input")
     assert page.foreign_requests == []
 
 
 def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, uploads):
     photo, depth = synthetic_pair()
     upload(page, *write_pair(tmp_path))
-    page.click("#ktb-run")
-    page.wait_for_selector("#ktb-foot .ktb-footer")
+    run(page)
     page.get_by_role("tab", name="What if").click()
-    page.click("#ktb-swap >> text=Swap in another X")
     bad = tmp_path / "broken.png"
     bad.write_text("<!DOCTYPE html><html><body>no picture</body></html>")
     page.set_input_files("#ktb-other-x input[type=file]", str(bad))
-    page.wait_for_selector("#ktb-other-x >> text=broken")
-    page.click("#ktb-run-change")
     toast(page, "web page")
     page.click("#ktb-reset-change")
     page.wait_for_selector("#ktb-other-x >> text=broken", state="detached")
     other = tmp_path / "turned.png"
     cv2.imwrite(str(other), depth[::-1])
     page.set_input_files("#ktb-other-x input[type=file]", str(other))
-    page.wait_for_selector("#ktb-other-x >> text=turned")
-    shown = mask_after(page, "#ktb-run-change", "another X in its place (turned.png)", "changed mask")
-    assert np.array_equal(shown, small_predictor(MODEL)(photo, depth[::-1].copy()).colors())
+    shown = after_change(page, "another X in its place (turned.png)")
+    expected = small_predictor(MODEL)(photo, depth[::-1].copy())
+    assert np.array_equal(shown, expected.labels["fused"])
     assert below(uploads, "turned.png")
     page.goto("about:blank")
     for _ in range(100):
@@ -346,14 +325,10 @@ def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, 
     assert not below(uploads, "turned.png")
 
 
-def test_a_run_without_x_has_no_sensors_to_compare(page, tmp_path):
+def test_a_run_without_x_has_none_to_move(page, tmp_path):
     upload(page, write_pair(tmp_path)[0], None)
     page.locator("#ktb-source label").nth(1).click()
-    page.click("#ktb-run")
-    page.wait_for_selector("#ktb-foot .ktb-footer")
+    run(page)
     page.get_by_role("tab", name="What if").click()
-    page.click("#ktb-run-each")
-    toast(page, "this run has no X")
     set_number(page, "#ktb-move-down", "3")
-    page.click("#ktb-run-change")
     toast(page, "there is no X that could be moved")

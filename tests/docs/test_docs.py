@@ -16,7 +16,6 @@ from PIL import Image
 
 from app.api.serialize import BRIEF_ROWS
 from app.api.video import MAX_VIDEO_BYTES
-from app.panels import maps
 from app.server.answer_files import AnswerLimits
 from ktb import built_in_models
 from ktb.__main__ import app
@@ -142,7 +141,11 @@ def test_what_the_guide_names_is_on_the_page():
     chapter = INSPECTOR.split("## The tabs")[1].split("\n## ")[0]
     assert set(re.findall(r"^### (.*)$", chapter, re.MULTILINE)) == set(tabs)
     said = " ".join(chapter.lower().split())
-    for title in [kind.title for kind in maps.KINDS.values()] + ["Modality weight of points", "Offsets"]:
+    strings = (ROOT / "ktb/outputs/viewer/strings.js").read_text(encoding="utf-8")
+    viewer = re.search(r"export const MAPS = \{(.*?)\n\};", strings, re.DOTALL)[1]
+    titles = re.findall(r'^  \w+: \["([^"]+)"', viewer, re.MULTILINE)
+    assert len(titles) == 8
+    for title in titles:
         assert title.lower() in said, title
 
 

@@ -1,7 +1,8 @@
-"""A large photograph on the page: drawn from a sample of its pixels, downloaded with all of them."""
+"""A large photograph on the page: shown as a sample of its pixels, downloaded with all of them."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import zipfile
 
@@ -12,12 +13,12 @@ from helpers.pairs import synthetic_pair
 from PIL import Image
 
 from app import service as services
-from app.panels.branches import branches_panel, differences_panel
-from app.panels.result import classes_panel, footer, result_panel
-from app.precompute import _all_maps
+from app.panels.footer import footer
+from app.viewer import run_bytes, stored
 from app.widgets.downloads import export_file
 from ktb import XOptions, read_image_rgb, read_x
 from ktb.inference import predictor as predictors
+from ktb.outputs.bundle import MAX_PIXELS, read_bundle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = 1500, 2000
@@ -63,20 +64,24 @@ def test_x_is_encoded_once_for_preview_and_run(result, encoded):
     assert not result.prediction.x.image.flags.writeable
 
 
-def test_the_first_screen_decides_only_the_pixels_that_it_shows(result):
+def test_the_viewer_gets_a_sample_and_nothing_else_is_decided(result):
     assert result.prediction.size_hw == SIZE
-    assert result.shown.size_hw == (960, 1280)
-    panels = [result_panel(result), classes_panel(result), differences_panel(result), branches_panel(result)]
-    assert all(panels)
-    assert "1280×960 pixels in a regular grid" in panels[1]
-    _all_maps(result)
+    found = read_bundle(gzip.decompress(run_bytes(result)))
+    shown = stored(result)
+    height, width = shown.size_hw
+    assert 0.9 * MAX_PIXELS < height * width <= MAX_PIXELS
+    assert found.header["size"] == {"height": SIZE[0], "width": SIZE[1]}
+    assert found.header["stored_size"] == {"height": height, "width": width}
+    assert found.arrays["rgb"].shape == (height, width, 3)
+    for branch in ("fused", "rgb", "x"):
+        assert np.array_equal(found.arrays[f"labels.{branch}"], shown.labels[branch])
     assert 'data-click="ktb-make-zip"' in footer(result)
     assert result.prediction.labels.decisions.computed == {}
 
 
-def test_the_table_shown_is_close_to_that_of_every_pixel(result):
+def test_the_shares_shown_are_close_to_those_of_every_pixel(result):
     shown, whole = (
-        {row.name: row.share for row in p.class_table()} for p in (result.shown, result.prediction)
+        {row.name: row.share for row in p.class_table()} for p in (stored(result), result.prediction)
     )
     for name in shown.keys() | whole.keys():
         assert shown.get(name, 0) == pytest.approx(whole.get(name, 0), abs=2e-3)

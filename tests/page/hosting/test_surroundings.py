@@ -12,7 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from app.panels.result import footer
+from app.panels.footer import footer
 from app.server import environment as surroundings
 from app.service import Service
 from app.web.own_routes import HEALTH, PATH

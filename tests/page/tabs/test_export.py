@@ -11,15 +11,13 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from helpers.browsing import MASK, below, run, upload
+from helpers.browsing import VIEWER, below, run, show_layer, upload
 from helpers.embedded import small_predictor, small_service
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.page import build_page
-from app.service import Service
-from app.settings import MAX_CHARACTERS, Controls, Settings, form_of, settings_from_json, settings_from_link
+from app.settings import MAX_CHARACTERS, Settings, form_of, settings_from_json, settings_from_link, settings_of
 from app.widgets.downloads import export_file, file_name
 from app.widgets.x_form import x_options
 from ktb import Predictor, load_model
@@ -267,15 +265,11 @@ def test_many_pairs_refuse_what_is_for_one(tmp_path):
 # ---- settings
 
 
-@pytest.fixture(scope="module")
-def controls():
-    import gradio as gr
-
-    level = gr.Radio([("0", 0), ("1", 1)], render=False)
-    return Controls({"opacity": gr.Slider(0, 1, render=False), "level": level})
-
-
-TABS = ["Result", "Fusion"]
+TABS = ["Inspect", "What if"]
+VIEW = {
+    "overlay": "map.balance", "compare": "none", "split": 0.5, "opacity": 0.25, "level": 1, "head": None,
+    "isSwapped": True, "pixel": [3, 4],
+}  # fmt: skip
 OPTIONS = [
     XOptions(),
     XOptions(modality="depth", unit="mm"),
@@ -288,12 +282,12 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_settings_come_back_as_they_were(options, controls):
-    settings = Settings(MODEL, "file", options, "Fusion", {"opacity": 0.25, "level": 1})
+def test_settings_come_back_as_they_were(options):
+    settings = Settings(MODEL, "file", options, "What if", VIEW)
     code = settings.to_query().removeprefix("?settings=")
     assert re.fullmatch(r"[A-Za-z0-9_-]+", code)
-    assert settings_from_link(code, [MODEL], TABS, controls) == settings
-    assert settings_from_json(settings.to_json(), [MODEL], TABS, controls) == settings
+    assert settings_from_link(code, [MODEL], TABS) == settings
+    assert settings_from_json(settings.to_json(), [MODEL], TABS) == settings
     assert x_options(form_of(options)) == options
 
 
@@ -323,34 +317,41 @@ GOOD = Settings(MODEL).to_dict()
         (encoded({**GOOD, "x": {"columns": 5}}), "expected a text"),
         (encoded({**GOOD, "x": {"file": "a"}}), "unknown keys"),
         (encoded({**GOOD, "x": 3}), "give an object"),
-        (encoded({**GOOD, "tab": "Nowhere"}), "choose one of Result"),
-        (encoded({**GOOD, "tab": []}), "choose one of Result"),
-        (encoded({**GOOD, "controls": {"level": 7}}), "choose one of 0, 1"),
-        (encoded({**GOOD, "controls": {"level": True}}), "choose one of 0, 1"),
-        (encoded({**GOOD, "controls": {"opacity": "1"}}), "number from 0 to 1"),
-        (encoded({**GOOD, "controls": {"opacity": 1e9}}), "number from 0 to 1"),
-        (encoded({**GOOD, "controls": {"zoom": 1}}), "unknown controls"),
-        (encoded({**GOOD, "controls": [1]}), "give an object"),
+        (encoded({**GOOD, "tab": "Nowhere"}), "choose one of Inspect"),
+        (encoded({**GOOD, "tab": []}), "choose one of Inspect"),
+        (encoded({**GOOD, "view": {"level": 7}}), "level 7 of the view is not possible"),
+        (encoded({**GOOD, "view": {"level": True}}), "level True of the view"),
+        (encoded({**GOOD, "view": {"opacity": "1"}}), "opacity '1' of the view"),
+        (encoded({**GOOD, "view": {"opacity": 1e9}}), "opacity 1000000000.0 of the view"),
+        (encoded({**GOOD, "view": {"pixel": [1, -1]}}), "pixel .* of the view"),
+        (encoded({**GOOD, "view": {"overlay": "a" * 101}}), "overlay .* of the view"),
+        (encoded({**GOOD, "view": {"zoom": 1}}), "unknown parts .*zoom"),
+        (encoded({**GOOD, "view": [1]}), "give an object"),
     ],
 )
-def test_other_settings_are_refused_in_words(code, message, controls):
+def test_other_settings_are_refused_in_words(code, message):
     with pytest.raises(ValueError, match=message):
-        settings_from_link(code, [MODEL], TABS, controls)
+        settings_from_link(code, [MODEL], TABS)
+
+
+def test_settings_of_earlier_versions_open_the_first_tab():
+    text = json.dumps({**GOOD, "tab": "Fusion", "controls": {"opacity": 0.3}})
+    assert settings_from_json(text, [MODEL], TABS) == Settings(MODEL)
+
+
+def test_a_state_of_the_viewer_that_is_not_one_is_refused():
+    assert settings_of(MODEL, "file", form_of(XOptions()), "", TABS, "").view == {}
+    for text in ('{"a": 1}', "no JSON", "[1]", "[" * 4000):
+        with pytest.raises(ValueError):
+            settings_of(MODEL, "file", form_of(XOptions()), "", TABS, text)
 
 
 def test_no_data_of_a_user_is_in_the_settings():
     names = {field.name for field in dataclasses.fields(Settings)}
-    assert names == {"model", "x_source", "x", "tab", "controls"}
+    assert names == {"model", "x_source", "x", "tab", "view"}
 
 
 # ---- on the page
-
-
-def test_the_page_knows_the_controls_that_it_restores():
-    from app.widgets.downloads import CONTROLS
-
-    ids = {getattr(block, "elem_id", None) for block in build_page(Service()).blocks.values()}
-    assert set(CONTROLS.values()) <= ids
 
 
 def choose(tab, label: str) -> None:
@@ -402,10 +403,8 @@ def test_a_link_restores_the_page(page, address, tmp_path):
     page.click("#ktb-unit input")
     page.get_by_role("option").nth(2).click()
     unit = page.input_value("#ktb-unit input")
-    page.fill("#ktb-opacity input[type=number]", "0.25")
-    page.press("#ktb-opacity input[type=number]", "Enter")
-    page.get_by_role("tab", name="Fusion").click()
-    page.locator("#ktb-level label").nth(1).click()
+    show_layer(page, overlay="map.balance", opacity=0.25, level=1, pixel=[48, 80])
+    page.get_by_role("tab", name="What if").click()
     page.click("#ktb-share")
     box = "document.querySelector('#ktb-link textarea, #ktb-link input')"
     page.wait_for_function(f"({box} || {{value: ''}}).value.startsWith('http')")
@@ -416,16 +415,14 @@ def test_a_link_restores_the_page(page, address, tmp_path):
     assert "depth.png" not in settings.read_text()
 
     def check() -> None:
-        page.wait_for_selector('#ktb-tabs [role=tab][aria-selected=true] >> text="Fusion"')
-        page.get_by_role("tab", name="Result").click()
+        page.wait_for_selector('#ktb-tabs [role=tab][aria-selected=true] >> text="What if"')
         upload(page, *write_pair(tmp_path))
         run(page)
-        assert page.input_value("#ktb-opacity input[type=number]") == "0.25"
-        assert page.evaluate(f"getComputedStyle(document.querySelector('{MASK}')).opacity") == "0.25"
+        page.wait_for_function(f"{VIEWER}.state.overlay === 'map.balance'")
+        state = page.evaluate(f"{VIEWER}.state")
+        assert (state["opacity"], state["level"], state["pixel"]) == (0.25, 1, [48, 80])
         page.click("#ktb-fix > button")
         assert page.input_value("#ktb-unit input") == unit
-        page.get_by_role("tab", name="Fusion").click()
-        assert page.locator("#ktb-level input").nth(1).is_checked()
 
     page.goto("about:blank")
     page.goto(link, wait_until="domcontentloaded")
@@ -441,7 +438,7 @@ def test_a_link_restores_the_page(page, address, tmp_path):
 
 def test_a_link_opens_its_tab_on_a_narrow_screen_too(page, address):
     page.set_viewport_size({"width": 390, "height": 900})
-    for tab in ("Truth", "Branches"):
+    for tab in ("Evaluate", "How it works"):
         page.goto(f"{address}?settings={encoded({**GOOD, 'tab': tab})}", wait_until="domcontentloaded")
         page.wait_for_selector(f'#ktb-tabs [role=tab][aria-selected=true] >> text="{tab}"')
 

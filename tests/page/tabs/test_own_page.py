@@ -5,6 +5,7 @@ served.
 from __future__ import annotations
 
 import importlib.util
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,15 +16,15 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from helpers.browsing import MASK, WAIT
+from helpers.browsing import WAIT, wait_for_run
 
 from app.layout import offered, warning_text
 from app.page import build_page, launch_options
-from app.panels.branches import branches_panel
+from app.panels.x_input import x_panel
 from app.server.sessions import SessionStore
 from app.service import Service
 from app.settings import form_of
-from app.texts import head, no_result, x_hint, x_label
+from app.texts import head, no_x, x_hint, x_label
 from app.widgets.examples import MAX_OWN_PAIRS, CustomExamples, examples
 from app.widgets.x_form import x_options
 from ktb.checkpoints.load import save_model
@@ -236,7 +237,7 @@ def test_wrong_arguments_are_named(tmp_path, farm, monkeypatch, capsys):
 def test_only_depth_is_called_depth(modality):
     inputs = InputConfig(modality=modality)
     hint = "" if modality == "hha" else x_hint(inputs)  # HHA is computed from depth
-    for text in (head(inputs), x_label(inputs), hint, no_result(inputs, True)):
+    for text in (head(inputs), x_label(inputs), hint, no_x(inputs)):
         assert "depth" not in text.lower()
     assert "depth image" in head(METRIC)
     assert "16-bit" in x_hint(METRIC)
@@ -249,7 +250,6 @@ def test_examples_follow_what_the_model_takes():
     assert {pair.x.name.rsplit("_")[-1] for pair in events} == {"event.png"}
     assert offered(InputConfig(modality="thermal"), None).pairs == []
     assert offered(InputConfig(modality="depth"), None).pairs == []  # as a plain picture
-    assert "Click an example" not in no_result(InputConfig(modality="thermal"), False)
 
 
 def test_event_examples_are_frames_of_their_rgb_images():
@@ -280,9 +280,11 @@ def test_messages_and_panels_name_what_the_model_takes(models):
     service, pair = Service([str(models["farm-event"])]), examples("event")[0]
     with pytest.raises(ValueError, match=r"X image is missing\. Upload the event frame that belongs"):
         service.segment(str(pair.rgb), None, "farm-event")
-    page = branches_panel(service.segment(str(pair.rgb), str(pair.x), "farm-event"))
-    assert 'alt="x input: event frame"' in page
-    assert "depth" not in page.lower().replace("base64", "").split("src=")[0]
+    result = service.segment(str(pair.rgb), str(pair.x), "farm-event")
+    assert result.x_name == "event frame"
+    words = re.sub(r'src="[^"]*"', "", x_panel(result.x))
+    assert 'alt="x preview: event frame"' in words
+    assert "depth" not in words.lower()
 
 
 def test_own_files_are_never_deleted(tmp_path):
@@ -303,7 +305,7 @@ def opened(browser, tmp_path, monkeypatch):
     started = []
 
     def start(service: Service, own: CustomExamples | None = None):
-        page = build_page(service, own)
+        page = build_page(service, own, opens_on_example=False)
         _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
         tab = browser.new_page(viewport={"width": 1400, "height": 1000})
         started.append((page, tab))
@@ -337,7 +339,7 @@ def test_own_pairs_are_on_the_page_and_nothing_else_is_served(tmp_path, farm, mo
     first = own.offer.pairs[0]
     assert first.name in tab.inner_text("#ktb-examples")
     tab.locator("#ktb-examples img").first.click()
-    tab.wait_for_selector(MASK)
+    wait_for_run(tab)
     assert "tenths of a millimetre (certain)" in tab.inner_text("#ktb-foot")
     assert f"{first.x.stem}" in tab.inner_text("#ktb-x")
     tab.click("#ktb-fix > button")
@@ -355,7 +357,7 @@ def test_a_page_of_an_event_model_does_not_speak_of_depth(models, opened):
     assert "X: its event frame" in words
     tab.wait_for_selector("#ktb-examples img")
     tab.locator("#ktb-examples img").first.click()
-    tab.wait_for_selector(MASK)
+    wait_for_run(tab)
     assert "3 channels" in tab.inner_text("#ktb-foot")
     assert "depth" not in tab.inner_text("body").lower()
     tab.click("#ktb-fix > button")
@@ -370,6 +372,6 @@ def test_a_page_of_an_event_model_does_not_speak_of_depth(models, opened):
     assert "X: its depth image" in tab.inner_text("#ktb-x")
     assert "_event" in tab.inner_text("#ktb-x")  # nothing uploaded is lost by a switch
     tab.wait_for_selector("#ktb-x-read .ktb-warn >> text=trained with depth")
-    assert "depth image go in" in tab.inner_text("#ktb-head")
+    assert "its depth image" in tab.inner_text("#ktb-head")
     tab.locator("#ktb-examples img").first.click()
     tab.wait_for_selector("#ktb-foot >> text=millimetres")

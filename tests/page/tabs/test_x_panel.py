@@ -14,15 +14,15 @@ import gradio as gr
 import numpy as np
 import pytest
 from helpers.api_calls import contents
-from helpers.browsing import MASK, below, downloaded, new_tab, pixels, run, upload
+from helpers.browsing import (
+    below, downloaded, new_tab, run, shown_array, shown_run, upload, wait_for_run,
+)  # fmt: skip
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.html.histogram import histogram_tag, number
-from app.panels.branches import branches_panel
-from app.panels.fusion import words as fusion_words
-from app.panels.result import footer, result_panel
+from app.panels.footer import footer
 from app.panels.x_input import network_picture, small_x_panel, warnings_box, x_panel
 from app.results import XView
 from app.service import MissingX, Service
@@ -34,6 +34,7 @@ from ktb.config import InputConfig
 from ktb.inputs import AUTO, XOptions, read_image_rgb, read_x
 from ktb.inputs.alignment.files import Alignment
 from ktb.inputs.histogram import Histogram
+from ktb.outputs.bundle import make_bundle
 
 DEPTH, EVENT = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
 SAID = "#ktb-x-read"
@@ -225,10 +226,9 @@ def test_no_x_is_said_in_every_panel_and_file(service, tmp_path):
     result = service.segment(str(rgb), [str(depth)], DEPTH, source="none")
     alone = small_predictor(DEPTH)(read_image_rgb(rgb), None)
     assert np.array_equal(result.prediction.labels["fused"], alone.labels["fused"])
-    for text in (result_panel(result), branches_panel(result), fusion_words(result, 2)):
-        assert "this result comes from the RGB image alone" in text
-    assert "there was no X" in branches_panel(result)
-    assert "There is no X" in fusion_words(result, 2)
+    header = make_bundle(result.rgb, result.prediction).header
+    assert any("this result comes from the RGB image alone" in text for text in header["warnings"])
+    assert header["x"]["origin"] == "missing"
     assert "no X" in footer(result)
     assert "There is no X" in x_panel(result.x)
 
@@ -240,9 +240,9 @@ def test_estimated_depth_is_marked_everywhere(service, tmp_path, monkeypatch):
     monkeypatch.setattr(service, "_estimator", lambda photo: raw)
     result = service.segment(str(rgb), [], DEPTH, XOptions(unit="mm"), source="estimate")
     assert result.x.reading.depth.median == pytest.approx(2.5, abs=0.01)
-    texts = (result_panel(result), branches_panel(result), fusion_words(result, 2), footer(result),
-             x_panel(result.x), small_x_panel(result.x.reading))  # fmt: skip
-    assert ["ESTIMATED" in text for text in texts] == [True] * 6
+    shown = " ".join(make_bundle(result.rgb, result.prediction).header["warnings"])
+    texts = (shown, footer(result), x_panel(result.x), small_x_panel(result.x.reading))
+    assert ["ESTIMATED" in text for text in texts] == [True] * 4
     assert result.x_name == "ESTIMATED depth image"
     with pytest.raises(ValueError, match="x_source 'guess': choose one of file, none, estimate"):
         service.segment(str(rgb), [], DEPTH, source="guess")
@@ -332,13 +332,12 @@ def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(page, tmp_pa
     open_fields(page)
     choose(page, "#ktb-unit", "tenths of a millimetre")
     page.wait_for_selector(f"{SAID} >> text=tenths of a millimetre (certain)")
-    page.get_by_role("tab", name="X input").click()
-    assert "tenths of a millimetre (certain)" in page.inner_text("#ktb-x-tab .ktb-facts")
-    assert page.locator("#ktb-x-tab svg path").count() == 1
-    page.get_by_role("tab", name="Result").click()
+    page.click("#ktb-x-details > button")
+    page.wait_for_selector("#ktb-x-panel .ktb-facts >> text=tenths of a millimetre (certain)")
+    assert page.locator("#ktb-x-panel svg path").count() == 1
     run(page)
     wanted = small_predictor(DEPTH)(*synthetic_pair(), options=XOptions(unit="0.1mm"))
-    assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
+    assert np.array_equal(shown_array(page), wanted.labels["fused"])
     page.click("#ktb-reset")
     page.wait_for_selector(f"{SAID} >> text=millimetres (likely)")
 
@@ -362,9 +361,7 @@ def test_another_modality_is_warned_of_before_and_after_the_run(page, tmp_path):
     page.keyboard.press("Enter")
     page.wait_for_selector(f"{SAID} img")
     run(page)
-    assert "trained with depth" in page.inner_text("#ktb-stage .ktb-warn")
-    page.get_by_role("tab", name="Branches").click()
-    assert "trained with depth" in page.inner_text("#ktb-branches .ktb-warn")
+    assert "trained with depth" in page.text_content(".ktb-v-doubts")
 
 
 def test_the_window_of_a_stream_is_moved_by_sliders(page, tmp_path):
@@ -377,15 +374,14 @@ def test_the_window_of_a_stream_is_moved_by_sliders(page, tmp_path):
     open_fields(page)
     page.fill("#ktb-length input[type=number]", "20")
     page.press("#ktb-length input[type=number]", "Enter")
-    page.get_by_role("tab", name="X input").click()
-    page.wait_for_selector("#ktb-x-tab .ktb-facts >> text=0.0 to 20.0 ms")
-    box = page.locator("#ktb-x-tab rect.ktb-window")
+    page.click("#ktb-x-details > button")
+    page.wait_for_selector("#ktb-x-panel .ktb-facts >> text=0.0 to 20.0 ms")
+    box = page.locator("#ktb-x-panel rect.ktb-window")
     assert float(box.get_attribute("width")) == pytest.approx(160, abs=1)  # of 640, 20 of 80 ms
-    page.get_by_role("tab", name="Result").click()
     run(page)
     raw = read_x(tmp_path / "events.npz")
     wanted = small_predictor(EVENT)(synthetic_pair()[0], raw, options=XOptions(window_ms=(0, 20)))
-    assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
+    assert np.array_equal(shown_array(page), wanted.labels["fused"])
 
 
 def test_four_files_are_one_x_and_go_with_the_session(page, tmp_path, uploads):
@@ -424,15 +420,14 @@ def test_a_rgb_image_without_x_has_a_way_on(page, tmp_path):
     read.value.finished()
     page.wait_for_timeout(500)
     page.click("#ktb-alone", timeout=2000)
-    page.wait_for_selector(MASK)
-    assert "RGB image alone" in page.inner_text("#ktb-stage .ktb-warn")
+    wait_for_run(page)
+    assert "RGB image alone" in page.text_content(".ktb-v-doubts")
     wanted = small_predictor(DEPTH)(synthetic_pair()[0], None)
-    assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
+    assert np.array_equal(shown_array(page), wanted.labels["fused"])
     summary = json.loads(downloaded(page)["prediction.json"])
     assert summary["x"]["origin"] == "missing"
     assert page.locator("#ktb-x input[type=file]").count() == 0
-    page.get_by_role("tab", name="X input").click()
-    page.wait_for_selector("#ktb-x-tab >> text=There is no X")
+    assert not page.locator("#ktb-x-details").is_visible()
 
 
 def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):
@@ -450,10 +445,9 @@ def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):
     assert "Nothing is applied" in page.inner_text("#ktb-aligned")
     page.click("#ktb-align-use")
     page.wait_for_selector("#ktb-aligned >> text=Applied: shift.json")
-    page.get_by_role("tab", name="Result").click()
     run(page)
     wanted = small_predictor(DEPTH)(*synthetic_pair(), options=XOptions(matrix=((1, 0, 8), (0, 1, 0))))
-    assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
+    assert np.array_equal(shown_array(page), wanted.labels["fused"])
     page.click("#ktb-align-remove")
     page.wait_for_selector("#ktb-aligned >> text=Nothing is applied")
     bad = tmp_path / "bad.txt"
@@ -495,7 +489,7 @@ def test_a_tiff_rgb_image_is_shown(page, tmp_path):
     page.wait_for_function("document.querySelector('#ktb-rgb img')?.naturalWidth === 160")
     run(page)
     wanted = small_predictor(DEPTH)(photo, depth)
-    assert np.array_equal(pixels(page, MASK), wanted.colors("fused"))
+    assert np.array_equal(shown_array(page), wanted.labels["fused"])
 
 
 COPY_PICTURE = """async () => {
