@@ -73,7 +73,10 @@ def opened(browser):
 
 def drawn(tab) -> np.ndarray:
     """The canvas, (H, W, 4) uint8."""
-    url = tab.evaluate("() => { view.render(); return view.canvas.toDataURL(); }")
+    return decoded(tab.evaluate("() => { view.render(); return view.canvas.toDataURL(); }"))
+
+
+def decoded(url: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))))
 
 
@@ -110,14 +113,14 @@ def test_a_hole_is_not_drawn_and_colours_change_alone(opened):
     assert (image[40:, 40:, 3] == 255).all()
     tab.evaluate("""() => {
       window.sent = [];
-      for (const name of ["bufferData", "bufferSubData"]) {
+      for (const name of ["bufferData", "texImage2D", "texSubImage2D", "texStorage2D"]) {
         const act = view.gl[name].bind(view.gl);
         view.gl[name] = (...all) => { sent.push([name, all.at(-1).length]); act(...all); };
       }
       view.setColors(new Uint8Array(3 * 60 * 80).fill(200));
     }""")
     assert (drawn(tab)[40:, 40:, :3] == 200).all()
-    assert tab.evaluate("sent") == [["bufferSubData", 3 * HEIGHT * WIDTH]]
+    assert tab.evaluate("sent") == [["texSubImage2D", 3 * HEIGHT * WIDTH]]
     tab.evaluate("view.setSelected([30, 40])")
     marked = np.any(drawn(tab)[..., :3] != 200, axis=-1) & (drawn(tab)[..., 3] > 0)
     assert np.abs(centre_of(marked) - (61, 81)).max() < 1
@@ -168,6 +171,31 @@ def test_pointer_wheel_and_keys_turn_shift_and_zoom(opened):
     tab.mouse.click(2 * 20.5, 2 * 30.5)
     (picked,) = tab.evaluate("picked")
     assert np.abs(np.subtract(picked, [30, 20])).max() <= 3
+    assert tab.errors == []
+
+
+def test_slow_graphics_draw_fewer_points_until_nothing_changes(opened):
+    tab = opened(bundle_of(slope()))
+    tab.evaluate("""() => {
+      view.setColors(new Uint8Array(3 * 60 * 80).fill(200));
+      view.render();
+      window.counts = [];
+      const act = view.gl.drawArrays.bind(view.gl);
+      view.gl.drawArrays = (kind, first, count) => { counts.push(count); act(kind, first, count); };
+      window.now = 0;
+      performance.now = () => now;  // frames as slow as the test wants
+      window.requestAnimationFrame = (act) => { window.frame = act; return 1; };
+      window.setTimeout = (act) => { window.rested = act; return 1; };
+      window.after = (wait) => { view.orbit(0, 0); now += wait; frame(); };
+    }""")
+    tab.evaluate("[50, 30, 50, 50, 50, 10].forEach(after)")
+    sizes = [-(-HEIGHT // n) * -(-WIDTH // n) for n in (2, 2, 3, 4, 4, 3)]
+    assert tab.evaluate("counts") == sizes
+    tab.evaluate("rested()")
+    assert tab.evaluate("counts.at(-1)") == HEIGHT * WIDTH
+    coarse = tab.evaluate("() => { view.render(3); return view.canvas.toDataURL(); }")
+    image = decoded(coarse)
+    assert (image[40:, 40:, :3] == 200).all()  # larger points leave no gaps
     assert tab.errors == []
 
 

@@ -1,4 +1,6 @@
-// Points of the measured depth in space, drawn by WebGL 2: orbit, zoom and pan. Without WebGL it is not possible.
+// Measured depth as points in space: orbit, zoom and pan. It needs WebGL 2.
+
+import { Points, supportedSide } from "./points.js";
 
 const TURN = Math.PI / 36; // radians of an arrow key
 const TURN_PER_PIXEL = 0.006; // radians of a drag by one CSS pixel
@@ -13,84 +15,20 @@ const CLICK_DISTANCE = 4; // CSS pixels between press and release
 const REACH = 8; // CSS pixels between a click and the point that it picks
 const SIDE_GROWTH = 0.8; // of points seen at right angles to the camera's view
 const MARKER = 25; // CSS pixels
-
-const POINTS_VERTEX = `#version 300 es
-precision highp float;
-in float depth;
-in vec3 color;
-uniform mat4 matrix;
-uniform vec4 camera; // fx, fy, cx, cy
-uniform int width;
-uniform float size;
-out vec3 shade;
-void main() {
-  int row = gl_VertexID / width;
-  vec2 pixel = vec2(float(gl_VertexID - row * width), float(row));
-  shade = color;
-  gl_PointSize = 1.0;
-  gl_Position = vec4(2.0, 2.0, 2.0, 1.0); // a hole is out of sight
-  if (depth > 0.0) {
-    gl_Position = matrix * vec4(depth * (pixel - camera.zw) / camera.xy, depth, 1.0);
-    gl_PointSize = clamp(size * depth / gl_Position.w, 1.0, 64.0);
-  }
-}`;
-const POINTS_FRAGMENT = `#version 300 es
-precision mediump float;
-in vec3 shade;
-out vec4 color;
-void main() { color = vec4(shade, 1.0); }`;
-const MARKER_VERTEX = `#version 300 es
-precision highp float;
-uniform mat4 matrix;
-uniform vec3 place;
-uniform float size;
-void main() {
-  gl_Position = matrix * vec4(place, 1.0);
-  gl_PointSize = size;
-}`;
-const MARKER_FRAGMENT = `#version 300 es
-precision mediump float;
-out vec4 color;
-void main() {
-  float radius = length(2.0 * gl_PointCoord - 1.0);
-  if (radius < 0.5 || radius > 0.95) discard;
-  color = vec4(vec3(radius > 0.6 && radius < 0.85), 1.0);
-}`;
-
-let isSupported = null;
-
-/** Whether this browser draws WebGL 2. */
-function hasWebGL() {
-  if (isSupported === null) {
-    const gl = document.createElement("canvas").getContext("webgl2");
-    isSupported = Boolean(gl);
-    if (gl) gl.getExtension("WEBGL_lose_context")?.loseContext(); // a browser keeps few contexts
-  }
-  return isSupported;
-}
-
-function linked(gl, vertex, fragment) {
-  const program = gl.createProgram();
-  for (const [kind, text] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]]) {
-    const shader = gl.createShader(kind);
-    gl.shaderSource(shader, text);
-    gl.compileShader(shader);
-    gl.attachShader(program, shader);
-  }
-  gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
-    throw new Error(`WebGL: ${gl.getProgramInfoLog(program)}`);
-  }
-  return { program, place: (name) => gl.getUniformLocation(program, name) };
-}
+const SLOW = 40; // milliseconds that a frame waits for the one before, beyond which fewer points are drawn
+const QUICK = 20;
+const COARSEST = 4; // every fourth row and column
+const REST = 150; // milliseconds without a change, after which all points are drawn
 
 const median = (values) => Float32Array.from(values).sort()[values.length >> 1];
 
 export class CloudView {
   /** Whether a bundle has depth with a camera, and the browser WebGL 2. */
   static isPossible(bundle) {
+    const { camera } = bundle.header;
     const values = bundle.array("x_values");
-    return Boolean(bundle.header.camera && values && values.data.some((value) => value > 0) && hasWebGL());
+    return Boolean(camera && values && values.data.some((value) => value > 0)
+      && Math.max(camera.width, camera.height) <= supportedSide());
   }
 
   /**
@@ -103,7 +41,7 @@ export class CloudView {
   constructor(canvas, bundle, events = {}) {
     const { camera } = bundle.header;
     const depth = bundle.array("x_values").data.map((value) => (value > 0 ? value : 0)); // NaN in holes
-    Object.assign(this, { canvas, events, camera, depth, selected: null, pointers: new Map() });
+    Object.assign(this, { canvas, events, camera, depth, selected: null, stride: 1, pointers: new Map() });
     this.colors = bundle.array("rgb").data.slice();
     this.ray = [(camera.width / 2 - 0.5 - camera.cx) / camera.fx, (camera.height / 2 - 0.5 - camera.cy) / camera.fy, 1];
     this.start = median(depth.filter((value) => value > 0));
@@ -112,7 +50,7 @@ export class CloudView {
       * Math.hypot(camera.width / camera.fx, camera.height / camera.fy, 1);
     this.gl = canvas.getContext("webgl2", { antialias: false });
     if (!this.gl) throw new Error("This browser has no WebGL 2.");
-    this.prepare();
+    this.points = new Points(this.gl, camera, depth, this.colors);
     this.listening = new AbortController();
     this.listen();
     this.observer = new ResizeObserver(() => this.resize());
@@ -121,34 +59,11 @@ export class CloudView {
     this.resize();
   }
 
-  /** Programs and buffers; again after the context was lost. */
-  prepare() {
-    const { gl } = this;
-    this.points = linked(gl, POINTS_VERTEX, POINTS_FRAGMENT);
-    this.marker = linked(gl, MARKER_VERTEX, MARKER_FRAGMENT);
-    this.arrays = gl.createVertexArray();
-    gl.bindVertexArray(this.arrays);
-    const fill = (name, data, count, kind, usage) => {
-      const buffer = gl.createBuffer();
-      gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-      gl.bufferData(gl.ARRAY_BUFFER, data, usage);
-      const place = gl.getAttribLocation(this.points.program, name);
-      gl.enableVertexAttribArray(place);
-      gl.vertexAttribPointer(place, count, kind, true, 0, 0);
-      return buffer;
-    };
-    fill("depth", this.depth, 1, gl.FLOAT, gl.STATIC_DRAW);
-    this.colorBuffer = fill("color", this.colors, 3, gl.UNSIGNED_BYTE, gl.DYNAMIC_DRAW);
-    gl.bindVertexArray(null);
-  }
-
   /** Colour the points: red, green and blue of each pixel, row by row, as a Uint8Array. */
   setColors(colors) {
-    if (colors.length !== this.colors.length) throw new Error(`${this.colors.length} colours are needed.`);
+    if (colors.length !== this.colors.length) throw new Error(`${this.colors.length} values are needed.`);
     this.colors.set(colors);
-    const { gl } = this;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.colorBuffer);
-    gl.bufferSubData(gl.ARRAY_BUFFER, 0, this.colors);
+    this.points.setColors(this.colors);
     this.draw();
   }
 
@@ -276,40 +191,32 @@ export class CloudView {
     return found.index < 0 ? null : [Math.floor(found.index / width), found.index % width];
   }
 
-  /** Draw in the next frame. */
+  /** Draw in the next frame; fewer points if frames have to wait, and all of them once nothing changes. */
   draw() {
-    if (!this.waiting) this.waiting = requestAnimationFrame(() => this.render());
+    if (this.waiting) return;
+    const asked = performance.now();
+    this.waiting = requestAnimationFrame(() => {
+      const waited = performance.now() - asked;
+      if (waited > SLOW) this.stride = Math.min(this.stride + 1, COARSEST);
+      else if (waited < QUICK) this.stride = Math.max(this.stride - 1, 1);
+      this.render(this.stride);
+      if (this.stride > 1) this.resting = setTimeout(() => this.render(), REST);
+    });
   }
 
-  /** Draw now; the canvas can be copied until the script returns. */
-  render() {
+  /**
+   * Draw now; the canvas can be copied until the script returns.
+   *
+   * @param stride 1 for all points, 2 for every second row and column, ...
+   */
+  render(stride = 1) {
     cancelAnimationFrame(this.waiting);
+    clearTimeout(this.resting);
     this.waiting = null;
-    const { gl, canvas, camera, density } = this;
-    if (gl.isContextLost()) return;
-    gl.viewport(0, 0, canvas.width, canvas.height);
-    gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-    const matrix = Float32Array.from({ length: 16 }, (_, i) => i);
-    this.matrix().forEach((row, i) => row.forEach((value, j) => { matrix[4 * j + i] = value; }));
-    const { points, marker } = this;
-    gl.enable(gl.DEPTH_TEST);
-    gl.useProgram(points.program);
-    gl.uniformMatrix4fv(points.place("matrix"), false, matrix);
-    gl.uniform4f(points.place("camera"), camera.fx, camera.fy, camera.cx, camera.cy);
-    gl.uniform1i(points.place("width"), camera.width);
-    gl.uniform1f(points.place("size"), this.sizeOfPoints() * density);
-    gl.bindVertexArray(this.arrays);
-    gl.drawArrays(gl.POINTS, 0, this.depth.length);
-    gl.bindVertexArray(null);
-    const place = this.selected && this.pointOf(this.selected);
-    if (!place) return;
-    gl.disable(gl.DEPTH_TEST);
-    gl.useProgram(marker.program);
-    gl.uniformMatrix4fv(marker.place("matrix"), false, matrix);
-    gl.uniform3f(marker.place("place"), ...place);
-    gl.uniform1f(marker.place("size"), MARKER * density);
-    gl.drawArrays(gl.POINTS, 0, 1);
+    if (this.gl.isContextLost()) return;
+    const point = this.selected && this.pointOf(this.selected);
+    const marked = point && { point, size: MARKER * this.density };
+    this.points.draw(this.matrix(), this.sizeOfPoints() * this.density, stride, marked);
   }
 
   /** Free the graphics memory; the view cannot be used any more. */
@@ -317,6 +224,7 @@ export class CloudView {
     this.listening.abort();
     this.observer.disconnect();
     cancelAnimationFrame(this.waiting);
+    clearTimeout(this.resting);
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();
   }
 
@@ -327,7 +235,7 @@ export class CloudView {
     canvas.style.touchAction = "none";
     on("webglcontextlost", (event) => event.preventDefault()); // it comes back
     on("webglcontextrestored", () => {
-      this.prepare();
+      this.points = new Points(this.gl, this.camera, this.depth, this.colors);
       this.draw();
     });
     on("wheel", (event) => {
