@@ -161,7 +161,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(desk):
     open_tab(desk, "Inspect")
     desk.focus("#ktb-examples button")
     stops = []
-    for _ in range(120):
+    for _ in range(200):
         desk.keyboard.press("Tab")
         if desk.evaluate("document.activeElement === document.body"):
             break
