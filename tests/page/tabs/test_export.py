@@ -17,7 +17,14 @@ from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.settings import MAX_CHARACTERS, Settings, form_of, settings_from_json, settings_from_link, settings_of
+from app.settings import (
+    MAX_CHARACTERS,
+    Settings,
+    form_of,
+    settings_from_json,
+    settings_from_link,
+    settings_of,
+)
 from app.widgets.downloads import export_file, file_name
 from app.widgets.x_form import x_options
 from ktb import Predictor, load_model

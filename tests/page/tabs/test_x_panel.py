@@ -15,7 +15,13 @@ import numpy as np
 import pytest
 from helpers.api_calls import contents
 from helpers.browsing import (
-    below, downloaded, new_tab, run, shown_array, shown_run, upload, wait_for_run,
+    below,
+    downloaded,
+    new_tab,
+    run,
+    shown_array,
+    upload,
+    wait_for_run,
 )  # fmt: skip
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
