@@ -59,11 +59,19 @@ def ablation(page: Page) -> Image.Image:
     return shot(page, ".ktb-v-left")
 
 
+def x_input(page: Page) -> Image.Image:
+    """How X was read."""
+    page.click("#ktb-x-details > button")
+    page.wait_for_selector("#ktb-x-panel .ktb-facts")
+    return shot(page, "#ktb-x-details")
+
+
 PICTURES: dict[str, Callable[[Page], Image.Image]] = {
     "page_heads": heads,
     "page_pixel": pixel,
     "page_attribution": attribution,
     "page_ablation": ablation,
+    "page_x_input": x_input,
 }
 
 

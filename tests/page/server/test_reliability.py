@@ -65,7 +65,7 @@ def visitor(page):
 def lives(visitor: Visitor) -> bool:
     """Whether the page still runs an example."""
     visitor.choose_example(0)
-    return "<img" in visitor.shown("ktb-stage")
+    return "ktb-footer" in visitor.shown("ktb-foot")
 
 
 # ---- memory
@@ -359,7 +359,7 @@ def test_a_session_that_waits_in_the_queue_stays_open(page, visitor, service, mo
             in_a_loop(lambda: housekeeping.tidy(page, IdleStates()), seconds=60)
             assert page.store.open_sessions == {visitor.session}
     waits.join(60)
-    assert "<img" in visitor.shown("ktb-stage")
+    assert "ktb-footer" in visitor.shown("ktb-foot")
 
 
 # ---- several servers
