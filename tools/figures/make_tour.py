@@ -77,19 +77,25 @@ def cut(page: Page, *parts: str) -> Image.Image:
     return image.crop((MARGIN, MARGIN, image.width - MARGIN, image.height - MARGIN))
 
 
+def put_panes(image: Image.Image, page: Page) -> None:
+    """Put the two images of the viewer beside each other."""
+    for left, name in ((20, "rgb"), (490, "x")):
+        put(image, cut(page, f".ktb-v canvas[data-pane={name}]"), (left, 80, 450, 350))
+
+
 def tour(page: Page) -> Iterator[Frame]:
     """The frames, from the page with its example run."""
     for place, title, text in PLACES:
         show(page, overlay="labels.fused", opacity=0.5, level=2, pixel=list(place))
         image = sheet(title, text)
-        put(image, cut(page, ".ktb-v-panes"), (20, 80, 920, 350))
+        put_panes(image, page)
         put(image, cut(page, ".ktb-v-headline"), (20, 452, 450, 140))
         put(image, cut(page, ".ktb-v-card table"), (490, 452, 450, 140))
         yield Frame(image, 3200)
     image = sheet(*DECIDED)
     show(page, overlay="layer.rests_on", opacity=0.8, pixel=None)
-    put(image, cut(page, ".ktb-v-panes"), (20, 80, 920, 350))
-    put(image, cut(page, ".ktb-v-legend"), (20, 452, 920, 140))
+    put_panes(image, page)
+    put(image, cut(page, ".ktb-v-legend"), (20, 452, 560, 140))
     yield Frame(image, 4200)
 
 
