@@ -277,8 +277,10 @@ def test_a_disk_that_is_really_full(small_disk, service, tmp_path, monkeypatch):
         assert "ktb-wrong" in visitor.shown("ktb-sequence")
         assert "disk is full" in visitor.shown("ktb-sequence")
         assert str(small_disk) not in visitor.shown("ktb-sequence")
-        assert lives(visitor)  # a run writes nothing
+        with pytest.raises(Refused, match="the server&#x27;s disk is full"):
+            visitor.fire("ktb-run")  # the viewer's bundle is a file
         filler.unlink()
+        assert lives(visitor)
         visitor.fire("ktb-export-make")
         assert Path(visitor.shown("ktb-export-file")["path"]).stat().st_size > 1000
         visitor.fire("ktb-run-frames")
