@@ -86,12 +86,13 @@ class Inspect:
         return self.viewer.ablations(request.session_hash, result)
 
     def ablate_if_free(self, request: gr.Request):
-        """As `ablate`, if nobody else waits for the network and the run has an X."""
+        """As `ablate`, if nobody else waits for the network, which is not lent, and the run has an X."""
         result = self.store.result(request.session_hash)
         if (
             result is None
             or result.x_is_missing
             or result.prediction.is_lazy
+            or self.service.is_lent  # each run takes from the visitor's quota
             or not self.service.scheduler.is_free
         ):
             return gr.skip()

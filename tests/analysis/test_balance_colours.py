@@ -98,9 +98,7 @@ def test_the_share_beyond_is_that_of_the_map_shown_in_report_and_figure(result):
     assert shares[3] == "0.0 %"
     assert len(set(shares)) > 1
     shown = with_maps(result, levels)
-    report = words_of(
-        report_html(shown.rgb, shown.prediction, inspection=shown.inspection, viewer=False)
-    )
+    report = words_of(report_html(shown.rgb, shown.prediction, inspection=shown.inspection, viewer=False))
     for share in shares:
         said = "none of this map lies beyond" if share == "0.0 %" else f"{share} of this map lies beyond"
         assert report.count(said) == shares.count(share)

@@ -26,6 +26,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 900  # seconds for the slowest step
+SHOWN_RUN = "(document.querySelector('.ktb-v')?.ktbViewer?.header.run ?? '')"
 
 
 def tell(start: float, what: str) -> None:
@@ -70,12 +71,13 @@ def run_own_pair(address: str, rgb: Path, x: Path, chromium: str) -> None:
         with timed("open the page in the browser"):
             page.goto(address)
             page.wait_for_selector("#ktb-run")
-        with timed("upload both files, press Run, see the mask"):
+        with timed("upload both files, press Run, see the run"):
             page.set_input_files("#ktb-rgb input[type=file]", str(rgb))
             page.set_input_files("#ktb-x input[type=file]", [str(x)])
             page.wait_for_selector("#ktb-x-read b, #ktb-x-read img")
+            before = page.evaluate(SHOWN_RUN)
             page.click("#ktb-run")
-            page.wait_for_selector("#ktb-stage img.ktb-mask")
+            page.wait_for_function(f"before => {SHOWN_RUN} !== before", arg=before)
         browser.close()
 
 

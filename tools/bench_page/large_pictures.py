@@ -53,7 +53,7 @@ def visit(address: str, rgb: Path, x: Path) -> list[float]:
         times.append(time.perf_counter())
         visitor.fire("ktb-run")
         times.append(time.perf_counter())
-        assert "ktb-layers" in str(visitor.shown("ktb-stage"))
+        assert "ktb-footer" in str(visitor.shown("ktb-foot"))
     return np.diff(times).tolist()
 
 

@@ -3,12 +3,12 @@
     python -m tools.bench_page.many_users --users 20 --minutes 10 --out users.json
 
 Starts the page in its own process and opens a Chromium page for each visitor, who chooses an example, clicks
-pixels on Fusion, changes level, head and map, sometimes ablates each sensor, compares checkpoints, downloads
-a report, leaves during a run or pauses; the first visitor uploads a video once. Between two actions a visitor
-waits for 2 to 8 seconds. Twenty headless pages use a good part of a small machine, although each draws only
-ten frames per second at a lower priority than the server: the times are those of a busier machine than a
-dedicated server. Memory and files of the server are sampled throughout. Exit code 1 if a page showed an
-error, a response never came, or the server logged a traceback.
+pixels, changes level, head and overlay, sometimes ablates a sensor, compares checkpoints, downloads a report,
+leaves during a run or pauses; the first visitor uploads a video once. Between two actions a visitor waits for
+2 to 8 seconds. Twenty headless pages use a good part of a small machine, although each draws only ten frames
+per second at a lower priority than the server: the times are those of a busier machine than a dedicated
+server. Memory and files of the server are sampled throughout. Exit code 1 if a page showed an error, a
+response never came, or the server logged a traceback.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ SAMPLE_EVERY = 15  # seconds
 AFTERWARDS = 150  # seconds within which the server closes all sessions
 TEN_FRAMES = "window.requestAnimationFrame = (then) => setTimeout(() => then(performance.now()), 100);"
 """Gradio works at every frame, also on an idle page: twenty pages would use two cores."""
-FREE_PLACE = """(img, places) => { const box = img.getBoundingClientRect();
-  return places.map(([x, y]) => [box.left + x * box.width, box.top + y * box.height])
-    .find(([x, y]) => document.elementFromPoint(x, y) === img); }"""  # drawn points intercept clicks
+VIEWER = "document.querySelector('.ktb-v')?.ktbViewer"
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,10 @@ class Visit:
             self.users.errors.append(f"{action}: {await errors.first.inner_text()}")
 
     async def run(self) -> None:
-        await self.redraw("run", ".ktb-footer", self.choose_example())
+        shown = f"({VIEWER}?.header.run ?? '')"
+        before = await self.page.evaluate(shown)
+        await self.choose_example()
+        await self.do("run", self.page.wait_for_function(f"before => {shown} !== before", arg=before))
 
     async def choose_example(self) -> None:
         tiles = self.page.locator("#ktb-examples button.thumbnail-item")
@@ -163,10 +164,6 @@ class Visit:
     async def open_tab(self, name: str) -> None:
         await self.page.get_by_role("tab", name=name, exact=True).first.click()
 
-    async def fusion(self) -> None:
-        await self.open_tab("Fusion")
-        await self.do("open Fusion", self.page.wait_for_selector("#ktb-pane-map img"))
-
     async def redraw(self, action: str, parts: str, act: Awaitable[Any]) -> None:
         """Act, and wait until these elements of the page are replaced."""
         mark = "parts => document.querySelectorAll(parts).forEach(part => part.dataset.old = '')"
@@ -175,47 +172,53 @@ class Visit:
         await self.do(action, self.page.wait_for_selector(f"{parts}:not([data-old])", state="attached"))
 
     async def click_pixels(self) -> None:
-        await self.fusion()
-        picture = self.page.locator("#ktb-pane-photo img").first
+        await self.open_tab("Inspect")
+        picture = self.page.locator(".ktb-v canvas").first
         await picture.scroll_into_view_if_needed()
         for _ in range(self.rng.randint(1, 3)):
-            places = [[self.rng.uniform(0.05, 0.95) for _ in range(2)] for _ in range(50)]
-            place = await picture.evaluate(FREE_PLACE, places)
-            await self.redraw("click a pixel", "#ktb-details .ktb-pixel", self.page.mouse.click(*place))
+            box = await picture.bounding_box()
+            place = {side: self.rng.uniform(0.05, 0.95) * box[length]
+                     for side, length in (("x", "width"), ("y", "height"))}  # fmt: skip
+            await self.redraw("click a pixel", ".ktb-v-headline", picture.click(position=place))
             await self.think()
 
     async def change_level(self) -> None:
-        await self.fusion()
-        other = self.page.locator("#ktb-level label:not(.selected)")
-        await self.redraw("change level", "#ktb-pane-map img", other.nth(self.rng.randrange(3)).click())
+        await self.click_pixels()
+        await self.choose_other("change level", "level")
 
     async def change_head(self) -> None:
-        await self.click_pixels()  # not every map differs by head, but the attention of a pixel does
-        await self.choose_other("change head", "#ktb-head-choice", "#ktb-details .ktb-pixel")
+        await self.click_pixels()
+        await self.choose_other("change head", "head")
 
     async def change_map(self) -> None:
-        await self.fusion()
-        await self.choose_other("change map", "#ktb-map", "#ktb-pane-map img")
+        await self.choose_other("change overlay", "overlay")
 
     async def compare_pictures(self) -> None:
-        await self.open_tab("Result")
-        await self.choose_other("compare pictures", "#ktb-right", "#ktb-stage img")
+        await self.choose_other("compare overlays", "compare")
 
-    async def choose_other(self, action: str, menu: str, parts: str) -> None:
-        """Choose another option of a dropdown."""
-        await self.page.locator(f"{menu} input").click()
-        lines = self.page.locator("[role=option][aria-selected=false]").locator("visible=true")
-        await lines.first.wait_for()
-        line = lines.nth(self.rng.randrange(await lines.count()))
-        await self.redraw(action, parts, line.click())
+    async def choose_other(self, action: str, control: str) -> None:
+        """Choose another option of a list of the viewer, and wait for the frame after next."""
+        await self.open_tab("Inspect")
+        script = f"""async (share) => {{
+          const {{ box }} = {VIEWER}.controls.{control};
+          const others = [...box.options].filter((option) => option.value !== box.value);
+          box.value = others[Math.floor(share * others.length)].value;
+          for (const name of ['input', 'change']) box.dispatchEvent(new Event(name, {{ bubbles: true }}));
+          await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+        }}"""
+        await self.do(action, self.page.evaluate(script, self.rng.random()))
 
     async def switch_sensors_off(self) -> None:
         await self.open_tab("What if")
-        await self.redraw("ablate each sensor", "#ktb-what-if img", self.page.click("#ktb-run-each"))
+        button = self.page.locator("#ktb-off label:not(.selected)").first
+        await self.redraw("ablate a sensor", "#ktb-what-if p", button.click())
 
     async def compare(self) -> None:
-        await self.open_tab("Compare")
-        await self.redraw("compare checkpoints", "#ktb-compare img", self.page.click("#ktb-run-compare"))
+        await self.open_tab("Evaluate")
+        await self.open_tab("Another checkpoint")
+        await self.redraw(
+            "compare checkpoints", "#ktb-compare .ktb-words", self.page.click("#ktb-run-compare")
+        )
 
     async def download(self) -> None:
         async def whole() -> None:
@@ -226,12 +229,13 @@ class Visit:
         await self.do("download a report", whole())
 
     async def send_recording(self) -> None:
-        await self.open_tab("Sequence")
+        await self.open_tab("Evaluate")
+        await self.open_tab("Video")
         await self.page.set_input_files("#ktb-recording input[type=file]", str(self.users.recording))
         await self.page.wait_for_selector(f"#ktb-recording >> text={self.users.recording.stem}")
         await self.page.click("#ktb-run-frames")
         await self.do("recording", self.recording_goes_on())
-        await self.open_tab("Result")
+        await self.open_tab("Inspect")
 
     async def recording_goes_on(self) -> None:
         """Wait for the result video; each response reports one more frame."""

@@ -2,8 +2,8 @@
 
     python -m tools.bench_page.many_visits --visits 400 --at-once 4
 
-Each visitor opens the page, runs an example, opens Fusion (levels, a pixel, a map), Branches and X input, and
-leaves. This is cheap enough for hundreds of visits on a small machine; work of the browser is not included.
+Each visitor opens the page, runs an example, ablates a sensor, reads X with another unit, and leaves. This is
+cheap enough for hundreds of visits on a small machine; work of the browser is not included.
 """
 
 from __future__ import annotations
@@ -24,13 +24,8 @@ from tools.bench_page.visitor import Visitor
 def visit(address: str, number: int) -> None:
     with Visitor(address) as visitor:
         visitor.choose_example(number % 4)
-        visitor.open_tab("fusion")
-        for level in (0, 3):
-            visitor.set("ktb-level", level)
-        visitor.set("ktb-pixel", "0.4,0.6")
-        visitor.set("ktb-map", "entropy")
-        for tab in ("branches", "x"):
-            visitor.open_tab(tab)
+        visitor.set("ktb-off", "x")
+        visitor.set("ktb-unit", "mm", "select")
 
 
 def main() -> int:

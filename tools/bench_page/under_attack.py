@@ -65,10 +65,8 @@ class Client:
             return
         with visitor:
             self.timed("run an example", lambda: visitor.choose_example(self.rng.randrange(len(PAIRS))))
-            self.timed("open Fusion", lambda: visitor.open_tab("fusion"))
-            self.timed("change level", lambda: visitor.set("ktb-level", self.rng.randrange(4)))
-            at = f"{self.rng.random():.2f},{self.rng.random():.2f}"
-            self.timed("look at a pixel", lambda: visitor.set("ktb-pixel", at))
+            self.timed("ablate X", lambda: visitor.set("ktb-off", "x"))
+            self.timed("read X again", lambda: visitor.set("ktb-unit", "mm", "select"))
             self.timed("upload a pair", lambda: self._choose_pair(visitor))
 
     def _choose_pair(self, visitor: Visitor) -> None:

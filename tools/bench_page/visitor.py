@@ -7,7 +7,6 @@ browser (scripts, rendering) is not included.
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -17,7 +16,6 @@ from typing import Any
 import httpx
 
 OPEN_TAB = "[role=tab]"  # in the scripts that give a handler the open tab's label as its last input
-ASKS = re.compile(r"ktbAsk\((\d+),")  # in scripts that call the server themselves: the event's number
 KEPT = httpx.Limits(keepalive_expiry=2.0)  # seconds; the server closes idle connections after five
 WAIT = 90.0  # seconds; a busy machine is slow, a broken page never responds
 
@@ -112,12 +110,9 @@ class Visitor:
 
     def _run(self, dependency: dict[str, Any], part: int | None, data: dict[str, Any] | None = None) -> None:
         error, changed = None, []
-        script, asked = str(dependency["js"]), dependency
-        if found := ASKS.search(script):
-            asked = next(one for one in self.config["dependencies"] if one["id"] == int(found[1]))
-        if asked["backend_fn"]:
+        if dependency["backend_fn"]:
             try:
-                changed = self._ask(asked, script, part, data)
+                changed = self._ask(dependency, part, data)
             except Refused as refused:
                 error = refused
         for after in self.config["dependencies"]:
@@ -130,13 +125,11 @@ class Visitor:
         if error:
             raise error
 
-    def _ask(
-        self, dependency: dict[str, Any], script: str, part: int | None, data: dict[str, Any] | None
-    ) -> list[int]:
+    def _ask(self, dependency: dict[str, Any], part: int | None, data: dict[str, Any] | None) -> list[int]:
         """Call one event of the server; returns the numbers of the changed states."""
         given = dependency["inputs"]
         values = [None if number in self._states else self.values[number] for number in given]
-        if OPEN_TAB in script:
+        if OPEN_TAB in str(dependency["js"]):
             values[-1] = self._tab
         body = {
             "data": values,

@@ -1,4 +1,4 @@
-"""Time a control that only draws while another visitor's slow job runs.
+"""Time a control that needs no network while another visitor's slow job runs.
 
     python -m tools.bench_page.waiting_times
 
@@ -29,12 +29,12 @@ MEGAPIXELS = (3888, 5184)
 CHANGES = 8
 
 
-def draw_often(visitor: Visitor, seconds: list[float]) -> None:
-    for number, kind in zip(range(CHANGES), itertools.cycle(("entropy", "balance"))):
+def read_often(visitor: Visitor, seconds: list[float]) -> None:
+    """Read X again with another unit: the viewer's own controls ask the server nothing."""
+    for _, unit in zip(range(CHANGES), itertools.cycle(("mm", "auto"))):
         begun = time.monotonic()
-        visitor.set("ktb-map", kind)
-        visitor.set("ktb-pixel", f"0.{number + 1},0.5")
-        seconds.append((time.monotonic() - begun) / 2)
+        visitor.set("ktb-unit", unit, "select")
+        seconds.append(time.monotonic() - begun)
 
 
 def write_large_pair(folder: Path) -> tuple[Path, Path]:
@@ -76,7 +76,6 @@ def main() -> int:
         folder.mkdir()
         with server(folder, log) as (_, address), Visitor(address) as draws, Visitor(address) as slow:
             draws.choose_example(0)
-            draws.open_tab("fusion")
             slow.choose_example(1)
             recording = slow.upload(write_recording(Path(parent) / "frames.zip", 8))
             large = [slow.upload(path) for path in write_large_pair(Path(parent))]
@@ -105,7 +104,7 @@ def main() -> int:
             for _ in range(options.repeats):
                 for name, job in jobs.items():
                     with going_on(job):
-                        draw_often(draws, seconds[name])
+                        read_often(draws, seconds[name])
                 slow.choose_example(1)
     sys.stdout.write(json.dumps({name: summary(found) for name, found in seconds.items()}, indent=1) + "\n")
     return 0

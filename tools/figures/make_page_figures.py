@@ -1,6 +1,6 @@
 """Make the documentation's screenshots of the page, from the bedroom example in Chromium.
 
-    python -m tools.figures.make_page_figures [--only page_fusion ...]
+    python -m tools.figures.make_page_figures [--only page_pixel ...]
 
 Needs tests/requirements.txt and a Chromium (--chromium). Inspect every screenshot before you commit it.
 """
@@ -27,70 +27,57 @@ FIGURES = ROOT / "assets" / "figures"
 MAX_BYTES = 300_000
 MARGIN = 12  # pixels around the screenshot's elements
 WAIT = 120_000  # ms; enough for a busy machine
-RUG, SIZE = (450, 450), (480, 640)  # the pixel of the guide's worked example, in the bedroom's RGB image
+RUG = (450, 450)  # the pixel (y, x) of the guide's worked example, in the bedroom's RGB image
 
 
-def result(page: Page) -> Image.Image:
-    """The fused mask beside that of the X head."""
-    choose(page, "#ktb-right", "X head's mask")
-    page.wait_for_selector("#ktb-stage .ktb-split")
-    return shot(page, "#ktb-choose", "#ktb-result")
+VIEWER = "document.querySelector('.ktb-v')?.ktbViewer"
 
 
-def fusion(page: Page) -> Image.Image:
-    """The whole page with the rug's pixel: its points, the balance map, and its values."""
-    look_at_rug(page)
-    return shot(page, "#ktb-head", "#ktb-examples", "#ktb-level", "#ktb-details")
+def heads(page: Page) -> Image.Image:
+    """The fused mask left of the border, that of the X head right of it."""
+    show(page, overlay="labels.fused", compare="labels.x", split=0.5, opacity=0.6, pixel=None)
+    return shot(page, ".ktb-v-left")
+
+
+def pixel(page: Page) -> Image.Image:
+    """The whole page with the rug's pixel: its points, the balance map of level 2, and its card."""
+    show(page, overlay="map.balance", compare="none", opacity=0.5, level=2, pixel=list(RUG))
+    return shot(page, "#ktb-head", "#ktb-examples", ".ktb-v")
 
 
 def attribution(page: Page) -> Image.Image:
     """The attribution of the rug's pixel, and the effect of ablation."""
-    look_at_rug(page)
-    page.click("#ktb-attribute")
-    page.wait_for_selector("#ktb-attribution .ktb-attribution")
-    return shot(page, "#ktb-attribution")
+    show(page, overlay="labels.fused", compare="none", opacity=0.7, level=2, pixel=list(RUG))
+    page.click(".ktb-v-ask button")
+    page.wait_for_function(f"{VIEWER}.state.overlay === 'layer.attribution'")
+    return shot(page, ".ktb-v")
 
 
-def what_if(page: Page) -> Image.Image:
-    """The ablation of each sensor."""
-    page.get_by_role("tab", name="What if").click()
-    page.click("#ktb-run-each")
-    page.wait_for_selector("#ktb-what-if .ktb-legend")
-    return shot(page, "#ktb-what-if")
+def ablation(page: Page) -> Image.Image:
+    """What each pixel rests on."""
+    show(page, overlay="layer.rests_on", compare="none", opacity=0.7, pixel=list(RUG))
+    return shot(page, ".ktb-v-left")
+
+
+def x_input(page: Page) -> Image.Image:
+    """How X was read."""
+    page.click("#ktb-x-details > button")
+    page.wait_for_selector("#ktb-x-panel .ktb-facts")
+    return shot(page, "#ktb-x-details")
 
 
 PICTURES: dict[str, Callable[[Page], Image.Image]] = {
-    "page_result": result,
-    "page_fusion": fusion,
+    "page_heads": heads,
+    "page_pixel": pixel,
     "page_attribution": attribution,
-    "page_what_if": what_if,
+    "page_ablation": ablation,
+    "page_x_input": x_input,
 }
 
 
-def look_at_rug(page: Page) -> None:
-    """Open the fusion tab and click the pixel."""
-    page.get_by_role("tab", name="Fusion").click()
-    click_pixel(page, RUG)
-
-
-def click_pixel(page: Page, pixel: tuple[int, int]) -> None:
-    """Click a pixel (y, x) of the RGB image in the fusion tab, and wait for its values."""
-    details = f'#ktb-details .ktb-pixel[data-y="{pixel[0]}"][data-x="{pixel[1]}"]'
-    if page.locator(details).count():
-        return  # a point drawn at the pixel would catch a second click
-    picture = page.locator("#ktb-pane-photo img.ktb-view")
-    picture.wait_for()
-    settle(page)
-    box = picture.bounding_box()
-    y, x = ((place + 0.5) / side for place, side in zip(pixel, SIZE))
-    picture.click(position={"x": x * box["width"], "y": y * box["height"]})
-    page.wait_for_selector(details)
-
-
-def choose(page: Page, dropdown: str, name: str) -> None:
-    """Choose an option of a dropdown."""
-    page.click(f"{dropdown} input")
-    page.get_by_role("option", name=name).click()
+def show(page: Page, **state: object) -> None:
+    """Change the state of the viewer."""
+    page.evaluate(f"state => {VIEWER}.set(state)", state)
 
 
 def settle(page: Page) -> None:
@@ -133,14 +120,13 @@ def served() -> Iterator[str]:
 
 @contextmanager
 def opened(address: str, chromium: str) -> Iterator[Page]:
-    """The page in a browser, after a run on the bedroom."""
+    """The page in a browser, with the run of the bedroom and its ablations, on which it opens."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
         page.set_default_timeout(WAIT)
         page.goto(address, wait_until="domcontentloaded")
-        page.locator("#ktb-examples button", has_text="Bedroom").click()
-        page.wait_for_selector("#ktb-stage img.ktb-mask")
+        page.wait_for_function(f"{VIEWER}?.header.ablated.length === 2")
         yield page
         browser.close()
 

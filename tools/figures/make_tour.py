@@ -20,7 +20,7 @@ from playwright.sync_api import Page
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tools.figures.make_page_figures import FIGURES, MARGIN, click_pixel, opened, served, shot
+from tools.figures.make_page_figures import FIGURES, MARGIN, opened, served, shot, show
 
 WIDTH, HEIGHT = 960, 610
 INK, MUTED, PAPER = (29, 36, 51), (91, 101, 119), (255, 255, 255)
@@ -77,28 +77,25 @@ def cut(page: Page, *parts: str) -> Image.Image:
     return image.crop((MARGIN, MARGIN, image.width - MARGIN, image.height - MARGIN))
 
 
+def put_panes(image: Image.Image, page: Page) -> None:
+    """Put the two images of the viewer beside each other."""
+    for left, name in ((20, "rgb"), (490, "x")):
+        put(image, cut(page, f".ktb-v canvas[data-pane={name}]"), (left, 80, 450, 350))
+
+
 def tour(page: Page) -> Iterator[Frame]:
     """The frames, from the page with its example run."""
-    page.get_by_role("tab", name="Fusion").click()
     for place, title, text in PLACES:
-        click_pixel(page, place)
+        show(page, overlay="labels.fused", opacity=0.5, level=2, pixel=list(place))
         image = sheet(title, text)
-        put(
-            image,
-            cut(page, "#ktb-pane-photo .ktb-under img", "#ktb-pane-x .ktb-under img"),
-            (20, 80, 920, 350),
-        )
-        put(image, cut(page, "#ktb-details .ktb-tiles"), (20, 452, 450, 140))
-        put(image, cut(page, "#ktb-details .ktb-classes"), (490, 452, 450, 140))
+        put_panes(image, page)
+        put(image, cut(page, ".ktb-v-headline"), (20, 452, 450, 140))
+        put(image, cut(page, ".ktb-v-card table"), (490, 452, 450, 140))
         yield Frame(image, 3200)
-    page.get_by_role("tab", name="What if").click()
-    page.click("#ktb-run-each")
-    page.wait_for_selector("#ktb-what-if .ktb-legend")
     image = sheet(*DECIDED)
-    put(image, cut(page, "#ktb-what-if .ktb-below figure"), (20, 80, 480, 500))
-    put(image, cut(page, "#ktb-what-if table"), (520, 80, 420, 250))
-    put(image, cut(page, "#ktb-what-if .ktb-three > :nth-child(2)"), (520, 300, 205, 290))
-    put(image, cut(page, "#ktb-what-if .ktb-three > :nth-child(3)"), (735, 300, 205, 290))
+    show(page, overlay="layer.rests_on", opacity=0.8, pixel=None)
+    put_panes(image, page)
+    put(image, cut(page, ".ktb-v-legend"), (20, 452, 560, 140))
     yield Frame(image, 4200)
 
 

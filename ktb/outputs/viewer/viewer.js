@@ -109,7 +109,6 @@ export class Viewer {
       overlays: () => this.overlays(this.sensorOf(place)),
     })), { hover: (pixel) => this.hover(pixel), pick: (pixel) => this.pick(pixel) });
     for (const { canvas } of canvases) canvas.addEventListener("keydown", (event) => this.key(event));
-    this.clearCard();
   }
 
   /** What is wrong or doubtful about the run, and whether the images are like those of the training. */
@@ -241,7 +240,10 @@ export class Viewer {
     const { pixel, head } = this.state;
     this.panes.pixel = pixel;
     this.panes.marks = [];
-    if (!pixel) return;
+    if (!pixel) {
+      this.clearCard();
+      return;
+    }
     const view = this.level && this.level.view(cellOf(pixel, this.size, this.level.grid), head);
     if (view) this.panes.marks = this.marks(view);
     fillCard(this.card, this.bundle, this.levels, pixel, this.level, view,
@@ -335,7 +337,6 @@ export class Viewer {
   }
 
   clear() {
-    this.clearCard();
     this.set({ pixel: null });
   }
 }

@@ -105,7 +105,7 @@ def test_the_thumbnail_is_a_file_of_the_space_and_absent_before_the_space_is_nam
     start = f"https://huggingface.co/spaces/{name}/resolve/main/"
     assert head.pop("thumbnail").startswith(start)
     assert head == HEAD
-    assert (tree / "assets/figures/page_result.png").is_file()
+    assert (tree / "assets/figures/page_pixel.png").is_file()
 
 
 def test_the_readme_links_the_page_of_the_paper():

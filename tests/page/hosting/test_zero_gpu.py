@@ -252,14 +252,11 @@ def test_all_that_the_page_computes_goes_through_the_lent_card(address, calls, t
         visitor.choose_example(0)
         assert "on cpu, eager float32" in visitor.shown("ktb-foot")
         assert made() == 1
-        visitor.set("ktb-pixel", "0.5,0.5")
-        visitor.fire("ktb-attribute")
-        assert "<img" in visitor.shown("ktb-attribution")
+        visitor.set("ktb-question", '{"at": [0.5, 0.5], "pixel": [240, 320], "about": "pixel"}')
         assert made() == 1
         visitor.set("ktb-off", "x")
-        visitor.fire("ktb-run-change")
         assert made() == 1
-        visitor.fire("ktb-run-each")
+        visitor.fire("ktb-measure")
         assert made() == 2
         visitor.set("ktb-other-model", "ktb-lite-nyuv2-event")
         visitor.fire("ktb-run-compare")
@@ -269,7 +266,7 @@ def test_all_that_the_page_computes_goes_through_the_lent_card(address, calls, t
         )
         visitor.fire("ktb-run-frames")
         assert made() == 1
-        visitor.set("ktb-level", 3)  # draws only
+        visitor.set("ktb-unit", "mm", "select")  # reads X only
         assert made() == 0
         visitor.values[visitor.part("ktb-rgb")] = None
         with pytest.raises(Refused, match="RGB image is missing"):

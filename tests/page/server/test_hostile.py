@@ -136,24 +136,23 @@ def test_texts_from_files_stay_texts_on_every_tab(tab, address, tmp_path):
     give(tab, "#ktb-x", x)
     tab.wait_for_selector("#ktb-x-read img")
     tab.click("#ktb-run")
-    tab.wait_for_selector("#ktb-stage img.ktb-mask")
-    assert BAD in tab.inner_text("#ktb-stage") or BAD in tab.inner_text(".ktb-legend")
+    tab.wait_for_selector(".ktb-v-card .ktb-v-points tr", state="attached")  # of the pixel chosen at first
+    assert BAD in tab.inner_text(".ktb-v")
     assert_nothing_ran(tab, address)
-    for name in ("Branches", "Fusion", "What if", "Compare", "Truth", "Sequence", "X input"):
+    tab.click(".ktb-v-ask button")
+    tab.wait_for_selector(".ktb-v-answer")
+    tab.click("#ktb-x-details > button")
+    tab.wait_for_selector("#ktb-x-panel .ktb-facts")
+    assert BAD in tab.inner_text("#ktb-x-panel")
+    assert_nothing_ran(tab, address)
+    for name in ("What if", "Evaluate", "Another checkpoint", "Video", "How it works"):
         tab.get_by_role("tab", name=name).first.click()
-        if name == "Fusion":
-            tab.wait_for_selector("#ktb-pane-map img")
-            tab.locator("#ktb-pane-photo img").first.click()
-            tab.wait_for_selector("#ktb-table tr")
-        elif name == "What if":
-            tab.click("#ktb-run-each")
-            tab.wait_for_selector("#ktb-what-if img")
-        elif name == "Compare":
+        if name == "What if":
+            tab.locator("#ktb-off label").nth(1).click()
+            tab.wait_for_selector("#ktb-what-if .ktb-shown")
+        elif name == "Another checkpoint":
             tab.click("#ktb-run-compare")
-            tab.wait_for_selector("#ktb-compare img, .toast-body")
-        elif name == "X input":
-            tab.wait_for_selector("#ktb-x-tab .ktb-facts")
-            assert BAD in tab.inner_text("#ktb-x-tab")
+            tab.wait_for_selector("#ktb-compare .ktb-words, .toast-body")
         assert_nothing_ran(tab, address)
 
 

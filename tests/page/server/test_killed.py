@@ -89,7 +89,7 @@ def test_a_server_that_is_killed_in_mid_run_leaves_nothing_to_the_next(tmp_path)
         assert len(folders(uploads)) == 1
         with Visitor(address) as again:
             again.choose_example(0)
-            assert "<img" in again.shown("ktb-stage")
+            assert "ktb-footer" in again.shown("ktb-foot")
     assert "Traceback" not in logs[1].read_text()
     assert_tells_nothing(logs[0].read_text())
 

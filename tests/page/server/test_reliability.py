@@ -65,7 +65,7 @@ def visitor(page):
 def lives(visitor: Visitor) -> bool:
     """Whether the page still runs an example."""
     visitor.choose_example(0)
-    return "<img" in visitor.shown("ktb-stage")
+    return "ktb-footer" in visitor.shown("ktb-foot")
 
 
 # ---- memory
@@ -277,8 +277,10 @@ def test_a_disk_that_is_really_full(small_disk, service, tmp_path, monkeypatch):
         assert "ktb-wrong" in visitor.shown("ktb-sequence")
         assert "disk is full" in visitor.shown("ktb-sequence")
         assert str(small_disk) not in visitor.shown("ktb-sequence")
-        assert lives(visitor)  # a run writes nothing
+        with pytest.raises(Refused, match="the server&#x27;s disk is full"):
+            visitor.fire("ktb-run")  # the viewer's bundle is a file
         filler.unlink()
+        assert lives(visitor)
         visitor.fire("ktb-export-make")
         assert Path(visitor.shown("ktb-export-file")["path"]).stat().st_size > 1000
         visitor.fire("ktb-run-frames")
@@ -359,7 +361,7 @@ def test_a_session_that_waits_in_the_queue_stays_open(page, visitor, service, mo
             in_a_loop(lambda: housekeeping.tidy(page, IdleStates()), seconds=60)
             assert page.store.open_sessions == {visitor.session}
     waits.join(60)
-    assert "<img" in visitor.shown("ktb-stage")
+    assert "ktb-footer" in visitor.shown("ktb-foot")
 
 
 # ---- several servers

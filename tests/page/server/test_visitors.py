@@ -20,6 +20,7 @@ from helpers.videos import frames_of, zipped
 
 from app.gradio_ext import state
 from app.page import build_page, launch_options
+from app.panels.ground_truth import NO_TRUTH
 from app.predictors import SharedPredictor
 from app.server import housekeeping
 from app.server.housekeeping import wait_until_quiet
@@ -35,7 +36,7 @@ def page(service, own_uploads):
     environment.setenv("GRADIO_TEMP_DIR", str(own_uploads))
     environment.setattr(housekeeping, "TIDY_EVERY", 0.1)
     environment.setattr(service, "warm_up", lambda: None)  # it would take the network's turn
-    page = build_page(service)
+    page = build_page(service, opens_on_example=False)
     page.queue(max_size=WAITING).launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield page
     page.close()
@@ -88,27 +89,30 @@ def in_threads(*jobs: Callable[[], None]) -> list[threading.Thread]:
 
 
 def test_nothing_stays_of_visitors_who_left(page, visitors, monkeypatch):
-    results = []
+    results = {}
     keep = page.store.keep_result
-    monkeypatch.setattr(
-        page.store, "keep_result", lambda s, result: (results.append(weakref.ref(result)), keep(s, result))
-    )
+
+    def watched(session, result):
+        results[session] = weakref.ref(result)
+        keep(session, result)
+
+    monkeypatch.setattr(page.store, "keep_result", watched)
     here = [visitors() for _ in range(2)]
     for number, visitor in enumerate(here):
         visitor.choose_example(number)
-        assert "<img" in visitor.shown("ktb-stage")
+        assert "ktb-footer" in visitor.shown("ktb-foot")
     stays, leaves = here
     assert page.store.open_sessions == {visitor.session for visitor in here}
     each = page.store.result_mib / 2
-    assert 10 < each < 40  # 22 MiB at 480 × 640
+    assert 10 < each < 60  # 22 MiB at 480 × 640, and the ablations
     leaves.leave()
     wait_until(lambda: page.store.open_sessions == {stays.session})
     assert page.store.result_mib == pytest.approx(each, rel=0.2)
     monkeypatch.setattr(state, "IDLE", timedelta(0))
     wait_until(lambda: set(page.state_holder.session_data) == {stays.session})
-    wait_until(lambda: gc.collect() >= 0 and [ref() is None for ref in results] == [False, True])
-    stays.open_tab("fusion")  # has lost nothing
-    assert "<img" in stays.shown("ktb-all-levels")
+    wait_until(lambda: gc.collect() >= 0 and [ref() is None for ref in results.values()] == [False, True])
+    stays.set("ktb-off", "x")  # has lost nothing
+    assert "X ablated" in stays.shown("ktb-what-if")
 
 
 def test_a_run_that_ends_after_its_visitor_left_keeps_nothing(page, visitors, busy, service, monkeypatch):
@@ -150,34 +154,28 @@ def test_what_gradio_keeps_of_a_call_without_a_page_goes_too(page, monkeypatch):
 def test_an_hour_later_all_is_forgotten_though_nobody_comes(page, visitors, monkeypatch):
     visitor = visitors()
     visitor.choose_example(0)
-    visitor.open_tab("fusion")
     assert page.store.open_sessions
     with monkeypatch.context() as later:
         now = time.monotonic()
         later.setattr(page.store, "_clock", lambda: now + 3601)
         wait_until(lambda: not page.store.open_sessions)
     assert page.store.result_mib == 0
-    with pytest.raises(Refused, match="press Run again"):
-        visitor.set("ktb-level", 1)
+    with pytest.raises(Refused, match="Run a pair first"):
+        visitor.set("ktb-off", "x")
     visitor.fire("ktb-run")
-    visitor.set("ktb-level", 1)  # as before
+    visitor.set("ktb-off", "x")  # as before
 
 
-def test_controls_draw_while_the_network_is_busy(visitors, service):
+def test_x_is_read_while_the_network_is_busy(visitors, service):
     one, other = visitors(), visitors()
     one.choose_example(0)
     with service.scheduler.single():
         waiting = in_threads(lambda: other.choose_example(1))
-        one.open_tab("fusion")
-        before = one.shown("ktb-all-levels")
-        one.set("ktb-map", "entropy")
-        one.set("ktb-level", 3)
-        one.set("ktb-pixel", "0.5,0.5")
-        assert one.shown("ktb-all-levels") != before
-        assert "<table" in one.shown("ktb-table")
+        one.set("ktb-unit", "0.1mm", "select")
+        assert "tenths of a millimetre (certain)" in one.shown("ktb-x-read")
         assert waiting[0].is_alive()
     waiting[0].join(LONG)
-    assert "<img" in other.shown("ktb-stage")
+    assert "ktb-footer" in other.shown("ktb-foot")
 
 
 def test_one_control_serves_several_visitors_at_the_same_time(visitors, page, monkeypatch):
@@ -194,13 +192,11 @@ def test_one_control_serves_several_visitors_at_the_same_time(visitors, page, mo
         return ask(session)
 
     monkeypatch.setattr(page.store, "result", meet)
-    threads = in_threads(*(lambda v=v: v.set("ktb-map", "entropy") for v in here))
+    threads = in_threads(*(lambda v=v: v.set("ktb-truth-numbering", "stored") for v in here))
     for thread in threads:
         thread.join(LONG)
     assert not together.broken
-    drawn = {visitor.shown("ktb-all-levels") for visitor in here}
-    assert len(drawn) == 1
-    assert "<img" in drawn.pop()
+    assert {visitor.shown("ktb-truth") for visitor in here} == {NO_TRUTH}
 
 
 def test_who_waits_sees_the_place_in_the_queue(browser, visitors, page, busy, tmp_path):
@@ -213,7 +209,8 @@ def test_who_waits_sees_the_place_in_the_queue(browser, visitors, page, busy, tm
     tab.goto(page.local_url, wait_until="domcontentloaded")
     tab.locator("#ktb-examples button.thumbnail-item").first.click()
     tab.wait_for_selector("#ktb-waiting >> text=queue: 1/1")
-    tab.get_by_role("tab", name="Sequence").first.click()
+    tab.get_by_role("tab", name="Evaluate").first.click()
+    tab.get_by_role("tab", name="Video").first.click()
     tab.set_input_files("#ktb-recording input[type=file]", str(recording))
     tab.wait_for_selector("#ktb-recording >> text=two")
     tab.click("#ktb-run-frames")
@@ -283,7 +280,7 @@ def test_the_first_model_is_run_before_anybody_comes(breaks, monkeypatch, caplog
         return predict(self, rgb, x, **options)
 
     monkeypatch.setattr(SharedPredictor, "__call__", watched)
-    page = build_page(service)
+    page = build_page(service, opens_on_example=False)
     _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     try:
         wait_until(lambda: ran == [(service.models[0], (480, 640, 3))])
