@@ -23,6 +23,8 @@ NUMBERINGS = [
 REMOVED = """<div class="ktb-warn" role="status"><p>The label image of the previous RGB image was removed.
 Upload the one for this RGB image.</p></div>"""
 NO_RUN = '<p class="ktb-note">Run a pair: its masks are then scored against the label image.</p>'
+NAMES = ("truth", "errors", "effect_rgb", "effect_x")
+NOTHING = {"overlay": "labels.fused", "compare": "none"}
 SHOW = {"overlay": "layer.errors", "compare": "layer.truth"}
 
 
@@ -38,11 +40,11 @@ class Truth:
         if path:
             self.store.remember_uploads(request.session_hash, [path])
         if result is None or not path:
-            return NO_TRUTH if result else NO_RUN, known if path else None, None
+            return NO_TRUTH if result else NO_RUN, known if path else None, self._without(request, result)
         try:
             truth = self._read(result, path, numbering)
         except ValueError as error:
-            return error_box(str(error)), _fingerprint(result), None
+            return error_box(str(error)), _fingerprint(result), self._without(request, result)
         layers = truth_layers(result, truth)
         file = self.viewer.layers(request.session_hash, "truth", result, layers, show=SHOW)
         return truth_panel(result, truth), _fingerprint(result), file
@@ -51,8 +53,14 @@ class Truth:
         """Score a new run of the same RGB image; the labels of another image are removed."""
         result = self.store.result(request.session_hash)
         if result is not None and path and known not in (None, _fingerprint(result)):
-            return REMOVED, None, None, None
+            return REMOVED, None, None, None  # the new run has no layers yet
         return *self.compare(request, path, numbering, known), gr.skip()
+
+    def _without(self, request: gr.Request, result: Result | None) -> str | None:
+        """The file that takes the layers of an earlier label image from the viewer."""
+        if result is None:
+            return None
+        return self.viewer.layers(request.session_hash, "truth", result, [], remove=NAMES, show=NOTHING)
 
     def _read(self, result: Result, path: str, numbering: str) -> GroundTruth:
         path = self.service.opened(path)

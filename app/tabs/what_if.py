@@ -37,6 +37,8 @@ SLIDERS: tuple[tuple[str, str, float, float, float], ...] = (
 )
 """elem_id, label, lowest and highest value, and step of each slider."""
 UNCHANGED = '<p class="ktb-note">Change at least one control: the network runs again at once.</p>'
+NAMES = ("what_if", "what_if_pixels")
+NOTHING = {"overlay": "labels.fused", "compare": "none"}
 SHOW = {"overlay": "labels.fused", "compare": "layer.what_if"}
 
 
@@ -66,7 +68,7 @@ class WhatIf:
             swap=self._other_x(predictor, result, files, values) if files and off != "x" else None,
         )
         if not change.words:
-            return UNCHANGED, self._shown(request, result, [], {"overlay": "labels.fused", "compare": "none"})
+            return UNCHANGED, self._shown(request, result, [], NOTHING)
         progress(0.2, desc="Running the network on the changed pair")
         after = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
         found = difference(result.prediction, after)
@@ -78,7 +80,7 @@ class WhatIf:
         self.store.remember_uploads(request.session_hash, files or [])
 
     def _shown(self, request: gr.Request, result: Result, layers: list, show: dict[str, str]) -> str:
-        return self.viewer.layers(request.session_hash, "what_if", result, layers, show=show)
+        return self.viewer.layers(request.session_hash, "what_if", result, layers, show=show, remove=NAMES)
 
     def _other_x(self, predictor: Predictor, result: Result, files: list[str], values: tuple) -> EncodedX:
         options = x_options(XForm(*values))

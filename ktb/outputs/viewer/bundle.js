@@ -35,14 +35,14 @@ class Bundle {
     return this.known.get(name);
   }
 
-  /** Add the arrays and layers of another bundle; those of the same name are replaced. */
+  /** Add the arrays and layers of another bundle; those of the same name, and those that it names, are removed. */
   add(other) {
     for (const [name, read] of other.readers) {
       this.readers.set(name, read);
       this.known.delete(name);
     }
     const { layers, ablated } = this.header;
-    const added = new Set(other.header.layers.map((layer) => layer.name));
+    const added = new Set([...other.header.layers.map((layer) => layer.name), ...(other.header.remove || [])]);
     this.header = {
       ...this.header, ...other.header,
       layers: [...layers.filter((layer) => !added.has(layer.name)), ...other.header.layers],
