@@ -52,7 +52,9 @@ class Truth:
     def after_run(self, request: gr.Request, path: str | None, numbering: str, known: int | None):
         """Score a new run of the same RGB image; the labels of another image are removed."""
         result = self.store.result(request.session_hash)
-        if result is not None and path and known not in (None, _fingerprint(result)):
+        if result is None or not path:
+            return NO_TRUTH if result else NO_RUN, None, None, gr.skip()
+        if known not in (None, _fingerprint(result)):
             return REMOVED, None, None, None  # the new run has no layers yet
         return *self.compare(request, path, numbering, known), gr.skip()
 
