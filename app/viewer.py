@@ -60,7 +60,9 @@ def run_bytes(result: Result) -> bytes:
     rgb = result.rgb
     if prediction is not result.prediction:
         rgb = cv2.resize(rgb, prediction.size_hw[::-1], interpolation=cv2.INTER_AREA)
-    return _bytes(make_bundle(rgb, prediction, inspection=result.inspection, ablated=ablated), result)
+    made = make_bundle(rgb, prediction, inspection=result.inspection, ablated=ablated)
+    height, width = result.prediction.size_hw
+    return _bytes(replace(made, header={**made.header, "size": {"height": height, "width": width}}), result)
 
 
 def stored(result: Result) -> Prediction:

@@ -3,7 +3,7 @@
 import { colorOf, css } from "./colors.js";
 import { THOUSANDTHS } from "./bundle.js";
 import { element } from "./elements.js";
-import { cellOf, largest, pixelOf } from "./geometry.js";
+import { cellOf, largest, pixelOf, pixelOfImage } from "./geometry.js";
 import { percent, SENSORS, T } from "./strings.js";
 
 export const STRONGEST = 15;
@@ -113,7 +113,7 @@ export function fillCard(card, bundle, levels, pixel, level, view, { ask, levelC
   const table = bundle.array("colors.diverging").data;
   card.replaceChildren(
     headline(bundle, index),
-    element("p", { class: "ktb-v-soft" }, T.pixel(pixel[1], pixel[0]), measured ? `; ${T.xMeasures} ${measured}` : ""),
+    element("p", { class: "ktb-v-soft" }, T.pixel(pixelOfImage(pixel, bundle.header)), measured ? `; ${T.xMeasures} ${measured}` : ""),
     ...heads(bundle, index),
     bundle.header.x.origin === "missing" ? element("p", { class: "ktb-v-soft" }, T.missing) : "",
     answer(bundle, pixel), ask,

@@ -16,6 +16,12 @@ export function pixelOf(point, grid, size) {
   });
 }
 
+/** The pixel (row, column) of the RGB image under a pixel of the stored one, which may be smaller. */
+export function pixelOfImage(pixel, { size, stored_size: stored }) {
+  return [["height", pixel[0]], ["width", pixel[1]]]
+    .map(([side, value]) => Math.floor(((value + 0.5) / stored[side]) * size[side]));
+}
+
 /** Coordinate in [-1, 1] of a query: evenly spaced over `length` positions, 0 for a single one. */
 export function queryCoordinate(index, length) {
   return length === 1 ? 0 : -1 + (2 * index) / (length - 1);

@@ -1,6 +1,8 @@
 // Save what the viewer shows as one PNG: both images with layers, marker and points, and what made them.
 
 import { element } from "./elements.js";
+import { pixelOfImage } from "./geometry.js";
+import { T } from "./strings.js";
 
 const LINE = 22; // CSS pixels of a line of text
 
@@ -12,7 +14,7 @@ function captions(viewer) {
   const shown = [layer?.title, viewer.level && `level ${level}`, head === null ? null : `head ${head}`];
   return [
     ...(viewer.header.ribbon ? [viewer.header.ribbon] : []),
-    ...(pixel ? [`x ${pixel[1]}, y ${pixel[0]}: ${said}`] : []),
+    ...(pixel ? [`${T.pixel(pixelOfImage(pixel, viewer.header))}: ${said}`] : []),
     [...shown.filter(Boolean), viewer.header.model].join(" · "),
   ];
 }

@@ -45,7 +45,7 @@ export const T = {
   hint: "Click any pixel.",
   hintMore: "The card then tells what its class rests on, and where the fusion looked in both images.",
   keys: "Wheel or + and − zoom, drag pans, arrow keys move the pixel, F swaps the images, Escape clears.",
-  pixel: (x, y) => `x ${x}, y ${y}`,
+  pixel: ([row, column]) => `x ${column}, y ${row}`,
   ablation: (sensor, before, after) => (before === after
     ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),
   eitherSensor: (name) => `Either sensor alone keeps this pixel ${name}.`,

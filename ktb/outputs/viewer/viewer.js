@@ -6,7 +6,7 @@ import { classAt, fillCard, measuredAt, STRONGEST, tellingPixel } from "./card.j
 import { ClassList, veil } from "./classes.js";
 import { colorOf, css, mapRange, paint } from "./colors.js";
 import { button, element, fillSelect, optionsOf, select, slider } from "./elements.js";
-import { cellOf, largest, pixelOf } from "./geometry.js";
+import { cellOf, largest, pixelOf, pixelOfImage } from "./geometry.js";
 import { layersOf } from "./layers.js";
 import { Panes } from "./panes.js";
 import { saveImage } from "./save.js";
@@ -302,7 +302,7 @@ export class Viewer {
     const layer = this.layers.get(this.state.overlay);
     if (layer?.id.startsWith("layer.") && layer.labels) said.push(`${layer.title}: ${layer.nameAt(index)}`);
     const measured = measuredAt(this.bundle, index);
-    const parts = [T.pixel(pixel[1], pixel[0]), ...said, measured && `X: ${measured}`].filter(Boolean);
+    const parts = [T.pixel(pixelOfImage(pixel, this.header)), ...said, measured && `X: ${measured}`].filter(Boolean);
     this.status.textContent = parts.join(" · ");
   }
 
