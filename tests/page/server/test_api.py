@@ -17,7 +17,7 @@ from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.panels.x_input import network_picture
-from app.settings import Controls, settings_from_json
+from app.settings import settings_from_json
 from ktb import XOptions, built_in_models, load_model
 from ktb.analysis import Inspection
 from ktb.analysis.agreement import disagreement_map, kind_shares
@@ -307,7 +307,7 @@ def test_an_estimate_says_whether_it_is_any_better(call, service, pair):
 
 def test_settings_are_what_the_page_reads(call):
     answer = call("/export", kind="json", options={"unit": "m"}, x_source="none")
-    settings = settings_from_json(contents(answer["data"]).decode(), [MODEL], [], Controls({}))
+    settings = settings_from_json(contents(answer["data"]).decode(), [MODEL], [])
     assert (settings.model, settings.x_source, settings.x.unit) == (MODEL, "none", "m")
 
 

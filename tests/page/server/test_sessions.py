@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from app.results import DRAWN, Result
+from app.results import Result
 from app.server.memory import held_bytes
 from app.server.sessions import SessionStore
 from ktb.analysis import Inspection
@@ -165,17 +165,15 @@ def small_result(mib: float = 1.0) -> Result:
     return Result(np.zeros(int(mib * MIB), np.uint8), "depth image", None, None, None)
 
 
-def draw(result: Result, key: str, mib: float) -> None:
-    result.drawn.get(key, lambda: (key, "x" * int(mib * MIB)))
+def ablate(result: Result, drop: str, mib: float) -> None:
+    """Add the result of an ablation of this size, as the page does after a run."""
+    result.ablated[drop] = np.zeros(int(mib * MIB), np.uint8)
 
 
-def test_pictures_and_maps_that_a_result_keeps_are_weighed():
+def test_ablations_and_maps_that_a_result_keeps_are_weighed():
     result = small_result()
-    draw(result, "first", 0.25)
+    ablate(result, "x", 0.25)
     assert held_bytes(result) == 1.25 * MIB
-    for number in range(DRAWN + 5):
-        draw(result, f"picture {number}", 0.125)
-    assert held_bytes(result) == (1 + DRAWN * 0.125) * MIB  # the oldest are gone
 
     class Looked(Inspection):
         def __init__(self):
@@ -184,26 +182,26 @@ def test_pictures_and_maps_that_a_result_keeps_are_weighed():
     assert held_bytes(Looked()) == 2 * MIB
 
 
-def test_what_is_drawn_of_a_result_counts_when_it_is_used_again(tmp_path):
+def test_what_a_result_gained_counts_when_it_is_used_again(tmp_path):
     store = SessionStore(tmp_path, max_mib=4)
     results = {session: small_result() for session in "abc"}
     for session, result in results.items():
         store.remember_uploads(session, [])
         store.keep_result(session, result)
     assert store.result_mib == 3
-    draw(results["c"], "picture", 1.5)
+    ablate(results["c"], "x", 1.5)
     assert store.result("c") is results["c"]
     assert store.result("a") is None  # the longest unused made room
     assert store.result("b") is results["b"]
     assert store.result_mib == 3.5
 
 
-def test_what_is_drawn_of_all_results_counts_when_the_house_is_tidied(tmp_path):
+def test_what_all_results_gained_counts_when_the_house_is_tidied(tmp_path):
     store = SessionStore(tmp_path, max_mib=4)
     results = {session: small_result() for session in "abc"}
     for session, result in results.items():
         store.remember_uploads(session, [])
         store.keep_result(session, result)
-        draw(result, "picture", 0.5)
+        ablate(result, "x", 0.5)
     store.recount()
     assert [session for session in "abc" if store.result(session) is not None] == ["b", "c"]
