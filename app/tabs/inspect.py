@@ -19,6 +19,7 @@ from ktb.analysis.counterfactual import Perturbation, predict_perturbed
 from ktb.analysis.describe import describe_attribution
 from ktb.analysis.targets import TargetKind, target_at
 from ktb.outputs.layers import attribution_layer
+from ktb.utils.text import percent
 
 TITLE = "Nothing to inspect yet"
 TEXT = """Choose an example, or upload an RGB image and its X and press <i>Run</i>. Then click any pixel
@@ -125,7 +126,7 @@ def _area(result: Result, target: Any) -> str:
         return "The score is that of the position of a quarter of the network's size that contains the pixel."
     labels = result.prediction.labels["fused"]
     area = target.region if target.region is not None else labels == target.class_index
-    return f"The score is the mean over {int(area.sum()):,} pixels ({area.mean():.1%} of the image)."
+    return f"The score is the mean over {int(area.sum()):,} pixels ({percent(float(area.mean()))} of the image)."
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,10 @@ export const T = {
   classes: "Classes of the mask; press one to see only it", rareClasses: (count) => `${count} below 0.5 %`,
   confidence: "Confidence", margin: "Margin of the two best classes",
   confidenceNote: (header) => (Object.values(header.temperatures).some((value) => value !== 1)
-    ? "Probability of the fused class, calibrated by a temperature;" : "Probability of the fused class, not calibrated;"),
-  marginNote: "Probability of the fused class less that of the next one;",
+    ? "Probability of the fused class, calibrated by a temperature." : "Probability of the fused class, not calibrated."),
+  marginNote: "Probability of the fused class less that of the next one.",
   reliance: (sensor) => `Reliance on ${sensor}`,
-  relianceNote: (other) => `1 less the probability that the ${other} head gives the fused class;`,
+  relianceNote: (other) => `1 less the probability that the ${other} head gives the fused class.`,
   space: "3D", spaceHint: "Show the depth as points in space", image: "2D",
   spaceTitle: (camera) => (camera.is_assumed ? "Points in space, with an assumed camera" : "Points in space"),
   spaceKeys: "Drag turns, Shift and drag shifts, the wheel zooms, 0 returns to the camera.",
@@ -66,7 +66,7 @@ export const T = {
   balance: (balance) => `${percent(balance)} of it reads X`,
   columns: ["attention", "weight of X", "x, y", "led by"],
   range: (range) => (range.beyond ? `${percent(range.beyond, 1)} of this map's values lie beyond the colours`
-    : "no value of this map lies beyond the colours"),
+    : "No value of this map lies beyond the colours"),
   faithfulness: (sensor, found, indecision) => `As a forecast of where ${sensor} decides (AUROC, this image): ${
     number(found.auroc)}, beyond indecision ${number(found.within_margin)}; chance 0.50, indecision alone ${
     number(indecision?.auroc)}.`,

@@ -25,7 +25,7 @@ export class Viewer {
    * @param actions what a server can be asked for: "measure" (ablations), "ask" (attribution)
    */
   constructor(root, bundle, actions = []) {
-    Object.assign(this, { root, bundle, actions, drawn: new Map() });
+    Object.assign(this, { root, bundle, actions, drawn: new Map(), version: 0 });
     const { header } = bundle;
     this.size = [header.stored_size.height, header.stored_size.width];
     this.levels = header.levels.map((_, index) => new Level(bundle, index));
@@ -53,6 +53,7 @@ export class Viewer {
   /** Add what was computed since: ablations, other masks, an attribution. */
   add(bundle) {
     this.bundle.add(bundle);
+    this.version += 1;
     this.drawn.clear();
     this.offer();
     this.set({});
@@ -176,6 +177,28 @@ export class Viewer {
   }
 
   refresh() {
+    const { overlay, level, head } = this.state;
+    const shown = JSON.stringify([overlay, level, head, this.version]);
+    if (shown !== this.shown) this.showLayer(); // not for each pixel: legends count all values
+    this.shown = shown;
+    this.showControls();
+    this.showPixel();
+    this.panes.draw();
+    this.flat.hidden = this.state.inSpace && this.space.isPossible;
+    this.space.draw();
+  }
+
+  /** The legend and the classes of the overlay, and the heads of the level. */
+  showLayer() {
+    const layer = this.layers.get(this.state.overlay);
+    this.legend.replaceChildren(...(layer ? layer.legend() : []));
+    this.classes.of(layer?.labels ? layer : null);
+    if (!this.level) return;
+    const heads = [["mean", T.mean], ...Array.from({ length: this.level.heads }, (_, i) => [i, String(i)])];
+    this.controls.head.box.replaceChildren(...optionsOf(heads));
+  }
+
+  showControls() {
     const { overlay, compare, split, level, head, opacity } = this.state;
     const { controls, header } = this;
     controls.overlay.box.value = overlay;
@@ -185,8 +208,6 @@ export class Viewer {
     this.split.node.hidden = compare === NONE;
     if (this.level) {
       controls.level.box.value = level;
-      const heads = [["mean", T.mean], ...Array.from({ length: this.level.heads }, (_, i) => [i, String(i)])];
-      controls.head.box.replaceChildren(...optionsOf(heads));
       controls.head.box.value = head === null ? "mean" : head;
     }
     const isMeasured = Object.keys(WITHOUT).every((name) => header.ablated.includes(name));
@@ -195,17 +216,11 @@ export class Viewer {
     for (const [name, box] of Object.entries(this.switches)) box.checked = overlay !== WITHOUT[name];
     this.titles.forEach((title, place) => {
       const sensor = this.sensorOf(place);
+      if (title.dataset.sensor === sensor) return;
       title.textContent = `${sensor === "rgb" ? T.rgbImage : T.xImage(header.x.modality)} · ${header.model}`;
       title.dataset.sensor = sensor;
       this.panes.panes[place].canvas.setAttribute("aria-label", `${title.textContent}. ${T.hint}`);
     });
-    const layer = this.layers.get(overlay);
-    this.legend.replaceChildren(...(layer ? layer.legend() : []));
-    this.classes.of(layer?.labels ? layer : null);
-    this.showPixel();
-    this.panes.draw();
-    this.flat.hidden = this.state.inSpace && this.space.isPossible;
-    this.space.draw();
   }
 
   /** What is drawn over the image of a sensor: the layer, the compared one beyond the split, and the veil. */
