@@ -126,7 +126,8 @@ def _area(result: Result, target: Any) -> str:
         return "The score is that of the position of a quarter of the network's size that contains the pixel."
     labels = result.prediction.labels["fused"]
     area = target.region if target.region is not None else labels == target.class_index
-    return f"The score is the mean over {int(area.sum()):,} pixels ({percent(float(area.mean()))} of the image)."
+    share = percent(float(area.mean()))
+    return f"The score is the mean over {int(area.sum()):,} pixels ({share} of the image)."
 
 
 @dataclass(frozen=True)
