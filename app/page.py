@@ -202,7 +202,7 @@ def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
         if opening.result is None or h.store.result(request.session_hash) is not None:
             return gr.skip()
         h.remember(request)
-        h.store.keep_result(request.session_hash, opening.result)
+        h.store.keep_result(request.session_hash, opening.result, is_shared=True)
         return footer(opening.result), opening.result.id, opening.result.id
 
     chosen = page.load(choose, None, [p.rgb, p.x.files], **AT_ONCE)

@@ -42,8 +42,7 @@ class Result:
     `inspection` caches the maps of each level for the viewer and the downloads; it is None where the
     prediction has no trace. `offered_as` is the checkpoint's name in `Service`, which may differ from the
     name in the file. `device_why` is the reason for the choice of the device. `ablated` holds the predictions
-    with a sensor ablated that were made so far. `is_shared` marks a run that several sessions hold. `id`
-    tells runs apart.
+    with a sensor ablated that were made so far. `id` tells runs apart.
     """
 
     rgb: np.ndarray
@@ -53,7 +52,6 @@ class Result:
     x: XView
     offered_as: str = ""
     device_why: str = ""
-    is_shared: bool = False
     ablated: dict[Drop, Prediction] = field(default_factory=dict, repr=False, compare=False)
     id: str = field(default_factory=lambda: uuid.uuid4().hex, init=False, compare=False)
 

@@ -34,6 +34,7 @@ class Session:
     address: str = ""
     result: Result | None = None
     result_bytes: int = 0
+    is_shared: bool = False
     uploads: dict[Path, int] = field(default_factory=dict)
 
 
@@ -118,14 +119,17 @@ class SessionStore:
                 if session_hash in self._sessions:
                     self._touch(session_hash)
 
-    def keep_result(self, session_hash: str, result: Result) -> None:
-        """Replace the session's result, unless the session was closed during the run."""
-        taken = _own_bytes(result)
+    def keep_result(self, session_hash: str, result: Result, is_shared: bool = False) -> None:
+        """Replace the session's result, unless the session was closed during the run.
+
+        is_shared: other sessions hold the same result, so that its size does not count.
+        """
+        taken = 0 if is_shared else held_bytes(result)
         with self._lock:
             if session_hash not in self._sessions:
                 return
             session = self._touch(session_hash)
-            session.result, session.result_bytes = result, taken
+            session.result, session.result_bytes, session.is_shared = result, taken, is_shared
         self.forget_stale()
 
     def result(self, session_hash: str) -> Result | None:
@@ -182,7 +186,7 @@ class SessionStore:
     def _count(self, sessions: Iterable[Session]) -> None:
         for session in sessions:
             result = session.result
-            taken = _own_bytes(result)  # takes a millisecond
+            taken = 0 if session.is_shared else held_bytes(result)  # takes a millisecond
             with self._lock:
                 if session.result is result:
                     session.result_bytes = taken
@@ -231,8 +235,3 @@ class SessionStore:
                 del self._holders[path]
                 gone.append(path)
         self.uploads.delete(gone)
-
-
-def _own_bytes(result: Result | None) -> int:
-    """The bytes of a result; 0 of one that is shared by all sessions."""
-    return 0 if result is None or result.is_shared else held_bytes(result)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import replace
 
 from app.results import Result
 from app.service import Service
@@ -53,4 +52,4 @@ class Opening:
         for drop in ("x", "rgb"):
             change = Perturbation(drop=drop)
             result.ablated[drop] = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
-        return replace(result, is_shared=True, ablated=result.ablated)
+        return result
