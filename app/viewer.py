@@ -25,22 +25,27 @@ EMPTY = """<div class="ktb-empty"><b>{}</b><span>{}</span></div>"""
 
 @dataclass(frozen=True)
 class ViewerFiles:
-    """Writes bundles for sessions; `run` in their header says which run they belong to."""
+    """Writes bundles for sessions; `run` in their header says which run they belong to.
+
+    Each method returns the path of its file; None if the session was closed meanwhile.
+    """
 
     files: PrivateFiles
 
-    def run(self, session: str, result: Result) -> str:
-        """The path of the bundle of a session's run."""
+    def run(self, session: str, result: Result) -> str | None:
+        """Write the bundle of a session's run."""
         return self._write(session, "run", run_bytes(result))
 
-    def ablations(self, session: str, result: Result) -> str:
-        """The path of a bundle that adds the ablations to the run."""
+    def ablations(self, session: str, result: Result) -> str | None:
+        """Write a bundle that adds the ablations to the run."""
         ablated = {drop: stored_prediction(other) for drop, other in result.ablated.items()}
         made = ablation_bundle(stored(result), ablated, result.inspection)
         return self._write(session, "ablations", _bytes(made, result))
 
-    def layers(self, session: str, name: str, result: Result, layers: Sequence[Layer], **header: Any) -> str:
-        """The path of a bundle that adds layers to the run.
+    def layers(
+        self, session: str, name: str, result: Result, layers: Sequence[Layer], **header: Any
+    ) -> str | None:
+        """Write a bundle that adds layers to the run.
 
         Args:
             name: of the file; it replaces the session's earlier file of that name.
@@ -49,8 +54,9 @@ class ViewerFiles:
         made = layers_bundle(layers, result.rgb.shape[:2], **header)
         return self._write(session, name, _bytes(made, result))
 
-    def _write(self, session: str, name: str, data: bytes) -> str:
-        return str(self.files.write(session, f"{name}.safetensors.gz", data))
+    def _write(self, session: str, name: str, data: bytes) -> str | None:
+        path = self.files.write_if_open(session, f"{name}.safetensors.gz", data)
+        return None if path is None else str(path)
 
 
 def run_bytes(result: Result) -> bytes:

@@ -23,6 +23,10 @@ class PrivateFiles:
         self._folder, self._store = folder, store
         self._key = secrets.token_bytes(32)
 
+    def write_if_open(self, session: str, name: str, data: bytes) -> Path | None:
+        """As `write` for an open session; None for one that was closed meanwhile."""
+        return self.write(session, name, data) if session in self._store.open_sessions else None
+
     def write(self, session: str, name: str, data: bytes) -> Path:
         """Write a file; it replaces the session's earlier file of the same name."""
         secret = hmac.new(self._key, session.encode(), hashlib.sha256).hexdigest()
@@ -30,4 +34,6 @@ class PrivateFiles:
         self._store.remember_uploads(session, [path])
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, lambda temporary: temporary.write_bytes(data))
+        if session not in self._store.open_sessions:  # closed meanwhile, before there was a file to delete
+            path.unlink(missing_ok=True)
         return path
