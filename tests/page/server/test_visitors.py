@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
@@ -257,7 +258,8 @@ def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(asked,
 
     monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(housekeeping, "asyncio", SimpleNamespace(sleep=sleep))
-    asyncio.run(wait_until_quiet(page))
+    with ThreadPoolExecutor(1) as own:  # the browser's loop runs in this thread
+        own.submit(asyncio.run, wait_until_quiet(page)).result()
     assert clock.now == pytest.approx(begins)
 
 

@@ -510,7 +510,7 @@ def test_housekeeping_that_fails_says_so_and_goes_on(page, monkeypatch, caplog):
         (
             "segment",
             [],
-            "this call takes 6 values (rgb, x, model, options, x_source, files), and 0 were",
+            "this call takes 7 values (rgb, x, model, options, x_source, files, ply), and 0 were",
         ),
         ("segment", ["a", None, MODEL, {}, "none"], "rgb: give null or a file, as"),
         ("segment", [[], None, MODEL, {}, "none"], "rgb: give null or a file, as"),
