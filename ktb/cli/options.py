@@ -76,11 +76,15 @@ class XFlags:
     ] = None
     field_of_view: Annotated[
         float | None,
-        _said("Horizontal field of view of the depth camera, for HHA and --ply.", "DEGREES", "--fov"),
+        _said(
+            "Horizontal field of view of the depth camera, for HHA and for points in space.",
+            "DEGREES",
+            "--fov",
+        ),
     ] = None
     intrinsics: Annotated[
         tuple[float, float, float, float] | None,
-        _said("Intrinsics of the depth camera, for HHA and --ply.", "FX FY CX CY"),
+        _said("Intrinsics of the depth camera, for HHA and for points in space.", "FX FY CX CY"),
     ] = None
     window_ms: Annotated[
         tuple[float, float] | None,

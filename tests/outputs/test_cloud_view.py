@@ -120,7 +120,9 @@ def test_a_hole_is_not_drawn_and_colours_change_alone(opened):
       view.setColors(new Uint8Array(3 * 60 * 80).fill(200));
     }""")
     assert (drawn(tab)[40:, 40:, :3] == 200).all()
-    assert tab.evaluate("sent") == [["texSubImage2D", 3 * HEIGHT * WIDTH]]
+    assert tab.evaluate("sent") == [["texSubImage2D", 4 * HEIGHT * WIDTH]]
+    tab.evaluate("view.setColors(new Uint8ClampedArray(4 * 60 * 80).fill(200))")  # as of ImageData
+    assert (drawn(tab)[40:, 40:] == (200, 200, 200, 255)).all()
     tab.evaluate("view.setSelected([30, 40])")
     marked = np.any(drawn(tab)[..., :3] != 200, axis=-1) & (drawn(tab)[..., 3] > 0)
     assert np.abs(centre_of(marked) - (61, 81)).max() < 1

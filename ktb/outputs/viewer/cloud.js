@@ -42,7 +42,8 @@ export class CloudView {
     const { camera } = bundle.header;
     const depth = bundle.array("x_values").data.map((value) => (value > 0 ? value : 0)); // NaN in holes
     Object.assign(this, { canvas, events, camera, depth, selected: null, stride: 1, pointers: new Map() });
-    this.colors = bundle.array("rgb").data.slice();
+    this.colors = new Uint8Array(4 * depth.length);
+    this.keep(bundle.array("rgb").data);
     this.ray = [(camera.width / 2 - 0.5 - camera.cx) / camera.fx, (camera.height / 2 - 0.5 - camera.cy) / camera.fy, 1];
     this.start = median(depth.filter((value) => value > 0));
     this.reach = this.ray.map((side) => side * this.start);
@@ -59,12 +60,21 @@ export class CloudView {
     this.resize();
   }
 
-  /** Colour the points: red, green and blue of each pixel, row by row, as a Uint8Array. */
+  /** Colour the points: red, green and blue of each pixel, row by row, or also alpha, as ImageData have it. */
   setColors(colors) {
-    if (colors.length !== this.colors.length) throw new Error(`${this.colors.length} values are needed.`);
-    this.colors.set(colors);
+    this.keep(colors);
     this.points.setColors(this.colors);
     this.draw();
+  }
+
+  keep(colors) {
+    const count = this.depth.length;
+    if (colors.length === 4 * count) this.colors.set(colors);
+    else if (colors.length === 3 * count) {
+      for (let i = 0; i < count; i += 1) {
+        for (let channel = 0; channel < 3; channel += 1) this.colors[4 * i + channel] = colors[3 * i + channel];
+      }
+    } else throw new Error(`${count} colours are needed, with 3 or 4 values each.`);
   }
 
   /** Mark the point of a pixel [row, column], or none. */

@@ -77,14 +77,13 @@ export class Points {
    * @param gl a WebGL 2 context
    * @param camera {fx, fy, cx, cy, width, height}
    * @param depth one value per pixel, 0 in holes
-   * @param colors red, green and blue of each pixel
+   * @param colors red, green, blue and alpha of each pixel; alpha has no effect
    */
   constructor(gl, camera, depth, colors) {
     Object.assign(this, { gl, camera });
     const { width, height } = camera;
     this.points = linked(gl, POINTS_VERTEX, POINTS_FRAGMENT);
     this.marker = linked(gl, MARKER_VERTEX, MARKER_FRAGMENT);
-    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     const image = (unit, inner, format, type, data) => {
       gl.activeTexture(gl.TEXTURE0 + unit);
       gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
@@ -94,7 +93,7 @@ export class Points {
       gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, format, type, data);
     };
     image(0, gl.R32F, gl.RED, gl.FLOAT, depth);
-    image(1, gl.RGB8, gl.RGB, gl.UNSIGNED_BYTE, colors); // stays active for `setColors`
+    image(1, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, colors); // stays active for `setColors`
     gl.useProgram(this.points.program);
     gl.uniform1i(this.points.place("depths"), 0);
     gl.uniform1i(this.points.place("colors"), 1);
@@ -103,7 +102,7 @@ export class Points {
   setColors(colors) {
     const { gl } = this;
     const { width, height } = this.camera;
-    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, gl.RGB, gl.UNSIGNED_BYTE, colors);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, colors);
   }
 
   /**
