@@ -31,7 +31,7 @@ export class Space {
     this.cloud.draw();
   }
 
-  /** Red, green and blue of each pixel of the RGB image with its layers. */
+  /** Red, green, blue and opacity of each pixel of the RGB image with its layers. */
   colors() {
     const { viewer } = this;
     const [height, width] = viewer.size;
@@ -46,10 +46,7 @@ export class Space {
       pen.drawImage(canvas, 0, 0, width, height);
       pen.restore();
     }
-    const { data } = pen.getImageData(0, 0, width, height);
-    const colors = new Uint8Array(3 * width * height);
-    for (let i = 0; i < width * height; i += 1) colors.set(data.subarray(4 * i, 4 * i + 3), 3 * i);
-    return colors;
+    return pen.getImageData(0, 0, width, height).data;
   }
 
   dispose() {
