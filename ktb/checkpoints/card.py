@@ -101,6 +101,7 @@ def figure_tables(card: Mapping[str, Any]) -> list[str]:
         lines.append("")
     lines += _calibration_table(card.get("calibration"))
     lines += _domain_table(card.get("domain"))
+    lines += _faithfulness_table(card.get("faithfulness"))
     if isinstance(card.get("attention"), list):
         lines += ["| level | mean normalised attention entropy | standard deviation of the balance map |"]
         lines += ["|---|---|---|"]
@@ -193,6 +194,29 @@ def _domain_table(domain: Any) -> list[str]:
     ]
     for name, row in rows.items():
         cells = [_up(row[case]) if case in row else "" for case in cases]
+        lines.append(f"| {_text(name)} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _faithfulness_table(study: Any) -> list[str]:
+    """How well maps forecast an ablation, as `python -m ktb faithfulness` measures it; [] without any."""
+    if not _is_full(study) or not _is_full(study.get("ablated")):
+        return []
+    columns = [(drop, key) for drop in study["ablated"] for key in ("auroc", "within_margin")]
+    titles = [
+        f"{'X' if drop == 'x' else 'RGB'} ablated{', within the margin' if key == 'within_margin' else ''}"
+        for drop, key in columns
+    ]
+    maps = {drop: found["maps"] for drop, found in study["ablated"].items()}
+    lines = [
+        f"Faithfulness: AUROC of each map as a forecast of which positions change their class when a sensor "
+        f"is ablated, also within tenths of the margin; 0.5 is chance ({_text(study.get('measured_on'))}):",
+        "",
+        f"| map | {' | '.join(titles)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name in next(iter(maps.values())):
+        cells = [_down((maps[drop].get(name) or {}).get(key), 3) for drop, key in columns]
         lines.append(f"| {_text(name)} | {' | '.join(cells)} |")
     return [*lines, ""]
 

@@ -1,6 +1,7 @@
 """`python -m ktb faithfulness`: how well maps forecast the effect of ablating a sensor."""
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +39,11 @@ def faithfulness(
     curves: Annotated[
         int, typer.Option(help="Number of pairs, spread evenly, with deletion and insertion curves.", min=0)
     ] = 0,
+    card: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.safetensors", help="Write the model here with the scores in its card."),
+    ] = None,
+    data: Annotated[str, typer.Option(help="Description of the pairs, for the card.")] = "",
     device: DeviceFlag = "auto",
     *,
     flags: XFlags,
@@ -67,7 +73,8 @@ def faithfulness(
     pairs = _spread(list(find_pairs(rgb_dir, x_dir, [out]).pairs), most)
     with_curves = {pair.name for pair in _spread(pairs, curves)}
     device = chosen_device(device_of(rank_of()) if device == "auto" else device, "eager")
-    measure = PairMeasurement(Predictor(load_model(located(model), device), runtime="eager"))
+    file = located(model)
+    measure = PairMeasurement(Predictor(load_model(file, device), runtime="eager"))
     name = measure.predictor.model.config.name
     places = {"rgb": rgb_dir, "x": list(x_dir), "options": repr(options)}
     kept = KeptResults(keep, {"model": name, **places})
@@ -88,6 +95,9 @@ def faithfulness(
     _write(out.with_suffix(".svg"), faithfulness_figure(results))
     _print_tables(results)
     typer.echo(f"wrote {out} and {out.with_suffix('.svg')}")
+    if card is not None:
+        _write_card(file, card, measure.predictor.model.card, results, data)
+        typer.echo(f"wrote {card}")
 
 
 def _spread(pairs: list["FilePair"], most: int | None) -> list["FilePair"]:
@@ -103,13 +113,37 @@ def _write(file: Path, data: bytes) -> None:
     write_atomically(file, lambda temporary: temporary.write_bytes(data))
 
 
+def _write_card(
+    model: Path, file: Path, card: Mapping[str, Any], results: Mapping[str, Any], data: str
+) -> None:
+    """Write the model again, with the bits of its weights, and the scores of the maps in its card."""
+    from ktb.checkpoints.rewrite import rewrite
+
+    measured_on = ", ".join([*([data] if data else []), f"{results['images']} image pairs"])
+    ablated = {
+        drop: {
+            "changed": found["changed"],
+            "maps": {
+                name: {key: score[key] for key in ("auroc", "within_margin")}
+                for name, score in found["maps"].items()
+            },
+        }
+        for drop, found in results["ablated"].items()
+    }
+    study = {"measured_on": measured_on, "ablated": ablated}
+    rewrite(model, file, card={**card, "faithfulness": study})
+
+
 def _print_tables(results: dict[str, Any]) -> None:
+    from ktb.utils.text import rounded_down
+
     for drop, sensor in SENSORS.items():
         result = results["ablated"][drop]
         typer.echo(f"{sensor} ablated: {result['changed']:.1%} of {result['positions']:,} positions change")
         typer.echo(f"  {'map':<27}  AUROC  within the margin")
         for name, score in result["maps"].items():
             values = [
-                "   -" if score[key] is None else f"{score[key]:.3f}" for key in ("auroc", "within_margin")
+                "   -" if score[key] is None else rounded_down(score[key], 3)
+                for key in ("auroc", "within_margin")
             ]
             typer.echo(f"  {name:<27}  {values[0]}  {values[1]}")

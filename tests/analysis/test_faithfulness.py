@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from helpers.models import depth_model
 from helpers.pairs import synthetic_pair, write_pair
 from typer.testing import CliRunner
@@ -28,6 +29,8 @@ from ktb.analysis.faithfulness import (
     reliance,
 )
 from ktb.analysis.faithfulness.scores import map_score
+from ktb.checkpoints.card import figure_tables
+from ktb.utils.text import rounded_down
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -157,13 +160,22 @@ def test_the_command_writes_its_results_and_resumes(tmp_path, monkeypatch):
         "mm",
     ]
     command += ["--model", f"{tmp_path / 'tiny.safetensors'}", "--curves", "1", "--keep", f"{kept}"]
-    ended = CliRunner().invoke(app, [*command, "--out", f"{out}"])
+    carded = tmp_path / "carded.safetensors"
+    to_card = ["--card", f"{carded}", "--data", "made pairs"]
+    ended = CliRunner().invoke(app, [*command, "--out", f"{out}", *to_card])
     assert ended.exit_code == 0, ended.output
     found = json.loads(out.read_text())
     assert (found["model"], found["images"], found["curves"]["images"]) == ("tiny µ", 1, 1)
     assert {RELIANCE, "shapley", "contribution"} <= set(found["ablated"]["x"]["maps"])
     assert RELIANCE in ended.output
     assert out.with_suffix(".svg").read_text().startswith("<?xml")
+    before, after = (load_model(tmp_path / name) for name in ("tiny.safetensors", carded.name))
+    assert all(torch.equal(value, after.state_dict()[key]) for key, value in before.state_dict().items())
+    assert after.card["faithfulness"]["measured_on"] == "made pairs, 1 image pairs"
+    table = "\n".join(figure_tables(after.card))
+    scores = [found["ablated"][drop]["maps"][RELIANCE] for drop in ("rgb", "x")]
+    row = [rounded_down(one[key], 3) for one in scores for key in ("auroc", "within_margin")]
+    assert f"| {RELIANCE} | {' | '.join(row)} |" in table
     written = {file: file.stat().st_mtime_ns for file in kept.glob("one.*")}
     assert len(written) == 2
     again = CliRunner().invoke(app, [*command, "--out", f"{tmp_path / 'again.json'}"])

@@ -158,7 +158,7 @@ def api(folder: Path, running: Running) -> None:
 
 
 def inspector(folder: Path, running: Running) -> None:
-    assert running.held == 2
+    assert running.held == 4
 
 
 def command_line(folder: Path, running: Running) -> None:

@@ -37,9 +37,9 @@ def margin(prediction: Prediction) -> np.ndarray:
 def reliance(prediction: Prediction, sensor: Drop) -> np.ndarray:
     """How far the fused class relies on a sensor: 1 - its probability in the other sensor's head.
 
-    The reliance on X is high where the RGB head does not support the fused class. Of the maps that need no
-    further run of the network, it forecasts best where the ablation of the sensor changes the class
-    (docs/inspector.md has the measurements).
+    The reliance on X is high where the RGB head does not support the fused class. Of the measured maps that
+    need no further run of the network, it forecasts best where the ablation of the sensor changes the class,
+    beyond what indecision explains (docs/inspector.md).
 
     Returns:
         (h, w) float32 0..1 on the grid of the logits.
