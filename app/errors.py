@@ -28,6 +28,11 @@ def shows_errors(handler: Callable, as_html: bool = True) -> Callable:
     return wrapped
 
 
+def show_error(message: str) -> None:
+    """Show the error of an event outside the queue: Gradio itself shows only errors of the queue."""
+    raise gr.Error(html.escape(html.unescape(str(message))), duration=20, print_exception=False)
+
+
 def base_run(result: Result | None) -> Result:
     """The session's result; ValueError if there is none."""
     if result is None:

@@ -13,6 +13,7 @@ import gradio as gr
 from app.api.endpoints import wire_api
 from app.components import Components
 from app.context import Context
+from app.errors import show_error
 from app.gradio_ext.blocks import Page
 from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST, RUNNING
@@ -43,6 +44,7 @@ from ktb.inputs.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "static" / "style.css").read_text()
 SCRIPTS = f"<script>{(Path(__file__).parent / 'static' / 'page.js').read_text()}</script>"
+SAY_ERROR = "window.ktbSayError = (said) => { props.value = said; trigger('input'); };"  # for page.js
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 LEGIBLE = {
@@ -94,6 +96,8 @@ def _lay_out(
     service: Service, store: SessionStore, viewer: ViewerFiles, own: CustomExamples | None, offer: Offer
 ) -> tuple[Components, gr.Button, ExportControls]:
     changed = gr.State(None)
+    error = gr.HTML("", elem_id="ktb-error", js_on_load=SAY_ERROR)  # hidden by the style sheet
+    error.input(show_error, error, None, **HIDDEN)
     first = service.models[0] if own else service.default
     takes = service.inputs(first)
     warning = warning_text(service, own, first)

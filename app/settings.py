@@ -199,7 +199,7 @@ def form_of(options: XOptions) -> XForm:
 
 
 def settings_of(
-    model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], view: str, example: str
+    model: str, source: XSource, form: XForm, tab: str, tabs: Sequence[str], view: str, example: str = ""
 ) -> Settings:
     """The page's current settings; ValueError for a field that does not hold the number it needs.
 

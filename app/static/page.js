@@ -4,6 +4,17 @@ document.addEventListener("click", (event) => {
   if (id) document.getElementById(id)?.click();
 });
 
+// Gradio shows no errors of events outside its queue, which answer at once: the page hands them to one that does.
+(() => {
+  const ask = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await ask(...given);
+    if (!answer.ok && String(given[0]?.url ?? given[0]).includes("/run/predict"))
+      answer.clone().json().then((said) => window.ktbSayError?.(said.error ?? said.detail ?? "no answer"), () => {});
+    return answer;
+  };
+})();
+
 // The viewer of the session's run. There is one; it moves to the open tab that has a place for it (.ktb-slot).
 (() => {
   const place = document.createElement("div");

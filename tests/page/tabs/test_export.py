@@ -355,7 +355,7 @@ def test_a_state_of_the_viewer_that_is_not_one_is_refused():
 
 def test_no_data_of_a_user_is_in_the_settings():
     names = {field.name for field in dataclasses.fields(Settings)}
-    assert names == {"model", "x_source", "x", "tab", "view"}
+    assert names == {"model", "x_source", "x", "tab", "view", "example"}
 
 
 # ---- on the page
