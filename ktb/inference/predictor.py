@@ -206,9 +206,8 @@ class Predictor:
         host_logits = dict(zip(BRANCHES, found))
         labels = {branch: next(found).numpy() for branch in BRANCHES}
         verdict = self._verdict(distances, [next(found) for _ in distances])
-        confidences: Mapping[str, np.ndarray] = {branch: one.numpy() for branch, one in zip(BRANCHES, found)}
-        if on_cpu:
-            confidences = LazyConfidences(host_logits, temperatures, size_hw, network_hw)
+        made = {branch: one.numpy() for branch, one in zip(BRANCHES, found)}
+        confidences = made or LazyConfidences(host_logits, temperatures, size_hw, network_hw)
         return self._prediction(prepared, output, host_logits, labels, confidences, verdict, seconds, started)
 
     def _verdict(self, streams: Iterable[Stream], distances: Sequence[Tensor]) -> DomainVerdict | None:
