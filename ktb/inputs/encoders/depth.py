@@ -218,7 +218,8 @@ def _eight_bits_in_sixteen(values: np.ndarray, unit: str) -> tuple[np.ndarray, n
     """Values, the levels of 16-bit integers, and a remark if these were 8-bit ones and are so again."""
     if values.dtype != np.uint16:
         return values, None, ""
-    levels = np.flatnonzero(np.bincount(values.ravel(), minlength=65536))
+    found = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [65536], [0, 65536])
+    levels = np.flatnonzero(found)
     if unit in ("auto", NEAR_DARK, NEAR_BRIGHT) and np.count_nonzero(levels) >= 16:
         for factor in (257, 256):
             if not (levels % factor).any():
@@ -264,7 +265,7 @@ def _to_metres(measured: np.ndarray, unit: str, name: str) -> np.ndarray:
             )
         bits = measured.astype(np.uint16)
         return ((bits >> 3) | (bits << 13)).astype(np.float32) / 1000
-    return (measured / per_metre(unit)).astype(np.float32)
+    return np.divide(measured, per_metre(unit), out=np.empty(measured.shape, np.float32))
 
 
 def _doubts(median: float, hole_share: float) -> tuple[str, ...]:
