@@ -20,6 +20,7 @@ from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST, RUNNING
 from app.gradio_ext.static_files import serve_in_place
 from app.handlers import Handlers
 from app.layout import card_text, examples_gallery, offered, rgb_zone, warning_text
+from app.mcp.route import Tools
 from app.panels.footer import footer
 from app.server.folder import ServerFolder
 from app.server.housekeeping import housekeeping
@@ -223,12 +224,15 @@ def _uses(field: gr.components.Component) -> list[Callable]:
     return [field.select] if isinstance(field, gr.Dropdown) else [field.input]
 
 
-def launch_options(limit: RateLimit | None = None, hosts: Iterable[str] = ()) -> dict[str, Any]:
+def launch_options(
+    limit: RateLimit | None = None, hosts: Iterable[str] = (), tools: Tools | None = None
+) -> dict[str, Any]:
     """Keyword arguments for the page's `launch`: theme, limits and routes.
 
     Args:
         limit: rate limits per address; `RateLimit()` by default.
         hosts: host names that requests may use, besides this machine's loopback names.
+        tools: the tools for agents, which are served, too.
 
     Raises:
         ValueError: one of `hosts` is not a host name.
@@ -237,7 +241,7 @@ def launch_options(limit: RateLimit | None = None, hosts: Iterable[str] = ()) ->
     theme = gr.themes.Default(
         primary_hue="blue", neutral_hue="slate", radius_size="lg", font=SYSTEM_FONTS, font_mono=MONO_FONTS
     ).set(**LEGIBLE)
-    web = web_options(limit, SCRIPTS)
+    web = web_options(limit, SCRIPTS, [tools.route] if tools else [])
     lifespan = partial(housekeeping, hosts=HostRule.of(hosts, limit.proxies))
     return {
         "theme": theme,
@@ -245,8 +249,13 @@ def launch_options(limit: RateLimit | None = None, hosts: Iterable[str] = ()) ->
         "head": SCRIPTS,
         "max_file_size": MAX_FILE_BYTES,
         "footer_links": ["api", "settings"],
-        "app_kwargs": {**web, "lifespan": lifespan, "routes": [HEALTH, *web["routes"]]},
+        "app_kwargs": {
+            **web,
+            "lifespan": tools.within(lifespan) if tools else lifespan,
+            "routes": [HEALTH, *web["routes"]],
+        },
         "enable_monitoring": False,
+        "mcp_server": False,  # Gradio's own lets all agents share one session, and keeps their files
         "run_history": False,
         "ssr_mode": False,  # a Space's environment may turn it on; this page is rendered in the browser
     }

@@ -21,6 +21,7 @@ _ANCHORS: dict[str, tuple[str, ...]] = {
     "diverging": ("#114689", "#2f74c0", "#8db9e3", "#f5f4f1", "#f3b27a", "#d9701f", "#7b3305"),
     "signed": ("#471b66", "#8a48ad", "#c8a8dc", "#f5f4f1", "#a3d3a9", "#2f8f57", "#0a3f20"),
 }
+_AT_ONCE = 2**16  # values to colour at once: the steps between then stay in the processor's cache
 _LAST = 254  # last index of a colour table; even, so that the middle colour is an entry of its own
 
 
@@ -132,13 +133,15 @@ def scalar_to_colors(values: np.ndarray, vmin: float, vmax: float, cmap: Cmap = 
         raise ValueError(f"vmin = {vmin}, vmax = {vmax}: both must be finite numbers")
     values = np.asarray(values, dtype=np.float32)
     span = float(vmax) - float(vmin)
-    position = (values - np.float32(vmin)) / np.float32(span) if span else np.full_like(values, 0.5)
-    position = np.rint(np.clip(position, 0, 1) * _LAST)
-    index = np.where(np.isnan(values), _LAST + 1, position).astype(np.uint8)
-    if not index.size:
-        return np.zeros((*index.shape, 3), np.uint8)
-    # OpenCV's table look-up is several times as fast as NumPy's.
-    return cv2.applyColorMap(index.reshape(1, -1), table[:, None]).reshape(*index.shape, 3)
+    flat, colors = values.reshape(-1), np.empty((values.size, 3), np.uint8)
+    for start in range(0, flat.size, _AT_ONCE):
+        part = flat[start : start + _AT_ONCE]
+        position = (part - np.float32(vmin)) / np.float32(span) if span else np.full_like(part, 0.5)
+        position = np.rint(np.clip(position, 0, 1) * _LAST)
+        index = np.where(np.isnan(part), _LAST + 1, position).astype(np.uint8)
+        # OpenCV's table look-up is several times as fast as NumPy's.
+        colors[start : start + _AT_ONCE] = cv2.applyColorMap(index[None], table[:, None])[0]
+    return colors.reshape(*values.shape, 3)
 
 
 def outline_boundaries(label: np.ndarray, image: np.ndarray, color: Color = (255, 255, 255)) -> np.ndarray:

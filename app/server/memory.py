@@ -30,7 +30,7 @@ def _buffers(value: Any) -> dict[int, int]:
         return {id(value): len(value)} if len(value) >= MIN_TEXT else {}
     from torch import Tensor  # late: importing torch takes more than a second
 
-    from ktb.inference.lazy_maps import LazyMaps
+    from ktb.inference.lazy_maps import LazyConfidences, LazyMaps
 
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
@@ -41,6 +41,8 @@ def _buffers(value: Any) -> dict[int, int]:
         return {value.__array_interface__["data"][0]: value.nbytes}
     if isinstance(value, LazyMaps):
         value = dict(value.decisions.computed)
+    if isinstance(value, LazyConfidences):
+        value = dict(value.computed)
     if isinstance(value, Memo):
         value = value.values()
     elif isinstance(value, Inspection):

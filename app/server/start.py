@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from app.gradio_ext.blocks import Unsafe
+from app.mcp.route import Tools
 from app.page import build_page, launch_options
 from app.server import logs
 from app.server.environment import in_space, own_hosts
@@ -70,6 +71,9 @@ def start(caches: Path | None) -> Page:
         default=os.environ.get("KTB_PROXIES", "1" if in_space() else "0"),
         help="trusted proxies that set X-Forwarded-For (default: KTB_PROXIES, else 0; in a Space 1)",
     )
+    parser.add_argument(
+        "--mcp", action="store_true", help="offer tools for agents at /mcp (Model Context Protocol)"
+    )
     parser.add_argument("--log-json", action="store_true", help="log a JSON object per line")
     parser.add_argument(
         "--log-texts", action="store_true", help="log error messages, which may quote visitors' files"
@@ -81,6 +85,7 @@ def start(caches: Path | None) -> Page:
     if options.custom_split and not options.custom_dataset:
         parser.error("--custom-split needs --custom-dataset FILE.yaml")
     try:
+        tools = Tools() if options.mcp else None
         file, split = options.custom_dataset, options.custom_split
         own = CustomExamples(file, split) if file else None
         service = Service(options.model, options.runtime, options.precision, options.device)
@@ -88,7 +93,8 @@ def start(caches: Path | None) -> Page:
         service.move_models_to_gpu()
         page = build_page(service, own)
         limit = RateLimit(options.rate_limit, options.proxies)
-        launching = launch_options(limit, [*options.allow_host, *own_hosts(options.host)])
+        hosts = [*options.allow_host, *own_hosts(options.host)]
+        launching = launch_options(limit, hosts, tools)
     except ValueError as error:
         parser.error(str(error))
     # Gradio's statistics after each event are unused and take 18 ms of CPU time.

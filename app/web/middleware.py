@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -24,12 +25,13 @@ from app.web.slow_readers import SlowReaders
 from app.web.upload_route import receive_upload
 
 
-def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
+def web_options(limit: RateLimit, added: str, more: Sequence[Route] = ()) -> dict[str, Any]:
     """Keyword arguments for the server of a page with a `store`.
 
     Args:
         limit: rate limits per address.
         added: HTML with the page's own scripts.
+        more: routes for POST besides those that the page needs.
     """
     return {
         "middleware": [
@@ -37,13 +39,13 @@ def web_options(limit: RateLimit, added: str) -> dict[str, Any]:
             Middleware(SecurityHeaders, added=added),
             Middleware(RequestIds),
             Middleware(ActivityWatch, note=_was_asked),
-            Middleware(RouteFilter, serves=_serves),
+            Middleware(RouteFilter, serves=_serves, also=[route.path for route in more]),
             Middleware(RateLimits, limit=limit),
             Middleware(CallSizes, on_call=_check),
             Middleware(AtOnce),
             Middleware(LeaveRoute, on_leave=_leave),
         ],
-        "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"]), VIEWER, ANSWERS],
+        "routes": [Route("/gradio_api/upload", receive_upload, methods=["POST"]), VIEWER, ANSWERS, *more],
     }
 
 

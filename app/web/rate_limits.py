@@ -29,7 +29,7 @@ BODY_SECONDS = 60.0
 TOO_LATE = "This call did not come in time. Send it again."
 CLOSE = {"Connection": "close"}
 UPLOAD = re.compile(r"^/gradio_api/upload/?$")
-EVENT = re.compile(r"^/gradio_api/(queue/join|run/predict|cancel|call/.+?)/?$")
+EVENT = re.compile(r"^/(gradio_api/(queue/join|run/predict|cancel|call/.+?)|mcp)/?$")
 PART = re.compile(r"^/(gradio_api/)?(assets|static|svelte|theme\.css|favicon\.ico|manifest\.json)(/|$)")
 """Cheap requests, of which a browser makes about a hundred to open the page."""
 HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/")

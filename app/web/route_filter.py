@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -35,10 +35,11 @@ class RouteFilter:
 
     Args:
         serves: (scope, path) → whether a visitor may fetch the file there.
+        also: paths that are open for POST as well.
     """
 
-    def __init__(self, app: ASGIApp, serves: Callable[[Scope, str], bool]):
-        self.app, self._serves = app, serves
+    def __init__(self, app: ASGIApp, serves: Callable[[Scope, str], bool], also: Collection[str] = ()):
+        self.app, self._serves, self._also = app, serves, frozenset(also)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
@@ -52,7 +53,7 @@ class RouteFilter:
         if len(path) > MAX_PATH or "\0" in path:
             return False
         if scope["method"] == "POST":
-            return WRITES.match(path) is not None
+            return WRITES.match(path) is not None or path in self._also
         if scope["method"] not in ("GET", "HEAD"):
             return False
         if file := FILE.match(path):

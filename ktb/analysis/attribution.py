@@ -14,7 +14,7 @@ from ktb.analysis.pixel import as_array
 from ktb.analysis.targets import Target, check_pixel
 from ktb.analysis.types import Attribution, at_of_pixel, cell_at
 from ktb.inference.oom import with_enough_memory
-from ktb.inference.postprocess import labels_and_confidence
+from ktb.inference.postprocess import Upsampling, labels_of
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.predictor import Predictor
 from ktb.inference.preprocess import check_rgb
@@ -184,7 +184,7 @@ def _places_of(model: KTB, logits: Tensor, index: int, image_hw: tuple[int, int]
     labels = logits.argmax(dim=0)
     if (labels == index).any():
         return (labels == index).float()
-    mask = labels_and_confidence(_at_network_size(logits), tuple(image_hw))[0].cpu().numpy()
+    mask = labels_of(Upsampling(_at_network_size(logits), tuple(image_hw))).cpu().numpy()
     if not (mask == index).any():
         present = ", ".join(_class_name(model, int(i)) for i in np.unique(mask))
         raise ValueError(f"{_class_name(model, index)} is predicted nowhere; choose one of: {present}.")

@@ -3,8 +3,7 @@ wrong ones.
 """
 
 import re
-import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,9 +26,9 @@ from ktb.inputs.options import ByteOrder, Channel, Turn
 from ktb.inputs.units import UNITS, checked_unit
 from ktb.labels import DATASETS, IGNORE_INDEX, MAX_GENERIC_CLASSES, RGB, DatasetLabels, distinct_palette
 from ktb.utils.text import did_you_mean
+from ktb.utils.validation import explain
 
 _MAX_FILE_BYTES = 2**20
-_MAX_PROBLEMS = 5
 
 Split = Literal["train", "val", "test"]
 _ALL_UNITS = ("auto", *dict.fromkeys(unit for units in UNITS.values() for unit in units))
@@ -240,7 +239,7 @@ def read_keys(file: Path) -> CustomDatasetSchema:
     try:
         return CustomDatasetSchema.model_validate({str(key): value for key, value in values.items()})
     except ValidationError as error:
-        raise ValueError("\n".join(f"{file}: {line}" for line in _explain(error))) from error
+        raise ValueError("\n".join(explain(error, CustomDatasetSchema, str(file)))) from error
 
 
 def class_labels(name: str, classes: Iterable[CustomClass]) -> DatasetLabels:
@@ -254,25 +253,3 @@ def class_labels(name: str, classes: Iterable[CustomClass]) -> DatasetLabels:
     return DatasetLabels(
         name, name, tuple(c.name for c in classes), tuple(c.color or next(free) for c in classes)
     )
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    """One line per invalid key: value, allowed values, and the nearest allowed value."""
-    problems = {problem["loc"][:2]: problem for problem in reversed(error.errors())}
-    for problem in list(problems.values())[::-1][:_MAX_PROBLEMS]:
-        where, last = ".".join(map(str, problem["loc"])), str((problem["loc"] or ("",))[-1])
-        fields = CustomDatasetSchema.model_fields
-        if problem["type"] == "extra_forbidden":
-            allowed = fields if len(problem["loc"]) == 1 else CustomClass.model_fields
-            yield f"key '{where}' is not known; allowed: {', '.join(allowed)}.{did_you_mean(last, allowed)}"
-            continue
-        if not problem["loc"]:  # of several keys
-            yield problem["msg"].removeprefix("Value error, ") + "."
-            continue
-        description = fields[problem["loc"][0]].description
-        if problem["type"] == "missing":
-            yield f"key '{where}' is missing; allowed: {description}."
-            continue
-        value, what = problem["input"], problem["msg"].removeprefix("Value error, ")
-        hint = did_you_mean(value, description.split(", ")) if isinstance(value, str) else ""
-        yield f"key '{where}' is {reprlib.repr(value)[:80]}: {what}; allowed: {description}.{hint}"

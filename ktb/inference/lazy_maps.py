@@ -1,4 +1,4 @@
-"""Label and confidence maps of large images, computed from the logits when they are first read."""
+"""Label and confidence maps that are computed from the logits when they are first read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ktb.inference.postprocess import Size, labels_and_confidence
+from ktb.inference.postprocess import Size, Upsampling, confidence_of, labels_of
 
 
 @dataclass(eq=False)
@@ -19,8 +19,8 @@ class LazyDecisions:
 
     Attributes:
         logits: per branch (1, K, h, w) float32 on the CPU.
-        temperatures: per branch, as for `labels_and_confidence`.
-        size_hw, via_hw: as for `labels_and_confidence`.
+        temperatures: per branch, as for `confidence_of`.
+        size_hw, via_hw: as for `Upsampling`.
         computed: per branch its labels (H, W) uint8 and confidences (H, W) float32, where they were read.
     """
 
@@ -47,14 +47,9 @@ class LazyDecisions:
 
     @torch.inference_mode()
     def _decide(self, branch: str, at: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
-        found = labels_and_confidence(
-            self.logits[branch],
-            self.size_hw,
-            via_hw=self.via_hw,
-            temperature=self.temperatures[branch],
-            at=at,
-        )
-        return found[0].numpy(), found[1].numpy()
+        upsampling = Upsampling(self.logits[branch], self.size_hw, self.via_hw, at)
+        confidence = confidence_of(upsampling, self.temperatures[branch])
+        return labels_of(upsampling).numpy(), confidence.numpy()
 
 
 class LazyMaps(Mapping[str, np.ndarray]):
@@ -77,6 +72,44 @@ class LazyMaps(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self.decisions.logits)
+
+    def __reduce__(self) -> tuple:
+        """Pickled as a dict of the computed arrays."""
+        return dict, (list(self.items()),)
+
+
+class LazyConfidences(Mapping[str, np.ndarray]):
+    """Confidences (H, W) float32 by branch, each computed when it is first read.
+
+    Args:
+        logits: per branch (1, K, h, w) float32 on the CPU.
+        temperatures: per branch, as for `confidence_of`.
+        size_hw, via_hw: as for `Upsampling`.
+
+    Attributes:
+        computed: the arrays that were read.
+    """
+
+    def __init__(
+        self, logits: Mapping[str, Tensor], temperatures: Mapping[str, float], size_hw: Size, via_hw: Size
+    ):
+        self._logits, self._temperatures = logits, temperatures
+        self._sizes, self._lock = (size_hw, via_hw), threading.Lock()
+        self.computed: dict[str, np.ndarray] = {}
+
+    @torch.inference_mode()
+    def __getitem__(self, branch: str) -> np.ndarray:
+        with self._lock:
+            if branch not in self.computed:
+                upsampling = Upsampling(self._logits[branch], *self._sizes)
+                self.computed[branch] = confidence_of(upsampling, self._temperatures[branch]).numpy()
+            return self.computed[branch]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._logits)
+
+    def __len__(self) -> int:
+        return len(self._logits)
 
     def __reduce__(self) -> tuple:
         """Pickled as a dict of the computed arrays."""

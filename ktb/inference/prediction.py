@@ -79,7 +79,8 @@ class Prediction:
         model: name of the checkpoint.
         labels: per branch (H, W) uint8 class indices.
         confidences: per branch (H, W) float32, probability of the predicted class, 0..1, calibrated by the
-            branch's temperature. Labels and confidences of a large image are computed when they are read.
+            branch's temperature. On the CPU, they are computed when they are read; so are the labels of a
+            large image.
         x: the encoded X input.
         logits: per branch (1, K, h, w) float32 logits of the heads, at a quarter of the network's size and
             before the division by the temperature.

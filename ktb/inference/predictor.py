@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from ktb.config import BRANCHES
 from ktb.inference.domain import DomainVerdict, Stream
-from ktb.inference.lazy_maps import LazyDecisions, LazyMaps
+from ktb.inference.lazy_maps import LazyConfidences, LazyDecisions, LazyMaps
 from ktb.inference.oom import with_enough_memory
-from ktb.inference.postprocess import labels_and_confidence, to_host
+from ktb.inference.postprocess import Upsampling, confidence_of, labels_of, to_host
 from ktb.inference.prediction import Drop, Prediction
 from ktb.inference.preprocess import (
     MAX_NETWORK_PIXELS,
@@ -178,7 +178,8 @@ class Predictor:
     def finish(self, prepared: Prepared, output: KTBOutput, seconds: float) -> Prediction:
         """Postprocess an output to the RGB image's size; `seconds` is the duration of the network.
 
-        On the CPU, the maps of an image of more than MAX_EAGER_PIXELS are computed when they are read.
+        On the CPU, confidences are computed when they are read, as are the labels of an image of more than
+        MAX_EAGER_PIXELS.
 
         Raises:
             ktb.inference.oom.OutOfMemory: a ValueError; memory is insufficient.
@@ -187,28 +188,27 @@ class Predictor:
         config, size_hw, network_hw = self.model.config, prepared.size_hw, prepared.network_hw
         logits = [getattr(output, branch).float() for branch in BRANCHES]
         distances = self._distances(prepared, output)
-        if size_hw[0] * size_hw[1] > MAX_EAGER_PIXELS and logits[0].device.type == "cpu":
-            temperatures = dict(zip(BRANCHES, config.temperatures, strict=True))
+        temperatures = dict(zip(BRANCHES, config.temperatures, strict=True))
+        on_cpu = logits[0].device.type == "cpu"
+        if size_hw[0] * size_hw[1] > MAX_EAGER_PIXELS and on_cpu:
             decisions = LazyDecisions(dict(zip(BRANCHES, logits)), temperatures, size_hw, network_hw)
             maps = LazyMaps(decisions, 0), LazyMaps(decisions, 1)
             verdict = self._verdict(distances, to_host(list(distances.values())))
             return self._prediction(prepared, output, decisions.logits, *maps, verdict, seconds, started)
 
         def decide() -> list[Tensor]:
-            decided = [
-                labels_and_confidence(values, size_hw, via_hw=network_hw, temperature=temperature)
-                for values, temperature in zip(logits, config.temperatures, strict=True)
-            ]
-            labels, confidences = zip(*decided)
-            return to_host([*logits, *confidences, *labels, *distances.values()])
+            upsampled = [Upsampling(values, size_hw, network_hw) for values in logits]
+            labels = [labels_of(one) for one in upsampled]
+            made = [] if on_cpu else [confidence_of(*one) for one in zip(upsampled, config.temperatures)]
+            return to_host([*logits, *labels, *distances.values(), *made])
 
-        found = self._computed(decide, network_hw)
-        confidences, labels = (
-            {branch: values.numpy() for branch, values in zip(BRANCHES, found[i : i + 3])} for i in (3, 6)
-        )
-        logits = dict(zip(BRANCHES, found[:3]))
-        verdict = self._verdict(distances, found[9:])
-        return self._prediction(prepared, output, logits, labels, confidences, verdict, seconds, started)
+        found = iter(self._computed(decide, network_hw))
+        host_logits = dict(zip(BRANCHES, found))
+        labels = {branch: next(found).numpy() for branch in BRANCHES}
+        verdict = self._verdict(distances, [next(found) for _ in distances])
+        made = {branch: one.numpy() for branch, one in zip(BRANCHES, found)}
+        confidences = made or LazyConfidences(host_logits, temperatures, size_hw, network_hw)
+        return self._prediction(prepared, output, host_logits, labels, confidences, verdict, seconds, started)
 
     def _verdict(self, streams: Iterable[Stream], distances: Sequence[Tensor]) -> DomainVerdict | None:
         domain = self.model.config.domain

@@ -249,6 +249,7 @@ def _preview(display: np.ndarray, encoded: Encoded) -> tuple[np.ndarray, dict[st
     low, high = ends(measured, 2, 98)
     first, last = (low, high) if encoded.far_is_bright else (high, low)
     unit = f" {encoded.histogram.unit}" if encoded.histogram and encoded.histogram.unit else ""
-    beyond = percent(float(((measured < low) | (measured > high)).mean()))
+    outside = np.count_nonzero(measured < low) + np.count_nonzero(measured > high)
+    beyond = percent(outside / measured.size)
     said = f"dark {first:.3g} to bright {last:.3g}{unit}; {beyond} of the values lie beyond"
     return scalar_to_colors(display, first, last), {"preview colours": said}

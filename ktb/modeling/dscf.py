@@ -191,6 +191,8 @@ class DSCF(nn.Module):
     ) -> Tensor:
         """Attention of all positions to the points, (B, c, h, w), computed in chunks of query rows."""
         height, width = size
+        if prefer_chunks(query):  # PyTorch's fused attention on the CPU needs the channels side by side
+            query, key, value = (tensor.contiguous() for tensor in (query, key, value))
         query_y, query_x = query_axis(height, query.device)[:, None], query_axis(width, query.device)[None]
         rows = self._rows_at_once(query, key, width)
         blocks = []

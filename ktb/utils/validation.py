@@ -131,7 +131,16 @@ def checked(cls: type[T]) -> type[T]:
 
 
 def explain(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
-    """A sentence for each of the first problems: value, allowed values, nearest allowed value."""
+    """A sentence for each of the first problems: value, allowed values, nearest allowed value.
+
+    Args:
+        kind: the type that was validated. What is allowed is told by the annotations of a dataclass, and by
+            the descriptions of a pydantic model's fields.
+        where: name of the value, or of the file that a pydantic model was read from.
+    """
+    if hasattr(kind, "model_fields"):
+        yield from (f"{where}: {line}" for line in _by_description(error, kind.model_fields))
+        return
     problems = error.errors(include_url=False)
     if unknown := _grouped(problems, "unexpected_keyword_argument"):
         for parent, keys in unknown.items():
@@ -146,6 +155,31 @@ def explain(error: ValidationError, kind: Any, where: str) -> Iterator[str]:
     rest = [p for p in problems if p["type"] != "missing" or isinstance(p["loc"][-1], int)]
     for problem in rest[:MOST_PROBLEMS]:
         yield _sentence(problem, kind, where)
+
+
+def _by_description(error: ValidationError, fields: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each of the first wrong keys of a pydantic model with these fields."""
+    problems = {problem["loc"][:2]: problem for problem in reversed(error.errors(include_url=False))}
+    for problem in list(problems.values())[::-1][:MOST_PROBLEMS]:
+        loc, value, what = problem["loc"], problem["input"], problem["msg"].removeprefix("Value error, ")
+        if not loc:  # of several keys
+            yield f"{what}."
+            continue
+        path, description = ".".join(map(str, loc)), getattr(fields.get(loc[0]), "description", None)
+        if problem["type"] == "extra_forbidden":
+            allowed = list(fields) if len(loc) == 1 else _keys_beside(fields[loc[0]].annotation)
+            near = did_you_mean(str(loc[-1]), allowed)
+            yield f"key '{path}' is not known; allowed: {', '.join(allowed)}.{near}"
+        elif problem["type"] == "missing":
+            yield f"key '{path}' is missing; allowed: {description}."
+        else:
+            near = did_you_mean(value, description.split(", ")) if isinstance(value, str) else ""
+            yield f"key '{path}' is {reprlib.repr(value)[:80]}: {what}; allowed: {description}.{near}"
+
+
+def _keys_beside(kind: Any) -> list[str]:
+    """The keys of the pydantic model that a field is a tuple of."""
+    return list(get_args(kind)[0].model_fields)
 
 
 def _sentence(problem: Mapping[str, Any], kind: Any, where: str) -> str:

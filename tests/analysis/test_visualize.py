@@ -109,6 +109,14 @@ def test_scalar_range_nan_and_turned_range():
     assert np.array_equal(scalar_to_colors(np.array([3.0]), 3, 3), scalar_to_colors(np.array([0.5]), 0, 1))
 
 
+def test_a_large_map_has_the_colours_of_its_parts():
+    values = np.random.default_rng(0).normal(0, 1, (300, 701)).astype(np.float32)
+    values[::7, ::5] = np.nan
+    colors = scalar_to_colors(values, -1, 1.5)
+    assert colors.shape == (300, 701, 3)
+    assert np.array_equal(colors, np.stack([scalar_to_colors(row, -1, 1.5) for row in values]))
+
+
 def test_scalar_names_what_is_wrong():
     with pytest.raises(ValueError, match=r"cmap 'jet'.*sequential, diverging"):
         scalar_to_colors(np.zeros(2), 0, 1, "jet")

@@ -130,6 +130,15 @@ def test_links_lead_somewhere(name):
             assert place in {anchor(head) for head in heads}, f"{name} links {target}"
 
 
+@pytest.mark.parametrize("name", documents())
+def test_files_that_a_document_names_are_there(name):
+    text = read(name)
+    made = set(re.findall(r"<!-- file: (\S+) -->", text))
+    folders = "ktb|app|training|tools|tests|docs"
+    named = set(re.findall(rf"(?<![\w/.-])((?:{folders})/[\w./-]+\.\w+)", text))
+    assert not sorted(path for path in named - made if not (ROOT / path).exists())
+
+
 def anchor(head: str) -> str:
     """What a heading is called in a link, as GitHub makes it."""
     return re.sub(r"[^\w -]", "", head.lower()).strip().replace(" ", "-")

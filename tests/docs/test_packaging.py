@@ -42,7 +42,7 @@ def test_requirements_are_those_of_the_lists():
     dev = {line for line in extras["dev"] if not line.startswith("ktb[")}
     (own,) = set(extras["dev"]) - dev
     assert Requirement(own).extras == set(extras) - {"dev"}
-    optional = {line for name in ("openvino", "onnx", "readers", "estimate") for line in extras[name]}
+    optional = {line for name in ("openvino", "onnx", "readers", "estimate", "mcp") for line in extras[name]}
     assert dev | optional == listed("tests/requirements.txt")
 
 

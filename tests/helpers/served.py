@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.gradio_ext.blocks import Page
+from app.mcp.route import Tools
 from app.page import build_page, launch_options
 from app.service import Service
 from app.web.rate_limits import RateLimit
@@ -23,6 +24,7 @@ def serving(
     own: CustomExamples | None = None,
     warm_up: bool = False,
     opens_on_example: bool = False,
+    tools: Tools | None = None,
 ) -> Iterator[Page]:
     """The page on a service; its address is `page.local_url`. `warm_up` does the first run."""
     environment = pytest.MonkeyPatch()
@@ -30,7 +32,9 @@ def serving(
     if not warm_up:
         environment.setattr(service, "warm_up", lambda: None)
     page = build_page(service, own, opens_on_example)
-    page.queue(max_size=128).launch(prevent_thread_lock=True, quiet=True, **launch_options(limit))
+    page.queue(max_size=128).launch(
+        prevent_thread_lock=True, quiet=True, **launch_options(limit, tools=tools)
+    )
     try:
         yield page
     finally:

@@ -73,3 +73,23 @@ def test_maps_that_are_read_are_those_computed_at_once(predictions):
     copied = pickle.loads(pickle.dumps(lazy))
     np.testing.assert_array_equal(copied.labels["x"], eager.labels["x"])
     assert not copied.is_lazy
+
+
+def test_confidences_are_computed_when_they_are_read():
+    predictor, pair = Predictor(stirred(tiny_model("lite")), short_side=64), synthetic_pair(150, 200)
+    prediction = predictor(*pair)
+    before = held_bytes(prediction)
+    assert prediction.confidences.computed == {}
+    confidence = prediction.confidences["rgb"]
+    assert (confidence.shape, confidence.dtype) == ((150, 200), np.float32)
+    assert prediction.confidences["rgb"] is confidence
+    assert list(prediction.confidences.computed) == ["rgb"]
+    assert held_bytes(prediction) == before + confidence.nbytes
+    for (y, x), branch in zip([(0, 0), (149, 199), (70, 33)], BRANCHES):
+        probabilities = prediction.probabilities_at(y, x)[branch]
+        assert prediction.labels[branch][y, x] == probabilities.argmax()
+        assert prediction.confidences[branch][y, x] == pytest.approx(probabilities.max(), abs=1e-5)
+    again = pickle.loads(pickle.dumps(prediction.confidences))
+    assert {
+        branch: (again[branch] == prediction.confidences[branch]).all() for branch in BRANCHES
+    } == dict.fromkeys(BRANCHES, True)

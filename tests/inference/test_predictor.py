@@ -20,7 +20,7 @@ import ktb.inference.predictor
 from ktb import Predictor, XOptions, save_result
 from ktb.analysis.agreement import entropy_map
 from ktb.config import BRANCHES
-from ktb.inference.postprocess import labels_and_confidence, logits_at
+from ktb.inference.postprocess import Upsampling, confidence_of, labels_of, logits_at
 from ktb.inference.prediction import read_bilinear
 from ktb.inference.preprocess import network_size, resize_for_network
 from ktb.outputs.files import result_files
@@ -64,18 +64,21 @@ def test_results_have_the_size_of_the_rgb_image(predictor, size):
 def test_large_rgb_images_are_decided_in_tiles(predictor, monkeypatch):
     rgb = np.random.default_rng(1).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
     x = np.tile(np.linspace(500, 5000, 2000).astype(np.uint16), (1500, 1))
-    values = []
-    tiles = ktb.inference.postprocess._upsampled_tiles
+    values, rows = [], []
+    tiles = Upsampling.tiles
     monkeypatch.setattr(
-        ktb.inference.postprocess,
-        "_upsampled_tiles",
-        lambda *args: (values.append(tile[2].numel()) or tile for tile in tiles(*args)),
+        Upsampling,
+        "tiles",
+        lambda *args, **options: (
+            values.append(tile.values.numel()) or rows.append(tile.values[:, 0].numel()) or tile
+            for tile in tiles(*args, **options)
+        ),
     )
     prediction = predictor(rgb, x, trace=False)
     assert prediction.network_hw == (64, 96)
     assert not values  # of a large image, labels are decided when they are read
     assert {prediction.labels[branch].shape for branch in ("fused", "rgb", "x")} == {(1500, 2000)}
-    assert sum(values) == 3 * 1500 * 2000 * 5
+    assert sum(rows) == 2 * 3 * 1500 * 2000  # for the labels and for the confidences
     assert max(values) <= ktb.inference.postprocess.MAX_TILE_VALUES
 
 
@@ -111,14 +114,15 @@ def test_short_side_of_the_call_wins_over_the_models():
 @pytest.mark.parametrize("size", [(48, 64), (50, 77), (200, 130), (24, 31)])
 @pytest.mark.parametrize("values_at_once", [1, 2500, None])
 @pytest.mark.parametrize("via", [None, (64, 96), (48, 64), (130, 70)])
-def test_labels_and_confidence_are_interpolation_softmax_and_argmax(size, via, values_at_once, monkeypatch):
+def test_labels_and_confidences_are_interpolation_softmax_and_argmax(size, via, values_at_once, monkeypatch):
     monkeypatch.setattr(ktb.inference.postprocess, "TILE_COLUMNS", 50)
     logits = 4 * torch.randn(1, 6, 48, 64, generator=torch.Generator().manual_seed(0))
-    label, confidence = (t.numpy() for t in labels_and_confidence(logits, size, values_at_once, via))
+    upsampling = Upsampling(logits, size, via, values_at_once=values_at_once)
+    label, confidence = labels_of(upsampling).numpy(), confidence_of(upsampling, 1.5).numpy()
     full = logits
     for step in filter(None, (via, size)):
         full = F.interpolate(full, size=step, mode="bilinear", align_corners=False)
-    full = full.softmax(dim=1)
+    full = (full / 1.5).softmax(dim=1)
     expected, index = full.max(dim=1)
     np.testing.assert_allclose(confidence, expected[0].numpy(), atol=1e-5)
     differs = label != index[0].numpy()
@@ -127,12 +131,32 @@ def test_labels_and_confidence_are_interpolation_softmax_and_argmax(size, via, v
     assert differs.mean() < 0.001
 
 
-def test_labels_and_confidence_take_half_precision():
+@pytest.mark.parametrize("seed", range(24))
+def test_leaving_out_classes_that_cannot_win_changes_no_label(seed, monkeypatch):
+    """To the bit, also among ties, whose first class is the label."""
+    random = np.random.default_rng(seed)
+    monkeypatch.setattr(ktb.inference.postprocess, "TILE_COLUMNS", int(random.integers(5, 90)))
+    shape = 1, int(random.integers(1, 30)), *random.integers(1, 40, 2)
+    logits = random.normal(size=shape) * 10 ** random.uniform(-1, 2)
+    if seed % 3:
+        logits = np.round(logits, int(seed % 3) - 2)  # many ties
+    if seed % 8 == 7:
+        logits[0, :, :2, :3] = np.nan
+    logits = torch.as_tensor(logits, dtype=torch.float32)
+    size = tuple(int(side) for side in random.integers(1, 130, 2))
+    via = (4 * shape[2], 4 * shape[3]) if seed % 2 else None
+    upsampling = Upsampling(logits, size, via, values_at_once=int(random.integers(1, 50_000)))
+    label = labels_of(upsampling)
+    for tile in upsampling.tiles():
+        assert torch.equal(label[tile.rows, tile.columns].long(), tile.values.max(dim=1).indices)
+
+
+def test_half_precision_is_decided_in_single():
     logits = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
     for size in ((32, 32), (64, 64)):
-        label, confidence = labels_and_confidence(logits, size)
-        assert label.shape == size
-        assert confidence.isfinite().all()
+        upsampling = Upsampling(logits, size)
+        assert labels_of(upsampling).shape == size
+        assert confidence_of(upsampling).isfinite().all()
 
 
 def test_labels_are_what_the_network_says(predictor, pair, prediction):
@@ -305,7 +329,7 @@ def test_without_x_the_x_stream_runs_on_zero_tokens(predictor, pair, prediction,
     for branch in BRANCHES:
         np.testing.assert_array_equal(
             without_x.labels[branch],
-            labels_and_confidence(getattr(output, branch), pair[0].shape[:2])[0].numpy(),
+            labels_of(Upsampling(getattr(output, branch), pair[0].shape[:2])).numpy(),
         )
     assert all((without_x.confidences[b] != prediction.confidences[b]).any() for b in BRANCHES)
 

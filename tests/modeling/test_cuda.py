@@ -25,7 +25,7 @@ from ktb.analysis.targets import Target
 from ktb.checkpoints.official import infer_config, to_ours
 from ktb.config import BRANCHES
 from ktb.inference.oom import OutOfMemory
-from ktb.inference.postprocess import labels_and_confidence
+from ktb.inference.postprocess import Upsampling, confidence_of, labels_of
 from ktb.inference.predictor import Predictor
 from ktb.inference.runtimes import make_runtime
 from ktb.inference.runtimes.cuda_graph import MAX_RECORDINGS, CUDAGraphRuntime
@@ -210,8 +210,9 @@ def test_bfloat16_labels_agree_on_a_card():
 def test_deciding_on_a_card_is_deciding_on_the_cpu():
     logits = torch.randn(1, 7, 30, 41, generator=torch.Generator().manual_seed(0))
     for via, most in ((None, None), ((120, 164), None), ((120, 164), 40_000)):
-        found = (labels_and_confidence(t, (231, 317), most, via_hw=via) for t in (logits.cuda(), logits))
-        ours, theirs = ([values.cpu().numpy() for values in each] for each in found)
+        each = (Upsampling(t, (231, 317), via, values_at_once=most) for t in (logits.cuda(), logits))
+        found = ((labels_of(upsampling), confidence_of(upsampling)) for upsampling in each)
+        ours, theirs = ([values.cpu().numpy() for values in pair] for pair in found)
         assert (ours[0] == theirs[0]).mean() > 0.9999
         assert np.abs(ours[1] - theirs[1]).max() < 1e-5
 

@@ -69,7 +69,8 @@ def read_depth_metres(
     valid = _measured(values)
     if not valid.any():
         raise InputError(f"{name}: {_nothing_measured(values)}")
-    sky = find_sky(values, valid)
+    stored_values = values[valid]
+    sky = find_sky(stored_values)
     below = valid if sky is None else valid & (values != sky)
     if levels is not None:
         levels = levels[(levels > 0) & (levels < 65535) & (levels != sky)]
@@ -79,8 +80,9 @@ def read_depth_metres(
     else:
         confidence, why = surety, ""
     metres = np.full(values.shape, np.nan, np.float32)
-    metres[valid] = _to_metres(values[valid], unit, name)
-    measured = metres[below]
+    metres[valid] = measured = _to_metres(stored_values, unit, name)
+    if sky is not None:
+        measured = metres[below]
     low, middle, high = float(measured.min()), float(np.median(measured)), float(measured.max())
     hole_share = 1 - np.count_nonzero(valid) / valid.size
     notes = _doubts(middle, hole_share) + _sky_note(sky, np.count_nonzero(valid) - measured.size, valid.size)
@@ -104,12 +106,17 @@ def fill_holes(values: np.ndarray) -> np.ndarray:
         raise InputError("X has only holes, nothing to fill from; check the file and its unit")
     if not hole.any():
         return values.copy()
+    mask = hole.astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(
-        hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        mask, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
+    # The measured pixel that is nearest to a hole touches one; only such pixels and the holes are looked up.
+    border = cv2.dilate(mask, np.ones((3, 3), np.uint8)).view(bool) & ~hole
     value_of = np.zeros((int(nearest.max()) + 1, *values.shape[2:]), np.float32)
-    value_of[nearest[~hole]] = values[~hole]
-    return value_of[nearest]
+    value_of[nearest[border]] = values[border]
+    filled = values.astype(np.float32)
+    filled[hole] = value_of[nearest[hole]]
+    return filled
 
 
 def encode_depth(metres: np.ndarray, max_metres: float = 10.0) -> np.ndarray:
@@ -135,8 +142,9 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
     """
     depth = depth_of(raw, options)
     facts = depth_facts(depth, raw)
+    scaled = depth.metres / inputs.max_metres
     return Encoded(
-        np.clip(depth.metres / inputs.max_metres, 0, 1),
+        np.clip(scaled, 0, 1, out=scaled),
         depth.metres,
         f"{facts['unit']}: {facts['range']}, {facts['holes']} holes",
         facts,
@@ -210,7 +218,8 @@ def _eight_bits_in_sixteen(values: np.ndarray, unit: str) -> tuple[np.ndarray, n
     """Values, the levels of 16-bit integers, and a remark if these were 8-bit ones and are so again."""
     if values.dtype != np.uint16:
         return values, None, ""
-    levels = np.flatnonzero(np.bincount(values.ravel(), minlength=65536))
+    found = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [65536], [0, 65536])
+    levels = np.flatnonzero(found)
     if unit in ("auto", NEAR_DARK, NEAR_BRIGHT) and np.count_nonzero(levels) >= 16:
         for factor in (257, 256):
             if not (levels % factor).any():
@@ -256,7 +265,7 @@ def _to_metres(measured: np.ndarray, unit: str, name: str) -> np.ndarray:
             )
         bits = measured.astype(np.uint16)
         return ((bits >> 3) | (bits << 13)).astype(np.float32) / 1000
-    return (measured / per_metre(unit)).astype(np.float32)
+    return np.divide(measured, per_metre(unit), out=np.empty(measured.shape, np.float32))
 
 
 def _doubts(median: float, hole_share: float) -> tuple[str, ...]:

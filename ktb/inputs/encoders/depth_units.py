@@ -149,19 +149,22 @@ def _is_scene(median: float, far: float) -> bool:
     return _SCENE_MEDIANS[0] <= median <= _SCENE_MEDIANS[1] and far >= _SCENE_END
 
 
-def find_sky(raw: np.ndarray, valid: np.ndarray) -> float | None:
+def find_sky(values: np.ndarray) -> float | None:
     """The constant that renderers and sensors write for what is beyond reach, None without one.
 
     It is the highest value, fills 1 % of the measured pixels or more, and lies far beyond all others. It is
     far away, but no distance: a unit must not be guessed from it. 8-bit images have none.
+
+    Args:
+        values: (N,) the measured ones, N > 0.
     """
-    if raw.dtype.itemsize == 1:
+    if values.dtype.itemsize == 1:
         return None
-    values = raw[valid]
     top = values.max()
-    others = values[values < top]
-    if not others.size or values.size - others.size < _SKY_SHARE * values.size:
+    count = np.count_nonzero(values == top)
+    if count == values.size or count < _SKY_SHARE * values.size:
         return None
+    others = values[values < top]
     return top.item() if float(top) > _SKY_GAP * float(others.max()) else None
 
 

@@ -31,6 +31,16 @@ def test_every_value_is_counted_in_bins_that_rise(values):
     assert found.counts.sum() >= 1
 
 
+def test_millions_of_values_are_counted_from_a_sample_of_the_same_shape():
+    values = np.random.default_rng(0).random((2000, 3000), np.float32)
+    found, few = histogram(values), histogram(values[::50])
+    assert found is not None
+    assert few is not None
+    assert 2_000_000 < found.counts.sum() < 4_000_000
+    shares, expected = (one.counts / one.counts.sum() for one in (found, few))
+    assert np.abs(shares - expected).max() < 0.001
+
+
 @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64])
 def test_the_largest_integers_are_encoded_as_thermal(dtype):
     """In Kelvin, as float32, they lie closer to each other than float32 has edges for."""
