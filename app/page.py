@@ -169,6 +169,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     ran_alone = without_x.then(**read).then(*run_pair, **running)
     pair = [p.rgb, x.files, x.source, *x.values]
     chosen = p.gallery.select(h.choose_example, p.model, pair, show_progress_on=inspected.waiting, **HIDDEN)
+    shows(chosen.then(h.show_stored, [p.model, p.rgb], inspected.file, **AT_ONCE), inspected.file, SHOW)
     # An example that is chosen during a run is run after it.
     ran_example = chosen.then(**new_pair).then(*run_pair, trigger_mode="always_last", **running)
     v = p.video
@@ -189,7 +190,7 @@ def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
     p, opening = h.p, page.opening
 
     def is_plain(request: gr.Request) -> bool:
-        return PARAMETER not in request.query_params and bool(offer.pairs) and not h.service.is_lent
+        return PARAMETER not in request.query_params and bool(offer.pairs)
 
     def choose(request: gr.Request):
         if not is_plain(request):
@@ -197,7 +198,7 @@ def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
         return str(offer.pairs[0].rgb), [str(offer.pairs[0].x)]
 
     def finish(request: gr.Request):
-        if not is_plain(request):
+        if not is_plain(request) or h.service.is_lent:
             return gr.skip()
         opening.make()
         if opening.result is None or h.store.result(request.session_hash) is not None:
@@ -206,7 +207,12 @@ def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
         h.store.keep_result(request.session_hash, opening.result, is_shared=True)
         return footer(opening.result), opening.result.id, opening.result.id
 
+    def stored(request: gr.Request, model, rgb_path):
+        return None if opening.result else h.show_stored(request, model, rgb_path)
+
     chosen = page.load(choose, None, [p.rgb, p.x.files], **AT_ONCE)
+    file = p.inspect.file
+    shows(chosen.then(stored, [p.model, p.rgb], file, **AT_ONCE), file, SHOW)
     chosen.then(h.read, p.for_read, p.read, **LATEST)
     run = gr.Textbox(visible=False, label="run")  # a State stays on the server
     finished = chosen.then(finish, None, [p.foot, p.changed, run], **AT_ONCE)
