@@ -282,7 +282,7 @@ def test_a_drag_moves_the_images_and_chooses_no_pixel(viewed, bundle):
     moved = tab.evaluate(f"{VIEWER}.panes.centre")
     assert moved[0] > centre[0]
     assert moved[1] > centre[1]
-    tab.get_by_role("button", name="Whole image").click()
+    tab.get_by_role("button", name="Fit", exact=True).click()
     assert tab.evaluate(f"{VIEWER}.panes.zoom") == 1
 
 
