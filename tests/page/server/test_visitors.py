@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
@@ -17,6 +15,7 @@ import httpx
 import pytest
 from helpers.browsing import WAIT
 from helpers.embedded import small_service
+from helpers.loops import run_async
 from helpers.videos import frames_of, zipped
 
 from app.gradio_ext import state
@@ -258,8 +257,7 @@ def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(asked,
 
     monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(housekeeping, "asyncio", SimpleNamespace(sleep=sleep))
-    with ThreadPoolExecutor(1) as own:  # the browser's loop runs in this thread
-        own.submit(asyncio.run, wait_until_quiet(page)).result()
+    run_async(wait_until_quiet(page))
     assert clock.now == pytest.approx(begins)
 
 
