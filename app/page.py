@@ -58,13 +58,19 @@ SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column
 
 
-def build_page(service: Service, own: CustomExamples | None = None, opens_on_example: bool = True) -> Page:
+def build_page(
+    service: Service,
+    own: CustomExamples | None = None,
+    opens_on_example: bool = True,
+    ablates: bool = True,
+) -> Page:
     """Lay out the page on a service; `launch_options` gives the arguments of its launch.
 
     Args:
         service: the models.
         own: pairs of a custom dataset, offered in place of the project's examples.
         opens_on_example: whether a page opens on the finished run of the first pair.
+        ablates: whether each run is followed by the ablation of each sensor while the network is free.
     """
     served = [*own.files] if own else [EXAMPLES_FOLDER]  # only the offered pairs of a custom dataset
     forget_offered = serve_in_place(served)  # never copied into the upload folder
@@ -82,7 +88,7 @@ def build_page(service: Service, own: CustomExamples | None = None, opens_on_exa
         components, run, exports = _lay_out(service, store, viewer, own, offer)
         page.opening = Opening(service, offer) if opens_on_example else None
         handlers = Handlers(service, store, own, folder.path, viewer, components)
-        _wire(handlers, run)
+        _wire(handlers, run, ablates)
         if page.opening is not None:
             _open_on_example(page, handlers, offer)
         wire_export(page, handlers, exports, files)
@@ -137,7 +143,7 @@ def _lay_out(
     return components, run, exports
 
 
-def _wire(h: Handlers, run: gr.Button) -> None:
+def _wire(h: Handlers, run: gr.Button, ablates: bool) -> None:
     p, x, a, inspected = h.p, h.p.x, h.p.alignment, h.p.inspect
     read = {"fn": h.read, "inputs": p.for_read, "outputs": p.read, **LATEST}
     new_pair = {"fn": h.read_new_pair, "inputs": p.for_read, "outputs": p.new_pair, **LATEST}
@@ -179,8 +185,9 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     for event in (ran, ran_alone, ran_example, ran_frame):
         event.success(None, js=SHOW_RESULT, **HIDDEN)
         shown = shows(event, inspected.file, SHOW)
-        ablated = shown.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
-        shows(ablated, inspected.layers)
+        if ablates:
+            ablated = shown.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
+            shows(ablated, inspected.layers)
     other = p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **LATEST)
     other.then(**read)
 

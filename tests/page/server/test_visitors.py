@@ -36,7 +36,7 @@ def page(service, own_uploads):
     environment.setenv("GRADIO_TEMP_DIR", str(own_uploads))
     environment.setattr(housekeeping, "TIDY_EVERY", 0.1)
     environment.setattr(service, "warm_up", lambda: None)  # it would take the network's turn
-    page = build_page(service, opens_on_example=False)
+    page = build_page(service, opens_on_example=False, ablates=False)
     page.queue(max_size=WAITING).launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield page
     page.close()
@@ -280,7 +280,7 @@ def test_the_first_model_is_run_before_anybody_comes(breaks, monkeypatch, caplog
         return predict(self, rgb, x, **options)
 
     monkeypatch.setattr(SharedPredictor, "__call__", watched)
-    page = build_page(service, opens_on_example=False)
+    page = build_page(service, opens_on_example=False, ablates=False)
     _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     try:
         wait_until(lambda: ran == [(service.models[0], (480, 640, 3))])
