@@ -23,8 +23,10 @@ from app.viewer import ViewerFiles
 from app.widgets.alignment import applied_note, pointed, preview_html
 from app.widgets.examples import CustomExamples, Example, Offer
 from app.widgets.rgb_preview import shown_rgb
+from app.widgets.stored_results import stored_result
 from app.widgets.x_form import Proposal, XForm, fields_for, frame_options, x_options
 from app.widgets.x_input import hint, source_choices, source_note
+from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs import AUTO, XOptions
 from ktb.inputs.alignment.files import read_alignment
 
@@ -193,6 +195,23 @@ class Handlers:
     def choose_example(self, model_name, selected: gr.SelectData):
         """Load an example's files, with the options of X at their defaults."""
         return self._example(model_name, selected.index)
+
+    def show_stored(self, request: gr.Request, model_name, rgb_path):
+        """Write the stored result of the chosen example; None for other pairs, and after a first run."""
+        example = None if self.own else self.example_of(model_name, rgb_path)
+        if example is None or self.store.result(request.session_hash) is not None:
+            return None
+        view = self.service.read_x(
+            [str(example.x)], str(example.rgb), model_name, self.offer(model_name).options
+        )
+        if model_name == AUTO_MODEL:
+            model_name = view.choice.name
+        rgb, file = self.service.read_rgb(str(example.rgb)), self.service.file(model_name)
+        found = stored_result(model_name, file, self.service.config(model_name), example, rgb)
+        if found is None:
+            return None
+        self.remember(request)
+        return self.viewer.stored(request.session_hash, found, view.reading.preview)
 
     def _example(self, model_name, index: int):
         offer = self.offer(model_name)

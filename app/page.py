@@ -60,13 +60,19 @@ SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
   if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column
 
 
-def build_page(service: Service, own: CustomExamples | None = None, opens_on_example: bool = True) -> Page:
+def build_page(
+    service: Service,
+    own: CustomExamples | None = None,
+    opens_on_example: bool = True,
+    ablates: bool = True,
+) -> Page:
     """Lay out the page on a service; `launch_options` gives the arguments of its launch.
 
     Args:
         service: the models.
         own: pairs of a custom dataset, offered in place of the project's examples.
         opens_on_example: whether a page opens on the finished run of the first pair.
+        ablates: whether each run is followed by the ablation of each sensor while the network is free.
     """
     served = [*own.files] if own else [EXAMPLES_FOLDER]  # only the offered pairs of a custom dataset
     forget_offered = serve_in_place(served)  # never copied into the upload folder
@@ -84,7 +90,7 @@ def build_page(service: Service, own: CustomExamples | None = None, opens_on_exa
         components, run, exports = _lay_out(service, store, viewer, own, offer)
         page.opening = Opening(service, offer) if opens_on_example else None
         handlers = Handlers(service, store, own, folder.path, viewer, components)
-        _wire(handlers, run)
+        _wire(handlers, run, ablates)
         if page.opening is not None:
             _open_on_example(page, handlers, offer)
         wire_export(page, handlers, exports, files)
@@ -141,7 +147,7 @@ def _lay_out(
     return components, run, exports
 
 
-def _wire(h: Handlers, run: gr.Button) -> None:
+def _wire(h: Handlers, run: gr.Button, ablates: bool) -> None:
     p, x, a, inspected = h.p, h.p.x, h.p.alignment, h.p.inspect
     read = {"fn": h.read, "inputs": p.for_read, "outputs": p.read, **LATEST}
     new_pair = {"fn": h.read_new_pair, "inputs": p.for_read, "outputs": p.new_pair, **LATEST}
@@ -173,6 +179,7 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     ran_alone = without_x.then(**read).then(*run_pair, **running)
     pair = [p.rgb, x.files, x.source, *x.values]
     chosen = p.gallery.select(h.choose_example, p.model, pair, show_progress_on=inspected.waiting, **HIDDEN)
+    shows(chosen.then(h.show_stored, [p.model, p.rgb], inspected.file, **AT_ONCE), inspected.file, SHOW)
     # An example that is chosen during a run is run after it.
     ran_example = chosen.then(**new_pair).then(*run_pair, trigger_mode="always_last", **running)
     v = p.video
@@ -182,8 +189,9 @@ def _wire(h: Handlers, run: gr.Button) -> None:
     for event in (ran, ran_alone, ran_example, ran_frame):
         event.success(None, js=SHOW_RESULT, **HIDDEN)
         shown = shows(event, inspected.file, SHOW)
-        ablated = shown.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
-        shows(ablated, inspected.layers)
+        if ablates:
+            ablated = shown.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
+            shows(ablated, inspected.layers)
     other = p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **LATEST)
     other.then(**read)
 
@@ -193,7 +201,7 @@ def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
     p, opening = h.p, page.opening
 
     def is_plain(request: gr.Request) -> bool:
-        return PARAMETER not in request.query_params and bool(offer.pairs) and not h.service.is_lent
+        return PARAMETER not in request.query_params and bool(offer.pairs)
 
     def choose(request: gr.Request):
         if not is_plain(request):
@@ -201,7 +209,7 @@ def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
         return str(offer.pairs[0].rgb), [str(offer.pairs[0].x)]
 
     def finish(request: gr.Request):
-        if not is_plain(request):
+        if not is_plain(request) or h.service.is_lent:
             return gr.skip()
         opening.make()
         if opening.result is None or h.store.result(request.session_hash) is not None:
@@ -210,7 +218,12 @@ def _open_on_example(page: Page, h: Handlers, offer: Offer) -> None:
         h.store.keep_result(request.session_hash, opening.result, is_shared=True)
         return footer(opening.result), opening.result.id, opening.result.id
 
+    def stored(request: gr.Request, model, rgb_path):
+        return None if opening.result else h.show_stored(request, model, rgb_path)
+
     chosen = page.load(choose, None, [p.rgb, p.x.files], **AT_ONCE)
+    file = p.inspect.file
+    shows(chosen.then(stored, [p.model, p.rgb], file, **AT_ONCE), file, SHOW)
     chosen.then(h.read, p.for_read, p.read, **LATEST)
     run = gr.Textbox(visible=False, label="run")  # a State stays on the server
     finished = chosen.then(finish, None, [p.foot, p.changed, run], **AT_ONCE)

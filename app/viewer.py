@@ -9,10 +9,12 @@ from typing import Any
 
 import cv2
 import gradio as gr
+import numpy as np
 
 from app.gradio_ext.events import HIDDEN
 from app.results import Result
 from app.server.private_files import PrivateFiles
+from app.widgets.stored_results import stored_bundle
 from ktb.inference.prediction import Prediction
 from ktb.outputs.bundle import Bundle, ablation_bundle, layers_bundle, make_bundle, stored_size
 from ktb.outputs.layers import Layer
@@ -35,6 +37,10 @@ class ViewerFiles:
     def run(self, session: str, result: Result) -> str | None:
         """Write the bundle of a session's run."""
         return self._write(session, "run", run_bytes(result))
+
+    def stored(self, session: str, result: Result, preview: np.ndarray) -> str | None:
+        """Write the bundle of a stored result of an example; `preview` is X as a picture."""
+        return self._write(session, "stored", _bytes(stored_bundle(result, preview), result))
 
     def ablations(self, session: str, result: Result) -> str | None:
         """Write a bundle that adds the ablations to the run."""

@@ -147,7 +147,7 @@ def address(uploads):
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("GRADIO_TEMP_DIR", str(uploads))
-        page = build_page(small_service(), opens_on_example=False)
+        page = build_page(small_service(), opens_on_example=False, ablates=False)
         _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
         yield url  # Gradio looks at the variable at every upload
         page.close()

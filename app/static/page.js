@@ -56,15 +56,15 @@ document.addEventListener("click", (event) => {
   window.ktbShow = (file) => queue(file, async (url) => {
     const { fetchBundle, show } = await modules();
     const bundle = await fetchBundle(url);
-    viewer = show(place, bundle, ["measure", "ask"]);
+    viewer = show(place, bundle, bundle.header.is_stored ? [] : ["measure", "ask"]);
     if (wanted) viewer.set(wanted);
-    wanted = null;
+    if (!bundle.header.is_stored) wanted = null;
     settle();
   });
 
   // Show the run of the example that the page opens on, unless there is another one already.
   window.ktbOpenExample = (run) => adding = adding.then(async () => {
-    if (viewer) return;
+    if (viewer && !viewer.header.is_stored) return;
     const { fetchBundle, show } = await modules();
     const bundle = await fetchBundle(`${base()}/viewer/example.safetensors.gz`);
     if (bundle.header.run === run) viewer = show(place, bundle, ["measure", "ask"]);

@@ -96,7 +96,7 @@ class Inspect:
             or self.service.is_lent  # each run takes from the visitor's quota
             or not self.service.scheduler.is_free
         ):
-            return gr.skip()
+            return None
         return self.ablate(request, progress=lambda *_, **__: None)
 
     @shows_errors

@@ -306,6 +306,7 @@ def test_another_x_takes_its_place_and_a_bad_one_gets_a_message(page, tmp_path, 
     page.get_by_role("tab", name="What if").click()
     bad = tmp_path / "broken.png"
     bad.write_text("<!DOCTYPE html><html><body>no picture</body></html>")
+    page.click("#ktb-swap button")
     page.set_input_files("#ktb-other-x input[type=file]", str(bad))
     toast(page, "web page")
     page.click("#ktb-reset-change")

@@ -89,7 +89,9 @@ def wait_for_run(tab, before: str = "") -> None:
 
 
 def wait_for_ablations(tab) -> None:
-    """Wait until the viewer has both ablations of the run; they follow by themselves."""
+    """Ask for both ablations of the run, if they do not follow by themselves, and wait for them."""
+    if (button := tab.locator(".ktb-v-measure")).is_visible():
+        button.click()
     tab.wait_for_function(f"{VIEWER}.header.ablated.length === 2")
 
 

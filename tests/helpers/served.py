@@ -24,14 +24,18 @@ def serving(
     own: CustomExamples | None = None,
     warm_up: bool = False,
     opens_on_example: bool = False,
+    ablates: bool = False,
     tools: Tools | None = None,
 ) -> Iterator[Page]:
-    """The page on a service; its address is `page.local_url`. `warm_up` does the first run."""
+    """The page on a service; its address is `page.local_url`. `warm_up` does the first run.
+
+    By default the page opens empty and runs only what is asked for, which keeps tests fast.
+    """
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(folder))
     if not warm_up:
         environment.setattr(service, "warm_up", lambda: None)
-    page = build_page(service, own, opens_on_example)
+    page = build_page(service, own, opens_on_example, ablates)
     page.queue(max_size=128).launch(
         prevent_thread_lock=True, quiet=True, **launch_options(limit, tools=tools)
     )

@@ -20,6 +20,7 @@ from ktb.analysis.targets import target_at
 from ktb.outputs import bundle as bundles
 from ktb.outputs.bundle import ablation_bundle, layers_bundle, make_bundle
 from ktb.outputs.layers import NOT_DRAWN, Layer, attribution_layer, rests_on_layer
+from ktb.utils.text import percent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -40,7 +41,7 @@ def test_what_each_pixel_rests_on_comes_with_both_ablations(pair, prediction, ab
         for drop, other in ablated.items():
             np.testing.assert_array_equal(found.arrays[f"labels.without_{drop}"], other.labels["fused"])
     layer = rests_on_layer(prediction, ablated)
-    assert f"without X {need.stays_without_x:.1%} of the fused mask stays" in layer.note
+    assert f"without X {percent(need.stays_without_x)} of the fused mask stays" in layer.note
     assert f"without RGB {need.stays_without_rgb:.1%}" in layer.note
     assert len(layer.entries) == len(VERDICTS)
     only_x = ablation_bundle(prediction, {"x": ablated["x"]})

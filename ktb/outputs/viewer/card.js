@@ -15,7 +15,8 @@ export function classAt(bundle, labels, index) {
   const found = bundle.array(`labels.${labels}`);
   if (!found) return null;
   const label = found.data[index];
-  const confidence = bundle.array(`confidence.${labels}`).data[index] / THOUSANDTHS;
+  const sure = bundle.array(`confidence.${labels}`); // a stored result has none
+  const confidence = sure ? sure.data[index] / THOUSANDTHS : null;
   return { label, name: bundle.header.classes[label], color: bundle.header.palette[label], confidence };
 }
 
@@ -43,8 +44,9 @@ function heads(bundle, index) {
     const chip = element("i", { class: "ktb-v-chip", style: `background:${css(color)}` });
     return element("tr", { "data-branch": branch },
       element("th", { scope: "row" }, title), element("td", {}, chip, name),
-      element("td", { class: "num" }, percent(confidence)));
+      element("td", { class: "num" }, confidence === null ? "–" : percent(confidence)));
   });
+  if (!bundle.array("margin.fused")) return [element("table", {}, rows)];
   const second = bundle.header.classes[bundle.array("second.fused").data[index]];
   const margin = bundle.array("margin.fused").data[index] / THOUSANDTHS;
   return [element("table", {}, rows), element("p", { class: "ktb-v-soft" }, T.runnerUp(second, margin))];
@@ -118,7 +120,7 @@ export function fillCard(card, bundle, levels, pixel, level, view, { ask, levelC
     bundle.header.x.origin === "missing" ? element("p", { class: "ktb-v-soft" }, T.missing) : "",
     answer(bundle, pixel), ask,
     ...(view ? [levelControls, ...shares(levels, pixel, size, level.index), ...points(view, level, size, table)]
-      : [element("p", { class: "ktb-v-soft" }, T.noTrace)]),
+      : [element("p", { class: "ktb-v-soft" }, bundle.header.is_stored ? "" : T.noTrace)]),
   );
 }
 
@@ -126,7 +128,7 @@ export function fillCard(card, bundle, levels, pixel, level, view, { ask, levelC
 export function tellingPixel(bundle) {
   const { height, width } = bundle.header.stored_size;
   const fused = bundle.array("labels.fused").data;
-  const margin = bundle.array("margin.fused").data;
+  const margin = bundle.array("margin.fused")?.data;
   let best = -1;
   let found = null;
   for (const drop of bundle.header.ablated) {

@@ -220,8 +220,8 @@ export function layersOf(viewer) {
   return [
     ...Object.entries(header.heads).map(([branch, title]) => new Labels(viewer, `labels.${branch}`, title, T.masks)),
     ...added.filter((layer) => layer.group === T.masks),
-    new Fractions(viewer, "confidence.fused", T.confidence, T.confidenceNote(header)),
-    new Fractions(viewer, "margin.fused", T.margin, T.marginNote),
+    ...[["confidence.fused", T.confidence, T.confidenceNote(header)], ["margin.fused", T.margin, T.marginNote]]
+      .filter(([id]) => viewer.bundle.array(id)).map((one) => new Fractions(viewer, ...one)),
     ...header.ablated.map((drop) => new Labels(viewer, `labels.without_${drop}`, T.without(SENSORS[drop]), T.measured)),
     ...measured,
     ...added.filter((layer) => ![T.masks, T.measured].includes(layer.group)),

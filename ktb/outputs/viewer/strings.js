@@ -49,7 +49,8 @@ export const T = {
   ablation: (sensor, before, after) => (before === after
     ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),
   eitherSensor: (name) => `Either sensor alone keeps this pixel ${name}.`,
-  isClass: (name, confidence) => `The network predicts ${name} here (${percent(confidence)}).`,
+  isClass: (name, confidence) => `The network predicts ${name} here${
+    confidence === null ? "" : ` (${percent(confidence)})`}.`,
   runnerUp: (name, margin) => `next: ${name}, ${percent(margin)} behind`,
   xMeasures: "X measures", noValue: "nothing",
   shares: "Sources of the fused feature",

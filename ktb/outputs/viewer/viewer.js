@@ -312,7 +312,7 @@ export class Viewer {
     const index = pixel[0] * this.size[1] + pixel[1];
     const said = Object.keys(this.header.heads).map((branch) => {
       const { name, confidence } = classAt(this.bundle, branch, index);
-      return `${this.header.heads[branch]}: ${name} ${percent(confidence)}`;
+      return `${this.header.heads[branch]}: ${name}${confidence === null ? "" : ` ${percent(confidence)}`}`;
     });
     const layer = this.layers.get(this.state.overlay);
     if (layer?.id.startsWith("layer.") && layer.labels) said.push(`${layer.title}: ${layer.nameAt(index)}`);
@@ -323,6 +323,7 @@ export class Viewer {
 
   /** Choose a pixel; in one column, bring the card into view. */
   pick(pixel) {
+    this.isPicked = true;
     this.set({ pixel });
     const isBelow = this.card.getBoundingClientRect().top >= this.panes.panes[1].canvas.getBoundingClientRect().bottom;
     if (isBelow) this.card.scrollIntoView({ block: "start" });
@@ -369,7 +370,9 @@ export function show(root, bundle, actions = []) {
   const isSame = before && before.shows(bundle);
   const viewer = new Viewer(root, bundle, actions);
   before?.space.dispose();
-  viewer.set(isSame ? before.state : { pixel: tellingPixel(bundle) });
+  const isKept = isSame && (before.isPicked || !before.header.is_stored); // a stored result has no telling pixel
+  viewer.set({ ...(isSame ? before.state : {}), ...(isKept ? {} : { pixel: tellingPixel(bundle) }) });
+  viewer.isPicked = isSame && before.isPicked;
   if (bundle.header.show) viewer.set(bundle.header.show);
   root.ktbViewer = viewer;
   return viewer;

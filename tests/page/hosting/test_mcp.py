@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import sys
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from helpers.api_calls import contents, left, sent
 from helpers.embedded import small_predictor
+from helpers.loops import run_async
 from helpers.pairs import synthetic_pair, write_pair
 from helpers.served import serving
 from PIL import Image
@@ -53,7 +53,7 @@ def with_client(page, work, mode: str = "auto"):
         async with mcp.Client(f"{page.local_url}mcp", mode=mode) as client:
             return await work(client)
 
-    return asyncio.run(run())
+    return run_async(run())
 
 
 def called(page, tool: str, **arguments):

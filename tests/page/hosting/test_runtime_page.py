@@ -32,7 +32,7 @@ def served(request, exported, tmp_path_factory):
     RUNTIMES[name](load_model(path), "float32", "", export=export).prepare((128, 160))
     service = Service([str(path)], runtime=name)
     environment.setattr(service, "warm_up", lambda: None)  # it would export the graph of another size
-    page = build_page(service, opens_on_example=False)
+    page = build_page(service, opens_on_example=False, ablates=False)
     _, url, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield url, name, path
     page.close()

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import pickle
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def assert_same(found, expected) -> None:
         assert len(found) == len(expected)
         for one, other in zip(found, expected):
             assert_same(one, other)
-    elif isinstance(found, dict):
+    elif isinstance(found, Mapping):
         assert_same(tuple(found.values()), tuple(expected.values()))
     elif isinstance(found, torch.Tensor):
         assert torch.equal(found, expected)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
@@ -17,6 +15,7 @@ import httpx
 import pytest
 from helpers.browsing import WAIT
 from helpers.embedded import small_service
+from helpers.loops import run_async
 from helpers.videos import frames_of, zipped
 
 from app.gradio_ext import state
@@ -37,7 +36,7 @@ def page(service, own_uploads):
     environment.setenv("GRADIO_TEMP_DIR", str(own_uploads))
     environment.setattr(housekeeping, "TIDY_EVERY", 0.1)
     environment.setattr(service, "warm_up", lambda: None)  # it would take the network's turn
-    page = build_page(service, opens_on_example=False)
+    page = build_page(service, opens_on_example=False, ablates=False)
     page.queue(max_size=WAITING).launch(prevent_thread_lock=True, quiet=True, **launch_options())
     yield page
     page.close()
@@ -258,8 +257,7 @@ def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(asked,
 
     monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(housekeeping, "asyncio", SimpleNamespace(sleep=sleep))
-    with ThreadPoolExecutor(1) as own:  # the browser's loop runs in this thread
-        own.submit(asyncio.run, wait_until_quiet(page)).result()
+    run_async(wait_until_quiet(page))
     assert clock.now == pytest.approx(begins)
 
 
@@ -282,7 +280,7 @@ def test_the_first_model_is_run_before_anybody_comes(breaks, monkeypatch, caplog
         return predict(self, rgb, x, **options)
 
     monkeypatch.setattr(SharedPredictor, "__call__", watched)
-    page = build_page(service, opens_on_example=False)
+    page = build_page(service, opens_on_example=False, ablates=False)
     _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
     try:
         wait_until(lambda: ran == [(service.models[0], (480, 640, 3))])

@@ -170,7 +170,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(desk):
     reached = {stop[0] for stop in stops}
     assert {"ktb-rgb", "ktb-source", "ktb-run", "ktb-tabs", "ktb-slot-inspect", "ktb-foot"} <= reached
     texts = {stop[2] for stop in stops}
-    assert {*TABS, "Swap", "Whole image", "PNG", "What did it react to?"} <= texts
+    assert {*TABS, "Swap", "Fit", "PNG", "What did it react to?"} <= texts
     assert "ktb-download" in {stop[1] for stop in stops}
 
 

@@ -65,7 +65,8 @@ def test_x_that_was_read_after_the_run_stays(page, tmp_path):
     page.wait_for_selector("#ktb-x-read img", state="detached")  # else the old one passes for the new one
     upload(page, None, newer)
     page.wait_for_selector("#ktb-x-read img")
-    assert "newer.png" in page.text_content("#ktb-x-panel h4")
+    page.click("#ktb-x-details button")
+    page.wait_for_selector("#ktb-x-panel h4 >> text=newer.png")
     wait_for_ablations(page)
     assert "newer.png" in page.text_content("#ktb-x-panel h4")
 

@@ -305,7 +305,7 @@ def opened(browser, tmp_path, monkeypatch):
     started = []
 
     def start(service: Service, own: CustomExamples | None = None):
-        page = build_page(service, own, opens_on_example=False)
+        page = build_page(service, own, opens_on_example=False, ablates=False)
         _, address, _ = page.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options())
         tab = browser.new_page(viewport={"width": 1400, "height": 1000})
         started.append((page, tab))
