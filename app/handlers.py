@@ -136,10 +136,6 @@ class Handlers:
             self.p.changed: result.id,
         }
 
-    def run_linked(self, request: gr.Request, example, *given, progress=PROGRESS):
-        """As `run_pair`, for a link or settings file that names an example; nothing for others."""
-        return self.run_pair(request, *given, progress=progress) if example else gr.skip()
-
     def offer(self, model_name: str) -> Offer:
         """The pairs that the page offers for a model."""
         return offered(self.service.inputs(model_name), self.own)

@@ -14,7 +14,7 @@ import gradio as gr
 from app.context import OPEN_TAB
 from app.errors import shows_errors
 from app.gradio_ext.components import FileButton
-from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST, RUNNING
+from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST
 from app.handlers import Handlers
 from app.html.zip_links import file_name
 from app.results import Result
@@ -27,7 +27,6 @@ from app.settings import (
     settings_from_link,
     settings_of,
 )
-from app.viewer import SHOW, shows
 from app.widgets.x_form import XForm, fields_for
 from ktb.outputs.arrays import arrays_npz
 from ktb.outputs.bundle import stored_size
@@ -68,7 +67,8 @@ SAVE = """(file) => { if (!file || !file.url) return; const link = document.crea
   link.click(); link.remove(); }"""
 SHOW_LINK = """async (query) => { const link = location.origin + location.pathname + query;
   try { await navigator.clipboard.writeText(link); } catch (error) {} return link; }"""  # only where allowed
-RESTORE = "(view) => window.ktbRestore(view)"
+RESTORE = """(view, example) => { window.ktbRestore(view);
+  if (example) document.getElementById('ktb-run').click(); }"""
 
 
 def export_file(
@@ -291,9 +291,4 @@ def wire_export(page: gr.Blocks, handlers: Handlers, parts: ExportControls, file
         parts.load.upload(export.load, [parts.load, *before], follows, **LATEST),
     ):
         read = opened.success(handlers.read, p.for_read, p.read, **LATEST)
-        restored = read.then(None, parts.view, None, js=RESTORE, **HIDDEN)
-        if_example = [parts.example, *p.given], p.of_run
-        ran = restored.then(
-            handlers.run_linked, *if_example, show_progress_on=p.inspect.waiting, **RUNNING
-        )  # fmt: skip
-        shows(ran, p.inspect.file, SHOW)
+        read.then(None, [parts.view, parts.example], None, js=RESTORE, **HIDDEN)
