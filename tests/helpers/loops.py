@@ -1,16 +1,20 @@
-"""Run a coroutine where the thread may have the browser's event loop."""
+"""Coroutines in tests, whatever ran before them in the same process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-T = TypeVar("T")
+Value = TypeVar("Value")
 
 
-def run_async(work: Coroutine[object, object, T]) -> T:
-    """The result of a coroutine, which runs in a thread of its own."""
-    with ThreadPoolExecutor(1) as own:
-        return own.submit(asyncio.run, work).result()
+def in_a_loop(make: Callable[[], Awaitable[Value]], seconds: float = 120.0) -> Value:
+    """What a coroutine returns; it runs in a thread, as a browser of other tests may have a loop here."""
+
+    async def wait() -> Value:
+        return await asyncio.wait_for(make(), seconds)
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, wait()).result()

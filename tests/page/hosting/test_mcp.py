@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers.api_calls import contents, left, sent
 from helpers.embedded import small_predictor
-from helpers.loops import run_async
+from helpers.loops import in_a_loop
 from helpers.pairs import synthetic_pair, write_pair
 from helpers.served import serving
 from PIL import Image
@@ -53,7 +53,7 @@ def with_client(page, work, mode: str = "auto"):
         async with mcp.Client(f"{page.local_url}mcp", mode=mode) as client:
             return await work(client)
 
-    return run_async(run())
+    return in_a_loop(run)
 
 
 def called(page, tool: str, **arguments):

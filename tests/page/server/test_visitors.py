@@ -15,7 +15,7 @@ import httpx
 import pytest
 from helpers.browsing import WAIT
 from helpers.embedded import small_service
-from helpers.loops import run_async
+from helpers.loops import in_a_loop
 from helpers.videos import frames_of, zipped
 
 from app.gradio_ext import state
@@ -257,7 +257,7 @@ def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(asked,
 
     monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(housekeeping, "asyncio", SimpleNamespace(sleep=sleep))
-    run_async(wait_until_quiet(page))
+    in_a_loop(lambda: wait_until_quiet(page))
     assert clock.now == pytest.approx(begins)
 
 

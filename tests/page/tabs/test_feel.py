@@ -65,10 +65,12 @@ def desk(visitor, tmp_path_factory):
     """A page with a result; how high its tab bar was before, and the faint texts of its first screen."""
     tab = visitor(1400)
     tab.add_style_tag(content="* { transition: none !important }")  # colours change at once
+    tab.wait_for_selector(".progress-text", state="detached")  # a status that fades is faint
     tab.before = top_of_tabs(tab), faint_texts(tab)
     upload(tab, *write_pair(tmp_path_factory.mktemp("pair")))
     run(tab)
     wait_for_ablations(tab)
+    tab.wait_for_selector(".progress-text", state="detached")
     return tab
 
 
