@@ -90,8 +90,7 @@ def wait_for_run(tab, before: str = "") -> None:
 
 def wait_for_ablations(tab) -> None:
     """Ask for both ablations of the run, if they do not follow by themselves, and wait for them."""
-    if (button := tab.locator(".ktb-v-measure")).is_visible():
-        button.click()
+    tab.evaluate(f"{VIEWER}.measure.hidden || {VIEWER}.measure.click()")
     tab.wait_for_function(f"{VIEWER}.header.ablated.length === 2")
 
 

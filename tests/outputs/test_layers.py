@@ -42,7 +42,7 @@ def test_what_each_pixel_rests_on_comes_with_both_ablations(pair, prediction, ab
             np.testing.assert_array_equal(found.arrays[f"labels.without_{drop}"], other.labels["fused"])
     layer = rests_on_layer(prediction, ablated)
     assert f"without X {percent(need.stays_without_x)} of the fused mask stays" in layer.note
-    assert f"without RGB {need.stays_without_rgb:.1%}" in layer.note
+    assert f"without RGB {percent(need.stays_without_rgb)}" in layer.note
     assert len(layer.entries) == len(VERDICTS)
     only_x = ablation_bundle(prediction, {"x": ablated["x"]})
     assert "layer.rests_on" not in only_x.arrays
