@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,8 +23,10 @@ from ktb.inference.preprocess import (
     MAX_NETWORK_PIXELS,
     MAX_TILED_PIXELS,
     Prepared,
+    ablated,
     check_rgb,
     fitting_size,
+    stream_masks,
     to_network,
 )
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName, make_runtime
@@ -38,14 +40,6 @@ Tile = int | Literal["auto"] | None
 MAX_EAGER_PIXELS = 2_500_000
 """Of the RGB image; the label maps of three heads take a second per 3 million pixels on one core."""
 T = TypeVar("T")
-NO_X = (
-    "X was ablated (zero tokens in its stream): this result comes from the RGB image alone. The X head "
-    "has only what the prompts pass to it from there."
-)
-NO_RGB = (
-    "The RGB image was ablated (zero tokens in its stream): this result comes from X alone. The RGB "
-    "head has only what the prompts pass to it from there."
-)
 
 
 class Predictor:
@@ -152,7 +146,7 @@ class Predictor:
                 f"X was read for an RGB image of {reading.image.shape[:2]} (height, width), but this one is "
                 f"{rgb.shape[:2]}; read X again for this RGB image."
             )
-        reading = self._without(drop, reading)
+        reading = ablated(drop, reading, self.model.config.inputs)
         inputs = self.network_inputs(rgb, reading, self.network_size(rgb.shape[:2]))
         return Prepared(rgb.shape[:2], reading, *inputs, drop == "rgb", time.perf_counter() - started)
 
@@ -337,21 +331,6 @@ class Predictor:
         with torch.inference_mode():
             return domain.distances(pooled, prepared.without_rgb, prepared.reading.origin == "missing")
 
-    def _without(self, drop: Drop | None, reading: EncodedX) -> EncodedX:
-        """The encoded X of a run with an ablated sensor, with a warning about it."""
-        if drop is None:
-            return reading
-        if drop not in get_args(Drop):
-            raise ValueError(f"drop {drop!r}: choose one of {', '.join(get_args(Drop))}, or None")
-        if reading.origin != "missing":
-            if drop == "rgb":
-                return replace(reading, warnings=(*reading.warnings, NO_RGB))
-            missing = missing_x(self.model.config.inputs, reading.image.shape[:2])
-            return replace(missing, warnings=(*reading.warnings, NO_X))
-        if drop == "rgb":
-            raise ValueError("there is no X; with the RGB image ablated, no input would be left")
-        return reading
-
     @torch.inference_mode()
     def _run(self, pairs: Sequence[Prepared], trace: bool) -> KTBOutput:
         """Output with logits of a quarter of the network's size."""
@@ -373,13 +352,12 @@ class Predictor:
 
     def _batch(self, pairs: Sequence[Prepared]) -> dict[str, Tensor | None]:
         """The pairs as inputs of the network."""
-        without_rgb = [pair.without_rgb for pair in pairs]
-        without_x = [pair.reading.origin == "missing" for pair in pairs]
+        mask_rgb, mask_x = stream_masks(pairs, self._device)
         return {
             "rgb": torch.cat([pair.rgb for pair in pairs]),
             "modal_x": torch.cat([pair.modal_x for pair in pairs]),
-            "mask_rgb": torch.tensor(without_rgb, device=self._device) if any(without_rgb) else None,
-            "mask_x": torch.tensor(without_x, device=self._device) if any(without_x) else None,
+            "mask_rgb": mask_rgb,
+            "mask_x": mask_x,
         }
 
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from ktb.inputs import EncodedX
+from ktb.config import InputConfig
+from ktb.inference.prediction import Drop
+from ktb.inputs import EncodedX, missing_x
 from ktb.inputs.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
 from ktb.modeling.tiling import SIZE_MULTIPLE
 
 MAX_ASPECT = 16  # longer strips become huge once the shorter side fits the network
 MAX_NETWORK_PIXELS = 3840 * 2176  # per pass
 MAX_TILED_PIXELS = MAX_PIXELS + 2**20  # the largest RGB image at its own size, rounded up
+NO_X = (
+    "X was ablated (zero tokens in its stream): this result comes from the RGB image alone. The X head "
+    "has only what the prompts pass to it from there."
+)
+NO_RGB = (
+    "The RGB image was ablated (zero tokens in its stream): this result comes from X alone. The RGB "
+    "head has only what the prompts pass to it from there."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +124,33 @@ def check_rgb(rgb: np.ndarray) -> None:
             f"the RGB image is {width} x {height} pixels; each side needs {MIN_SIDE} to {MAX_SIDE}, and at "
             f"most {MAX_PIXELS:,} pixels in all. Resize it."
         )
+
+
+def ablated(drop: Drop | None, reading: EncodedX, inputs: InputConfig) -> EncodedX:
+    """The encoded X of a run with an ablated sensor, with a warning about it.
+
+    Raises:
+        ValueError: the sensor is unknown, or both would be ablated.
+    """
+    if drop is None:
+        return reading
+    if drop not in get_args(Drop):
+        raise ValueError(f"drop {drop!r}: choose one of {', '.join(get_args(Drop))}, or None")
+    if reading.origin != "missing":
+        if drop == "rgb":
+            return replace(reading, warnings=(*reading.warnings, NO_RGB))
+        missing = missing_x(inputs, reading.image.shape[:2])
+        return replace(missing, warnings=(*reading.warnings, NO_X))
+    if drop == "rgb":
+        raise ValueError("there is no X; with the RGB image ablated, no input would be left")
+    return reading
+
+
+def stream_masks(pairs: Sequence[Prepared], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+    """`mask_rgb` and `mask_x` of `KTB.forward` for a batch; None where no token is ablated."""
+    without_rgb = [pair.without_rgb for pair in pairs]
+    without_x = [pair.reading.origin == "missing" for pair in pairs]
+    mask_rgb, mask_x = (
+        torch.tensor(masked, device=device) if any(masked) else None for masked in (without_rgb, without_x)
+    )
+    return mask_rgb, mask_x
