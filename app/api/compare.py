@@ -7,17 +7,18 @@ from dataclasses import replace
 
 from app.api.calls import Calls, as_text, options_of
 from app.api.delivery import Delivery
-from app.api.serialize import compared, sensor_need_facts, serialized, truth_facts
+from app.api.serialize import compared, region_facts, sensor_need_facts, serialized, truth_facts
 from app.html.zip_links import truth_files
 from app.panels.ground_truth import EFFECT_COLORS, ERROR_COLORS
-from ktb.analysis.comparison import VERDICTS, sensor_need
+from ktb.analysis.comparison import VERDICTS, region_effect, sensor_need
 from ktb.analysis.counterfactual import Perturbation
 from ktb.analysis.counterfactual import predict_perturbed as run_changed
 from ktb.analysis.ground_truth import read_truth, usual_counting
+from ktb.inference.region import region_mask
 from ktb.outputs.files import png_bytes
 from ktb.outputs.layers import RESTS_ON
 
-CHANGES = ("drop", "shift_xy", "darken", "blur_sigma", "missing", "holes", "noise", "dead_sector")
+CHANGES = ("drop", "region", "shift_xy", "darken", "blur_sigma", "missing", "holes", "noise", "dead_sector")
 
 
 class ChangeApi:
@@ -40,21 +41,28 @@ class ChangeApi:
     ):
         """Run a pair with and without a change.
 
-        change: any of {"drop": "rgb" or "x", "shift_xy": [right, down] in pixels, "darken": fraction 0..1,
-        "blur_sigma": pixels, and of X "missing", "holes", "noise", "dead_sector": fractions 0..1}. other_x:
-        files of another X that replaces X, read with the same options.
+        change: any of {"drop": "rgb" or "x", "region": where to drop it, [left, top, right, bottom] in pixels
+        or a polygon [[x, y], …], "shift_xy": [right, down] in pixels, "darken": fraction 0..1, "blur_sigma":
+        pixels, and of X "missing", "holes", "noise", "dead_sector": fractions 0..1}. other_x: files of
+        another X that replaces X, read with the same options.
         Returns an object: `before` and `after` (class tables and warnings as /segment, the masks as
         indexed PNG under `labels`), `difference` (shares of the pixels that change class, the largest
-        changes, classes, mean confidence, agreement per branch), `words`.
+        changes, classes, mean confidence, agreement per branch), `words`, and with a region `region`: the
+        shares of the pixels inside and outside that change, their largest changes, and a sentence.
         """
         with self.calls.run(rgb, x, model, options, x_source, files, other_x) as (result, delivered):
             wanted = _change(change)
-            if other_x and wanted.drop != "x":
+            if other_x and wanted.lost != "x":
                 view = self.calls.service.read_x(other_x, rgb, result.offered_as, options_of(options))
                 wanted = replace(wanted, swap=view.reading)
             predictor = self.calls.service.predictor(result.offered_as)
             changed = run_changed(predictor, wanted, result.rgb, result.prediction.x)
-            return {"words": list(wanted.words), **compared(result.prediction, changed, delivered)}
+            answer = {"words": list(wanted.words), **compared(result.prediction, changed, delivered)}
+            if wanted.region is not None and wanted.drop:
+                region = region_mask(wanted.region, result.rgb.shape[:2])
+                found = region_effect(result.prediction, changed, region, wanted.drop)
+                answer["region"] = region_facts(found)
+            return answer
 
     @as_text
     def compare(
@@ -155,4 +163,6 @@ def _change(given: dict | None) -> Perturbation:
     try:
         return Perturbation(**given)
     except (TypeError, OverflowError) as error:
-        raise ValueError("change: drop must be a text, shift_xy two integers, the others numbers.") from error
+        raise ValueError(
+            "change: drop must be a text, region a list, shift_xy two integers, the others numbers."
+        ) from error

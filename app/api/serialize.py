@@ -10,7 +10,8 @@ import numpy as np
 
 from app.api.delivery import Files
 from ktb.analysis.agreement import class_changes, disagreement_map, kind_shares
-from ktb.analysis.comparison import Difference, SensorNeed, difference
+from ktb.analysis.comparison import Difference, RegionEffect, SensorNeed, difference
+from ktb.analysis.describe import describe_region
 from ktb.analysis.ground_truth import (
     GroundTruth,
     better_counting,
@@ -50,6 +51,18 @@ def difference_facts(found: Difference) -> dict[str, Any]:
         "classes": [asdict(pair) for pair in found.classes],
         "confidence_change": plain(found.confidence_change),
         "agreement": plain(dict(found.agreement)),
+    }
+
+
+def region_facts(found: RegionEffect) -> dict[str, Any]:
+    """What the ablation inside a region changes, without the map."""
+    return {
+        "sensor": found.sensor,
+        "inside": found.inside,
+        "outside": plain(found.outside),
+        "changes": [asdict(change) for change in found.changes],
+        "changes_outside": [asdict(change) for change in found.changes_outside],
+        "words": describe_region(found),
     }
 
 

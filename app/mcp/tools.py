@@ -115,14 +115,19 @@ async def what_if(
     darken: Annotated[float | None, Field(ge=0, le=1, description="Remove this share of the light.")] = None,
     blur_sigma: Annotated[float | None, Field(ge=0, description="Blur rgb, in pixels.")] = None,
     shift_xy: Annotated[tuple[int, int] | None, Field(description="Shift X: pixels right, down.")] = None,
+    region: Annotated[
+        tuple[int, int, int, int] | None,
+        Field(description="Ablate only in this rectangle: left, top, right, bottom in pixels."),
+    ] = None,
     model: Model = None,
     options: Options = None,
 ) -> dict[str, Any]:
     """Run a pair with and without a change of its inputs, and compare.
 
-    Returns the class tables of both runs, the share of pixels that change their class, the largest changes.
+    Returns the class tables of both runs, the share of pixels that change their class, the largest changes,
+    and of a region the shares that change inside and outside.
     """
-    given = {"drop": drop, "darken": darken, "blur_sigma": blur_sigma, "shift_xy": shift_xy}
+    given = {"drop": drop, "darken": darken, "blur_sigma": blur_sigma, "shift_xy": shift_xy, "region": region}
     change = {name: value for name, value in given.items() if value is not None}
     return await _on_pair(context, "what_if", rgb, x, model, options, change=change)
 

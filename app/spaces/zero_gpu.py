@@ -53,6 +53,7 @@ class ZeroGPURuntime:
     """
 
     name = "eager"
+    masks_tokens = True
     why = "Spaces lends a GPU for each call (ZeroGPU)."
 
     def __init__(self, model: KTB, precision: Precision = "float32"):

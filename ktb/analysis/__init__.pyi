@@ -3,9 +3,12 @@
 from ktb.analysis.attribution import attribute as attribute
 from ktb.analysis.attribution import attribute_prediction as attribute_prediction
 from ktb.analysis.color_range import clipped_range as clipped_range
+from ktb.analysis.comparison import RegionEffect as RegionEffect
+from ktb.analysis.comparison import region_effect as region_effect
 from ktb.analysis.describe import describe_attribution as describe_attribution
 from ktb.analysis.describe import describe_level as describe_level
 from ktb.analysis.describe import describe_pixel as describe_pixel
+from ktb.analysis.describe import describe_region as describe_region
 from ktb.analysis.faithfulness.forecast_maps import reliance as reliance
 from ktb.analysis.inspection import Inspection as Inspection
 from ktb.analysis.maps import level_maps as level_maps

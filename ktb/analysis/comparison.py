@@ -10,7 +10,7 @@ import numpy as np
 
 from ktb.analysis.metrics import class_iou, confusion_matrix
 from ktb.config import BRANCHES
-from ktb.inference.prediction import Branch, Prediction
+from ktb.inference.prediction import Branch, Drop, Prediction
 
 Verdict = Literal["either", "rgb", "x", "both"]
 """Sensors that a pixel's class needs: either one, only this one, or both together."""
@@ -58,6 +58,52 @@ class Difference:
     classes: tuple[ClassPair, ...]
     confidence_change: float
     agreement: Mapping[Branch, float]
+
+
+@dataclass(frozen=True, eq=False)
+class RegionEffect:
+    """Effect of an ablation inside a region on the fused class of each pixel.
+
+    Attributes:
+        sensor: the ablated one.
+        changed: (H, W) bool, where the fused class is another one.
+        inside, outside: fraction of the pixels in and outside the region that change, 0..1; NaN outside a
+            region of the whole image.
+        changes: changes from class to class inside, largest first, as fractions of the region.
+        changes_outside: the same outside.
+    """
+
+    sensor: Drop
+    changed: np.ndarray
+    inside: float
+    outside: float
+    changes: tuple[ChangedClass, ...]
+    changes_outside: tuple[ChangedClass, ...]
+
+
+def region_effect(full: Prediction, without: Prediction, region: np.ndarray, sensor: Drop) -> RegionEffect:
+    """Effect of ablating a sensor inside a region, from two runs of one model on one pair.
+
+    Args:
+        without: the prediction with the sensor ablated there.
+        region: (H, W) bool, the region in pixels, such as from `ktb.inference.region.region_mask`.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    before, after = full.labels["fused"], without.labels["fused"]
+    if not before.shape == after.shape == region.shape:
+        raise ValueError(
+            f"the predictions are {before.shape} and {after.shape} and the region {region.shape} (height, "
+            "width); give those of one RGB image"
+        )
+    changed, count = before != after, len(full.classes)
+    inside, outside = (
+        _changes(full, confusion_matrix(before[part], after[part], count + 1)) if part.any() else ()
+        for part in (region, ~region)
+    )
+    shares = [float(changed[part].mean()) if part.any() else float("nan") for part in (region, ~region)]
+    return RegionEffect(sensor, changed, *shares, inside, outside)
 
 
 def shared_names(a: Prediction, b: Prediction) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from ktb.inference.prediction import Drop, Prediction
+from ktb.inference.region import Region
 from ktb.inputs import EncodedX
 from ktb.inputs.encoders.depth import fill_holes
 from ktb.inputs.perturb import (
@@ -29,10 +30,13 @@ MAX_BLUR = 100.0
 
 @dataclass(frozen=True, eq=False)
 class Perturbation:
-    """Changes to a pair before the network runs; none by default. An ablated sensor is not changed further.
+    """Changes to a pair before the network runs; none by default. A sensor that is ablated everywhere is not
+    changed further.
 
     Attributes:
         drop: the sensor to ablate (zero tokens), or None.
+        region: where to ablate it, see `ktb.inference.region`; None: everywhere. It is checked against the
+            image when the network runs.
         shift_xy: shift of X to the right and down, in pixels of the RGB image. Pixels shifted out of the
             image are lost. Uncovered pixels count as not measured: depth and HHA take the nearest value, as
             in holes; images and events are 0.
@@ -59,10 +63,13 @@ class Perturbation:
     noise: float = 0.0
     dead_sector: float = 0.0
     swap: EncodedX | None = None
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         if self.drop not in (None, *get_args(Drop)):
             raise ValueError(f"drop {self.drop!r}: choose one of {', '.join(get_args(Drop))}, or None")
+        if self.region is not None and self.drop is None:
+            raise ValueError(f"the region needs a sensor: give drop, one of {', '.join(get_args(Drop))}")
         if len(self.shift_xy) != 2 or any(part != int(part) for part in self.shift_xy):
             raise ValueError(f"shift_xy {self.shift_xy}: give whole pixels to the right and down")
         if not 0 <= self.darken <= 1:
@@ -77,22 +84,29 @@ class Perturbation:
     @property
     def words(self) -> tuple[str, ...]:
         """Descriptions of the changes, a phrase each; empty without changes."""
-        off = {"x": ("X ablated",), "rgb": ("RGB image ablated",)}
-        return (*off.get(self.drop, ()), *self.other_words)
+        names = {"x": "X", "rgb": "RGB image"}
+        where = "" if self.region is None else " in a region"
+        off = [f"{names[self.drop]} ablated{where}"] if self.drop else []
+        return (*off, *self.other_words)
+
+    @property
+    def lost(self) -> Drop | None:
+        """The sensor of which nothing is left to change."""
+        return self.drop if self.region is None else None
 
     @property
     def other_words(self) -> tuple[str, ...]:
         """Descriptions without the ablation, which the `Predictor` reports itself."""
         parts = []
-        if self.drop != "x" and self.swap is not None:
+        if self.lost != "x" and self.swap is not None:
             parts.append(f"another X in its place ({self.swap.facts.get('file') or self.swap.summary})")
-        if self.drop != "x" and any(self.shift_xy):
+        if self.lost != "x" and any(self.shift_xy):
             parts.append(f"X moved by {_moved(self.shift_xy)}")
-        if self.drop != "x":
+        if self.lost != "x":
             parts += self.faults_of_x
-        if self.drop != "rgb" and self.darken:
+        if self.lost != "rgb" and self.darken:
             parts.append(f"RGB image darkened by {100 * self.darken:.0f} % of its light")
-        if self.drop != "rgb" and self.blur_sigma:
+        if self.lost != "rgb" and self.blur_sigma:
             parts.append(f"RGB image blurred with a sigma of {self.blur_sigma:g} px")
         return tuple(parts)
 
@@ -119,7 +133,7 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
         ValueError: X is to be shifted but missing, the shift exceeds the image, or the swapped X has
             another size.
     """
-    if change.drop != "x":
+    if change.lost != "x":
         reading = change.swap or reading
         if reading.image.shape[:2] != rgb.shape[:2]:
             raise ValueError(
@@ -130,7 +144,7 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
             reading = shifted(reading, change.shift_xy)
         if change.faults_of_x:
             reading = degraded(reading, change)
-    if change.drop != "rgb":
+    if change.lost != "rgb":
         rgb = blurred(darkened(rgb, change.darken), change.blur_sigma)
     if change.other_words:
         said = f"What if: {'; '.join(change.other_words)}."
@@ -143,7 +157,7 @@ def predict_perturbed(
 ) -> Prediction:
     """Segment the changed pair, without a trace; its `x.warnings` name the changes."""
     changed_rgb, changed_x = perturb(change, rgb, reading)
-    return predictor(changed_rgb, changed_x, trace=False, drop=change.drop)
+    return predictor(changed_rgb, changed_x, trace=False, drop=change.drop, region=change.region)
 
 
 def shifted(reading: EncodedX, shift_xy: tuple[int, int]) -> EncodedX:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 import numpy as np
 
+from ktb.analysis.comparison import RegionEffect
 from ktb.analysis.types import UNIFORM_ENTROPY, Attribution, LevelMaps, PixelView
 from ktb.utils.text import percent
 
 EVEN = 0.05  # a balance within this distance of one half prefers no sensor
 FLAT = 0.05  # a map whose central 98 % span less than this is constant
 SMALL = 0.05  # fractions below this are negligible
+MAX_CHANGES = 2  # of classes, in a sentence
 
 NO_X = "There was no X, so balance, weights and points say nothing about a second sensor."
 NO_INFORMATION = "Attention is uniform at this level: its maps carry no information"
@@ -63,6 +67,24 @@ def describe_pixel(view: PixelView, x_name: str = "x") -> str:
             sharpness += f" {_preference(view.balance, x_name)}."
     through = _through(view.sparse_share, view.residual_share, "its fused feature", view.x_is_missing)
     return f"{sharpness} {through}"
+
+
+def describe_region(effect: RegionEffect, x_name: str = "X") -> str:
+    """Describe the effect of an ablation inside a region in one sentence.
+
+    Args:
+        x_name: name of X in the sentence.
+    """
+    name = x_name if effect.sensor == "x" else "RGB"
+    if effect.changes:
+        said = [f"{one.before} becomes {one.after}" for one in effect.changes[:MAX_CHANGES]]
+        if len(effect.changes) > 1:
+            said = [f"{text} ({percent(one.share, 0)})" for text, one in zip(said, effect.changes)]
+        inside = f"{percent(effect.inside, 0)} of its pixels change: {', '.join(said)}"
+    else:
+        inside = "none of its pixels changes"
+    outside = "" if isnan(effect.outside) else f"; {percent(effect.outside, 0)} change outside"
+    return f"Without {name} in this region {inside}{outside}."
 
 
 def describe_attribution(attribution: Attribution, x_name: str = "x") -> str:

@@ -24,13 +24,16 @@ from ktb.inference.preprocess import (
     MAX_TILED_PIXELS,
     Prepared,
     ablated,
+    ablated_part,
     check_rgb,
     fitting_size,
+    partly_ablated,
     stream_masks,
     to_network,
 )
+from ktb.inference.region import Region
 from ktb.inference.runtimes import Precision, Runtime, RuntimeName, make_runtime
-from ktb.inference.runtimes.eager import autocast
+from ktb.inference.runtimes.eager import EagerRuntime, autocast
 from ktb.inputs import AUTO, EncodedX, EventStream, RawX, RgbImage, XOptions, encode_x, missing_x
 from ktb.inputs.limits import MIN_SIDE
 from ktb.modeling.model import KTB, KTBOutput
@@ -97,6 +100,7 @@ class Predictor:
         options: XOptions = AUTO,
         trace: bool = True,
         drop: Drop | None = None,
+        region: Region | None = None,
     ) -> Prediction:
         """Segment one pair of an RGB image and X.
 
@@ -109,13 +113,17 @@ class Predictor:
             trace: keep the fusion traces.
             drop: ablate "rgb" or "x": zero tokens in its stream, as in masked-modality training. The warnings
                 of the prediction's `x` report it; without X its origin is "missing".
+            region: ablate the sensor of `drop` only inside this region of the RGB image: a mask (H, W) bool,
+                a rectangle (left, top, right, bottom) or a polygon of pixels (x, y), see
+                `ktb.inference.region`. Every token that overlaps it is zero; a region of all tokens is the
+                ablation of the sensor. Otherwise PyTorch computes it, and there is no `domain`.
 
         Raises:
-            ValueError: an array has a wrong layout or size, or both sensors are ablated; the message names
-                what was found and a remedy.
+            ValueError: an array has a wrong layout or size, both sensors are ablated, or the region is
+                empty or outside the image; the message names what was found and a remedy.
             ktb.inference.oom.OutOfMemory: a ValueError; memory is insufficient.
         """
-        prepared = self.prepare(rgb, x, options=options, drop=drop)
+        prepared = self.prepare(rgb, x, options=options, drop=drop, region=region)
 
         def segment() -> Prediction:
             started = time.perf_counter()
@@ -131,6 +139,7 @@ class Predictor:
         *,
         options: XOptions = AUTO,
         drop: Drop | None = None,
+        region: Region | None = None,
     ) -> Prepared:
         """Preprocess a pair: the first of the steps `prepare`, `run` and `finish` of a call.
 
@@ -146,9 +155,15 @@ class Predictor:
                 f"X was read for an RGB image of {reading.image.shape[:2]} (height, width), but this one is "
                 f"{rgb.shape[:2]}; read X again for this RGB image."
             )
-        reading = ablated(drop, reading, self.model.config.inputs)
-        inputs = self.network_inputs(rgb, reading, self.network_size(rgb.shape[:2]))
-        return Prepared(rgb.shape[:2], reading, *inputs, drop == "rgb", time.perf_counter() - started)
+        network_hw = self.network_size(rgb.shape[:2])
+        part = ablated_part(drop, region, reading, network_hw)
+        if part is None:
+            reading = ablated(drop, reading, self.model.config.inputs)
+        else:
+            reading = partly_ablated(part, reading)
+        inputs = self.network_inputs(rgb, reading, network_hw)
+        without_rgb = drop == "rgb" and part is None
+        return Prepared(rgb.shape[:2], reading, *inputs, without_rgb, time.perf_counter() - started, part)
 
     def run(self, pairs: Sequence[Prepared]) -> list[KTBOutput]:
         """Run the network on pairs of one network size as one batch, without traces: one output per pair."""
@@ -325,7 +340,7 @@ class Predictor:
     def _distances(self, prepared: Prepared, output: KTBOutput) -> dict[Stream, Tensor]:
         """Per present stream its distance to the training images; {} without statistics."""
         domain = self.model.domain
-        if domain is None or output.pooled is None:
+        if domain is None or output.pooled is None or prepared.part is not None:
             return {}
         pooled = [level.to(self._device) for level in output.pooled]
         with torch.inference_mode():
@@ -333,12 +348,15 @@ class Predictor:
 
     @torch.inference_mode()
     def _run(self, pairs: Sequence[Prepared], trace: bool) -> KTBOutput:
-        """Output with logits of a quarter of the network's size."""
+        """Output with logits of a quarter of the network's size; graphs cannot ablate single tokens."""
         inputs = self._batch(pairs)
         if self._needs_tiles(pairs[0].network_hw):
             with autocast(self.model, self.runtime.precision):
                 return tiled_forward(self.model, **inputs, trace=trace, tile=self.tile)
-        return self.runtime(**inputs, trace=trace)
+        runtime = self.runtime
+        if any(pair.part for pair in pairs) and not getattr(runtime, "masks_tokens", False):
+            runtime = EagerRuntime(self.model, runtime.precision, runtime.why)
+        return runtime(**inputs, trace=trace)
 
     @torch.inference_mode()
     def _run_with_balance(self, pairs: Sequence[Prepared]) -> tuple[KTBOutput, tuple[Tensor, ...]]:

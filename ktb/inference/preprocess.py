@@ -14,9 +14,12 @@ from torch import Tensor
 
 from ktb.config import InputConfig
 from ktb.inference.prediction import Drop
+from ktb.inference.region import Region, region_mask, region_tokens
 from ktb.inputs import EncodedX, missing_x
 from ktb.inputs.limits import MAX_PIXELS, MAX_SIDE, MIN_SIDE
+from ktb.modeling.model import HEAD_STRIDE
 from ktb.modeling.tiling import SIZE_MULTIPLE
+from ktb.utils.text import percent
 
 MAX_ASPECT = 16  # longer strips become huge once the shorter side fits the network
 MAX_NETWORK_PIXELS = 3840 * 2176  # per pass
@@ -32,6 +35,14 @@ NO_RGB = (
 
 
 @dataclass(frozen=True, eq=False)
+class AblatedPart:
+    """A sensor that is ablated in some of its tokens, and these tokens, (h, w) bool."""
+
+    sensor: Drop
+    tokens: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A preprocessed pair of an RGB image and X.
 
@@ -41,6 +52,7 @@ class Prepared:
         rgb, modal_x: (1, 3, H, W), from `Predictor.network_inputs`.
         without_rgb: whether the RGB image is ablated.
         seconds: duration of the preprocessing.
+        part: where a sensor is ablated in single tokens; None where none is.
     """
 
     size_hw: tuple[int, int]
@@ -49,6 +61,7 @@ class Prepared:
     modal_x: Tensor
     without_rgb: bool
     seconds: float
+    part: AblatedPart | None = None
 
     @property
     def network_hw(self) -> tuple[int, int]:
@@ -146,11 +159,52 @@ def ablated(drop: Drop | None, reading: EncodedX, inputs: InputConfig) -> Encode
     return reading
 
 
+def ablated_part(
+    drop: Drop | None, region: Region | None, reading: EncodedX, network_hw: tuple[int, int]
+) -> AblatedPart | None:
+    """The tokens of an ablation inside a region: all that overlap it, see `region_tokens`.
+
+    Returns None without a region, and for one that covers all tokens: the whole sensor is ablated then.
+
+    Raises:
+        ValueError: the region is invalid, see `region_mask`, or `drop` names no sensor that is there.
+    """
+    if region is None:
+        return None
+    if drop not in get_args(Drop):
+        raise ValueError(
+            f"the region needs the sensor that is ablated there, but drop is {drop!r}; give one of "
+            f"{', '.join(get_args(Drop))}."
+        )
+    if reading.origin == "missing":
+        raise ValueError("there is no X: with one sensor there is nothing to ablate in a region.")
+    mask = region_mask(region, reading.image.shape[:2])
+    tokens = region_tokens(mask, tuple(side // HEAD_STRIDE for side in network_hw))
+    return None if tokens.all() else AblatedPart(drop, tokens)
+
+
+def partly_ablated(part: AblatedPart, reading: EncodedX) -> EncodedX:
+    """The encoded X of a run with a sensor ablated in a region, with a warning about it."""
+    name = "X" if part.sensor == "x" else "The RGB image"
+    said = f"{name} was ablated in a region (zero tokens in {percent(part.tokens.mean())} of its stream)."
+    return replace(reading, warnings=(*reading.warnings, said))
+
+
 def stream_masks(pairs: Sequence[Prepared], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
     """`mask_rgb` and `mask_x` of `KTB.forward` for a batch; None where no token is ablated."""
-    without_rgb = [pair.without_rgb for pair in pairs]
-    without_x = [pair.reading.origin == "missing" for pair in pairs]
-    mask_rgb, mask_x = (
-        torch.tensor(masked, device=device) if any(masked) else None for masked in (without_rgb, without_x)
-    )
+    off = {
+        "rgb": [pair.without_rgb for pair in pairs],
+        "x": [pair.reading.origin == "missing" for pair in pairs],
+    }
+    mask_rgb, mask_x = (_mask(pairs, sensor, whole, device) for sensor, whole in off.items())
     return mask_rgb, mask_x
+
+
+def _mask(pairs: Sequence[Prepared], sensor: Drop, whole: list[bool], device: torch.device) -> Tensor | None:
+    """(B,) bool of whole samples; (B, h, w) bool where a pair has ablated tokens of this sensor."""
+    parts = [pair.part.tokens if pair.part and pair.part.sensor == sensor else None for pair in pairs]
+    grid = next((part.shape for part in parts if part is not None), None)
+    if grid is None:
+        return torch.tensor(whole, device=device) if any(whole) else None
+    masks = [np.full(grid, is_off) if part is None else part for part, is_off in zip(parts, whole)]
+    return torch.from_numpy(np.stack(masks)).to(device)

@@ -113,15 +113,15 @@ class KTB(nn.Module):
 
         Args:
             rgb, modal_x: (B, 3, H, W) float, normalised (`normalize_rgb`, `normalize_x`); H, W ≥ 32.
-            mask_rgb, mask_x: (B,) bool; True zeroes that sample's tokens after patch embedding (reference
-                section 6).
+            mask_rgb, mask_x: True zeroes tokens after patch embedding (reference section 6): (B,) bool all
+                of a sample, (B, h, w) bool single tokens.
             trace: return the FusionTrace of every level; a mean fusion has none.
             logits_hw: size of the logits instead of H, W, e.g. smaller for a cheaper training loss.
             branches: heads to run; the logits of the others are None.
 
         Raises:
             ValueError: if the inputs differ in shape, do not have three channels or are smaller than 32
-                pixels, or if a branch is unknown.
+                pixels, if a mask has another shape, or if a branch is unknown.
         """
         _check_inputs(rgb, modal_x)
         _check_branches(branches)
@@ -246,12 +246,28 @@ def _check_branches(branches: Sequence[str]) -> None:
 
 
 def mask_streams(tokens: Tensor, mask_rgb: Tensor | None, mask_x: Tensor | None) -> Tensor:
-    """Zero the tokens (2B, h, w, C) of masked samples; masks (B,) bool, True where masked."""
+    """Zero tokens of both streams.
+
+    Args:
+        tokens: (2B, h, w, C), rgb samples first.
+        mask_rgb, mask_x: True where masked, (B,) bool for whole samples or (B, h, w) bool for single tokens.
+
+    Raises:
+        ValueError: a mask has another shape.
+    """
     if mask_rgb is None and mask_x is None:
         return tokens
-    none = torch.zeros(len(tokens) // 2, dtype=torch.bool, device=tokens.device)
-    masked = torch.cat([none if mask is None else mask.to(none) for mask in (mask_rgb, mask_x)])
-    return tokens.masked_fill(masked[:, None, None, None], 0.0)
+    batch, height, width = len(tokens) // 2, *tokens.shape[1:3]
+    none = torch.zeros(batch, dtype=torch.bool, device=tokens.device)
+    masks = [none if mask is None else mask.to(none) for mask in (mask_rgb, mask_x)]
+    for mask in masks:
+        if tuple(mask.shape) not in ((batch,), (batch, height, width)):
+            raise ValueError(
+                f"a mask of the tokens is {tuple(mask.shape)}; give ({batch},) for whole samples or "
+                f"({batch}, {height}, {width}) for single tokens."
+            )
+    per_token = [(m[:, None, None] if m.ndim == 1 else m).expand(batch, height, width) for m in masks]
+    return tokens.masked_fill(torch.cat(per_token)[..., None], 0.0)
 
 
 PARTS = ("backbone", "x embedding", "adapters", "prompts", "fusion", "heads")

@@ -19,7 +19,7 @@ from torch import Tensor
 from ktb.inference.prediction import Drop
 from ktb.inference.predictor import Predictor
 from ktb.inputs import EncodedX
-from ktb.modeling.layers import split_streams
+from ktb.modeling.model import mask_streams
 
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 RANDOM = "random"
@@ -48,11 +48,11 @@ class TokenRuns:
 
     def logits(self, sensor: Drop, kept: np.ndarray) -> Tensor:
         """Fused logits (K, h, w) where only some of a sensor's tokens are kept, (h, w) bool."""
-        mask = torch.from_numpy(kept).to(self.tokens.device)[None, :, :, None]
-        rgb, modal_x = split_streams(self.tokens)
-        parts = [rgb * mask, modal_x] if sensor == "rgb" else [rgb, modal_x * mask]
+        ablated = torch.from_numpy(~kept)[None]
+        masks = (ablated, None) if sensor == "rgb" else (None, ablated)
         with torch.inference_mode(), self.predictor.evaluating() as model:
-            return model.from_tokens(torch.cat(parts), self.grid, branches=("fused",)).fused[0].cpu()
+            tokens = mask_streams(self.tokens, *masks)
+            return model.from_tokens(tokens, self.grid, branches=("fused",)).fused[0].cpu()
 
 
 def token_curves(

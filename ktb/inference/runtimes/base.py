@@ -28,7 +28,8 @@ class Runtime(Protocol):
 
     A runtime that computes on another device than the model's also has `device`, its type, such as "cuda".
     One whose calls cost much may have `frames_at_once`, (height, width) in the network → frames of a video in
-    one batch, and `with_balance`, a call whose traces `ktb.inference.predictor.balance_only` reduces.
+    one batch, and `with_balance`, a call whose traces `ktb.inference.predictor.balance_only` reduces. One
+    with `masks_tokens` True also takes masks (B, h, w) of single tokens.
     """
 
     name: RuntimeName

@@ -35,6 +35,7 @@ class EagerRuntime:
     """Runs `KTB.forward` in eager mode."""
 
     name = "eager"
+    masks_tokens = True
 
     def __init__(self, model: KTB, precision: Precision, why: str):
         self._model = model

@@ -22,10 +22,12 @@ from ktb import XOptions, built_in_models, load_model
 from ktb.analysis import Inspection
 from ktb.analysis.agreement import disagreement_map, kind_shares
 from ktb.analysis.attribution import Target, attribute_prediction
-from ktb.analysis.comparison import difference, sensor_need
+from ktb.analysis.comparison import difference, region_effect, sensor_need
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
+from ktb.analysis.describe import describe_region
 from ktb.analysis.ground_truth import error_map, fusion_effect, score, scored_shares
 from ktb.analysis.targets import region_at
+from ktb.inference.region import region_mask
 from ktb.outputs.arrays import LEVEL_ARRAYS
 
 MODEL, OTHER = "ktb-lite-nyuv2-depth", "ktb-lite-nyuv2-event"
@@ -221,6 +223,16 @@ def test_what_if(call, predictor, expected, change):
     assert answer["words"] == list(Perturbation(**change).words)
 
 
+def test_what_if_in_a_region(call, predictor, expected):
+    change = {"drop": "x", "region": [40, 20, 120, 100]}
+    answer = call("/what_if", change=change)
+    changed = predictor(synthetic_pair()[0], expected.x, **change)
+    assert np.array_equal(picture(answer["after"]["labels"]["fused"]), changed.labels["fused"])
+    found = region_effect(expected, changed, region_mask(change["region"], (120, 160)), "x")
+    assert (answer["region"]["inside"], answer["region"]["outside"]) == (found.inside, found.outside)
+    assert answer["region"]["words"] == describe_region(found)
+
+
 def test_what_if_with_another_x(call, predictor, expected, tmp_path):
     photo, depth = synthetic_pair()
     other = tmp_path / "other.png"
@@ -369,6 +381,12 @@ def test_export(call, kind, start, expected):
         ("/what_if", {"change": {"melt": 1}}, "any of drop"),
         ("/what_if", {"change": {"darken": "a lot"}}, "two integers"),
         ("/what_if", {"change": {"darken": 2}}, "0 to 1"),
+        (
+            "/what_if",
+            {"change": {"drop": "x", "region": [0, 0, 500, 9]}},
+            "is no rectangle in the image",
+        ),
+        ("/what_if", {"change": {"region": [0, 0, 5, 9]}}, "the region needs a sensor"),
         ("/what_if", {"change": [1]}, "any of drop"),
         ("/segment", {"x_source": "internet"}, "choose one of file"),
         ("/truth", {"label_picture": None}, "the label image is missing"),
