@@ -103,9 +103,9 @@ def frame_result(
     return replace(result, prediction=replace(result.prediction, x=x))
 
 
-def result_names(options: SequenceOptions) -> tuple[str, str, str]:
-    """File names of a run's results: video, table and report."""
-    return f"sequence.{options.container}", TABLE, REPORT
+def result_names(options: SequenceOptions) -> tuple[str, ...]:
+    """File names of a run's results: videos, table and report."""
+    return *options.names, TABLE, REPORT
 
 
 def _opened(sandbox: Sandbox, first: str, x_video: str | None, options: XOptions) -> Frames:

@@ -22,6 +22,7 @@ from app.widgets.downloads import EXPORTS
 from ktb.analysis.ground_truth import Numbering
 from ktb.analysis.targets import TargetKind
 from ktb.video.drawing import VIEWS
+from ktb.video.encoding import Container
 from ktb.video.run import SequenceOptions
 from ktb.video.video_source import MAX_FPS
 
@@ -58,6 +59,7 @@ def _fields(models: list[str]) -> dict[str, gr.components.Component]:
         "other": (models, models[-1]),
         "kind": ((*EXPORTS, "json"), "html"),
         "files": (get_args(Delivery), "url"),
+        "container": (get_args(Container), "webm"),
     }
     fields: dict[str, gr.components.Component] = {
         name: gr.Dropdown(list(offered), value=start, allow_custom_value=True, visible=False, label=name)

@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from app.api.calls import Calls, options_of, streams_text
 from app.api.delivery import Delivery, Files
 from app.api.serialize import plain
 from app.video import chosen_for_video, result_names, video_run
+from ktb.video.encoding import Container
 from ktb.video.run import SequenceOptions, SequenceResult
 
 MAX_VIDEO_BYTES = 64 * 2**20
@@ -35,13 +36,14 @@ class SequenceApi:
         options: dict | None,
         x_video: str | None = None,
         files: Delivery = "url",
+        container: str = "webm",
     ) -> Iterator[dict[str, Any]]:
         """Run a video frame by frame: a result video, a table with a row per frame, and a report.
 
         One video runs at a time, and single runs go between its frames. Every frame streams an
         object {status: "running", frame, of, name, error}; the last one has status "complete", checkpoint,
-        frames, failed, fps, notes, warnings, `video` (WebM; null beyond 64 MiB), `csv` (a text) and `report`
-        (an object). Cancelling the job stops it.
+        frames, failed, fps, notes, warnings, `video` (null beyond 64 MiB), its `codec`, `csv` (a text) and
+        `report` (an object). Cancelling the job stops it.
 
         Args:
             recording: a zip with folders rgb and x of equally named frames, or the RGB video.
@@ -50,9 +52,14 @@ class SequenceApi:
             options: how to read X in all frames, such as {"unit": "mm"}.
             x_video: the video of X, with an RGB video.
             files: how `video` is delivered: "url", "inline" or "none".
+            container: "webm" (VP8) or "mp4" (H.264 if the server has an encoder; `notes` says if not).
         """
         with self.calls.uploads(files, recording, x_video) as delivered:
-            chosen = SequenceOptions(options_of(options), fps or None, tuple(views or ()))
+            if container not in get_args(Container):
+                raise ValueError(f"container {container!r}: choose one of {', '.join(get_args(Container))}")
+            chosen = SequenceOptions(
+                options_of(options), fps or None, tuple(views or ()), container=cast(Container, container)
+            )
             root = self.calls.store.uploads.root
             with tempfile.TemporaryDirectory(prefix="ktb-sequence-", dir=root) as folder:
                 out = Path(folder)
@@ -75,7 +82,7 @@ class SequenceApi:
 
 def _serialized(result: SequenceResult, made: list[Path], files: Files) -> dict[str, Any]:
     video, table, report = made
-    notes, size = list(result.notes), video.stat().st_size
+    notes, size = [*result.notes, *result.codec_notes], video.stat().st_size
     if size > MAX_VIDEO_BYTES:
         notes.append(
             f"The video has {size >> 20} MiB and is omitted; the maximum is {MAX_VIDEO_BYTES >> 20} MiB. "
@@ -91,6 +98,7 @@ def _serialized(result: SequenceResult, made: list[Path], files: Files) -> dict[
             "notes": notes,
             "warnings": result.warnings,
             "video": files.one(video.name, video.read_bytes) if size <= MAX_VIDEO_BYTES else None,
+            "codec": result.videos[result.video],
             "csv": table.read_text(encoding="utf-8"),
             "report": json.loads(report.read_text(encoding="utf-8")),
         }

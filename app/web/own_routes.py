@@ -11,7 +11,7 @@ from ktb.outputs.embed import viewer_files
 
 PATH = "/healthz"
 NOTHING = {"detail": "There is nothing here."}
-SHOWN = (".png", ".webm")
+SHOWN = (".png", ".webm", ".mp4")
 """Files that a browser may show; it saves any other."""
 
 

@@ -46,8 +46,8 @@ def sequence(
     ] = "overlay,mask,balance",
     opacity: Annotated[float, typer.Option(help="Opacity of the mask over the RGB image, 0 to 1.")] = 0.6,
     container: Annotated[
-        Literal["webm", "mp4"],
-        typer.Option(help="webm (VP8) for browsers, mp4 (MPEG-4 part 2) for players and editors."),
+        Literal["webm", "mp4", "both"],
+        typer.Option(help="webm (VP8), mp4 (H.264 if there is an encoder, such as ffmpeg's), or both."),
     ] = "webm",
     runtime: RuntimeFlag = "auto",
     precision: PrecisionFlag = "float32",
@@ -94,12 +94,13 @@ def sequence(
         typer.echo(f"Stopped: the video and the table in {out} end with the last frame.", err=True)
         raise typer.Exit(130) from None
     progress.close()
-    echo_warnings(result.notes)
+    echo_warnings([*result.notes, *result.codec_notes])
     for warning, times in result.warnings.items():
         echo_warnings([f"({times} of {result.frames}) {warning}"])
     typer.echo(f"{result.checkpoint}, {result.frames} frames, {result.failed} failed, {result.seconds:.1f} s")
-    for path in (result.video, result.table, result.report):
+    codecs = {path: f" ({codec})" for path, codec in result.videos.items()}
+    for path in (*result.videos, result.table, result.report):
         if path.is_file():
-            typer.echo(f"wrote {path}")
+            typer.echo(f"wrote {path}{codecs.get(path, '')}")
     if result.failed:
         raise typer.Exit(1)

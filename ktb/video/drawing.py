@@ -1,9 +1,8 @@
-"""Drawing of result videos: views of a frame side by side, and the video file."""
+"""Drawing of the frames of result videos: views of a frame side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -14,7 +13,6 @@ from ktb.inference.prediction import Prediction
 from ktb.visualize import NO_VALUE_RGB, overlay, scalar_to_colors
 
 View = Literal["photo", "x", "overlay", "mask", "balance"]
-Container = Literal["webm", "mp4"]
 PANEL_SIDES = (320, 640)
 """Minimum and maximum of a view's longer side in pixels."""
 VIEWS: dict[str, str] = {
@@ -24,8 +22,6 @@ VIEWS: dict[str, str] = {
     "mask": "fused mask",
     "balance": "balance: 0 blue (RGB image) to 1 orange (X)",
 }
-CODECS: dict[str, str] = {"webm": "VP80", "mp4": "mp4v"}
-"""Browsers play VP8 in WebM; OpenCV's wheels have no H.264, and browsers do not play MPEG-4 part 2."""
 _PAPER, _INK, _FAILED = (24, 24, 28), (226, 226, 230), (255, 190, 110)
 _FONT, _LINE = 13, 20
 _DEFAULT_HW = (480, 640)  # if the first RGB image cannot be read
@@ -102,37 +98,6 @@ def balance_picture(levels: Sequence[np.ndarray], size_hw: tuple[int, int]) -> n
     height, width = levels[0].shape
     mean = np.mean([cv2.resize(m, (width, height), interpolation=cv2.INTER_LINEAR) for m in levels], axis=0)
     return scalar_to_colors(mean, 0.0, 1.0, "diverging")
-
-
-class VideoFile:
-    """Write a video image by image; `close` makes it playable.
-
-    Args:
-        path: output file; its suffix selects the container, a key of CODECS.
-        fps: frames per second.
-
-    Raises:
-        OSError: this OpenCV lacks the codec, or the path is not writable.
-    """
-
-    def __init__(self, path: Path, fps: float):
-        self.path, self._fps = path, fps
-        self._writer: cv2.VideoWriter | None = None
-
-    def write(self, picture: np.ndarray) -> None:
-        """Append an (H, W, 3) uint8 RGB image with even sides; all images have one size."""
-        if self._writer is None:
-            codec = cv2.VideoWriter_fourcc(*CODECS[self.path.suffix[1:]])
-            size = picture.shape[1], picture.shape[0]
-            self._writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, codec, self._fps, size)
-            if not self._writer.isOpened():
-                raise OSError(f"{self.path} cannot be written by this OpenCV; choose another container")
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
 
 
 def _even(size_hw: tuple[int, int]) -> tuple[int, int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from ktb.config import LEVELS
 from ktb.inference.prediction import Prediction
 from ktb.inputs import AUTO, InputError, XOptions
 from ktb.video.computing import ComputedFrame, FrameBatches
-from ktb.video.drawing import CODECS, VIEWS, Composer, Container, VideoFile, View
+from ktb.video.drawing import VIEWS, Composer, View
+from ktb.video.encoding import Container, VideoFile
 from ktb.video.frames import FolderFrames, Frames
 from ktb.video.table import FrameRecord, Table, read_shares
 from ktb.video.video_source import MAX_FPS, VideoFrames, is_video
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 TABLE, REPORT = "sequence.csv", "sequence.json"
 DEFAULT_FPS = 10.0
+Containers = Literal["webm", "mp4", "both"]
 _MAX_WARNINGS = 50  # number of distinct warnings to count
 __all__ = [
     "FrameRecord",
@@ -49,7 +51,8 @@ class SequenceOptions:
         fps: frames per second of the result; None uses that of the input, or 10.
         layout: keys of `ktb.video.drawing.VIEWS`, from left to right.
         opacity: opacity of the mask over the RGB image, 0..1.
-        container: "webm" (VP8), which browsers play, or "mp4" (MPEG-4 part 2), which they do not.
+        container: "webm" (VP8), "mp4" (H.264 if this computer has an encoder, see `ktb.video.encoding`;
+            else MPEG-4 part 2, which browsers do not play, and a note), or "both".
 
     Raises ValueError for an invalid value.
     """
@@ -58,7 +61,7 @@ class SequenceOptions:
     fps: float | None = None
     layout: tuple[View, ...] = ("overlay", "mask", "balance")
     opacity: float = 0.6
-    container: Container = "webm"
+    container: Containers = "webm"
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps <= MAX_FPS:
@@ -69,16 +72,27 @@ class SequenceOptions:
             raise ValueError(f"layout {self.layout}: give at least one of {', '.join(VIEWS)}, each once")
         if not 0 <= self.opacity <= 1:
             raise ValueError(f"opacity = {self.opacity}: choose 0 (only the RGB image) .. 1 (only the mask)")
-        if self.container not in CODECS:
-            raise ValueError(f"container {self.container!r}: choose one of {', '.join(get_args(Container))}")
+        if self.container not in get_args(Containers):
+            raise ValueError(f"container {self.container!r}: choose one of {', '.join(get_args(Containers))}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the video files."""
+        wanted = get_args(Container) if self.container == "both" else (self.container,)
+        return tuple(f"sequence.{suffix}" for suffix in wanted)
 
 
 @dataclass(frozen=True)
 class SequenceResult:
-    """Paths of the results and summary of the video."""
+    """Paths of the results and summary of the video.
+
+    Attributes:
+        videos: video file → codec, such as "H.264".
+        codec_notes: what the user should know about the codecs.
+    """
 
     checkpoint: str
-    video: Path
+    videos: dict[Path, str]
     table: Path
     report: Path
     frames: int
@@ -87,7 +101,13 @@ class SequenceResult:
     fps: float
     seconds: float
     notes: tuple[str, ...]
+    codec_notes: tuple[str, ...] = ()
     warnings: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def video(self) -> Path:
+        """The first video file: WebM if there are both."""
+        return next(iter(self.videos))
 
 
 class SequenceRun:
@@ -97,8 +117,8 @@ class SequenceRun:
 
     Args:
         predictor, frames: the predictor and the frames of the video.
-        out: folder for sequence.csv, sequence.json and sequence.webm (or .mp4); created if necessary,
-            existing files are overwritten.
+        out: folder for sequence.csv, sequence.json, and sequence.webm or sequence.mp4 (or both); created if
+            necessary, existing files are overwritten.
         options: see `SequenceOptions`.
         should_stop: called before every frame; True stops the run.
         turn: context in which the network runs, so that others can use it between two frames.
@@ -127,7 +147,7 @@ class SequenceRun:
         options, started = self.options, time.perf_counter()
         self._out.mkdir(parents=True, exist_ok=True)
         fps = options.fps or self._frames.fps or DEFAULT_FPS
-        video = VideoFile(self._out / f"sequence.{options.container}", fps)
+        videos = [VideoFile(self._out / name, fps) for name in options.names]
         levels = LEVELS if self._config.fusion.kind == "dscf" else 0
         count = failed = 0
         is_complete = False
@@ -143,14 +163,17 @@ class SequenceRun:
                         if number and self._should_stop():
                             return
                         record = self._record(count, computed)
-                        video.write(record.picture)
+                        for video in videos:
+                            video.write(record.picture)
                         table.write(record)
                         count += 1
                         failed += record.error is not None
                         yield record
             finally:
-                video.close()
-                self._finish(video, fps, count, failed, not is_complete, time.perf_counter() - started)
+                with ExitStack() as closing:  # the files are finished even if one of them cannot be
+                    closing.callback(self._finish, videos, fps, count, failed, not is_complete, started)
+                    for video in videos:
+                        closing.callback(video.close)
 
     def _record(self, index: int, computed: ComputedFrame) -> FrameRecord:
         begun, frame = time.perf_counter(), computed.frame
@@ -182,16 +205,32 @@ class SequenceRun:
         return shares, confidence, changed
 
     def _finish(
-        self, video: VideoFile, fps: float, count: int, failed: int, stopped: bool, seconds: float
+        self,
+        videos: Sequence[VideoFile],
+        fps: float,
+        count: int,
+        failed: int,
+        stopped: bool,
+        started: float,
     ) -> None:
         notes = list(self._frames.notes)
         if len(self._units) > 1:
             units = "; ".join(sorted(self._units))
             notes.append(f"X was detected in different units: {units}. If that is wrong, set the unit.")
         self.result = SequenceResult(
-            self._config.name, video.path, self._out / TABLE, self._out / REPORT, count, failed, stopped, fps,
-            seconds, tuple(notes), dict(self._warnings),
-        )  # fmt: skip
+            checkpoint=self._config.name,
+            videos={video.path: video.encoding.codec for video in videos},
+            table=self._out / TABLE,
+            report=self._out / REPORT,
+            frames=count,
+            failed=failed,
+            stopped=stopped,
+            fps=fps,
+            seconds=time.perf_counter() - started,
+            notes=tuple(notes),
+            codec_notes=tuple(video.encoding.note for video in videos if video.encoding.note),
+            warnings=dict(self._warnings),
+        )
         if self._out.is_dir():  # a server may have deleted the folder of a closed session
             text = json.dumps(self._report(self.result), indent=2, ensure_ascii=False)
             self.result.report.write_text(text + "\n", encoding="utf-8")
@@ -208,9 +247,9 @@ class SequenceRun:
             "options": options
             | {"fps": result.fps, "x": {k: v for k, v in asdict(self.options.x).items() if v}},
             "has_x": self._frames.has_x,
-            "video": result.video.name,
+            "videos": {path.name: codec for path, codec in result.videos.items()},
             "table": result.table.name,
-            "notes": list(result.notes),
+            "notes": [*result.notes, *result.codec_notes],
             "warnings": result.warnings,
         }
 

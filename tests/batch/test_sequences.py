@@ -420,7 +420,7 @@ def test_memory_does_not_grow_with_length(tmp_path, predictor):
     assert many < few + 130_000, f"{few:,} bytes at 10 frames, {many:,} at 70"
 
 
-def test_the_command_runs_folders_videos_and_zips(tmp_path, predictor):
+def test_the_command_runs_folders_videos_and_zips(tmp_path, predictor, monkeypatch):
     model = tmp_path / "tiny.safetensors"
     save_model(model, predictor.model, {})
     write_folders(tmp_path, 2)
@@ -435,9 +435,16 @@ def test_the_command_runs_folders_videos_and_zips(tmp_path, predictor):
     assert report["options"]["x"]["unit"] == "mm"
     assert report["has_x"]
     archive = zipped(tmp_path / "a.zip", frames_of(2))
-    done = run("--rgb", archive, "--out", tmp_path / "b", "--layout", "mask", "--container", "mp4")
+    monkeypatch.setattr("ktb.video.encoding._opencv_has_h264", lambda: False)
+    monkeypatch.setattr("ktb.video.encoding._ffmpeg_with_h264", lambda: ())
+    done = run("--rgb", archive, "--out", tmp_path / "b", "--layout", "mask", "--container", "both")
     assert done.exit_code == 0, done.output
-    assert len(read_video(tmp_path / "b" / "sequence.mp4")[0]) == 2
+    assert "sequence.mp4 (MPEG-4 part 2)" in done.output
+    assert "install ffmpeg" in done.output
+    for name in ("sequence.webm", "sequence.mp4"):
+        assert len(read_video(tmp_path / "b" / name)[0]) == 2
+    report = json.loads((tmp_path / "b" / "sequence.json").read_text())
+    assert report["videos"] == {"sequence.webm": "VP8", "sequence.mp4": "MPEG-4 part 2"}
     for name in ("a", "b"):
         rows_of(tmp_path / name / "sequence.csv")
     first, second = (read_shares(tmp_path / name / "sequence.csv")[1] for name in ("a", "b"))

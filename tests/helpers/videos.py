@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from helpers.pairs import synthetic_pair
-from ktb.video.drawing import VideoFile
+from ktb.video.encoding import VideoFile
 
 
 def pair(number: int, height: int = 64, width: int = 96) -> tuple[np.ndarray, np.ndarray]:
