@@ -44,7 +44,11 @@ from ktb.checkpoints.choice import AUTO_MODEL
 from ktb.inputs.limits import MAX_FILE_BYTES
 
 CSS = (Path(__file__).parent / "static" / "style.css").read_text()
-SCRIPTS = f"<script>{(Path(__file__).parent / 'static' / 'page.js').read_text()}</script>"
+SCRIPTS = "".join(
+    f"<script>{(Path(__file__).parent / 'static' / name).read_text()}</script>"
+    for name in ("page.js", "scrubber.js")
+)
+SHOWN_FRAME = "(frame, ...given) => [window.ktbFrame(), ...given]"  # app/static/scrubber.js
 SAY_ERROR = "window.ktbSayError = (said) => { props.value = said; trigger('input'); };"  # for page.js
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
@@ -184,8 +188,9 @@ def _wire(h: Handlers, run: gr.Button, ablates: bool) -> None:
     ran_example = chosen.then(**new_pair).then(*run_pair, trigger_mode="always_last", **running)
     v = p.video
     ran_frame = v.inspect.click(
-        h.inspect_frame, [v.frame, *v.given], [*p.of_run, p.tabs], show_progress_on=v.inspect, **RUNNING
-    )
+        h.inspect_frame, [v.frame, *v.given], [*p.of_run, p.tabs], js=SHOWN_FRAME,
+        show_progress_on=v.shown, **RUNNING,
+    )  # fmt: skip
     for event in (ran, ran_alone, ran_example, ran_frame):
         event.success(None, js=SHOW_RESULT, **HIDDEN)
         shown = shows(event, inspected.file, SHOW)

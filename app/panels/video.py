@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -23,7 +24,10 @@ WAITING = """<div class="ktb-empty" role="status"><b>Waiting for its turn</b>
 </div>"""
 MAX_COLUMNS = 300  # of the plot; more frames are averaged
 MAX_CLASSES = 8  # with a colour of their own in the plot
+MAX_NAME = 80  # letters of a frame's name
 _WIDTH, _HEIGHT = 900, 240
+_CONTAINERS = {".webm": "WebM", ".mp4": "MP4"}
+_PLAYED = ("VP8", "H.264")  # by browsers
 _OTHER = (154, 161, 171)
 
 
@@ -54,24 +58,32 @@ def result_panel(
     shares: np.ndarray,
     palette: Sequence[tuple[int, int, int]],
     failures: Sequence[str],
+    names: Sequence[str],
 ) -> Markup:
-    """The video, the downloads and the plot of a recording.
+    """The video with a slider over its frames, the downloads and the plot of a recording.
 
     Args:
         shares: (frames, K), NaN for failed frames; palette: K colours.
         failures: what is said of the first failed frames.
+        names: what is said of each frame.
     """
     if not result.frames:
         return error_box("The recording was stopped before its first frame." if result.stopped
                          else "There is no frame in the recording.")  # fmt: skip
-    files = ((result.video, "Video"), (result.table, "Table (CSV)"), (result.report, "Report (JSON)"))
+    videos = [(path, f"{_CONTAINERS[path.suffix]} ({codec})") for path, codec in result.videos.items()]
+    files = (*videos, (result.table, "Table (CSV)"), (result.report, "Report (JSON)"))
+    plays = [path for path, codec in result.videos.items() if codec in _PLAYED]
+    cut = [name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}…" for name in names]
     counted = [f"({times} of {result.frames}) {text}" for text, times in result.warnings.items()]
     return render(
         "video_result",
         result=result,
         seconds=result.seconds / result.frames,
         warnings=warnings_box([*result.notes, *failures, *counted]),
-        video=_address(result.video),
+        video=_address(plays[0]) if plays else "",
+        names=json.dumps(cut),
+        first=cut[0],
+        codec_notes=result.codec_notes,
         links=[{"address": _address(path), "text": text} for path, text in files],
         plot=shares_plot(classes, shares, palette),
     )

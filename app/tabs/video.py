@@ -44,15 +44,26 @@ class Sequences:
         self._flags: dict[str, threading.Event] = {}
         self._folders: dict[str, Path] = {}
         self._left: set[str] = set()
-        self._counts: dict[str, int] = {}
 
-    def run(self, session: str, first: str | None, x_video: str | None, views, fps, model: str, form: XForm):
+    def run(
+        self,
+        session: str,
+        first: str | None,
+        x_video: str | None,
+        views,
+        fps,
+        container,
+        model: str,
+        form: XForm,
+    ):
         """Run a video; yields (HTML, whether it continues). ValueError as `SequenceRun`."""
         stop = self._flags[session] = threading.Event()
         out = self._new_folder(session)
         try:
             self._store.remember_uploads(session, [first, x_video])
-            options = SequenceOptions(frame_options(form), fps or None, tuple(views or ()))
+            options = SequenceOptions(
+                frame_options(form), fps or None, tuple(views or ()), container=container
+            )
             self._store.remember_uploads(session, [out / name for name in result_names(options)])
             model = chosen_for_video(self._service, model, first, x_video, options.x)
             run, frames = video_run(self._service, model, first, x_video, out, options, stop.is_set)
@@ -66,11 +77,13 @@ class Sequences:
 
     def _frames(self, session: str, run: SequenceRun, frames: LimitedFrames, model: str):
         failures: list[str] = []
+        names: list[str] = []
         failed, started = 0, time.perf_counter()
         with closing(iter(run)) as records:
             for record in records:
                 if session not in self._left:
                     self._store.remember_uploads(session, ())  # keeps the session alive during a long run
+                names.append(record.name if record.error is None else f"{record.name} (failed)")
                 if record.error is not None:
                     failed += 1
                     if len(failures) < MAX_FAILURES:
@@ -78,13 +91,9 @@ class Sequences:
                 seconds = time.perf_counter() - started
                 yield progress_panel(record, frames.length, failed, seconds, model), True
         assert run.result is not None
-        self._counts[session] = run.result.frames
         classes, shares = read_shares(run.result.table)
-        yield result_panel(run.result, classes, shares, self._service.config(model).palette, failures), False
-
-    def count(self, session: str) -> int:
-        """The frames of the session's last finished video."""
-        return self._counts.get(session, 0)
+        palette = self._service.config(model).palette
+        yield result_panel(run.result, classes, shares, palette, failures, names), False
 
     def stop(self, session: str) -> None:
         """Stop the session's video after the current frame."""
@@ -97,7 +106,6 @@ class Sequences:
 
     def leave(self, session: str) -> None:
         """Stop the run of a closed page and delete its files."""
-        self._counts.pop(session, None)
         if session in self._flags:
             self._left.add(session)
             self.stop(session)
@@ -114,10 +122,17 @@ class Sequences:
 
 @dataclass(frozen=True)
 class VideoTab:
-    """The components of the tab that the page's events use: the frame to inspect, and its button."""
+    """The components of the tab that the page's events use.
 
-    frame: gr.Slider
+    Attributes:
+        shown: the panel of the results.
+        inspect: the button that opens a frame; the panel presses it.
+        frame: number of that frame, which `app/static/scrubber.js` gives.
+    """
+
+    shown: gr.HTML
     inspect: gr.Button
+    frame: gr.Number
     given: tuple[gr.components.Component, ...]
 
 
@@ -150,33 +165,32 @@ def build(context: Context) -> VideoTab:
                 0, label="Frames per second", info="0: as in the video, or 10", minimum=0, maximum=240,
                 min_width=180, elem_id="ktb-fps",
             )  # fmt: skip
+            container = gr.Radio(
+                [("WebM", "webm"), ("MP4", "mp4"), ("both", "both")], value="both", label="Video file",
+                min_width=180, elem_id="ktb-container",
+            )  # fmt: skip
         with gr.Row():
             run = gr.Button("Run all frames", variant="primary", elem_id="ktb-run-frames")
             stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="ktb-stop")
         gr.HTML(ABOUT)
         shown = gr.HTML(EMPTY, elem_id="ktb-sequence")
-        with gr.Row(visible=False, equal_height=True, elem_id="ktb-frame-row") as row:
-            frame = gr.Slider(0, 1, 0, step=1, label="Frame", elem_id="ktb-frame", scale=4)
-            inspect = gr.Button("Inspect this frame", elem_id="ktb-inspect-frame", scale=1, min_width=170)
+        frame = gr.Number(0, minimum=0, precision=0, visible=False)
+        inspect = gr.Button("Inspect this frame", visible="hidden", elem_id="ktb-inspect-frame")
 
     sequences = Sequences(context, context.store.uploads.root)
     context.store.on_close(sequences.leave)
 
-    def run_all(request: gr.Request, first, x_video, views, fps, model, *values):
-        session = request.session_hash
+    def run_all(request: gr.Request, first, x_video, views, fps, container, model, *values):
+        given = (first, x_video, views, fps, container, model, XForm(*values))
         try:
-            for panel, goes_on in sequences.run(session, first, x_video, views, fps, model, XForm(*values)):
-                yield (
-                    panel,
-                    *_buttons(goes_on),
-                    *_frames_to_inspect(0 if goes_on else sequences.count(session)),
-                )
+            for panel, goes_on in sequences.run(request.session_hash, *given):
+                yield panel, *_buttons(goes_on)
         except ValueError as error:
-            yield error_box(pointed(str(error))), *_buttons(False), *_frames_to_inspect(0)
+            yield error_box(pointed(str(error))), *_buttons(False)
         except OSError as error:
             _log.exception("a video run failed")
             message = words_for(error, request_id.get())
-            yield error_box(message), *_buttons(False), *_frames_to_inspect(0)
+            yield error_box(message), *_buttons(False)
 
     def keep(request: gr.Request, *files: str | None):
         context.store.remember_uploads(request.session_hash, files)
@@ -191,18 +205,13 @@ def build(context: Context) -> VideoTab:
     gr.on([first.upload, x_video.upload], keep, [first, x_video], None, **LATEST)
     run.click(tell_waiting, None, shown, **AT_ONCE)
     run.click(
-        run_all, [first, x_video, views, fps, model, *fields], [shown, run, stop, row, frame],
+        run_all, [first, x_video, views, fps, container, model, *fields], [shown, run, stop],
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME, **HIDDEN,
     )  # fmt: skip
     stop.click(stop_it, None, stop, **AT_ONCE)
-    return VideoTab(frame, inspect, (first, x_video, model, *fields))
+    return VideoTab(shown, inspect, frame, (first, x_video, model, *fields))
 
 
 def _buttons(goes_on: bool) -> tuple[Any, Any]:
     """Updates of the buttons *Run all frames* and *Stop*."""
     return gr.update(interactive=not goes_on), gr.update(interactive=goes_on)
-
-
-def _frames_to_inspect(count: int) -> tuple[Any, Any]:
-    """Updates of the row and of the slider that choose a frame; hidden without frames."""
-    return gr.update(visible=count > 0), gr.update(maximum=max(count - 1, 1), value=0)

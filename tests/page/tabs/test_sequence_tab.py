@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers.browsing import below, new_tab
 from helpers.served import serving
-from helpers.videos import frames_of, pair, rows_of, write_video, zipped
+from helpers.videos import frames_of, pair, read_video, rows_of, write_video, zipped
 
 from app.panels.video import shares_plot
 from app.predictors import SharedPredictor
@@ -103,6 +103,10 @@ def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, s
         assert float(rows[3][SHARE + found.name]) == pytest.approx(found.share, abs=1e-6)
     assert tab.locator("#ktb-sequence .ktb-plot path").count() == 9  # eight classes and the rest
     assert "All 4 frames" in tab.inner_text("#ktb-sequence")
+    assert tab.inner_text("#ktb-sequence .ktb-links a >> nth=0") == "WebM (VP8)"
+    with_mp4 = tmp_path / "four.mp4"
+    with_mp4.write_bytes(fetch(address, tab, "MP4"))
+    assert len(read_video(with_mp4)[0]) == 4
     assert service.models[0] in tab.inner_text("#ktb-sequence")
     assert tab.is_enabled("#ktb-run-frames")
     assert tab.is_disabled("#ktb-stop")
@@ -111,10 +115,16 @@ def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, s
 def test_a_frame_of_a_video_opens_in_the_inspector(tab, recording, service):
     give(tab, recording)
     tab.click("#ktb-run-frames")
-    tab.wait_for_selector("#ktb-inspect-frame")
-    tab.locator("#ktb-frame input[type=number]").fill("3")
-    tab.locator("#ktb-frame input[type=number]").press("Enter")
-    tab.click("#ktb-inspect-frame")
+    slider = tab.get_by_role("slider", name="Frame")
+    slider.press("End")
+    assert slider.get_attribute("aria-valuetext") == "Frame 3 · Office"
+    tab.wait_for_function(f"document.querySelector('{VIDEO}').currentTime > 0.3")  # of 0.4 s
+    assert tab.get_by_role("button", name="Next frame").is_disabled()
+    tab.get_by_role("button", name="Previous frame").click()
+    assert tab.inner_text(".ktb-scrub output").startswith("Frame 2 · ")
+    tab.evaluate(f"document.querySelector('{VIDEO}').currentTime = 0.35")  # as its own controls do
+    tab.wait_for_selector(".ktb-scrub output >> text=Frame 3 · Office")
+    tab.get_by_role("button", name="Inspect this frame").click()
     tab.wait_for_selector("#ktb-slot-inspect .ktb-v canvas")
     assert "frame 3 (Office) of the video, not the pair on the left" in tab.inner_text(".ktb-v-doubts")
     viewer = "document.querySelector('.ktb-v').ktbViewer"
