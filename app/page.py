@@ -61,7 +61,8 @@ LEGIBLE = {
 """Replacements for theme colours whose contrast is below 4.5:1 on a light page."""
 OPEN_EXAMPLE = "(run) => { if (run) window.ktbOpenExample(run); }"  # app/static/page.js
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
-  if (window.innerWidth < 900) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column
+  if (window.innerWidth < 900 || tabs.getBoundingClientRect().top < 0) tabs.scrollIntoView({behavior: 'smooth'});
+}"""  # far below in one column, or above
 
 
 def build_page(
@@ -136,7 +137,10 @@ def _lay_out(
                 context = Context(service, store, viewer, changed, given)
                 inspected = inspect.build(context)
                 what_if.build(context)
-                with gr.Tab("Evaluate", id="evaluate"), gr.Tabs(elem_id="ktb-evaluate"):
+                with (
+                    gr.Tab("Evaluate", id="evaluate"),
+                    gr.Tabs(elem_id="ktb-evaluate", overflow_behavior="wrap"),
+                ):
                     ground_truth.build(context)
                     compare.build(context)
                     recording = video.build(context)
@@ -189,7 +193,7 @@ def _wire(h: Handlers, run: gr.Button, ablates: bool) -> None:
     v = p.video
     ran_frame = v.inspect.click(
         h.inspect_frame, [v.frame, *v.given], [*p.of_run, p.tabs], js=SHOWN_FRAME,
-        show_progress_on=v.shown, **RUNNING,
+        show_progress_on=v.waiting, **RUNNING,
     )  # fmt: skip
     for event in (ran, ran_alone, ran_example, ran_frame):
         event.success(None, js=SHOW_RESULT, **HIDDEN)

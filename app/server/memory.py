@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ktb.analysis import Inspection
-from ktb.modeling.memo import Memo
 
 MIN_TEXT = 1024  # characters; shorter texts are names and sentences, longer ones images inside HTML
 
@@ -19,7 +18,7 @@ MIN_TEXT = 1024  # characters; shorter texts are names and sentences, longer one
 def held_bytes(value: Any) -> int:
     """Bytes of all arrays, tensors and images in nested objects; shared buffers are counted once.
 
-    Visits dataclasses, mappings, sequences, and the current contents of a `Memo` or an `Inspection`.
+    Visits dataclasses, mappings, sequences, and the current contents of an `Inspection`.
     """
     return sum(_buffers(value).values())
 
@@ -43,9 +42,7 @@ def _buffers(value: Any) -> dict[int, int]:
         value = dict(value.decisions.computed)
     if isinstance(value, LazyConfidences):
         value = dict(value.computed)
-    if isinstance(value, Memo):
-        value = value.values()
-    elif isinstance(value, Inspection):
+    if isinstance(value, Inspection):
         value = [value.prediction, *value.computed]
     elif is_dataclass(value):
         value = [getattr(value, field.name) for field in fields(value)]

@@ -72,6 +72,11 @@ def start(caches: Path | None) -> Page:
         help="trusted proxies that set X-Forwarded-For (default: KTB_PROXIES, else 0; in a Space 1)",
     )
     parser.add_argument(
+        "--no-ablations",
+        action="store_true",
+        help="ablate the sensors only when a visitor asks for it, not after each run",
+    )
+    parser.add_argument(
         "--mcp", action="store_true", help="offer tools for agents at /mcp (Model Context Protocol)"
     )
     parser.add_argument("--log-json", action="store_true", help="log a JSON object per line")
@@ -91,7 +96,7 @@ def start(caches: Path | None) -> Page:
         service = Service(options.model, options.runtime, options.precision, options.device)
         service.sandbox.start()  # loads in parallel to the following steps
         service.move_models_to_gpu()
-        page = build_page(service, own)
+        page = build_page(service, own, ablates=not options.no_ablations)
         limit = RateLimit(options.rate_limit, options.proxies)
         hosts = [*options.allow_host, *own_hosts(options.host)]
         launching = launch_options(limit, hosts, tools)

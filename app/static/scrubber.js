@@ -24,13 +24,19 @@
     video.currentTime = (frame + 0.5) / Number(bar.dataset.fps); // its middle: the ends may be rounded
   };
 
-  /** Follow a video that plays, or that its own controls move. */
+  /** Follow a video that plays. */
   const follow = (event) => {
     const parts = event.target instanceof HTMLVideoElement && partsOf(event.target);
     if (!parts) return;
     const frame = Math.floor((parts.video.currentTime + SLACK) * Number(parts.bar.dataset.fps));
     show(parts, Math.min(frame, Number(parts.slider.max)), false);
   };
+  for (const name of ["play", "pause"]) {
+    document.addEventListener(name, (event) => {
+      const button = event.target instanceof HTMLVideoElement && partsOf(event.target)?.bar.querySelector("[data-play]");
+      if (button) button.textContent = name === "play" ? "❚❚" : "▶";
+    }, true);
+  }
   for (const name of ["timeupdate", "seeking"]) document.addEventListener(name, follow, true); // they do not bubble
 
   document.addEventListener("input", (event) => {
@@ -38,6 +44,12 @@
     if (parts && event.target === parts.slider) show(parts, Number(parts.slider.value), true);
   });
   document.addEventListener("click", (event) => {
+    const pressed = event.target.closest?.(".ktb-scrub [data-play], .ktb-sequence video");
+    if (pressed) {
+      const { video } = partsOf(pressed);
+      if (video.paused) video.play();
+      else video.pause();
+    }
     const button = event.target.closest?.(".ktb-scrub [data-step]");
     if (button) show(partsOf(button), Number(partsOf(button).slider.value) + Number(button.dataset.step), true);
   });

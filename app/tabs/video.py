@@ -18,6 +18,7 @@ from app.context import Context
 from app.gradio_ext.blocks import words_for
 from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST
+from app.layout import waiting_input
 from app.panels.video import EMPTY, WAITING, progress_panel, result_panel
 from app.panels.x_input import error_box
 from app.video import ONE_AT_A_TIME, chosen_for_video, result_names, video_run
@@ -125,12 +126,12 @@ class VideoTab:
     """The components of the tab that the page's events use.
 
     Attributes:
-        shown: the panel of the results.
+        waiting: shows the status of a frame's run.
         inspect: the button that opens a frame; the panel presses it.
         frame: number of that frame, which `app/static/scrubber.js` gives.
     """
 
-    shown: gr.HTML
+    waiting: gr.HTML
     inspect: gr.Button
     frame: gr.Number
     given: tuple[gr.components.Component, ...]
@@ -173,7 +174,9 @@ def build(context: Context) -> VideoTab:
             run = gr.Button("Run all frames", variant="primary", elem_id="ktb-run-frames")
             stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="ktb-stop")
         gr.HTML(ABOUT)
-        shown = gr.HTML(EMPTY, elem_id="ktb-sequence")
+        with gr.Column():
+            waiting = waiting_input("ktb-waiting-frame")
+            shown = gr.HTML(EMPTY, elem_id="ktb-sequence")
         frame = gr.Number(0, minimum=0, precision=0, visible=False)
         inspect = gr.Button("Inspect this frame", visible="hidden", elem_id="ktb-inspect-frame")
 
@@ -209,7 +212,7 @@ def build(context: Context) -> VideoTab:
         show_progress="minimal", show_progress_on=shown, **ONE_AT_A_TIME, **HIDDEN,
     )  # fmt: skip
     stop.click(stop_it, None, stop, **AT_ONCE)
-    return VideoTab(shown, inspect, frame, (first, x_video, model, *fields))
+    return VideoTab(waiting, inspect, frame, (first, x_video, model, *fields))
 
 
 def _buttons(goes_on: bool) -> tuple[Any, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from unittest.mock import MagicMock
+
 import pytest
 from helpers.browsing import new_tab, run, upload
 from helpers.inspections import assert_as_trace, click_image
@@ -9,6 +12,7 @@ from helpers.pairs import synthetic_pair, write_pair
 from helpers.runtimes import copy_of, export_here
 
 from app.page import build_page, launch_options
+from app.server import start
 from app.service import Service
 from ktb import Predictor, load_model
 from ktb.inference.runtimes.export import PACKAGES
@@ -48,3 +52,20 @@ def test_a_click_names_the_points_that_the_attention_gives(context, served, tmp_
     click_image(tab, 0.4, 0.7)
     assert_as_trace(tab, Predictor(load_model(path), runtime="eager")(*synthetic_pair()))
     tab.close()
+
+
+@pytest.mark.parametrize(("flags", "ablates"), [([], True), (["--no-ablations"], False)])
+def test_the_command_can_leave_out_the_ablations_after_a_run(monkeypatch, flags, ablates):
+    built = {}
+
+    def build(service, own, **options):
+        built.update(options)
+        raise ValueError("built")
+
+    monkeypatch.setattr(sys, "argv", ["app.py", *flags])
+    monkeypatch.setattr(start, "Service", MagicMock())
+    monkeypatch.setattr(start, "build_page", build)
+    monkeypatch.setattr(start.logs, "configure", lambda *_: None)
+    with pytest.raises(SystemExit):
+        start.start(None)
+    assert built == {"ablates": ablates}
