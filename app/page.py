@@ -61,8 +61,8 @@ LEGIBLE = {
 """Replacements for theme colours whose contrast is below 4.5:1 on a light page."""
 OPEN_EXAMPLE = "(run) => { if (run) window.ktbOpenExample(run); }"  # app/static/page.js
 SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
-  if (window.innerWidth < 900 || tabs.getBoundingClientRect().top < 0) tabs.scrollIntoView({behavior: 'smooth'});
-}"""  # far below in one column, or above
+  const isSeen = window.innerWidth >= 900 && tabs.getBoundingClientRect().top >= 0;
+  if (!isSeen) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column, or above
 
 
 def build_page(
