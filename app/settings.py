@@ -32,6 +32,7 @@ _VIEW: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "head": lambda value: value is None or (_is_whole(value) and 0 <= value < 1000),
         "isSwapped": lambda value: isinstance(value, bool),
         "inSpace": lambda value: isinstance(value, bool),
+        "hasFalseColors": lambda value: value is None or isinstance(value, bool),
         "pixel": lambda value: (
             value is None
             or (

@@ -4,6 +4,12 @@ document.addEventListener("click", (event) => {
   if (id) document.getElementById(id)?.click();
 });
 
+// On a phone, what is known of X takes a line; a tap unfolds it.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-unfold]")?.querySelector("button");
+  button?.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") === "false"));
+});
+
 // Gradio shows no errors of events outside its queue, which answer at once: the page hands them to one that does.
 (() => {
   const ask = window.fetch;

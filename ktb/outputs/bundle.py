@@ -18,6 +18,7 @@ from ktb.analysis.describe import describe_level
 from ktb.analysis.faithfulness import image_scores, reliance
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Drop, Prediction
+from ktb.inputs.encoders.depth_units import depth_unit_name
 from ktb.outputs.layers import (
     Layer,
     heads_layer,
@@ -260,10 +261,20 @@ def _header(
         "palette": [list(color) for color in prediction.palette],
         "heads": dict(HEADS),
         "x_unit": "m" if has_metres else "",
+        "depth": _depth(prediction),
         "camera": _camera(prediction, shown),
         "levels": levels,
         "ablated": list(ablated),
     }
+
+
+def _depth(prediction: Prediction) -> dict[str, str] | None:
+    """The unit of the depth file, and how sure it is; None without depth."""
+    depth = prediction.x.depth
+    if depth is None:
+        return None
+    sure = "estimated" if prediction.x.origin == "estimated" else depth.confidence
+    return {"unit": depth_unit_name(depth.unit), "confidence": sure}
 
 
 def _camera(prediction: Prediction, shown: tuple[int, int]) -> dict[str, Any] | None:

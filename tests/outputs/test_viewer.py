@@ -24,7 +24,7 @@ from ktb.modeling.build import build_model, lite_config
 from ktb.outputs.bundle import ablation_bundle, layers_bundle, make_bundle
 from ktb.outputs.layers import HEADS_DIFFER, NOT_DRAWN, RESTS_ON, Layer, attribution_layer
 from ktb.utils.text import percent
-from ktb.visualize import scalar_to_colors
+from ktb.visualize import NO_VALUE_RGB, scalar_to_colors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -181,6 +181,66 @@ def test_opacity_mixes_the_layer_with_the_image(viewed, bundle, prediction):
     tab.get_by_label("Opacity", exact=True).fill("0.25")
     mixed = 0.25 * prediction.colors("fused") + 0.75 * bundle.arrays["rgb"]
     assert np.abs(seen(tab) - mixed).max() <= 2
+
+
+def test_x_is_grey_under_a_layer_unless_its_colours_are_chosen(viewed, bundle, pair):
+    tab = viewed(bundle)
+    show_layer(tab, pixel=None, opacity=0.001)
+    grey = seen(tab, "x").astype(float)
+    assert np.ptp(grey, axis=-1).max() <= 1
+    colors = bundle.arrays["x"]
+    near, far = (np.argwhere(pair[1] == extreme(pair[1][pair[1] > 0]))[0] for extreme in (np.min, np.max))
+    assert grey[tuple(near)].mean() > grey[tuple(far)].mean() + 100  # bright where near, as the colours
+    button = tab.get_by_role("button", name="False colours")
+    assert button.get_attribute("aria-pressed") == "false"
+    button.click()
+    assert np.abs(seen(tab, "x").astype(float) - colors).max() <= 1
+    button.click()
+    show_layer(tab, overlay="none")
+    assert np.ptp(seen(tab, "x"), axis=-1).max() == 0  # grey was chosen
+    show_layer(tab, hasFalseColors=None)
+    assert np.array_equal(seen(tab, "x"), colors)
+    show_layer(tab, overlay="labels.fused", opacity=0)
+    assert np.array_equal(seen(tab, "x"), colors)
+
+
+def test_holes_of_x_are_a_pattern_in_grey_and_a_grey_x_stays(viewed, pair, prediction):
+    bundle = make_bundle(pair[0], prediction)
+    x = np.full((120, 160, 3), (31, 92, 158), np.uint8)
+    x[:, :80] = NO_VALUE_RGB
+    tab = viewed(dataclasses.replace(bundle, arrays={**bundle.arrays, "x": x}))
+    show_layer(tab, pixel=None, hasFalseColors=False, overlay="none")
+    found = seen(tab, "x")[..., 0]
+    assert set(np.unique(found[:, :78])) == {105, 150}
+    assert len(np.unique(found[:, 82:])) == 1
+    grey = np.repeat(x[..., :1], 3, axis=2)
+    tab = viewed(dataclasses.replace(bundle, arrays={**bundle.arrays, "x": grey}))
+    show_layer(tab, pixel=None, opacity=0)
+    assert np.array_equal(seen(tab, "x"), grey)
+    assert not tab.get_by_role("button", name="False colours").is_visible()
+
+
+def test_the_list_of_points_is_folded_and_stays_as_it_was_left(viewed, bundle):
+    tab = viewed(bundle)
+    assert not tab.locator(POINTS).first.is_visible()
+    tab.locator("summary", has_text="strongest").click()
+    assert tab.locator(POINTS).first.is_visible()
+    show_layer(tab, pixel=[5, 5])
+    assert tab.locator(POINTS).first.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("assumed", "confidence", "said"),
+    [
+        (True, "guess", "Camera assumed: field of view 90°. Unit guessed: millimetres."),
+        (False, "certain", "Camera given: field of view 90°. Drag"),
+    ],
+)
+def test_points_in_space_say_what_is_assumed(viewed, bundle, assumed, confidence, said):
+    camera = {"fx": 80, "fy": 80, "cx": 79.5, "cy": 59.5, "width": 160, "height": 120, "is_assumed": assumed}
+    depth = {"unit": "millimetres", "confidence": confidence}
+    tab = viewed(dataclasses.replace(bundle, header={**bundle.header, "camera": camera, "depth": depth}))
+    assert said in tab.locator(".ktb-v-space figcaption").text_content()
 
 
 def veiled(tab) -> np.ndarray | None:

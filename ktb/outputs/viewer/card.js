@@ -6,8 +6,10 @@ import { element } from "./elements.js";
 import { cellOf, largest, pixelOf, pixelOfImage } from "./geometry.js";
 import { percent, SENSORS, T } from "./strings.js";
 
-export const STRONGEST = 15;
+const STRONGEST = 15;
+const NEUTRAL = "#c8ccd4"; // of points where there is no X
 const [STEP, INSIDE] = [4, 8]; // pixels between those that are looked at, and from the border
+let arePointsListed = false; // whether the list of points is unfolded, in every card of the page
 const AROUND = [[0, 0], [-6, 0], [6, 0], [0, -6], [0, 6]];
 
 /** Class name and confidence of labels (such as "fused") at an index of the stored image, or null. */
@@ -85,12 +87,23 @@ function points(view, level, size, table) {
   const head = element("tr", {}, T.columns.map((text) => element("th", { scope: "col" }, text)));
   const rests = view.entropy >= 0.97 ? T.uniform
     : `${T.rests(view.effective, level.count)}${level.xIsMissing ? "" : `; ${T.balance(view.balance)}`}.`;
-  return [
-    element("p", { "data-balance": view.balance, "data-effective": view.effective }, rests),
-    element("details", { open: "" },
-      element("summary", {}, T.points(strongest.length, view.attention.length / level.count, level.count, total)),
-      element("table", { class: "ktb-v-points" }, head, rows)),
-  ];
+  const list = element("details", arePointsListed ? { open: "" } : {},
+    element("summary", {}, T.points(strongest.length, view.attention.length / level.count, level.count, total)),
+    element("table", { class: "ktb-v-points" }, head, rows));
+  list.addEventListener("toggle", () => { arePointsListed = list.open; });
+  return [element("p", { "data-balance": view.balance, "data-effective": view.effective }, rests), list];
+}
+
+/** The points of a view as marks on the images, the strongest last; more of them than in the table. */
+export function marksOf(view, level, size, table) {
+  const order = largest(view.attention, Math.min(8 * STRONGEST, view.attention.length)).reverse();
+  const most = view.attention[order[order.length - 1]];
+  return order.map((index) => ({
+    pixel: pixelOf(view.points[index], level.grid, size),
+    strength: Math.sqrt(view.attention[index] / most),
+    color: level.xIsMissing ? NEUTRAL : css(colorOf(view.weightX(index), { low: 0, high: 1 }, table)),
+    isSquare: view.isLedByX(index),
+  }));
 }
 
 /** What was asked of the server about a pixel: its answer, where it is of this pixel. */

@@ -79,4 +79,29 @@ export function paint([height, width], color, opacity = () => 1) {
   return canvas;
 }
 
+const linear = Float32Array.from({ length: 256 }, (_, i) => (
+  i / 255 <= 0.04045 ? i / 255 / 12.92 : ((i / 255 + 0.055) / 1.055) ** 2.4));
+const encoded = Uint8ClampedArray.from({ length: 4097 }, (_, i) => (
+  255 * (i / 4096 <= 0.0031308 ? (i / 4096) * 12.92 : 1.055 * (i / 4096) ** (1 / 2.4) - 0.055)));
+
+/**
+ * Draw a picture in false colours in grey of the same luminance; pixels without a value become a checkerboard.
+ * @param data red, green and blue of each pixel
+ * @returns a canvas; null for a picture that is grey already
+ */
+export function paintGrey([height, width], data) {
+  let isColored = false;
+  for (let i = 0; i < data.length && !isColored; i += 3) isColored = data[i] !== data[i + 1] || data[i] !== data[i + 2];
+  if (!isColored) return null;
+  const side = Math.max(2, Math.round(width / 100));
+  const hole = (i) => ((Math.floor(i / width / side) + Math.floor((i % width) / side)) % 2 ? 105 : 150);
+  return paint([height, width], (i) => {
+    const [red, green, blue] = [data[3 * i], data[3 * i + 1], data[3 * i + 2]];
+    const hasNone = red === NO_VALUE[0] && green === NO_VALUE[1] && blue === NO_VALUE[2];
+    const grey = hasNone ? hole(i)
+      : encoded[Math.round(4096 * (0.2126 * linear[red] + 0.7152 * linear[green] + 0.0722 * linear[blue]))];
+    return [grey, grey, grey];
+  });
+}
+
 export const css = (color) => `rgb(${color[0]}, ${color[1]}, ${color[2]})`;

@@ -12,9 +12,10 @@ export class Space {
     this.button = button(T.space, () => viewer.set({ inSpace: !viewer.state.inSpace }), { title: T.spaceHint });
     this.button.hidden = !this.isPossible;
     this.canvas = element("canvas", { tabindex: 0, role: "img", "aria-label": `${T.spaceHint}. ${T.spaceKeys}` });
-    const title = this.isPossible ? `${T.spaceTitle(viewer.header.camera)} · ${viewer.header.model}. ` : "";
+    const about = this.isPossible ? T.spaceAbout(viewer.header) : "";
     this.node = element("figure", { class: "ktb-v-space", hidden: "" }, this.canvas,
-      element("figcaption", {}, title, element("span", { class: "ktb-v-soft" }, T.spaceKeys)));
+      element("figcaption", {}, `${T.spaceTitle} · ${viewer.header.model} `,
+        element("span", { class: "ktb-v-soft" }, `${about} ${T.spaceKeys}`)));
   }
 
   /** Show the viewer's state. */

@@ -35,12 +35,21 @@ export const T = {
   reliance: (sensor) => `Reliance on ${sensor}`,
   relianceNote: (other) => `1 less the probability that the ${other} head gives the fused class.`,
   space: "3D", spaceHint: "Show the depth as points in space", image: "2D",
-  spaceTitle: (camera) => (camera.is_assumed ? "Points in space, with an assumed camera" : "Points in space"),
+  spaceTitle: "Points in space",
+  spaceAbout: ({ camera, depth }) => {
+    const degrees = Math.round((360 / Math.PI) * Math.atan(camera.width / (2 * camera.fx)));
+    const unit = { guess: `Unit guessed: ${depth?.unit}.`, likely: `Unit likely: ${depth?.unit}.`,
+      estimated: "Depth estimated from the RGB image." }[depth?.confidence];
+    const seen = `Camera ${camera.is_assumed ? "assumed" : "given"}: field of view ${degrees}°.`;
+    return [seen, unit].filter(Boolean).join(" ");
+  },
   spaceKeys: "Drag turns, Shift and drag shifts, the wheel zooms, 0 returns to the camera.",
   level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean",
   without: (x) => `Fused mask without ${x}`, sensors: "Sensors on",
   measure: "Switch each sensor off", measureHint: "Runs the network twice: without X, and without RGB.",
   reset: "Fit", resetHint: "Undo zoom and pan (0)", flip: "Swap", flipHint: "Swap the two images in place (F)",
+  falseColors: "False colours",
+  falseColorsHint: "Show X in false colours, or in grey, on which layers are easier to read",
   save: "PNG", saveHint: "Save both images with layers, marker and points",
   hint: "Click any pixel.",
   hintMore: "The card then tells what its class rests on, and where the fusion looked in both images.",

@@ -2,18 +2,17 @@
 
 import { Level } from "./attention.js";
 import { readBundle, unpack, unzip } from "./bundle.js";
-import { classAt, fillCard, measuredAt, STRONGEST, tellingPixel } from "./card.js";
+import { classAt, fillCard, marksOf, measuredAt, tellingPixel } from "./card.js";
 import { ClassList, veil } from "./classes.js";
-import { colorOf, css, mapRange, paint } from "./colors.js";
+import { mapRange, paint, paintGrey } from "./colors.js";
 import { button, element, fillSelect, optionsOf, select, slider } from "./elements.js";
-import { cellOf, largest, pixelOf, pixelOfImage } from "./geometry.js";
+import { cellOf, pixelOfImage } from "./geometry.js";
 import { layersOf } from "./layers.js";
 import { Panes } from "./panes.js";
 import { saveImage } from "./save.js";
 import { Space } from "./space.js";
 import { percent, SENSORS, T } from "./strings.js";
 
-const NEUTRAL = "#c8ccd4"; // of points where there is no X
 const FUSED = "labels.fused";
 const NONE = "none";
 const WITHOUT = { rgb: "labels.without_rgb", x: "labels.without_x" };
@@ -30,8 +29,9 @@ export class Viewer {
     this.size = [header.stored_size.height, header.stored_size.width];
     this.levels = header.levels.map((_, index) => new Level(bundle, index));
     this.state = { overlay: FUSED, compare: NONE, split: 0.5, level: this.levels.length - 1, head: null,
-      opacity: 0.5, isSwapped: false, inSpace: false, pixel: null };
-    this.images = { rgb: this.picture("rgb"), x: this.picture("x") };
+      opacity: 0.5, isSwapped: false, inSpace: false, hasFalseColors: null, pixel: null };
+    this.images = { rgb: this.picture("rgb"), x: this.picture("x"),
+      grey: paintGrey(this.size, bundle.array("x").data) };
     this.build();
     this.offer();
     this.refresh();
@@ -87,10 +87,13 @@ export class Viewer {
       button(T.save, () => saveImage(this), { title: T.saveHint }));
     const canvases = ["rgb", "x"].map((name) => {
       const canvas = element("canvas", { tabindex: 0, role: "img", "data-pane": name });
-      const title = element("figcaption", {});
+      const title = element("figcaption", {}, element("span"));
       return { canvas, title, node: element("figure", {}, canvas, title) };
     });
     this.titles = canvases.map((pane) => pane.title);
+    this.falseColors = button(T.falseColors, () => this.set({ hasFalseColors: !this.hasFalseColors }),
+      { title: T.falseColorsHint, class: "ktb-v-false" });
+    this.falseColors.hidden = !this.images.grey;
     this.split = slider(T.split, [0, 1, 0.005], change("split"));
     this.split.node.classList.add("ktb-v-split");
     this.status = element("p", { class: "ktb-v-status" }, T.hint);
@@ -106,7 +109,7 @@ export class Viewer {
     this.root.style.setProperty("--ktb-v-ratio", `${this.size[1]} / ${this.size[0]}`);
     this.panes = new Panes(this.size, canvases.map(({ canvas }, place) => ({
       canvas,
-      base: () => this.images[this.sensorOf(place)],
+      base: () => this.base(this.sensorOf(place)),
       overlays: () => this.overlays(this.sensorOf(place)),
     })), { hover: (pixel) => this.hover(pixel), pick: (pixel) => this.pick(pixel) });
     for (const { canvas } of canvases) canvas.addEventListener("keydown", (event) => this.key(event));
@@ -217,10 +220,24 @@ export class Viewer {
     this.titles.forEach((title, place) => {
       const sensor = this.sensorOf(place);
       if (title.dataset.sensor === sensor) return;
-      title.textContent = `${sensor === "rgb" ? T.rgbImage : T.xImage(header.x.modality)} · ${header.model}`;
+      const said = `${sensor === "rgb" ? T.rgbImage : T.xImage(header.x.modality)} · ${header.model}`;
+      title.firstChild.textContent = said;
       title.dataset.sensor = sensor;
-      this.panes.panes[place].canvas.setAttribute("aria-label", `${title.textContent}. ${T.hint}`);
+      if (sensor === "x") title.append(this.falseColors);
+      this.panes.panes[place].canvas.setAttribute("aria-label", `${said}. ${T.hint}`);
     });
+    this.falseColors.setAttribute("aria-pressed", String(this.hasFalseColors));
+  }
+
+  /** Whether X is shown in its colours: as chosen, else where no layer is over it, whose colours would mix with them. */
+  get hasFalseColors() {
+    const { hasFalseColors, overlay, compare, opacity } = this.state;
+    return hasFalseColors ?? ((overlay === NONE && compare === NONE) || opacity === 0);
+  }
+
+  /** The image of a sensor under its layers. */
+  base(sensor) {
+    return (sensor === "x" && !this.hasFalseColors && this.images.grey) || this.images[sensor];
   }
 
   /** What is drawn over the image of a sensor: the layer, the compared one beyond the split, and the veil. */
@@ -260,7 +277,7 @@ export class Viewer {
       return;
     }
     const view = this.level && this.level.view(cellOf(pixel, this.size, this.level.grid), head);
-    if (view) this.panes.marks = this.marks(view);
+    if (view) this.panes.marks = marksOf(view, this.level, this.size, this.bundle.array("colors.diverging").data);
     fillCard(this.card, this.bundle, this.levels, pixel, this.level, view,
       { ask: this.questions(pixel), levelControls: this.levelControls });
     this.root.dispatchEvent(new CustomEvent("ktb-pixel", { detail: { pixel, view } }));
@@ -290,18 +307,6 @@ export class Viewer {
     const all = this.levels.map((level) => level.mapValues(name, head));
     const values = all[this.state.level];
     return { values, range: mapRange(name, all, values) };
-  }
-
-  marks(view) {
-    const table = this.bundle.array("colors.diverging").data;
-    const order = largest(view.attention, Math.min(8 * STRONGEST, view.attention.length)).reverse();
-    const most = view.attention[order[order.length - 1]];
-    return order.map((index) => ({
-      pixel: pixelOf(view.points[index], this.level.grid, this.size),
-      strength: Math.sqrt(view.attention[index] / most),
-      color: this.level.xIsMissing ? NEUTRAL : css(colorOf(view.weightX(index), { low: 0, high: 1 }, table)),
-      isSquare: view.isLedByX(index),
-    }));
   }
 
   hover(pixel) {
