@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 
 import torch
 
 from helpers.models import pair
 from ktb.config import BRANCHES
-from ktb.inference.runtimes.export import export_graph
+from ktb.inference.runtimes.export import DESCRIPTION, checksum, export_graph
 
 TOLERANCE = 1e-4
 
@@ -27,6 +28,21 @@ def export_here(model, format, size_hw, folder):
 def copy_of(graph):
     """An export that is a graph which was made before."""
     return lambda model, format, size_hw, folder: shutil.copytree(graph, folder, dirs_exist_ok=True)
+
+
+def converted(graph):
+    """An export that OpenVINO makes of an ONNX graph, in a tenth of the time that one of the network takes."""
+
+    def convert(model, format, size_hw, folder):
+        import openvino
+
+        openvino.save_model(
+            openvino.convert_model(graph / "model.onnx"), folder / "model.xml", compress_to_fp16=False
+        )
+        files = {p.name: {"bytes": p.stat().st_size, "crc32": checksum(p)} for p in folder.glob("model.*")}
+        (folder / DESCRIPTION).write_text(json.dumps({"files": files}))
+
+    return convert
 
 
 def assert_same(ours, theirs, tolerance=TOLERANCE):

@@ -9,7 +9,7 @@ import pytest
 from helpers.browsing import new_tab, run, upload
 from helpers.inspections import assert_as_trace, click_image
 from helpers.pairs import synthetic_pair, write_pair
-from helpers.runtimes import copy_of, export_here
+from helpers.runtimes import converted, copy_of
 
 from app.page import build_page, launch_options
 from app.server import start
@@ -32,7 +32,7 @@ def served(request, exported, tmp_path_factory):
     environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
     environment.setenv("KTB_CACHE", str(tmp_path_factory.mktemp("cache")))
     path = exported / "small.safetensors"
-    export = copy_of(exported / "graph") if name == "onnx" else export_here
+    export = (copy_of if name == "onnx" else converted)(exported / "graph")
     RUNTIMES[name](load_model(path), "float32", "", export=export).prepare((128, 160))
     service = Service([str(path)], runtime=name)
     environment.setattr(service, "warm_up", lambda: None)  # it would export the graph of another size
