@@ -16,7 +16,14 @@ from app.results import Result
 from app.server.private_files import PrivateFiles
 from app.widgets.stored_results import stored_bundle
 from ktb.inference.prediction import Prediction
-from ktb.outputs.bundle import Bundle, ablation_bundle, layers_bundle, make_bundle, stored_size
+from ktb.outputs.bundle import (
+    Bundle,
+    ablation_bundle,
+    layers_bundle,
+    levels_bundle,
+    make_bundle,
+    stored_size,
+)
 from ktb.outputs.layers import Layer
 
 COMPRESSION = 1  # of gzip: half the size in a third of a second
@@ -35,8 +42,14 @@ class ViewerFiles:
     files: PrivateFiles
 
     def run(self, session: str, result: Result) -> str | None:
-        """Write the bundle of a session's run."""
-        return self._write(session, "run", run_bytes(result))
+        """Write the bundle of a session's run without its levels, which take longer: `levels` adds them."""
+        return self._write(session, "run", run_bytes(result, with_levels=False))
+
+    def levels(self, session: str, result: Result) -> str | None:
+        """Write a bundle that adds the levels to the run; None without a trace."""
+        if not result.prediction.trace:
+            return None
+        return self._write(session, "levels", _bytes(levels_bundle(result.inspection), result))
 
     def stored(self, session: str, result: Result, preview: np.ndarray) -> str | None:
         """Write the bundle of a stored result of an example; `preview` is X as a picture."""
@@ -65,14 +78,16 @@ class ViewerFiles:
         return None if path is None else str(path)
 
 
-def run_bytes(result: Result) -> bytes:
+def run_bytes(result: Result, with_levels: bool = True) -> bytes:
     """The compressed bundle of a run, with the ablations that were made so far."""
     prediction = stored(result)
     ablated = {drop: stored_prediction(other) for drop, other in result.ablated.items()}
     rgb = result.rgb
     if prediction is not result.prediction:
         rgb = cv2.resize(rgb, prediction.size_hw[::-1], interpolation=cv2.INTER_AREA)
-    made = make_bundle(rgb, prediction, inspection=result.inspection, ablated=ablated)
+    made = make_bundle(
+        rgb, prediction, inspection=result.inspection, ablated=ablated, with_levels=with_levels
+    )
     height, width = result.prediction.size_hw
     return _bytes(replace(made, header={**made.header, "size": {"height": height, "width": width}}), result)
 

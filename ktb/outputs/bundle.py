@@ -42,6 +42,8 @@ LEVEL_MAPS = (
     "prompt_rgb", "prompt_x",
 )  # fmt: skip
 """Maps of a level, by the names of `LevelMaps`."""
+FRACTIONS = ("balance", "head_balance", "entropy", "sparse_share", "residual_share")
+"""Maps between 0 and 1, for which half precision is exact to 0.0003."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,7 @@ def make_bundle(
     *,
     inspection: Inspection | None = None,
     ablated: Mapping[Drop, Prediction] | None = None,
+    with_levels: bool = True,
 ) -> Bundle:
     """Collect the results of one run.
 
@@ -78,6 +81,7 @@ def make_bundle(
         prediction: with or without a trace; without one, the bundle has no levels.
         inspection: an inspection of this prediction, whose cached maps are reused.
         ablated: predictions of the same pair with a sensor ablated, by the ablated sensor.
+        with_levels: whether the bundle has the levels of the trace; `levels_bundle` adds them.
 
     Raises:
         ValueError: `rgb` or an ablated prediction has another size than the prediction.
@@ -100,18 +104,28 @@ def make_bundle(
     if prediction.x.depth is not None:
         arrays["x_values"] = resized_labels(prediction.x.depth.metres.astype(np.float32), shown)
     levels = []
-    if prediction.trace:
+    if prediction.trace and (with_levels or ablated):
         inspection = inspection or Inspection(prediction)
-        for maps in inspection.all_maps():
-            found, described = _level(inspection, maps)
-            arrays |= {f"{name}.{maps.level}": array for name, array in found.items()}
-            levels.append(described)
+    if prediction.trace and with_levels:
+        found, levels = _levels(inspection)
+        arrays |= found
     for cmap in ("sequential", "diverging"):
         arrays[f"colors.{cmap}"] = color_table(cmap)
     header = _header(prediction, shown, levels, layers, tuple(ablated))
+    header["levels_follow"] = bool(prediction.trace) and not with_levels
     if ablated:
         header["faithfulness"] = _faithfulness(prediction, inspection, ablated)
     return Bundle(arrays, header)
+
+
+def levels_bundle(inspection: Inspection) -> Bundle:
+    """A bundle that adds the levels, with their maps and attention, to the bundle of a run.
+
+    Args:
+        inspection: of the run's prediction, which has a trace.
+    """
+    arrays, levels = _levels(inspection)
+    return Bundle(arrays, _added([]) | {"levels": levels, "levels_follow": False})
 
 
 def ablation_bundle(
@@ -216,11 +230,23 @@ def _faithfulness(
     return {drop: {name: one.to_dict() for name, one in scores.items()} for drop, scores in found.items()}
 
 
+def _levels(inspection: Inspection) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Arrays of all levels by name, and their entries in the header."""
+    arrays, levels = {}, []
+    for maps in inspection.all_maps():
+        found, described = _level(inspection, maps)
+        arrays |= {f"{name}.{maps.level}": array for name, array in found.items()}
+        levels.append(described)
+    return arrays, levels
+
+
 def _level(inspection: Inspection, maps: LevelMaps) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays of a level, and its entry in the header."""
     trace = inspection.trace[maps.level]
     arrays = {
-        name: found.astype(np.float32) for name in LEVEL_MAPS if (found := getattr(maps, name)) is not None
+        name: found.astype(np.float16 if name in FRACTIONS else np.float32)
+        for name in LEVEL_MAPS
+        if (found := getattr(maps, name)) is not None
     }
     arrays |= {
         "query": _half(trace.query[0]),  # M, h·w, d
@@ -228,7 +254,7 @@ def _level(inspection: Inspection, maps: LevelMaps) -> tuple[dict[str, np.ndarra
         "points": maps.points.astype(np.float32),  # G, 2n, 2 as (y, x)
         "references": maps.references[0].astype(np.float32),  # 2n, 2
         "weight_x": maps.weight_x.astype(np.float32),  # 2n
-        "bias_table": trace.bias_table.float().cpu().numpy(),  # M, 119, 159
+        "bias_table": _half_if_exact(trace.bias_table),  # M, 119, 159
     }
     heads, _, channels = arrays["query"].shape
     described = {
@@ -309,3 +335,9 @@ def _thousandths(fractions: np.ndarray) -> np.ndarray:
 
 def _half(tensor: Any) -> np.ndarray:
     return tensor.detach().cpu().numpy().astype(np.float16)
+
+
+def _half_if_exact(tensor: Any) -> np.ndarray:
+    """float16 where that changes no value, as of weights that were stored so; else float32."""
+    values, half = tensor.detach().float().cpu().numpy(), _half(tensor)
+    return half if np.array_equal(half.astype(np.float32), values) else values

@@ -84,8 +84,9 @@ def shown_run(tab) -> str:
 
 
 def wait_for_run(tab, before: str = "") -> None:
-    """Wait until the viewer shows another run than `before`."""
-    tab.wait_for_function(f"before => ({VIEWER}?.header.run ?? '') !== before", arg=before)
+    """Wait until the viewer shows another run than `before`, with its levels."""
+    shown = f"before => ({VIEWER}?.header.run ?? '') !== before && !{VIEWER}.header.levels_follow"
+    tab.wait_for_function(shown, arg=before)
 
 
 def wait_for_ablations(tab) -> None:

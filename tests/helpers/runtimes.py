@@ -31,7 +31,7 @@ def copy_of(graph):
 
 
 def converted(graph):
-    """An export that OpenVINO makes of an ONNX graph, in a tenth of the time that one of the network takes."""
+    """An export that OpenVINO makes of an ONNX graph, sooner than of the network."""
 
     def convert(model, format, size_hw, folder):
         import openvino

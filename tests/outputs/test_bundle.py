@@ -12,7 +12,7 @@ from ktb.analysis import Inspection, reliance
 from ktb.analysis.faithfulness import image_scores
 from ktb.inputs import XOptions, read_x
 from ktb.outputs import bundle as bundles
-from ktb.outputs.bundle import LEVEL_MAPS, make_bundle, read_bundle
+from ktb.outputs.bundle import LEVEL_MAPS, levels_bundle, make_bundle, read_bundle
 from ktb.outputs.report import report_html
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -48,7 +48,23 @@ def test_a_bundle_holds_what_the_prediction_says(pair, prediction):
         assert found.arrays["margin.fused"][pixel] == pytest.approx(1000 * (order[-1] - order[-2]), abs=1)
     for maps in Inspection(prediction).all_maps():
         for name in (name for name in LEVEL_MAPS if getattr(maps, name) is not None):
-            np.testing.assert_array_equal(found.arrays[f"{name}.{maps.level}"], getattr(maps, name))
+            np.testing.assert_allclose(found.arrays[f"{name}.{maps.level}"], getattr(maps, name), atol=3e-4)
+
+
+def test_the_levels_of_a_run_may_follow_it(pair, prediction):
+    inspection = Inspection(prediction)
+    whole = make_bundle(pair[0], prediction)
+    run = make_bundle(pair[0], prediction, with_levels=False)
+    levels = levels_bundle(inspection)
+    assert (run.header["levels"], run.header["levels_follow"]) == ([], True)
+    assert not set(run.arrays) & set(levels.arrays)
+    both = {**run.arrays, **levels.arrays}
+    assert set(both) == set(whole.arrays)
+    for name, array in both.items():
+        np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
+    assert {**run.header, "levels": levels.header["levels"], "levels_follow": False} == whole.header
+    untraced = make_bundle(pair[0], dataclasses.replace(prediction, trace=None), with_levels=False)
+    assert not untraced.header["levels_follow"]
 
 
 def test_a_bundle_scores_the_maps_against_the_ablations(predictor, pair, prediction):

@@ -133,7 +133,7 @@ export function fillCard(card, bundle, levels, pixel, level, view, { ask, levelC
     bundle.header.x.origin === "missing" ? element("p", { class: "ktb-v-soft" }, T.missing) : "",
     answer(bundle, pixel), ask,
     ...(view ? [levelControls, ...shares(levels, pixel, size, level.index), ...points(view, level, size, table)]
-      : [element("p", { class: "ktb-v-soft" }, bundle.header.is_stored ? "" : T.noTrace)]),
+      : [element("p", { class: "ktb-v-soft" }, bundle.header.is_stored ? "" : bundle.header.levels_follow ? T.levelsFollow : T.noTrace)]),
   );
 }
 

@@ -27,8 +27,9 @@ export class Viewer {
     Object.assign(this, { root, bundle, actions, drawn: new Map(), version: 0 });
     const { header } = bundle;
     this.size = [header.stored_size.height, header.stored_size.width];
-    this.levels = header.levels.map((_, index) => new Level(bundle, index));
-    this.state = { overlay: FUSED, compare: NONE, split: 0.5, level: this.levels.length - 1, head: null,
+    this.awaited = {}; // state that needs the levels, which may follow
+    this.readLevels();
+    this.state = { overlay: FUSED, compare: NONE, split: 0.5, level: null, head: null,
       opacity: 0.5, isSwapped: false, inSpace: false, hasFalseColors: null, pixel: null };
     this.images = { rgb: this.picture("rgb"), x: this.picture("x"),
       grey: paintGrey(this.size, bundle.array("x").data) };
@@ -50,13 +51,21 @@ export class Viewer {
     return paint(this.size, (i) => [data[3 * i], data[3 * i + 1], data[3 * i + 2]]);
   }
 
-  /** Add what was computed since: ablations, other masks, an attribution. */
+  readLevels() {
+    this.levels = this.header.levels.map((_, index) => new Level(this.bundle, index));
+  }
+
+  /** Add what was computed since: levels, ablations, other masks, an attribution. */
   add(bundle) {
     this.bundle.add(bundle);
     this.version += 1;
     this.drawn.clear();
+    if (bundle.header.levels) {
+      this.readLevels();
+      this.buildLevels();
+    }
     this.offer();
-    this.set({});
+    this.set(bundle.header.levels ? this.awaited : {});
   }
 
   build() {
@@ -68,13 +77,7 @@ export class Viewer {
     };
     const shown = Object.values(this.controls).map((control) => control.node);
     this.levelControls = element("div", { class: "ktb-v-levels" });
-    if (this.levels.length) {
-      this.controls.level = select(T.level, change("level", Number));
-      this.controls.head = select(T.attentionHead, change("head", (v) => (v === "mean" ? null : Number(v))));
-      this.levelControls.append(this.controls.level.node, this.controls.head.node);
-      this.controls.level.box.replaceChildren(
-        ...optionsOf(this.levels.map((level) => [level.index, `${level.index}: ${level.stride} px`])));
-    }
+    this.buildLevels();
     this.sensors = this.buildSensors();
     this.space = new Space(this);
     this.measure = button(T.measure, () => this.tell("ktb-measure"), { title: T.measureHint, class: "ktb-v-measure" });
@@ -113,6 +116,16 @@ export class Viewer {
       overlays: () => this.overlays(this.sensorOf(place)),
     })), { hover: (pixel) => this.hover(pixel), pick: (pixel) => this.pick(pixel) });
     for (const { canvas } of canvases) canvas.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  /** The controls of level and attention head, once there are levels. */
+  buildLevels() {
+    if (!this.levels.length) return;
+    this.controls.level = select(T.level, (value) => this.set({ level: Number(value) }));
+    this.controls.head = select(T.attentionHead, (value) => this.set({ head: value === "mean" ? null : Number(value) }));
+    this.levelControls.replaceChildren(this.controls.level.node, this.controls.head.node);
+    this.controls.level.box.replaceChildren(
+      ...optionsOf(this.levels.map((level) => [level.index, `${level.index}: ${level.stride} px`])));
   }
 
   /** What is wrong or doubtful about the run, and whether the images are like those of the training. */
@@ -170,10 +183,13 @@ export class Viewer {
   set(changes) {
     const { state } = this;
     Object.assign(state, changes);
-    for (const [name, other] of [["overlay", FUSED], ["compare", NONE]]) { // a layer of an earlier run
-      if (state[name] !== NONE && !this.layers.has(state[name])) state[name] = other;
+    for (const [name, other] of [["overlay", FUSED], ["compare", NONE]]) {
+      if (name in changes) delete this.awaited[name];
+      if (state[name] === NONE || this.layers.has(state[name])) continue;
+      if (this.header.levels_follow) this.awaited[name] = state[name];
+      state[name] = other; // the layer is of an earlier run, or follows
     }
-    if (!this.level) state.level = this.levels.length - 1;
+    if (this.levels.length && !this.level) state.level = this.levels.length - 1;
     if (this.level && state.head !== null && state.head >= this.level.heads) state.head = null;
     if (state.pixel) state.pixel = state.pixel.map((value, axis) => Math.min(value, this.size[axis] - 1));
     this.refresh();
