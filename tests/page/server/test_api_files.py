@@ -368,6 +368,7 @@ def test_two_videos_limits_and_what_is_too_large_for_an_answer(client, tmp_path,
     [
         ({}, "leads out of the archive"),
         ({"views": []}, "at least one of"),
+        ({"container": "gif"}, "container 'gif': choose one of webm, mp4"),
         ({"options": {"melt": 1}}, "unknown keys"),
         ({"recording": None}, "the video is missing"),
     ],
