@@ -34,6 +34,10 @@ from training.publish import write_card_beside
 
 logger = logging.getLogger(__name__)
 
+SEEN = (
+    "The model was trained on the frames of the fit, which makes temperatures too low; those below 1 were "
+    "raised to 1, so that no confidence is higher than the trained one."
+)
 METHOD = (
     "temperature scaling: one temperature per head with the least negative log-likelihood over the "
     "conditions together"
@@ -62,8 +66,10 @@ def run(options: argparse.Namespace, command: str) -> None:
         indices, frames = chosen_frames(dataset, options.held_out, options.every)
         temperatures = fit_temperatures(model, dataset, indices, conditions, options.size)
         found = {"method": METHOD, "fitted_on": frames, "conditions": list(conditions)}
-        if options.remark:
-            found["remark"] = options.remark
+        if options.seen:
+            temperatures = tuple(max(1.0, temperature) for temperature in temperatures)
+        if remark := " ".join(filter(None, [options.remark, SEEN if options.seen else ""])):
+            found["remark"] = remark
         logger.info("temperatures: %s", dict(zip(BRANCHES, temperatures)))
     if options.measure is not None:
         dataset = open_dataset(model, options.dataset, options.data, options.measure, options.modality)
@@ -155,6 +161,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--modality", help="the modality of X (default: that of the model's training)")
     add("--size", type=int, help="short side in pixels (default: the model's own)")
+    add(
+        "--seen", action="store_true",
+        help="the model was trained on these frames: raise temperatures below 1 to 1, and say so in the card",
+    )  # fmt: skip
     add("--remark", default="", help="a sentence about the fit for the card")
     add("--out", type=Path, required=True, help="the .safetensors file to write")
     add("--device", default="auto", help="auto (a CUDA GPU that works, else the CPU), cpu, cuda:1, ...")

@@ -138,6 +138,16 @@ def test_the_command_keeps_the_weights_and_adds_temperatures_and_a_card(root, mo
     assert table.count(" → ") == 6 + 1
 
 
+def test_frames_that_training_saw_raise_no_confidence(root, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate, "fit_temperatures", lambda *_: (0.8, 1.3, 0.9))
+    out = tmp_path / "calibrated.safetensors"
+    given = ["--model", str(model), "--dataset", "nyuv2", "--data", str(root), "--out", str(out)]
+    calibrate.main([*given, "--seen", "--remark", "Made up."])
+    fitted = load_model(out)
+    assert fitted.config.temperatures == (1.0, 1.3, 1.0)
+    assert fitted.card["calibration"]["remark"].startswith("Made up. The model was trained on the frames")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
