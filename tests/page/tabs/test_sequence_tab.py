@@ -17,12 +17,14 @@ from helpers.browsing import below, new_tab
 from helpers.served import serving
 from helpers.videos import frames_of, pair, read_video, rows_of, write_video, zipped
 
-from app.panels.video import shares_plot
+from app.panels.video import result_panel, shares_plot
 from app.predictors import SharedPredictor
 from app.scheduler import SINGLES_FIRST, FairScheduler
 from app.video import frame_result
 from app.widgets.examples import examples
 from ktb.inputs import AUTO
+from ktb.video.encoding import NO_H264
+from ktb.video.run import SequenceResult
 from ktb.video.table import SHARE
 
 VIDEO = "#ktb-sequence video"
@@ -258,6 +260,20 @@ def test_a_failed_run_gives_its_turn_back(service):
         predictor(np.zeros((3, 3)), None)
     with service.scheduler.frame():  # would wait forever
         assert predictor.for_frames().model is predictor.model
+
+
+def test_a_video_that_browsers_do_not_play_is_not_shown_but_offered(tmp_path):
+    result = SequenceResult(
+        checkpoint="m", videos={tmp_path / "sequence.mp4": "MPEG-4 part 2"}, table=tmp_path / "t.csv",
+        report=tmp_path / "r.json", frames=2, failed=0, stopped=False, fps=10, seconds=1.0, notes=(),
+        codec_notes=(NO_H264,),
+    )  # fmt: skip
+    panel = result_panel(result, ["a"], np.ones((2, 1), np.float32), [(1, 2, 3)], [], ["<b>", "n" * 500])
+    assert "<video" not in panel
+    assert "MP4 (MPEG-4 part 2)" in panel
+    assert NO_H264 in panel
+    assert "&lt;b&gt;" in panel
+    assert "n" * 81 not in panel
 
 
 def test_the_plot_has_gaps_and_sums_to_one():
