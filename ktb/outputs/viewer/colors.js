@@ -65,8 +65,6 @@ export function colorOf(value, range, table) {
  * @param opacity (index) -> 0 to 1
  */
 export function paint([height, width], color, opacity = () => 1) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height];
   const image = new ImageData(width, height);
   for (let i = 0; i < height * width; i += 1) {
     const found = color(i);
@@ -75,6 +73,12 @@ export function paint([height, width], color, opacity = () => 1) {
       image.data[4 * i + 3] = 255 * opacity(i);
     }
   }
+  return canvasOf(image);
+}
+
+function canvasOf(image) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height];
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
@@ -94,14 +98,21 @@ export function paintGrey([height, width], data) {
   for (let i = 0; i < data.length && !isColored; i += 3) isColored = data[i] !== data[i + 1] || data[i] !== data[i + 2];
   if (!isColored) return null;
   const side = Math.max(2, Math.round(width / 100));
-  const hole = (i) => ((Math.floor(i / width / side) + Math.floor((i % width) / side)) % 2 ? 105 : 150);
-  return paint([height, width], (i) => {
-    const [red, green, blue] = [data[3 * i], data[3 * i + 1], data[3 * i + 2]];
+  const isOdd = (i) => (Math.floor(i / width / side) + Math.floor((i % width) / side)) % 2;
+  const image = new ImageData(width, height);
+  image.data.fill(255);
+  for (let i = 0; i < height * width; i += 1) {
+    const red = data[3 * i];
+    const green = data[3 * i + 1];
+    const blue = data[3 * i + 2];
     const hasNone = red === NO_VALUE[0] && green === NO_VALUE[1] && blue === NO_VALUE[2];
-    const grey = hasNone ? hole(i)
-      : encoded[Math.round(4096 * (0.2126 * linear[red] + 0.7152 * linear[green] + 0.0722 * linear[blue]))];
-    return [grey, grey, grey];
-  });
+    const luminance = 0.2126 * linear[red] + 0.7152 * linear[green] + 0.0722 * linear[blue];
+    const grey = hasNone ? (isOdd(i) ? 105 : 150) : encoded[Math.round(4096 * luminance)];
+    image.data[4 * i] = grey;
+    image.data[4 * i + 1] = grey;
+    image.data[4 * i + 2] = grey;
+  }
+  return canvasOf(image);
 }
 
 export const css = (color) => `rgb(${color[0]}, ${color[1]}, ${color[2]})`;
