@@ -1,4 +1,4 @@
-// The card beside the images: what is known of the chosen pixel, measured causes first.
+// The texts beside the images: doubts about the run, and the card of the chosen pixel, measured causes first.
 
 import { colorOf, css } from "./colors.js";
 import { THOUSANDTHS } from "./bundle.js";
@@ -11,6 +11,17 @@ const NEUTRAL = "#c8ccd4"; // of points where there is no X
 const [STEP, INSIDE] = [4, 8]; // pixels between those that are looked at, and from the border
 let arePointsListed = false; // whether the list of points is unfolded, in every card of the page
 const AROUND = [[0, 0], [-6, 0], [6, 0], [0, -6], [0, 6]];
+
+/** What is wrong or doubtful about the run, and whether the images are like those of the training. */
+export function doubtsOf({ ribbon, warnings }) {
+  const said = element("div", { class: "ktb-v-doubts", role: "status" });
+  if (ribbon) said.append(element("p", { class: "ktb-v-ribbon" }, ribbon));
+  const texts = warnings.map((text) => element("p", {}, text));
+  if (texts.length > 1) {
+    said.append(element("details", {}, element("summary", {}, T.warnings(texts.length)), texts));
+  } else said.append(...texts);
+  return said;
+}
 
 /** Class name and confidence of labels (such as "fused") at an index of the stored image, or null. */
 export function classAt(bundle, labels, index) {

@@ -2,7 +2,7 @@
 
 import { Level } from "./attention.js";
 import { readBundle, unpack, unzip } from "./bundle.js";
-import { classAt, fillCard, marksOf, measuredAt, tellingPixel } from "./card.js";
+import { classAt, doubtsOf, fillCard, marksOf, measuredAt, tellingPixel } from "./card.js";
 import { ClassList, veil } from "./classes.js";
 import { mapRange, paint, paintGrey } from "./colors.js";
 import { button, element, fillSelect, optionsOf, select, slider } from "./elements.js";
@@ -105,7 +105,7 @@ export class Viewer {
     this.card = element("section", { class: "ktb-v-card", "aria-live": "polite", "aria-label": "Pixel" });
     this.root.replaceChildren(toolbar,
       element("div", { class: "ktb-v-main" },
-        element("div", { class: "ktb-v-left" }, this.doubts(), this.split.node,
+        element("div", { class: "ktb-v-left" }, doubtsOf(this.header), this.split.node,
           this.flat = element("div", { class: "ktb-v-panes" }, canvases.map((pane) => pane.node)), this.space.node,
           this.status, this.legend, this.classes.node),
         this.card));
@@ -126,18 +126,6 @@ export class Viewer {
     this.levelControls.replaceChildren(this.controls.level.node, this.controls.head.node);
     this.controls.level.box.replaceChildren(
       ...optionsOf(this.levels.map((level) => [level.index, `${level.index}: ${level.stride} px`])));
-  }
-
-  /** What is wrong or doubtful about the run, and whether the images are like those of the training. */
-  doubts() {
-    const { ribbon, warnings } = this.header;
-    const said = element("div", { class: "ktb-v-doubts", role: "status" });
-    if (ribbon) said.append(element("p", { class: "ktb-v-ribbon" }, ribbon));
-    const texts = warnings.map((text) => element("p", {}, text));
-    if (texts.length > 1) {
-      said.append(element("details", {}, element("summary", {}, T.warnings(texts.length)), texts));
-    } else said.append(...texts);
-    return said;
   }
 
   /** Two switches: the fused mask with each sensor on or off. */
