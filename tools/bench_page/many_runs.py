@@ -1,0 +1,132 @@
+"""Measure a tab over many runs: seconds from the click to the first mask, and the memory of the tab.
+
+    python -m tools.bench_page.many_runs --runs 50 --out runs.json
+
+Starts the page in its own process and chooses the four examples in turn in one tab of Chromium. Each choice is a
+run of its own. Reported are, per run, the seconds until the viewer shows its masks and until it has their levels,
+beside those that the server needed for the network and the labels; and after every tenth run, after a collection of
+garbage, the JavaScript heap with its array buffers, the nodes of the document, and the resident memory of Chromium's
+renderers. The automatic ablations are left out unless --ablations is given. Exit code 1 if the heap or the renderers
+grew by more than a tenth since the tenth run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from tools.bench_page.many_users import ARGS, CHROMIUM, server
+
+WAIT_MS = 180_000
+EVERY = 10
+GROWTH = 1.1
+VIEWER = "document.querySelector('.ktb-v')?.ktbViewer"
+EXAMPLES = ("Kitchen", "Living room", "Office", "Bedroom")
+
+
+def time_runs(address: str, runs: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+    """Seconds of each run, and the memory after every tenth one."""
+    times, memory = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(WAIT_MS)
+        page.goto(address, wait_until="domcontentloaded")
+        page.wait_for_function(f"{VIEWER} && !{VIEWER}.header.is_stored")
+        session = page.context.new_cdp_session(page)
+        for number in range(runs):
+            page.wait_for_timeout(300)
+            times.append(_run(page, EXAMPLES[number % len(EXAMPLES)]))
+            if (number + 1) % EVERY == 0:
+                memory.append({"runs": number + 1, **_memory(session)})
+        browser.close()
+    return times, memory
+
+
+def _run(page: Page, example: str) -> dict[str, float]:
+    """Choose an example and wait for its run; the masks are painted in the frame after they are there."""
+    before = page.evaluate(f"{VIEWER}.header.run")
+    begun = perf_counter()
+    page.click(f"#ktb-examples button[aria-label='Example: {example}']")
+    shown = f"{VIEWER}.header.run !== before && !{VIEWER}.header.is_stored"
+    page.evaluate(
+        f"""before => new Promise(done => {{
+          const look = () => {shown} ? requestAnimationFrame(() => setTimeout(done)) : setTimeout(look, 10);
+          look();
+        }})""",
+        before,
+    )
+    masks = perf_counter() - begun
+    page.wait_for_function(f"!{VIEWER}.header.levels_follow")
+    return {"masks": masks, "levels": perf_counter() - begun}
+
+
+def _memory(session: CDPSession) -> dict[str, float]:
+    session.send("HeapProfiler.collectGarbage")
+    heap, counters = session.send("Runtime.getHeapUsage"), session.send("Memory.getDOMCounters")
+    used = heap["usedSize"] + heap.get("backingStorageSize", 0)
+    return {"heap_mib": used / 2**20, "nodes": counters["nodes"], "renderers_mib": _renderers()}
+
+
+def _renderers() -> float:
+    """Resident memory of all renderers of Chromium in MiB."""
+    total = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            if b"--type=renderer" in (status.parent / "cmdline").read_bytes():
+                total += int(status.read_text().split("VmRSS:")[1].split()[0])
+        except (OSError, IndexError):  # the process has ended
+            continue
+    return total / 1024
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--ablations", action="store_true", help="let the ablations follow each run")
+    parser.add_argument("--out", type=Path, help="JSON with all rows")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as parent:
+        folder, log = Path(parent) / "uploads", Path(parent) / "server.log"
+        folder.mkdir()
+        with server(folder, log, *([] if given.ablations else ["--no-ablations"])) as (_, address):
+            times, memory = time_runs(address, given.runs)
+        network = _server_seconds(log.read_text())
+    report: dict[str, Any] = {"runs": times, "server_seconds": network, "memory": memory}
+    if given.out:
+        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    for name, values in (
+        ("server: network and labels", network),
+        ("click to masks", [run["masks"] for run in times]),
+        ("click to levels", [run["levels"] for run in times]),
+    ):
+        ordered = sorted(values)
+        high = ordered[int(0.95 * (len(ordered) - 1))]
+        sys.stdout.write(f"{name:28} median {statistics.median(ordered):.3f} s, 95 % {high:.3f} s\n")
+    for row in memory:
+        sys.stdout.write(
+            f"after {row['runs']:3} runs: heap {row['heap_mib']:.1f} MiB, {row['nodes']} nodes, "
+            f"renderers {row['renderers_mib']:.0f} MiB\n"
+        )
+    first, last = memory[0], memory[-1]
+    grew = [name for name in ("heap_mib", "renderers_mib") if last[name] > GROWTH * first[name]]
+    sys.stdout.write(f"grew by more than a tenth: {', '.join(grew) or 'nothing'}\n")
+    return 1 if grew else 0
+
+
+def _server_seconds(log: str) -> list[float]:
+    """Seconds that the log tells of the runs of the network."""
+    lines = [line for line in log.splitlines() if " run model=" in line]
+    return [float(line.rsplit("seconds=", 1)[1].split()[0]) for line in lines]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
