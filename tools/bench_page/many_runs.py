@@ -2,12 +2,12 @@
 
     python -m tools.bench_page.many_runs --runs 50 --out runs.json
 
-Starts the page in its own process and chooses the four examples in turn in one tab of Chromium. Each choice is a
-run of its own. Reported are, per run, the seconds until the viewer shows its masks and until it has their levels,
-beside those that the server needed for the network and the labels; and after every tenth run, after a collection of
-garbage, the JavaScript heap with its array buffers, the nodes of the document, and the resident memory of Chromium's
-renderers. The automatic ablations are left out unless --ablations is given. Exit code 1 if the heap or the renderers
-grew by more than a tenth since the tenth run.
+Starts the page in its own process and chooses the four examples in turn in one tab of Chromium. Each choice
+is a run of its own. Reported are, per run, the seconds until the viewer shows its masks and until it has
+their levels, beside those that the server needed for the network and the labels; and after every tenth run,
+after a collection of garbage, the JavaScript heap with its array buffers, the nodes of the document, and the
+resident memory of Chromium's renderers. The automatic ablations are left out unless --ablations is given.
+Exit code 1 if the heap or the renderers grew by more than a tenth since the tenth run.
 """
 
 from __future__ import annotations
