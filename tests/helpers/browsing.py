@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,9 +107,10 @@ def show_layer(tab, **state) -> None:
 
 
 def downloaded(tab) -> dict[str, bytes]:
-    """The files of the ZIP archive behind the download link."""
-    link = tab.get_attribute("a.ktb-download", "href")
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(link.split(",", 1)[1]))) as archive:
+    """The files of the ZIP archive that the footer's button downloads."""
+    with tab.expect_download() as download:
+        tab.click("#ktb-foot .ktb-download")
+    with zipfile.ZipFile(download.value.path()) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
