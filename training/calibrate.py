@@ -4,6 +4,7 @@
     python -m training.calibrate … --split train --held-out 0.1     # fit on the held-out blocks of train
     python -m training.calibrate … --measure test                   # then measure on a split, for the card
     python -m training.calibrate … --measure test --no-fit          # measure the temperatures of the file
+    python -m training.calibrate … --temperatures 1.4 1.5 1.3 --remark "where they come from"
 
 The temperatures minimise the negative log-likelihood over the fit's frames in three conditions together: both
 sensors, without X, and the RGB image at a quarter of the light. They and the measured errors are stored in
@@ -14,6 +15,7 @@ the new file, with the bits of its weights unchanged. OUT's reliability diagram 
 import argparse
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,10 @@ def run(options: argparse.Namespace, command: str) -> None:
     card: dict[str, Any] = dict(model.card)
     found: dict[str, Any] = dict(card.get("calibration") or {})
     temperatures = model.config.temperatures
-    if not options.no_fit:
+    if options.temperatures:
+        temperatures = _given(options)
+        found = {"method": "given temperatures", "remark": options.remark}
+    elif not options.no_fit:
         dataset = open_dataset(model, options.dataset, options.data, options.split, options.modality)
         indices, frames = chosen_frames(dataset, options.held_out, options.every)
         temperatures = fit_temperatures(model, dataset, indices, conditions, options.size)
@@ -87,6 +92,16 @@ def run(options: argparse.Namespace, command: str) -> None:
     rewrite(path, options.out, config, {**card, "calibration": found})
     logger.info("Written: %s", options.out)
     write_card_beside(options.out)
+
+
+def _given(options: argparse.Namespace) -> tuple[float, float, float]:
+    """Temperatures of the command line; ValueError if one is not positive, or without a remark."""
+    fused, rgb, x = options.temperatures
+    if not all(math.isfinite(value) and value > 0 for value in (fused, rgb, x)):
+        raise ValueError(f"--temperatures {fused:g} {rgb:g} {x:g}: give three positive numbers.")
+    if not options.remark:
+        raise ValueError("--temperatures needs --remark: say in the card where the temperatures come from.")
+    return fused, rgb, x
 
 
 def error_table(measured: Mapping[str, Mapping[str, Any]]) -> tuple[Sequence[str], list[Sequence[str]]]:
@@ -154,6 +169,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--every", type=int, default=1, metavar="N", help="only every N-th of these frames")
     add("--measure", metavar="SPLIT", help="the split to measure the calibration error on")
+    add(
+        "--temperatures", type=float, nargs=3, metavar=("FUSED", "RGB", "X"),
+        help="store these instead of a fit; --remark says where they come from",
+    )  # fmt: skip
     add("--no-fit", action="store_true", help="keep the temperatures of the file")
     add(
         "--conditions", nargs="+", choices=tuple(CONDITIONS), default=tuple(CONDITIONS),

@@ -148,12 +148,25 @@ def test_frames_that_training_saw_raise_no_confidence(root, model, tmp_path, mon
     assert fitted.card["calibration"]["remark"].startswith("Made up. The model was trained on the frames")
 
 
+def test_temperatures_may_be_given(root, model, tmp_path):
+    out = tmp_path / "calibrated.safetensors"
+    given = ["--model", str(model), "--dataset", "nyuv2", "--data", str(root), "--out", str(out)]
+    calibrate.main(
+        [*given, "--temperatures", "1.4", "1.5", "1.3", "--remark", "Made up.", "--measure", "test"]
+    )
+    found = load_model(out)
+    assert found.config.temperatures == (1.4, 1.5, 1.3)
+    assert "Made up." in "\n".join(figure_tables(found.card))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--no-fit"], "--no-fit needs --measure SPLIT"),
         (["--held-out", "1.5"], "--held-out is 1.5; give the val_fraction"),
         (["--every", "0"], "--every is 0; give 1 for all images"),
+        (["--temperatures", "1", "0", "1"], "--temperatures 1 0 1: give three positive numbers"),
+        (["--temperatures", "1", "2", "1"], "--temperatures needs --remark"),
     ],
 )
 def test_mistakes_are_told(root, model, tmp_path, capsys, arguments, message):
