@@ -122,13 +122,14 @@ class Prediction:
 
     @property
     def ribbon(self) -> str:
-        """A line to show over the masks of images unlike those of the training; "" for none."""
-        if self.domain is not None and self.domain.outside:
-            return self.domain.ribbon
-        if self.x.origin == "missing" or self.expected in ("other", self.x.modality):
-            return ""
-        found, expected = (MODALITIES[modality].noun for modality in (self.x.modality, self.expected))
-        return f"outside training: X is {found}, and this model learned from {expected}"
+        """A line to show over the masks of images unlike those of the training; "" for none.
+
+        Another sensor is named first; the warnings have the domain, too.
+        """
+        if self.x.origin != "missing" and self.expected not in ("other", self.x.modality):
+            found, expected = (MODALITIES[modality].noun for modality in (self.x.modality, self.expected))
+            return f"outside training: X is {found}, and this model learned from {expected}"
+        return self.domain.ribbon if self.domain else ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
