@@ -74,7 +74,7 @@ def test_entropy_is_that_of_the_softmax(prediction):
     found = entropy_map(prediction)
     assert found.shape == prediction.labels["fused"].shape
     assert found.dtype == np.float32
-    probability = prediction.logits["fused"].softmax(dim=1)[0]
+    probability = (prediction.logits["fused"] / prediction.temperatures["fused"]).softmax(dim=1)[0]
     expected = torch.special.entr(probability).sum(dim=0) / np.log(len(probability))
     expected = torch.nn.functional.interpolate(expected[None, None], found.shape, mode="bilinear")[0, 0]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)

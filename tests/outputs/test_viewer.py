@@ -434,6 +434,14 @@ def test_a_single_warning_is_not_folded(viewed, bundle):
     assert tab.locator(".ktb-v-doubts > p").all_text_contents() == ["only one"]
 
 
+def test_the_warning_of_the_ribbon_is_said_once(viewed, bundle):
+    said = {"warnings": ["Outside training: so. Unreliable.", "other"], "ribbon": "outside training: so"}
+    header = {**bundle.header, **said}
+    tab = viewed(dataclasses.replace(bundle, header=header))
+    assert tab.inner_text(".ktb-v-ribbon") == header["warnings"][0]
+    assert tab.locator(".ktb-v-doubts > p").all_text_contents() == header["warnings"]
+
+
 def test_what_is_not_drawn_is_transparent_and_a_layer_replaces_its_former_self(viewed, bundle, prediction):
     tab = viewed(bundle)
     own = {"classes": [f"other {i}" for i in range(40)], "palette": prediction.palette}

@@ -15,8 +15,9 @@ const AROUND = [[0, 0], [-6, 0], [6, 0], [0, -6], [0, 6]];
 /** What is wrong or doubtful about the run, and whether the images are like those of the training. */
 export function doubtsOf({ ribbon, warnings }) {
   const said = element("div", { class: "ktb-v-doubts", role: "status" });
-  if (ribbon) said.append(element("p", { class: "ktb-v-ribbon" }, ribbon));
-  const texts = warnings.map((text) => element("p", {}, text));
+  const isRibbon = (text) => ribbon && text.toLowerCase().startsWith(ribbon.toLowerCase()); // with what follows from it
+  if (ribbon) said.append(element("p", { class: "ktb-v-ribbon" }, warnings.find(isRibbon) || ribbon));
+  const texts = warnings.filter((text) => !isRibbon(text)).map((text) => element("p", {}, text));
   if (texts.length > 1) {
     said.append(element("details", {}, element("summary", {}, T.warnings(texts.length)), texts));
   } else said.append(...texts);

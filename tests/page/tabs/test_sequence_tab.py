@@ -128,7 +128,7 @@ def test_a_frame_of_a_video_opens_in_the_inspector(tab, recording, service):
     tab.wait_for_selector(".ktb-scrub output >> text=Frame 3 · Office")
     tab.get_by_role("button", name="Inspect this frame").click()
     tab.wait_for_selector("#ktb-slot-inspect .ktb-v canvas")
-    assert "frame 3 (Office) of the video, not the pair on the left" in tab.inner_text(".ktb-v-doubts")
+    assert "frame 3 (Office) of the video, not the pair on the left" in tab.text_content(".ktb-v-doubts")
     viewer = "document.querySelector('.ktb-v').ktbViewer"
     shown = tab.evaluate(f"Array.from({viewer}.bundle.array('labels.fused').data)")
     with zipfile.ZipFile(recording) as archive:
