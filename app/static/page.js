@@ -25,6 +25,7 @@ document.addEventListener("click", (event) => {
 (() => {
   const place = document.createElement("div");
   place.className = "ktb-v";
+  const ACTIONS = ["measure", "ask", "region"]; // what this server answers
   let viewer = null;
   let wanted = null; // state of a link or settings file, for the next run that is shown
   let adding = Promise.resolve(); // bundles are shown in the order in which they come
@@ -62,7 +63,7 @@ document.addEventListener("click", (event) => {
   window.ktbShow = (file) => queue(file, async (url) => {
     const { fetchBundle, show } = await modules();
     const bundle = await fetchBundle(url);
-    viewer = show(place, bundle, bundle.header.is_stored ? [] : ["measure", "ask"]);
+    viewer = show(place, bundle, bundle.header.is_stored ? [] : ACTIONS);
     if (wanted) viewer.set(wanted);
     if (!bundle.header.is_stored) wanted = null;
     settle();
@@ -73,7 +74,7 @@ document.addEventListener("click", (event) => {
     if (viewer && !viewer.header.is_stored) return;
     const { fetchBundle, show } = await modules();
     const bundle = await fetchBundle(`${base()}/viewer/example.safetensors.gz`);
-    if (bundle.header.run === run) viewer = show(place, bundle, ["measure", "ask"]);
+    if (bundle.header.run === run) viewer = show(place, bundle, ACTIONS);
     settle();
   }).catch(fail);
 
@@ -98,6 +99,7 @@ document.addEventListener("click", (event) => {
 
   place.addEventListener("ktb-measure", () => document.getElementById("ktb-measure")?.click());
   place.addEventListener("ktb-ask", (event) => window.ktbAsk?.(JSON.stringify(event.detail)));
+  place.addEventListener("ktb-region", (event) => window.ktbAskRegion?.(JSON.stringify(event.detail)));
 
   // Names that Gradio's components lack.
   const name = () => {

@@ -15,16 +15,21 @@ from app.gradio_ext.events import PROGRESS, RUNNING
 from app.layout import waiting_input
 from app.results import Result
 from app.viewer import file_of, shows, slot
+from ktb.analysis.comparison import region_effect
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
-from ktb.analysis.describe import describe_attribution
+from ktb.analysis.describe import describe_attribution, describe_region
 from ktb.analysis.targets import TargetKind, target_at
-from ktb.outputs.layers import attribution_layer
+from ktb.inference.prediction import Drop
+from ktb.inference.region import region_mask
+from ktb.outputs.layers import attribution_layer, region_layer
 from ktb.utils.text import percent
 
 TITLE = "Nothing to inspect yet"
 TEXT = """Choose an example, or upload an RGB image and its X and press <i>Run</i>. Then click any pixel
 to see what its class rests on."""
+NO_X = "this run has no X: with one sensor there is nothing to ablate."
 SEND_QUESTION = "window.ktbAsk = (asked) => { props.value = asked; trigger('input'); };"  # for page.js
+SEND_REGION = SEND_QUESTION.replace("ktbAsk", "ktbAskRegion")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,41 @@ class Question:
         return y, x
 
 
+@dataclass(frozen=True)
+class RegionQuestion:
+    """What a visitor asks about a rectangle of the viewer.
+
+    Attributes:
+        rectangle: (left, top, right, bottom), fractions of the image.
+        drop: the sensor to ablate there.
+    """
+
+    rectangle: tuple[float, float, float, float]
+    drop: Drop
+
+    @classmethod
+    def read(cls, text: str) -> RegionQuestion:
+        """Parse what the page's script sends; ValueError for anything else."""
+        try:
+            given = json.loads(text)
+            left, top, right, bottom = (float(part) for part in given["rectangle"])
+            drop = given["drop"]
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+            raise ValueError("the question about a region is not readable. Draw the region again.") from error
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1) or drop not in get_args(Drop):
+            raise ValueError(
+                "the region must be four fractions from 0 to 1 (left, top, right, bottom), without rgb or x."
+            )
+        return cls((left, top, right, bottom), drop)
+
+    def in_image(self, size_hw: tuple[int, int]) -> tuple[int, int, int, int]:
+        """The rectangle in pixels of an image of a size (height, width), at least one pixel."""
+        height, width = size_hw
+        left, top = (min(round(part * side), side - 1) for part, side in zip(self.rectangle, (width, height)))
+        right, bottom = (round(part * side) for part, side in zip(self.rectangle[2:], (width, height)))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
 class Inspect:
     """The tab's handlers."""
 
@@ -74,7 +114,7 @@ class Inspect:
         """Run the network without X and without the RGB image, and add both results to the viewer."""
         result = base_run(self.store.result(request.session_hash))
         if result.x_is_missing:
-            raise ValueError("this run has no X: with one sensor there is nothing to ablate.")
+            raise ValueError(NO_X)
         predictor = self.service.predictor(result.offered_as)
         for place, drop in enumerate(("x", "rgb")):
             if drop not in result.ablated:
@@ -119,6 +159,31 @@ class Inspect:
             attribution=answer, show={"overlay": "layer.attribution", "compare": "none", "opacity": 0.8},
         )  # fmt: skip
 
+    @shows_errors
+    def ablate_region(self, request: gr.Request, asked: str, progress=PROGRESS):
+        """Run the network with a sensor ablated inside the asked rectangle."""
+        question = RegionQuestion.read(asked)
+        result = base_run(self.store.result(request.session_hash))
+        if result.x_is_missing:
+            raise ValueError(NO_X)
+        name = "RGB" if question.drop == "rgb" else "X"
+        progress(0.2, desc=f"Running the network without {name} in the region")
+        size = result.prediction.size_hw
+        region = question.in_image(size)
+        predictor = self.service.predictor(result.offered_as)
+        change = Perturbation(drop=question.drop, region=region)
+        without = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
+        found = region_effect(result.prediction, without, region_mask(region, size), question.drop)
+        answer = {
+            "rectangle": question.rectangle,
+            "drop": question.drop,
+            "sentence": describe_region(found),
+        }
+        return self.viewer.layers(
+            request.session_hash, "region", result, [region_layer(without, question.drop, region)],
+            region=answer, show={"overlay": "layer.region", "compare": "none"},
+        )  # fmt: skip
+
 
 def _area(result: Result, target: Any) -> str:
     """What the score is of: one position, or how many pixels."""
@@ -155,7 +220,9 @@ def build(context: Context) -> InspectTab:
         file, layers = file_of("run"), file_of("layers")
         measure = gr.Button("Switch each sensor off", visible="hidden", elem_id="ktb-measure")
         question = gr.HTML("", elem_id="ktb-question", js_on_load=SEND_QUESTION)
+        region = gr.HTML("", elem_id="ktb-region", js_on_load=SEND_REGION)
     busy = {"show_progress_on": waiting, **RUNNING}
     shows(measure.click(inspect.ablate, None, layers, **busy), layers)
     shows(question.input(inspect.attribute, question, layers, **busy), layers)
+    shows(region.input(inspect.ablate_region, region, layers, **busy), layers)
     return InspectTab(waiting, file, layers, inspect)

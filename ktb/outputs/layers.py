@@ -100,6 +100,20 @@ def attribution_layer(found: Attribution) -> Layer:
     return Layer("attribution", "Attribution of the chosen pixel", "Measured", "signed", values, note)
 
 
+def region_layer(without: Prediction, sensor: Drop, rectangle: tuple[int, int, int, int]) -> Layer:
+    """The fused mask of a run with a sensor ablated inside a rectangle.
+
+    Args:
+        without: that run.
+        rectangle: (left, top, right, bottom) in pixels, without its right column and bottom row.
+    """
+    name = "X" if sensor == "x" else "RGB"
+    left, top, right, bottom = rectangle
+    note = f"{name} is ablated in x {left} to {right - 1}, y {top} to {bottom - 1}."
+    title = f"Without {name} in the region"
+    return Layer("region", title, "Measured", "labels", without.labels["fused"], note)
+
+
 def layer_arrays(layers: Iterable[Layer], shown: tuple[int, int]) -> dict[str, np.ndarray]:
     """The arrays of layers in a bundle, at the size (height, width) `shown`."""
     arrays: dict[str, np.ndarray] = {}

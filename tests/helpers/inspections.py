@@ -47,6 +47,18 @@ def click_image(tab, y: float, x: float, pane: str = "rgb") -> None:
     picture.click(position={"x": x * box["width"], "y": y * box["height"]})
 
 
+def drag(tab, start: tuple[float, float], end: tuple[float, float], pane: str = "rgb") -> None:
+    """Drag with the mouse between two places of an image of the viewer, fractions (y, x) of it."""
+    picture = tab.locator(f".ktb-v canvas[data-pane={pane}]")
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for y, x in (start, end)]
+    tab.mouse.move(*places[0])
+    tab.mouse.down()
+    tab.mouse.move(*places[1], steps=3)
+    tab.mouse.up()
+
+
 def assert_as_trace(tab, prediction: Prediction) -> None:
     """The chosen pixel's attention and its table against the trace, for the viewer's level and head."""
     found = tab.evaluate(VIEW)

@@ -14,6 +14,8 @@ export class Panes {
    */
   constructor(size, panes, events) {
     Object.assign(this, { size, panes, events, marks: [], pixel: null, zoom: 1, centre: [0.5, 0.5] });
+    this.rectangle = null; // [left, top, right, bottom] in pixels, drawn on all panes
+    this.tool = null; // {drag(from, to), release(isDrag)}: draws with a drag, which moves the images otherwise
     this.pointers = new Map();
     for (const pane of panes) this.listen(pane.canvas);
     new ResizeObserver(() => this.draw()).observe(panes[0].canvas);
@@ -28,12 +30,16 @@ export class Panes {
     return { scale, left, top, width, height };
   }
 
-  /** The image pixel under a pointer event, or null outside the image. */
-  pixelAt(canvas, event) {
+  /** The place (y, x) of a pointer event in image pixels, also outside the image. */
+  placeAt(canvas, event) {
     const box = canvas.getBoundingClientRect();
     const { scale, left, top } = this.frame(canvas);
-    const column = Math.floor((event.clientX - box.left - left) / scale);
-    const row = Math.floor((event.clientY - box.top - top) / scale);
+    return [(event.clientY - box.top - top) / scale, (event.clientX - box.left - left) / scale];
+  }
+
+  /** The image pixel under a pointer event, or null outside the image. */
+  pixelAt(canvas, event) {
+    const [row, column] = this.placeAt(canvas, event).map(Math.floor);
     const inside = row >= 0 && column >= 0 && row < this.size[0] && column < this.size[1];
     return inside ? [row, column] : null;
   }
@@ -64,6 +70,8 @@ export class Panes {
 
   listen(canvas) {
     let pressed = null;
+    let from = null; // the place of the press
+    const distance = (event) => Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY);
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       const box = canvas.getBoundingClientRect();
@@ -73,6 +81,8 @@ export class Panes {
       canvas.setPointerCapture(event.pointerId);
       this.pointers.set(event.pointerId, event);
       pressed = this.pointers.size === 1 ? event : null;
+      from = this.placeAt(canvas, event);
+      if (!pressed) this.tool?.release(false); // two fingers zoom
     });
     canvas.addEventListener("pointermove", (event) => {
       const last = this.pointers.get(event.pointerId);
@@ -81,13 +91,15 @@ export class Panes {
         return;
       }
       if (this.pointers.size === 2) this.pinch(canvas, last, event);
-      else this.drag(canvas, last, event);
+      else if (!this.tool) this.drag(canvas, last, event);
+      else if (pressed && distance(event) > CLICK_DISTANCE) this.tool.drag(from, this.placeAt(canvas, event));
       this.pointers.set(event.pointerId, event);
     });
     const released = (event) => {
       this.pointers.delete(event.pointerId);
-      const moved = pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY);
-      if (event.type === "pointerup" && pressed && moved <= CLICK_DISTANCE) {
+      const isClick = event.type === "pointerup" && pressed && distance(event) <= CLICK_DISTANCE;
+      this.tool?.release(event.type === "pointerup" && !isClick);
+      if (isClick) {
         const pixel = this.pixelAt(canvas, event);
         if (pixel) this.events.pick(pixel);
       }
@@ -151,6 +163,7 @@ export class Panes {
     const largest = MAX_RADIUS * Math.min(1, width / RADIUS_WIDTH);
     for (const mark of this.marks) drawMark(pen, place(mark.pixel), mark, largest);
     if (this.pixel) drawMarker(pen, place(this.pixel));
+    if (this.rectangle) drawRectangle(pen, this.rectangle.map((value, side) => (side % 2 ? top : left) + value * scale));
   }
 }
 
@@ -162,6 +175,15 @@ function drawSplit(pen, x, top, height) {
     [pen.lineWidth, pen.strokeStyle] = [width, color];
     pen.stroke();
   }
+}
+
+function drawRectangle(pen, [left, top, right, bottom]) {
+  for (const [width, color, dashes] of [[4, "#000", []], [2, "#fff", [8, 4]]]) {
+    pen.setLineDash(dashes);
+    [pen.lineWidth, pen.strokeStyle] = [width, color];
+    pen.strokeRect(left, top, right - left, bottom - top);
+  }
+  pen.setLineDash([]);
 }
 
 function drawMark(pen, [x, y], { strength, color, isSquare }, largest) {

@@ -15,6 +15,7 @@ function captions(viewer) {
   return [
     ...(viewer.header.ribbon ? [viewer.header.ribbon] : []),
     ...(pixel ? [`${T.pixel(pixelOfImage(pixel, viewer.header))}: ${said}`] : []),
+    ...(viewer.region.sentence ? [viewer.region.sentence] : []),
     [...shown.filter(Boolean), viewer.header.model].join(" · "),
   ];
 }

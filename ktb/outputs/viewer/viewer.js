@@ -9,6 +9,7 @@ import { button, element, fillSelect, optionsOf, select, slider } from "./elemen
 import { cellOf, pixelOfImage } from "./geometry.js";
 import { layersOf } from "./layers.js";
 import { Panes } from "./panes.js";
+import { Region } from "./region.js";
 import { saveImage } from "./save.js";
 import { Space } from "./space.js";
 import { percent, SENSORS, T } from "./strings.js";
@@ -19,9 +20,9 @@ const WITHOUT = { rgb: "labels.without_rgb", x: "labels.without_x" };
 
 export class Viewer {
   /**
-   * @param root the element that shows the viewer; it dispatches "ktb-measure" and "ktb-ask" where `actions` has
-   *   them, and "ktb-pixel" when another pixel is chosen
-   * @param actions what a server can be asked for: "measure" (ablations), "ask" (attribution)
+   * @param root the element that shows the viewer; it dispatches "ktb-measure", "ktb-ask" and "ktb-region" where
+   *   `actions` has them, and "ktb-pixel" when another pixel is chosen
+   * @param actions what a server can be asked for: "measure" (ablations), "ask" (attribution), "region" (ablation there)
    */
   constructor(root, bundle, actions = []) {
     Object.assign(this, { root, bundle, actions, drawn: new Map(), version: 0 });
@@ -80,12 +81,13 @@ export class Viewer {
     this.buildLevels();
     this.sensors = this.buildSensors();
     this.space = new Space(this);
+    this.region = new Region(this);
     this.measure = button(T.measure, () => this.tell("ktb-measure"), { title: T.measureHint, class: "ktb-v-measure" });
     const toolbar = element("div", { class: "ktb-v-bar", role: "toolbar", "aria-label": "Viewer" },
       this.sensors, this.measure,
       shown,
       button(T.flip, () => this.set({ isSwapped: !this.state.isSwapped }), { title: T.flipHint }),
-      this.space.button,
+      this.space.button, this.region.button,
       button(T.reset, () => (this.space.node.hidden ? this.panes : this.space.cloud).reset(), { title: T.resetHint }),
       button(T.save, () => saveImage(this), { title: T.saveHint }));
     const canvases = ["rgb", "x"].map((name) => {
@@ -103,7 +105,7 @@ export class Viewer {
     this.legend = element("p", { class: "ktb-v-legend" });
     this.classes = new ClassList((chosen) => this.highlight(chosen));
     this.card = element("section", { class: "ktb-v-card", "aria-live": "polite", "aria-label": "Pixel" });
-    this.root.replaceChildren(toolbar,
+    this.root.replaceChildren(toolbar, this.region.node,
       element("div", { class: "ktb-v-main" },
         element("div", { class: "ktb-v-left" }, doubtsOf(this.header), this.split.node,
           this.flat = element("div", { class: "ktb-v-panes" }, canvases.map((pane) => pane.node)), this.space.node,
@@ -192,6 +194,7 @@ export class Viewer {
     this.showPixel();
     this.panes.draw();
     this.flat.hidden = this.state.inSpace && this.space.isPossible;
+    this.region.draw();
     this.space.draw();
   }
 
@@ -339,6 +342,7 @@ export class Viewer {
   }
 
   key(event) {
+    if (this.region.key(event)) return void event.preventDefault();
     const step = this.level ? this.level.stride : 1;
     const moves = { ArrowUp: [-step, 0], ArrowDown: [step, 0], ArrowLeft: [0, -step], ArrowRight: [0, step] };
     if (event.key in moves) {
@@ -379,6 +383,7 @@ export function show(root, bundle, actions = []) {
   const isSame = before && before.shows(bundle);
   const viewer = new Viewer(root, bundle, actions);
   before?.space.dispose();
+  if (isSame) viewer.region.follow(before.region);
   const isKept = isSame && (before.isPicked || !before.header.is_stored); // a stored result has no telling pixel
   viewer.set({ ...(isSame ? before.state : {}), ...(isKept ? {} : { pixel: tellingPixel(bundle) }) });
   viewer.isPicked = isSame && before.isPicked;

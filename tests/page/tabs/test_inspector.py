@@ -18,21 +18,25 @@ from helpers.browsing import (
     wait_for_run,
 )
 from helpers.embedded import small_predictor, small_service
-from helpers.inspections import assert_as_trace, click_image
+from helpers.inspections import assert_as_trace, click_image, drag
 from helpers.pairs import synthetic_pair, write_pair
 from helpers.served import serving
 from PIL import Image
 
+from app.tabs.inspect import RegionQuestion
 from app.widgets.examples import examples
 from ktb import read_x
 from ktb.analysis import attribute_prediction
-from ktb.analysis.describe import describe_attribution
+from ktb.analysis.comparison import region_effect
+from ktb.analysis.describe import describe_attribution, describe_region
 from ktb.analysis.targets import target_at
+from ktb.inference.region import region_mask
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 MODEL = "ktb-lite-nyuv2-depth"
 PIXEL = f"{VIEWER}.state.pixel"
+RECTANGLE = f"{VIEWER}.region.rectangle"
 
 
 @pytest.fixture
@@ -88,11 +92,13 @@ def test_other_images_begin_with_a_pixel_of_their_own(page, tmp_path):
     upload(page, rgb, x)
     run(page)
     show_layer(page, pixel=[3, 4])
+    page.evaluate(f"{VIEWER}.region.change([1, 2, 3, 4])")
     Image.fromarray(photo[:, ::-1]).save(tmp_path / "mirrored.png")
     page.set_input_files("#ktb-rgb input[type=file]", str(tmp_path / "mirrored.png"))
     page.wait_for_selector("#ktb-rgb img[src*=mirrored]")
     run(page)
     assert page.evaluate(PIXEL) != [3, 4]
+    assert page.evaluate(RECTANGLE) is None
 
 
 def test_ablations_can_be_asked_for(page, tmp_path):
@@ -100,6 +106,54 @@ def test_ablations_can_be_asked_for(page, tmp_path):
     run(page)
     page.locator(".ktb-v").get_by_role("button", name="Switch each sensor off").click()
     page.wait_for_function(f"{VIEWER}.header.ablated.length === 2")
+
+
+def test_a_sensor_is_ablated_in_a_region_that_is_drawn(page, tmp_path, expected):
+    upload(page, *write_pair(tmp_path))
+    run(page)
+    page.get_by_role("button", name="Region", exact=True).click()
+    asked = []
+    page.on("request", count := lambda request: asked.append(request.url))
+    drag(page, (0.75, 0.9), (0.25, 0.4), pane="x")
+    left, top, right, bottom = page.evaluate(RECTANGLE)
+    np.testing.assert_allclose((left, top, right, bottom), (64, 30, 144, 90), atol=1)
+    assert page.evaluate(f"{VIEWER}.panes.centre") == [0.5, 0.5]
+    assert f"Region: x {left} to {right - 1}, y {top} to {bottom - 1}" in page.inner_text(".ktb-v-region")
+    assert asked == []
+    page.remove_listener("request", count)
+    for drop, name in (("x", "X"), ("rgb", "RGB")):
+        region = (left, top, right, bottom)
+        page.get_by_role("button", name=f"Without {name} here").click()
+        page.wait_for_function(f"{VIEWER}.header.region?.drop === '{drop}'")
+        without = small_predictor(MODEL)(*synthetic_pair(), trace=False, drop=drop, region=region)
+        assert np.array_equal(shown_array(page, "layer.region"), without.labels["fused"])
+        found = region_effect(expected, without, region_mask(region, (120, 160)), drop)
+        assert page.inner_text(".ktb-v-found") == describe_region(found)
+        assert page.evaluate(f"{VIEWER}.state.overlay") == "layer.region"
+    click_image(page, 0.503, 0.503)  # a click still chooses a pixel
+    row, column = page.evaluate(PIXEL)
+    page.keyboard.press("Enter")
+    assert page.evaluate(RECTANGLE) == [column - 20, row - 15, column + 20, row + 15]
+    assert page.locator(".ktb-v-found").count() == 0  # the answer was about another rectangle
+    page.keyboard.press("Escape")
+    assert page.evaluate(RECTANGLE) is None
+    assert page.evaluate(PIXEL) == [row, column]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"rectangle": [0, 0, 1], "drop": "x"}', '{"rectangle": [0, 0, NaN, 1], "drop": "x"}',
+     '{"rectangle": [0.5, 0, 0.5, 1], "drop": "x"}', '{"rectangle": [0, 0, 1, 1], "drop": "both"}',
+     '{"rectangle": [0, 0, 1, 2], "drop": "rgb"}', '{"rectangle": [0, 0, 1, 1], "drop": []}'],
+)  # fmt: skip
+def test_other_questions_about_a_region_are_refused(text):
+    with pytest.raises(ValueError, match="region"):
+        RegionQuestion.read(text)
+
+
+def test_a_region_has_at_least_one_pixel():
+    assert RegionQuestion((0.999, 0.999, 1.0, 1.0), "x").in_image((120, 160)) == (159, 119, 160, 120)
+    assert RegionQuestion((0.25, 0.5, 0.75, 1.0), "x").in_image((120, 160)) == (40, 60, 120, 120)
 
 
 @pytest.mark.parametrize("about", ["pixel", "region", "class"])
