@@ -136,10 +136,10 @@ class Handlers:
             self.p.changed: result.id,
         }
 
-    def send_levels(self, request: gr.Request):
-        """Write the maps and the attention of the session's run, which the viewer adds to its masks."""
+    def send_details(self, request: gr.Request):
+        """Write confidences, maps and attention of the session's run, which the viewer adds to its masks."""
         result = self.store.result(request.session_hash)
-        return None if result is None else self.viewer.levels(request.session_hash, result)
+        return None if result is None else self.viewer.details(request.session_hash, result)
 
     def offer(self, model_name: str) -> Offer:
         """The pairs that the page offers for a model."""

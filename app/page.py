@@ -198,9 +198,9 @@ def _wire(h: Handlers, run: gr.Button, ablates: bool) -> None:
     for event in (ran, ran_alone, ran_example, ran_frame):
         event.success(None, js=SHOW_RESULT, **HIDDEN)
         shown = shows(event, inspected.file, SHOW)
-        levels = shows(shown.then(h.send_levels, None, inspected.layers, **AT_ONCE), inspected.layers)
+        details = shows(shown.then(h.send_details, None, inspected.layers, **AT_ONCE), inspected.layers)
         if ablates:
-            ablated = levels.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
+            ablated = details.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
             shows(ablated, inspected.layers)
     other = p.model.input(h.choose_model, [p.model, *p.for_model], p.of_model, **LATEST)
     other.then(**read)

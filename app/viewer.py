@@ -19,8 +19,8 @@ from ktb.inference.prediction import Prediction
 from ktb.outputs.bundle import (
     Bundle,
     ablation_bundle,
+    details_bundle,
     layers_bundle,
-    levels_bundle,
     make_bundle,
     stored_size,
 )
@@ -42,14 +42,13 @@ class ViewerFiles:
     files: PrivateFiles
 
     def run(self, session: str, result: Result) -> str | None:
-        """Write the bundle of a session's run without its levels, which take longer: `levels` adds them."""
-        return self._write(session, "run", run_bytes(result, with_levels=False))
+        """Write the bundle of a session's run without its details, which take longer: `details` adds them."""
+        return self._write(session, "run", run_bytes(result, with_details=False))
 
-    def levels(self, session: str, result: Result) -> str | None:
-        """Write a bundle that adds the levels to the run; None without a trace."""
-        if not result.prediction.trace:
-            return None
-        return self._write(session, "levels", _bytes(levels_bundle(result.inspection), result))
+    def details(self, session: str, result: Result) -> str | None:
+        """Write a bundle that adds confidences, maps and attention to the run."""
+        made = details_bundle(stored(result), result.inspection)
+        return self._write(session, "details", _bytes(made, result))
 
     def stored(self, session: str, result: Result, preview: np.ndarray) -> str | None:
         """Write the bundle of a stored result of an example; `preview` is X as a picture."""
@@ -78,7 +77,7 @@ class ViewerFiles:
         return None if path is None else str(path)
 
 
-def run_bytes(result: Result, with_levels: bool = True) -> bytes:
+def run_bytes(result: Result, with_details: bool = True) -> bytes:
     """The compressed bundle of a run, with the ablations that were made so far."""
     prediction = stored(result)
     ablated = {drop: stored_prediction(other) for drop, other in result.ablated.items()}
@@ -86,7 +85,7 @@ def run_bytes(result: Result, with_levels: bool = True) -> bytes:
     if prediction is not result.prediction:
         rgb = cv2.resize(rgb, prediction.size_hw[::-1], interpolation=cv2.INTER_AREA)
     made = make_bundle(
-        rgb, prediction, inspection=result.inspection, ablated=ablated, with_levels=with_levels
+        rgb, prediction, inspection=result.inspection, ablated=ablated, with_details=with_details
     )
     height, width = result.prediction.size_hw
     return _bytes(replace(made, header={**made.header, "size": {"height": height, "width": width}}), result)

@@ -72,7 +72,7 @@ def make_bundle(
     *,
     inspection: Inspection | None = None,
     ablated: Mapping[Drop, Prediction] | None = None,
-    with_levels: bool = True,
+    with_details: bool = True,
 ) -> Bundle:
     """Collect the results of one run.
 
@@ -81,7 +81,8 @@ def make_bundle(
         prediction: with or without a trace; without one, the bundle has no levels.
         inspection: an inspection of this prediction, whose cached maps are reused.
         ablated: predictions of the same pair with a sensor ablated, by the ablated sensor.
-        with_levels: whether the bundle has the levels of the trace; `levels_bundle` adds them.
+        with_details: whether the bundle has confidences, margins and the levels of the trace, which
+            `details_bundle` adds.
 
     Raises:
         ValueError: `rgb` or an ablated prediction has another size than the prediction.
@@ -91,41 +92,42 @@ def make_bundle(
         if tuple(found) != size:
             raise ValueError(f"{name} has {found} (height, width), but the prediction has {size}.")
     shown = stored_size(size)
-    arrays = {"rgb": _area(rgb, shown), "x": _area(prediction.x.preview, shown)}
-    arrays |= _results(prediction, shown)
     ablated = ablated or {}
-    if prediction.x.origin != "missing":
-        arrays |= {
-            f"reliance.{sensor}": _thousandths(reliance(prediction, sensor)) for sensor in get_args(Drop)
-        }
-    arrays |= _ablation_arrays(ablated, shown)
+    arrays = {"rgb": _area(rgb, shown), "x": _area(prediction.x.preview, shown)}
+    arrays |= {
+        f"labels.{branch}": resized_labels(prediction.labels[branch], shown) for branch in BRANCHES
+    } | _ablation_arrays(ablated, shown)
     layers = [heads_layer(prediction), *_measured(prediction, ablated)]
     arrays |= layer_arrays(layers, shown)
     if prediction.x.depth is not None:
         arrays["x_values"] = resized_labels(prediction.x.depth.metres.astype(np.float32), shown)
-    levels = []
-    if prediction.trace and (with_levels or ablated):
-        inspection = inspection or Inspection(prediction)
-    if prediction.trace and with_levels:
-        found, levels = _levels(inspection)
-        arrays |= found
     for cmap in ("sequential", "diverging"):
         arrays[f"colors.{cmap}"] = color_table(cmap)
-    header = _header(prediction, shown, levels, layers, tuple(ablated))
-    header["levels_follow"] = bool(prediction.trace) and not with_levels
+    header = _header(prediction, shown, layers, tuple(ablated)) | {"levels": [], "details_follow": True}
+    if prediction.trace and (with_details or ablated):
+        inspection = inspection or Inspection(prediction)
     if ablated:
         header["faithfulness"] = _faithfulness(prediction, inspection, ablated)
+    if with_details:
+        details = details_bundle(prediction, inspection)
+        arrays |= details.arrays
+        header |= {name: details.header[name] for name in ("levels", "details_follow")}
     return Bundle(arrays, header)
 
 
-def levels_bundle(inspection: Inspection) -> Bundle:
-    """A bundle that adds the levels, with their maps and attention, to the bundle of a run.
+def details_bundle(prediction: Prediction, inspection: Inspection | None = None) -> Bundle:
+    """A bundle that adds confidences, margins and the levels of the trace to the bundle of a run.
 
     Args:
-        inspection: of the run's prediction, which has a trace.
+        prediction: that of the run.
+        inspection: of the prediction, whose cached maps are reused; None: made here.
     """
-    arrays, levels = _levels(inspection)
-    return Bundle(arrays, _added([]) | {"levels": levels, "levels_follow": False})
+    shown = stored_size(prediction.size_hw)
+    arrays, levels = _certainties(prediction, shown), []
+    if prediction.trace:
+        found, levels = _levels(inspection or Inspection(prediction))
+        arrays |= found
+    return Bundle(arrays, _added([]) | {"levels": levels, "details_follow": False})
 
 
 def ablation_bundle(
@@ -204,19 +206,24 @@ def _added(layers: Sequence[Layer]) -> dict[str, Any]:
     return {"format": FORMAT, "layers": [layer_header(layer) for layer in layers]}
 
 
-def _results(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.ndarray]:
+def _certainties(prediction: Prediction, shown: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Confidences of all heads, the second-best class and the margin of the fused one, and reliances."""
     from ktb.inference.postprocess import second_best
 
-    arrays = {}
-    for branch in BRANCHES:
-        arrays[f"labels.{branch}"] = resized_labels(prediction.labels[branch], shown)
-        arrays[f"confidence.{branch}"] = _thousandths(resized_labels(prediction.confidences[branch], shown))
+    arrays = {
+        f"confidence.{branch}": _thousandths(resized_labels(prediction.confidences[branch], shown))
+        for branch in BRANCHES
+    }
     temperature = prediction.temperatures["fused"]
     second, margin = second_best(
         prediction.logits["fused"], shown, via_hw=prediction.network_hw, temperature=temperature
     )
     arrays["second.fused"] = second.numpy()
     arrays["margin.fused"] = _thousandths(margin.numpy())
+    if prediction.x.origin != "missing":
+        arrays |= {
+            f"reliance.{sensor}": _thousandths(reliance(prediction, sensor)) for sensor in get_args(Drop)
+        }
     return arrays
 
 
@@ -273,7 +280,6 @@ def _level(inspection: Inspection, maps: LevelMaps) -> tuple[dict[str, np.ndarra
 def _header(
     prediction: Prediction,
     shown: tuple[int, int],
-    levels: list[dict[str, Any]],
     layers: Sequence[Layer],
     ablated: tuple[Drop, ...],
 ) -> dict[str, Any]:
@@ -289,7 +295,6 @@ def _header(
         "x_unit": "m" if has_metres else "",
         "depth": _depth(prediction),
         "camera": _camera(prediction, shown),
-        "levels": levels,
         "ablated": list(ablated),
     }
 

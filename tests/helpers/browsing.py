@@ -82,8 +82,8 @@ def shown_run(tab) -> str:
 
 
 def wait_for_run(tab, before: str = "") -> None:
-    """Wait until the viewer shows another run than `before`, with its levels."""
-    shown = f"before => ({VIEWER}?.header.run ?? '') !== before && !{VIEWER}.header.levels_follow"
+    """Wait until the viewer shows another run than `before`, with its details."""
+    shown = f"before => ({VIEWER}?.header.run ?? '') !== before && !{VIEWER}.header.details_follow"
     tab.wait_for_function(shown, arg=before)
 
 

@@ -12,7 +12,7 @@ from ktb.analysis import Inspection, reliance
 from ktb.analysis.faithfulness import image_scores
 from ktb.inputs import XOptions, read_x
 from ktb.outputs import bundle as bundles
-from ktb.outputs.bundle import LEVEL_MAPS, levels_bundle, make_bundle, read_bundle
+from ktb.outputs.bundle import LEVEL_MAPS, details_bundle, make_bundle, read_bundle
 from ktb.outputs.report import report_html
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,20 +51,20 @@ def test_a_bundle_holds_what_the_prediction_says(pair, prediction):
             np.testing.assert_allclose(found.arrays[f"{name}.{maps.level}"], getattr(maps, name), atol=3e-4)
 
 
-def test_the_levels_of_a_run_may_follow_it(pair, prediction):
-    inspection = Inspection(prediction)
+def test_the_details_of_a_run_may_follow_it(pair, prediction):
     whole = make_bundle(pair[0], prediction)
-    run = make_bundle(pair[0], prediction, with_levels=False)
-    levels = levels_bundle(inspection)
-    assert (run.header["levels"], run.header["levels_follow"]) == ([], True)
-    assert not set(run.arrays) & set(levels.arrays)
-    both = {**run.arrays, **levels.arrays}
+    run = make_bundle(pair[0], prediction, with_details=False)
+    details = details_bundle(prediction)
+    assert (run.header["levels"], run.header["details_follow"]) == ([], True)
+    assert not set(run.arrays) & set(details.arrays)
+    both = {**run.arrays, **details.arrays}
     assert set(both) == set(whole.arrays)
     for name, array in both.items():
         np.testing.assert_array_equal(array, whole.arrays[name], strict=True)
-    assert {**run.header, "levels": levels.header["levels"], "levels_follow": False} == whole.header
-    untraced = make_bundle(pair[0], dataclasses.replace(prediction, trace=None), with_levels=False)
-    assert not untraced.header["levels_follow"]
+    assert {**run.header, "levels": details.header["levels"], "details_follow": False} == whole.header
+    untraced = details_bundle(dataclasses.replace(prediction, trace=None))
+    assert untraced.header["levels"] == []
+    assert set(untraced.arrays) < set(details.arrays)
 
 
 def test_a_bundle_scores_the_maps_against_the_ablations(predictor, pair, prediction):

@@ -57,7 +57,7 @@ def time_runs(address: str, runs: int) -> tuple[list[dict[str, Any]], list[dict[
 
 
 def _run(page: Page, button: str) -> dict[str, float]:
-    """Press a button that runs a pair, and wait for it; masks are painted in the frame after they are there."""
+    """Press a button that runs a pair, and wait for it; a frame after they are there, masks are painted."""
     before = page.evaluate(f"{VIEWER}.header.run")
     begun = perf_counter()
     page.click(button)
@@ -70,7 +70,7 @@ def _run(page: Page, button: str) -> dict[str, float]:
         before,
     )
     masks = perf_counter() - begun
-    page.wait_for_function(f"!{VIEWER}.header.levels_follow")
+    page.wait_for_function(f"!{VIEWER}.header.details_follow")
     return {"masks": masks, "levels": perf_counter() - begun}
 
 

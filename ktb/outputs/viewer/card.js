@@ -145,7 +145,7 @@ export function fillCard(card, bundle, levels, pixel, level, view, { ask, levelC
     bundle.header.x.origin === "missing" ? element("p", { class: "ktb-v-soft" }, T.missing) : "",
     answer(bundle, pixel), ask,
     ...(view ? [levelControls, ...shares(levels, pixel, size, level.index), ...points(view, level, size, table)]
-      : [element("p", { class: "ktb-v-soft" }, bundle.header.is_stored ? "" : bundle.header.levels_follow ? T.levelsFollow : T.noTrace)]),
+      : [element("p", { class: "ktb-v-soft" }, bundle.header.is_stored ? "" : bundle.header.details_follow ? T.detailsFollow : T.noTrace)]),
   );
 }
 
@@ -163,7 +163,7 @@ export function tellingPixel(bundle) {
     for (let row = INSIDE; row < height - INSIDE; row += STEP) {
       for (let column = INSIDE; column < width - INSIDE; column += STEP) {
         const i = row * width + column;
-        const worth = Math.min(margin[i], sure[i]);
+        const worth = margin ? Math.min(margin[i], sure[i]) : sure[i];
         if (worth > best && AROUND.every(([y, x]) => isChanged(row + y, column + x))) [best, found] = [worth, i];
       }
     }

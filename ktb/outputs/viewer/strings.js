@@ -87,7 +87,7 @@ export const T = {
   ask: "What did it react to?", about: "Ask about",
   targets: [["pixel", "this pixel"], ["region", "its region"], ["class", "its whole class"]],
   missing: "There was no X: the maps and points say nothing about it.",
-  levelsFollow: "The attention of this pixel follows.",
+  detailsFollow: "The attention of this pixel follows.",
   noTrace: "This checkpoint fuses by a plain mean: there is no attention to show.",
   rgbImage: "RGB image", xImage: (modality) => `X: ${modality}`,
 };

@@ -176,7 +176,7 @@ export class Viewer {
     for (const [name, other] of [["overlay", FUSED], ["compare", NONE]]) {
       if (name in changes) delete this.awaited[name];
       if (state[name] === NONE || this.layers.has(state[name])) continue;
-      if (this.header.levels_follow) this.awaited[name] = state[name];
+      if (this.header.details_follow) this.awaited[name] = state[name];
       state[name] = other; // the layer is of an earlier run, or follows
     }
     if (this.levels.length && !this.level) state.level = this.levels.length - 1;
