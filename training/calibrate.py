@@ -28,7 +28,7 @@ from ktb.checkpoints.rewrite import rewrite
 from ktb.config import BRANCHES, HEADS
 from ktb.modeling.device import choose_device
 from ktb.utils.files import write_atomically
-from training.command_line import run_command
+from training.command_line import run_command, without_folders
 from training.data.open import chosen_frames, open_dataset
 from training.evaluation.calibration import BINS, CONDITIONS, fit_temperatures, measure
 from training.evaluation.reports import shown, text_table
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace, command: str) -> None:
         diagram = options.out.with_name(f"{options.out.stem}_reliability.svg")
         draw_reliability(diagram, measured, model.config.name, frames)
     found["temperatures"] = dict(zip(BRANCHES, temperatures))
-    found["command"] = command
+    found["command"] = without_folders(command)
     config = dataclasses.replace(model.config, temperatures=temperatures)
     rewrite(path, options.out, config, {**card, "calibration": found})
     logger.info("Written: %s", options.out)

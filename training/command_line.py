@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 def run_command(
@@ -28,3 +29,9 @@ def run_command(
         run(options, f"{parser.prog} {shlex.join(arguments)}")
     except ValueError as error:
         parser.error(str(error))
+
+
+def without_folders(command: str) -> str:
+    """A command line for a model card, which others read: of each absolute path only the last part."""
+    words = shlex.split(command)
+    return shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)

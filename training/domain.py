@@ -26,7 +26,7 @@ from ktb.checkpoints.rewrite import rewrite
 from ktb.config import DOMAIN_CASES, DomainConfig
 from ktb.modeling.device import choose_device
 from ktb.modeling.model import KTB
-from training.command_line import run_command
+from training.command_line import run_command, without_folders
 from training.data.open import chosen_frames, open_dataset, other_frames
 from training.evaluation.domain import case_features, fit_case, flagged_share, gaussian_of
 from training.evaluation.reports import text_table
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, command: str) -> None:
         measured = _flagged(features, config.domain, tensors, options.lights)
         found |= {"measured_on": frames, "flagged": measured}
         logger.info("flagged in percent, %s\n%s", frames, text_table(_table(measured)))
-    found["command"] = command
+    found["command"] = without_folders(command)
     rewrite(path, options.out, config, {**card, "domain": found}, tensors)
     logger.info("Written: %s", options.out)
     write_card_beside(options.out)

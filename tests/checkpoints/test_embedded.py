@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +47,12 @@ def test_the_file_is_small_and_its_card_complete():
     assert figures["fused"] >= max(37.0, figures["rgb"] + 3, figures["x"] + 3)
     assert figures["rgb"] >= 28
     assert figures["x"] >= 26
+
+
+def test_no_card_names_a_folder_of_the_machine_that_wrote_it():
+    for path in built_in_models().values():
+        text = json.dumps(read_header(path)[1])
+        assert not re.findall(r"""[\s"'=]/\w[^\s"']*""", text), path.name
 
 
 def test_every_embedded_file_carries_the_checksum_of_its_contents():

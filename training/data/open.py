@@ -22,6 +22,8 @@ from training.recipes import Recipe
 
 logger = logging.getLogger(__name__)
 
+ORDINALS = {2: "2nd", 3: "3rd"}
+
 
 def open_data(
     recipe: Recipe, options: argparse.Namespace
@@ -123,7 +125,7 @@ def chosen_frames(
         indices = hold_out(len(dataset), held_out)[1]
         where = f"the held-out blocks of {where}"
     indices = indices[::every]
-    which = f", every {every}th" if every > 1 else ""
+    which = f", every {ORDINALS.get(every, f'{every}th')}" if every > 1 else ""
     return indices, f"{len(indices)} frames: {where}{which}"
 
 

@@ -129,6 +129,8 @@ def test_the_command_keeps_the_weights_and_adds_temperatures_and_a_card(root, mo
     found = new.card["calibration"]
     assert tuple(found["temperatures"][branch] for branch in BRANCHES) == new.config.temperatures
     assert found["fitted_on"] == "3 frames: nyuv2 train"
+    assert found["command"].startswith("python -m training.calibrate --model model.safetensors --dataset")
+    assert str(tmp_path) not in json.dumps(new.card)  # a card is for others
     assert set(found["measured"]) == {"both", "no-x"}
     assert json.dumps(found)
     assert (tmp_path / "calibrated_reliability.svg").read_text().startswith("<?xml")
@@ -184,6 +186,7 @@ def test_the_domain_command_adds_statistics_that_the_predictor_uses(root, model,
     loaded = load_model(out)
     found = loaded.card["domain"]
     assert found["fitted_on"] == "3 frames: nyuv2 train"
+    assert str(tmp_path) not in json.dumps(loaded.card)
     assert set(found["flagged"]["1 of the light"]) == {"rgb", "x", "rgb_alone", "x_alone"}
     assert set(found["flagged"]["0.25 of the light"]) == {"rgb", "x", "rgb_alone"}
     table = "\n".join(figure_tables(loaded.card))
