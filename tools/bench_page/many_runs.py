@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
+from tools.bench_page.control_times import summary
 from tools.bench_page.many_users import ARGS, CHROMIUM, server
 
 WAIT_MS = 180_000
@@ -116,9 +116,8 @@ def main() -> int:
             for what in ("masks", "levels")
         ),
     ):
-        ordered = sorted(values)
-        high = ordered[int(0.95 * (len(ordered) - 1))]
-        sys.stdout.write(f"{name:28} median {statistics.median(ordered):.3f} s, 95 % {high:.3f} s\n")
+        row = summary([1000 * value for value in values])
+        sys.stdout.write(f"{name:28} median {row['median']:.0f} ms, 95 % {row['95 %']:.0f} ms\n")
     for row in memory:
         sys.stdout.write(
             f"after {row['steps']:3} steps: heap {row['heap_mib']:.1f} MiB, {row['nodes']} nodes, "
