@@ -109,7 +109,8 @@ def assert_tells_nothing(text: str) -> None:
     assert SECRET not in text.lower()
     lines = [json.loads(line) for line in text.splitlines() if line and not line.startswith("*")]
     assert all({"time", "level", "request", "event"} <= set(line) for line in lines)
-    (run,) = [line for line in lines if line["event"] == "run" and line["image"] == "160x120"]
+    run, *_ = [line for line in lines if line["event"] == "run" and line["image"] == "160x120"]
+    # its ablations follow while the network is free
     assert (run["model"], run["x"], run["network"]) == ("ktb-lite-nyuv2-depth", "depth", "192x128")
     assert run["seconds"] > 0
     assert len(run["request"]) == 12
