@@ -66,12 +66,12 @@ async def _warm_up(page: Page) -> None:
         _log.exception("The first model could not be run at the start.")
 
 
-async def wait_until_quiet(page: Page) -> None:
+async def wait_until_quiet(page: Page, clock=time.monotonic, sleep=asyncio.sleep) -> None:
     """Return `WARM_UP_AFTER` seconds after the last request, but within `WARM_UP_WITHIN` seconds."""
-    begun = now = time.monotonic()
+    begun = now = clock()
     while (rest := max(begun, page.asked_at) + WARM_UP_AFTER - now) > 0 and now < begun + WARM_UP_WITHIN:
-        await asyncio.sleep(min(rest, begun + WARM_UP_WITHIN - now))
-        now = time.monotonic()
+        await sleep(min(rest, begun + WARM_UP_WITHIN - now))
+        now = clock()
 
 
 async def _keep_house(page: Page) -> None:

@@ -73,7 +73,7 @@ def attribute(
         change = {}
         for stream in ("rgb", "x"):
             without = _without(tokens, stream)
-            # A pass without gradients may run other kernels, so even equal tokens could give another last bit.
+            # A pass without gradients may run other kernels: even equal tokens could give other last bits.
             is_same = torch.equal(without, tokens)
             after = value if is_same else float((_fused(model, without)[0, index] * weights).sum())
             change[stream] = after - value

@@ -9,8 +9,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ktb.inference.runtimes.export import (
@@ -27,6 +27,7 @@ from ktb.utils.lock import FileLock
 MAX_BYTES = 8 << 30
 """Size limit of the cache in bytes; the least recently used graphs are removed first."""
 ABANDONED_SECONDS = 24 * 3600
+LOCK_SECONDS = 20.0
 NETWORK_CODE = ("config.py", "labels.py", "modeling", "inference/runtimes")
 """Files and folders of `ktb` whose changes invalidate exported graphs."""
 _log = logging.getLogger(__name__)
@@ -81,7 +82,8 @@ class GraphCache:
 
     def forget(self, key: str) -> None:
         """Remove an unusable graph."""
-        shutil.rmtree(self.folder / key, ignore_errors=True)
+        with self._alone():
+            shutil.rmtree(self.folder / key, ignore_errors=True)
 
     def add(self, key: str, write: Callable[[Path], object]) -> Path:
         """Add a graph atomically: `write` fills a temporary folder, which is renamed to the returned one.
@@ -97,17 +99,30 @@ class GraphCache:
             with suppress(OSError):  # without locks, only the age shows an abandoned folder
                 lock.acquire()
             write(making)
-            if self.find(key) is None:  # another process may have been faster
-                self.forget(key)
-                making.rename(place)
+            with self._alone():
+                if self.find(key) is None:  # another process may have been faster
+                    shutil.rmtree(place, ignore_errors=True)
+                    making.rename(place)
         except OSError:
             if self.find(key) is None:  # checked again after the export
                 raise
         finally:
             shutil.rmtree(making, ignore_errors=True)
             lock.remove()
-        self._prune(keep=place)
+        with self._alone():
+            self._prune(keep=place)
         return place
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from replacing and removing graphs meanwhile, where locks are supported."""
+        lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
+        with suppress(OSError):
+            lock.acquire(most=LOCK_SECONDS)  # without locks, a killed process leaves the file
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _mark_as_used(self, place: Path) -> None:
         try:

@@ -248,16 +248,14 @@ def test_beyond_the_queue_a_visitor_is_asked_to_try_again(browser, visitors, pag
     [([], 1.0), ([0.5, 0.9, 1.7], 2.7), ([0.5, 1.6], 1.5), ([0.9 * n for n in range(1, 100)], 15.0)],
     ids=["nobody", "a page is opened", "one request, another too late", "requests without end"],
 )
-def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(asked, begins, monkeypatch):
+def test_the_first_run_waits_until_nobody_opens_the_page_but_not_for_ever(asked, begins):
     page, clock = SimpleNamespace(asked_at=0.0), SimpleNamespace(now=0.0)
 
     async def sleep(seconds: float) -> None:
         clock.now += seconds
         page.asked_at = max([0.0, *(at for at in asked if at <= clock.now)])
 
-    monkeypatch.setattr(housekeeping, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(housekeeping, "asyncio", SimpleNamespace(sleep=sleep))
-    in_a_loop(lambda: wait_until_quiet(page))
+    in_a_loop(lambda: wait_until_quiet(page, lambda: clock.now, sleep))
     assert clock.now == pytest.approx(begins)
 
 
