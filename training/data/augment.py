@@ -30,7 +30,7 @@ class AugmentConfig:
     polarization changes its sign, see `augment`. depth_faults, rgb_faults: probability of
     `training.data.faults.depth_faults` and `rgb_faults`. misalignment: X is moved by up to this many pixels
     of the crop, in half of the samples. absent: probability that X is an image of zeros, and the same that
-    the RGB image is; never both.
+    the RGB image is; never both. mix: probability of `mix_classes` with another augmented sample.
     """
 
     crop: tuple[int, int] = (480, 640)
@@ -49,6 +49,7 @@ class AugmentConfig:
     rgb_faults: float = 0.0
     misalignment: float = 0.0
     absent: float = 0.0
+    mix: float = 0.0
 
 
 def augment(
@@ -77,6 +78,22 @@ def augment(
     modal_x = disturb_x(modal_x, config, rng)
     rgb, modal_x = _with_faults(rgb, modal_x, config, rng)
     return Sample(sample.name, rgb, modal_x, np.ascontiguousarray(label))
+
+
+def mix_classes(sample: Sample, other: Sample, rng: np.random.Generator) -> Sample:
+    """`sample` with the pixels of half of the classes, rounded up, of `other`, in RGB image, X and label.
+
+    The classes are drawn from `rng`. Ignored pixels of `other` are never taken. Both samples have one size.
+    Source: ClassMix (Olsson et al., WACV 2021), here with the labels of both images.
+    """
+    classes = np.unique(other.label[other.label != IGNORE_INDEX])
+    taken = np.isin(other.label, rng.permutation(classes)[: (len(classes) + 1) // 2])
+    return Sample(
+        sample.name,
+        np.where(taken[..., None], other.rgb, sample.rgb),
+        np.where(taken if sample.modal_x.ndim == 2 else taken[..., None], other.modal_x, sample.modal_x),
+        np.where(taken, other.label, sample.label),
+    )
 
 
 def _with_faults(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ktb.modeling.model import KTB
-from training.data.augment import AugmentConfig, augment
+from training.data.augment import AugmentConfig, augment, mix_classes
 from training.data.datasets.base import PairDataset
 from training.data.datasets.sample import Sample
 
@@ -124,15 +124,15 @@ class BatchLoader:
             pool.shutdown(cancel_futures=True)
 
     def _load(self, chunk: np.ndarray, epoch: int) -> list[Batch]:
-        batches, encoding = [], self.dataset.input_config["encoding"]
-        for part in self.shard.of(chunk):
-            rngs = (np.random.default_rng([self.seed, epoch, index]) for index in part.tolist())
-            batches.append(
-                collate(
-                    [
-                        augment(self.dataset.drawn(i, rng), self.config, rng, encoding)
-                        for i, rng in zip(part, rngs, strict=True)
-                    ]
-                )
-            )
-        return batches
+        return [
+            collate([self._sample(index, epoch) for index in part.tolist()]) for part in self.shard.of(chunk)
+        ]
+
+    def _sample(self, index: int, epoch: int) -> Sample:
+        rng = np.random.default_rng([self.seed, epoch, index])
+        encoding = self.dataset.input_config["encoding"]
+        sample = augment(self.dataset.drawn(index, rng), self.config, rng, encoding)
+        if self.config.mix and rng.random() < self.config.mix:
+            other = self.dataset.drawn(int(rng.choice(self.indices)), rng)
+            sample = mix_classes(sample, augment(other, self.config, rng, encoding), rng)
+        return sample

@@ -11,7 +11,12 @@ from training.recipes.mfnet import MFNET_LITE, MFNET_SWIN_B, MFNET_SWIN_L
 from training.recipes.nyuv2 import NYUV2_SWIN_B, NYUV2_SWIN_L
 from training.recipes.nyuv2_event import NYUV2_LITE_EVENT
 from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_FINE, NYUV2_LITE_LONG
-from training.recipes.nyuv2_sensors import NYUV2_LITE2, NYUV2_LITE2_SENSORS, NYUV2_LITE_SENSORS
+from training.recipes.nyuv2_sensors import (
+    NYUV2_LITE2,
+    NYUV2_LITE2_SENSORS,
+    NYUV2_LITE_MIXED,
+    NYUV2_LITE_SENSORS,
+)
 from training.recipes.overrides import changed_model, override
 from training.recipes.pst900 import PST900_LITE, PST900_SWIN_B, PST900_SWIN_L
 from training.recipes.sunrgbd import SUNRGBD_LITE, SUNRGBD_SWIN_B, SUNRGBD_SWIN_L
@@ -34,6 +39,7 @@ GROUPS: dict[str, tuple[Recipe, ...]] = {
         NYUV2_LITE_FINE,
         NYUV2_LITE_LONG,
         NYUV2_LITE_SENSORS,
+        NYUV2_LITE_MIXED,
         NYUV2_LITE2,
         NYUV2_LITE2_SENSORS,
         NYUV2_LITE_EVENT,

@@ -112,6 +112,7 @@ class Recipe:
     rgb_faults: Fraction = 0.0  # probability of a dark, noisy or blurred RGB image
     misalignment: NotNegative = 0.0  # X is moved by up to this many pixels of the crop in half of the samples
     absent: Masked = 0.0  # probability that X is an image of zeros, and the same for the RGB image
+    mix: Fraction = 0.0  # probability that a sample gets the pixels of half of the classes of another one
 
     masking: bool = True  # MMST: zero the rgb tokens of some samples, the x tokens of others
     mask_rgb: Masked = 0.25  # fraction of each batch whose rgb tokens are zeroed

@@ -33,6 +33,11 @@ NYUV2_LITE_SENSORS = NYUV2_LITE_LONG.derive(
     eval_every=4,
 )
 
+# A longer run in which half of the samples get objects of another one.
+NYUV2_LITE_MIXED = NYUV2_LITE_SENSORS.derive(
+    "nyuv2-lite-mixed", epochs=32, lr=8e-4, ema=0.999, scale=(0.8, 1.9), mix=0.5, eval_every=8
+)
+
 NYUV2_LITE2 = NYUV2_LITE.derive(
     "nyuv2-lite2", backbone="lite2", model={"fusion.residual": True}, val_fraction=0.1, eval_every=10
 )

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from training.data.augment import AugmentConfig, augment, disturb_x, jitter_colors
+from training.data.augment import AugmentConfig, augment, disturb_x, jitter_colors, mix_classes
 from training.data.datasets.sample import Sample
 from training.data.faults import depth_faults, misaligned, rgb_faults
 
@@ -169,3 +169,25 @@ def test_faults_that_are_off_draw_nothing():
     none = dataclasses.replace(FAULTS, depth_faults=0, rgb_faults=0, misalignment=0, absent=0)
     plain, off = (augment(blocks(), config, np.random.default_rng(3)) for config in (PLAIN, none))
     assert all((a == b).all() for a, b in zip(plain[1:], off[1:], strict=True))
+
+
+def test_mixing_takes_pixels_of_half_of_the_other_classes_from_all_three():
+    rng = np.random.default_rng(0)
+    sample, other = (
+        Sample(name, *(np.full(shape, value, kind) for shape, kind in (((8, 9, 3), np.uint8), ((8, 9), np.float32))),
+               label)
+        for name, value, label in (
+            ("a", 10, np.full((8, 9), 7, np.uint8)),
+            ("b", 200, np.repeat([[0], [1], [2], [255]], 2, 0).repeat(9, 1).astype(np.uint8)),
+        )
+    )  # fmt: skip
+    found = set()
+    for _ in range(20):
+        mixed = mix_classes(sample, other, rng)
+        taken = mixed.label != 7
+        found.add(tuple(np.unique(mixed.label[taken])))
+        assert mixed.name == "a"
+        assert (mixed.label[taken] == other.label[taken]).all()
+        assert ((mixed.rgb == 200) == taken[..., None]).all()
+        assert ((mixed.modal_x == 200) == taken).all()
+    assert found == {(0, 1), (0, 2), (1, 2)}

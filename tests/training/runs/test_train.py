@@ -313,8 +313,10 @@ def test_loss_that_is_not_finite_names_the_files_and_saves_nothing(tmp_path):
     assert not (tmp_path / STATE_FILE).exists()
 
 
-def test_loader_starts_anywhere_and_threads_change_nothing():
-    loaders = [BatchLoader(Frames(), range(6), 2, TINY.augmentation, 1, workers) for workers in (0, 2)]
+@pytest.mark.parametrize("mix", [0.0, 1.0])
+def test_loader_starts_anywhere_and_threads_change_nothing(mix):
+    config = dataclasses.replace(TINY.augmentation, mix=mix)
+    loaders = [BatchLoader(Frames(), range(6), 2, config, 1, workers) for workers in (0, 2)]
     whole, threaded = ([batch for (batch,) in loader.epoch(3)] for loader in loaders)
     ((last,),) = loaders[1].epoch(3, start=2)
     assert sorted(name for batch in whole for name in batch.names) == [f"frame{i}" for i in range(6)]
