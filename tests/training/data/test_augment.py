@@ -173,14 +173,11 @@ def test_faults_that_are_off_draw_nothing():
 
 def test_mixing_takes_pixels_of_half_of_the_other_classes_from_all_three():
     rng = np.random.default_rng(0)
+    stripes = np.repeat(np.array([0, 1, 2, 255], np.uint8), 18).reshape(8, 9)
     sample, other = (
-        Sample(name, *(np.full(shape, value, kind) for shape, kind in (((8, 9, 3), np.uint8), ((8, 9), np.float32))),
-               label)
-        for name, value, label in (
-            ("a", 10, np.full((8, 9), 7, np.uint8)),
-            ("b", 200, np.repeat([[0], [1], [2], [255]], 2, 0).repeat(9, 1).astype(np.uint8)),
-        )
-    )  # fmt: skip
+        Sample(name, np.full((8, 9, 3), value, np.uint8), np.full((8, 9), value, np.float32), label)
+        for name, value, label in (("a", 10, np.full((8, 9), 7, np.uint8)), ("b", 200, stripes))
+    )
     found = set()
     for _ in range(20):
         mixed = mix_classes(sample, other, rng)
