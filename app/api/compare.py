@@ -56,7 +56,7 @@ class ChangeApi:
                 view = self.calls.service.read_x(other_x, rgb, result.offered_as, options_of(options))
                 wanted = replace(wanted, swap=view.reading)
             predictor = self.calls.service.predictor(result.offered_as)
-            changed = run_changed(predictor, wanted, result.rgb, result.prediction.x)
+            changed = run_changed(predictor, wanted, result.rgb, result.prediction.x, result.prediction)
             answer = {"words": list(wanted.words), **compared(result.prediction, changed, delivered)}
             if wanted.region is not None and wanted.drop:
                 region = region_mask(wanted.region, result.rgb.shape[:2])

@@ -14,7 +14,7 @@ from app.errors import base_run, shows_errors
 from app.gradio_ext.events import PROGRESS, RUNNING
 from app.layout import waiting_input
 from app.results import Result
-from app.viewer import file_of, shows, slot
+from app.viewer import file_of, shows, slot, stored, stored_prediction
 from ktb.analysis.comparison import region_effect
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
 from ktb.analysis.describe import describe_attribution, describe_region
@@ -27,7 +27,7 @@ from ktb.utils.text import percent
 TITLE = "Nothing to inspect yet"
 TEXT = """Choose an example, or upload an RGB image and its X and press <i>Run</i>. Then click any pixel
 to see what its class rests on."""
-NO_X = "this run has no X: with one sensor there is nothing to ablate."
+NO_X = "this run has no X: with one sensor there is nothing to ablate. Upload an X and run the pair."
 SEND_QUESTION = "window.ktbAsk = (asked) => { props.value = asked; trigger('input'); };"  # for page.js
 SEND_REGION = SEND_QUESTION.replace("ktbAsk", "ktbAskRegion")
 
@@ -91,7 +91,8 @@ class RegionQuestion:
             raise ValueError("the question about a region is not readable. Draw the region again.") from error
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1) or drop not in get_args(Drop):
             raise ValueError(
-                "the region must be four fractions from 0 to 1 (left, top, right, bottom), without rgb or x."
+                "the region must be four fractions from 0 to 1, left < right and top < bottom, and the "
+                "sensor rgb or x. Draw the region again."
             )
         return cls((left, top, right, bottom), drop)
 
@@ -168,12 +169,13 @@ class Inspect:
             raise ValueError(NO_X)
         name = "RGB" if question.drop == "rgb" else "X"
         progress(0.2, desc=f"Running the network without {name} in the region")
-        size = result.prediction.size_hw
-        region = question.in_image(size)
+        region = question.in_image(result.prediction.size_hw)
         predictor = self.service.predictor(result.offered_as)
         change = Perturbation(drop=question.drop, region=region)
-        without = predict_perturbed(predictor, change, result.rgb, result.prediction.x)
-        found = region_effect(result.prediction, without, region_mask(region, size), question.drop)
+        without = stored_prediction(predict_perturbed(predictor, change, result.rgb, result.prediction.x))
+        shown = stored(result)  # a sample of a large image, as the viewer shows it
+        mask = region_mask(question.in_image(shown.size_hw), shown.size_hw)
+        found = region_effect(shown, without, mask, question.drop)
         answer = {
             "rectangle": question.rectangle,
             "drop": question.drop,

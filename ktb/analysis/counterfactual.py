@@ -153,11 +153,24 @@ def perturb(change: Perturbation, rgb: np.ndarray, reading: EncodedX) -> tuple[n
 
 
 def predict_perturbed(
-    predictor: Predictor, change: Perturbation, rgb: np.ndarray, reading: EncodedX
+    predictor: Predictor,
+    change: Perturbation,
+    rgb: np.ndarray,
+    reading: EncodedX,
+    full: Prediction | None = None,
 ) -> Prediction:
-    """Segment the changed pair, without a trace; its `x.warnings` name the changes."""
+    """Segment the changed pair, without a trace; its `x.warnings` name the changes.
+
+    Args:
+        full: the prediction for the pair as it is. A run with an ablation in a region has no verdict of its
+            own on the domain; where nothing else is changed, it takes that of `full`, which is about the
+            same images.
+    """
     changed_rgb, changed_x = perturb(change, rgb, reading)
-    return predictor(changed_rgb, changed_x, trace=False, drop=change.drop, region=change.region)
+    made = predictor(changed_rgb, changed_x, trace=False, drop=change.drop, region=change.region)
+    if full is None or made.domain is not None or change.region is None or change.other_words:
+        return made
+    return replace(made, domain=full.domain)
 
 
 def shifted(reading: EncodedX, shift_xy: tuple[int, int]) -> EncodedX:

@@ -177,7 +177,7 @@ def ablated_part(
             f"{', '.join(get_args(Drop))}."
         )
     if reading.origin == "missing":
-        raise ValueError("there is no X: with one sensor there is nothing to ablate in a region.")
+        raise ValueError("there is no X: with one sensor there is nothing to ablate in a region. Give its X.")
     mask = region_mask(region, reading.image.shape[:2])
     tokens = region_tokens(mask, tuple(side // HEAD_STRIDE for side in network_hw))
     return None if tokens.all() else AblatedPart(drop, tokens)

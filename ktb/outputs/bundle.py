@@ -154,15 +154,16 @@ def layers_bundle(layers: Sequence[Layer], size_hw: tuple[int, int], **header: A
         header: further entries of the header, which replace those of the run.
 
     Raises:
-        ValueError: labels or categories of another size than `size_hw`.
+        ValueError: labels or categories of a size that is neither `size_hw` nor its `stored_size`.
     """
+    shown = stored_size(size_hw)
     for layer in layers:
-        if layer.kind != "signed" and layer.values.shape != tuple(size_hw):
+        if layer.kind != "signed" and layer.values.shape not in (tuple(size_hw), shown):
             raise ValueError(
                 f"layer {layer.name!r} has {layer.values.shape} (height, width), but the run has "
                 f"{tuple(size_hw)}."
             )
-    return Bundle(layer_arrays(layers, stored_size(size_hw)), _added(layers) | header)
+    return Bundle(layer_arrays(layers, shown), _added(layers) | header)
 
 
 def read_bundle(data: bytes) -> Bundle:

@@ -16,6 +16,7 @@ from ktb.analysis.comparison import region_effect
 from ktb.analysis.counterfactual import Perturbation, predict_perturbed
 from ktb.analysis.describe import describe_region
 from ktb.config import BRANCHES
+from ktb.inference.domain import DomainVerdict
 from ktb.inference.region import region_mask, region_tokens
 from ktb.inference.runtimes.eager import EagerRuntime
 
@@ -160,7 +161,7 @@ def test_a_region_needs_a_sensor_that_is_there(predictor, pair, full):
         predictor(pair[0], full.x, region=(0, 0, 9, 9))
     with pytest.raises(ValueError, match="the region needs a sensor: give drop"):
         Perturbation(region=(0, 0, 9, 9))
-    with pytest.raises(ValueError, match="there is no X: with one sensor there is nothing to ablate"):
+    with pytest.raises(ValueError, match=r"nothing to ablate in a region\. Give its X"):
         predictor(pair[0], None, drop="x", region=(0, 0, 9, 9))
 
 
@@ -178,6 +179,32 @@ def test_a_graph_leaves_regions_to_pytorch(predictor, pair, full):
     found = graph(pair[0], full.x, **region)
     assert_same(found, predictor(pair[0], full.x, **region))
     assert found.runtime == EagerRuntime.name
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_tiles_ablate_a_region_as_one_pass(predictor, sensor):
+    """The region lies across the tiles' border."""
+    rgb, x = synthetic_pair(352, 416)
+    whole, tiled = (Predictor(predictor.model, 352, "eager", tile=tile) for tile in (None, 256))
+    reading = whole.read(x, rgb.shape[:2], MM)
+    region = {"drop": sensor, "region": (150, 120, 300, 260), "trace": False}
+    found, expected = tiled(rgb, reading, **region), whole(rgb, reading, **region)
+    for branch in BRANCHES:
+        torch.testing.assert_close(found.logits[branch], expected.logits[branch], atol=1e-3, rtol=1e-3)
+    assert not torch.equal(expected.logits["fused"], whole(rgb, reading, trace=False).logits["fused"])
+
+
+def test_a_run_with_a_region_takes_the_verdict_on_the_images(predictor, pair, full):
+    judged = dataclasses.replace(full, domain=DomainVerdict("the rooms of this test", {"rgb": 0.5, "x": 2.0}))
+    region = {"drop": "x", "region": (10, 10, 60, 60)}
+
+    def domain_of(change: Perturbation, *base):
+        return predict_perturbed(predictor, change, pair[0], full.x, *base).domain
+
+    assert domain_of(Perturbation(**region), judged) is judged.domain
+    assert domain_of(Perturbation(**region)) is None
+    assert domain_of(Perturbation(**region, darken=0.5), judged) is None  # these are other images
+    assert domain_of(Perturbation(darken=0.5), judged) is None
 
 
 def test_a_batch_may_ablate_regions_of_some_pairs(predictor, pair, full):

@@ -83,6 +83,17 @@ def test_masks_batches_branches_and_trace_are_kept(model):
 
 
 @torch.inference_mode()
+def test_single_tokens_are_ablated_across_tiles(model):
+    inputs = images(288, 352)
+    tokens = torch.zeros(1, 72, 88, dtype=torch.bool)
+    tokens[:, 50:70, 40:80] = True
+    for sensor in ("mask_rgb", "mask_x"):
+        masked = one_pass(model, *inputs, **{sensor: tokens})
+        assert_same(tiled_forward(model, *inputs, **{sensor: tokens}, tile=256), masked)
+        assert not torch.allclose(masked.fused, one_pass(model, *inputs).fused)
+
+
+@torch.inference_mode()
 def test_the_reach_of_many_shifted_windows_is_enough():
     """Stages of six blocks, whose windows shift three times."""
     config = tiny_swin_config()

@@ -107,6 +107,8 @@ def test_layers_are_stored_as_small_as_the_images(monkeypatch):
     assert (stored.shape, stored.dtype) == ((60, 80), np.uint8)
     assert set(np.unique(stored)) <= set(range(40))
     assert bundle.header["show"] == {"overlay": "layer.a"}
+    sampled = layers_bundle([Layer("a", "A", "B", "labels", labels[:60, :80])], (120, 160))
+    np.testing.assert_array_equal(sampled.arrays["layer.a"], labels[:60, :80])
 
 
 def test_layers_of_another_size_are_refused():

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
+from types import SimpleNamespace
 
 import cv2
+import gradio as gr
 import numpy as np
 import pytest
 from helpers.pairs import synthetic_pair
 from PIL import Image
 
 from app import service as services
+from app.context import Context
 from app.panels.footer import footer
-from app.viewer import run_bytes, stored
+from app.tabs.inspect import Inspect
+from app.viewer import ViewerFiles, run_bytes, stored
 from app.widgets.downloads import export_file
 from ktb import XOptions, read_image_rgb, read_x
 from ktb.inference import predictor as predictors
@@ -77,6 +82,23 @@ def test_the_viewer_gets_a_sample_and_nothing_else_is_decided(result):
         assert np.array_equal(found.arrays[f"labels.{branch}"], shown.labels[branch])
     assert 'data-click="ktb-make-zip"' in footer(result)
     assert result.prediction.labels.decisions.computed == {}
+
+
+def test_a_region_is_ablated_at_the_size_that_the_viewer_shows(result, service):
+    height, width = stored(result).size_hw
+    written = {}
+    files = SimpleNamespace(write_if_open=lambda session, name, data: written.setdefault(name, data))
+    context = Context(service, SimpleNamespace(result=lambda session: result), ViewerFiles(files), None, ())
+    asked = {"rectangle": [0.25, 0.25, 0.75, 0.75], "drop": "x"}
+    request = gr.Request(session_hash="a")
+    Inspect(context).ablate_region(request, json.dumps(asked), progress=lambda *_, **__: None)
+    found = read_bundle(gzip.decompress(written["region.safetensors.gz"]))
+    assert result.prediction.labels.decisions.computed == {}
+    region = (SIZE[1] // 4, SIZE[0] // 4, SIZE[1] * 3 // 4, SIZE[0] * 3 // 4)
+    without = service.predictor(service.models[0])(result.rgb, result.prediction.x, drop="x", region=region)
+    assert np.array_equal(found.arrays["layer.region"], without.sampled((height, width)).labels["fused"])
+    assert "x 500 to 1499, y 375 to 1124" in found.header["layers"][0]["note"]
+    assert found.header["region"]["sentence"].startswith("Without X in this region")
 
 
 def test_the_shares_shown_are_close_to_those_of_every_pixel(result):

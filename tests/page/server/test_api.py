@@ -231,6 +231,8 @@ def test_what_if_in_a_region(call, predictor, expected):
     found = region_effect(expected, changed, region_mask(change["region"], (120, 160)), "x")
     assert (answer["region"]["inside"], answer["region"]["outside"]) == (found.inside, found.outside)
     assert answer["region"]["words"] == describe_region(found)
+    assert answer["before"]["in_domain"] is not None
+    assert answer["after"]["in_domain"] == answer["before"]["in_domain"]
 
 
 def test_what_if_with_another_x(call, predictor, expected, tmp_path):

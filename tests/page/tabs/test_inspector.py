@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -23,7 +27,9 @@ from helpers.pairs import synthetic_pair, write_pair
 from helpers.served import serving
 from PIL import Image
 
-from app.tabs.inspect import RegionQuestion
+from app.context import Context
+from app.tabs.inspect import Inspect, RegionQuestion
+from app.viewer import ViewerFiles
 from app.widgets.examples import examples
 from ktb import read_x
 from ktb.analysis import attribute_prediction
@@ -140,15 +146,50 @@ def test_a_sensor_is_ablated_in_a_region_that_is_drawn(page, tmp_path, expected)
     assert page.evaluate(PIXEL) == [row, column]
 
 
+UNREADABLE = "the question about a region is not readable. Draw the region again."
+NOT_A_REGION = "four fractions from 0 to 1, left < right and top < bottom, and the sensor rgb or x. Draw the"
+
+
 @pytest.mark.parametrize(
-    "text",
-    ["", "[]", '{"rectangle": [0, 0, 1], "drop": "x"}', '{"rectangle": [0, 0, NaN, 1], "drop": "x"}',
-     '{"rectangle": [0.5, 0, 0.5, 1], "drop": "x"}', '{"rectangle": [0, 0, 1, 1], "drop": "both"}',
-     '{"rectangle": [0, 0, 1, 2], "drop": "rgb"}', '{"rectangle": [0, 0, 1, 1], "drop": []}'],
-)  # fmt: skip
-def test_other_questions_about_a_region_are_refused(text):
-    with pytest.raises(ValueError, match="region"):
+    ("text", "message"),
+    [
+        ("", UNREADABLE),
+        (None, UNREADABLE),
+        ("[]", UNREADABLE),
+        ('{"rectangle": [0, 0, 1], "drop": "x"}', UNREADABLE),
+        ('{"rectangle": [0, 0, 1, 1]}', UNREADABLE),
+        ('{"rectangle": [0, 0, NaN, 1], "drop": "x"}', NOT_A_REGION),
+        ('{"rectangle": [0, 0, Infinity, 1], "drop": "x"}', NOT_A_REGION),
+        ('{"rectangle": [-0.1, 0, 1, 1], "drop": "x"}', NOT_A_REGION),
+        ('{"rectangle": [0, 0, 1, 2], "drop": "rgb"}', NOT_A_REGION),
+        ('{"rectangle": [0.5, 0, 0.5, 1], "drop": "x"}', NOT_A_REGION),
+        ('{"rectangle": [0.9, 0, 0.1, 1], "drop": "x"}', NOT_A_REGION),
+        ('{"rectangle": [0, 0.9, 1, 0.1], "drop": "x"}', NOT_A_REGION),
+        ('{"rectangle": [0, 0, 1, 1], "drop": "both"}', NOT_A_REGION),
+        ('{"rectangle": [0, 0, 1, 1], "drop": []}', NOT_A_REGION),
+    ],
+)
+def test_other_questions_about_a_region_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
         RegionQuestion.read(text)
+
+
+def handlers(result) -> Inspect:
+    """The tab's handlers for a session with this result."""
+    store = SimpleNamespace(result=lambda session: result)
+    return Inspect(Context(small_service(), store, ViewerFiles(None), None, ()))
+
+
+def test_a_question_about_a_region_needs_a_run_and_an_x(result):
+    asked = '{"rectangle": [0, 0, 0.5, 0.5], "drop": "x"}'
+    with pytest.raises(gr.Error, match=r"there is no result to start from\. Run a pair first"):
+        handlers(None).ablate_region(gr.Request(session_hash="a"), asked, progress=print)
+    without = dataclasses.replace(result.prediction.x, origin="missing")
+    alone = dataclasses.replace(result, prediction=dataclasses.replace(result.prediction, x=without))
+    with pytest.raises(gr.Error, match=r"nothing to ablate\. Upload an X and run the pair"):
+        handlers(alone).ablate_region(gr.Request(session_hash="a"), asked, progress=print)
+    with pytest.raises(gr.Error, match="Draw the region again"):
+        handlers(result).ablate_region(gr.Request(session_hash="a"), "[]", progress=print)
 
 
 def test_a_region_has_at_least_one_pixel():
