@@ -30,14 +30,19 @@ TOO_LATE = "This call did not come in time. Send it again."
 CLOSE = {"Connection": "close"}
 UPLOAD = re.compile(r"^/gradio_api/upload/?$")
 EVENT = re.compile(r"^/(gradio_api/(queue/join|run/predict|cancel|call/.+?)|mcp)/?$")
-PART = re.compile(r"^/(gradio_api/)?(assets|static|svelte|theme\.css|favicon\.ico|manifest\.json)(/|$)")
+PROGRESS = re.compile(r"^/gradio_api/upload_progress/?$")
+PART = re.compile(
+    r"^/(gradio_api/)?(assets|static|svelte|theme\.css|favicon\.ico|manifest\.json)(/|$)"
+    r"|^/viewer/[a-z]+\.(js|css)$"
+)
 """Cheap requests, of which a browser makes about a hundred to open the page."""
 HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/")
-ANSWER = re.compile(r"^/gradio_api/(queue/|call/|file[=/])|^/answers/|^/healthz$")
+ANSWER = re.compile(r"^/gradio_api/(queue/|call/|file[=/])|^/(answers|viewer)/|^/healthz$")
 """Requests that a page or a client makes for an event."""
 SHARES: tuple[tuple[str, re.Pattern[str], float, float], ...] = (
     ("POST", EVENT, 1, 1),
     ("POST", UPLOAD, 1 / UPLOADS, 1),
+    ("GET", PROGRESS, 1 / UPLOADS, 100),
     ("GET", PART, 10, 500),
     ("GET", HEARTBEAT, 1 / PAGES, 100),
     ("GET", ANSWER, 2, 50),

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,9 +24,11 @@ from app.server.housekeeping import IdleStates, tidy
 from app.server.sessions import SessionStore
 from app.server.uploads import UploadLimits
 from app.web.at_once import AtOnce, There, Work
-from app.web.rate_limits import RateLimit
+from app.web.own_routes import EXAMPLE
+from app.web.rate_limits import RateLimit, RateLimits
 from app.web.slow_readers import SlowReaders
 from app.widgets.examples import examples
+from ktb.outputs.embed import viewer_files
 from tools.bench_page.visitor import Visitor
 
 MODEL = "ktb-lite-nyuv2-depth"
@@ -333,6 +336,28 @@ def test_pages_and_answers_are_fetched_at_a_rate(page, tmp_path):
         assert "Too many requests from your address" in answers[-1].json()["detail"]
         assert all(http.get("/theme.css").status_code == 200 for _ in range(60))
         assert http.get("/config", headers={"X-Forwarded-For": "2.2.2.2"}).status_code == 200
+
+
+def test_a_class_behind_one_address_opens_the_page_with_its_viewer():
+    parts = [f"/viewer/{name}" for kind in (".js", ".css") for name in viewer_files(kind)]
+    assert len(parts) > 10
+    asked = ["/", *(["/assets/Index.js"] * 100), *parts, f"/viewer/{EXAMPLE}"] * 50
+    passed: Counter[str] = Counter()
+
+    async def server(scope, receive, send):
+        passed[scope["path"]] += 1
+
+    async def ask():
+        limits = RateLimits(server, RateLimit())
+        for path in asked:
+            scope = {"type": "http", "method": "GET", "path": path, "headers": [], "client": ("1.1.1.1", 1)}
+            await limits(scope, nothing, nothing)
+
+    async def nothing(*_):
+        """What the server's side of a request would be."""
+
+    asyncio.run(ask())
+    assert passed == Counter(asked)  # nothing was refused
 
 
 # ---- what nobody reads
