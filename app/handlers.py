@@ -21,7 +21,7 @@ from app.texts import head, modality_choices, no_x, x_label, x_name
 from app.video import frame_result
 from app.viewer import ViewerFiles
 from app.widgets.alignment import applied_note, pointed, preview_html
-from app.widgets.examples import CustomExamples, Example, Offer
+from app.widgets.examples import CustomExamples, Example, Offer, is_offered
 from app.widgets.rgb_preview import shown_rgb
 from app.widgets.stored_results import stored_result
 from app.widgets.x_form import Proposal, XForm, fields_for, frame_options, x_options
@@ -69,8 +69,20 @@ class Handlers:
         form = XForm(*values)
         kept = None if form.alignment and form.alignment.is_estimate else form.alignment
         form = form._replace(window=None, alignment=kept)
-        answer = self.read(request, rgb_path, x_files, source, model_name, *form, shown)
+        own_files = self._own_files(rgb_path, x_files)
+        answer = self.read(request, rgb_path, own_files, source, model_name, *form, shown)
+        if own_files != x_files:
+            answer[self.p.x.files] = gr.update(value=own_files or None, visible=source == "file")
         return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept} | self._no_proposal()
+
+    def _own_files(self, rgb_path: str | None, x_files: list[str] | None) -> list[str] | None:
+        """The files of X without that of an example which a visitor's own files take the place of.
+
+        Gradio adds files that are uploaded to those that are there.
+        """
+        own = [path for path in x_files or () if not is_offered(path, self.own)]
+        is_own_pair = bool(own) or bool(rgb_path and not is_offered(rgb_path, self.own))
+        return own if is_own_pair and x_files else x_files
 
     def read(self, request: gr.Request, rgb_path, x_files, source, model_name, *values):
         """Read X without running the network; an error is shown in place of the preview of X.

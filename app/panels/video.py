@@ -15,12 +15,12 @@ from app.panels.x_input import error_box, warnings_box
 from ktb.video.run import SequenceResult
 from ktb.video.table import FrameRecord
 
-EMPTY = """<div class="ktb-empty"><b>No recording yet</b>
+EMPTY = """<div class="ktb-empty"><b>No video yet</b>
 <span>Upload a zip with a folder <i>rgb</i> and a folder <i>x</i> of equally named frames, or a video of
 RGB images and the one of X that belongs to it, and press <i>Run all frames</i>. You get a video, a table
 with a row per frame, and the share of each class over time.</span></div>"""
 WAITING = """<div class="ktb-empty" role="status"><b>Waiting for its turn</b>
-<span>Another visitor's recording is running; yours starts when it ends. Single runs are not held up.</span>
+<span>Another visitor's video is running; yours starts when it ends. Single runs are not held up.</span>
 </div>"""
 MAX_COLUMNS = 300  # of the plot; more frames are averaged
 MAX_CLASSES = 8  # with a colour of their own in the plot
@@ -34,7 +34,7 @@ _OTHER = (154, 161, 171)
 def progress_panel(
     record: FrameRecord | None, total: int | None, failed: int, seconds: float, checkpoint: str
 ) -> Markup:
-    """How far a recording is, and its latest frame. total: None where the recording does not say."""
+    """How far a video is, and its latest frame. total: None where the video does not say."""
     done = 0 if record is None else record.index + 1
     picture = Markup()
     if record is not None:
@@ -60,7 +60,7 @@ def result_panel(
     failures: Sequence[str],
     names: Sequence[str],
 ) -> Markup:
-    """The video with a slider over its frames, the downloads and the plot of a recording.
+    """The video with a slider over its frames, the downloads and the plot of a video.
 
     Args:
         shares: (frames, K), NaN for failed frames; palette: K colours.
@@ -68,8 +68,8 @@ def result_panel(
         names: what is said of each frame.
     """
     if not result.frames:
-        return error_box("The recording was stopped before its first frame." if result.stopped
-                         else "There is no frame in the recording.")  # fmt: skip
+        return error_box("The run was stopped before its first frame." if result.stopped
+                         else "There is no frame in the video.")  # fmt: skip
     videos = [(path, f"{_CONTAINERS[path.suffix]} ({codec})") for path, codec in result.videos.items()]
     files = (*videos, (result.table, "Table (CSV)"), (result.report, "Report (JSON)"))
     plays = [path for path, codec in result.videos.items() if codec in _PLAYED]

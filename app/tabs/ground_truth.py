@@ -22,7 +22,6 @@ NUMBERINGS = [
 ]
 REMOVED = """<div class="ktb-warn" role="status"><p>The label image of the previous RGB image was removed.
 Upload the one for this RGB image.</p></div>"""
-NO_RUN = '<p class="ktb-note">Run a pair: its masks are then scored against the label image.</p>'
 NAMES = ("truth", "errors", "effect_rgb", "effect_x")
 NOTHING = {"overlay": "labels.fused", "compare": "none"}
 SHOW = {"overlay": "layer.errors", "compare": "layer.truth"}
@@ -40,7 +39,7 @@ class Truth:
         if path:
             self.store.remember_uploads(request.session_hash, [path])
         if result is None or not path:
-            return NO_TRUTH if result else NO_RUN, known if path else None, self._without(request, result)
+            return NO_TRUTH, known if path else None, self._without(request, result)
         try:
             truth = self._read(result, path, numbering)
         except ValueError as error:
@@ -53,7 +52,7 @@ class Truth:
         """Score a new run of the same RGB image; the labels of another image are removed."""
         result = self.store.result(request.session_hash)
         if result is None or not path:
-            return NO_TRUTH if result else NO_RUN, None, None, gr.skip()
+            return NO_TRUTH, None, None, gr.skip()
         if known not in (None, _fingerprint(result)):
             return REMOVED, None, None, None  # the new run has no layers yet
         return *self.compare(request, path, numbering, known), gr.skip()
@@ -92,7 +91,7 @@ def build(context: Context) -> None:
                 elem_id="ktb-truth-numbering",
             )
         slot("truth", "Nothing to score yet", "Run a pair first.")
-        drawn = gr.HTML(NO_RUN, elem_id="ktb-truth")
+        drawn = gr.HTML(NO_TRUTH, elem_id="ktb-truth")
         layers = file_of("truth")
         scored = gr.State(None)  # fingerprint of the RGB image that the label image belongs to
     given, answer = [file, numbering, scored], [drawn, scored, layers]

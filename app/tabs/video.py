@@ -156,7 +156,7 @@ def build(context: Context) -> VideoTab:
             )
         with gr.Row(equal_height=True):
             views = gr.CheckboxGroup(
-                [(key if key != "x" else "X", key) for key in VIEWS],
+                [({"photo": "RGB", "x": "X"}.get(key, key), key) for key in VIEWS],
                 value=["overlay", "mask", "balance"],
                 label="Side by side in the video",
                 min_width=280,

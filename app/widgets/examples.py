@@ -121,6 +121,12 @@ class CustomExamples:
             raise ValueError(f"{self.data.file}: {path}: {said}") from error
 
 
+def is_offered(path: str | Path, own: CustomExamples | None) -> bool:
+    """Whether a file belongs to the pairs on offer: the project's, or those of a custom dataset."""
+    file = Path(path).resolve()
+    return file in own.files if own else file.is_relative_to(EXAMPLES_FOLDER.resolve())
+
+
 def _other_classes(predicted: tuple[str, ...], named: tuple[str, ...], file: str) -> list[str]:
     """At most one sentence, which names classes that only one side has."""
     if predicted == named:

@@ -49,8 +49,8 @@ def _drawing() -> str:
     )
     legend = (
         _text(20, 272, "⇅ MAPA: prompts between the streams", "start")
-        + _text(300, 272, "◎ DSCF: sampling points, weighted per sensor", "start")
-        + _text(926, 272, "frozen, small adapters", "end")
+        + _text(310, 272, "◎ DSCF: sampling points, weighted per sensor", "start")
+        + _text(926, 272, "stages: frozen, with small adapters", "end")
     )
     return f'<svg viewBox="0 28 930 256" role="img" aria-label="{label}">{"".join(parts)}{legend}</svg>'
 

@@ -14,6 +14,7 @@ from ktb.inputs.types import RawX
 ANGLES = (0, 45, 90, 135)
 """Polarizer angles in degrees, in the order of the channels of a four-channel array."""
 
+OF_ONE_PAIR = "remove files of another pair, and save those of this one in one size and type"
 _MEAN = (1 / 3, 1 / 3, 1 / 3)
 _ALLOWANCE = 1.001  # rounding may lift a sine above 1
 
@@ -82,12 +83,14 @@ def join_files(parts: Sequence[RawX]) -> RawX:
         require_picture(part, "one of several pictures")
     if len({part.size_hw for part in parts}) > 1:
         sizes = ", ".join(f"{part.name} {part.size_hw[1]} x {part.size_hw[0]}" for part in parts)
-        raise InputError(f"the files of one X input differ in size: {sizes}; give files of one recording")
+        raise InputError(f"the files of one X input differ in size: {sizes}; {OF_ONE_PAIR}")
     if len({part.data.dtype for part in parts}) > 1:
         types = ", ".join(f"{part.name} {part.data.dtype}" for part in parts)
-        raise InputError(f"the files of one X input differ in type: {types}; save all in the same")
+        raise InputError(f"the files of one X input differ in type: {types}; {OF_ONE_PAIR}")
     if len(parts) not in (2, 4):
-        raise InputError(f"{len(parts)} files ({names}) are no X input; give one, two or four")
+        raise InputError(
+            f"{len(parts)} files ({names}) are no X input; give one, two or four, and {OF_ONE_PAIR}"
+        )
     check_bytes(sum(part.data.nbytes for part in parts), names)
     channels = [one_channel(part.data, _MEAN) for part in parts]
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
@@ -138,13 +141,16 @@ def _sine_first(parts: Sequence[RawX], planes: Sequence[np.ndarray], names: str)
     """The order with the sine first, and whether the names determine it."""
     words = [tuple(word in _stem(part.name).lower() for word in ("sin", "cos")) for part in parts]
     sure = words in ([(True, False), (False, True)], [(False, True), (True, False)])
-    for plane, part in zip(planes, parts):
-        require_sine(plane, part.name)
-    off = np.abs(planes[0].astype(np.float32) ** 2 + planes[1].astype(np.float32) ** 2 - 1)
-    if not sure and not np.nanmedian(off) < 0.05:
+    is_pair = sure or all(plane.dtype.kind == "f" for plane in planes)
+    if is_pair:
+        for plane, part in zip(planes, parts):
+            require_sine(plane, part.name)
+        off = np.abs(planes[0].astype(np.float32) ** 2 + planes[1].astype(np.float32) ** 2 - 1)
+        is_pair = sure or np.nanmedian(off) < 0.05
+    if not is_pair:
         raise InputError(
             f"{names}: two files as X must be the sine and the cosine of twice the angle of polarization, "
-            "and these are not; give one file, or four pictures behind a polarizer"
+            "and these are not; remove the file of another pair, or give four pictures behind a polarizer"
         )
     return ([1, 0] if sure and words[0][1] else [0, 1]), sure
 

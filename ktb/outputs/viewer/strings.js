@@ -1,9 +1,15 @@
 // All texts of the viewer.
 
+const SPACE = "\u00a0"; // no line breaks between a number and its sign
+
 export const percent = (fraction, digits = 0) => {
-  if (fraction > 0 && fraction < 0.5 * 10 ** -(digits + 2)) return `< ${(10 ** -digits).toFixed(digits)} %`;
-  return `${(100 * fraction).toFixed(digits)} %`;
+  if (fraction > 0 && fraction < 0.5 * 10 ** -(digits + 2)) {
+    return `<${SPACE}${(10 ** -digits).toFixed(digits)}${SPACE}%`;
+  }
+  return `${(100 * fraction).toFixed(digits)}${SPACE}%`;
 };
+
+const isTouch = globalThis.matchMedia?.("(hover: none)").matches ?? false; // then there are no keys or wheel
 
 export const SENSORS = { rgb: "RGB", x: "X" };
 export const MAPS = {
@@ -43,12 +49,14 @@ export const T = {
     const seen = `Camera ${camera.is_assumed ? "assumed" : "given"}: field of view ${degrees}°.`;
     return [seen, unit].filter(Boolean).join(" ");
   },
-  spaceKeys: "Drag turns, Shift and drag shifts, the wheel zooms, 0 returns to the camera.",
+  spaceKeys: isTouch ? "One finger turns, two fingers zoom and shift, Fit returns to the camera."
+    : "Drag turns, Shift and drag shifts, the wheel zooms, 0 returns to the camera.",
   level: "Level", opacity: "Opacity", attentionHead: "Attention head", mean: "mean",
   without: (x) => `Fused mask without ${x}`, sensors: "Sensors on",
   measure: "Switch each sensor off", measureHint: "Runs the network twice: without X, and without RGB.",
   region: "Region", regionHint: "Draw a rectangle, and see what a sensor does there",
-  regionKeys: "Drag over an image to draw a rectangle. Enter puts one around the chosen pixel, Escape removes it.",
+  regionKeys: isTouch ? "Draw a rectangle over an image with one finger; two fingers zoom."
+    : "Drag over an image to draw a rectangle. Enter puts one around the chosen pixel, Escape removes it.",
   regionAt: ([[top, left], [bottom, right]]) => `Region: x ${left} to ${right}, y ${top} to ${bottom}`,
   withoutHere: (sensor) => `Without ${sensor} here`, clearRegion: "Clear", clearRegionHint: "Remove the rectangle (Escape)",
   reset: "Fit", resetHint: "Undo zoom and pan (0)", flip: "Swap", flipHint: "Swap the two images in place (F)",
@@ -57,7 +65,8 @@ export const T = {
   save: "PNG", saveHint: "Save both images with layers, marker and points",
   hint: "Click any pixel.",
   hintMore: "The card then tells what its class rests on, and where the fusion looked in both images.",
-  keys: "Wheel or + and − zoom, drag pans, arrow keys move the pixel, F swaps the images, Escape clears.",
+  keys: isTouch ? "One finger pans, two fingers zoom."
+    : "Wheel or + and − zoom, drag pans, arrow keys move the pixel, F swaps the images, Escape clears.",
   pixel: ([row, column]) => `x ${column}, y ${row}`,
   ablation: (sensor, before, after) => (before === after
     ? `Without ${sensor} this pixel stays ${before}.` : `Without ${sensor} this pixel becomes ${after}.`),

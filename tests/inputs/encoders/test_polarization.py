@@ -127,6 +127,11 @@ def test_sine_and_cosine_by_name_by_order_or_not_at_all():
     assert any("x.npy was taken for the sine" in note for note in given.notes)
     with pytest.raises(InputError, match=r"x.npy, y.npy: two files .* must be the sine and the cosine"):
         join_files([RawX(sine, name="x.npy"), RawX(sine * 0.1, name="y.npy")])
+    two = [RawX(np.ones(SIZE, np.uint16), name=name) for name in ("first.png", "second.png")]
+    with pytest.raises(InputError, match=r"first.png, second.png: two files .* remove the file of another"):
+        join_files(two)
+    with pytest.raises(InputError, match=r"sin.npy: sine and cosine as uint16; give floats"):
+        join_files([RawX(np.ones(SIZE, np.uint16), name=name) for name in ("sin.npy", "cos.npy")])
     with pytest.raises(InputError, match=r"values -?\S+ are no sine or cosine"):
         join_files([RawX(3 * sine, name="sin.npy"), RawX(cosine, name="cos.npy")])
 
@@ -138,9 +143,11 @@ def test_messages_of_files_that_do_not_belong_together():
     names = ["i0.png", "i45.png", "i90.png", "i135.png"]
     four = parts(behind_polarizer(0.2, 0.1), names)
     odd = RawX(np.ones((50, 48), np.float32), name="i135.png")
-    with pytest.raises(InputError, match=r"differ in size: i0.png 48 x 40, .*i135.png 48 x 50"):
+    with pytest.raises(
+        InputError, match=r"differ in size: i0.png 48 x 40, .*i135.png 48 x 50; remove files of"
+    ):
         join_files([*four[:3], odd])
-    with pytest.raises(InputError, match=r"differ in type: .*i135.png uint8"):
+    with pytest.raises(InputError, match=r"differ in type: .*i135.png uint8; remove files of another pair"):
         join_files([*four[:3], RawX(np.ones(SIZE, np.uint8), name="i135.png")])
     with pytest.raises(InputError, match="not one of several pictures"):
         join_files([*four[:3], RawX(np.ones((*SIZE, 2)), name="i135.png", kind="sin_cos")])

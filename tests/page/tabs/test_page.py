@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
+from app.handlers import Handlers
 from app.service import Service
 from app.widgets.examples import examples
 
@@ -40,6 +42,39 @@ def test_a_click_on_an_example_runs_it(page):
     page.locator("#ktb-examples img").first.click()
     wait_for_run(page)
     assert "millimetres" in page.inner_text("#ktb-foot")
+
+
+@pytest.mark.parametrize("first", ["rgb", "x"])
+def test_own_files_take_the_place_of_an_examples(page, tmp_path, expected, first):
+    page.locator("#ktb-examples img").first.click()
+    wait_for_run(page)
+    rgb, x = write_pair(tmp_path)
+    if first == "rgb":
+        upload(page, rgb, None)
+        page.wait_for_selector("#ktb-x .file-preview", state="detached")
+        upload(page, None, x)
+    else:
+        upload(page, None, x)
+        page.wait_for_selector(f"#ktb-x >> text={examples()[0].x.stem}", state="detached")
+        upload(page, rgb, None)
+    page.wait_for_selector(f"#ktb-rgb img[src*={rgb.stem}]")
+    run(page)
+    assert np.array_equal(shown_array(page), expected.labels["fused"])
+
+
+def test_only_files_of_examples_give_way():
+    pair = examples()[0]
+    rgb, x, own = str(pair.rgb), str(pair.x), "own.png"
+    ours, custom = (Handlers(None, None, one, None, None, None)._own_files for one in (
+        None, SimpleNamespace(files=[Path("own.png").resolve(), Path("own_x.npy").resolve()])))  # fmt: skip
+    assert ours(rgb, [x]) == [x]
+    assert ours(None, [x]) == [x]
+    assert ours(own, [x]) == []
+    assert ours(rgb, [x, own]) == [own]
+    assert ours(own, [own, "own_2.png"]) == [own, "own_2.png"]
+    assert ours(own, None) is None
+    assert custom(own, ["own_x.npy"]) == ["own_x.npy"]
+    assert custom("other.png", ["own_x.npy"]) == []
 
 
 def test_16_bit_depth_arrives_whole(page, tmp_path):
