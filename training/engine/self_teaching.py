@@ -33,6 +33,8 @@ MARGIN = 1.0
 STRAY, INSIDE = 2.0, 0.5
 """Weights of the two losses of boxes."""
 MOST_DISPLACED = 5
+TEACHER_STEPS = 20
+"""Steps for which the batch-norm statistics of the teacher are used; measuring them takes 16 passes."""
 WITHOUT_BOXES = 1 / 3
 """How often a pair without boxes is drawn, relative to one with boxes."""
 PERSON_CLASSES, CAR_CLASSES = ("pedestrian", "bicyclist"), ("car",)
@@ -153,7 +155,7 @@ class SelfTeachingTrainer(Trainer):
         kind = AUTOCAST_TYPES[self.recipe.precision]
         inputs = network_input(self.model, drawn.clean, self.device, self.memory_format)
         with (
-            self.averaged() as model,
+            self.averaged(TEACHER_STEPS) as model,
             torch.autocast(self.device.type, kind, enabled=self.recipe.precision != "fp32"),
         ):
             logits = model(*inputs, logits_hw=size, branches=("fused",)).fused

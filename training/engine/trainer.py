@@ -124,7 +124,8 @@ class Trainer:
         self.seconds = 0.0  # of training, over all sessions
         self.best: dict = {}  # the row of the best validation
         self.validated = 0  # step of the last call of `after_epoch`
-        self._measured: tuple[int, Statistics] | None = None  # step and batch-norm statistics of the average
+        # batch-norm statistics of the average and their step, by the number of steps that they are used for
+        self._measured: dict[int, tuple[int, Statistics]] = {}
         self.log_listener: Callable[[dict], None] | None = None  # receives every row of the log
 
     @property
@@ -279,11 +280,14 @@ class Trainer:
         return list(zip(*(shard.of(mask.to(self.device)) for mask in masks), strict=True))
 
     @contextmanager
-    def averaged(self) -> Iterator[KTB]:
+    def averaged(self, steps: int = 1) -> Iterator[KTB]:
         """The model in eval mode with the averaged weights and their own batch-norm statistics.
 
         Weights, statistics and mode are restored afterwards. Without averaged weights it is the model itself.
         Every process calls this, because the processes measure the statistics together.
+
+        Args:
+            steps: the number of steps for which measured statistics are used; 1: only for their own.
         """
         training = self.model.training
         try:
@@ -291,18 +295,18 @@ class Trainer:
                 yield self.model.eval()
                 return
             with self.average.applied(), statistics_kept(self.model):
-                self._set_own_statistics()
+                self._set_own_statistics(steps)
                 yield self.model.eval()
         finally:
             self.model.train(training)
 
-    def _set_own_statistics(self) -> None:
-        """Measure the batch-norm statistics of the weights in the model, once per step.
+    def _set_own_statistics(self, used_for: int) -> None:
+        """Measure the batch-norm statistics of the weights in the model, once in `used_for` steps.
 
         The running statistics belong to the weights that were trained. These are measured as in training,
         with masks and dropout, on the first batches of the first epoch, which are the same at every call.
         """
-        if self._measured is None or self._measured[0] != self.step:
+        if used_for not in self._measured or self._measured[used_for][0] // used_for != self.step // used_for:
             steps = enumerate(islice(self.loader.epoch(0), BATCHES))
             cuda = [self.device] if self.device.type == "cuda" else []
             with torch.random.fork_rng(cuda):
@@ -311,8 +315,8 @@ class Trainer:
                     part for step, batches in steps for part in zip(batches, self._masks(step), strict=True)
                 )
                 found = measure_statistics(self.model, parts, self._pass)
-            self._measured = self.step, found
-        set_statistics(self.model, self._measured[1])
+            self._measured[used_for] = self.step, found
+        set_statistics(self.model, self._measured[used_for][1])
 
     def _pass(self, part: tuple[Batch, tuple[Tensor | None, Tensor | None]]) -> None:
         """Pass a micro-batch with its masks through the model, at the size of its finest features."""
@@ -347,6 +351,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "random": random,
+                "measured": {steps: found for steps, found in self._measured.items() if steps > 1},
             }
             write_state(self.out, state)
         with self.averaged() as model:
@@ -386,6 +391,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
         self.validated = state.get("validated", self.step)  # older states follow the validation of their step
+        self._measured = state.get("measured", {})
         if len(state["random"]) == self.processes:
             set_random_state(state["random"][self.process])
         else:  # only dropout differs from an uninterrupted run
