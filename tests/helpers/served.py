@@ -31,16 +31,15 @@ def serving(
 
     By default the page opens empty and runs only what is asked for, which keeps tests fast.
     """
-    environment = pytest.MonkeyPatch()
-    environment.setenv("GRADIO_TEMP_DIR", str(folder))
-    if not warm_up:
-        environment.setattr(service, "warm_up", lambda: None)
-    page = build_page(service, own, opens_on_example, ablates)
-    page.queue(max_size=128).launch(
-        prevent_thread_lock=True, quiet=True, **launch_options(limit, tools=tools)
-    )
-    try:
-        yield page
-    finally:
-        page.close()
-        environment.undo()
+    with pytest.MonkeyPatch.context() as environment:  # also where the launch fails
+        environment.setenv("GRADIO_TEMP_DIR", str(folder))
+        if not warm_up:
+            environment.setattr(service, "warm_up", lambda: None)
+        page = build_page(service, own, opens_on_example, ablates)
+        try:
+            page.queue(max_size=128).launch(
+                prevent_thread_lock=True, quiet=True, **launch_options(limit, tools=tools)
+            )
+            yield page
+        finally:
+            page.close()
