@@ -26,6 +26,10 @@ MASK = "#ktb-slot-inspect .ktb-v canvas"
 """What shows a run in the first tab."""
 VIEWER = "document.querySelector('.ktb-v')?.ktbViewer"
 """The viewer, undefined before the first run."""
+TOLD = """() => Object.fromEntries(Object.entries({ toasts: ".toast-body", tab: ".ktb-slot", run: "#ktb-foot",
+  x: "#ktb-x-read" }).map(([name, place]) => [name, [...document.querySelectorAll(place)]
+  .filter((item) => item.checkVisibility()).map((item) => item.innerText.slice(0, 400))]))"""
+"""What a page tells of a run that does not come."""
 
 
 def below(folder: Path, pattern: str) -> list[Path]:
@@ -38,8 +42,10 @@ def below(folder: Path, pattern: str) -> list[Path]:
 
 
 def new_tab(context, address: str, width: int = 1400, height: int = 1000):
-    """A page with what has to be there before anything can be used."""
+    """A page with what has to be there before anything can be used; `errors` are what its console tells."""
     tab = context.new_page()
+    tab.errors = []
+    tab.on("console", lambda told: told.type == "error" and tab.errors.append(told.text))
     tab.set_viewport_size({"width": width, "height": height})
     tab.set_default_timeout(WAIT)
     tab.goto(address, wait_until="domcontentloaded")
@@ -49,12 +55,20 @@ def new_tab(context, address: str, width: int = 1400, height: int = 1000):
 
 @contextmanager
 def watched_tab(context, address: str):
-    """A new page; what it asks of other servers is in `foreign_requests`."""
+    """A new page; what it asks of other servers is in `foreign_requests`, what it fetches in `fetched`."""
     foreign: list[str] = []
+    fetched: set[str] = set()
     local = (address, "data:", "blob:", address.replace("http", "ws"))
-    context.on("request", watch := lambda r: r.url.startswith(local) or foreign.append(r.url))
+
+    def watch(request) -> None:
+        if not request.url.startswith(local):
+            foreign.append(request.url)
+        elif request.method == "GET":
+            fetched.add(request.url)
+
+    context.on("request", watch)
     tab = new_tab(context, address)
-    tab.foreign_requests = foreign
+    tab.foreign_requests, tab.fetched = foreign, fetched
     yield tab
     context.remove_listener("request", watch)
     tab.close()
@@ -67,6 +81,18 @@ def upload(tab, rgb: Path | None, x: Path | None) -> None:
             tab.set_input_files(f"{selector} input[type=file]", str(path))
             shown = f"{selector} img" if selector == "#ktb-rgb" else f"{selector} >> text={path.stem}"
             tab.wait_for_selector(shown)
+
+
+def replace_files(tab, address: str, rgb: Path, x: Path | None) -> None:
+    """Put these files in the place of those of a page, which is opened again if it was left."""
+    if tab.url == "about:blank":
+        tab.goto(address, wait_until="domcontentloaded")
+    if tab.locator("#ktb-x .file-preview").count():
+        tab.click("#ktb-x button[aria-label=Clear]")
+        tab.wait_for_selector("#ktb-x .file-preview", state="detached")
+        tab.wait_for_selector("#ktb-x-read img", state="detached")  # else it passes for that of the new X
+    upload(tab, rgb, x)
+    tab.wait_for_selector(f"#ktb-rgb img[src*='{rgb.stem}']")
 
 
 def run(tab) -> None:
@@ -83,8 +109,14 @@ def shown_run(tab) -> str:
 
 def wait_for_run(tab, before: str = "") -> None:
     """Wait until the viewer shows another run than `before`, with its details."""
+    from playwright.sync_api import TimeoutError
+
     shown = f"before => ({VIEWER}?.header.run ?? '') !== before && !{VIEWER}.header.details_follow"
-    tab.wait_for_function(shown, arg=before)
+    try:
+        tab.wait_for_function(shown, arg=before)
+    except TimeoutError as late:
+        told = tab.evaluate(TOLD) | {"console": getattr(tab, "errors", [])[-20:]}
+        raise AssertionError(f"no run is shown, and the page tells {told}") from late
 
 
 def wait_for_ablations(tab) -> None:
