@@ -13,13 +13,14 @@ from helpers.browsing import (
     MASK,
     VIEWER,
     new_tab,
+    replace_files,
     run,
     show_layer,
     shown_array,
     shown_run,
-    upload,
     wait_for_ablations,
     wait_for_run,
+    watched_tab,
 )
 from helpers.embedded import small_predictor, small_service
 from helpers.inspections import assert_as_trace, click_image, drag
@@ -43,21 +44,43 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 MODEL = "ktb-lite-nyuv2-depth"
 PIXEL = f"{VIEWER}.state.pixel"
 RECTANGLE = f"{VIEWER}.region.rectangle"
+ANEW = f"""state => {{ const viewer = {VIEWER}; viewer.panes.reset(); viewer.highlight(null);
+  viewer.region.turn(false); viewer.region.change(null); viewer.set(state); }}"""
+
+
+@pytest.fixture(scope="module")
+def opened(context, address):
+    """One page for the tests of a run; `before` is what its first tab holds before the first one."""
+    with watched_tab(context, address) as tab:
+        tab.before = tab.inner_text("#ktb-slot-inspect"), tab.locator(MASK).count()
+        tab.has_pair = False  # a test that leaves another run says so, too
+        yield tab
 
 
 @pytest.fixture
-def inspected(page, tmp_path):
-    """The page with a run and its ablations."""
-    upload(page, *write_pair(tmp_path))
-    run(page)
-    wait_for_ablations(page)
-    return page
+def inspected(opened, address, tmp_path):
+    """The page with the pair's run and its ablations, as after its first run."""
+    if not opened.has_pair:
+        replace_files(opened, address, *write_pair(tmp_path))
+        run(opened)
+        wait_for_ablations(opened)
+        opened.start = opened.evaluate(f"({{...{VIEWER}.state}})")
+        opened.has_pair = True
+    opened.evaluate(ANEW, opened.start)
+    return opened
+
+
+@pytest.fixture
+def ran(opened, request):
+    """The page with a run of any images."""
+    has_run = opened.url != "about:blank" and shown_run(opened)
+    return opened if has_run else request.getfixturevalue("inspected")
 
 
 def test_the_viewer_shows_the_run_and_asks_the_server_nothing(inspected, expected):
     assert np.array_equal(shown_array(inspected), expected.labels["fused"])
     asked = []
-    inspected.on("request", lambda request: asked.append(request.url))
+    inspected.on("request", count := lambda request: asked.append(request.url))
     click_image(inspected, 0.403, 0.503)
     assert "x 80, y 48" in inspected.inner_text(".ktb-v-card")
     assert_as_trace(inspected, expected)
@@ -70,6 +93,7 @@ def test_the_viewer_shows_the_run_and_asks_the_server_nothing(inspected, expecte
     assert inspected.inner_text("#ktb-slot-inspect figcaption >> nth=0").startswith("X:")
     inspected.locator(".ktb-v-classes button").first.hover()
     inspected.locator(".ktb-v-sensors").get_by_label("X", exact=True).uncheck()
+    inspected.remove_listener("request", count)
     assert asked == []
     assert inspected.foreign_requests == []
 
@@ -84,7 +108,8 @@ def test_ablations_are_those_of_python_and_the_pixel_stays_for_the_same_images(i
         if again:
             show_layer(inspected, pixel=pixel, overlay="labels.without_x")
             run(inspected)
-            wait_for_ablations(inspected)
+            inspected.locator(".ktb-v").get_by_role("button", name="Switch each sensor off").click()
+            inspected.wait_for_function(f"{VIEWER}.header.ablated.length === 2")
             assert inspected.evaluate(PIXEL) == pixel
         for drop, other in without.items():
             assert np.array_equal(shown_array(inspected, f"labels.without_{drop}"), other.labels["fused"])
@@ -92,31 +117,8 @@ def test_ablations_are_those_of_python_and_the_pixel_stays_for_the_same_images(i
     assert f"Without X this pixel becomes {name}." in inspected.inner_text(".ktb-v-headline")
 
 
-def test_other_images_begin_with_a_pixel_of_their_own(page, tmp_path):
-    photo, _ = synthetic_pair()
-    rgb, x = write_pair(tmp_path)
-    upload(page, rgb, x)
-    run(page)
-    show_layer(page, pixel=[3, 4])
-    page.evaluate(f"{VIEWER}.region.change([1, 2, 3, 4])")
-    Image.fromarray(photo[:, ::-1]).save(tmp_path / "mirrored.png")
-    page.set_input_files("#ktb-rgb input[type=file]", str(tmp_path / "mirrored.png"))
-    page.wait_for_selector("#ktb-rgb img[src*=mirrored]")
-    run(page)
-    assert page.evaluate(PIXEL) != [3, 4]
-    assert page.evaluate(RECTANGLE) is None
-
-
-def test_ablations_can_be_asked_for(page, tmp_path):
-    upload(page, *write_pair(tmp_path))
-    run(page)
-    page.locator(".ktb-v").get_by_role("button", name="Switch each sensor off").click()
-    page.wait_for_function(f"{VIEWER}.header.ablated.length === 2")
-
-
-def test_a_sensor_is_ablated_in_a_region_that_is_drawn(page, tmp_path, expected):
-    upload(page, *write_pair(tmp_path))
-    run(page)
+def test_a_sensor_is_ablated_in_a_region_that_is_drawn(inspected, expected):
+    page = inspected
     page.get_by_role("button", name="Region", exact=True).click()
     asked = []
     page.on("request", count := lambda request: asked.append(request.url))
@@ -238,21 +240,36 @@ def test_a_page_opens_on_the_finished_run_of_the_first_example(context, own_uplo
         tab.close()
 
 
-def test_a_page_without_an_opening_has_a_hint(page):
-    assert "Nothing to inspect yet" in page.inner_text("#ktb-slot-inspect")
-    assert page.locator(MASK).count() == 0
+def test_a_page_without_an_opening_has_a_hint(opened):
+    text, masks = opened.before
+    assert "Nothing to inspect yet" in text
+    assert masks == 0
 
 
-def test_a_bundle_is_served_to_its_session_only_while_it_lasts(inspected):
-    url = inspected.evaluate("performance.getEntriesByType('resource').map((e) => e.name)"
-                             ".find((name) => name.includes('run.safetensors.gz'))")  # fmt: skip
+def test_other_images_begin_with_a_pixel_of_their_own(inspected, tmp_path):
+    photo, _ = synthetic_pair()
+    page, inspected.has_pair = inspected, False
+    show_layer(page, pixel=[3, 4])
+    page.evaluate(f"{VIEWER}.region.change([1, 2, 3, 4])")
+    Image.fromarray(photo[:, ::-1]).save(tmp_path / "mirrored.png")
+    page.set_input_files("#ktb-rgb input[type=file]", str(tmp_path / "mirrored.png"))
+    page.wait_for_selector("#ktb-rgb img[src*=mirrored]")
+    run(page)
+    assert page.evaluate(PIXEL) != [3, 4]
+    assert page.evaluate(RECTANGLE) is None
+
+
+def test_a_bundle_is_served_to_its_session_only_while_it_lasts(ran):
+    url = ran.evaluate("performance.getEntriesByType('resource').map((e) => e.name)"
+                       ".find((name) => name.includes('run.safetensors.gz'))")  # fmt: skip
     assert httpx.get(url).status_code == 200  # the secret is in its address
     assert httpx.get(f"{url[: url.rindex('/')]}/other.gz").status_code in (403, 404)
-    inspected.goto("about:blank")
+    ran.has_pair = False
+    ran.goto("about:blank")
     for _ in range(100):
         if httpx.get(url).status_code in (403, 404):
             break
-        inspected.wait_for_timeout(200)
+        ran.wait_for_timeout(200)
     assert httpx.get(url).status_code in (403, 404)
 
 
