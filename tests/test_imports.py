@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ MAX_LINES = 400
 MAX_MODULES = 15
 
 
+@functools.cache
 def tree(name: str) -> ast.Module:
     return ast.parse(FILES[name].read_text(), filename=name)
 
@@ -55,6 +57,7 @@ def imported(module: ast.Module) -> set[str]:
     return names
 
 
+@functools.cache
 def top_level(name: str) -> set[str]:
     return {imported_name.split(".")[0] for imported_name in imported(tree(name))}
 
@@ -71,6 +74,7 @@ def ktb_files() -> list[str]:
 MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in FILES}
 
 
+@functools.cache
 def imported_files(name: str) -> set[str]:
     """The files of ours that a file imports, also inside functions; `__init__` only where it is named."""
     found = set()
