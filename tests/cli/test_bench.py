@@ -166,6 +166,7 @@ def test_there_is_a_picture(results):
 
 def test_what_cannot_run_says_why_and_the_others_go_on(model_file, monkeypatch):
     monkeypatch.setattr(ktb.bench.run, "Worker", WorkerHere)
+    monkeypatch.setattr(ktb.bench.measure, "MATRIX_SIDE", 256)
     case = Case(str(model_file), size_hw=SIZE, threads=1)
     other = Case(str(model_file), runtime="abacus", size_hw=SIZE, threads=1)
     lines = []
