@@ -416,8 +416,8 @@ def test_memory_does_not_grow_with_length(tmp_path, predictor):
             tracemalloc.stop()
 
     peak(3)  # fonts and colour tables are loaded once
-    few, many = peak(10), peak(70)
-    assert many < few + 130_000, f"{few:,} bytes at 10 frames, {many:,} at 70"
+    few, many = peak(10), peak(40)
+    assert many < few + 65_000, f"{few:,} bytes at 10 frames, {many:,} at 40"
 
 
 def test_the_command_runs_folders_videos_and_zips(tmp_path, predictor, monkeypatch):
