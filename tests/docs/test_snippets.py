@@ -158,7 +158,7 @@ def api(folder: Path, running: Running) -> None:
 
 
 def inspector(folder: Path, running: Running) -> None:
-    assert running.held == 4
+    assert running.held == 7
 
 
 def command_line(folder: Path, running: Running) -> None:

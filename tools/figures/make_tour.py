@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools.figures.make_page_figures import FIGURES, MARGIN, opened, served, shot, show
 
-WIDTH, HEIGHT = 960, 610
+WIDTH, HEIGHT = 960, 570
 INK, MUTED, PAPER = (29, 36, 51), (91, 101, 119), (255, 255, 255)
 MAX_BYTES = 900_000
 PLACES = (
@@ -32,7 +32,7 @@ PLACES = (
         "The picture on the wall",
         "Every point has a size, the attention, and a colour: the sensor.",
     ),
-    ((300, 200), "The bed", "What the three heads say stands beside, and how much came through the points."),
+    ((300, 200), "The bed", "What the three heads say there, and how sure each is, stands below."),
 )
 """Pixels of the RGB image, and what is said about them."""
 DECIDED = (
