@@ -114,28 +114,14 @@ class SelfTeachingTrainer(Trainer):
     def _losses(self, batch: Batch, masks: tuple[Tensor | None, Tensor | None]) -> LossParts:
         recipe, drawn = self.recipe, self.pairs.draw(self.step)
         labelled = len(batch.names)
-        none = torch.zeros(labelled, dtype=torch.bool)
-        lost = [
-            torch.cat([none if own is None else own.cpu(), theirs]).to(self.device)
-            for own, theirs in zip(masks, (drawn.rgb_lost, drawn.x_lost), strict=True)
-        ]
-        inputs = [
-            torch.cat(parts)
-            for parts in zip(
-                *(
-                    network_input(self.model, b, self.device, self.memory_format)
-                    for b in (batch, drawn.student)
-                ),
-                strict=True,
-            )
-        ]
+        inputs = self._joined(batch, masks, drawn)
         pick = slice((recipe.loss_stride - 1) // 2, None, recipe.loss_stride)
         label = batch.label[:, pick, pick].to(self.device)
         size = tuple(label.shape[-2:])
         target = self._taught(drawn, size)
         kind = AUTOCAST_TYPES[recipe.precision]
         with torch.autocast(self.device.type, kind, enabled=recipe.precision != "fp32"):
-            output = self.network(*inputs, *lost, logits_hw=size)
+            output = self.network(*inputs, logits_hw=size)
         weight = recipe.branch_weight if recipe.self_teaching else 0.0
         parts = mmst_loss(
             _part(output, slice(0, labelled)),
@@ -148,6 +134,28 @@ class SelfTeachingTrainer(Trainer):
         taught = mmst_loss(real, target, weight, mask_labels=False, pixel_loss=self.against_teacher)
         total = parts.total + recipe.pairs_weight * taught.total
         return parts._replace(total=total + recipe.box_weight * self._box_loss(real, drawn))
+
+    def _joined(
+        self, batch: Batch, masks: tuple[Tensor | None, Tensor | None], drawn: PairBatch
+    ) -> list[Tensor]:
+        """Both normalised images and both masks of the labelled samples and, after them, the pairs."""
+        none = torch.zeros(len(batch.names), dtype=torch.bool)
+        images = (
+            network_input(self.model, part, self.device, self.memory_format)
+            for part in (batch, drawn.student)
+        )
+        lost = (
+            (none if own is None else own.cpu(), theirs)
+            for own, theirs in zip(masks, (drawn.rgb_lost, drawn.x_lost), strict=True)
+        )
+        return [torch.cat(parts).to(self.device) for parts in (*zip(*images, strict=True), *lost)]
+
+    def _pass(self, step: int, batch: Batch, masks: tuple[Tensor | None, Tensor | None]) -> None:
+        """As in `Trainer`, with the step's pairs beside the batch, as in training."""
+        kind = AUTOCAST_TYPES[self.recipe.precision]
+        size = [side // 4 for side in batch.label.shape[-2:]]
+        with torch.autocast(self.device.type, kind, enabled=self.recipe.precision != "fp32"):
+            self.model(*self._joined(batch, masks, self.pairs.draw(step)), logits_hw=size)
 
     @torch.no_grad()
     def _taught(self, drawn: PairBatch, size: tuple[int, int]) -> Tensor:

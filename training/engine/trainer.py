@@ -312,15 +312,16 @@ class Trainer:
             with torch.random.fork_rng(cuda):
                 torch.manual_seed(self.recipe.seed + self.process)
                 parts = (
-                    part for step, batches in steps for part in zip(batches, self._masks(step), strict=True)
+                    (step, *part)
+                    for step, batches in steps
+                    for part in zip(batches, self._masks(step), strict=True)
                 )
-                found = measure_statistics(self.model, parts, self._pass)
+                found = measure_statistics(self.model, parts, lambda part: self._pass(*part))
             self._measured[used_for] = self.step, found
         set_statistics(self.model, self._measured[used_for][1])
 
-    def _pass(self, part: tuple[Batch, tuple[Tensor | None, Tensor | None]]) -> None:
-        """Pass a micro-batch with its masks through the model, at the size of its finest features."""
-        batch, masks = part
+    def _pass(self, step: int, batch: Batch, masks: tuple[Tensor | None, Tensor | None]) -> None:
+        """Pass a step's micro-batch with its masks through the model, at the size of its finest features."""
         self._forward(self.model, batch, masks, [side // 4 for side in batch.label.shape[-2:]])
 
     def card(self) -> dict:
