@@ -6,12 +6,13 @@ import threading
 from dataclasses import replace
 
 import pytest
-from helpers.browsing import run, upload, wait_for_ablations
+from helpers.browsing import run, upload, wait_for_ablations, watched_tab
 from helpers.pairs import write_pair
 
 import ktb.analysis.maps
 from app.page import build_page
 from app.service import Service
+from app.tabs.how_it_works import TERMS
 from app.viewer import run_bytes
 from app.widgets.downloads import export_file
 from ktb.analysis import Inspection
@@ -28,14 +29,30 @@ def open_tab(tab, name: str, place: str = "#ktb-tabs") -> None:
     button.click()
 
 
+@pytest.fixture(scope="module")
+def opened(context, address, tmp_path_factory):
+    """One page with a run; `first` is where the viewer came up while the tab “What if” was open."""
+    with watched_tab(context, address) as tab:
+        tab.pair = write_pair(tmp_path_factory.mktemp("pair"))
+        upload(tab, *tab.pair)
+        open_tab(tab, "What if")
+        run(tab)
+        tab.first = tab.evaluate("document.querySelector('.ktb-v').closest('.ktb-slot').dataset.slot")
+        yield tab
+
+
+def test_a_run_in_another_tab_shows_there(opened):
+    assert opened.first == "what-if"
+
+
 @pytest.mark.parametrize("width", [1400, 390])
-def test_the_viewer_is_in_the_open_tab_and_asks_for_nothing_on_its_way(page, tmp_path, width):
+def test_the_viewer_is_in_the_open_tab_and_asks_for_nothing_on_its_way(opened, width):
+    page = opened
     page.set_viewport_size({"width": width, "height": 1000})
-    upload(page, *write_pair(tmp_path))
-    run(page)
+    open_tab(page, "Inspect")
     wait_for_ablations(page)
     asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", count := lambda request: asked.append(request.url))
     open_tab(page, "What if")
     page.wait_for_selector("#ktb-slot-what-if .ktb-v canvas")
     open_tab(page, "Evaluate")
@@ -44,21 +61,21 @@ def test_the_viewer_is_in_the_open_tab_and_asks_for_nothing_on_its_way(page, tmp
     page.wait_for_selector(".ktb-terms")
     open_tab(page, "Inspect")
     page.wait_for_selector("#ktb-slot-inspect .ktb-v canvas")
+    page.remove_listener("request", count)
     assert page.locator(".ktb-v").count() == 1
     assert asked == []
 
 
-def test_a_run_in_another_tab_shows_there(page, tmp_path):
-    upload(page, *write_pair(tmp_path))
-    open_tab(page, "What if")
-    page.click("#ktb-run")
-    page.wait_for_selector("#ktb-slot-what-if .ktb-v canvas")
+def test_the_terms_are_on_the_page(opened):
+    open_tab(opened, "How it works")
+    opened.wait_for_selector(".ktb-terms")
+    assert opened.locator(".ktb-terms dt").all_text_contents() == list(TERMS)
+    assert opened.locator(".ktb-terms dd").all_text_contents() == list(TERMS.values())
 
 
-def test_x_that_was_read_after_the_run_stays(page, tmp_path):
-    rgb, depth = write_pair(tmp_path)
-    upload(page, rgb, depth)
-    run(page)
+def test_x_that_was_read_after_the_run_stays(opened):
+    page, (_, depth) = opened, opened.pair
+    run(page)  # without ablations
     newer = depth.with_name("newer.png")
     newer.write_bytes(depth.read_bytes())
     page.click("#ktb-x button[aria-label=Clear]")

@@ -1,4 +1,4 @@
-"""The words that the page uses are explained in a tab."""
+"""The words that the page uses are explained in a tab; test_lazy_tabs looks at it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,3 @@ def test_the_words_of_the_viewer_are_explained():
     for pattern, word in TECHNICAL.items():
         assert re.search(pattern, STRINGS), f"{pattern}: the viewer no longer says it"
         assert word in TERMS
-
-
-def test_the_list_is_on_the_page(page):
-    page.get_by_role("tab", name="How it works", exact=True).click()
-    words = page.locator(".ktb-terms dt")
-    words.first.wait_for()
-    assert words.all_text_contents() == list(TERMS)
-    assert page.locator(".ktb-terms dd").all_text_contents() == list(TERMS.values())
