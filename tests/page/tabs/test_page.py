@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from helpers.api_calls import contents
-from helpers.browsing import below, downloaded, run, shown_array, upload, wait_for_run
+from helpers.browsing import (
+    below,
+    downloaded,
+    replace_files,
+    run,
+    shown_array,
+    upload,
+    wait_for_run,
+    watched_tab,
+)
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 
 from app.handlers import Handlers
 from app.service import Service
+from app.web.rate_limits import SHARES
 from app.widgets.examples import examples
 
 MODEL = "ktb-lite-nyuv2-depth"
 
 
-def test_upload_run_and_find_the_masks(page, tmp_path, expected):
-    upload(page, *write_pair(tmp_path))
+@pytest.fixture(scope="module")
+def opened(context, address):
+    """One page for the tests that give it files, and leave it when they like."""
+    with watched_tab(context, address) as tab:
+        yield tab
+
+
+def test_upload_run_and_find_the_masks(opened, address, tmp_path, expected):
+    page = opened
+    replace_files(page, address, *write_pair(tmp_path))
     run(page)
     assert np.array_equal(shown_array(page), expected.labels["fused"])
     files = downloaded(page)
@@ -35,13 +55,14 @@ def test_upload_run_and_find_the_masks(page, tmp_path, expected):
     assert "160×120" in foot
     assert "millimetres" in foot
     assert page.foreign_requests == []
+    paths = {urlsplit(url).path for url in page.fetched if url.startswith("http")}
+    assert len(paths) > 50
+    assert [path for path in paths if price(path) == price("/")] == ["/"]  # more would be further pages
 
 
-def test_a_click_on_an_example_runs_it(page):
-    assert len(examples()) >= 3
-    page.locator("#ktb-examples img").first.click()
-    wait_for_run(page)
-    assert "millimetres" in page.inner_text("#ktb-foot")
+def price(path: str) -> re.Pattern[str]:
+    """The row of the rate limits that a GET request of a path takes from."""
+    return next(pattern for method, pattern, *_ in SHARES if method == "GET" and pattern.match(path))
 
 
 @pytest.mark.parametrize("first", ["rgb", "x"])
@@ -77,12 +98,13 @@ def test_only_files_of_examples_give_way():
     assert custom("other.png", ["own_x.npy"]) == []
 
 
-def test_16_bit_depth_arrives_whole(page, tmp_path):
+def test_16_bit_depth_arrives_whole(opened, address, tmp_path):
+    page = opened
     photo, depth = synthetic_pair()
     rgb_path, _ = write_pair(tmp_path)
     array = tmp_path / "depth_metres.npy"
     np.save(array, np.where(depth == 0, np.nan, depth / 1000.0).astype(np.float32))
-    upload(page, rgb_path, array)
+    replace_files(page, address, rgb_path, array)
     run(page)
     files = downloaded(page)
     labels = np.asarray(Image.open(io.BytesIO(files["labels_fused.png"])))
@@ -122,11 +144,12 @@ def test_bad_inputs_get_messages(service, tmp_path):
             service.segment(rgb and str(rgb), x and str(x), MODEL)
 
 
-def test_a_bad_input_gets_its_message_and_the_page_lives_on(page, tmp_path):
+def test_a_bad_input_gets_its_message_and_the_page_lives_on(opened, address, tmp_path):
+    page = opened
     rgb, depth = write_pair(tmp_path)
     cut = tmp_path / "cut.png"
     cut.write_bytes(depth.read_bytes()[:900])
-    upload(page, rgb, cut)
+    replace_files(page, address, rgb, cut)
     page.click("#ktb-run")
     page.wait_for_selector(".toast-body >> text=damaged or cut off")
     page.click("#ktb-x button[aria-label=Clear]")
@@ -134,10 +157,11 @@ def test_a_bad_input_gets_its_message_and_the_page_lives_on(page, tmp_path):
     run(page)
 
 
-def test_uploads_are_deleted_when_the_page_is_left(page, tmp_path, uploads):
+def test_uploads_are_deleted_when_the_page_is_left(opened, address, tmp_path, uploads):
+    page = opened
     rgb_path, x_path = write_pair(tmp_path)
     named = [path.rename(tmp_path / f"leaving_{path.name}") for path in (rgb_path, x_path)]
-    upload(page, *named)
+    replace_files(page, address, *named)
     run(page)
     stored = [path for path in below(uploads, "leaving_*")]
     assert len(stored) >= 2
@@ -172,6 +196,7 @@ def test_http_api_gives_the_same_masks_and_deletes_its_uploads(address, tmp_path
 
 
 def test_an_example_that_is_chosen_while_another_runs_is_run_after_it(page, monkeypatch):
+    assert len(examples()) >= 3
     run, segment = [], Service.segment
     monkeypatch.setattr(
         Service, "segment", lambda self, rgb, *rest: run.append(Path(rgb).stem) or segment(self, rgb, *rest)
@@ -186,3 +211,5 @@ def test_an_example_that_is_chosen_while_another_runs_is_run_after_it(page, monk
         page.wait_for_timeout(100)
     assert len(run) == 2
     assert run[0] != run[1]
+    wait_for_run(page)
+    assert "millimetres" in page.inner_text("#ktb-foot")
