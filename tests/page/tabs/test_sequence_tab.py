@@ -37,12 +37,29 @@ def address(own_uploads, service):
         yield page.local_url
 
 
-@pytest.fixture
-def tab(context, address):
+def open_videos(context, address: str):
     page = new_tab(context, address, width=1700)
     page.get_by_role("tab", name="Evaluate").first.click()
     page.get_by_role("tab", name="Video").first.click()
     page.wait_for_selector("#ktb-recording")
+    return page
+
+
+@pytest.fixture
+def tab(context, address):
+    page = open_videos(context, address)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def played(context, address, recording):
+    """A page whose recording was run, for the tests of its result."""
+    page = open_videos(context, address)
+    give(page, recording)
+    page.evaluate(SEE_FRAMES)
+    page.click("#ktb-run-frames")
+    page.wait_for_selector(VIDEO)
     yield page
     page.close()
 
@@ -77,11 +94,8 @@ SEE_FRAMES = """() => { window.sawFrame = false; const look = () => {
   new MutationObserver(look).observe(document.body, { childList: true, subtree: true }); }"""
 
 
-def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, service, tmp_path):
-    give(tab, recording)
-    tab.evaluate(SEE_FRAMES)
-    tab.click("#ktb-run-frames")
-    tab.wait_for_selector(VIDEO)
+def test_a_zip_becomes_a_video_that_plays_and_a_table(played, address, recording, service, tmp_path):
+    tab = played
     assert tab.evaluate("window.sawFrame")  # the latest frame, while it went on
     tab.wait_for_function(f"document.querySelector('{VIDEO}').readyState >= 2")
     seconds, width = tab.evaluate(f"(v => [v.duration, v.videoWidth])(document.querySelector('{VIDEO}'))")
@@ -114,9 +128,8 @@ def test_a_zip_becomes_a_video_that_plays_and_a_table(tab, address, recording, s
     assert tab.is_disabled("#ktb-stop")
 
 
-def test_a_frame_of_a_video_opens_in_the_inspector(tab, recording, service):
-    give(tab, recording)
-    tab.click("#ktb-run-frames")
+def test_a_frame_of_a_video_opens_in_the_inspector(played, recording, service):
+    tab = played
     slider = tab.get_by_role("slider", name="Frame")
     slider.press("End")
     assert slider.get_attribute("aria-valuetext") == "Frame 3 · Office"
@@ -147,7 +160,10 @@ def test_a_frame_that_is_not_there_is_refused(tmp_path, service, index, said):
         frame_result(service, service.models[0], str(broken), None, AUTO, index)
 
 
-def test_stop_ends_after_the_frame_and_its_files_go_with_the_page(tab, address, own_uploads, tmp_path):
+def test_stop_ends_after_the_frame_and_a_page_that_is_closed_stops_and_takes_its_files(
+    tab, address, own_uploads, tmp_path
+):
+    others = set(below(own_uploads, "sequence-*"))
     give(tab, zipped(tmp_path / "long.zip", frames_of(600)))
     tab.click("#ktb-run-frames")
     tab.wait_for_selector("#ktb-sequence img[alt^='frame 1']")
@@ -160,28 +176,29 @@ def test_stop_ends_after_the_frame_and_its_files_go_with_the_page(tab, address, 
     (tmp_path / "table.csv").write_bytes(fetch(address, tab, "CSV"))
     assert len(rows_of(tmp_path / "table.csv")) == count
     tab.wait_for_function(f"document.querySelector('{VIDEO}').duration > 0")
-    assert below(own_uploads, "sequence-*/*")
-    tab.close()
-    wait_until(lambda: not below(own_uploads, "sequence-*") and not below(own_uploads, "long.zip"))
-
-
-def test_a_page_that_is_closed_stops_its_recording(tab, own_uploads, tmp_path):
-    give(tab, zipped(tmp_path / "left.zip", frames_of(600)))
+    assert set(below(own_uploads, "sequence-*")) - others
     tab.click("#ktb-run-frames")
     tab.wait_for_selector("#ktb-sequence img[alt^='frame']")
-    assert open_files("sequence-")
+    wait_until(lambda: open_files("sequence-"))
     tab.close()
-    wait_until(lambda: not below(own_uploads, "sequence-*"))
+    wait_until(lambda: not below(own_uploads, "long.zip"))
+    wait_until(lambda: set(below(own_uploads, "sequence-*")) <= others)
     wait_until(lambda: not open_files("sequence-"))
-    assert not below(own_uploads, "sequence-*")
 
 
-def test_two_videos_and_what_is_wrong_is_said(tab, tmp_path):
+def test_what_is_wrong_is_said_and_two_videos_run(tab, tmp_path):
     rgb = write_video(tmp_path / "day.webm", [pair(i)[0] for i in range(3)])
     grey = [np.repeat((pair(i)[1] // 20).astype(np.uint8)[..., None], 3, axis=2) for i in range(2)]
     x = write_video(tmp_path / "sensor.webm", grey)
     tab.click("#ktb-run-frames")
     tab.wait_for_selector("#ktb-sequence [role=alert] >> text=the video is missing")
+    # a bad archive is told, and the page stays usable
+    give(tab, zipped(tmp_path / "slip.zip", {"../rgb/<b>.png": b"x"}))
+    tab.click("#ktb-run-frames")
+    tab.wait_for_selector("#ktb-sequence [role=alert] >> text=leads out of the archive")
+    assert tab.locator("#ktb-sequence b").count() == 0  # a name is text
+    assert tab.is_enabled("#ktb-run-frames")
+    tab.click("#ktb-recording button[aria-label=Clear]")
     give(tab, rgb)
     give(tab, x, "#ktb-x-video")
     tab.click("#ktb-run-frames")
@@ -189,14 +206,6 @@ def test_two_videos_and_what_is_wrong_is_said(tab, tmp_path):
     said = tab.inner_text("#ktb-sequence")
     assert "All 2 frames" in said
     assert "sensor.webm ends after 2 frames" in said
-
-
-def test_a_bad_archive_is_told_and_the_page_stays_usable(tab, tmp_path):
-    give(tab, zipped(tmp_path / "slip.zip", {"../rgb/<b>.png": b"x"}))
-    tab.click("#ktb-run-frames")
-    tab.wait_for_selector("#ktb-sequence [role=alert] >> text=leads out of the archive")
-    assert tab.locator("#ktb-sequence b").count() == 0  # a name is text
-    assert tab.is_enabled("#ktb-run-frames")
 
 
 def test_a_recording_goes_on_while_there_are_always_single_runs():
