@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from helpers.browsing import VIEWER, below, run, show_layer, upload
+from helpers.browsing import VIEWER, WAIT, below, run, show_layer, upload
 from helpers.embedded import small_predictor, small_service
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
@@ -374,6 +374,8 @@ def taken(tab, label: str):
 
 
 def test_files_are_made_when_asked_and_go_with_the_session(page, uploads, tmp_path, prediction):
+    page.click("#ktb-export-make")
+    page.wait_for_selector(".toast-body >> text=there is no result yet")
     upload(page, *write_pair(tmp_path))
     run(page)
     assert not below(uploads, "*-arrays.npz")
@@ -396,11 +398,6 @@ def test_files_are_made_when_asked_and_go_with_the_session(page, uploads, tmp_pa
             break
         page.wait_for_timeout(200)
     assert not below(uploads, "export-*")
-
-
-def test_without_a_result_the_page_says_so(page):
-    page.click("#ktb-export-make")
-    page.wait_for_selector(".toast-body >> text=there is no result yet")
 
 
 def test_a_link_restores_the_page(page, address, tmp_path):
@@ -443,22 +440,31 @@ def test_a_link_restores_the_page(page, address, tmp_path):
     check()
 
 
-def test_a_link_opens_its_tab_on_a_narrow_screen_too(page, address):
-    page.set_viewport_size({"width": 390, "height": 900})
+@pytest.fixture
+def blank(context):
+    """A page that is not open yet."""
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    yield page
+    page.close()
+
+
+def test_a_link_opens_its_tab_on_a_narrow_screen_too(blank, address):
+    blank.set_viewport_size({"width": 390, "height": 900})
     for tab in ("Evaluate", "How it works"):
-        page.goto(f"{address}?settings={encoded({**GOOD, 'tab': tab})}", wait_until="domcontentloaded")
-        page.wait_for_selector(f'#ktb-tabs [role=tab][aria-selected=true] >> text="{tab}"')
+        blank.goto(f"{address}?settings={encoded({**GOOD, 'tab': tab})}", wait_until="domcontentloaded")
+        blank.wait_for_selector(f'#ktb-tabs [role=tab][aria-selected=true] >> text="{tab}"')
 
 
-def test_a_bad_link_gets_a_message_and_the_page_works(page, address, tmp_path):
+def test_a_bad_link_gets_a_message_and_the_page_works(blank, address, tmp_path):
     for code, message in (
         (encoded({**GOOD, "model": "other"}), "not available here"),
         ("%3Cscript%3E", "damaged"),
     ):
-        page.goto(f"{address}?settings={code}", wait_until="domcontentloaded")
-        page.wait_for_selector(f".toast-body >> text={message}")
-    upload(page, *write_pair(tmp_path))
-    run(page)
+        blank.goto(f"{address}?settings={code}", wait_until="domcontentloaded")
+        blank.wait_for_selector(f".toast-body >> text={message}")
+    upload(blank, *write_pair(tmp_path))
+    run(blank)
 
 
 def test_export_refuses_an_unknown_kind(prediction, tmp_path):
