@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.browsing import VIEWER, new_tab, run, upload, wait_for_ablations
+from helpers.browsing import VIEWER, new_tab, run, wait_for_ablations
 from helpers.pairs import write_pair
 
 TABS = ("Inspect", "What if", "Evaluate", "How it works")
@@ -45,32 +45,67 @@ HEIGHTS = """(place) => { const seen = window.heights = new Set(), item = docume
 """Note every height that a place has from now on, until another place is watched."""
 
 
+PLACES = {"#ktb-rgb": "Inspect", "#ktb-x": "Inspect", "#ktb-recording": "Video", "#ktb-x-video": "Video"}
+
+
 @pytest.fixture(scope="module")
-def visitor(context, address):
-    """A function (width) → a new page."""
+def visitor(context, address, tmp_path_factory):
+    """A function (width) → a new page and files for its places."""
     opened = []
 
     def open_page(width: int):
         tab = new_tab(context, f"{address}?__theme=light", width, 844)
         opened.append(tab)
-        return tab
+        folder = tmp_path_factory.mktemp("pair")
+        rgb, x = write_pair(folder)
+        video = folder / "day.mp4"
+        video.write_bytes(rgb.read_bytes())
+        return tab, dict(zip(PLACES, (rgb, x, video, video)))
 
     yield open_page
     for tab in opened:
         tab.close()
 
 
+def give(tab, files) -> dict[str, list[int]]:
+    """Give each place its file; place → all heights that it had meanwhile."""
+    heights = {}
+    for place, file in files.items():
+        open_tab(tab, PLACES[place])
+        tab.wait_for_selector(place)
+        tab.evaluate(HEIGHTS, place)
+        tab.set_input_files(f"{place} input[type=file]", str(file))
+        tab.wait_for_selector(f"{place} :is(img, .file-preview)")
+        tab.wait_for_timeout(300)
+        heights[place] = tab.evaluate("[...heights]")
+    open_tab(tab, "Inspect")
+    return heights
+
+
 @pytest.fixture(scope="module")
-def desk(visitor, tmp_path_factory):
+def desk(visitor):
     """A page with a result; how high its tab bar was before, and the faint texts of its first screen."""
-    tab = visitor(1400)
+    tab, files = visitor(1400)
     tab.add_style_tag(content="* { transition: none !important }")  # colours change at once
     tab.wait_for_selector(".progress-text", state="detached")  # a status that fades is faint
     tab.before = top_of_tabs(tab), faint_texts(tab)
-    upload(tab, *write_pair(tmp_path_factory.mktemp("pair")))
+    tab.heights = give(tab, files)
     run(tab)
     wait_for_ablations(tab)
     tab.wait_for_selector(".progress-text", state="detached")
+    return tab
+
+
+@pytest.fixture(scope="module")
+def phone(visitor):
+    """A narrow page with a result; the tabs that scrolled sideways before it, and the top of the tab bar."""
+    tab, files = visitor(390)
+    wide = too_wide(tab)
+    tab.heights = give(tab, files)
+    tab.wait_for_selector("#ktb-x-read img")
+    tab.before = wide, top_of_tabs(tab)
+    run(tab)
+    wait_for_ablations(tab)
     return tab
 
 
@@ -88,28 +123,25 @@ def open_tab(tab, name: str) -> None:
     button.click()
 
 
-def assert_no_tab_scrolls_sideways(tab) -> None:
+def too_wide(tab) -> dict[str, int]:
+    """The tabs that scroll sideways, and their widths."""
+    widths = {}
     for name in (*TABS, *PARTS):
         open_tab(tab, name)
-        width = tab.evaluate("document.documentElement.scrollWidth")
-        assert width <= tab.viewport_size["width"], f"{name}: {width} px"
+        widths[name] = tab.evaluate("document.documentElement.scrollWidth")
+    return {name: width for name, width in widths.items() if width > tab.viewport_size["width"]}
 
 
 def top_of_tabs(tab) -> float:
     return tab.evaluate("document.querySelector('#ktb-tabs').getBoundingClientRect().top + scrollY")
 
 
-def test_a_phone_shows_every_tab_and_scrolls_none_sideways(visitor, tmp_path):
-    phone = visitor(390)
-    assert_no_tab_scrolls_sideways(phone)
+def test_a_phone_shows_every_tab_and_scrolls_none_sideways(phone):
+    wide, top = phone.before
+    assert wide == {}
     open_tab(phone, "Inspect")
-    upload(phone, *write_pair(tmp_path))
-    phone.wait_for_selector("#ktb-x-read img")
-    before = top_of_tabs(phone)
-    run(phone)
-    wait_for_ablations(phone)
-    assert top_of_tabs(phone) == before
-    assert_no_tab_scrolls_sideways(phone)
+    assert top_of_tabs(phone) == top
+    assert too_wide(phone) == {}
 
 
 def faint_texts(tab) -> list[str]:
@@ -122,25 +154,9 @@ def faint_texts(tab) -> list[str]:
     return found
 
 
-PLACES = {"#ktb-rgb": "Inspect", "#ktb-x": "Inspect", "#ktb-recording": "Video", "#ktb-x-video": "Video"}
-
-
-@pytest.mark.parametrize("width", [1400, 390])
-def test_a_place_keeps_its_height_while_a_file_is_given(visitor, tmp_path, width):
-    page = visitor(width)
-    file, _ = write_pair(tmp_path)
-    found = {}
-    for place, tab in PLACES.items():
-        open_tab(page, tab)
-        page.wait_for_selector(place)
-        page.evaluate(HEIGHTS, place)
-        if tab == "Video":
-            file = file.rename(tmp_path / "day.mp4")
-        page.set_input_files(f"{place} input[type=file]", str(file))
-        page.wait_for_selector(f"{place} :is(img, .file-preview)")
-        page.wait_for_timeout(300)
-        found[place] = page.evaluate("[...heights]")
-    page.close()  # a browser keeps few connections to a server
+@pytest.mark.parametrize("width", ["desk", "phone"])
+def test_a_place_keeps_its_height_while_a_file_is_given(request, width):
+    found = request.getfixturevalue(width).heights
     assert {place: len(heights) for place, heights in found.items()} == dict.fromkeys(PLACES, 1), found
 
 
