@@ -18,11 +18,13 @@ from helpers.browsing import (
     below,
     downloaded,
     new_tab,
+    replace_files,
     run,
     shown_array,
     upload,
     wait_for_run,
-)  # fmt: skip
+    watched_tab,
+)
 from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
@@ -326,19 +328,34 @@ def choose(tab, field: str, option: str) -> None:
     tab.locator(f"{field} [role=option]", has_text=option).first.click()
 
 
+def unfold(tab, part: str, content: str) -> None:
+    """Open an accordion, which an earlier test may have opened."""
+    tab.wait_for_selector(f"{part} > button")
+    if not tab.locator(f"{part} > button.open").count():
+        tab.click(f"{part} > button")
+    tab.wait_for_selector(content)
+
+
 def open_fields(tab) -> None:
-    tab.click("#ktb-fix > button")
-    tab.wait_for_selector("#ktb-modality input")
+    unfold(tab, "#ktb-fix", "#ktb-modality input")
 
 
-def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(page, tmp_path):
+@pytest.fixture(scope="module")
+def opened(context, address):
+    """One page for the tests that replace its files and leave its options as they were."""
+    with watched_tab(context, address) as tab:
+        yield tab
+
+
+def test_a_corrected_unit_is_read_at_once_and_run_with_exactly_that(opened, address, tmp_path):
+    page = opened
     rgb, depth = write_pair(tmp_path)
-    upload(page, rgb, depth)
+    replace_files(page, address, rgb, depth)
     page.wait_for_selector(f"{SAID} >> text=millimetres (likely)")
     open_fields(page)
     choose(page, "#ktb-unit", "tenths of a millimetre")
     page.wait_for_selector(f"{SAID} >> text=tenths of a millimetre (certain)")
-    page.click("#ktb-x-details > button")
+    unfold(page, "#ktb-x-details", "#ktb-x-panel")
     page.wait_for_selector("#ktb-x-panel .ktb-facts >> text=tenths of a millimetre (certain)")
     assert page.locator("#ktb-x-panel svg path").count() == 1
     run(page)
@@ -390,13 +407,14 @@ def test_the_window_of_a_stream_is_moved_by_sliders(page, tmp_path):
     assert np.array_equal(shown_array(page), wanted.labels["fused"])
 
 
-def test_four_files_are_one_x_and_go_with_the_session(page, tmp_path, uploads):
+def test_four_files_are_one_x_and_go_with_the_session(opened, address, tmp_path, uploads):
+    page = opened
     rgb, _ = write_pair(tmp_path)
     rng = np.random.default_rng(0)
     files = [tmp_path / f"pol_{angle:03d}.png" for angle in (0, 45, 90, 135)]
     for file in files:
         cv2.imwrite(str(file), rng.integers(100, 4000, (120, 160), dtype=np.uint16))
-    page.set_input_files("#ktb-rgb input[type=file]", str(rgb))
+    replace_files(page, address, rgb, None)
     page.set_input_files("#ktb-x input[type=file]", [str(file) for file in files])
     page.wait_for_selector(f"{SAID} .ktb-warn >> text=looks like the degree of polarization")
     run(page)
@@ -436,13 +454,14 @@ def test_a_rgb_image_without_x_has_a_way_on(page, tmp_path):
     assert not page.locator("#ktb-x-details").is_visible()
 
 
-def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):
+def test_an_alignment_is_previewed_applied_and_removed(opened, address, tmp_path):
+    page = opened
     rgb, depth = write_pair(tmp_path)
-    upload(page, rgb, depth)
+    replace_files(page, address, rgb, depth)
     page.wait_for_selector(f"{SAID} img")
     matrix = tmp_path / "shift.json"
     matrix.write_text("[[1, 0, 8], [0, 1, 0]]")
-    page.click("#ktb-align > button")
+    unfold(page, "#ktb-align", "#ktb-calibration")
     with page.expect_file_chooser() as chooser:
         page.click("#ktb-calibration")
     chooser.value.set_files(str(matrix))
@@ -464,11 +483,12 @@ def test_an_alignment_is_previewed_applied_and_removed(page, tmp_path):
     page.wait_for_selector(".toast-body >> text=no row of numbers")
 
 
-def test_wrong_files_are_said_where_x_would_be(page, tmp_path):
+def test_wrong_files_are_said_where_x_would_be(opened, address, tmp_path):
+    page = opened
     rgb, depth = write_pair(tmp_path)
     (tmp_path / "wide").mkdir()
     wide = write_pair(tmp_path / "wide", 64, 300)[1]
-    upload(page, rgb, wide)
+    replace_files(page, address, rgb, wide)
     page.wait_for_selector(f"{SAID} .ktb-wrong >> text=“Alignment of X” below")
     page.click("#ktb-x button[aria-label=Clear]")
     page.wait_for_selector(f"{SAID} >> text=what it is decides which checkpoint runs")
@@ -488,10 +508,11 @@ def test_what_a_direct_call_is_refused_with_is_shown(page, tmp_path, uploads):
     page.wait_for_selector(".toast-body >> text=a file is not here, or not any more")
 
 
-def test_a_tiff_rgb_image_is_shown(page, tmp_path):
+def test_a_tiff_rgb_image_is_shown(opened, address, tmp_path):
+    page = opened
     photo, depth = synthetic_pair()
     Image.fromarray(photo).save(tmp_path / "photo.tif")
-    upload(page, tmp_path / "photo.tif", write_pair(tmp_path)[1])
+    replace_files(page, address, tmp_path / "photo.tif", write_pair(tmp_path)[1])
     page.wait_for_function("document.querySelector('#ktb-rgb img')?.naturalWidth === 160")
     run(page)
     wanted = small_predictor(DEPTH)(photo, depth)
@@ -571,14 +592,15 @@ def test_http_api_takes_options_several_files_and_no_x(address, tmp_path, upload
     assert not below(uploads, "more_*")
 
 
-def test_what_is_in_doubt_is_decided_on_the_page(page, tmp_path):
+def test_what_is_in_doubt_is_decided_on_the_page(opened, address, tmp_path):
+    page = opened
     y, x = np.mgrid[:96, :128]
     depth = (1500 + 10 * y + x).astype(np.uint16)
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(np.full((96, 128, 3), 90, np.uint8)).save(tmp_path / "photo.jpg", exif=exif)
     Image.fromarray(depth.byteswap()).save(tmp_path / "depth.png")
-    upload(page, tmp_path / "photo.jpg", tmp_path / "depth.png")
+    replace_files(page, address, tmp_path / "photo.jpg", tmp_path / "depth.png")
     page.wait_for_selector(f"{SAID} .ktb-wrong >> text=turned by its EXIF orientation (6) from 128 x 96")
     open_fields(page)
     choose(page, "#ktb-turn", "EXIF")
