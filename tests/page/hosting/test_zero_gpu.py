@@ -192,15 +192,16 @@ def test_a_lack_of_memory_is_raised_here_as_it_was_there(spaces, calls):
 
 
 def test_sixty_frames_of_a_video_take_four_to_eight_calls(service, plain, calls, tmp_path):
-    """The same table as frame by frame; only logits and balance maps travel back."""
+    """The same table as frame by frame, here of more than one call; only logits and balance maps travel."""
     lent_frames = service.predictor("ktb-lite-nyuv2-depth").for_frames()
     lent_frames.short_side = 64
-    archive, tables = zipped(tmp_path / "sixty.zip", frames_of(60)), []
-    for predictor in (lent_frames, plain):
-        result = run_sequence(predictor, open_frames(archive), tmp_path / str(len(tables)))
-        assert (result.frames, result.failed, result.stopped) == (60, 0, False)
+    tables = []
+    for predictor, count in ((lent_frames, 60), (plain, 15)):
+        archive = zipped(tmp_path / f"{count}.zip", frames_of(count))
+        result = run_sequence(predictor, open_frames(archive), tmp_path / str(count))
+        assert (result.frames, result.failed, result.stopped) == (count, 0, False)
         tables.append(rows_of(result.table))
-    for ours, theirs in zip(*tables, strict=True):
+    for ours, theirs in zip(tables[0][:15], tables[1], strict=True):
         assert ours.keys() == theirs.keys()
         for name in ours.keys() - {"seconds"}:
             assert ours[name] == theirs[name] or float(ours[name]) == pytest.approx(
