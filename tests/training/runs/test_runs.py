@@ -1,7 +1,7 @@
 """Whole training runs: killed, ended, on two processes, validated, adapters only.
 
-Runs that are killed, ended or launched twice are processes, as a user starts them. The others call the
-command in this process, because a start takes seconds.
+Runs that are killed or launched twice are processes, as a user starts them. The others call the command,
+and the launcher, in this process, because a start takes seconds.
 """
 
 import csv
@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,31 +37,29 @@ def tree(tmp_path_factory) -> Path:
     return make_tree("nyuv2", tmp_path_factory.mktemp("nyuv2"), size=(72, 96), count=12)
 
 
-def command(
-    tree: Path, out: Path, *more: str, settings: tuple[str, ...] = (), launcher: tuple[str, ...] = ()
-):
+def command(tree: Path, out: Path, *more: str, settings: tuple[str, ...] = ()):
     """The command line of a small run on the CPU."""
-    start = launcher or (sys.executable, "-m")
     options = ("--data", tree, "--out", out, "--device", "cpu", "--threads", "1", "--log-every", "1", *more)
-    return [*start, "training.train", "nyuv2-lite", *options, "--set", *SMALL, *settings]
+    return [sys.executable, "-m", "training.train", "nyuv2-lite", *options, "--set", *SMALL, *settings]
 
 
 def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def run(*arguments) -> subprocess.CompletedProcess:
-    """Run to the end; its output is in the message if it fails."""
-    done = subprocess.run(
-        [str(a) for a in arguments[0]],
-        env=environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
+def launch(arguments: list, monkeypatch) -> None:
+    """Run to the end on two processes of PyTorch's launcher, which raises what one of them ends with.
+
+    The launcher is in this process, and in a thread: it would keep the signals of the main one.
+    """
+    from torch.distributed.run import main
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM")  # which the launcher sets anew
+    monkeypatch.chdir(ROOT)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(main, ["--standalone", "--nproc-per-node", "2", *map(str, arguments)]).result()
 
 
 def run_here(arguments: list) -> None:
@@ -127,19 +126,31 @@ def test_killed_and_resumed_equals_uninterrupted(tree, straight, tmp_path):
     assert losses(tmp_path) == losses(straight)
 
 
-def test_sigterm_saves_first(tree, tmp_path):
-    out = tmp_path / "run"
-    process = start_and_wait(
-        command(tree, out, "--save-minutes", "60", settings=("epochs=500", "eval_every=0")),
-        until=lambda: (out / "log.csv").is_file() and len(losses(out)) >= 1,
-    )
-    assert not (out / STATE_FILE).exists()
-    process.terminate()
-    assert process.wait(60) == 0
+def test_sigterm_saves_first(tree, tmp_path, caplog):
+    out, found = tmp_path / "run", []
+
+    def terminate() -> None:
+        while not ((out / "log.csv").is_file() and losses(out)):
+            if ended.wait(0.02):
+                return
+        found.append((out / STATE_FILE).exists())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    caplog.set_level("INFO")
+    before, ended = signal.signal(signal.SIGTERM, signal.SIG_IGN), threading.Event()
+    watcher = threading.Thread(target=terminate)
+    watcher.start()
+    try:
+        run_here(command(tree, out, "--save-minutes", "60", settings=("epochs=500", "eval_every=0")))
+    finally:
+        ended.set()
+        watcher.join()
+        signal.signal(signal.SIGTERM, before)
+    assert found == [False]
     assert saved_step(out) >= 1
     summary = json.loads((out / "run.json").read_text())
     assert (summary["finished"], summary["step"]) == (False, saved_step(out))
-    assert b"Stopped early" in process.stderr.read()
+    assert "Stopped early" in caplog.text
 
 
 def test_a_run_may_be_called_in_any_thread_and_leaves_the_signals_alone(tree, tmp_path):
@@ -152,14 +163,13 @@ def test_a_run_may_be_called_in_any_thread_and_leaves_the_signals_alone(tree, tm
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_two_processes_give_the_loss_curve_of_one(tree, straight, tmp_path):
+def test_two_processes_give_the_loss_curve_of_one(tree, straight, tmp_path, monkeypatch):
     """Two processes with two samples each, synchronised batch norms and shared means: one with four.
 
     Equal to rounding until the first full update. Then AdamW turns the rounding of gradients that should be
     zero (biases in front of a batch norm) into steps, and ties of an untrained fused prediction move label*.
     """
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-    run(command(tree, tmp_path, launcher=launcher))
+    launch(command(tree, tmp_path)[1:], monkeypatch)
     assert losses(tmp_path)[:2] == pytest.approx(losses(straight)[:2], rel=1e-5)
     assert losses(tmp_path) == pytest.approx(losses(straight), rel=2e-3)
     ours, theirs = (load_model(out / MODEL_FILE).state_dict() for out in (tmp_path, straight))
