@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,10 +59,10 @@ def ablated(predictor, pair):
     return {drop: predictor(*pair, trace=False, drop=drop) for drop in ("x", "rgb")}
 
 
-@pytest.fixture(scope="module")
-def viewer_tab(browser):
-    """A tab for the viewer; `errors` are those of its scripts."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
+@contextmanager
+def opened_tab(browser, width: int = 1400, **options):
+    """A tab for the viewer; `errors` are those of its scripts. `options` are those of a browser context."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
 
     def answer(route):
         name = route.request.url.removeprefix(ADDRESS)
@@ -77,18 +79,34 @@ def viewer_tab(browser):
     context.close()
 
 
+def show_in(tab, bundle, actions=()):
+    """Show a bundle in a tab; returns the tab, whose `add(bundle)` adds another one."""
+    tab.goto(ADDRESS)
+    tab.evaluate(SHOW, [_text(bundle), list(actions)])
+    tab.add = lambda other: tab.evaluate(ADD, _text(other))
+    return tab
+
+
+@pytest.fixture(scope="module")
+def viewer_tab(browser):
+    """A tab for the viewer on a desktop."""
+    with opened_tab(browser) as tab:
+        yield tab
+
+
 @pytest.fixture
 def viewed(viewer_tab):
-    """A function (bundle, actions) → the tab, which shows the bundle; `add(bundle)` adds another one."""
-
-    def show(bundle, actions=()):
-        viewer_tab.goto(ADDRESS)
-        viewer_tab.evaluate(SHOW, [_text(bundle), list(actions)])
-        viewer_tab.add = lambda other: viewer_tab.evaluate(ADD, _text(other))
-        return viewer_tab
-
-    yield show
+    """`show_in` the tab of a desktop, as a function (bundle, actions)."""
+    yield partial(show_in, viewer_tab)
     assert viewer_tab.errors == []
+
+
+@pytest.fixture
+def touched(browser):
+    """`show_in` a tab of a phone, as a function (bundle, actions)."""
+    with opened_tab(browser, 390, has_touch=True, is_mobile=True) as tab:
+        yield partial(show_in, tab)
+        assert tab.errors == []
 
 
 def _text(bundle) -> str:

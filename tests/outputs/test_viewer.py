@@ -111,7 +111,8 @@ def test_confidence_and_attribution_have_the_colours_of_python(viewed, bundle, p
         assert image[..., 3][strong].min() > image[..., 3][np.abs(values) < 0.1 * scale.high].max()
     show_layer(tab, overlay="layer.attribution")
     beyond = max(scale.beyond(values) for values in (found.rgb, found.x))
-    assert f"{percent(beyond)} of this map's values lie beyond" in tab.inner_text(".ktb-v-legend")
+    said = tab.inner_text(".ktb-v-legend").replace("\xa0", " ")
+    assert f"{percent(beyond)} of this map's values lie beyond" in said
 
 
 def test_every_map_is_drawn_position_by_position_and_says_what_lies_beyond(viewed, bundle):
@@ -418,7 +419,7 @@ def test_names_and_warnings_are_shown_as_text_only(viewed, bundle, prediction):
     assert tab.locator(".ktb-v img").count() == 0
     assert tab.evaluate("window.hit") is None
     doubts = tab.locator(".ktb-v-doubts")
-    assert doubts.locator(".ktb-v-ribbon").inner_text() == f"ribbon {HOSTILE}"
+    assert doubts.locator(".ktb-v-ribbon").text_content() == f"ribbon {HOSTILE}"
     assert doubts.locator("summary").inner_text() == "2 warnings about this run"
     assert doubts.locator("details p").all_text_contents() == header["warnings"]
     for place in (".ktb-v-card", ".ktb-v-status", ".ktb-v-classes", ".ktb-v-legend", "figcaption >> nth=1"):
@@ -457,6 +458,22 @@ def test_what_is_not_drawn_is_transparent_and_a_layer_replaces_its_former_self(v
     assert tab.inner_text(".ktb-v-legend") == "a note"
 
 
+def test_a_phone_is_told_of_fingers_and_a_desktop_of_keys(viewed, touched, bundle):
+    said = []
+    for show in (viewed, touched):
+        tab = show(bundle, ["region"])
+        tab.get_by_role("button", name="Region", exact=True).click()
+        said.append(f"{tab.inner_text('.ktb-v-region')} {tab.text_content('.ktb-v-space')}")
+        assert tab.eval_on_selector(".ktb-v select", "box => getComputedStyle(box).appearance") == "auto"
+    desktop, phone = said
+    for words in ("Enter", "wheel", "Shift"):
+        assert words in desktop
+        assert words not in phone
+    assert "with one finger" in phone
+    assert "two fingers zoom and shift" in phone
+    assert "finger" not in desktop
+
+
 def test_a_residual_is_a_source_of_its_own(viewed, pair):
     config = lite_config(name="residual")
     config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, residual=True))
@@ -465,7 +482,7 @@ def test_a_residual_is_a_source_of_its_own(viewed, pair):
     tab = viewed(make_bundle(pair[0], found))
     assert "map.residual_share" in tab.evaluate(f"[...{VIEWER}.layers.keys()]")
     for level, shares in enumerate(Inspection(found).shares((60.5 / 120, 80.5 / 160))):
-        said = tab.inner_text(f".ktb-v-share[data-level='{level}']")
+        said = tab.inner_text(f".ktb-v-share[data-level='{level}']").replace("\xa0", " ")
         assert f"{percent(shares.residual, 0)} mean of both" in said
         assert shares.residual > 0
 
