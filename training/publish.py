@@ -4,6 +4,7 @@
     python -m training.evaluate --model NAME.safetensors … --out evaluation.json
     python -m training.publish runs/NAME/model.safetensors --out NAME.safetensors --card card.json \\
         --evaluation evaluation.json
+    python -m training.publish … --blend BEFORE.safetensors 0.3   # 30 % of the weights from another file
 
 The metrics describe the published file, so evaluate it after its conversion to half precision.
 """
@@ -22,11 +23,38 @@ from ktb.checkpoints.card import BOX_CONDITIONS, figure_tables
 from ktb.checkpoints.load import load_model, save_model
 from ktb.checkpoints.metadata import read_header
 from ktb.config import BRANCHES
+from ktb.modeling.model import KTB
 from ktb.utils.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
 REQUIRED = ("data", "split", "commands", "hours", "limits")
+
+
+@torch.no_grad()
+def blend(model: KTB, other: KTB, fraction: float) -> None:
+    """Blend the model's weights and batch-norm statistics with those of another: `fraction` of the other's.
+
+    A model that was trained further on one kind of images keeps more of what it knew of others when it is
+    blended with itself as it was before. Source: Wortsman et al., Robust fine-tuning of zero-shot models,
+    CVPR 2022.
+
+    Raises:
+        ValueError: the models have other tensors or classes, or the fraction lies outside [0, 1].
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"the fraction of the blend is {fraction}: give one from 0 to 1.")
+    own, theirs = (
+        {n: t for n, t in m.state_dict().items() if not n.startswith("domain.")} for m in (model, other)
+    )
+    same = {n: t.shape for n, t in own.items()} == {n: t.shape for n, t in theirs.items()}
+    if not same or model.config.classes != other.config.classes:
+        raise ValueError(
+            "the models to blend differ in tensors or classes: blend a model with its own --init."
+        )
+    for name, tensor in own.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(theirs[name].to(tensor), fraction)
 
 
 def build_card(
@@ -94,10 +122,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--evaluation", type=Path, help="JSON that training.evaluate wrote for --out")
     parser.add_argument("--boxes", type=Path, help="JSON that training.evaluate_boxes wrote for --out")
     parser.add_argument("--name", help="the model's name (default: as trained)")
+    parser.add_argument(
+        "--blend", nargs=2, metavar=("FILE", "FRACTION"),
+        help="take this fraction of the weights from FILE, such as the model that the run started from",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         model = load_model(options.model, "cpu")
+        if options.blend is not None:
+            blend(model, load_model(options.blend[0], "cpu"), float(options.blend[1]))
         if options.name is not None:
             model.config = dataclasses.replace(model.config, name=options.name)
         written = json.loads(options.card.read_text())

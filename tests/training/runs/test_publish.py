@@ -10,7 +10,7 @@ import torch
 from ktb.checkpoints.load import load_model, save_model
 from ktb.checkpoints.metadata import read_header
 from ktb.modeling.build import build_model, lite_config
-from training.publish import build_card, card_markdown, main
+from training.publish import blend, build_card, card_markdown, main
 
 WRITTEN = {
     "data": "made up",
@@ -55,6 +55,19 @@ def test_publish_halves_the_file_and_keeps_the_card(tmp_path):
     assert "**Selection**: best of five looks" in text
     assert "| fused | 37.9 | 70.0 | 50.0 |" in text  # never rounded up
     assert "| other prop | not scored | not scored | not scored |" in text
+
+
+def test_a_blend_takes_a_fraction_of_every_weight_and_statistic(tmp_path):
+    first, second = build_model(lite_config()), build_model(lite_config())
+    for model, value in ((first, 1.0), (second, 3.0)):
+        for tensor in model.state_dict().values():
+            tensor.fill_(value)
+    blend(first, second, 0.25)
+    assert {t.unique().item() for t in first.state_dict().values() if t.is_floating_point()} == {1.5}
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        blend(first, second, 1.5)
+    with pytest.raises(ValueError, match="differ in tensors or classes"):
+        blend(first, build_model(lite_config("camvid")), 0.5)
 
 
 def test_scores_against_boxes_stand_in_the_card():
