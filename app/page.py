@@ -198,7 +198,7 @@ def _wire(h: Handlers, run: gr.Button, ablates: bool) -> None:
     for event in (ran, ran_alone, ran_example, ran_frame):
         event.success(None, js=SHOW_RESULT, **HIDDEN)
         shown = shows(event, inspected.file, SHOW)
-        details = shows(shown.then(h.send_details, None, inspected.layers, **AT_ONCE), inspected.layers)
+        details = shows(shown.then(h.send_details, None, inspected.layers, **LATEST), inspected.layers)
         if ablates:
             ablated = details.then(inspected.handlers.ablate_if_free, None, inspected.layers, **RUNNING)
             shows(ablated, inspected.layers)

@@ -114,7 +114,7 @@ def slot(name: str, title: str, text: str) -> gr.HTML:
 
 def shows(event: Any, file: gr.File, js: str = ADD) -> Any:
     """Let the viewer show the file when an event succeeds; returns the event of the script."""
-    return event.success(None, file, None, js=js, **HIDDEN)
+    return event.success(None, file, None, js=js, trigger_mode="always_last", **HIDDEN)
 
 
 def _bytes(bundle: Bundle, result: Result) -> bytes:

@@ -356,7 +356,7 @@ def test_a_class_behind_one_address_opens_the_page_with_its_viewer():
     async def nothing(*_):
         """What the server's side of a request would be."""
 
-    asyncio.run(ask())
+    in_a_loop(ask)
     assert passed == Counter(asked)  # nothing was refused
 
 

@@ -94,6 +94,13 @@ def test_what_only_draws_goes_past_what_gradio_does_for_an_event():
     assert len(at_once) > 10
 
 
+def test_a_result_is_shown_also_while_the_viewer_still_takes_the_one_before():
+    events = build_page(Service()).get_config_file()["dependencies"]
+    shown = [event for event in events if "ktbShow(" in str(event["js"]) or "ktbAdd(" in str(event["js"])]
+    assert len(shown) > 5
+    assert {event["trigger_mode"] for event in shown} == {"always_last"}  # "once" drops the second one
+
+
 def test_level_maps_are_made_once_for_all_threads(result, monkeypatch):
     calls, make = [], ktb.analysis.maps.level_maps
     monkeypatch.setattr(ktb.analysis.maps, "level_maps", lambda *args: calls.append(args[1]) or make(*args))
