@@ -123,6 +123,9 @@ def main() -> int:
             f"after {row['steps']:3} steps: heap {row['heap_mib']:.1f} MiB, {row['nodes']} nodes, "
             f"renderers {row['renderers_mib']:.0f} MiB\n"
         )
+    if not memory:
+        sys.stdout.write(f"the growth of memory needs at least {EVERY} runs\n")
+        return 0
     first, last = memory[0], memory[-1]
     grew = [name for name in ("heap_mib", "renderers_mib") if last[name] > GROWTH * first[name]]
     sys.stdout.write(f"grew by more than a tenth: {', '.join(grew) or 'nothing'}\n")
