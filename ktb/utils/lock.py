@@ -20,15 +20,15 @@ class FileLock:
         self.path = path
         self._lock = filelock.FileLock(path, thread_local=False)  # any thread may release the lock
 
-    def acquire(self, wait: bool = True, most: float | None = None) -> bool:
+    def acquire(self, wait: bool = True, timeout: float | None = None) -> bool:
         """Acquire the lock; returns False if another process still holds it after the wait.
 
         Args:
             wait: False: not at all.
-            most: seconds to wait; None: for ever.
+            timeout: seconds to wait; None: no limit.
         """
         try:
-            self._lock.acquire(timeout=(-1 if most is None else most) if wait else 0)
+            self._lock.acquire(timeout=(-1 if timeout is None else timeout) if wait else 0)
         except filelock.Timeout:
             return False
         return True

@@ -118,7 +118,7 @@ class GraphCache:
         """Keep other processes from replacing and removing graphs meanwhile, where locks are supported."""
         lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
         with suppress(OSError):
-            lock.acquire(most=LOCK_SECONDS)  # without locks, a killed process leaves the file
+            lock.acquire(timeout=LOCK_SECONDS)  # without locks, a killed process leaves the file
         try:
             yield
         finally:
