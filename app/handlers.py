@@ -24,6 +24,7 @@ from app.widgets.alignment import applied_note, pointed, preview_html
 from app.widgets.examples import CustomExamples, Example, Offer, is_offered
 from app.widgets.rgb_preview import shown_rgb
 from app.widgets.stored_results import stored_result
+from app.widgets.x_files import newest_x, replaced_note
 from app.widgets.x_form import Proposal, XForm, fields_for, frame_options, x_options
 from app.widgets.x_input import hint, source_choices, source_note
 from ktb.checkpoints.choice import AUTO_MODEL
@@ -69,11 +70,23 @@ class Handlers:
         form = XForm(*values)
         kept = None if form.alignment and form.alignment.is_estimate else form.alignment
         form = form._replace(window=None, alignment=kept)
+        self.remember(request, rgb_path, x_files)
         own_files = self._own_files(rgb_path, x_files)
+        before = shown.get("x_files", [])
+        own_files, replaced = newest_x(
+            before, own_files or [], lambda files: self._reads(files, model_name, form)
+        )
+        shown["x_files"] = own_files
         answer = self.read(request, rgb_path, own_files, source, model_name, *form, shown)
-        if own_files != x_files:
+        if replaced:
+            answer[self.p.x.read] = replaced_note(replaced, own_files) + answer[self.p.x.read]
+        if own_files != (x_files or []):
             answer[self.p.x.files] = gr.update(value=own_files or None, visible=source == "file")
         return answer | {self.p.x.form.window: None, self.p.x.form.alignment: kept} | self._no_proposal()
+
+    def _reads(self, files: list[str], model_name: str, form: XForm) -> bool:
+        """Whether these files can be read as one X."""
+        return self._read(files, None, model_name, form)[0] is not None
 
     def _own_files(self, rgb_path: str | None, x_files: list[str] | None) -> list[str] | None:
         """The files of X without that of an example which a visitor's own files take the place of.

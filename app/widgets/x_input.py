@@ -53,7 +53,8 @@ def _may_be_depth(inputs: InputConfig) -> bool:
 class XControls:
     """The components of the X side; `form` are those of `XForm`, in its order.
 
-    `shown` is a State with the last updates of the `follow` components; {}: unknown.
+    `shown` is a State with the last updates of the `follow` components, and with the files of X that were
+    there last as `x_files`; {}: unknown.
     """
 
     source: gr.Radio

@@ -29,6 +29,7 @@ from app.handlers import Handlers
 from app.service import Service
 from app.web.rate_limits import SHARES
 from app.widgets.examples import examples
+from app.widgets.x_files import newest_x
 
 MODEL = "ktb-lite-nyuv2-depth"
 
@@ -96,6 +97,49 @@ def test_only_files_of_examples_give_way():
     assert ours(own, None) is None
     assert custom(own, ["own_x.npy"]) == ["own_x.npy"]
     assert custom("other.png", ["own_x.npy"]) == []
+
+
+def test_a_second_own_x_takes_the_place_of_the_first_and_the_page_says_so(page, tmp_path):
+    _, x = write_pair(tmp_path)
+    second = x.with_name(f"second{x.suffix}")
+    second.write_bytes(x.read_bytes())
+    upload(page, None, x)
+    page.wait_for_selector("#ktb-x-read img")
+    page.set_input_files("#ktb-x input[type=file]", str(second))
+    said = f"{second.name} takes the place of {x.name}: a run has one X. Choose the files of a set together."
+    page.wait_for_selector(f"#ktb-x-read >> text={said}")
+    assert page.locator("#ktb-x .file-preview tr").count() == 1
+    assert "second" in page.inner_text("#ktb-x .file-preview")
+
+
+SETS = [["glass_0.png", "glass_45.png", "glass_90.png", "glass_135.png"], ["sin.npy", "cos.npy"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "left"),
+    [
+        ([], ["a.png"], ["a.png"]),
+        (["a.png"], ["a.png", "b.png"], ["b.png"]),
+        (["a.png"], ["a.png", "a.png"], ["a.png"]),
+        (["b.png", "a.png"], ["b.png", "a.png"], ["b.png", "a.png"]),
+        (["a.png"], ["a.png", "text.txt"], ["a.png", "text.txt"]),  # an error is shown, nothing is lost
+        (["a.png", "b.png"], ["a.png"], ["a.png"]),  # one is removed
+        (["a.png"], ["a.png", *SETS[0]], SETS[0]),
+        (SETS[0], [*SETS[0], "a.png"], ["a.png"]),
+        (SETS[0][:1], SETS[0][:2], SETS[0][:2]),  # a set that grows
+        (SETS[0][:3], SETS[0], SETS[0]),
+        (SETS[1][:1], SETS[1], SETS[1]),
+        (["glass_0.png"], ["glass_0.png", "bowl_45.png"], ["bowl_45.png"]),
+        (["glass_0.png"], ["glass_0.png", "glass_7.png"], ["glass_7.png"]),
+    ],
+)
+def test_an_added_x_replaces_what_it_makes_no_set_with(before, given, left):
+    def reads(files: list[str]) -> bool:
+        return files in SETS or (len(files) == 1 and not files[0].endswith(".txt"))
+
+    files, replaced = newest_x(before, given, reads)
+    assert files == left
+    assert {*files, *replaced} == {*given}
 
 
 def test_16_bit_depth_arrives_whole(opened, address, tmp_path):
