@@ -36,6 +36,12 @@ def waiting_input(name: str) -> gr.HTML:
     return gr.HTML(elem_id=name, elem_classes="ktb-waiting")
 
 
+def unfold_inputs(is_folded: bool) -> str:
+    """What unfolds the inputs below it on a phone, where they would keep the result screens away."""
+    is_open = str(not is_folded).lower()
+    return f'<button type="button" aria-expanded="{is_open}">Use your own images</button>'
+
+
 def examples_gallery(offer: Offer) -> gr.Gallery:
     """Pairs to click on."""
     return gr.Gallery(

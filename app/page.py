@@ -19,7 +19,7 @@ from app.gradio_ext.components import FilesInput
 from app.gradio_ext.events import AT_ONCE, HIDDEN, LATEST, RUNNING
 from app.gradio_ext.static_files import serve_in_place
 from app.handlers import Handlers
-from app.layout import card_text, examples_gallery, offered, rgb_zone, warning_text
+from app.layout import card_text, examples_gallery, offered, rgb_zone, unfold_inputs, warning_text
 from app.mcp.route import Tools
 from app.panels.footer import footer
 from app.server.folder import ServerFolder
@@ -60,7 +60,7 @@ LEGIBLE = {
 }
 """Replacements for theme colours whose contrast is below 4.5:1 on a light page."""
 OPEN_EXAMPLE = "(run) => { if (run) window.ktbOpenExample(run); }"  # app/static/page.js
-SHOW_RESULT = """() => { const tabs = document.getElementById('ktb-tabs');
+SHOW_RESULT = """() => { window.ktbFoldInputs(); const tabs = document.getElementById('ktb-tabs');
   const isSeen = window.innerWidth >= 900 && tabs.getBoundingClientRect().top >= 0;
   if (!isSeen) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column, or above
 
@@ -92,7 +92,7 @@ def build_page(
         viewer = ViewerFiles(files)
         first = service.models[0] if own else service.default
         offer = offered(service.inputs(first), own)
-        components, run, exports = _lay_out(service, store, viewer, own, offer)
+        components, run, exports = _lay_out(service, store, viewer, own, offer, opens_on_example)
         page.opening = Opening(service, offer) if opens_on_example else None
         handlers = Handlers(service, store, own, folder.path, viewer, components)
         _wire(handlers, run, ablates)
@@ -105,7 +105,12 @@ def build_page(
 
 
 def _lay_out(
-    service: Service, store: SessionStore, viewer: ViewerFiles, own: CustomExamples | None, offer: Offer
+    service: Service,
+    store: SessionStore,
+    viewer: ViewerFiles,
+    own: CustomExamples | None,
+    offer: Offer,
+    opens_on_example: bool,
 ) -> tuple[Components, gr.Button, ExportControls]:
     changed = gr.State(None)
     error = gr.HTML("", elem_id="ktb-error", js_on_load=SAY_ERROR)  # hidden by the style sheet
@@ -118,6 +123,7 @@ def _lay_out(
     with gr.Row():
         with gr.Column(scale=1, min_width=300):
             gallery = examples_gallery(offer)
+            gr.HTML(unfold_inputs(opens_on_example and bool(offer.pairs)), elem_id="ktb-fold")
             rgb = rgb_zone()
             source, note, x_files = build_x_input(takes)
             run = gr.Button("Run", variant="primary", size="lg", elem_id="ktb-run")

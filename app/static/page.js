@@ -10,6 +10,16 @@ document.addEventListener("click", (event) => {
   button?.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") === "false"));
 });
 
+// So do the inputs: a press unfolds them, and a result folds them again (static/style.css).
+{
+  const unfold = () => document.querySelector("#ktb-fold button");
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#ktb-fold button");
+    button?.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") === "false"));
+  });
+  window.ktbFoldInputs = () => unfold()?.setAttribute("aria-expanded", "false");
+}
+
 // Gradio shows no errors of events outside its queue, which answer at once: the page hands them to one that does.
 (() => {
   const ask = window.fetch;

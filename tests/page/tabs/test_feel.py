@@ -98,12 +98,12 @@ def desk(visitor):
 
 @pytest.fixture(scope="module")
 def phone(visitor):
-    """A narrow page with a result; the tabs that scrolled sideways before it, and the top of the tab bar."""
+    """A narrow page with a result; the tabs that scrolled sideways before it."""
     tab, files = visitor(390)
     wide = too_wide(tab)
     tab.heights = give(tab, files)
     tab.wait_for_selector("#ktb-x-read img")
-    tab.before = wide, top_of_tabs(tab)
+    tab.before = wide
     run(tab)
     wait_for_ablations(tab)
     return tab
@@ -137,11 +137,28 @@ def top_of_tabs(tab) -> float:
 
 
 def test_a_phone_shows_every_tab_and_scrolls_none_sideways(phone):
-    wide, top = phone.before
-    assert wide == {}
-    open_tab(phone, "Inspect")
-    assert top_of_tabs(phone) == top
+    assert phone.before == {}
     assert too_wide(phone) == {}
+
+
+def test_a_result_folds_the_inputs_of_a_phone_and_is_on_its_first_screen(phone):
+    open_tab(phone, "Inspect")
+    fold = phone.get_by_role("button", name="Use your own images")
+    for is_open in (False, True, False):
+        assert fold.get_attribute("aria-expanded") == str(is_open).lower()
+        assert phone.locator("#ktb-run").is_visible() == is_open
+        top = phone.evaluate("document.querySelector('.ktb-v canvas').getBoundingClientRect().top + scrollY")
+        assert (top < 844) == (not is_open)
+        fold.click()
+    fold.click()
+    pixels = phone.locator(".ktb-v-card"), phone.locator(".ktb-v-classes")
+    card, classes = (place.bounding_box()["y"] for place in pixels)
+    assert card < classes
+
+
+def test_a_desk_shows_the_inputs_beside_the_result(desk):
+    assert not desk.locator("#ktb-fold").is_visible()
+    assert desk.locator("#ktb-run").is_visible()
 
 
 def faint_texts(tab) -> list[str]:
@@ -197,6 +214,9 @@ def test_escape_lets_go_of_the_inspected_pixel(desk):
     desk.focus(".ktb-v canvas[data-pane=rgb]")
     desk.keyboard.press("ArrowRight")
     assert desk.locator(".ktb-v-card [data-branch=fused]").is_visible()
+    row, column = desk.evaluate(f"{VIEWER}.state.pixel")
+    assert desk.inner_text(".ktb-v-status") == f"x {column}, y {row} is chosen. Click any other."
     desk.keyboard.press("Escape")
+    assert desk.inner_text(".ktb-v-status") == "Click any pixel."
     assert desk.inner_text(".ktb-v-card .ktb-v-headline") == "Click any pixel."
     assert desk.evaluate(f"{VIEWER}.state.pixel") is None
