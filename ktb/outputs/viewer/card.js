@@ -4,7 +4,7 @@ import { colorOf, css } from "./colors.js";
 import { THOUSANDTHS } from "./bundle.js";
 import { element } from "./elements.js";
 import { cellOf, largest, pixelOf, pixelOfImage } from "./geometry.js";
-import { percent, SENSORS, T } from "./strings.js";
+import { percent, sensorOf, SENSORS, T } from "./strings.js";
 
 const STRONGEST = 15;
 const NEUTRAL = "#c8ccd4"; // of points where there is no X
@@ -47,7 +47,7 @@ function headline(bundle, index) {
   const drops = ["x", "rgb"].filter((drop) => bundle.header.ablated.includes(drop));
   const after = drops.map((drop) => classAt(bundle, `without_${drop}`, index).name);
   const lines = drops.length === 2 && after.every((name) => name === before) ? [T.eitherSensor(before)]
-    : drops.map((drop, place) => T.ablation(SENSORS[drop], before, after[place]));
+    : drops.map((drop, place) => T.ablation(sensorOf(drop, bundle.header), before, after[place]));
   const said = lines.length ? lines.join(" ") : T.isClass(before, confidence);
   return element("p", { class: "ktb-v-headline" }, said);
 }
@@ -99,11 +99,13 @@ function points(view, level, size, table) {
   const head = element("tr", {}, T.columns.map((text) => element("th", { scope: "col" }, text)));
   const rests = view.entropy >= 0.97 ? T.uniform
     : `${T.rests(view.effective, level.count)}${level.xIsMissing ? "" : `; ${T.balance(view.balance)}`}.`;
+  const onBorder = view.points.filter((point) => point.some((value) => Math.abs(value) === 1)).length;
   const list = element("details", arePointsListed ? { open: "" } : {},
     element("summary", {}, T.points(strongest.length, view.attention.length / level.count, level.count, total)),
     element("table", { class: "ktb-v-points" }, head, rows));
   list.addEventListener("toggle", () => { arePointsListed = list.open; });
-  return [element("p", { "data-balance": view.balance, "data-effective": view.effective }, rests), list];
+  return [element("p", { "data-balance": view.balance, "data-effective": view.effective }, rests), list,
+    onBorder ? element("p", { class: "ktb-v-soft" }, T.border(onBorder / view.points.length)) : ""];
 }
 
 /** The points of a view as marks on the images, the strongest last; more of them than in the table. */

@@ -12,6 +12,12 @@ export const percent = (fraction, digits = 0) => {
 const isTouch = globalThis.matchMedia?.("(hover: none)").matches ?? false; // then there are no keys or wheel
 
 export const SENSORS = { rgb: "RGB", x: "X" };
+const NOUNS = new Map(Object.entries({ depth: "depth", hha: "depth", thermal: "thermal", nir: "near infrared",
+  event: "events", lidar: "LiDAR", dolp: "polarization", aolp: "polarization" }));
+
+/** What a sentence calls a sensor: X by what it measures. */
+export const sensorOf = (name, header) => (name === "x" && NOUNS.get(header.x.modality)) || SENSORS[name];
+
 export const MAPS = {
   balance: ["Sensor balance", "share of the attention that reads X", "diverging"],
   sparse_share: ["Share through attention", "share of the fused feature that comes through the attention",
@@ -63,7 +69,8 @@ export const T = {
   falseColors: "False colours",
   falseColorsHint: "Show X in false colours, or in grey, on which layers are easier to read",
   save: "PNG", saveHint: "Save both images with layers, marker and points",
-  hint: "Click any pixel.",
+  hint: isTouch ? "Tap any pixel." : "Click any pixel.",
+  chosen: (at) => `${at} is chosen. ${isTouch ? "Tap" : "Click"} any other.`,
   hintMore: "The card then tells what its class rests on, and where the fusion looked in both images.",
   keys: isTouch ? "One finger pans, two fingers zoom."
     : "Wheel or + and − zoom, drag pans, arrow keys move the pixel, F swaps the images, Escape clears.",
@@ -86,6 +93,7 @@ export const T = {
   },
   rests: (effective, count) => `Each head's attention rests on about ${Math.round(effective)} of its ${count} points`,
   uniform: "The attention is uniform here: its points carry no information.",
+  border: (share) => `${percent(share)} of this level's points were clamped to the border, where they lie in rows.`,
   balance: (balance) => `${percent(balance)} of it reads X`,
   columns: ["attention", "weight of X", "x, y", "led by"],
   range: (range) => (range.beyond ? `${percent(range.beyond, 1)} of this map's values lie beyond the colours`

@@ -227,7 +227,7 @@ export class Viewer {
     this.titles.forEach((title, place) => {
       const sensor = this.sensorOf(place);
       if (title.dataset.sensor === sensor) return;
-      const said = `${sensor === "rgb" ? T.rgbImage : T.xImage(header.x.modality)} · ${header.model}`;
+      const said = sensor === "rgb" ? T.rgbImage : T.xImage(header.x.modality);
       title.firstChild.textContent = said;
       title.dataset.sensor = sensor;
       if (sensor === "x") title.append(this.falseColors);
@@ -279,6 +279,7 @@ export class Viewer {
     const { pixel, head } = this.state;
     this.panes.pixel = pixel;
     this.panes.marks = [];
+    this.hover(null);
     if (!pixel) {
       this.clearCard();
       return;
@@ -318,7 +319,8 @@ export class Viewer {
 
   hover(pixel) {
     if (!pixel) {
-      this.status.textContent = T.hint;
+      const chosen = this.state.pixel;
+      this.status.textContent = chosen ? T.chosen(T.pixel(pixelOfImage(chosen, this.header))) : T.hint;
       return;
     }
     const index = pixel[0] * this.size[1] + pixel[1];

@@ -114,7 +114,7 @@ def test_ablations_are_those_of_python_and_the_pixel_stays_for_the_same_images(i
         for drop, other in without.items():
             assert np.array_equal(shown_array(inspected, f"labels.without_{drop}"), other.labels["fused"])
     name = expected.classes[without["x"].labels["fused"][tuple(pixel)]]
-    assert f"Without X this pixel becomes {name}." in inspected.inner_text(".ktb-v-headline")
+    assert f"Without depth this pixel becomes {name}." in inspected.inner_text(".ktb-v-headline")
 
 
 def test_a_sensor_is_ablated_in_a_region_that_is_drawn(inspected, expected):
