@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from helpers.browsing import CHROMIUM, CHROMIUM_ARGS, watched_tab
+from helpers.page.browsing import CHROMIUM, CHROMIUM_ARGS, watched_tab
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread each, in processes that tests start too
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.browsing import run, shown_array, shown_run, upload, wait_for_run
 from helpers.counterfactuals import labelled, toast
 from helpers.embedded import small_predictor, small_service
+from helpers.page.browsing import run, shown_array, shown_run, upload, wait_for_run
 from helpers.pairs import synthetic_pair, write_pair
 
 from app.page import build_page

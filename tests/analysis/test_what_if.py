@@ -8,10 +8,10 @@ import re
 import cv2
 import numpy as np
 import pytest
-from helpers.browsing import below, run, shown_array, upload
 from helpers.counterfactuals import labelled, set_number, toast
 from helpers.embedded import small_predictor, small_service
 from helpers.models import MM
+from helpers.page.browsing import below, run, shown_array, upload
 from helpers.pairs import synthetic_pair, write_pair
 
 from app.panels.what_if import describe, what_if_layers, what_if_panel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.local_server import Hub, HubHandler, served
+from helpers.page.local_server import Hub, HubHandler, served
 from huggingface_hub import constants
 
 

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 import typer
-from helpers.api_calls import left
+from helpers.page.api_calls import left
 from helpers.snippets import LOCAL, blocks, documents, follow, needing_the_page, read
 from PIL import Image
 

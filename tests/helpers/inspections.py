@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from app.results import Result
-from helpers.browsing import VIEWER
+from helpers.page.browsing import VIEWER
 from ktb.analysis import Inspection, LevelMaps
 from ktb.analysis.types import at_of_pixel, cell_at
 from ktb.inference.prediction import Prediction

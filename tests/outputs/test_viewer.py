@@ -8,9 +8,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from helpers.browsing import VIEWER, show_layer
 from helpers.inspections import POINTS, assert_as_trace, click_image
 from helpers.models import stirred
+from helpers.page.browsing import VIEWER, show_layer
 from PIL import Image
 
 from ktb import Predictor

@@ -9,11 +9,11 @@ import sys
 import httpx
 import numpy as np
 import pytest
-from helpers.api_calls import contents, left, sent
 from helpers.embedded import small_predictor
-from helpers.loops import in_a_loop
+from helpers.page.api_calls import contents, left, sent
+from helpers.page.loops import in_a_loop
+from helpers.page.served import serving
 from helpers.pairs import synthetic_pair, write_pair
-from helpers.served import serving
 from PIL import Image
 
 from app.gradio_ext.blocks import NO_ADDRESSES

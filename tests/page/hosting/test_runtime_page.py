@@ -6,8 +6,8 @@ import sys
 from unittest.mock import MagicMock
 
 import pytest
-from helpers.browsing import new_tab, run, upload
 from helpers.inspections import assert_as_trace, click_image
+from helpers.page.browsing import new_tab, run, upload
 from helpers.pairs import synthetic_pair, write_pair
 from helpers.runtimes import converted, copy_of
 

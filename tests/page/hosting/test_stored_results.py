@@ -6,8 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.browsing import new_tab
-from helpers.served import serving
+from helpers.page.browsing import new_tab
+from helpers.page.served import serving
 
 from app.layout import offered
 from app.service import Service

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from helpers.api_calls import contents
-from helpers.browsing import below
 from helpers.embedded import small_predictor
+from helpers.page.api_calls import contents
+from helpers.page.browsing import below
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 

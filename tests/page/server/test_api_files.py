@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from helpers.api_calls import contents, left
-from helpers.browsing import WAIT, below, upload
+from helpers.page.api_calls import contents, left
+from helpers.page.browsing import WAIT, below, upload
+from helpers.page.served import serving
 from helpers.pairs import write_pair
-from helpers.served import serving
 from helpers.videos import frames_of, pair, read_video, write_video, zipped
 
 from app import video as video_settings

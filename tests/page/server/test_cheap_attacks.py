@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from helpers.embedded import small_service
-from helpers.served import serving
+from helpers.page.served import serving
 
 from app.gradio_ext import uploading
 from app.gradio_ext.state import LeanState

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.browsing import WAIT
+from helpers.page.browsing import WAIT
+from helpers.page.served import serving
 from helpers.pairs import synthetic_pair
-from helpers.served import serving
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

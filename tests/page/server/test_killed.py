@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from helpers.browsing import below
 from helpers.embedded import small_files
+from helpers.page.browsing import below
+from helpers.page.served import serving
 from helpers.pairs import write_pair
-from helpers.served import serving
 from helpers.videos import frames_of, zipped
 
 from tools.bench_page.many_users import server

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from helpers.embedded import small_service
-from helpers.loops import in_a_loop
-from helpers.served import serving
+from helpers.page.loops import in_a_loop
+from helpers.page.served import serving
 
 from app.gradio_ext import unread
 from app.gradio_ext.payloads import files_in

@@ -20,11 +20,11 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from helpers.api_calls import API, called, file_data, left, sent
 from helpers.embedded import small_predictor
-from helpers.loops import in_a_loop
+from helpers.page.api_calls import API, called, file_data, left, sent
+from helpers.page.loops import in_a_loop
+from helpers.page.served import serving
 from helpers.pairs import synthetic_pair, write_pair
-from helpers.served import serving
 from helpers.videos import frames_of, zipped
 from PIL import Image
 

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from helpers.browsing import WAIT
 from helpers.embedded import small_service
-from helpers.loops import in_a_loop
+from helpers.page.browsing import WAIT
+from helpers.page.loops import in_a_loop
 from helpers.videos import frames_of, zipped
 
 from app.gradio_ext import state

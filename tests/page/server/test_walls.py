@@ -13,8 +13,8 @@ import httpx
 import numpy as np
 import pytest
 from gradio.queueing import Queue
-from helpers.loops import in_a_loop
-from helpers.served import serving
+from helpers.page.loops import in_a_loop
+from helpers.page.served import serving
 from PIL import Image
 
 from app.gradio_ext import probe

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from helpers.api_calls import API, called, file_data, left, send, sent
 from helpers.embedded import small_service
+from helpers.page.api_calls import API, called, file_data, left, send, sent
+from helpers.page.served import serving
 from helpers.pairs import write_pair
-from helpers.served import serving
 
 from app.gradio_ext import blocks
 from app.gradio_ext.blocks import NO_ADDRESSES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from axe_playwright_python.sync_playwright import Axe
-from helpers.browsing import WAIT, run, upload
+from helpers.page.browsing import WAIT, run, upload
 from helpers.pairs import write_pair
 
 GRADIO = {"exclude": [["button[aria-label='Upload files']"]]}  # its icon has a button inside a button

@@ -11,8 +11,8 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from helpers.browsing import VIEWER, WAIT, below, run, show_layer, upload
 from helpers.embedded import small_predictor, small_service
+from helpers.page.browsing import VIEWER, WAIT, below, run, show_layer, upload
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 from typer.testing import CliRunner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from helpers.browsing import VIEWER, new_tab, run, wait_for_ablations
+from helpers.page.browsing import VIEWER, new_tab, run, wait_for_ablations
 from helpers.pairs import write_pair
 
 TABS = ("Inspect", "What if", "Evaluate", "How it works")

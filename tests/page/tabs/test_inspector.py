@@ -9,7 +9,9 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
-from helpers.browsing import (
+from helpers.embedded import small_predictor, small_service
+from helpers.inspections import assert_as_trace, click_image, drag
+from helpers.page.browsing import (
     MASK,
     VIEWER,
     new_tab,
@@ -22,10 +24,8 @@ from helpers.browsing import (
     wait_for_run,
     watched_tab,
 )
-from helpers.embedded import small_predictor, small_service
-from helpers.inspections import assert_as_trace, click_image, drag
+from helpers.page.served import serving
 from helpers.pairs import synthetic_pair, write_pair
-from helpers.served import serving
 from PIL import Image
 
 from app.context import Context

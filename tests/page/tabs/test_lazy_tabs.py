@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from helpers.browsing import run, upload, wait_for_ablations, watched_tab
+from helpers.page.browsing import run, upload, wait_for_ablations, watched_tab
 from helpers.pairs import write_pair
 
 import ktb.analysis.maps

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from helpers.browsing import WAIT, wait_for_run
+from helpers.page.browsing import WAIT, wait_for_run
 
 from app.layout import offered, warning_text
 from app.page import build_page, launch_options

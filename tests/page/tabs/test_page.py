@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from helpers.api_calls import contents
-from helpers.browsing import (
+from helpers.embedded import small_predictor
+from helpers.page.api_calls import contents
+from helpers.page.browsing import (
     below,
     downloaded,
     replace_files,
@@ -21,7 +22,6 @@ from helpers.browsing import (
     wait_for_run,
     watched_tab,
 )
-from helpers.embedded import small_predictor
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 

@@ -10,8 +10,8 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from helpers.browsing import new_tab, run, upload, wait_for_ablations
 from helpers.embedded import small_predictor
+from helpers.page.browsing import new_tab, run, upload, wait_for_ablations
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 

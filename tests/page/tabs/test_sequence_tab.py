@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers.browsing import below, new_tab
-from helpers.served import serving
+from helpers.page.browsing import below, new_tab
+from helpers.page.served import serving
 from helpers.videos import frames_of, pair, read_video, rows_of, write_video, zipped
 
 from app.panels.video import result_panel, shares_plot

@@ -8,7 +8,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from helpers.browsing import VIEWER, below, run, shown_array, shown_run, upload, wait_for_run
+from helpers.page.browsing import VIEWER, below, run, shown_array, shown_run, upload, wait_for_run
 from helpers.pairs import synthetic_pair, write_pair
 from PIL import Image
 

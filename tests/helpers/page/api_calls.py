@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from helpers.browsing import below
+from helpers.page.browsing import below
 
 API = "gradio_api"
 

@@ -1,0 +1,1 @@
+"""What the tests of the page share: servers, browsers and calls of the API."""
