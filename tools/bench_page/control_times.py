@@ -1,10 +1,15 @@
 """Time the controls of the page's viewer in Chromium, from the event to the end of the next frame.
 
     python -m tools.bench_page.control_times --uses 20 --out times.json
+    python -m tools.bench_page.control_times --uses 20 --visitors 20
 
 Starts the page in its own process and uses each control of the finished first example `--uses` times. Reports
 the median, the 95th percentile and the maximum in milliseconds, and how often a control asked the server,
 which must be never. Exit code 1 if a control asked the server, or a median is above the limit.
+
+With --visitors the server works for that many other clients meanwhile (those of `under_attack`, in a process
+of their own): each opens pages, runs examples, uploads pairs and calls the API, with 2 to 6 seconds between
+two actions. Server, clients and browser share the machine.
 
 A virtual machine may temporarily get less CPU time: the last line reports how slow it was.
 """
@@ -13,18 +18,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
 from playwright.sync_api import sync_playwright
 
 from tools.bench_page.many_users import ARGS, CHROMIUM, server
+from tools.bench_page.under_attack import load
 
 LIMIT_MS = 100
 WAIT_MS = 180_000
+RAMP_MS = 20_000  # until every visitor has begun
+LONGEST_LOAD = 3600.0  # seconds
 VIEWER = "document.querySelector('.ktb-v')?.ktbViewer"
 TIMES = """async (uses) => {
   const viewer = document.querySelector('.ktb-v').ktbViewer;
@@ -75,7 +86,22 @@ TIMES = """async (uses) => {
 }"""
 
 
-def time_controls(address: str, uses: int) -> tuple[dict[str, list[float]], list[str]]:
+@contextmanager
+def other_visitors(address: str, count: int) -> Iterator[None]:
+    """Let clients use the page at an address while the context lasts."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=load, args=(address, count, LONGEST_LOAD, False), daemon=True)
+    process.start()
+    try:
+        yield
+        if not process.is_alive():
+            raise RuntimeError("the other visitors ended before the measurement did")
+    finally:
+        process.terminate()
+        process.join()
+
+
+def time_controls(address: str, uses: int, visitors: int = 0) -> tuple[dict[str, list[float]], list[str]]:
     """Milliseconds of each use of each control of the page at an address; the addresses that were asked."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
@@ -86,7 +112,12 @@ def time_controls(address: str, uses: int) -> tuple[dict[str, list[float]], list
         page.wait_for_timeout(2000)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        found = page.evaluate(TIMES, uses)
+        if visitors:
+            with other_visitors(address, visitors):
+                page.wait_for_timeout(RAMP_MS)
+                found = page.evaluate(TIMES, uses)
+        else:
+            found = page.evaluate(TIMES, uses)
         browser.close()
     return found, asked
 
@@ -110,6 +141,7 @@ def summary(values: list[float]) -> dict[str, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--uses", type=int, default=20, help="uses of each control")
+    parser.add_argument("--visitors", type=int, default=0, help="other clients that use the page meanwhile")
     parser.add_argument("--out", type=Path, help="JSON with all rows")
     given = parser.parse_args()
     loops = [fixed_work() for _ in range(100)]
@@ -117,12 +149,18 @@ def main() -> int:
         folder = Path(parent) / "uploads"
         folder.mkdir()
         with server(folder, Path(parent) / "server.log") as (_, address):
-            found, asked = time_controls(address, given.uses)
+            found, asked = time_controls(address, given.uses, given.visitors)
     loops += [fixed_work() for _ in range(100)]
     slowness = statistics.median(loops) / min(loops)
     rows = {name: summary(times) for name, times in found.items()}
     if given.out:
-        report = {"limit_ms": LIMIT_MS, "slowness": round(slowness, 2), "asked": asked, "controls": rows}
+        report = {
+            "limit_ms": LIMIT_MS,
+            "visitors": given.visitors,
+            "slowness": round(slowness, 2),
+            "asked": asked,
+            "controls": rows,
+        }
         given.out.write_text(json.dumps(report, indent=1) + "\n")
     sys.stdout.write(f"{'control':20} {'median':>8} {'95 %':>8} {'most':>8}  ms\n")
     for name, row in rows.items():
