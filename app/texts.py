@@ -32,7 +32,7 @@ def x_hint(inputs: InputConfig) -> str:
     if inputs is ANY_X:
         return "Depth, thermal, events or another sensor's image: what it is decides which checkpoint runs."
     if inputs.encoding == "depth":
-        return "Depth as 16-bit PNG or TIFF, .npy, .npz or .exr; nothing is lost on the way in."
+        return "Depth as 16-bit PNG or TIFF, .npy, .npz or .exr; read at full precision."
     hint = MODALITIES[inputs.modality].hint
     return hint or f"The {x_name(inputs)} as 8- or 16-bit picture, or as .npy or .npz with values in 0 to 1."
 

@@ -125,8 +125,7 @@ def _sharpness(who: str, entropy: float, effective: float, points: int) -> str:
 def _preference(balance: float, x_name: str) -> str:
     if abs(balance - 0.5) <= EVEN:
         return f"It takes about equally from both sensors ({percent(balance, 0)} {x_name})"
-    more, part = ("rgb", 1 - balance) if balance < 0.5 else (x_name, balance)
-    return f"It prefers {more}: {percent(part, 0)} of the attention"
+    return f"{_capital(percent(1 - balance, 0))} of the attention reads rgb, {percent(balance, 0)} {x_name}"
 
 
 def _range(balance: np.ndarray, x_name: str) -> str:
@@ -138,7 +137,7 @@ def _range(balance: np.ndarray, x_name: str) -> str:
 
 def _through(share: float, residual: float | None, what: str, x_is_missing: bool) -> str:
     source = "both streams" if x_is_missing else "both sensors"
-    context = f"the rest is context, convolved from {source} together, which no map splits"
+    context = f"the rest is context, convolved from {source} together and not attributable to one"
     if residual is not None:
         owner = "both streams'" if x_is_missing else "both sensors'"
         context = f"{percent(residual, 0)} is the residual, the mean of {owner} features; {context}"

@@ -223,7 +223,7 @@ def test_without_x_no_sensor_is_described(traces, output):
         describe_pixel(view),
         describe_pixel(dataclasses.replace(view, entropy=1)),
     ):
-        assert "prefers" not in said
+        assert "attention reads" not in said
         assert "sensors" not in said
         assert "% x" not in said
     assert all(share.x == 0 for share in pixel_shares(traces, (0.5, 0.5), x_is_missing=True))
@@ -450,7 +450,7 @@ def test_words_say_when_a_level_says_nothing(traces):
     said = describe_level(uniform, "thermal image")
     assert said.startswith("Attention is uniform at this level: its maps carry no information")
     assert "48 % thermal image" in said
-    assert "prefers" not in said
+    assert "attention reads" not in said
 
 
 def test_words_say_what_a_level_prefers(traces):
@@ -465,13 +465,15 @@ def test_words_say_what_a_level_prefers(traces):
         maps, entropy=entropy, balance=balance, sparse_share=np.full_like(balance, 0.17), is_uniform=False
     )
     said = describe_level(given)
-    assert "prefers rgb: 70 % of the attention; over the image 20 % to 40 % goes to x." in said
+    assert "70 % of the attention reads rgb, 30 % x; over the image 20 % to 40 % goes to x." in said
     effective = np.mean([points**0.98] + [points**0.5] * (len(entropy) - 1))
     assert f"about {effective:.0f} of {points} points" in said
     assert f"1 of its {len(entropy)} heads are uniform" in said
     assert "17 % of the fused feature comes through the attention" in said
     flat = dataclasses.replace(given, balance=np.full_like(balance, 0.8))
-    assert "prefers depth: 80 % of the attention, nearly the same everywhere" in describe_level(flat, "depth")
+    assert "20 % of the attention reads rgb, 80 % depth, nearly the same everywhere" in describe_level(
+        flat, "depth"
+    )
     little = dataclasses.replace(given, sparse_share=np.full_like(balance, 0.004))
     assert "Next to nothing of the fused feature" in describe_level(little)
 
@@ -483,11 +485,11 @@ def test_words_about_a_pixel(traces):
     assert f"Head 1's attention from this pixel rests on about 7 of {view.points_per_head} points" in said
     assert "about equally from both sensors (51 % x)" in said
     assert "30 % of its fused feature comes through" in said
-    assert "prefers x: 90 %" in describe_pixel(dataclasses.replace(sharp, balance=0.9))
+    assert "10 % of the attention reads rgb, 90 % x" in describe_pixel(dataclasses.replace(sharp, balance=0.9))
     uniform = describe_pixel(dataclasses.replace(sharp, entropy=0.98, head=None, balance=0.9))
     assert uniform.startswith("This pixel's attention is uniform")
     assert "carry no information" in uniform
-    assert "prefers" not in uniform
+    assert "attention reads" not in uniform
 
 
 def test_words_about_an_attribution():

@@ -118,10 +118,16 @@ def estimate_alignment(
         return _not_found(starts[0], problem, score_before)
     matrix = matrix / matrix[2, 2]
     distance = np.hypot(*(_corners(matrix, x.shape) - _corners(starts[0], x.shape))).max()
-    message = (
-        f"The edges of X and of the RGB image agree by {score_after:.2f} instead of {score_before:.2f} "
-        f"(1 is best) if X's corners move by up to {distance:.0f} pixels. Look at both overlays first."
-    )
+    if score_after - score_before < _LEAST_GAIN:
+        message = (
+            f"X lies as well as its edges tell: they agree with the RGB image's by {score_before:.2f} (1 is "
+            f"best), and by {score_after:.2f} at best nearby."
+        )
+    else:
+        message = (
+            f"The edges of X and of the RGB image agree by {score_after:.2f} instead of {score_before:.2f} "
+            f"(1 is best) if X's corners move by up to {distance:.0f} pixels. Look at both overlays first."
+        )
     return AlignmentEstimate(_tuples(matrix), _tuples(starts[0]), score_before, score_after, True, message)
 
 

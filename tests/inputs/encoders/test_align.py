@@ -410,6 +410,8 @@ def test_an_aligned_pair_is_left_alone():
     estimate = estimate_alignment(rgb, depth)
     assert not estimate.improves
     assert corner_error(estimate.matrix, np.eye(3), depth.shape) < 3
+    assert "move by" not in estimate.message
+    assert "overlays" not in estimate.message  # there is one
 
 
 @pytest.mark.parametrize("motion", ["translation", "affine", "homography"])

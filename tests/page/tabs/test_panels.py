@@ -92,7 +92,7 @@ def test_without_x_report_and_figure_say_nothing_about_what_it_contributed(servi
     report = report_html(alone.rgb, alone.prediction, viewer=False, **given)
     figure = figure_bytes(alone.rgb, alone.prediction, "svg", **given).decode()
     for document in (report, figure):
-        for claim in ("It prefers", "alance, level", "Balance at levels"):
+        for claim in ("attention reads", "alance, level", "Balance at levels"):
             assert claim not in document, claim
 
 
