@@ -121,6 +121,11 @@ class Handlers:
 
     def _read(self, x_files, rgb_path, model_name, form: XForm) -> tuple[XView | None, str]:
         """X read from these files and fields, or an error message; (None, "") without files."""
+        try:
+            if rgb_path:
+                self.service.read_rgb(rgb_path)
+        except ValueError as error:
+            return None, error_box(f"The RGB image cannot be read: {error}")
         if not x_files:
             return None, ""
         try:

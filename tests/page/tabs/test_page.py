@@ -112,6 +112,12 @@ def test_a_second_own_x_takes_the_place_of_the_first_and_the_page_says_so(page, 
     assert "second" in page.inner_text("#ktb-x .file-preview")
 
 
+def test_an_rgb_image_that_cannot_be_read_is_named_at_once(page, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture at all")
+    page.set_input_files("#ktb-rgb input[type=file]", str(tmp_path / "notes.png"))
+    page.wait_for_selector("#ktb-x-read >> text=The RGB image cannot be read: notes.png: this is a text")
+
+
 SETS = [["glass_0.png", "glass_45.png", "glass_90.png", "glass_135.png"], ["sin.npy", "cos.npy"]]
 
 
