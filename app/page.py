@@ -60,6 +60,7 @@ LEGIBLE = {
 }
 """Replacements for theme colours whose contrast is below 4.5:1 on a light page."""
 OPEN_EXAMPLE = "(run) => { if (run) window.ktbOpenExample(run); }"  # app/static/page.js
+OUTDATE = "() => window.ktbInputsChanged()"  # app/static/page.js
 SHOW_RESULT = """() => { window.ktbFoldInputs(); const tabs = document.getElementById('ktb-tabs');
   const isSeen = window.innerWidth >= 900 && tabs.getBoundingClientRect().top >= 0;
   if (!isSeen) tabs.scrollIntoView({behavior: 'smooth'}); }"""  # far below in one column, or above
@@ -176,6 +177,8 @@ def _wire(h: Handlers, run: gr.Button, ablates: bool) -> None:
         lambda start, length: (start, length), [x.start, x.length], x.form.window, **LATEST,
     )  # fmt: skip
     moved.then(**read)
+    given = [p.rgb.input, x.files.upload, x.files.clear, x.files.delete, *used, x.source.input, p.model.input]
+    gr.on([*given, x.start.release, x.length.release, x.reset.click], None, js=OUTDATE, **HIDDEN)
     x.reset.click(h.reset, p.for_read, p.after_reset, **LATEST)
 
     no_file = gr.State(None)

@@ -98,6 +98,7 @@ document.addEventListener("click", (event) => {
     settle();
   });
 
+  window.ktbInputsChanged = () => place.querySelector(".ktb-v-doubts")?.dispatchEvent(new Event("ktb-outdated"));
   window.ktbSet = (state) => viewer?.set(state);
   window.ktbView = () => (viewer ? JSON.stringify(viewer.state) : "");
   window.ktbRestore = (text) => { // the text of `ktbView`

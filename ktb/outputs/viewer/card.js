@@ -15,6 +15,8 @@ const AROUND = [[0, 0], [-6, 0], [6, 0], [0, -6], [0, 6]];
 /** What is wrong or doubtful about the run, and whether the images are like those of the training. */
 export function doubtsOf({ ribbon, warnings }) {
   const said = element("div", { class: "ktb-v-doubts", role: "status" });
+  said.addEventListener("ktb-outdated", () => said.prepend(element("p", { class: "ktb-v-outdated" }, T.outdated)),
+    { once: true });
   const isRibbon = (text) => ribbon && text.toLowerCase().startsWith(ribbon.toLowerCase()); // with what follows from it
   if (ribbon) said.append(element("p", { class: "ktb-v-ribbon" }, warnings.find(isRibbon) || ribbon));
   const texts = warnings.filter((text) => !isRibbon(text)).map((text) => element("p", {}, text));

@@ -38,6 +38,7 @@ const number = (value) => (typeof value === "number" ? value.toFixed(2) : "–")
 export const T = {
   show: "Overlay", compare: "Compare with", split: "Split", same: "nothing",
   masks: "Masks", measured: "Measured", maps: "Maps of the fusion", nothing: "None",
+  outdated: "The inputs have changed: this is still the run of those before. Press Run.",
   warnings: (count) => `${count} warnings about this run`,
   classes: "Classes of the mask; press one to see only it", rareClasses: (count) => `${count} below 0.5 %`,
   confidence: "Confidence", margin: "Margin of the two best classes",

@@ -161,6 +161,24 @@ def test_a_desk_shows_the_inputs_beside_the_result(desk):
     assert desk.locator("#ktb-run").is_visible()
 
 
+def test_what_explains_the_colours_is_beside_images_that_lie_one_above_the_other(desk):
+    open_tab(desk, "Inspect")
+    first, second = (desk.locator(f"canvas[data-pane={name}]").bounding_box() for name in ("rgb", "x"))
+    assert second["y"] > first["y"] + first["height"]
+    for place in (".ktb-v-card", ".ktb-v-classes"):
+        box = desk.locator(place).bounding_box()
+        assert box["x"] > first["x"] + first["width"], place
+        assert box["y"] < second["y"] + second["height"], place
+
+
+def test_the_sliders_of_what_if_lie_in_two_even_rows(desk):
+    open_tab(desk, "What if")
+    boxes = [one.bounding_box() for one in desk.locator("#ktb-change input[type=range]").all()]
+    assert len(boxes) == 8
+    assert len({round(box["x"]) for box in boxes}) == 4
+    assert len({round(box["width"]) for box in boxes}) == 1
+
+
 def faint_texts(tab) -> list[str]:
     """In light and in dark."""
     found = []

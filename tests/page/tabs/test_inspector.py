@@ -254,7 +254,10 @@ def test_other_images_begin_with_a_pixel_of_their_own(inspected, tmp_path):
     Image.fromarray(photo[:, ::-1]).save(tmp_path / "mirrored.png")
     page.set_input_files("#ktb-rgb input[type=file]", str(tmp_path / "mirrored.png"))
     page.wait_for_selector("#ktb-rgb img[src*=mirrored]")
+    said = page.locator(".ktb-v-doubts >> text=The inputs have changed: this is still the run")
+    said.wait_for()
     run(page)
+    assert said.count() == 0
     assert page.evaluate(PIXEL) != [3, 4]
     assert page.evaluate(RECTANGLE) is None
 

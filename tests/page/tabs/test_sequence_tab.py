@@ -126,6 +126,7 @@ def test_a_zip_becomes_a_video_that_plays_and_a_table(played, address, recording
     assert service.models[0] in tab.inner_text("#ktb-sequence")
     assert tab.is_enabled("#ktb-run-frames")
     assert tab.is_disabled("#ktb-stop")
+    assert tab.is_hidden("#ktb-stop")  # nothing runs
 
 
 def test_a_frame_of_a_video_opens_in_the_inspector(played, recording, service):
