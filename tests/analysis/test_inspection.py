@@ -485,7 +485,8 @@ def test_words_about_a_pixel(traces):
     assert f"Head 1's attention from this pixel rests on about 7 of {view.points_per_head} points" in said
     assert "about equally from both sensors (51 % x)" in said
     assert "30 % of its fused feature comes through" in said
-    assert "10 % of the attention reads rgb, 90 % x" in describe_pixel(dataclasses.replace(sharp, balance=0.9))
+    said = describe_pixel(dataclasses.replace(sharp, balance=0.9))
+    assert "10 % of the attention reads rgb, 90 % x" in said
     uniform = describe_pixel(dataclasses.replace(sharp, entropy=0.98, head=None, balance=0.9))
     assert uniform.startswith("This pixel's attention is uniform")
     assert "carry no information" in uniform
