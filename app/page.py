@@ -54,11 +54,15 @@ SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"
 MONO_FONTS = ["ui-monospace", "Consolas", "monospace"]
 LEGIBLE = {
     "body_text_color_subdued": "*neutral_600",
-    "button_primary_background_fill": "*primary_600",
+    "button_primary_background_fill": "*primary_800",
     "button_primary_background_fill_hover": "*primary_700",
+    "button_primary_background_fill_dark": "*neutral_200",
+    "button_primary_background_fill_hover_dark": "*neutral_100",
+    "button_primary_text_color_dark": "*neutral_900",
+    "link_text_color_dark": "*neutral_300",
     "color_accent": "*primary_600",
 }
-"""Replacements for theme colours whose contrast is below 4.5:1 on a light page."""
+"""Replacements for theme colours whose contrast is below 4.5:1, and for buttons that would look disabled."""
 OPEN_EXAMPLE = "(run) => { if (run) window.ktbOpenExample(run); }"  # app/static/page.js
 OUTDATE = "() => window.ktbInputsChanged()"  # app/static/page.js
 SHOW_RESULT = """() => { window.ktbFoldInputs(); const tabs = document.getElementById('ktb-tabs');
@@ -271,7 +275,12 @@ def launch_options(
     """
     limit = limit or RateLimit()
     theme = gr.themes.Default(
-        primary_hue="blue", neutral_hue="slate", radius_size="lg", font=SYSTEM_FONTS, font_mono=MONO_FONTS
+        primary_hue="slate",  # blue and orange are the sensors' colours
+        secondary_hue="slate",
+        neutral_hue="slate",
+        radius_size="lg",
+        font=SYSTEM_FONTS,
+        font_mono=MONO_FONTS,
     ).set(**LEGIBLE)
     web = web_options(limit, SCRIPTS, [tools.route] if tools else [])
     lifespan = partial(housekeeping, hosts=HostRule.of(hosts, limit.proxies))

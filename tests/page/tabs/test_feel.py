@@ -171,6 +171,25 @@ def test_what_explains_the_colours_is_beside_images_that_lie_one_above_the_other
         assert box["y"] < second["y"] + second["height"], place
 
 
+PAINTED = """(place) => { const item = document.querySelector(place), style = getComputedStyle(item);
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number).slice(0, 3);
+  return [style.backgroundColor, style.color].map(numbers); }"""
+"""Background and text colour of an element."""
+
+
+def test_only_the_sensors_are_blue_and_orange(desk):
+    open_tab(desk, "Inspect")
+    tab = "#ktb-tabs [role=tab][aria-selected=true]"
+    for place, part in (("#ktb-run", 0), ("#ktb-source input:checked", 0), (tab, 0), (tab, 1)):
+        color = desk.evaluate(PAINTED, place)[part]
+        assert max(color) - min(color) < 45, place  # grey, at most bluish
+    for sensor in ("rgb", "x"):
+        box, _ = desk.evaluate(PAINTED, f".ktb-v input[data-sensor={sensor}]:checked")
+        _, caption = desk.evaluate(PAINTED, f".ktb-v figcaption[data-sensor={sensor}]")
+        assert box == caption
+        assert max(box) - min(box) > 100
+
+
 def test_the_sliders_of_what_if_lie_in_two_even_rows(desk):
     open_tab(desk, "What if")
     boxes = [one.bounding_box() for one in desk.locator("#ktb-change input[type=range]").all()]
