@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import try_to_load_from_cache
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ktb.checkpoints.files import read
 from ktb.checkpoints.official import read_pth, to_ours
 from ktb.config import BackboneConfig, LiteConfig, ModelConfig
 from ktb.modeling.backbones import backbone_class
@@ -66,7 +65,7 @@ def read_pretrained(
     """Pretrained tensors in timm's names and a line about their source; see `load_pretrained_backbone`."""
     if source is not None:
         path = Path(source)
-        state = _read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
+        state = read(path)[1] if path.suffix == ".safetensors" else read_pth(path)
         return _in_timm_names(state), f"{path.name} (sha256 {file_sha256(path)})"
     timm_name = backbone_class(config.kind).timm_name(config)
     if isinstance(config, LiteConfig) and _packaged(config):
@@ -118,15 +117,6 @@ def _downloaded(timm_name: str) -> dict[str, Tensor]:
         raise ValueError(
             f"timm could not provide {timm_name} ({type(error).__name__}: {error}). Connect to the internet, "
             f"or give a local file with these weights."
-        ) from error
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a safetensors file ({error}). Download it again."
         ) from error
 
 

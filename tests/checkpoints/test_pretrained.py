@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,15 @@ def test_every_layout_gives_the_same_swin(tmp_path, swin_state, layout):
     assert_x_starts_as_rgb(model)
     for name, tensor in adapters.items():
         assert torch.equal(model.backbone.state_dict()[name], tensor), name
+
+
+def test_a_backbone_file_copied_over_changes_nothing_that_was_read(tmp_path, swin_state):
+    path, other = tmp_path / "swin.safetensors", tmp_path / "other.safetensors"
+    save_file(swin_state, path)
+    save_file({n: t + 1 if t.is_floating_point() else t for n, t in swin_state.items()}, other)
+    state, _ = read_pretrained(tiny_model("swin").config.backbone, path)
+    shutil.copyfile(other, path)  # as cp: the same file with other bytes
+    assert all(tensor.equal(swin_state[name]) for name, tensor in state.items())
 
 
 def test_mmsegmentation_order_of_merging_computes_the_same(swin_state):
