@@ -17,7 +17,7 @@ from helpers.page.browsing import CHROMIUM, CHROMIUM_ARGS, watched_tab
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a thread each, in processes that tests start too
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a test of two threads must not spin on a busy core
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a test of two threads must not spin on a busy core
 
 import torch
 
@@ -169,11 +169,22 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=itertools.product((1, 2), (True, False)), ids=str)
+def pytest_collection_modifyitems(items):
+    """Mark what compares bits, so that `-m bits` runs it alone."""
+    for item in items:
+        if "kernels" in item.fixturenames:
+            item.add_marker("bits")
+
+
+@pytest.fixture(
+    params=itertools.product((1, 2), (True, False)),
+    ids=lambda choice: f"{choice[0]} threads {'with' if choice[1] else 'without'} oneDNN",
+)
 def kernels(request):
     """1 and 2 threads, with and without oneDNN, for tests that compare results to the last bit.
 
-    PyTorch chooses its kernels by processor: what holds with each of these choices depends on none.
+    PyTorch chooses its kernels by processor: what holds with each of these choices depends on none. These
+    tests bear the mark "bits".
     """
     threads, is_enabled = torch.get_num_threads(), torch.backends.mkldnn.enabled
     torch.set_num_threads(request.param[0])

@@ -103,6 +103,7 @@ def test_a_file_and_a_whole_model_on_the_same_backbone_give_the_model_again(trai
     assert {n for n, _ in loaded.trainable_parameters()} == {n for n, _ in trained.trainable_parameters()}
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("backbone", ["whole.safetensors", "timm.safetensors", "timm.pth"])
 def test_every_kind_of_backbone_file_gives_the_model_again(swin, files, backbone):
     assert_equal(load_adapter(files / "adapter.safetensors", files / backbone), swin)

@@ -53,6 +53,7 @@ def assert_same(a, b):
         assert np.array_equal(a.confidences[branch], b.confidences[branch])
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", ["swin", "lite"])
 @pytest.mark.parametrize("sensor", SENSORS)
 @torch.no_grad()

@@ -39,6 +39,7 @@ def fresh(model: KTB) -> KTB:
     return other
 
 
+@pytest.mark.usefixtures("kernels")
 @torch.inference_mode()
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_heads_that_nobody_asks_for_are_skipped(model, branch):

@@ -155,6 +155,7 @@ def test_adapters_and_prompts_do_change_the_features(model):
         assert all(not torch.allclose(a, b, atol=1e-3) for a, b in zip(before[stream], after[stream]))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", ["swin", "lite"])
 def test_frozen_features_are_bit_equal_across_training_passes(kind):
     model = tiny_model(kind, FusionStart(prompt_zero=True)).train()

@@ -57,6 +57,7 @@ def test_tiles_equal_one_pass(model, size):
     assert_same(tiled_forward(model, *inputs, tile=256), one_pass(model, *inputs))
 
 
+@pytest.mark.usefixtures("kernels")
 @torch.inference_mode()
 def test_one_tile_is_one_pass_to_the_bit(model):
     inputs = images(96, 160)

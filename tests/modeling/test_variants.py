@@ -70,6 +70,7 @@ def test_a_part_left_out_equals_the_whole_network_with_that_part_silenced(whole,
         assert torch.allclose(getattr(found, branch), getattr(expected, branch), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("kind", ["swin", "lite"])
 def test_the_barest_network_trains_its_embedding_and_heads_and_survives_a_file(kind, tmp_path):
     model = variant(kind, *VARIANTS).train()
