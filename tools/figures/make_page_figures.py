@@ -36,7 +36,7 @@ VIEWER = "document.querySelector('.ktb-v')?.ktbViewer"
 def heads(page: Page) -> Image.Image:
     """The fused mask left of the border, that of the X head right of it."""
     show(page, overlay="labels.fused", compare="labels.x", split=0.5, opacity=0.6, pixel=None)
-    return shot(page, ".ktb-v-left")
+    return shot(page, ".ktb-v-main")
 
 
 def pixel(page: Page) -> Image.Image:
@@ -56,7 +56,7 @@ def attribution(page: Page) -> Image.Image:
 def ablation(page: Page) -> Image.Image:
     """What each pixel rests on, without the points, which would hide it."""
     show(page, overlay="layer.rests_on", compare="none", opacity=0.7, pixel=None)
-    return shot(page, ".ktb-v-left")
+    return shot(page, ".ktb-v-main")
 
 
 def x_input(page: Page) -> Image.Image:
