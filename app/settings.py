@@ -33,6 +33,9 @@ _VIEW: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "isSwapped": lambda value: isinstance(value, bool),
         "inSpace": lambda value: isinstance(value, bool),
         "hasFalseColors": lambda value: value is None or isinstance(value, bool),
+        "xRange": lambda value: (
+            value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
+        ),
         "pixel": lambda value: (
             value is None
             or (

@@ -20,7 +20,7 @@ from ktb.inputs.events.stream import EventStream
 from ktb.inputs.histogram import Histogram, ends
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import AUTO, XOptions
-from ktb.inputs.types import DepthMap, Encoded, Origin, RawX, RgbImage, as_raw
+from ktb.inputs.types import DepthMap, Encoded, MeasuredValues, Origin, RawX, RgbImage, as_raw
 from ktb.inputs.units import kind_of, unit_name
 from ktb.modalities import DEFAULT_ENCODINGS, ENCODERS, MODALITIES, Encoding, Modality
 from ktb.utils.lazy import resolve
@@ -43,6 +43,8 @@ class EncodedX:
         histogram: of the physical values, None if there are none.
         holes: (H, W) bool, pixels without a measurement, None if there are none.
         depth: metres at the RGB image's size with statistics at its own size; None unless X is depth.
+        measured: other measured values at the RGB image's size, such as degrees Celsius; None for depth and
+            where a pixel has no single value (events, angles, colours).
         warnings: sentences shown by every interface.
         origin: "measured", "estimated" by a network, or "missing": the network runs without X.
         camera: of `depth` in the RGB image's pixels; None unless X is depth.
@@ -62,6 +64,7 @@ class EncodedX:
     origin: Origin = "measured"
     camera: Intrinsics | None = None
     camera_is_assumed: bool = False
+    measured: MeasuredValues | None = None
 
 
 def encode_x(
@@ -145,6 +148,7 @@ def encode_x(
         origin=raw.origin,
         camera=camera,
         camera_is_assumed=is_assumed,
+        measured=None if placed.values is None else replace(encoded.measured, values=placed.values),
     )
 
 

@@ -99,6 +99,17 @@ class DepthMap:
 
 
 @dataclass(frozen=True, eq=False)
+class MeasuredValues:
+    """What a sensor measured: values (H, W) float32, NaN in holes.
+
+    `unit` is "m", "°C" or the like, and "" for values as stored.
+    """
+
+    values: np.ndarray
+    unit: str
+
+
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """The result of an encoder.
 
@@ -113,6 +124,8 @@ class Encoded:
         notes: notes for the user.
         depth: the `DepthMap`, for depth.
         far_is_bright: whether large values of a one-channel display are drawn bright.
+        measured: the physical values of each pixel; None where a pixel has no single one, and for depth,
+            which has `depth`.
     """
 
     image: np.ndarray
@@ -124,6 +137,7 @@ class Encoded:
     notes: tuple[str, ...] = ()
     depth: DepthMap | None = None
     far_is_bright: bool = field(default=True)
+    measured: MeasuredValues | None = None
 
 
 def kind_of(picture: np.ndarray) -> Kind:

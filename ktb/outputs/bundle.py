@@ -18,7 +18,10 @@ from ktb.analysis.describe import describe_level
 from ktb.analysis.faithfulness import image_scores, reliance
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Drop, Prediction
+from ktb.inputs.encode import EncodedX
 from ktb.inputs.encoders.depth_units import depth_unit_name
+from ktb.inputs.histogram import ends
+from ktb.inputs.types import MeasuredValues
 from ktb.outputs.layers import (
     Layer,
     heads_layer,
@@ -99,8 +102,9 @@ def make_bundle(
     } | _ablation_arrays(ablated, shown)
     layers = [heads_layer(prediction), *_measured(prediction, ablated)]
     arrays |= layer_arrays(layers, shown)
-    if prediction.x.depth is not None:
-        arrays["x_values"] = resized_labels(prediction.x.depth.metres.astype(np.float32), shown)
+    measured = _measured_x(prediction.x)
+    if measured is not None:
+        arrays["x_values"] = resized_labels(measured.values.astype(np.float32), shown)
     for cmap in ("sequential", "diverging"):
         arrays[f"colors.{cmap}"] = color_table(cmap)
     header = _header(prediction, shown, layers, tuple(ablated)) | {"levels": [], "details_follow": True}
@@ -284,7 +288,7 @@ def _header(
     layers: Sequence[Layer],
     ablated: tuple[Drop, ...],
 ) -> dict[str, Any]:
-    has_metres = prediction.x.depth is not None
+    measured = _measured_x(prediction.x)
     return {
         **prediction.summary(),
         **_added(layers),
@@ -293,11 +297,25 @@ def _header(
         "classes": list(prediction.classes),
         "palette": [list(color) for color in prediction.palette],
         "heads": dict(HEADS),
-        "x_unit": "m" if has_metres else "",
+        "x_unit": measured.unit if measured else "",
+        "x_range": _x_range(prediction.x),
         "depth": _depth(prediction),
         "camera": _camera(prediction, shown),
         "ablated": list(ablated),
     }
+
+
+def _measured_x(x: EncodedX) -> MeasuredValues | None:
+    return x.measured if x.depth is None else MeasuredValues(x.depth.metres, "m")
+
+
+def _x_range(x: EncodedX) -> list[float] | None:
+    """The values that X's picture draws dark and bright, as `encode_x` draws it; None without values."""
+    measured = _measured_x(x)
+    if measured is None or not np.isfinite(measured.values).any():
+        return None
+    found = ends(measured.values[np.isfinite(measured.values)], 2, 98)
+    return list(reversed(found) if x.depth is not None else found)
 
 
 def _depth(prediction: Prediction) -> dict[str, str] | None:

@@ -53,6 +53,37 @@ def test_a_bundle_holds_what_the_prediction_says(pair, prediction):
             np.testing.assert_allclose(found.arrays[f"{name}.{maps.level}"], getattr(maps, name), atol=3e-4)
 
 
+@pytest.mark.parametrize(
+    ("modality", "stored", "unit", "at"),
+    [
+        ("thermal", lambda celsius: (celsius + 273.15) * 100, "°C", 21.5),
+        ("nir", lambda celsius: celsius * 40, "", 860),
+    ],
+)
+def test_a_bundle_holds_what_other_sensors_measured(predictor, pair, modality, stored, unit, at):
+    celsius = np.full(pair[0].shape[:2], 21.5)
+    celsius[:60] = 36.0
+    x = stored(celsius).round().astype(np.uint16)
+    x[:, :5] = 0 if modality == "thermal" else x[:, :5]  # no data
+    options = XOptions(modality=modality, unit="0.01K" if unit else "auto")
+    found = make_bundle(pair[0], predictor(pair[0], x, options=options))
+    assert found.header["x_unit"] == unit
+    values = found.arrays["x_values"]
+    assert values[100, 100] == pytest.approx(at, abs=0.02)
+    assert np.isnan(values[:, :5]).all() == (modality == "thermal")
+    dark, bright = found.header["x_range"]
+    assert dark == pytest.approx(at, abs=0.02)
+    assert bright > dark
+
+
+def test_a_bundle_has_no_values_of_events(predictor, pair):
+    counts = np.zeros((*pair[0].shape[:2], 2), np.uint8)
+    counts[10:90, 20:120] = 3
+    found = make_bundle(pair[0], predictor(pair[0], counts, options=XOptions(modality="event")))
+    assert "x_values" not in found.arrays
+    assert found.header["x_range"] is None
+
+
 def test_the_details_of_a_run_may_follow_it(pair, prediction):
     whole = make_bundle(pair[0], prediction)
     run = make_bundle(pair[0], prediction, with_details=False)

@@ -205,6 +205,26 @@ def test_x_is_grey_under_a_layer_unless_its_colours_are_chosen(viewed, bundle, p
     assert np.array_equal(seen(tab, "x"), colors)
 
 
+def test_the_range_of_x_is_chosen_and_given_back(viewed, bundle):
+    tab = viewed(bundle)
+    show_layer(tab, pixel=None, overlay="none")
+    before = seen(tab, "x")
+    tab.get_by_text("Range", exact=True).click()
+    tab.get_by_label("Dark", exact=True).fill("0.25")
+    values = bundle.arrays["x_values"]
+    dark, bright = tab.evaluate(f"{VIEWER}.state.xRange")
+    assert bright == pytest.approx(bundle.header["x_range"][1])
+    low, high = np.nanquantile(values, [0.002, 0.998])
+    assert dark == pytest.approx(low + 0.25 * (high - low), rel=0.02)
+    assert np.abs(seen(tab, "x").astype(int) - scalar_to_colors(values, dark, bright)).max() <= 2
+    assert f"{dark:.3f} m … {bright:.3f} m" in tab.text_content(".ktb-v-range")
+    show_layer(tab, overlay="labels.fused", opacity=0.001)
+    assert np.ptp(seen(tab, "x").astype(int), axis=-1).max() <= 1  # grey under a layer, in the same range
+    tab.get_by_role("button", name="As it came").click()
+    show_layer(tab, overlay="none")
+    assert np.array_equal(seen(tab, "x"), before)
+
+
 def test_holes_of_x_are_a_pattern_in_grey_and_a_grey_x_stays(viewed, pair, prediction):
     bundle = make_bundle(pair[0], prediction)
     x = np.full((120, 160, 3), (31, 92, 158), np.uint8)

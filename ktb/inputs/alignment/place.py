@@ -26,6 +26,7 @@ class Placed:
         display: (H, W) float32, NaN in `holes`, or (H, W, 3) uint8, grey where X does not reach.
         holes: (H, W) bool, where nothing was measured or X does not reach.
         metres: (H, W) float32 of depth, NaN in holes; None if X holds no depth.
+        values: (H, W) float32 of other measured values, NaN in holes; None if X holds none.
         facts, notes: on the alignment, empty without one.
     """
 
@@ -33,6 +34,7 @@ class Placed:
     display: np.ndarray
     holes: np.ndarray
     metres: np.ndarray | None
+    values: np.ndarray | None
     facts: dict[str, str]
     notes: tuple[str, ...]
 
@@ -56,7 +58,7 @@ def place_encoded(
             )
         registration = register_depth(depth.metres, options.calibration, size_hw)
         image, display = registration.take(encoded.image), registration.take(encoded.display)
-        metres, covered = registration.metres, registration.index >= 0
+        metres, values, covered = registration.metres, None, registration.index >= 0
         if encoded.display.ndim == 2:
             display = metres
         way = "depth registered by the calibration of both cameras"
@@ -64,7 +66,10 @@ def place_encoded(
         image, display = (
             place(part, size_hw, encoded.interpolation, options) for part in (encoded.image, encoded.display)
         )
-        metres = place(depth.metres, size_hw, "nearest", options) if depth else None
+        metres, values = (
+            None if part is None else place(part, size_hw, "nearest", options)
+            for part in (depth and depth.metres, encoded.measured and encoded.measured.values)
+        )
         covered = (
             np.ones(size_hw, bool) if options.matrix is None else reached(options.matrix, from_hw, size_hw)
         )
@@ -83,7 +88,7 @@ def place_encoded(
     if np.isnan(image).any():
         image = fill_holes(image)
     facts, notes = _report(way, float(covered.mean()), depth is not None)
-    return Placed(image, display, holes, metres, facts, notes)
+    return Placed(image, display, holes, metres, values, facts, notes)
 
 
 def place(

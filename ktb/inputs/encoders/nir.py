@@ -9,7 +9,7 @@ from ktb.inputs.encoders.no_data import find_no_data
 from ktb.inputs.histogram import ends, histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import Encoded, RawX
+from ktb.inputs.types import Encoded, MeasuredValues, RawX
 from ktb.modalities import FULL_SCALE
 
 _FEWER_BITS = (8, 10, 12, 14)
@@ -88,6 +88,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
         facts,
         histogram(data, "as stored"),
         notes=notes,
+        measured=MeasuredValues(data.astype(np.float32), ""),
     )
 
 

@@ -16,7 +16,7 @@ from ktb.inputs.encoders.stokes import Stokes, require_sine, stokes
 from ktb.inputs.histogram import histogram
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import Confidence, Encoded, RawX, is_array
+from ktb.inputs.types import Confidence, Encoded, MeasuredValues, RawX, is_array
 from ktb.visualize import NO_VALUE_RGB
 
 DOLP_UNITS: Mapping[str, str] = MappingProxyType({"fraction": "0 to 1", "percent": "per cent"})
@@ -68,6 +68,7 @@ def encode_dolp(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
         facts | _hole_fact(degree),
         histogram(degree, "degree of polarization"),
         notes=notes,
+        measured=MeasuredValues(degree.astype(np.float32), ""),
     )
 
 

@@ -14,7 +14,7 @@ from ktb.inputs.encoders.no_data import find_no_data
 from ktb.inputs.histogram import histogram, to_bytes
 from ktb.inputs.limits import InputError
 from ktb.inputs.options import XOptions
-from ktb.inputs.types import Confidence, Encoded, RawX
+from ktb.inputs.types import Confidence, Encoded, MeasuredValues, RawX
 from ktb.utils.text import did_you_mean
 
 THERMAL_UNITS: Mapping[str, str] = MappingProxyType(
@@ -187,6 +187,7 @@ def encode(raw: RawX, inputs: InputConfig, options: XOptions) -> Encoded:
         facts,
         histogram(reading.values, reading.symbol.strip() or "as stored"),
         notes=notes,
+        measured=MeasuredValues(reading.values, reading.symbol.strip()),
     )
 
 

@@ -4,7 +4,7 @@ import { colorOf, css } from "./colors.js";
 import { THOUSANDTHS } from "./bundle.js";
 import { element } from "./elements.js";
 import { cellOf, largest, pixelOf, pixelOfImage } from "./geometry.js";
-import { percent, sensorOf, SENSORS, T } from "./strings.js";
+import { measuredText, percent, sensorOf, SENSORS, T } from "./strings.js";
 
 const STRONGEST = 15;
 const NEUTRAL = "#c8ccd4"; // of points where there is no X
@@ -41,7 +41,7 @@ export function measuredAt(bundle, index) {
   const values = bundle.array("x_values");
   if (!values) return null;
   const value = values.data[index];
-  return Number.isFinite(value) ? `${value.toFixed(3)} ${bundle.header.x_unit}` : T.noValue;
+  return Number.isFinite(value) ? measuredText(value, bundle.header.x_unit) : T.noValue;
 }
 
 function headline(bundle, index) {

@@ -69,6 +69,8 @@ export const T = {
   reset: "Fit", resetHint: "Undo zoom and pan (0)", flip: "Swap", flipHint: "Swap the two images in place (F)",
   falseColors: "False colours",
   falseColorsHint: "Show X in false colours, or in grey, on which layers are easier to read",
+  xRange: "Range", xRangeHint: "Choose which measured values of X are drawn dark and bright",
+  xDark: "Dark", xBright: "Bright", xRangeReset: "As it came", xRangeResetHint: "Draw X in the range that was found for it",
   save: "PNG", saveHint: "Save both images with layers, marker and points",
   hint: isTouch ? "Tap any pixel." : "Click any pixel.",
   chosen: (at) => `${at} is chosen. ${isTouch ? "Tap" : "Click"} any other.`,
@@ -109,3 +111,9 @@ export const T = {
   noTrace: "This checkpoint fuses by a plain mean: there is no attention to show.",
   rgbImage: "RGB image", xImage: (modality) => `X: ${modality}`,
 };
+
+/** A measured value of X with its unit: millimetres of depth, else six digits. */
+export function measuredText(value, unit) {
+  const digits = unit === "m" ? value.toFixed(3) : String(Number(value.toPrecision(6)));
+  return unit ? `${digits} ${unit}` : digits;
+}

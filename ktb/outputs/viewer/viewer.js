@@ -13,6 +13,7 @@ import { Region } from "./region.js";
 import { saveImage } from "./save.js";
 import { Space } from "./space.js";
 import { percent, SENSORS, T } from "./strings.js";
+import { XRange } from "./x_range.js";
 
 const FUSED = "labels.fused";
 const NONE = "none";
@@ -31,7 +32,7 @@ export class Viewer {
     this.awaited = {}; // state that needs the levels, which may follow
     this.readLevels();
     this.state = { overlay: FUSED, compare: NONE, split: 0.5, level: null, head: null,
-      opacity: 0.5, isSwapped: false, inSpace: false, hasFalseColors: null, pixel: null };
+      opacity: 0.5, isSwapped: false, inSpace: false, hasFalseColors: null, xRange: null, pixel: null };
     this.images = { rgb: this.picture("rgb"), x: this.picture("x"),
       grey: paintGrey(this.size, bundle.array("x").data) };
     this.build();
@@ -99,6 +100,7 @@ export class Viewer {
     this.falseColors = button(T.falseColors, () => this.set({ hasFalseColors: !this.hasFalseColors }),
       { title: T.falseColorsHint, class: "ktb-v-false" });
     this.falseColors.hidden = !this.images.grey;
+    this.range = new XRange(this);
     this.split = slider(T.split, [0, 1, 0.005], change("split"));
     this.split.node.classList.add("ktb-v-split");
     this.status = element("p", { class: "ktb-v-status" }, T.hint);
@@ -230,10 +232,11 @@ export class Viewer {
       const said = sensor === "rgb" ? T.rgbImage : T.xImage(header.x.modality);
       title.firstChild.textContent = said;
       title.dataset.sensor = sensor;
-      if (sensor === "x") title.append(this.falseColors);
+      if (sensor === "x") title.append(this.falseColors, this.range.node);
       this.panes.panes[place].canvas.setAttribute("aria-label", `${said}. ${T.hint}`);
     });
     this.falseColors.setAttribute("aria-pressed", String(this.hasFalseColors));
+    this.range.show();
   }
 
   /** Whether X is shown in its colours: as chosen, else where no layer is over it, whose colours would mix with them. */
@@ -352,7 +355,7 @@ export class Viewer {
       const pixel = from.map((value, axis) => Math.round(
         Math.min(Math.max(value + moves[event.key][axis] * (this.state.pixel ? 1 : 0), 0), this.size[axis] - 1)));
       this.set({ pixel });
-    } else if (event.key === "Escape") this.clear();
+    } else if (event.key === "Escape") this.set({ pixel: null });
     else if (event.key === "+" || event.key === "=") this.panes.zoomBy(1.5);
     else if (event.key === "-") this.panes.zoomBy(1 / 1.5);
     else if (event.key === "0") this.panes.reset();
@@ -365,10 +368,6 @@ export class Viewer {
   clearCard() {
     this.card.replaceChildren(element("p", { class: "ktb-v-headline" }, T.hint),
       element("p", {}, T.hintMore), element("p", { class: "ktb-v-soft" }, T.keys), this.levelControls);
-  }
-
-  clear() {
-    this.set({ pixel: null });
   }
 }
 
