@@ -9,11 +9,11 @@ import { button, element, fillSelect, optionsOf, select, slider } from "./elemen
 import { cellOf, pixelOfImage } from "./geometry.js";
 import { layersOf } from "./layers.js";
 import { Panes } from "./panes.js";
+import { XRange } from "./range.js";
 import { Region } from "./region.js";
 import { saveImage } from "./save.js";
 import { Space } from "./space.js";
 import { percent, SENSORS, T } from "./strings.js";
-import { XRange } from "./x_range.js";
 
 const FUSED = "labels.fused";
 const NONE = "none";

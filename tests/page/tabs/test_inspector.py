@@ -38,6 +38,7 @@ from ktb.analysis.comparison import region_effect
 from ktb.analysis.describe import describe_attribution, describe_region
 from ktb.analysis.targets import target_at
 from ktb.inference.region import region_mask
+from ktb.outputs.embed import viewer_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -282,5 +283,7 @@ def test_only_the_viewers_modules_are_served(address):
     assert answer.headers["content-type"].startswith("text/javascript")
     style = httpx.get(f"{address.rstrip('/')}/viewer/viewer.css")
     assert style.headers["content-type"].startswith("text/css")
+    for name in viewer_files(".js"):
+        assert httpx.get(f"{address.rstrip('/')}/viewer/{name}").status_code == 200, name
     for name in ("other.js", "viewer.py", "..%2fbundle.py", "..%2f..%2f__init__.js"):
         assert httpx.get(f"{address.rstrip('/')}/viewer/{name}").status_code == 404
