@@ -272,9 +272,11 @@ def _doubts(median: float, hole_share: float) -> tuple[str, ...]:
     notes = []
     if not _USUAL_MEDIANS[0] <= median <= _USUAL_MEDIANS[1]:
         notes.append(f"The median depth is {median:.3g} m, which is unusual: check its unit.")
+    share = f"{100 * hole_share:.1f} % of the depth map are holes"
     if hole_share > _MANY_HOLES:
-        share = f"{100 * hole_share:.1f} %"
-        notes.append(f"{share} of the depth map are holes; what fills them is far away: check file and unit.")
+        notes.append(f"{share}; what fills them is far away: check file and unit.")
+    elif hole_share > 0.5:
+        notes.append(f"{share}, filled with the nearest depth: X tells the network little there.")
     return tuple(notes)
 
 

@@ -266,6 +266,10 @@ def test_unusual_results_ask_to_check_the_unit():
     (note,) = read_depth_metres(sparse).notes
     assert "97." in note
     assert "holes" in note
+    half = MM.copy()
+    half[: int(0.6 * len(half))] = 0
+    assert ["tells the network little" in note for note in read_depth_metres(half).notes] == [True]
+    assert read_depth_metres(np.vstack([MM, half])).notes == ()  # three in ten
 
 
 def test_disparity_and_normalised_maps_are_doubted():
