@@ -2,7 +2,8 @@
 
 The class order is that of the released heads (reference: training page, section 1). The colours are the
 project's own, not a dataset's official table: large surfaces (wall, floor, ceiling, road) are muted, objects
-are vivid, and any two classes of a dataset are at least 17 apart in CIELAB (CIE76).
+are vivid, and any two classes of a dataset are at least 17 apart in CIELAB (CIE76). No class is within 25
+of the blue of RGB or the orange of X, which mean the sensors wherever a result is shown.
 """
 
 from collections.abc import Mapping
@@ -113,26 +114,26 @@ def _dataset(name: str, title: str, table: str, first_stored: int = 0) -> Datase
 
 
 _SUNRGBD = """
-wall=#9fb3cd, floor=#e3cfa4, cabinet=#a0571f, bed=#e5383b, chair=#ffb000, sofa=#8b3fd1, table=#1f9e5a,
-door=#5c2e22, window=#63c5f2, bookshelf=#2f4fc4, picture=#f26a1b, counter=#7ea33a, blinds=#5f83b5,
+wall=#9fb3cd, floor=#e3cfa4, cabinet=#8a6636, bed=#e5383b, chair=#ffb000, sofa=#8b3fd1, table=#1f9e5a,
+door=#5c2e22, window=#63c5f2, bookshelf=#2f4fc4, picture=#e81ee0, counter=#7ea33a, blinds=#607e9c,
 desk=#0d7f7a, shelves=#1a1f8f, curtain=#c79bf0, dresser=#b8728e, pillow=#ffa596, mirror=#9fe8dc,
 floor mat=#a88a12, clothes=#b8057c, ceiling=#f4f1e6, books=#b5c900, refrigerator=#4fb79a,
-television=#2c3560, paper=#d4f06a, towel=#2f8cff, shower curtain=#641c6b, box=#e3b04f,
+television=#2c3560, paper=#d4f06a, towel=#7e84fc, shower curtain=#641c6b, box=#e3b04f,
 whiteboard=#bcc6ff, person=#ff66b3, night stand=#8e103a, toilet=#a8f0a0, sink=#14cfe0, lamp=#fff04a,
 bathtub=#3cc43a, bag=#566410
 """
 _NYUV2 = _SUNRGBD + ", other structure=#454d57, other furniture=#a8937c, other prop=#7c7c7c"
 _MFNET = """
 unlabeled=#2b3038, car=#2f6bff, person=#ff66b3, bike=#2fb457, curve=#14cfe0, car_stop=#ffb000,
-guardrail=#8b3fd1, color_cone=#f26a1b, bump=#d4f06a
+guardrail=#8b3fd1, color_cone=#e5383b, bump=#d4f06a
 """
 _PST900 = """
 background=#2b3038, fire extinguisher=#e5383b, backpack=#2fb457, hand drill=#ffb000, survivor=#ff66b3
 """
 _MCUBES = """
-asphalt=#5b616b, concrete=#a9adb3, metal=#5f83b5, road marking=#f4f1e6, fabric=#8b3fd1, glass=#14cfe0,
+asphalt=#5b616b, concrete=#a9adb3, metal=#7290b4, road marking=#f4f1e6, fabric=#8b3fd1, glass=#14cfe0,
 plaster=#e0b996, plastic=#ffb000, rubber=#2b2740, sand=#e6d15a, gravel=#8f8168, ceramic=#f2a08a,
-cobblestone=#7a5a73, brick=#b5402c, grass=#7fce3c, wood=#96591f, leaf=#1f7d3a, water=#2450c8,
+cobblestone=#7a5a73, brick=#b43636, grass=#7fce3c, wood=#845a24, leaf=#1f7d3a, water=#2450c8,
 human=#ff66b3, sky=#8ecbf5
 """
 _CAMVID = """
@@ -142,7 +143,7 @@ fence=#e0b98a, car=#2f6bff, pedestrian=#ff66b3, bicyclist=#d6203a
 _DELIVER = """
 Building=#a56a54, Fence=#d9a066, Other=#2b3038, Pedestrian=#ff66b3, Pole=#fff04a, RoadLine=#f4f1e6,
 Road=#6b7280, SideWalk=#cf9cc9, Vegetation=#2f8f3f, Cars=#2f6bff, Wall=#b4bcc6, TrafficSign=#ffc400,
-Sky=#8ecbf5, Ground=#8c7a52, Bridge=#6b46a3, RailTrack=#5a2e22, GroundRail=#b06be8, TrafficLight=#ff6a1f,
+Sky=#8ecbf5, Ground=#8c7a52, Bridge=#6b46a3, RailTrack=#5a2e22, GroundRail=#b06be8, TrafficLight=#e81ee0,
 Static=#3d6b60, Dynamic=#b8057c, Water=#14b8c4, Terrain=#a9d65a, TwoWheeler=#d6203a, Bus=#16207a,
 Truck=#0fd38f
 """

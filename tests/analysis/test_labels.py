@@ -29,6 +29,13 @@ def test_names_and_colours_pair_up_and_can_be_told_apart(name):
     assert _closest(labels.palette) >= 17
 
 
+@pytest.mark.parametrize("name", DATASETS)
+def test_no_class_has_the_colour_of_a_sensor(name):
+    sensors = [(34, 103, 179), (171, 78, 10), (47, 116, 192), (217, 112, 31)]  # texts and layers of RGB, X
+    for class_name, color in zip(DATASETS[name].classes, DATASETS[name].palette):
+        assert min(_closest([color, sensor]) for sensor in sensors) >= 25, class_name
+
+
 def test_order_of_some_classes():
     nyu = DATASETS["nyuv2"].classes
     assert (nyu[0], nyu[21], nyu[39]) == ("wall", "ceiling", "other prop")
