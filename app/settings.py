@@ -34,7 +34,13 @@ _VIEW: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
         "inSpace": lambda value: isinstance(value, bool),
         "hasFalseColors": lambda value: value is None or isinstance(value, bool),
         "xRange": lambda value: (
-            value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
+            value is None
+            or (
+                isinstance(value, list)
+                and len(value) == 2
+                and all(map(_is_number, value))
+                and value[0] != value[1]
+            )
         ),
         "pixel": lambda value: (
             value is None

@@ -245,13 +245,24 @@ def missing_x(inputs: InputConfig, size_hw: tuple[int, int], rgb: RgbImage | Non
     )
 
 
+def preview_range(measured: np.ndarray, far_is_bright: bool) -> tuple[float, float]:
+    """The values drawn dark and bright in a preview in colours: the 2nd and the 98th percentile.
+
+    Args:
+        measured: (N,) finite values.
+        far_is_bright: whether large values are drawn bright; depth is not.
+    """
+    low, high = ends(measured, 2, 98)
+    return (low, high) if far_is_bright else (high, low)
+
+
 def _preview(display: np.ndarray, encoded: Encoded) -> tuple[np.ndarray, dict[str, str]]:
     """A display as (H, W, 3) uint8, and for coloured values their range and the share beyond it as a fact."""
     if display.ndim == 3:
         return display, {}
     measured = display[~np.isnan(display)]
-    low, high = ends(measured, 2, 98)
-    first, last = (low, high) if encoded.far_is_bright else (high, low)
+    first, last = preview_range(measured, encoded.far_is_bright)
+    low, high = sorted((first, last))
     unit = f" {encoded.histogram.unit}" if encoded.histogram and encoded.histogram.unit else ""
     outside = np.count_nonzero(measured < low) + np.count_nonzero(measured > high)
     beyond = percent(outside / measured.size)

@@ -18,9 +18,8 @@ from ktb.analysis.describe import describe_level
 from ktb.analysis.faithfulness import image_scores, reliance
 from ktb.config import BRANCHES, HEADS
 from ktb.inference.prediction import Drop, Prediction
-from ktb.inputs.encode import EncodedX
+from ktb.inputs.encode import EncodedX, preview_range
 from ktb.inputs.encoders.depth_units import depth_unit_name
-from ktb.inputs.histogram import ends
 from ktb.inputs.types import MeasuredValues
 from ktb.outputs.layers import (
     Layer,
@@ -310,12 +309,12 @@ def _measured_x(x: EncodedX) -> MeasuredValues | None:
 
 
 def _x_range(x: EncodedX) -> list[float] | None:
-    """The values that X's picture draws dark and bright, as `encode_x` draws it; None without values."""
+    """`preview_range` of X's measured values; None without any."""
     measured = _measured_x(x)
     if measured is None or not np.isfinite(measured.values).any():
         return None
-    found = ends(measured.values[np.isfinite(measured.values)], 2, 98)
-    return list(reversed(found) if x.depth is not None else found)
+    finite = measured.values[np.isfinite(measured.values)]
+    return list(preview_range(finite, far_is_bright=x.depth is None))
 
 
 def _depth(prediction: Prediction) -> dict[str, str] | None:

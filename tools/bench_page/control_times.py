@@ -23,7 +23,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
 
@@ -112,11 +112,8 @@ def time_controls(address: str, uses: int, visitors: int = 0) -> tuple[dict[str,
         page.wait_for_timeout(2000)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        if visitors:
-            with other_visitors(address, visitors):
-                page.wait_for_timeout(RAMP_MS)
-                found = page.evaluate(TIMES, uses)
-        else:
+        with other_visitors(address, visitors) if visitors else nullcontext():
+            page.wait_for_timeout(RAMP_MS if visitors else 0)
             found = page.evaluate(TIMES, uses)
         browser.close()
     return found, asked

@@ -66,10 +66,9 @@ def place_encoded(
         image, display = (
             place(part, size_hw, encoded.interpolation, options) for part in (encoded.image, encoded.display)
         )
-        metres, values = (
-            None if part is None else place(part, size_hw, "nearest", options)
-            for part in (depth and depth.metres, encoded.measured and encoded.measured.values)
-        )
+        metres = place(depth.metres, size_hw, "nearest", options) if depth else None
+        measured = encoded.measured
+        values = place(measured.values, size_hw, "nearest", options) if measured else None
         covered = (
             np.ones(size_hw, bool) if options.matrix is None else reached(options.matrix, from_hw, size_hw)
         )

@@ -1,7 +1,7 @@
 // The range of X's picture: two sliders, which draw it anew from what the sensor measured.
 
 import { colorOf, paint, paintGrey } from "./colors.js";
-import { element, slider } from "./elements.js";
+import { button, element, slider } from "./elements.js";
 import { measuredText, T } from "./strings.js";
 
 const STEPS = 200; // of a slider
@@ -20,9 +20,8 @@ export class XRange {
   constructor(viewer) {
     this.viewer = viewer;
     this.picture = { ...viewer.images }; // as it came
-    const { array, header } = { array: viewer.bundle.array("x_values"), header: viewer.header };
-    this.ends = array && header.x_range && endsOf(array.data);
-    this.values = this.ends && array.data;
+    this.values = viewer.bundle.array("x_values")?.data;
+    this.ends = this.values && viewer.header.x_range ? endsOf(this.values) : null;
     this.drawn = null;
     const move = (place) => (value) => {
       const range = [...this.range];
@@ -31,8 +30,7 @@ export class XRange {
     };
     this.sliders = [T.xDark, T.xBright].map((label, place) => slider(label, [0, 1, 1 / STEPS], move(place)));
     this.said = element("output");
-    const again = element("button", { type: "button", title: T.xRangeResetHint }, T.xRangeReset);
-    again.addEventListener("click", () => viewer.set({ xRange: null }));
+    const again = button(T.xRangeReset, () => viewer.set({ xRange: null }), { title: T.xRangeResetHint });
     this.node = element("details", { class: "ktb-v-range" }, element("summary", { title: T.xRangeHint }, T.xRange),
       this.sliders.map((one) => one.node), this.said, again);
     this.node.hidden = !this.ends;
@@ -51,7 +49,8 @@ export class XRange {
     this.drawn = shown;
     const [low, high] = this.ends;
     this.sliders.forEach(({ box }, place) => { box.value = (this.range[place] - low) / (high - low); });
-    this.said.textContent = this.range.map((value) => measuredText(value, header.x_unit)).join(" … ");
+    const isKnown = state.xRange || this.picture.grey; // a picture that came in grey has a range of its encoder
+    this.said.textContent = isKnown ? this.range.map((value) => measuredText(value, header.x_unit)).join(" … ") : "";
     Object.assign(images, state.xRange ? this.paint(size, state.xRange) : this.picture);
   }
 

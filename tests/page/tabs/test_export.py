@@ -275,7 +275,7 @@ def test_many_pairs_refuse_what_is_for_one(tmp_path):
 TABS = ["Inspect", "What if"]
 VIEW = {
     "overlay": "map.balance", "compare": "none", "split": 0.5, "opacity": 0.25, "level": 1, "head": None,
-    "isSwapped": True, "pixel": [3, 4],
+    "isSwapped": True, "xRange": [4.5, 1.25], "pixel": [3, 4],
 }  # fmt: skip
 OPTIONS = [
     XOptions(),
@@ -332,6 +332,7 @@ GOOD = Settings(MODEL).to_dict()
         (encoded({**GOOD, "view": {"opacity": 1e9}}), "opacity 1000000000.0 of the view"),
         (encoded({**GOOD, "view": {"pixel": [1, -1]}}), "pixel .* of the view"),
         (encoded({**GOOD, "view": {"overlay": "a" * 101}}), "overlay .* of the view"),
+        (encoded({**GOOD, "view": {"xRange": [2.5, 2.5]}}), "xRange .* of the view"),
         (encoded({**GOOD, "view": {"zoom": 1}}), "unknown parts .*zoom"),
         (encoded({**GOOD, "view": [1]}), "give an object"),
     ],
